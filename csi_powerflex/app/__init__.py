@@ -1,0 +1,1 @@
+"""The composition root: settings in, a running process out. One module per role."""

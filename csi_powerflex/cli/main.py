@@ -1,0 +1,51 @@
+"""``csi-powerflex``: one command for every role.
+
+Each subcommand lives in the module of its name and is imported only when it runs, so that a node never
+loads the gateway client, nor the driver the simulator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import ClassVar
+
+import click
+
+from csi_powerflex import __version__
+
+
+class RoleGroup(click.Group):
+    """A group whose commands are ``cli.<name>.command``, loaded on demand."""
+
+    ROLES: ClassVar[dict[str, str]] = {
+        "controller": "Serve CSI's identity and controller services against PowerFlex gateways.",
+        "demo": "Walk a volume through its whole life on a simulated PowerFlex.",
+        "node": "Serve CSI's identity and node services on this host.",
+        "simulate": "Run a simulated PowerFlex gateway with real block devices.",
+        "version": "Print the versions of the driver and of the CSI specification.",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.ROLES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self.ROLES:
+            return None
+        command = importlib.import_module(f"csi_powerflex.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"csi_powerflex.cli.{cmd_name}.command is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.ROLES.items()))
+
+
+@click.group(cls=RoleGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="csi-powerflex")
+def main() -> None:
+    """A CSI driver for Dell PowerFlex, and a PowerFlex simulator to try it on.
+
+    Every option can also be given in the environment, as CSI_POWERFLEX_<COMMAND>_<OPTION>.
+    """

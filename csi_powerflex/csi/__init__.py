@@ -1,0 +1,1 @@
+"""The CSI edge: the only place that knows gRPC."""

@@ -1,0 +1,123 @@
+"""A volume as a node sees it: the ticket that admits it, what is asked of it, and the device behind it.
+
+The controller writes a ticket into the publish context, the node reads it back: it is all a node needs to
+know, and holds nothing secret.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.ids import NodeIdentity, VolumeHandle
+
+
+class Origin(enum.StrEnum):
+    """Where a volume's first bytes come from. Only an empty volume may ever be formatted."""
+
+    EMPTY = "empty"
+    SNAPSHOT = "snapshot"
+    CLONE = "clone"
+
+
+ORIGIN_KEY = "origin"
+"""The key of the volume context that holds the Origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave for one node to use one volume, as ControllerPublishVolume grants it.
+
+    ``size`` is in bytes and what the device must have at least; ``transport`` names the way to the device.
+    """
+
+    handle: VolumeHandle
+    transport: str
+    size: int
+    read_only: bool
+
+    def to_context(self) -> dict[str, str]:
+        """The publish context that says this."""
+        return {
+            "transport": self.transport,
+            "sizeBytes": str(self.size),
+            "readOnly": "true" if self.read_only else "false",
+        }
+
+    @classmethod
+    def from_context(cls, handle: VolumeHandle, context: Mapping[str, str]) -> Self:
+        """Read what ``to_context`` wrote.
+
+        Raises:
+            InvalidArgument: a key is missing or malformed.
+        """
+        size = context.get("sizeBytes", "")
+        if not (size.isascii() and size.isdigit() and int(size) > 0):
+            raise InvalidArgument(
+                f"publish_context of volume {handle} lacks a usable sizeBytes ({size!r}); it must be the one "
+                "that ControllerPublishVolume returned"
+            )
+        read_only = context.get("readOnly")
+        if read_only not in ("true", "false"):
+            raise InvalidArgument(f"publish_context of volume {handle}: readOnly must be true or false")
+        return cls(
+            handle=handle,
+            transport=context.get("transport", ""),
+            size=int(size),
+            read_only=read_only == "true",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """A volume used through a filesystem: its type, and the mount options the user gave."""
+
+    type: str
+    mount_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """A volume used as a block device."""
+
+
+Use = Filesystem | RawBlock
+
+
+class NodeTransport(Protocol):
+    """A way from this node to its volumes. SDC is one; NVMe/TCP fits the same verbs."""
+
+    name: str
+
+    def identity(self) -> NodeIdentity:
+        """What this host is known as on the array.
+
+        Raises:
+            FailedPrecondition: the host lacks what the transport needs.
+        """
+        ...
+
+    def systems(self) -> tuple[str, ...]:
+        """The ids of the PowerFlex systems this host is connected to.
+
+        Raises:
+            FailedPrecondition, Unavailable: they cannot be told.
+        """
+        ...
+
+    def attach(self, ticket: Ticket) -> Path:
+        """Wait for the volume's block device and return its real path, verified to be this volume's.
+
+        Raises:
+            Unavailable: it did not come in time; the message says what was looked for and where.
+            FailedPrecondition: what is there is not what the ticket says.
+        """
+        ...
+
+    def find(self, handle: VolumeHandle) -> Path | None:
+        """The volume's block device if it is here now, without waiting."""
+        ...

@@ -1,0 +1,1 @@
+"""The ways from a node to its volumes; implements ``model.node.NodeTransport``."""

@@ -1,0 +1,49 @@
+"""Sizes: bytes everywhere in the driver, and the array's granularity."""
+
+from __future__ import annotations
+
+from csi_powerflex.errors import OutOfRange
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+
+INT64_MAX = 2**63 - 1
+
+
+def round_up(size: int, granularity: int) -> int:
+    """The smallest multiple of ``granularity`` that is not below ``size``."""
+    return -(-size // granularity) * granularity
+
+
+def size_within(*, required: int, limit: int, granularity: int, default: int) -> int:
+    """The size in bytes to ask of the array for a CSI CapacityRange.
+
+    ``required`` and ``limit`` are bytes as in the request, 0 for "not given"; ``default`` is used when
+    neither is given. The result is a multiple of ``granularity``, never below ``required`` and never
+    above ``limit``.
+
+    Raises:
+        OutOfRange: no multiple of the granularity lies within the range.
+    """
+    if required < 0 or limit < 0:
+        raise OutOfRange(f"a capacity cannot be negative: required {required}, limit {limit} bytes")
+    if limit and limit < required:
+        raise OutOfRange(f"the limit of {limit} bytes is below the required {required} bytes")
+    wanted = required or (min(default, limit) if limit else default)
+    size = max(round_up(wanted, granularity), granularity)
+    if limit and size > limit:
+        raise OutOfRange(
+            f"the array allots {readable(granularity)} at a time: at least {readable(required)} asked, "
+            f"which takes {readable(size)}, above the limit of {readable(limit)}"
+        )
+    return size
+
+
+def readable(size: int) -> str:
+    """``size`` bytes for people: exact, in the largest binary unit that divides it."""
+    for unit, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if size and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} bytes"
