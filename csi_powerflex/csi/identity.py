@@ -1,0 +1,40 @@
+"""The Identity service, the same for every role."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from csi_powerflex import __version__
+from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+
+_Service = csi_pb2.PluginCapability.Service
+
+
+class Identity(csi_pb2_grpc.IdentityServicer):
+    """Says who the driver is. Controller and node answer alike (specification, GetPluginCapabilities)."""
+
+    def __init__(self, driver_name: str) -> None:
+        self._name = driver_name
+
+    def GetPluginInfo(
+        self, request: csi_pb2.GetPluginInfoRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.GetPluginInfoResponse:
+        """The driver's name and version."""
+        return csi_pb2.GetPluginInfoResponse(name=self._name, vendor_version=__version__)
+
+    def GetPluginCapabilities(
+        self, request: csi_pb2.GetPluginCapabilitiesRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.GetPluginCapabilitiesResponse:
+        """A controller service exists, and volumes belong to systems that not every node may reach."""
+        services = (_Service.CONTROLLER_SERVICE, _Service.VOLUME_ACCESSIBILITY_CONSTRAINTS)
+        return csi_pb2.GetPluginCapabilitiesResponse(
+            capabilities=[
+                csi_pb2.PluginCapability(service=csi_pb2.PluginCapability.Service(type=service))
+                for service in services
+            ]
+        )
+
+    def Probe(self, request: csi_pb2.ProbeRequest, context: grpc.ServicerContext) -> csi_pb2.ProbeResponse:
+        """Ready as soon as the socket is served: nothing is asked of the array for it."""
+        return csi_pb2.ProbeResponse(ready=BoolValue(value=True))

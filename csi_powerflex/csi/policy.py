@@ -1,0 +1,65 @@
+"""What the interceptor does around each RPC: one row per RPC, the reason beside what is unusual.
+
+``required`` names the request fields that must be set (specification, "REQUIRED" fields), ``locks`` gives
+the keys held while the call runs, ``waits`` says that the call may wait for the array or a device and so
+takes one of the limited places for slow calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+
+def _no_lock(_request: Message) -> tuple[str, ...]:
+    return ()
+
+
+def _by(field: str, noun: str) -> Callable[[Message], tuple[str, ...]]:
+    def keys(request: Message) -> tuple[str, ...]:
+        return (f"{noun} {getattr(request, field)}",)
+
+    return keys
+
+
+_volume = _by("volume_id", "volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one RPC is guarded. ``changes`` tells whether a failed call may have changed something."""
+
+    required: tuple[str, ...] = ()
+    locks: Callable[[Message], tuple[str, ...]] = _no_lock
+    waits: bool = True
+    changes: bool = True
+
+
+_QUICK = Policy(waits=False, changes=False)
+
+POLICIES: dict[str, Policy] = {
+    # Identity: answered from memory, even while every slow place is taken.
+    "GetPluginInfo": _QUICK,
+    "GetPluginCapabilities": _QUICK,
+    "Probe": _QUICK,
+    # Controller
+    "CreateVolume": Policy(required=("name", "volume_capabilities"), locks=_by("name", "name")),
+    "DeleteVolume": Policy(required=("volume_id",), locks=_volume),
+    "ControllerPublishVolume": Policy(required=("volume_id", "node_id", "volume_capability"), locks=_volume),
+    "ControllerUnpublishVolume": Policy(required=("volume_id",), locks=_volume),
+    "ValidateVolumeCapabilities": Policy(required=("volume_id", "volume_capabilities"), changes=False),
+    "ControllerGetCapabilities": _QUICK,
+    # Node
+    "NodeStageVolume": Policy(required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume),
+    "NodeUnstageVolume": Policy(required=("volume_id", "staging_target_path"), locks=_volume),
+    "NodePublishVolume": Policy(required=("volume_id", "target_path", "volume_capability"), locks=_volume),
+    "NodeUnpublishVolume": Policy(required=("volume_id", "target_path"), locks=_volume),
+    "NodeGetCapabilities": _QUICK,
+    # Asks local tools only, but a tool may hang.
+    "NodeGetInfo": Policy(changes=False),
+}
+
+UNKNOWN = Policy(changes=False)
+"""For an RPC without a row: it is not implemented, and answers so."""
