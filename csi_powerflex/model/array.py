@@ -14,6 +14,7 @@ from typing import Protocol
 from csi_powerflex.errors import (
     AlreadyExists,
     FailedPrecondition,
+    InvalidArgument,
     NotFound,
     VolumeInUse,
 )
@@ -106,6 +107,14 @@ class MappedElsewhere(VolumeInUse):
 
 class NotMapped(FailedPrecondition):
     """The volume is not mapped to this host."""
+
+
+class HostGone(NotFound):
+    """The array does not know a host by the id we hold."""
+
+
+class PoolGone(InvalidArgument):
+    """The array does not know a pool or domain by the id we hold."""
 
 
 class Array(Protocol):
@@ -217,20 +226,3 @@ class Fleet(Protocol):
         """
         ...
 
-
-__all__ = [
-    "Access",
-    "AlreadyMapped",
-    "Array",
-    "Fleet",
-    "Host",
-    "MappedElsewhere",
-    "Mapping",
-    "NameInUse",
-    "NotFound",
-    "NotMapped",
-    "Pool",
-    "Provisioning",
-    "Volume",
-    "VolumeMapped",
-]

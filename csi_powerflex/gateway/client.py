@@ -1,0 +1,170 @@
+"""Authenticated, typed calls to one system's gateway: the one place for tokens, retries and errors.
+
+A retry depends on what the failed request may have done (``Effect``) and ends with the call's deadline.
+Operations never loop: the sidecars are the outer loop.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+import time
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from csi_powerflex import scope
+from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.errors import DeadlineExceeded, DriverError, PermissionDenied, Unauthenticated, Unavailable
+from csi_powerflex.gateway import codes
+from csi_powerflex.gateway.auth import Authenticator, Token
+from csi_powerflex.gateway.http import Cut, Http, NotSent, Reply
+from csi_powerflex.gateway.payloads import ErrorPayload
+from csi_powerflex.observability import metrics
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
+
+_ATTEMPTS = 4
+_FIRST_PAUSE_SECONDS = 0.1
+_OVERLOADED = (429, 503)
+
+T = TypeVar("T")
+
+
+class Effect(enum.Enum):
+    """What a request does, which decides when it may be sent again."""
+
+    READ = enum.auto()
+    """Nothing: it may always be repeated."""
+    IDEMPOTENT = enum.auto()
+    """The same when done twice: it may always be repeated."""
+    ONCE = enum.auto()
+    """Something more each time: repeated only when the first surely had no effect."""
+
+
+class Client:
+    """Calls to one PowerFlex system, whichever of its endpoints answers."""
+
+    def __init__(self, settings: SystemSettings) -> None:
+        self._settings = settings
+        self._http = Http(settings)
+        self._authenticator = Authenticator(settings, self._send_once)
+        self._endpoint = 0
+
+    def get(self, path: str, answer: type[T]) -> T:
+        """GET ``path`` and decode the answer. Raises as ``post``."""
+        return self._call("GET", path, None, answer, Effect.READ)
+
+    def post(self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect) -> T:
+        """POST ``body`` to ``path`` and decode the answer as ``answer``.
+
+        Raises:
+            DriverError: what the array's code means, see ``codes``.
+            Unauthenticated, PermissionDenied: the user was refused.
+            Unavailable, DeadlineExceeded: no answer; whether it had its effect is not known.
+        """
+        return self._call("POST", path, msgspec.json.encode(body), answer, effect)
+
+    def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS
+            try:
+                reply = self._authorised(method, path, body)
+            except NotSent as error:
+                self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
+                self._pause_or_raise(attempt, last=last, error=error)
+            except Cut as error:
+                self._pause_or_raise(attempt, last=last or effect is Effect.ONCE, error=error)
+            else:
+                if reply.status not in _OVERLOADED:
+                    return self._decode(method, path, reply, answer)
+                overloaded = Unavailable(f"{self._where(path)} answered HTTP {reply.status}: it is overloaded")
+                self._pause_or_raise(attempt, last=last, error=overloaded)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _pause_or_raise(self, attempt: int, *, last: bool, error: DriverError) -> None:
+        """Wait a little longer before each attempt; raise ``error`` where there is no time or use for one."""
+        pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+        if last:
+            raise error
+        try:
+            enough = scope.remaining(pause) >= pause
+        except DeadlineExceeded:
+            enough = False
+        if not enough:
+            raise error
+        metrics.GATEWAY_RETRIES.labels(self._settings.label, type(error).__name__).inc()
+        log.debug("request will be repeated", reason=str(error), pause_seconds=f"{pause:.2f}")
+        time.sleep(pause)
+
+    def _authorised(self, method: str, path: str, body: bytes | None) -> Reply:
+        """Send with a token, and once more with a new one where the token is refused."""
+        token = self._authenticator.token()
+        reply = self._send_with(token, method, path, body)
+        if reply.status != 401:
+            return reply
+        reply = self._send_with(self._authenticator.token(refused=token), method, path, body)
+        if reply.status == 401:
+            raise Unauthenticated(
+                f"{self._where(path)} refuses a token it has just given to user {self._settings.username!r}"
+            )
+        return reply
+
+    def _send_with(self, token: Token, method: str, path: str, body: bytes | None) -> Reply:
+        headers = {"Authorization": token.header.reveal(), "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._send_once(method, path, headers, body)
+
+    def _send_once(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        url = self._settings.endpoints[self._endpoint].rstrip("/") + path
+        scope.count("gateway_requests")
+        began = time.monotonic()
+        status = "none"
+        try:
+            reply = self._http.send(method, url, headers=headers, body=body)
+            status = str(reply.status)
+        finally:
+            took = time.monotonic() - began
+            labels = (self._settings.label, method, _subject(path), status)
+            metrics.GATEWAY_SECONDS.labels(*labels).observe(took)
+            log.debug("gateway asked", method=method, path=path, status=status, seconds=f"{took:.3f}")
+        return reply
+
+    def _decode(self, method: str, path: str, reply: Reply, answer: type[T]) -> T:
+        if not 200 <= reply.status < 300:
+            raise self._refusal(method, path, reply)
+        try:
+            return msgspec.json.decode(reply.body or b"{}", type=answer, strict=False)
+        except msgspec.MsgspecError as error:
+            # It may have had its effect all the same, so this is no final failure.
+            raise Unavailable(f"{self._where(path)} gave an answer that cannot be read: {error}") from error
+
+    def _refusal(self, method: str, path: str, reply: Reply) -> DriverError:
+        """The error that a reply other than 2xx stands for (REST reference, 3.1)."""
+        try:
+            error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
+        except msgspec.MsgspecError:
+            if reply.status == 403:
+                return PermissionDenied(f"{self._where(path)} forbids this to user {self._settings.username!r}")
+            return Unavailable(
+                f"{self._where(path)} answered {method} with HTTP {reply.status} and no PowerFlex error; "
+                "is its endpoint a PowerFlex gateway?"
+            )
+        code, message = error.error_code, error.message
+        if error.details:
+            first = error.details[0]
+            code, message = first.rc or code, first.error_message or first.error or message
+        if reply.status == 403:
+            return PermissionDenied(f"{self._where(path)}: {message}")
+        return codes.meaning_of(code, message)(f"PowerFlex system {self._settings.label}: {message} (code {code})")
+
+    def _where(self, path: str) -> str:
+        return f"PowerFlex system {self._settings.label} ({self._settings.endpoints[self._endpoint]}{path})"
+
+
+def _subject(path: str) -> str:
+    """The kind of object in ``path``, for metrics: ids would make a label for each volume."""
+    return path.removeprefix("/api/").removeprefix("types/").removeprefix("instances/").partition("/")[0].partition("::")[0]

@@ -1,0 +1,99 @@
+"""The gateway's payloads: of each object the fields that the driver reads, and nothing else.
+
+msgspec skips what is not declared, which on long lists is most of the bytes. Numbers may come as JSON
+numbers or as strings (REST reference, 2.2): decoding is lenient in that and strict in the rest.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Payload(msgspec.Struct, frozen=True, rename="camel"):
+    """A gateway object. Fields that older versions lack have a default."""
+
+
+class SystemPayload(Payload):
+    """A System (REST reference, 2.3)."""
+
+    id: str
+    name: str | None = None
+    system_version_name: str | None = None
+
+
+class DomainPayload(Payload):
+    """A ProtectionDomain (2.4). ``gen_type`` is missing before 5.x."""
+
+    id: str
+    name: str | None = None
+    gen_type: str | None = None
+
+
+class PoolPayload(Payload):
+    """A StoragePool (2.5)."""
+
+    id: str
+    protection_domain_id: str
+    name: str | None = None
+    data_layout: str | None = None
+    gen_type: str | None = None
+
+
+class MappingPayload(Payload):
+    """One entry of ``mappedSdcInfo`` (2.6): an SDC, or an NVMe host under the same names."""
+
+    sdc_id: str
+    sdc_name: str | None = None
+    access_mode: str | None = None
+
+
+class VolumePayload(Payload):
+    """A Volume or snapshot (2.6). ``mapped_sdc_info`` is null when it is not mapped."""
+
+    id: str
+    size_in_kb: int
+    storage_pool_id: str
+    volume_type: str
+    name: str | None = None
+    creation_time: int = 0
+    ancestor_volume_id: str | None = None
+    access_mode_limit: str | None = None
+    mapped_sdc_info: tuple[MappingPayload, ...] | None = None
+
+
+class SdcPayload(Payload):
+    """An Sdc (2.10). Entries of NVMe hosts have no GUID."""
+
+    id: str
+    name: str | None = None
+    sdc_guid: str | None = None
+    mdm_connection_state: str | None = None
+
+
+class CreatedPayload(Payload):
+    """The answer to creating an object."""
+
+    id: str
+
+
+class TokenPayload(msgspec.Struct, frozen=True):
+    """The answer of ``/rest/auth/login`` (1.3); its own names are in snake case."""
+
+    access_token: str
+    expires_in: float = 300.0
+
+
+class ErrorDetailPayload(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of an error's ``details`` (3.1)."""
+
+    error: str | None = None
+    rc: int | None = None
+    error_message: str | None = None
+
+
+class ErrorPayload(msgspec.Struct, frozen=True, rename="camel"):
+    """An error's body (3.1)."""
+
+    message: str
+    error_code: int = 0
+    details: tuple[ErrorDetailPayload, ...] | None = None
