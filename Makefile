@@ -28,7 +28,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.venv
 # The code generator lives apart: it is tied to one version of protobuf, the driver is not.
 PROTO_BIN := .venv-proto/bin
 
-.venv-proto/.proto: proto/requirements.txt $(VENV)/.venv
+.venv-proto/.proto: proto/requirements.txt | $(VENV)/.venv
 	@echo "setting up .venv-proto (first time only) ..."
 	@$(PYTHON) -m venv --clear .venv-proto
 	@$(PROTO_BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement proto/requirements.txt

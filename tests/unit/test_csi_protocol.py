@@ -37,6 +37,7 @@ Key = tuple[str, str, str]
 """Kind, scope and name of a declaration; a reserved number stands for its name."""
 
 Facts = dict[Key, Declaration]
+Declarations = Iterator[tuple[Key, Declaration]]
 
 
 # --- the two sides -------------------------------------------------------------------------------
@@ -59,9 +60,6 @@ def facts_of_descriptor(file: FileDescriptorProto) -> Facts:
         assert key not in facts, f"{key} is declared twice"
         facts[key] = declaration
     return facts
-
-
-Declarations = Iterator[tuple[Key, Declaration]]
 
 
 def _file(file: FileDescriptorProto) -> Declarations:
@@ -198,6 +196,10 @@ def field_of(file: FileDescriptorProto, message: str, name: str) -> FieldDescrip
     return next(field for field in message_of(file, message).field if field.name == name)
 
 
+def service_of(file: FileDescriptorProto, name: str) -> ServiceDescriptorProto:
+    return next(service for service in file.service if service.name == name)
+
+
 def _change_a_number(file: FileDescriptorProto) -> None:
     field_of(file, "Volume", "volume_id").number = 7
 
@@ -254,13 +256,11 @@ def _change_an_enum_value(file: FileDescriptorProto) -> None:
 
 
 def _stop_a_stream(file: FileDescriptorProto) -> None:
-    next(service for service in file.service if service.name == "SnapshotMetadata").method[
-        0
-    ].server_streaming = False
+    service_of(file, "SnapshotMetadata").method[0].server_streaming = False
 
 
 def _drop_an_rpc(file: FileDescriptorProto) -> None:
-    del next(service for service in file.service if service.name == "Identity").method[2]
+    del service_of(file, "Identity").method[2]
 
 
 def _change_an_extension(file: FileDescriptorProto) -> None:
