@@ -25,6 +25,22 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
+# The code generator lives apart: it is tied to one version of protobuf, the driver is not.
+PROTO_BIN := .venv-proto/bin
+
+.venv-proto/.proto: proto/requirements.txt | $(VENV)/.venv
+	@echo "setting up .venv-proto (first time only) ..."
+	@$(PYTHON) -m venv --clear .venv-proto
+	@$(PROTO_BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement proto/requirements.txt
+	@touch $@
+
+# Writes csi_powerflex/pb below the folder $(1). The folder proto passes for csi_powerflex/pb, because the
+# generated code imports its own messages by that path.
+generate = $(PROTO_BIN)/python -m grpc_tools.protoc -Icsi_powerflex/pb=proto \
+	--plugin=protoc-gen-mypy=$(PROTO_BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(PROTO_BIN)/protoc-gen-mypy_grpc \
+	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) \
+	--mypy_grpc_out=quiet,only_sync,generate_concrete_servicer_stubs:$(1) csi_powerflex/pb/csi.proto
+
 .PHONY: demo
 demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated PowerFlex
 	@$(BIN)/csi-powerflex demo
@@ -34,11 +50,16 @@ test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## Style, types, architecture, fresh generated code
+check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, fresh generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
+
+.PHONY: proto
+proto: .venv-proto/.proto ## Generate csi_powerflex/pb from proto/csi.proto
+	@$(call generate,.)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and mend what can be mended
