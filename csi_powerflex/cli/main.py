@@ -42,7 +42,9 @@ class RoleGroup(click.Group):
             formatter.write_dl(list(self.ROLES.items()))
 
 
-@click.group(cls=RoleGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=RoleGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="csi-powerflex")
 def main() -> None:
     """A CSI driver for Dell PowerFlex, and a PowerFlex simulator to try it on.

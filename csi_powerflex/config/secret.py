@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Secret:
-    """A password or token. Printing, formatting or logging it shows asterisks; ``reveal`` is for its one use."""
+    """A password or token. Printed, formatted or logged it shows asterisks; ``reveal`` is for its one use."""
 
     __slots__ = ("_value",)
 

@@ -122,7 +122,9 @@ def _check(where: str, system: SystemSettings) -> None:
     if (system.password is None) == (system.password_file is None):
         raise InvalidArgument(f"{where}: give exactly one of password and passwordFile")
     if system.id is not None and not is_object_id(system.id):
-        raise InvalidArgument(f"{where}.id: a system id is 16 lower-case hexadecimal digits, not {system.id!r}")
+        raise InvalidArgument(
+            f"{where}.id: a system id is 16 lower-case hexadecimal digits, not {system.id!r}"
+        )
     if system.ca_file is not None and not Path(system.ca_file).is_file():
         raise InvalidArgument(f"{where}.caFile: there is no file {system.ca_file}")
     if system.ca_file is not None and not system.verify_certificate:

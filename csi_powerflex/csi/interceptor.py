@@ -77,7 +77,9 @@ class Interceptor(grpc.ServerInterceptor):
             yield
             return
         if not self._places.acquire(blocking=False):
-            raise errors.Unavailable("every place for calls that wait for the array is taken; try again later")
+            raise errors.Unavailable(
+                "every place for calls that wait for the array is taken; try again later"
+            )
         try:
             with metrics.RPC_SLOW_PLACES.track_inprogress():
                 yield
@@ -93,14 +95,14 @@ class _Outcome:
 
 
 def _scope_of(rpc: str, context: grpc.ServicerContext) -> scope.Scope:
-    left = context.time_remaining()
+    left: float | None = context.time_remaining()  # the stubs forget that there may be no deadline
     deadline = None if left is None else time.monotonic() + left - min(_ANSWER_SECONDS, left / 10)
     return scope.Scope(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
 
 
 @contextlib.contextmanager
 def _reported(current: scope.Scope, request: Message) -> Iterator[_Outcome]:
-    """One log line in, one out, and the metrics. Probes come every few seconds and are said at debug level."""
+    """One log line in, one out, and the metrics. Probes come every few seconds, so only debug says them."""
     say = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
     subject = {
         field: getattr(request, field)
@@ -138,9 +140,11 @@ def _judge(error: Exception, guard: policy.Policy) -> tuple[grpc.StatusCode, str
     if isinstance(error, NotImplementedError):
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
     metrics.RPC_UNFORESEEN.labels(rpc).inc()
-    log.exception("call met an unforeseen error")
+    log.unforeseen("call met an unforeseen error", error)
     # Its text may hold anything, so it stays in the log.
-    detail = f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details (request id there)"
+    detail = (
+        f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details (request id there)"
+    )
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
 
 

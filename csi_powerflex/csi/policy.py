@@ -52,7 +52,9 @@ POLICIES: dict[str, Policy] = {
     "ValidateVolumeCapabilities": Policy(required=("volume_id", "volume_capabilities"), changes=False),
     "ControllerGetCapabilities": _QUICK,
     # Node
-    "NodeStageVolume": Policy(required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume),
+    "NodeStageVolume": Policy(
+        required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume
+    ),
     "NodeUnstageVolume": Policy(required=("volume_id", "staging_target_path"), locks=_volume),
     "NodePublishVolume": Policy(required=("volume_id", "target_path", "volume_capability"), locks=_volume),
     "NodeUnpublishVolume": Policy(required=("volume_id", "target_path"), locks=_volume),

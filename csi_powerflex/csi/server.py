@@ -32,7 +32,9 @@ def socket_path(endpoint: str) -> Path:
     Raises:
         InvalidArgument: it is none of these.
     """
-    path = endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else endpoint.removeprefix("unix:")
+    path = (
+        endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else endpoint.removeprefix("unix:")
+    )
     if not path.startswith("/"):
         raise InvalidArgument(
             f"the CSI endpoint must be a unix socket with an absolute path, such as unix:///csi/csi.sock, "

@@ -75,7 +75,9 @@ class Authenticator:
             try:
                 return login.result(timeout=scope.remaining(self._settings.request_timeout))
             except concurrent.futures.TimeoutError as error:
-                raise DeadlineExceeded(f"waited for a login at {self._settings.label}; repeat the call") from error
+                raise DeadlineExceeded(
+                    f"waited for a login at {self._settings.label}; repeat the call"
+                ) from error
             except DeadlineExceeded:
                 # The call that was logging in ran out of its own time; ours may not be over yet.
                 scope.remaining(self._settings.request_timeout)

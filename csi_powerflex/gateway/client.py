@@ -80,7 +80,9 @@ class Client:
             else:
                 if reply.status not in _OVERLOADED:
                     return self._decode(method, path, reply, answer)
-                overloaded = Unavailable(f"{self._where(path)} answered HTTP {reply.status}: it is overloaded")
+                overloaded = Unavailable(
+                    f"{self._where(path)} answered HTTP {reply.status}: it is overloaded"
+                )
                 self._pause_or_raise(attempt, last=last, error=overloaded)
         raise AssertionError("the last attempt returns or raises")
 
@@ -148,7 +150,9 @@ class Client:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
         except msgspec.MsgspecError:
             if reply.status == 403:
-                return PermissionDenied(f"{self._where(path)} forbids this to user {self._settings.username!r}")
+                return PermissionDenied(
+                    f"{self._where(path)} forbids this to user {self._settings.username!r}"
+                )
             return Unavailable(
                 f"{self._where(path)} answered {method} with HTTP {reply.status} and no PowerFlex error; "
                 "is its endpoint a PowerFlex gateway?"
@@ -159,7 +163,9 @@ class Client:
             code, message = first.rc or code, first.error_message or first.error or message
         if reply.status == 403:
             return PermissionDenied(f"{self._where(path)}: {message}")
-        return codes.meaning_of(code, message)(f"PowerFlex system {self._settings.label}: {message} (code {code})")
+        return codes.meaning_of(code, message)(
+            f"PowerFlex system {self._settings.label}: {message} (code {code})"
+        )
 
     def _where(self, path: str) -> str:
         return f"PowerFlex system {self._settings.label} ({self._settings.endpoints[self._endpoint]}{path})"
@@ -167,4 +173,10 @@ class Client:
 
 def _subject(path: str) -> str:
     """The kind of object in ``path``, for metrics: ids would make a label for each volume."""
-    return path.removeprefix("/api/").removeprefix("types/").removeprefix("instances/").partition("/")[0].partition("::")[0]
+    return (
+        path.removeprefix("/api/")
+        .removeprefix("types/")
+        .removeprefix("instances/")
+        .partition("/")[0]
+        .partition("::")[0]
+    )

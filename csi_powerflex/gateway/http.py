@@ -97,7 +97,9 @@ class Http:
         except requests.exceptions.SSLError as error:
             raise NotSent(f"{_base(url)}: the certificate was not accepted: {_reason(error)}") from error
         except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
-            raise NotSent(f"{_base(url)}: no connection within {min(_CONNECT_SECONDS, patience):.1f} s") from error
+            raise NotSent(
+                f"{_base(url)}: no connection within {min(_CONNECT_SECONDS, patience):.1f} s"
+            ) from error
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
             raise OutOfTime(f"{_base(url)}: no answer within {patience:.1f} s") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import msgspec
 
+from csi_powerflex.errors import Unavailable
+
 
 class Payload(msgspec.Struct, frozen=True, rename="camel"):
     """A gateway object. Fields that older versions lack have a default."""
 
 
-class SystemPayload(Payload):
+class SystemPayload(Payload, frozen=True):
     """A System (REST reference, 2.3)."""
 
     id: str
@@ -21,7 +23,7 @@ class SystemPayload(Payload):
     system_version_name: str | None = None
 
 
-class DomainPayload(Payload):
+class DomainPayload(Payload, frozen=True):
     """A ProtectionDomain (2.4). ``gen_type`` is missing before 5.x."""
 
     id: str
@@ -29,7 +31,7 @@ class DomainPayload(Payload):
     gen_type: str | None = None
 
 
-class PoolPayload(Payload):
+class PoolPayload(Payload, frozen=True):
     """A StoragePool (2.5)."""
 
     id: str
@@ -39,7 +41,7 @@ class PoolPayload(Payload):
     gen_type: str | None = None
 
 
-class MappingPayload(Payload):
+class MappingPayload(Payload, frozen=True):
     """One entry of ``mappedSdcInfo`` (2.6): an SDC, or an NVMe host under the same names."""
 
     sdc_id: str
@@ -47,7 +49,7 @@ class MappingPayload(Payload):
     access_mode: str | None = None
 
 
-class VolumePayload(Payload):
+class VolumePayload(Payload, frozen=True):
     """A Volume or snapshot (2.6). ``mapped_sdc_info`` is null when it is not mapped."""
 
     id: str
@@ -61,7 +63,7 @@ class VolumePayload(Payload):
     mapped_sdc_info: tuple[MappingPayload, ...] | None = None
 
 
-class SdcPayload(Payload):
+class SdcPayload(Payload, frozen=True):
     """An Sdc (2.10). Entries of NVMe hosts have no GUID."""
 
     id: str
@@ -70,10 +72,25 @@ class SdcPayload(Payload):
     mdm_connection_state: str | None = None
 
 
-class CreatedPayload(Payload):
+class CreatedPayload(Payload, frozen=True):
     """The answer to creating an object."""
 
     id: str
+
+
+def id_in(answer: msgspec.Raw) -> str:
+    """The id that ``queryIdByKey`` answers: a JSON string, or an object (REST reference, 8).
+
+    Raises:
+        Unavailable: it is neither.
+    """
+    try:
+        found: str | CreatedPayload = msgspec.json.decode(answer, type=str | CreatedPayload)
+    except msgspec.MsgspecError as error:
+        raise Unavailable(
+            f"the gateway answered queryIdByKey with something else than an id: {error}"
+        ) from error
+    return found if isinstance(found, str) else found.id
 
 
 class TokenPayload(msgspec.Struct, frozen=True):

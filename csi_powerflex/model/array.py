@@ -225,4 +225,3 @@ class Fleet(Protocol):
             InvalidArgument: no such system, or several and none was named.
         """
         ...
-

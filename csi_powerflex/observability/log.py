@@ -50,18 +50,20 @@ class Log:
         """Say that something failed."""
         self._write(logging.ERROR, event, fields)
 
-    def exception(self, event: str, **fields: object) -> None:
-        """Say that something failed in a way nobody foresaw, with the stack of the current exception."""
-        self._write(logging.ERROR, event, fields, stack=True)
+    def unforeseen(self, event: str, error: BaseException, **fields: object) -> None:
+        """Say that something failed in a way nobody foresaw, with the stack of ``error``."""
+        self._write(logging.ERROR, event, fields, error=error)
 
     @property
     def debugging(self) -> bool:
         """Whether debug lines are written, for fields that cost something to compute."""
         return self._logger.isEnabledFor(logging.DEBUG)
 
-    def _write(self, level: int, event: str, fields: Mapping[str, object], *, stack: bool = False) -> None:
+    def _write(
+        self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None
+    ) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, exc_info=stack, extra={"fields": fields})
+            self._logger.log(level, event, exc_info=error, extra={"fields": fields})
 
 
 def configure(*, level: str = "info", form: Format = Format.TEXT, stream: TextIO | None = None) -> None:

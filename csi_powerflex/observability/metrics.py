@@ -22,9 +22,13 @@ GATEWAY_SECONDS = Histogram(
     ("system", "verb", "object", "status"),
     buckets=_SECONDS,
 )
-GATEWAY_LOGINS = Counter("csi_powerflex_gateway_logins", "Logins at a PowerFlex gateway.", ("system", "result"))
+GATEWAY_LOGINS = Counter(
+    "csi_powerflex_gateway_logins", "Logins at a PowerFlex gateway.", ("system", "result")
+)
 GATEWAY_RETRIES = Counter(
-    "csi_powerflex_gateway_retries", "Requests to a PowerFlex gateway that were repeated.", ("system", "reason")
+    "csi_powerflex_gateway_retries",
+    "Requests to a PowerFlex gateway that were repeated.",
+    ("system", "reason"),
 )
 COMMAND_SECONDS = Histogram(
     "csi_powerflex_command_seconds",

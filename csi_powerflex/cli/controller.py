@@ -1,0 +1,51 @@
+"""``csi-powerflex controller``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from csi_powerflex import names
+from csi_powerflex.app import controller
+from csi_powerflex.cli import options
+from csi_powerflex.config import systems as systems_file
+from csi_powerflex.config.controller import ControllerSettings
+from csi_powerflex.observability import log
+
+
+@click.command(name="controller", context_settings={"auto_envvar_prefix": "CSI_POWERFLEX_CONTROLLER"})
+@options.endpoint
+@click.option(
+    "--systems",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML file that lists the PowerFlex systems: endpoints, user, password or passwordFile, caFile.",
+)
+@click.option(
+    "--cluster-id",
+    required=True,
+    metavar="ID",
+    help="Four characters of a-z and 0-9 that mark this cluster's volumes on the array. Never change it.",
+)
+@options.driver_name
+@options.log_level
+@options.log_format
+def command(
+    endpoint: str, systems: Path, cluster_id: str, driver_name: str, log_level: str, log_format: str
+) -> None:
+    """Serve CSI's identity and controller services.
+
+    Creates, maps and deletes volumes through the gateways of the systems file. Runs once or more for each
+    cluster, beside the CSI sidecars, and is the only process that holds the array's credentials.
+    """
+    log.configure(level=log_level, form=log.Format(log_format))
+    with options.one_line_errors():
+        controller.run(
+            ControllerSettings(
+                endpoint=endpoint,
+                driver_name=driver_name,
+                cluster_id=names.require_cluster_id(cluster_id),
+                systems=systems_file.load(systems),
+            )
+        )

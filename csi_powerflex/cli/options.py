@@ -1,0 +1,53 @@
+"""Options that several commands share, and how a command ends when the driver refuses to start."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
+from csi_powerflex.errors import DriverError
+from csi_powerflex.observability import log
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+endpoint: Decorator = click.option(
+    "--endpoint",
+    envvar="CSI_ENDPOINT",
+    required=True,
+    metavar="URL",
+    help="Unix socket to serve CSI on, such as unix:///csi/csi.sock.",
+)
+driver_name: Decorator = click.option(
+    "--driver-name",
+    default=DEFAULT_DRIVER_NAME,
+    show_default=True,
+    metavar="NAME",
+    help="Name of the CSI driver, as in the cluster's CSIDriver object.",
+)
+log_level: Decorator = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least urgent log lines to write.",
+)
+log_format: Decorator = click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in log.Format]),
+    default=log.Format.TEXT.value,
+    show_default=True,
+    help="key=value text for people, or JSON for machines.",
+)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what the driver foresaw into one line on standard error and exit status 1."""
+    try:
+        yield
+    except DriverError as error:
+        raise click.ClickException(str(error)) from error

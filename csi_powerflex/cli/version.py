@@ -1,0 +1,17 @@
+"""``csi-powerflex version``."""
+
+from __future__ import annotations
+
+import platform
+
+import click
+
+from csi_powerflex import __version__
+
+CSI_VERSION = "1.13.0"
+
+
+@click.command(name="version")
+def command() -> None:
+    """Print the versions of the driver and of the CSI specification."""
+    click.echo(f"csi-powerflex {__version__} (CSI {CSI_VERSION}, Python {platform.python_version()})")

@@ -1,0 +1,26 @@
+"""The controller's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csi_powerflex.config.systems import SystemSettings
+
+DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """What the controller needs to serve.
+
+    Attributes:
+        endpoint: the CSI socket, such as ``unix:///csi/csi.sock``.
+        driver_name: as in the cluster's CSIDriver object.
+        cluster_id: four characters that tell this cluster's volumes from those of others on the same pool.
+        systems: the PowerFlex systems.
+    """
+
+    endpoint: str
+    driver_name: str
+    cluster_id: str
+    systems: tuple[SystemSettings, ...]
