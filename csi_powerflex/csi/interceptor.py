@@ -63,10 +63,13 @@ class Interceptor(grpc.ServerInterceptor):
                 try:
                     _require(request, guard.required)
                     with self._locks.holding(guard.locks(request), rpc), self._place(guard):
-                        return handle(request, context)
+                        answer: object = handle(request, context)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must become a gRPC status
                     outcome.code, detail = _judge(error, guard)
+                    _show_cost(context, current)
                     _abort(context, outcome.code, detail)
+                _show_cost(context, current)
+                return answer
 
         return call
 
@@ -146,6 +149,12 @@ def _judge(error: Exception, guard: policy.Policy) -> tuple[grpc.StatusCode, str
         f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details (request id there)"
     )
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
+
+
+def _show_cost(context: grpc.ServicerContext, current: scope.Scope) -> None:
+    """Tell the caller, in trailing metadata, under which id to look in the log and what the call cost."""
+    counts = [(f"x-{what.replace('_', '-')}", str(count)) for what, count in current.counts.items()]
+    context.set_trailing_metadata((("x-request-id", current.request_id), *counts))
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, detail: str) -> NoReturn:

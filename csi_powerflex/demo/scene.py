@@ -1,0 +1,161 @@
+"""The demo's world, in one folder: a simulated array, the controller, and two nodes, as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from csi_powerflex.demo import leftovers
+from csi_powerflex.demo.orchestrator import Client
+from csi_powerflex.demo.processes import Process
+
+NODES = ("a", "b")
+_CAP_SYS_ADMIN = 21
+
+
+def missing_for_devices(filesystem: str) -> str | None:
+    """Why this machine cannot have real block devices and mounts, or None if it can."""
+    if os.geteuid() != 0:
+        return "it is not run as root (try: sudo make demo)"
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
+    if not effective >> _CAP_SYS_ADMIN & 1:
+        return "this container lacks the capability CAP_SYS_ADMIN, which mounting needs"
+    if not os.access("/dev/loop-control", os.R_OK | os.W_OK):
+        return "this machine offers no loop devices (/dev/loop-control)"
+    tool = f"mkfs.{filesystem}"
+    if shutil.which(tool) is None:
+        return f"{tool} is not installed"
+    return None
+
+
+class NodeScene:
+    """One node: its driver process, its CSI client, and the folder that is its kubelet's."""
+
+    def __init__(self, name: str, folder: Path, host: dict[str, str]) -> None:
+        self.name = name
+        self.kubelet = folder / "kubelet"
+        self.kubelet.mkdir(parents=True)
+        self.guid = host["guid"]
+        socket = folder / "csi.sock"
+        self.client = Client(socket)
+        self.process = Process(
+            f"node {name}",
+            [
+                "node",
+                f"--endpoint=unix://{socket}",
+                f"--kubelet-dir={self.kubelet}",
+                f"--drv-cfg={host['drvCfg']}",
+                f"--scini-device={folder / 'scini'}",  # not there: the GUID comes from drv_cfg
+                f"--by-id-dir={host['byIdDir']}",
+            ],
+            folder / "node.log",
+        )
+
+    def start(self) -> None:
+        """Start the node's driver."""
+        self.process.start(self.client.answers)
+
+
+class Scene:
+    """Everything the walk needs. ``devices`` says whether nodes and real block devices are part of it."""
+
+    def __init__(self, folder: Path, *, devices: bool) -> None:
+        self.folder = folder
+        self.devices = devices
+        self.nodes: dict[str, NodeScene] = {}
+        self.guids: dict[str, str] = {}
+        socket = folder / "controller.sock"
+        self.client = Client(socket)
+        self._ready_file = folder / "array.json"
+        self._systems_file = folder / "systems.yaml"
+        hosts = [f"--host={name}" for name in NODES]
+        self.array = Process(
+            "simulated PowerFlex",
+            [
+                "simulate",
+                f"--state={folder / 'array'}",
+                f"--ready-file={self._ready_file}",
+                *hosts,
+                *([] if devices else ["--no-devices"]),
+            ],
+            folder / "array.log",
+        )
+        self.controller = Process(
+            "controller",
+            [
+                "controller",
+                f"--endpoint=unix://{socket}",
+                f"--systems={self._systems_file}",
+                "--cluster-id=demo",
+            ],
+            folder / "controller.log",
+        )
+
+    def start(self) -> None:
+        """Start the array, then the driver.
+
+        Raises:
+            NotReady: one of them did not start; the message has the end of its log.
+        """
+        self.array.start(self._ready_file.exists)
+        array: dict[str, Any] = json.loads(self._ready_file.read_text(encoding="utf-8"))
+        # JSON is YAML, so no text of ours needs quoting.
+        system = {
+            "name": "demo",
+            "endpoints": [array["url"]],
+            "username": array["username"],
+            "password": array["password"],
+            "caFile": array["caFile"],
+            "protectionDomain": array["protectionDomain"],
+            "storagePool": array["storagePool"],
+        }
+        self._systems_file.write_text(json.dumps({"systems": [system]}, indent=1), encoding="utf-8")
+        self.guids = {name: host["guid"] for name, host in array["hosts"].items()}
+        self.start_controller()
+        if self.devices:
+            for name in NODES:
+                self.nodes[name] = NodeScene(name, self.folder / f"node-{name}", array["hosts"][name])
+                self.nodes[name].start()
+
+    def start_controller(self) -> None:
+        """Start the controller, for the first time or after it was killed."""
+        self.controller.start(self.client.answers)
+
+    def stop(self) -> None:
+        """End every process, the array last."""
+        self.client.close()
+        for node in self.nodes.values():
+            node.client.close()
+        for process in (self.controller, *(node.process for node in self.nodes.values()), self.array):
+            process.stop()
+
+
+def uninterrupted() -> None:
+    """From here on things are taken down, and a second Ctrl-C must not leave them half way."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def opened(*, devices: bool) -> Iterator[Scene]:
+    """A scene in a new temporary folder; when the block ends, nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-"))
+    scene = Scene(folder, devices=devices)
+    try:
+        scene.start()
+        yield scene
+    finally:
+        uninterrupted()
+        scene.stop()
+        left = leftovers.below(folder)
+        if left:
+            leftovers.take_away(left)
+        shutil.rmtree(folder)

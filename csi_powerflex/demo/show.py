@@ -1,0 +1,104 @@
+"""The demo as people see it: a live table, and one plain sentence at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from csi_powerflex.demo import leftovers, scene
+from csi_powerflex.demo.orchestrator import Refused
+from csi_powerflex.demo.processes import NotReady
+from csi_powerflex.demo.walk import Disappointed, Step, Walk
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+
+class Screen:
+    """The table of steps; a terminal sees it grow, a file gets it whole."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self._table = Table(box=None, pad_edge=False, header_style="bold")
+        self._table.add_column("step", no_wrap=True)
+        self._table.add_column("RPC", style="cyan", no_wrap=True)
+        self._table.add_column("time", justify="right", no_wrap=True)
+        self._table.add_column("gateway", justify="right", no_wrap=True)
+        self._table.add_column("", overflow="fold", style="dim")
+
+    def live(self) -> Live:
+        """The table on show."""
+        return Live(self._table, console=self.console, refresh_per_second=20)
+
+    def add(self, title: str, rpc: str, seconds: float, requests: int | None, found: str) -> None:
+        """One finished step."""
+        self._table.add_row(
+            Text.assemble(("✓ ", "green"), title),
+            rpc,
+            f"{seconds * 1000:.0f} ms",
+            "" if requests is None else str(requests),
+            found,
+        )
+
+    def fail(self, title: str, rpc: str) -> None:
+        """The step that failed."""
+        self._table.add_row(Text.assemble(("✗ ", "red"), title), rpc, "", "", "")
+
+
+def run(*, filesystem: str, mebibytes: int) -> int:
+    """Show the whole life of a volume; returns the exit status."""
+    screen = Screen()
+    console = screen.console
+    missing = scene.missing_for_devices(filesystem)
+    parts = "the controller" if missing else "the controller and two nodes"
+    console.print(f"A volume's life: a simulated PowerFlex, {parts}, each a process of its own.\n")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.monotonic()
+    try:
+        with scene.opened(devices=missing is None) as stage:
+            console.print(f"[dim]started in {time.monotonic() - began:.1f} s, below {stage.folder}[/dim]\n")
+            _walk(Walk(stage, filesystem=filesystem, mebibytes=mebibytes), screen)
+    except KeyboardInterrupt:
+        console.print("\nInterrupted; everything was taken down again.")
+        return INTERRUPTED
+    except (Refused, Disappointed, NotReady) as error:
+        console.print(Text(f"\n{error}", style="red"))
+        return FAILED
+    left = leftovers.below(stage.folder)
+    if left or stage.folder.exists():
+        console.print(Text(f"left behind: {left}; folder {stage.folder}", style="red"))
+        return FAILED
+    took = time.monotonic() - began
+    console.print(f"\nDone in {took:.1f} s. Nothing is left: no mount, loop device, process or file.")
+    if missing:
+        console.print(f"Left out: devices, filesystems and mounts on the nodes, because {missing}.")
+    return OK
+
+
+def _walk(walk: Walk, screen: Screen) -> None:
+    try:
+        with screen.live():
+            for step in walk.steps():
+                _take(step, screen)
+    except BaseException:
+        scene.uninterrupted()
+        # What a broken driver does not take down, the scene's end does; the first error is the news.
+        with contextlib.suppress(Refused):
+            walk.give_up()
+        raise
+
+
+def _take(step: Step, screen: Screen) -> None:
+    began = time.monotonic()
+    try:
+        found = step.run()
+    except BaseException:
+        screen.fail(step.title, step.rpc)
+        raise
+    requests = step.client.cost.gateway_requests if step.client else None
+    screen.add(step.title, step.rpc, time.monotonic() - began, requests, found)
