@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -58,8 +58,8 @@ class Client:
         self._note_cost(call.trailing_metadata() or ())
         return answer
 
-    def _note_cost(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        costs = dict(metadata)
+    def _note_cost(self, metadata: Iterable[Any]) -> None:
+        costs = {entry.key: entry.value for entry in metadata}
         self.cost = Cost(int(costs.get("x-gateway-requests", "0")))
 
     def answers(self) -> bool:
