@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller
@@ -18,7 +20,11 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         DriverError: the endpoint cannot be served on.
     """
-    fleet = GatewayFleet(settings.systems)
+    with contextlib.closing(GatewayFleet(settings.systems)) as fleet:
+        _serve(settings, fleet)
+
+
+def _serve(settings: ControllerSettings, fleet: GatewayFleet) -> None:
     identity = Identity(settings.driver_name)
     controller = Controller(settings.driver_name, Volumes(fleet, settings.cluster_id), Attachment(fleet))
     server.serve(

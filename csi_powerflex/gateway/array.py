@@ -51,6 +51,10 @@ class GatewayArray:
         """Whether ``name`` is this system's name or id."""
         return name in (self._settings.name, self.system_id())
 
+    def close(self) -> None:
+        """Give the session back and close the connections."""
+        self._client.close()
+
     # --- what seldom changes ---------------------------------------------------------------------
 
     def system_id(self) -> str:

@@ -1,13 +1,14 @@
 """Tokens of one system: one login at a time, however many calls find theirs expired.
 
-PowerFlex 4.x and later give a token at ``/rest/auth/login``, used as Bearer; 3.x answers 404 there and gives
-one at ``/api/login``, used as the password of Basic (REST reference, 1.2 and 1.3).
+PowerFlex 4.x and later give a token at ``/rest/auth/login``, used as Bearer and renewed with a second token; 3.x
+answers 404 there and gives one at ``/api/login``, used as the password of Basic (REST reference, 1.2 and 1.3).
 """
 
 from __future__ import annotations
 
 import base64
 import concurrent.futures
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,10 @@ _MARGIN_SECONDS = 30.0
 # A gateway token lives for 8 hours and dies after 10 idle minutes (REST reference, 1.2). Renewing it after 9
 # minutes covers both without keeping track of when it was last used.
 _GATEWAY_TOKEN_SECONDS = 9 * 60.0
+# After a renewal that failed, a token that still works is kept, and the next renewal tried this much later.
+_PATIENCE_SECONDS = 5.0
+
+_JSON = {"Content-Type": "application/json"}
 
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
 """(method, path, headers, body) to an answer: one request without a token."""
@@ -38,22 +43,27 @@ Send = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as the Authorization header that carries it; ``expires`` is a value of ``time.monotonic()``."""
+    """A token as the Authorization header that carries it; times are values of ``time.monotonic()``.
+
+    ``platform`` holds the answer of a 4.x login, with what renewing it and logging out need.
+    """
 
     header: Secret
+    renew_at: float
     expires: float
+    platform: TokenPayload | None = None
 
 
 class Authenticator:
-    """Gives the current token, and logs in for a new one when it is missing, old or refused."""
+    """Gives the current token, and gets a new one when it is missing, old or refused."""
 
     def __init__(self, settings: SystemSettings, send: Send) -> None:
         self._settings = settings
         self._send = send
         self._lock = threading.Lock()
         self._token: Token | None = None
-        self._login: concurrent.futures.Future[Token] | None = None
-        self._basic_only = False
+        self._renewal: concurrent.futures.Future[Token] | None = None
+        self._gateway_tokens = False
 
     def token(self, refused: Token | None = None) -> Token:
         """A token to use, other than the ``refused`` one.
@@ -65,15 +75,15 @@ class Authenticator:
         while True:
             with self._lock:
                 token = self._token
-                if token is not None and token is not refused and token.expires > time.monotonic():
+                if token is not None and token is not refused and token.renew_at > time.monotonic():
                     return token
-                login, leading = self._login, self._login is None
-                if login is None:
-                    login = self._login = concurrent.futures.Future()
+                renewal, leading = self._renewal, self._renewal is None
+                if renewal is None:
+                    renewal = self._renewal = concurrent.futures.Future()
             if leading:
-                return self._lead(login)
+                return self._lead(renewal, None if token is refused else token)
             try:
-                return login.result(timeout=scope.remaining(self._settings.request_timeout))
+                return renewal.result(timeout=scope.remaining(self._settings.request_timeout))
             except concurrent.futures.TimeoutError as error:
                 raise DeadlineExceeded(
                     f"waited for a login at {self._settings.label}; repeat the call"
@@ -82,48 +92,87 @@ class Authenticator:
                 # The call that was logging in ran out of its own time; ours may not be over yet.
                 scope.remaining(self._settings.request_timeout)
 
-    def _lead(self, login: concurrent.futures.Future[Token]) -> Token:
+    def log_out(self) -> None:
+        """Give the session back: the array has 128 of them (REST reference, limits)."""
+        with self._lock:
+            token, self._token = self._token, None
+        if token is None:
+            return
+        headers = {"Authorization": token.header.reveal(), **_JSON}
         try:
-            token = self._log_in()
+            if token.platform is None:
+                self._send("GET", "/api/logout", headers, None)
+            else:
+                # The misspelt key is the protocol's (REST reference, 1.3).
+                body = {"refresh_token": token.platform.refresh_token, "idT_token": token.platform.id_token}
+                self._send("POST", "/rest/auth/logout", headers, msgspec.json.encode(body))
+        except DriverError as error:
+            log.warning("could not log out", system=self._settings.label, reason=error)
+        else:
+            log.info("logged out", system=self._settings.label)
+
+    def _lead(self, renewal: concurrent.futures.Future[Token], old: Token | None) -> Token:
+        """Get a new token for every call that waits; ``old`` is one that still works but nears its end."""
+        try:
+            token = self._renew(old)
         except BaseException as error:
             with self._lock:
-                self._login = None
-            login.set_exception(error)
+                self._renewal = None
+            renewal.set_exception(error)
             raise
         with self._lock:
-            self._token, self._login = token, None
-        login.set_result(token)
+            self._token, self._renewal = token, None
+        renewal.set_result(token)
         return token
 
-    def _log_in(self) -> Token:
+    def _renew(self, old: Token | None) -> Token:
         try:
-            token = self._log_in_by_gateway() if self._basic_only else self._log_in_by_platform()
+            token = self._refresh(old) or self._log_in()
         except DriverError as error:
             metrics.GATEWAY_LOGINS.labels(self._settings.label, type(error).__name__).inc()
-            raise
+            now = time.monotonic()
+            if old is None or old.expires <= now or isinstance(error, Unauthenticated):
+                raise
+            log.warning("kept a token that could not be renewed", system=self._settings.label, reason=error)
+            return dataclasses.replace(old, renew_at=now + _PATIENCE_SECONDS)
         metrics.GATEWAY_LOGINS.labels(self._settings.label, "OK").inc()
         log.info("logged in", system=self._settings.label)
         return token
 
-    def _log_in_by_platform(self) -> Token:
+    def _refresh(self, old: Token | None) -> Token | None:
+        """A new token for the old one's refresh token, or None where that does not work any more."""
+        if old is None or old.platform is None or not old.platform.refresh_token:
+            return None
+        body = msgspec.json.encode({"refresh_token": old.platform.refresh_token})
+        reply = self._send("POST", "/rest/auth/update-token", _JSON, body)
+        return self._platform_token(reply) if reply.status == 200 else None
+
+    def _log_in(self) -> Token:
+        return self._log_in_at_gateway() if self._gateway_tokens else self._log_in_at_platform()
+
+    def _log_in_at_platform(self) -> Token:
         body = {"username": self._settings.username, "password": self._settings.read_password().reveal()}
-        reply = self._send(
-            "POST", "/rest/auth/login", {"Content-Type": "application/json"}, msgspec.json.encode(body)
-        )
+        reply = self._send("POST", "/rest/auth/login", _JSON, msgspec.json.encode(body))
         if reply.status == 404:
-            self._basic_only = True
-            return self._log_in_by_gateway()
+            self._gateway_tokens = True
+            return self._log_in_at_gateway()
         self._check(reply)
+        return self._platform_token(reply)
+
+    def _platform_token(self, reply: Reply) -> Token:
         try:
             answer = msgspec.json.decode(reply.body, type=TokenPayload, strict=False)
         except msgspec.MsgspecError as error:
             raise self._not_a_token() from error
+        now = time.monotonic()
         return Token(
             header=Secret(f"Bearer {answer.access_token}"),
-            expires=time.monotonic() + max(answer.expires_in - _MARGIN_SECONDS, answer.expires_in / 2),
+            renew_at=now + max(answer.expires_in - _MARGIN_SECONDS, answer.expires_in / 2),
+            expires=now + answer.expires_in,
+            platform=answer,
         )
 
-    def _log_in_by_gateway(self) -> Token:
+    def _log_in_at_gateway(self) -> Token:
         user = f"{self._settings.username}:{self._settings.read_password().reveal()}"
         reply = self._send("GET", "/api/login", {"Authorization": _basic(user)}, None)
         self._check(reply)
@@ -131,9 +180,11 @@ class Authenticator:
             token = msgspec.json.decode(reply.body, type=str)
         except msgspec.MsgspecError as error:
             raise self._not_a_token() from error
+        renew_at = time.monotonic() + _GATEWAY_TOKEN_SECONDS
         return Token(
             header=Secret(_basic(f"{self._settings.username}:{token}")),
-            expires=time.monotonic() + _GATEWAY_TOKEN_SECONDS,
+            renew_at=renew_at,
+            expires=renew_at + _MARGIN_SECONDS,
         )
 
     def _check(self, reply: Reply) -> None:

@@ -53,6 +53,11 @@ class Client:
         self._authenticator = Authenticator(settings, self._send_once)
         self._endpoint = 0
 
+    def close(self) -> None:
+        """Log out and close the connections."""
+        self._authenticator.log_out()
+        self._http.close()
+
     def get(self, path: str, answer: type[T]) -> T:
         """GET ``path`` and decode the answer. Raises as ``post``."""
         return self._call("GET", path, None, answer, Effect.READ)

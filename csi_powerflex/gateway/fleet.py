@@ -52,6 +52,11 @@ class GatewayFleet:
                 return array
         raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {self._names()}")
 
+    def close(self) -> None:
+        """Give the sessions of all systems back."""
+        for array in self._arrays:
+            array.close()
+
     def _unidentified(self) -> list[GatewayArray]:
         known = set(self._by_id.values())
         return [array for array in self._arrays if array not in known]

@@ -94,10 +94,15 @@ def id_in(answer: msgspec.Raw) -> str:
 
 
 class TokenPayload(msgspec.Struct, frozen=True):
-    """The answer of ``/rest/auth/login`` (1.3); its own names are in snake case."""
+    """The answer of ``/rest/auth/login`` (1.3); its names are in snake case. Secret: never printed."""
 
     access_token: str
     expires_in: float = 300.0
+    refresh_token: str | None = None
+    id_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "TokenPayload(***)"
 
 
 class ErrorDetailPayload(msgspec.Struct, frozen=True, rename="camel"):
