@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 
+from csi_powerflex import scope
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller
@@ -13,6 +14,9 @@ from csi_powerflex.operations.attachment import Attachment
 from csi_powerflex.operations.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
 
+# Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
+_LOGOUT_SECONDS = 3.0
+
 
 def run(settings: ControllerSettings) -> None:
     """Serve until told to stop. Nothing is asked of an array before the first call needs it.
@@ -20,8 +24,12 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         DriverError: the endpoint cannot be served on.
     """
-    with contextlib.closing(GatewayFleet(settings.systems)) as fleet:
+    fleet = GatewayFleet(settings.systems)
+    try:
         _serve(settings, fleet)
+    finally:
+        with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
+            fleet.close()
 
 
 def _serve(settings: ControllerSettings, fleet: GatewayFleet) -> None:

@@ -1,7 +1,7 @@
 """Tokens of one system: one login at a time, however many calls find theirs expired.
 
-PowerFlex 4.x and later give a token at ``/rest/auth/login``, used as Bearer and renewed with a second token; 3.x
-answers 404 there and gives one at ``/api/login``, used as the password of Basic (REST reference, 1.2 and 1.3).
+PowerFlex 4.x and later give a token at ``/rest/auth/login``, used as Bearer and renewed with another; 3.x
+answers 404 there and gives one at ``/api/login``, used as the password of Basic (REST reference, 1.2, 1.3).
 """
 
 from __future__ import annotations
