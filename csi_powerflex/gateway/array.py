@@ -1,61 +1,69 @@
-"""``model.array.Array`` over the gateway's REST API.
-
-Ids that seldom change (system, pools, hosts) are remembered and asked for again when the array says that one
-of them is gone.
-"""
+"""``model.ports.Array`` over the gateway's REST API. Numbers in brackets are sections of the REST reference."""
 
 from __future__ import annotations
 
 import datetime
-import threading
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from csi_powerflex import units
 from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.errors import InvalidArgument, NotFound, Unavailable
+from csi_powerflex.errors import Unavailable
 from csi_powerflex.gateway.client import Client, Effect
+from csi_powerflex.gateway.directories import Hosts, Pools
 from csi_powerflex.gateway.payloads import (
+    CopiesPayload,
     CreatedPayload,
-    DomainPayload,
     MappingPayload,
-    PoolPayload,
-    SdcPayload,
+    MetricsPayload,
+    PoolStatisticsPayload,
+    SystemLimitsPayload,
     SystemPayload,
     VolumePayload,
     id_in,
 )
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
-from csi_powerflex.model.array import Access, Host, HostGone, Mapping, Pool, PoolGone, Provisioning, Volume
+from csi_powerflex.model.array import (
+    Access,
+    Copy,
+    Host,
+    HostGone,
+    Limits,
+    Mapping as VolumeMapping,
+    Pool,
+    PoolGone,
+    Provisioning,
+    Room,
+    Volume,
+)
 
-_VOLUME_TYPES = {Provisioning.THIN: "ThinProvisioned", Provisioning.THICK: "ThickProvisioned"}
+_KBPS_PER_MBPS = 1024
 
 
 class GatewayArray:
     """One PowerFlex system, behind its gateway."""
 
     def __init__(self, settings: SystemSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._client = Client(settings)
-        self._lock = threading.Lock()
         self._system_id = settings.id
-        self._pools: tuple[tuple[DomainPayload, PoolPayload], ...] = ()
-        self._hosts: dict[str, Host] = {}
+        self._pools = Pools(settings, self._client)
+        self._hosts = Hosts(settings, self._client)
+        self._largest_volume = 0
 
     @property
     def label(self) -> str:
-        """How the operator calls this system."""
-        return self._settings.label
+        """See ``Array.label``."""
+        return self.settings.label
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is this system's name or id."""
-        return name in (self._settings.name, self.system_id())
+        return name in (self.settings.name, self.system_id())
 
     def close(self) -> None:
         """Give the session back and close the connections."""
         self._client.close()
-
-    # --- what seldom changes ---------------------------------------------------------------------
 
     def system_id(self) -> str:
         """See ``Array.system_id``."""
@@ -68,79 +76,39 @@ class GatewayArray:
             self._system_id = systems[0].id
         return self._system_id
 
+    # --- pools -----------------------------------------------------------------------------------
+
     def pool(self, domain: str | None, pool: str | None) -> Pool:
         """See ``Array.pool``."""
-        pool = pool or self._settings.storage_pool
-        domain = domain or self._settings.protection_domain
-        if pool is None:
-            raise InvalidArgument(
-                f"no storage pool: give the parameter storagepool, or storagePool for system {self.label} "
-                "in the systems file"
-            )
-        found = self._matching(self._pools, domain, pool)
-        if not found:
-            found = self._matching(self._read_pools(), domain, pool)
-        if len(found) == 1:
-            return _pool(*found[0])
-        if found:
-            domains = ", ".join(sorted(owner.name or owner.id for owner, _ in found))
-            raise InvalidArgument(
-                f"system {self.label} has storage pools {pool!r} in several protection domains ({domains}); "
-                "name one in the parameter protectiondomain"
-            )
-        known = ", ".join(
-            sorted(f"{owner.name or owner.id}/{item.name or item.id}" for owner, item in self._pools)
-        )
-        within = f" in protection domain {domain!r}" if domain else ""
-        raise InvalidArgument(
-            f"system {self.label} has no storage pool {pool!r}{within}; it has: {known or 'none'}"
-        )
+        return self._pools.find(domain, pool)
 
-    def _read_pools(self) -> tuple[tuple[DomainPayload, PoolPayload], ...]:
-        domains = self._client.get("/api/types/ProtectionDomain/instances", tuple[DomainPayload, ...])
-        pools = self._client.get("/api/types/StoragePool/instances", tuple[PoolPayload, ...])
-        by_id = {domain.id: domain for domain in domains}
-        self._pools = tuple(
-            (by_id.get(pool.protection_domain_id, DomainPayload(id=pool.protection_domain_id)), pool)
-            for pool in pools
-        )
-        return self._pools
+    def pool_by_id(self, pool_id: str) -> Pool:
+        """See ``Array.pool_by_id``."""
+        return self._pools.with_id(pool_id)
 
-    @staticmethod
-    def _matching(
-        pools: tuple[tuple[DomainPayload, PoolPayload], ...], domain: str | None, pool: str
-    ) -> list[tuple[DomainPayload, PoolPayload]]:
-        return [
-            (owner, item)
-            for owner, item in pools
-            if pool in (item.id, item.name) and (domain is None or domain in (owner.id, owner.name))
-        ]
+    def room(self, pool: Pool) -> Room:
+        """See ``Array.room``: from Statistics, which PowerFlex 5 replaced by metrics (2.12)."""
+        if pool.erasure_coded:
+            body = {
+                "resource_type": "storage_pool",
+                "ids": [pool.id],
+                "metrics": ["physical_total", "physical_free", "logical_provisioned"],
+            }
+            answer = self._client.post("/dtapi/rest/v1/metrics/query", body, MetricsPayload, Effect.READ)
+            return _room_from_metrics(answer)
+        path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
+        return _room_from_statistics(self._client.get(path, PoolStatisticsPayload))
 
-    def host(self, identity: NodeIdentity) -> Host:
-        """See ``Array.host``."""
-        known = self._hosts.get(identity.sdc_guid)
-        if known is not None:
-            return known
-        self._read_hosts()
-        if identity.sdc_guid not in self._hosts:
-            raise NotFound(
-                f"system {self.label} knows no SDC with GUID {identity.sdc_guid}; is the SDC of that node "
-                "connected to this system?"
-            )
-        return self._hosts[identity.sdc_guid]
-
-    def _read_hosts(self) -> None:
-        hosts = self._client.get("/api/types/Sdc/instances", tuple[SdcPayload, ...])
-        self._hosts = {
-            host.sdc_guid.upper(): Host(
-                id=host.id,
-                name=host.name,
-                identity=NodeIdentity.of_sdc(host.sdc_guid),
-                connected=host.mdm_connection_state == "Connected",
-            )
-            for host in hosts
-            if host.sdc_guid
-        }
+    def largest_volume(self) -> int:
+        """See ``Array.largest_volume``; the limit ``volumeSizeGb`` (4)."""
+        if not self._largest_volume:
+            path = "/api/instances/System/action/querySystemLimits"
+            limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
+            sizes = [limit.max_val for limit in limits if limit.type == "volumeSizeGb" and limit.max_val]
+            if not sizes:
+                raise Unavailable(f"PowerFlex system {self.label} does not tell its largest volume")
+            self._largest_volume = sizes[0] * units.GIB
+        return self._largest_volume
 
     # --- volumes ---------------------------------------------------------------------------------
 
@@ -151,12 +119,14 @@ class GatewayArray:
             "protectionDomainId": pool.domain_id,
             "storagePoolId": pool.id,
             "volumeSizeInKb": str(size // units.KIB),
-            "volumeType": _VOLUME_TYPES[provisioning],
+            "volumeType": "ThickProvisioned" if provisioning is Provisioning.THICK else "ThinProvisioned",
         }
+        if pool.compressible:
+            body["compressionMethod"] = "Normal" if provisioning is Provisioning.COMPRESSED else "None"
         try:
             return self._client.post("/api/types/Volume/instances", body, CreatedPayload, Effect.ONCE).id
         except PoolGone:
-            self._pools = ()
+            self._pools.forget()
             raise
 
     def volume(self, volume_id: str) -> Volume:
@@ -164,16 +134,72 @@ class GatewayArray:
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload)
         return _volume(self.system_id(), payload)
 
+    def volumes(self) -> Sequence[Volume]:
+        """See ``Array.volumes``."""
+        system_id = self.system_id()
+        payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
+        return [_volume(system_id, payload) for payload in payloads]
+
     def volume_id_by_name(self, name: str) -> str:
         """See ``Array.volume_id_by_name``."""
         path = "/api/types/Volume/instances/action/queryIdByKey"
         return id_in(self._client.post(path, {"name": name}, msgspec.Raw, Effect.READ))
 
+    def resize_volume(self, volume_id: str, size: int) -> None:
+        """See ``Array.resize_volume``."""
+        self._act(volume_id, "setVolumeSize", {"sizeInGB": str(size // units.GIB)})
+
     def remove_volume(self, volume_id: str) -> None:
         """See ``Array.remove_volume``."""
         self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"})
 
+    # --- copies ----------------------------------------------------------------------------------
+
+    def take_snapshots(
+        self, copies: Sequence[Copy], *, erasure_coded: bool, access: Access, retention_minutes: int
+    ) -> Sequence[str]:
+        """See ``Array.take_snapshots``: PowerFlex 5 has ``createSnapshot``, without an access mode (2.7)."""
+        body: dict[str, object] = {"snapshotDefs": _definitions(copies)}
+        if not erasure_coded:
+            body["accessModeLimit"] = access.value
+        if retention_minutes:
+            body["retentionPeriodInMin"] = str(retention_minutes)
+        return self._copy("createSnapshot" if erasure_coded else "snapshotVolumes", body)
+
+    def clone(self, copy: Copy, *, erasure_coded: bool) -> str:
+        """See ``Array.clone``: a writable snapshot, or a thin clone on PowerFlex 5 (2.7)."""
+        body: dict[str, object] = {"snapshotDefs": _definitions([copy])}
+        if not erasure_coded:
+            body["accessModeLimit"] = Access.READ_WRITE.value
+        made = self._copy("createThinClone" if erasure_coded else "snapshotVolumes", body)
+        if len(made) != 1:
+            raise Unavailable(f"PowerFlex system {self.label}: one copy was asked for and {len(made)} made")
+        return made[0]
+
+    def _copy(self, action: str, body: Mapping[str, object]) -> Sequence[str]:
+        path = f"/api/instances/System::{self.system_id()}/action/{action}"
+        return self._client.post(path, body, CopiesPayload, Effect.ONCE).volume_id_list
+
+    def tree_members(self, tree_id: str) -> int:
+        """See ``Array.tree_members``."""
+        path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
+        return len(self._client.get(path, tuple[CreatedPayload, ...]))
+
     # --- mappings --------------------------------------------------------------------------------
+
+    def host(self, identity: NodeIdentity) -> Host:
+        """See ``Array.host``."""
+        return self._hosts.find(identity)
+
+    def hosts_by_id(self) -> Mapping[str, Host]:
+        """See ``Array.hosts_by_id``."""
+        return self._hosts.by_id()
+
+    def approve(self, identity: NodeIdentity) -> None:
+        """See ``Array.approve`` (2.3)."""
+        path = f"/api/instances/System::{self.system_id()}/action/approveSdc"
+        self._client.post(path, {"sdcGuid": identity.sdc_guid}, msgspec.Raw, Effect.IDEMPOTENT)
+        self._hosts.forget()
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
         """See ``Array.map_volume``."""
@@ -187,6 +213,18 @@ class GatewayArray:
             },
         )
 
+    def limit_mapping(self, volume_id: str, host_id: str, limits: Limits) -> None:
+        """See ``Array.limit_mapping``."""
+        self._act(
+            volume_id,
+            "setMappedSdcLimits",
+            {
+                "sdcId": host_id,
+                "iopsLimit": str(limits.iops),
+                "bandwidthLimitInKbps": str(limits.bandwidth_kbps),
+            },
+        )
+
     def unmap_volume(self, volume_id: str, host: Host) -> None:
         """See ``Array.unmap_volume``."""
         self._act(volume_id, "removeMappedSdc", {"sdcId": host.id})
@@ -195,46 +233,100 @@ class GatewayArray:
         """See ``Array.unmap_everywhere``."""
         self._act(volume_id, "removeMappedSdc", {"allSdcs": ""})
 
-    def _act(self, volume_id: str, action: str, body: dict[str, object]) -> None:
-        """An action whose repetition the array refuses with a code of its own, so repeating it is safe."""
+    def _act(self, volume_id: str, action: str, body: Mapping[str, object]) -> None:
+        """An action that does nothing more, or is refused with a code of its own, when it is repeated."""
         path = f"/api/instances/Volume::{volume_id}/action/{action}"
         try:
             self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT)
         except HostGone:
             # An SDC that was removed and added again has a new id.
-            self._hosts = {}
+            self._hosts.forget()
             raise
 
 
-def _pool(domain: DomainPayload, pool: PoolPayload) -> Pool:
-    erasure_coded = "EC" in (domain.gen_type, pool.gen_type) or pool.data_layout == "ErasureCoding"
-    return Pool(
-        id=pool.id,
-        name=pool.name or pool.id,
-        domain_id=pool.protection_domain_id,
-        # REST reference, 4 (limits): 8 GiB, and 1 GiB in erasure-coded pools.
-        granularity=units.GIB if erasure_coded else 8 * units.GIB,
+def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:
+    return [{"volumeId": copy.volume_id, "snapshotName": copy.name} for copy in copies]
+
+
+def _room_from_statistics(found: PoolStatisticsPayload) -> Room:
+    """Mirrored pools count both copies in the raw figures, hence the half (7)."""
+    raw = (
+        found.thick_capacity_in_use_in_kb
+        + found.thin_capacity_allocated_in_kb
+        + found.snapshot_capacity_in_kb
+    )
+    return Room(
+        total=(found.net_capacity_in_use_in_kb + found.net_unused_capacity_in_kb) * units.KIB,
+        unused=found.net_unused_capacity_in_kb * units.KIB,
+        provisioned=raw // 2 * units.KIB,
+        thick=found.capacity_available_for_volume_allocation_in_kb * units.KIB,
+        thin=found.volume_allocation_limit_in_kb * units.KIB,
+    )
+
+
+def _room_from_metrics(found: MetricsPayload) -> Room:
+    values = {
+        metric.name: int(metric.values[0])
+        for resource in found.resources
+        for metric in resource.metrics
+        if metric.values
+    }
+    missing = {"physical_total", "physical_free", "logical_provisioned"} - values.keys()
+    if missing:
+        raise Unavailable(f"the array does not tell a pool's {', '.join(sorted(missing))}")
+    free = values["physical_free"]
+    return Room(
+        total=values["physical_total"],
+        unused=free,
+        provisioned=values["logical_provisioned"],
+        thick=free,
+        # Erasure-coded pools have no allocation limit of their own unless one was set.
+        thin=units.INT64_MAX,
     )
 
 
 def _volume(system_id: str, payload: VolumePayload) -> Volume:
+    locked = payload.secure_snapshot_exp_time
     return Volume(
         handle=VolumeHandle(system_id, payload.id),
         name=payload.name,
         size=payload.size_in_kb * units.KIB,
         pool_id=payload.storage_pool_id,
-        provisioning=Provisioning.THICK if payload.volume_type == "ThickProvisioned" else Provisioning.THIN,
+        tree_id=payload.vtree_id,
+        provisioning=_provisioning(payload),
+        erasure_coded=payload.gen_type == "EC",
         access_limit=_access(payload.access_mode_limit),
         ancestor_id=payload.ancestor_volume_id,
-        created=datetime.datetime.fromtimestamp(payload.creation_time, tz=datetime.UTC),
+        group_id=payload.consistency_group_id,
+        created=_moment(payload.creation_time),
+        locked_until=_moment(locked) if locked else None,
         mappings=tuple(_mapping(item) for item in payload.mapped_sdc_info or ()),
     )
 
 
-def _mapping(payload: MappingPayload) -> Mapping:
-    return Mapping(host_id=payload.sdc_id, host_name=payload.sdc_name, access=_access(payload.access_mode))
+def _provisioning(payload: VolumePayload) -> Provisioning | None:
+    """Thick, thin or compressed; None for a snapshot or clone of any kind (2.6)."""
+    if payload.volume_type == "ThickProvisioned":
+        return Provisioning.THICK
+    if payload.volume_type == "ThinProvisioned":
+        compressed = payload.compression_method == "Normal" and payload.gen_type != "EC"
+        return Provisioning.COMPRESSED if compressed else Provisioning.THIN
+    return None
+
+
+def _mapping(payload: MappingPayload) -> VolumeMapping:
+    return VolumeMapping(
+        host_id=payload.sdc_id,
+        host_name=payload.sdc_name,
+        access=_access(payload.access_mode),
+        limits=Limits(iops=payload.limit_iops, bandwidth_kbps=payload.limit_bw_in_mbps * _KBPS_PER_MBPS),
+    )
 
 
 def _access(mode: str | None) -> Access:
     """Old systems leave the mode out: then it is the widest."""
     return Access.READ_ONLY if mode == Access.READ_ONLY.value else Access.READ_WRITE
+
+
+def _moment(seconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)

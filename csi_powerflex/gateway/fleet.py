@@ -1,4 +1,4 @@
-"""``model.array.Fleet``: the configured systems, found by id or name.
+"""``model.ports.Fleet``: the configured systems, found by id or name.
 
 A system whose configuration names its id is never asked for it, so one that is down does not delay another.
 """
@@ -51,6 +51,10 @@ class GatewayFleet:
             if array.answers_to(system):
                 return array
         raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {self._names()}")
+
+    def arrays(self) -> tuple[GatewayArray, ...]:
+        """See ``Fleet.arrays``."""
+        return self._arrays
 
     def close(self) -> None:
         """Give the sessions of all systems back."""

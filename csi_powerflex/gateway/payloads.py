@@ -1,7 +1,8 @@
 """The gateway's payloads: of each object the fields that the driver reads, and nothing else.
 
 msgspec skips what is not declared, which on long lists is most of the bytes. Numbers may come as JSON
-numbers or as strings (REST reference, 2.2): decoding is lenient in that and strict in the rest.
+numbers or as strings (REST reference, 2.2): decoding is lenient in that and strict in the rest. Numbers in
+brackets below are sections of that reference.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from csi_powerflex.errors import Unavailable
 
 
 class Payload(msgspec.Struct, frozen=True, rename="camel"):
-    """A gateway object. Fields that older versions lack have a default."""
+    """A gateway object. Fields that some versions lack have a default."""
 
 
 class SystemPayload(Payload, frozen=True):
-    """A System (REST reference, 2.3)."""
+    """A System (2.3)."""
 
     id: str
     name: str | None = None
     system_version_name: str | None = None
+    restricted_sdc_mode: str | None = None
 
 
 class DomainPayload(Payload, frozen=True):
@@ -39,6 +41,7 @@ class PoolPayload(Payload, frozen=True):
     name: str | None = None
     data_layout: str | None = None
     gen_type: str | None = None
+    zero_padding_enabled: bool = False
 
 
 class MappingPayload(Payload, frozen=True):
@@ -47,6 +50,8 @@ class MappingPayload(Payload, frozen=True):
     sdc_id: str
     sdc_name: str | None = None
     access_mode: str | None = None
+    limit_iops: int = 0
+    limit_bw_in_mbps: int = 0
 
 
 class VolumePayload(Payload, frozen=True):
@@ -56,10 +61,15 @@ class VolumePayload(Payload, frozen=True):
     size_in_kb: int
     storage_pool_id: str
     volume_type: str
+    vtree_id: str = ""
     name: str | None = None
     creation_time: int = 0
     ancestor_volume_id: str | None = None
+    consistency_group_id: str | None = None
     access_mode_limit: str | None = None
+    secure_snapshot_exp_time: int = 0
+    compression_method: str | None = None
+    gen_type: str | None = None
     mapped_sdc_info: tuple[MappingPayload, ...] | None = None
 
 
@@ -69,7 +79,53 @@ class SdcPayload(Payload, frozen=True):
     id: str
     name: str | None = None
     sdc_guid: str | None = None
+    sdc_approved: bool | None = None
     mdm_connection_state: str | None = None
+
+
+class PoolStatisticsPayload(Payload, frozen=True):
+    """The Statistics of a StoragePool before PowerFlex 5 (2.12), in KiB; the first three count both copies."""
+
+    thick_capacity_in_use_in_kb: int = 0
+    thin_capacity_allocated_in_kb: int = 0
+    snapshot_capacity_in_kb: int = 0
+    net_capacity_in_use_in_kb: int = 0
+    net_unused_capacity_in_kb: int = 0
+    capacity_available_for_volume_allocation_in_kb: int = 0
+    volume_allocation_limit_in_kb: int = 0
+
+
+class MetricPayload(msgspec.Struct, frozen=True):
+    """One metric of one object: a name and at most one value."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+class ResourcePayload(msgspec.Struct, frozen=True):
+    """The metrics of one object."""
+
+    id: str
+    metrics: tuple[MetricPayload, ...]
+
+
+class MetricsPayload(msgspec.Struct, frozen=True):
+    """The answer of ``/dtapi/rest/v1/metrics/query`` of PowerFlex 5 (2.12)."""
+
+    resources: tuple[ResourcePayload, ...]
+
+
+class SystemLimitPayload(Payload, frozen=True):
+    """One limit (4); its values come as text."""
+
+    type: str
+    max_val: int | None = None
+
+
+class SystemLimitsPayload(Payload, frozen=True):
+    """The answer of ``querySystemLimits`` (2.3)."""
+
+    system_limit_entry_list: tuple[SystemLimitPayload, ...]
 
 
 class CreatedPayload(Payload, frozen=True):
@@ -78,19 +134,11 @@ class CreatedPayload(Payload, frozen=True):
     id: str
 
 
-def id_in(answer: msgspec.Raw) -> str:
-    """The id that ``queryIdByKey`` answers: a JSON string, or an object (REST reference, 8).
+class CopiesPayload(Payload, frozen=True):
+    """The answer to making snapshots or clones (2.7)."""
 
-    Raises:
-        Unavailable: it is neither.
-    """
-    try:
-        found: str | CreatedPayload = msgspec.json.decode(answer, type=str | CreatedPayload)
-    except msgspec.MsgspecError as error:
-        raise Unavailable(
-            f"the gateway answered queryIdByKey with something else than an id: {error}"
-        ) from error
-    return found if isinstance(found, str) else found.id
+    volume_id_list: tuple[str, ...]
+    snapshot_group_id: str | None = None
 
 
 class TokenPayload(msgspec.Struct, frozen=True):
@@ -105,7 +153,7 @@ class TokenPayload(msgspec.Struct, frozen=True):
         return "TokenPayload(***)"
 
 
-class ErrorDetailPayload(msgspec.Struct, frozen=True, rename="camel"):
+class ErrorDetailPayload(Payload, frozen=True):
     """One entry of an error's ``details`` (3.1)."""
 
     error: str | None = None
@@ -113,9 +161,24 @@ class ErrorDetailPayload(msgspec.Struct, frozen=True, rename="camel"):
     error_message: str | None = None
 
 
-class ErrorPayload(msgspec.Struct, frozen=True, rename="camel"):
+class ErrorPayload(Payload, frozen=True):
     """An error's body (3.1)."""
 
     message: str
     error_code: int = 0
     details: tuple[ErrorDetailPayload, ...] | None = None
+
+
+def id_in(answer: msgspec.Raw) -> str:
+    """The id that ``queryIdByKey`` answers: a JSON string, or an object (8).
+
+    Raises:
+        Unavailable: it is neither.
+    """
+    try:
+        found: str | CreatedPayload = msgspec.json.decode(answer, type=str | CreatedPayload)
+    except msgspec.MsgspecError as error:
+        raise Unavailable(
+            f"the gateway answered queryIdByKey with something else than an id: {error}"
+        ) from error
+    return found if isinstance(found, str) else found.id

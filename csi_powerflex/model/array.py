@@ -1,7 +1,6 @@
-"""A PowerFlex system as the operations see it: its objects, and the port through which they change.
+"""What a PowerFlex system holds, as frozen values, and what it can say no to.
 
-The port's one implementation is ``gateway.array``. Sizes are bytes, ids are the array's 16 hexadecimal
-digits.
+Sizes are bytes, ids are the array's 16 hexadecimal digits, times are in UTC.
 """
 
 from __future__ import annotations
@@ -9,27 +8,28 @@ from __future__ import annotations
 import datetime
 import enum
 from dataclasses import dataclass
-from typing import Protocol
 
 from csi_powerflex.errors import (
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    ResourceExhausted,
     VolumeInUse,
 )
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 
 
 class Provisioning(enum.StrEnum):
-    """How a volume takes space from its pool. Snapshots are always thin."""
+    """How a volume takes space from its pool. Snapshots and copies are always thin."""
 
     THIN = "thin"
     THICK = "thick"
+    COMPRESSED = "compressed"
 
 
 class Access(enum.StrEnum):
-    """What a mapping allows its host."""
+    """What a mapping allows its host, or a volume any mapping."""
 
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
@@ -37,12 +37,44 @@ class Access(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A storage pool. ``granularity`` is the size in bytes that volumes are allotted in."""
+    """A storage pool.
+
+    Attributes:
+        granularity: volumes are allotted in multiples of this many bytes.
+        erasure_coded: a pool of PowerFlex 5 (Gen2), which makes snapshots and clones by actions of their own.
+        compressible: volumes in it can be compressed.
+        zero_padded: a new volume reads as zeros; without, it may show what the space held before.
+    """
 
     id: str
     name: str
     domain_id: str
+    domain_name: str
     granularity: int
+    erasure_coded: bool
+    compressible: bool
+    zero_padded: bool
+
+    def __str__(self) -> str:
+        return f"{self.domain_name}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How full a pool is, in bytes of user data.
+
+    Attributes:
+        total: what it can hold.
+        unused: what is not yet written.
+        provisioned: the sizes of all its volumes, whatever is written of them.
+        thick, thin: the sizes up to which the array itself would make one more volume of that kind.
+    """
+
+    total: int
+    unused: int
+    provisioned: int
+    thick: int
+    thin: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +85,18 @@ class Host:
     name: str | None
     identity: NodeIdentity
     connected: bool
+    approved: bool
 
     def __str__(self) -> str:
         return f"{self.name} ({self.identity})" if self.name else str(self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one mapping may do; 0 is unlimited."""
+
+    iops: int = 0
+    bandwidth_kbps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +106,7 @@ class Mapping:
     host_id: str
     host_name: str | None
     access: Access
+    limits: Limits
 
     def __str__(self) -> str:
         return f"{self.host_name} (host id {self.host_id})" if self.host_name else f"host id {self.host_id}"
@@ -72,21 +114,45 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume or snapshot as the array knows it."""
+    """A volume, clone or snapshot: to the array they are one kind of thing.
+
+    Attributes:
+        provisioning: None for what was copied from another volume, whatever became of that.
+        ancestor_id: the volume it was copied from, while that exists.
+        group_id: the consistency group of the call that made the copy.
+        locked_until: the end of a secure snapshot's retention.
+    """
 
     handle: VolumeHandle
     name: str | None
     size: int
     pool_id: str
-    provisioning: Provisioning
+    tree_id: str
+    provisioning: Provisioning | None
+    erasure_coded: bool
     access_limit: Access
     ancestor_id: str | None
+    group_id: str | None
     created: datetime.datetime
+    locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
+
+    @property
+    def copied(self) -> bool:
+        """Whether it began with another volume's bytes."""
+        return self.provisioning is None
 
     def mapping_to(self, host: Host) -> Mapping | None:
         """The mapping to ``host``, or None."""
         return next((mapping for mapping in self.mappings if mapping.host_id == host.id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy to be made: of which volume, under which name."""
+
+    volume_id: str
+    name: str
 
 
 class NameInUse(AlreadyExists):
@@ -117,111 +183,9 @@ class PoolGone(InvalidArgument):
     """The array does not know a pool or domain by the id we hold."""
 
 
-class Array(Protocol):
-    """One PowerFlex system.
-
-    Every verb is one attempt at one change, or one look. All raise Unavailable, DeadlineExceeded,
-    Unauthenticated and PermissionDenied besides what they name; none is repeated here after a change
-    whose outcome is unknown.
-    """
-
-    def system_id(self) -> str:
-        """The system's id, asked for once."""
-        ...
-
-    def pool(self, domain: str | None, pool: str | None) -> Pool:
-        """The pool of that name or id, in the domain of that name or id; the configured ones by default.
-
-        Raises:
-            InvalidArgument: no such pool or domain, or the name is ambiguous.
-        """
-        ...
-
-    def create_volume(self, *, name: str, size: int, pool: Pool, provisioning: Provisioning) -> str:
-        """Create a volume and return its id.
-
-        Raises:
-            NameInUse: a volume of that name exists.
-            ResourceExhausted: the pool has no room.
-        """
-        ...
-
-    def volume(self, volume_id: str) -> Volume:
-        """The volume with this id.
-
-        Raises:
-            NotFound: it does not exist, or is being removed.
-        """
-        ...
-
-    def volume_id_by_name(self, name: str) -> str:
-        """The id of the volume with this name.
-
-        Raises:
-            NotFound: there is none.
-        """
-        ...
-
-    def remove_volume(self, volume_id: str) -> None:
-        """Remove the volume alone, leaving its snapshots.
-
-        Raises:
-            NotFound: it does not exist.
-            VolumeMapped: it has mappings.
-        """
-        ...
-
-    def host(self, identity: NodeIdentity) -> Host:
-        """The host that a node is.
-
-        Raises:
-            NotFound: the array knows no such host.
-        """
-        ...
-
-    def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
-        """Make the volume visible to ``host``; ``shared`` allows mappings to several hosts.
-
-        Raises:
-            NotFound: no such volume or host.
-            AlreadyMapped, MappedElsewhere: as named.
-        """
-        ...
-
-    def unmap_volume(self, volume_id: str, host: Host) -> None:
-        """Take the volume away from ``host``.
-
-        Raises:
-            NotFound: no such volume or host.
-            NotMapped: it is not mapped there.
-        """
-        ...
-
-    def unmap_everywhere(self, volume_id: str) -> None:
-        """Take the volume away from every host.
-
-        Raises:
-            NotFound: no such volume.
-            NotMapped: it is mapped nowhere.
-        """
-        ...
+class TreeFull(ResourceExhausted):
+    """The volume's tree has as many members (volume, snapshots, clones) as the array allows."""
 
 
-class Fleet(Protocol):
-    """The PowerFlex systems this controller serves."""
-
-    def array(self, system_id: str) -> Array:
-        """The system with this id.
-
-        Raises:
-            NotFound: it is not configured.
-        """
-        ...
-
-    def choose(self, system: str | None) -> Array:
-        """The system of that name or id; without one, the only one configured.
-
-        Raises:
-            InvalidArgument: no such system, or several and none was named.
-        """
-        ...
+class HostNotApproved(FailedPrecondition):
+    """The array runs in a restricted mode and has not approved this SDC."""

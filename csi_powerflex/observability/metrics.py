@@ -25,6 +25,11 @@ GATEWAY_SECONDS = Histogram(
 GATEWAY_LOGINS = Counter(
     "csi_powerflex_gateway_logins", "Logins at a PowerFlex gateway.", ("system", "result")
 )
+GATEWAY_CACHE_MISSES = Counter(
+    "csi_powerflex_gateway_cache_misses",
+    "Look-ups that had to ask the array for its pools or hosts.",
+    ("system", "cache"),
+)
 GATEWAY_RETRIES = Counter(
     "csi_powerflex_gateway_retries",
     "Requests to a PowerFlex gateway that were repeated.",

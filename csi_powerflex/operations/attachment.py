@@ -11,8 +11,6 @@ from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
     AlreadyMapped,
-    Array,
-    Fleet,
     Host,
     HostGone,
     MappedElsewhere,
@@ -21,6 +19,7 @@ from csi_powerflex.model.array import (
 )
 from csi_powerflex.model.capability import Capability
 from csi_powerflex.model.node import Ticket
+from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)

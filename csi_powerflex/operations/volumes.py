@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from csi_powerflex import names, units
 from csi_powerflex.errors import AlreadyExists, NotFound
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Array, Fleet, NameInUse, Pool, Volume, VolumeMapped
+from csi_powerflex.model.array import NameInUse, Pool, Volume, VolumeMapped
 from csi_powerflex.model.capability import Capability
 from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
