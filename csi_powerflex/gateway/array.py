@@ -1,4 +1,4 @@
-"""``model.ports.Array`` over the gateway's REST API. Numbers in brackets are sections of the REST reference."""
+"""``model.ports.Array`` over the REST API. Numbers in brackets are sections of docs/powerflex-protocol.md."""
 
 from __future__ import annotations
 
