@@ -84,7 +84,7 @@ class SdcPayload(Payload, frozen=True):
 
 
 class PoolStatisticsPayload(Payload, frozen=True):
-    """The Statistics of a StoragePool before PowerFlex 5 (2.12), in KiB; the first three count copies twice."""
+    """The Statistics of a StoragePool before PowerFlex 5 (2.12), in KiB; the first three count each copy."""
 
     thick_capacity_in_use_in_kb: int = 0
     thin_capacity_allocated_in_kb: int = 0
