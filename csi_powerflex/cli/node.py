@@ -19,13 +19,18 @@ _PATH = click.Path(path_type=Path)
 @options.endpoint
 @options.driver_name
 @click.option(
+    "--kubelet-dir",
+    type=_PATH,
+    default=Path("/var/lib/kubelet"),
+    show_default=True,
+    help="The kubelet's folder. Volumes are mounted below it and nowhere else.",
+)
+@click.option(
     "--mount-root",
     "mount_roots",
     multiple=True,
     type=_PATH,
-    default=(Path("/var/lib/kubelet"),),
-    show_default=True,
-    help="Folder below which staging and target paths must lie; can be given several times.",
+    help="Another folder below which volumes may be mounted; can be given several times.",
 )
 @click.option(
     "--max-volumes",
@@ -38,14 +43,14 @@ _PATH = click.Path(path_type=Path)
     "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
 )
 @click.option(
-    "--sdc-device",
+    "--scini-device",
     type=_PATH,
     default=_SDC.control_device,
     show_default=True,
     help="Control device of the SDC's kernel module; where it is missing, the tool is asked.",
 )
 @click.option(
-    "--by-id",
+    "--by-id-dir",
     type=_PATH,
     default=_SDC.by_id,
     show_default=True,
@@ -64,11 +69,12 @@ _PATH = click.Path(path_type=Path)
 def command(
     endpoint: str,
     driver_name: str,
+    kubelet_dir: Path,
     mount_roots: tuple[Path, ...],
     max_volumes: int,
     drv_cfg: Path,
-    sdc_device: Path,
-    by_id: Path,
+    scini_device: Path,
+    by_id_dir: Path,
     device_timeout: float,
     log_level: str,
     log_format: str,
@@ -84,10 +90,13 @@ def command(
             NodeSettings(
                 endpoint=endpoint,
                 driver_name=driver_name,
-                mount_roots=mount_roots,
+                mount_roots=(kubelet_dir, *mount_roots),
                 max_volumes=max_volumes,
                 sdc=SdcSettings(
-                    drv_cfg=drv_cfg, control_device=sdc_device, by_id=by_id, device_seconds=device_timeout
+                    drv_cfg=drv_cfg,
+                    control_device=scini_device,
+                    by_id=by_id_dir,
+                    device_seconds=device_timeout,
                 ),
             )
         )

@@ -31,10 +31,10 @@ class NodeProcess:
         self._root = host.kubelet
         arguments = {
             "--endpoint": f"unix:{self._socket}",
-            "--mount-root": host.kubelet,
+            "--kubelet-dir": host.kubelet,
             "--drv-cfg": host.drv_cfg,
-            "--sdc-device": host.sdc / "scini",
-            "--by-id": host.by_id,
+            "--scini-device": host.sdc / "scini",
+            "--by-id-dir": host.by_id,
             "--device-timeout": 5,
         }
         words = [str(word) for pair in arguments.items() for word in pair]
