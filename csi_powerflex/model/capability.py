@@ -13,7 +13,7 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Access
 from csi_powerflex.model.node import Filesystem, Use
 
-FILESYSTEMS = ("ext4", "xfs")
+FILESYSTEMS = ("ext4", "xfs", "btrfs")
 DEFAULT_FILESYSTEM = "ext4"
 
 

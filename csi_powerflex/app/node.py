@@ -1,0 +1,57 @@
+"""The node process, put together."""
+
+from __future__ import annotations
+
+from csi_powerflex.config.node import NodeSettings
+from csi_powerflex.csi import server
+from csi_powerflex.csi.identity import Identity
+from csi_powerflex.csi.node import Node, NodeOperations
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.host import filesystem
+from csi_powerflex.host.run import missing_tools
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.publishing import Publishing
+from csi_powerflex.operations.staging import Staging
+from csi_powerflex.pb import csi_pb2_grpc
+from csi_powerflex.transport.sdc import Sdc
+
+log = Log(__name__)
+
+_ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs")
+
+
+def run(settings: NodeSettings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        FailedPrecondition: a tool that every volume needs is not installed.
+        DriverError: the endpoint cannot be served on.
+    """
+    _check_tools()
+    transport = Sdc(settings.sdc)
+    operations = NodeOperations(
+        transport=transport,
+        staging=Staging(transport, settings.mount_roots),
+        publishing=Publishing(transport, settings.mount_roots),
+    )
+    identity = Identity(settings.driver_name)
+    node = Node(settings.driver_name, operations, max_volumes=settings.max_volumes)
+    server.serve(
+        settings.endpoint,
+        [
+            lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
+            lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server),
+        ],
+    )
+
+
+def _check_tools() -> None:
+    missing = missing_tools(_ALWAYS_NEEDED)
+    if missing:
+        raise FailedPrecondition(
+            f"tools are missing: {', '.join(missing)}; install them on the host or in the image"
+        )
+    for kind in filesystem.KINDS.values():
+        missing = missing_tools(kind.tools)
+        if missing:
+            log.warning("filesystem cannot be used", filesystem=kind.name, missing=", ".join(missing))

@@ -1,0 +1,102 @@
+"""``csi-powerflex node``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from csi_powerflex.app import node
+from csi_powerflex.cli import options
+from csi_powerflex.config.node import NodeSettings, SdcSettings
+from csi_powerflex.observability import log
+
+_SDC = SdcSettings()
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(name="node", context_settings={"auto_envvar_prefix": "CSI_POWERFLEX_NODE"})
+@options.endpoint
+@options.driver_name
+@click.option(
+    "--kubelet-dir",
+    type=_PATH,
+    default=Path("/var/lib/kubelet"),
+    show_default=True,
+    help="The kubelet's folder. Volumes are mounted below it and nowhere else.",
+)
+@click.option(
+    "--mount-root",
+    "mount_roots",
+    multiple=True,
+    type=_PATH,
+    help="Another folder below which volumes may be mounted; can be given several times.",
+)
+@click.option(
+    "--max-volumes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Volumes that the scheduler may put on this node, 0 for no limit.",
+)
+@click.option(
+    "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
+)
+@click.option(
+    "--scini-device",
+    type=_PATH,
+    default=_SDC.control_device,
+    show_default=True,
+    help="Control device of the SDC's kernel module; where it is missing, the tool is asked.",
+)
+@click.option(
+    "--by-id-dir",
+    type=_PATH,
+    default=_SDC.by_id,
+    show_default=True,
+    help="Folder in which a link for each volume's device appears.",
+)
+@click.option(
+    "--device-timeout",
+    type=click.FloatRange(min=1),
+    default=_SDC.device_seconds,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for a volume's device, within the deadline of the call.",
+)
+@options.log_level
+@options.log_format
+def command(
+    endpoint: str,
+    driver_name: str,
+    kubelet_dir: Path,
+    mount_roots: tuple[Path, ...],
+    max_volumes: int,
+    drv_cfg: Path,
+    scini_device: Path,
+    by_id_dir: Path,
+    device_timeout: float,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Serve CSI's identity and node services on this host.
+
+    Formats and mounts volumes that the controller has mapped to this host. Runs once on each node, as root
+    and with the host's /dev, and knows no credentials of any array.
+    """
+    log.configure(level=log_level, form=log.Format(log_format))
+    with options.one_line_errors():
+        node.run(
+            NodeSettings(
+                endpoint=endpoint,
+                driver_name=driver_name,
+                mount_roots=(kubelet_dir, *mount_roots),
+                max_volumes=max_volumes,
+                sdc=SdcSettings(
+                    drv_cfg=drv_cfg,
+                    control_device=scini_device,
+                    by_id=by_id_dir,
+                    device_seconds=device_timeout,
+                ),
+            )
+        )

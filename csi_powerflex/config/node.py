@@ -1,0 +1,42 @@
+"""The node's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SdcSettings:
+    """Where this host's SDC is met.
+
+    Attributes:
+        drv_cfg: the SDC's command-line tool.
+        control_device: the character device of its kernel module; where it is missing, the tool is asked.
+        by_id: the folder in which a link for each volume's device appears.
+        device_seconds: how long to wait for a volume's device, within the deadline of the call.
+    """
+
+    drv_cfg: Path = Path("/opt/emc/scaleio/sdc/bin/drv_cfg")
+    control_device: Path = Path("/dev/scini")
+    by_id: Path = Path("/dev/disk/by-id")
+    device_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What the node plugin needs to serve.
+
+    Attributes:
+        endpoint: the CSI socket, such as ``unix:///csi/csi.sock``.
+        driver_name: as in the cluster's CSIDriver object.
+        mount_roots: folders below which staging and target paths must lie; the kubelet's, as a rule.
+        max_volumes: how many volumes this node may have, 0 for no limit of its own.
+        sdc: this host's SDC.
+    """
+
+    endpoint: str
+    driver_name: str
+    mount_roots: tuple[Path, ...] = (Path("/var/lib/kubelet"),)
+    max_volumes: int = 0
+    sdc: SdcSettings = SdcSettings()

@@ -1,0 +1,172 @@
+"""Facts about block devices, and holding one for the time of a change.
+
+Everything is asked of the kernel by ioctl or sysfs. It does not know what is on a device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from csi_powerflex.errors import Busy, FailedPrecondition, Unavailable
+from csi_powerflex.host.mountinfo import device_number
+
+# linux/fs.h
+_BLKROSET = 0x125D
+_BLKROGET = 0x125E
+_BLKGETSIZE64 = 0x80081272
+
+_SYSFS = Path("/sys/dev/block")
+
+
+def size(device: Path) -> int:
+    """The size of ``device`` in bytes.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    return int(struct.unpack("=Q", _asked(device, _BLKGETSIZE64, bytes(8)))[0])
+
+
+def is_read_only(device: Path) -> bool:
+    """Whether the kernel refuses every write to ``device``.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    return bool(struct.unpack("=i", _asked(device, _BLKROGET, bytes(4)))[0])
+
+
+def set_read_only(device: Path, *, read_only: bool) -> None:
+    """Make the kernel refuse every write to ``device``, or allow them again; it lasts until the device goes.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    _asked(device, _BLKROSET, struct.pack("=i", read_only))
+
+
+def exists(number: str) -> bool:
+    """Whether the kernel has a block device with this major:minor."""
+    return (_SYSFS / number).is_dir()
+
+
+def holders(device: Path) -> list[str]:
+    """The names of the devices stacked on ``device``, such as dm-0 of a multipath map."""
+    folder = _SYSFS / device_number(device) / "holders"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def require_unused(device: Path) -> None:
+    """Make sure that nothing mounts or holds ``device``, in whatever mount namespace.
+
+    Raises:
+        FailedPrecondition: something does.
+        Unavailable: it does not answer.
+    """
+    try:
+        # O_EXCL on a block device fails while a filesystem or a stacked device claims it (open(2)).
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise _unanswered(device, error) from error
+        stacked = holders(device)
+        by = (
+            f"the devices {', '.join(stacked)} on top of it (is multipathd told to leave scini "
+            f"devices alone?)"
+            if stacked
+            else "something that this process does not see: another mount namespace, or a program"
+        )
+        raise FailedPrecondition(
+            f"{device} must be unused for this, but is held by {by}; end that use, then try again"
+        ) from error
+
+
+@contextlib.contextmanager
+def held(device: Path) -> Iterator[int]:
+    """Hold ``device`` against every other change by this driver, this process's or an earlier one's.
+
+    Yields a file descriptor that carries the lock: a command that inherits it keeps the device held until
+    it ends, even when this process is killed meanwhile. So a mkfs or fsck that outlived its plugin is never
+    met by a second one. The lock is on the device's directory in sysfs, because tools lock the device file.
+
+    Raises:
+        Busy: it is held.
+        Unavailable: the device is gone.
+    """
+    try:
+        descriptor = os.open(_SYSFS / device_number(device), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unanswered(device, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(
+                f"a command that was started earlier still works on {device}; try again when it has ended"
+            ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read(device: Path, *, offset: int, length: int) -> bytes:
+    """``length`` bytes of ``device`` from ``offset``, from the device itself and not from any cache.
+
+    Both are multiples of 4096.
+
+    Raises:
+        Unavailable: any part could not be read.
+    """
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        try:
+            with mmap.mmap(-1, length) as memory:  # O_DIRECT needs an aligned buffer
+                count = os.preadv(descriptor, [memory], offset)
+                if count != length:
+                    raise OSError(errno.EIO, f"{count} of {length} bytes")
+                return memory[:]
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unanswered(device, error, f"reading {length} bytes at {offset}") from error
+
+
+def write(device: Path, data: bytes, *, offset: int) -> None:
+    """Write ``data`` at ``offset`` of ``device``, durably. Length and offset are multiples of 4096.
+
+    Raises:
+        Unavailable: it could not be written.
+    """
+    try:
+        descriptor = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_SYNC | os.O_CLOEXEC)
+        try:
+            with mmap.mmap(-1, len(data)) as memory:
+                memory[:] = data
+                if os.pwritev(descriptor, [memory], offset) != len(data):
+                    raise OSError(errno.EIO, "a part only")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unanswered(device, error, f"writing {len(data)} bytes at {offset}") from error
+
+
+def _asked(device: Path, request: int, argument: bytes) -> bytes:
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return fcntl.ioctl(descriptor, request, argument)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unanswered(device, error) from error
+
+
+def _unanswered(device: Path, error: OSError, doing: str = "asking it") -> Unavailable:
+    return Unavailable(f"the block device {device} does not answer: {doing} ended in {error.strerror}")

@@ -1,0 +1,127 @@
+"""What is mounted where, as the kernel says it: /proc/thread-self/mountinfo.
+
+Bind mounts are told apart here and nowhere else: a device number cannot tell a directory from its bind mount.
+Reading it never touches a filesystem, so it also works while a device is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TABLE = Path("/proc/thread-self/mountinfo")
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+_DELETED = "//deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo (proc(5)).
+
+    ``device`` is major:minor as in sysfs; ``root`` is the part of the filesystem that is mounted;
+    ``options`` belong to this mount, ``super_options`` to the filesystem, whatever mounts it.
+    """
+
+    device: str
+    root: str
+    point: str
+    options: frozenset[str]
+    filesystem: str
+    source: str
+    super_options: frozenset[str]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing through this mount is refused."""
+        return "ro" in self.options or "ro" in self.super_options
+
+    @property
+    def of_device_file(self) -> bool:
+        """Whether this is the bind mount of a device file, as a raw block volume is published."""
+        return self.filesystem in ("devtmpfs", "tmpfs") and self.root != "/"
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the file or directory that is bound here has been deleted since."""
+        return self.root.endswith(_DELETED)
+
+
+def read() -> tuple[Mount, ...]:
+    """All mounts that this process sees, in the order in which they were made."""
+    return tuple(_parse(line) for line in _TABLE.read_text(errors="surrogateescape").splitlines())
+
+
+def at(point: Path, table: Sequence[Mount] | None = None) -> Mount | None:
+    """What is mounted at ``point``, the topmost where several are stacked; None for nothing."""
+    wanted = str(point)
+    found = [mount for mount in (read() if table is None else table) if mount.point == wanted]
+    return found[-1] if found else None
+
+
+def is_of(mount: Mount, device: Path) -> bool:
+    """Whether ``mount`` gives access to the block device, by its filesystem or by a bind of its file."""
+    return number_behind(mount) == device_number(device)
+
+
+def of_device(device: Path, table: Sequence[Mount] | None = None) -> tuple[Mount, ...]:
+    """Every mount that gives access to the block device, by its filesystem or by a bind of its file."""
+    number = device_number(device)
+    return tuple(mount for mount in (read() if table is None else table) if number_behind(mount) == number)
+
+
+def device_number(device: Path) -> str:
+    """major:minor of the block device file ``device``.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return _colon(device.stat().st_rdev)
+
+
+def number_behind(mount: Mount) -> str | None:
+    """The number of the block device behind ``mount``, None where there is none."""
+    if mount.of_device_file:
+        # The bound file is asked, not its name: the name may belong to another device by now.
+        return _number_of_file(mount.point)
+    if mount.device.startswith("0:") and mount.source.startswith("/dev/"):
+        # btrfs numbers its mounts by itself, so the device it was given is asked.
+        return _number_of_file(mount.source)
+    return mount.device
+
+
+def _number_of_file(path: str) -> str | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a plain string from the kernel, and hot
+    except OSError:
+        return None
+    return _colon(status.st_rdev) if stat.S_ISBLK(status.st_mode) else None
+
+
+def _colon(number: int) -> str:
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def _parse(line: str) -> Mount:
+    left, _, right = line.partition(" - ")
+    _id, _parent, device, root, point, options, *_tags = left.split(" ")
+    filesystem, source, super_options = right.split(" ", 2)
+    return Mount(
+        device=device,
+        root=_plain(root),
+        point=_plain(point),
+        options=frozenset(options.split(",")),
+        filesystem=filesystem,
+        source=_plain(source),
+        super_options=frozenset(super_options.split(",")),
+    )
+
+
+def _plain(text: str) -> str:
+    """``text`` with the kernel's octal escapes (blank, tab, newline, backslash) undone."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)

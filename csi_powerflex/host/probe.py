@@ -1,0 +1,150 @@
+"""What is on a block device: nothing, a filesystem, or something else.
+
+The answer "nothing" lets a device be formatted, so it takes three witnesses (blkid, wipefs, and the first and
+last blocks themselves), and whatever cannot be read is an error and never "nothing".
+
+A mark says that this driver began to make a filesystem here and did not come to its end. It stands on the
+device itself, so that it tells the truth on whichever node the volume comes up next; it is written before
+mkfs and taken away after it, always before the first mount, so where it stands no user's data can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.host import blockdev
+from csi_powerflex.host.run import AtDeadline, run
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.units import KIB, MIB, readable
+
+_EDGE = 4 * MIB
+"""How much of either end must be zero. It covers LVM, RAID, LUKS 2 and ZFS labels, which lie there."""
+_ZEROS = bytes(_EDGE)
+_MARK_LENGTH = 4 * KIB
+_SMALLEST = 4 * _EDGE
+
+_BLKID_NOTHING, _BLKID_AMBIGUOUS = 2, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """Nothing at all, as far as can be proved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formatted:
+    """A filesystem; ``type`` as mount(8) names it."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Something that is not a filesystem, in words: a partition table, an encrypted container, "
+    "unknown data."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A filesystem that this driver began to make for this very volume. It was never mounted."""
+
+
+Content = Blank | Formatted | Foreign | Unfinished
+
+
+def probe(device: Path, handle: VolumeHandle) -> Content:
+    """What is on ``device``, which is the volume ``handle``.
+
+    Raises:
+        Unavailable, DeadlineExceeded: it could not be read, or a tool failed. Nothing is known then.
+        FailedPrecondition: the tools contradict each other.
+    """
+    size = blockdev.size(device)
+    if size < _SMALLEST:
+        raise FailedPrecondition(
+            f"{device} has {readable(size)}; no volume of a PowerFlex is below {readable(_SMALLEST)}"
+        )
+    head = blockdev.read(device, offset=0, length=_EDGE)
+    tail = blockdev.read(device, offset=size - _EDGE, length=_EDGE)
+    if tail.startswith(_mark(handle)):
+        return Unfinished()
+    found = _blkid(device)
+    if found is not None:
+        return found
+    signatures = _wipefs(device)
+    if signatures:
+        return Foreign(f"signatures that wipefs knows ({signatures})")
+    for name, edge in (("first", head), ("last", tail)):
+        if edge != _ZEROS:
+            return Foreign(f"data of an unknown kind: its {name} {readable(_EDGE)} are not all zero")
+    return Blank()
+
+
+def mark(device: Path, handle: VolumeHandle) -> None:
+    """Note on ``device`` that a filesystem is being made for ``handle``.
+
+    Raises:
+        Unavailable: it could not be written.
+    """
+    blockdev.write(device, _mark(handle), offset=_mark_offset(device))
+
+
+def unmark(device: Path, handle: VolumeHandle) -> None:
+    """Take the note away, where the filesystem has not used its place itself.
+
+    Raises:
+        Unavailable: it could not be read or written.
+    """
+    offset = _mark_offset(device)
+    if blockdev.read(device, offset=offset, length=_MARK_LENGTH) == _mark(handle):
+        blockdev.write(device, bytes(_MARK_LENGTH), offset=offset)
+
+
+def erase_unfinished(device: Path, handle: VolumeHandle) -> None:
+    """Wipe what an interrupted mkfs left, so that the next one finds the device blank, but for the mark.
+
+    Raises:
+        FailedPrecondition: there is no mark for ``handle``: what is there is not ours to wipe.
+        Unavailable, DeadlineExceeded: it could not be done; the mark still stands.
+    """
+    if blockdev.read(device, offset=_mark_offset(device), length=_MARK_LENGTH) != _mark(handle):
+        raise FailedPrecondition(f"{device} carries no mark of an unfinished filesystem for volume {handle}")
+    run(["wipefs", "--all", "--quiet", "--", str(device)], at_deadline=AtDeadline.LEAVE)
+    blockdev.write(device, _ZEROS, offset=0)
+
+
+def _mark(handle: VolumeHandle) -> bytes:
+    text = f"csi-powerflex: a filesystem is being made on volume {handle}; it holds no data yet\n"
+    return text.encode().ljust(_MARK_LENGTH, b"\0")
+
+
+def _mark_offset(device: Path) -> int:
+    return blockdev.size(device) - _EDGE
+
+
+def _blkid(device: Path) -> Formatted | Foreign | None:
+    """What blkid finds, None for nothing. It reads the device itself (-p), not its cache."""
+    completed = run(
+        ["blkid", "--probe", "--output", "export", "--", str(device)],
+        accept=(0, _BLKID_NOTHING, _BLKID_AMBIGUOUS),
+    )
+    if completed.code == _BLKID_NOTHING:
+        return None
+    if completed.code == _BLKID_AMBIGUOUS:
+        return Foreign("more than one kind of content at a time, says blkid")
+    facts = dict(line.split("=", 1) for line in completed.stdout.splitlines() if "=" in line)
+    if facts.get("USAGE") == "filesystem" and "TYPE" in facts:
+        return Formatted(facts["TYPE"])
+    if "PTTYPE" in facts:
+        return Foreign(f"a partition table ({facts['PTTYPE']})")
+    return Foreign(f"{facts.get('TYPE', 'something unnamed')} ({facts.get('USAGE', 'of unknown use')})")
+
+
+def _wipefs(device: Path) -> str:
+    """The signatures wipefs finds, empty for none."""
+    completed = run(["wipefs", "--no-act", "--noheadings", "--output", "TYPE,OFFSET", "--", str(device)])
+    return ", ".join(" at ".join(line.split()) for line in completed.stdout.splitlines() if line.strip())

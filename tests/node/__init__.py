@@ -1,0 +1,1 @@
+"""The node side on real loop devices, filesystems and mounts."""

@@ -1,0 +1,138 @@
+"""A CSI client that speaks like a kubelet: the right requests with the least words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_powerflex.model.node import ORIGIN_KEY, Origin, Ticket
+from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests.node.loophost import Volume
+
+Mode = csi_pb2.VolumeCapability.AccessMode
+
+
+def filesystem(
+    fs_type: str = "ext4", *flags: str, mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_MULTI_WRITER
+) -> csi_pb2.VolumeCapability:
+    """A capability with a filesystem."""
+    return csi_pb2.VolumeCapability(
+        mount=csi_pb2.VolumeCapability.MountVolume(fs_type=fs_type, mount_flags=flags),
+        access_mode=Mode(mode=mode),
+    )
+
+
+def block(mode: Mode.Mode.ValueType = Mode.SINGLE_NODE_MULTI_WRITER) -> csi_pb2.VolumeCapability:
+    """A capability of a raw block device."""
+    return csi_pb2.VolumeCapability(block=csi_pb2.VolumeCapability.BlockVolume(), access_mode=Mode(mode=mode))
+
+
+EXT4 = filesystem()
+
+
+class Kubelet:
+    """Calls the node plugin, with paths laid out as the kubelet has them."""
+
+    def __init__(self, channel: grpc.Channel, root: Path) -> None:
+        self.stub = csi_pb2_grpc.NodeStub(channel)
+        self.root = root
+        self.timeout = 20.0
+
+    def staging(self, volume: Volume) -> Path:
+        path = self.root / "plugins/kubernetes.io/csi" / str(volume.handle) / "globalmount"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def target(self, volume: Volume, pod: str = "pod-a") -> Path:
+        path = self.root / "pods" / pod / "volumes/kubernetes.io~csi" / str(volume.handle) / "mount"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def stage(
+        self,
+        volume: Volume,
+        capability: csi_pb2.VolumeCapability = EXT4,
+        *,
+        origin: Origin = Origin.EMPTY,
+        context: Mapping[str, str] | None = None,
+        read_only_mapping: bool = False,
+        path: Path | None = None,
+        timeout: float | None = None,
+    ) -> Path:
+        """NodeStageVolume; returns the staging path."""
+        staging = path or self.staging(volume)
+        self.stub.NodeStageVolume(
+            csi_pb2.NodeStageVolumeRequest(
+                volume_id=str(volume.handle),
+                publish_context=ticket(volume, read_only=read_only_mapping),
+                staging_target_path=str(staging),
+                volume_capability=capability,
+                volume_context={ORIGIN_KEY: origin.value, **(context or {})},
+            ),
+            timeout=timeout or self.timeout,
+        )
+        return staging
+
+    def unstage(self, volume: Volume, *, path: Path | None = None) -> None:
+        """NodeUnstageVolume."""
+        self.stub.NodeUnstageVolume(
+            csi_pb2.NodeUnstageVolumeRequest(
+                volume_id=str(volume.handle), staging_target_path=str(path or self.staging(volume))
+            ),
+            timeout=self.timeout,
+        )
+
+    def publish(
+        self,
+        volume: Volume,
+        capability: csi_pb2.VolumeCapability = EXT4,
+        *,
+        pod: str = "pod-a",
+        readonly: bool = False,
+        read_only_mapping: bool = False,
+        target: Path | None = None,
+    ) -> Path:
+        """NodePublishVolume; returns the target path."""
+        path = target or self.target(volume, pod)
+        self.stub.NodePublishVolume(
+            csi_pb2.NodePublishVolumeRequest(
+                volume_id=str(volume.handle),
+                publish_context=ticket(volume, read_only=read_only_mapping),
+                staging_target_path=str(self.staging(volume)),
+                target_path=str(path),
+                volume_capability=capability,
+                readonly=readonly,
+                volume_context={ORIGIN_KEY: Origin.EMPTY.value},
+            ),
+            timeout=self.timeout,
+        )
+        return path
+
+    def unpublish(self, volume: Volume, *, pod: str = "pod-a", target: Path | None = None) -> None:
+        """NodeUnpublishVolume."""
+        self.stub.NodeUnpublishVolume(
+            csi_pb2.NodeUnpublishVolumeRequest(
+                volume_id=str(volume.handle), target_path=str(target or self.target(volume, pod))
+            ),
+            timeout=self.timeout,
+        )
+
+
+def ticket(volume: Volume, *, read_only: bool = False) -> dict[str, str]:
+    """The publish context that the controller gives for the volume."""
+    return Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=read_only).to_context()
+
+
+@contextlib.contextmanager
+def refused(code: grpc.StatusCode, *words: object) -> Iterator[None]:
+    """The block's call is refused with this code, and its message has all these words."""
+    with pytest.raises(grpc.RpcError) as caught:
+        yield
+    assert caught.value.code() is code, f"{caught.value.code()}: {caught.value.details()}"
+    details = caught.value.details() or ""
+    for word in words:
+        assert str(word) in details, f"{word!r} is not said in: {details}"

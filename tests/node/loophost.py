@@ -1,0 +1,173 @@
+"""A host whose SDC is played by loop devices: the links and the tool that the driver meets on a real one."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csi_powerflex.config.node import SdcSettings
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.units import GIB
+
+SYSTEM = "5a1b2c3d4e5f600f"
+GUID = "B0E3BFB8-C20B-43BF-93C8-13339E85AA50"
+
+_DRV_CFG = """#!/bin/sh
+here=$(dirname "$0")
+echo "$@" >> "$here/calls"
+case "$1" in
+--query_guid) cat "$here/guid" ;;
+--query_mdms) cat "$here/mdms" ;;
+--rescan) test ! -e "$here/on_rescan" || sh "$here/on_rescan" ;;
+*) echo "unknown: $1" >&2; exit 1 ;;
+esac
+"""
+
+
+def command(*words: object) -> str:
+    """Run a command of the host and return what it printed."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"{words} ended with {done.returncode}: {done.stderr}{done.stdout}")
+    return done.stdout.strip()
+
+
+@dataclass
+class Volume:
+    """A volume of the array: a sparse file, and the loop device that it is on this host while mapped."""
+
+    handle: VolumeHandle
+    image: Path
+    by_id: Path
+    size: int
+    device: Path | None = None
+
+    @property
+    def link(self) -> Path:
+        return self.by_id / f"emc-vol-{self.handle.system_id}-{self.handle.volume_id}"
+
+    @property
+    def path(self) -> Path:
+        assert self.device is not None, "the volume is not mapped"
+        return self.device
+
+    def connect(self) -> Path:
+        """The device without its link."""
+        self.device = Path(command("losetup", "--find", "--show", self.image))
+        return self.device
+
+    def map(self) -> Path:
+        """What a mapping does on the host: the device, then its link."""
+        device = self.connect()
+        self.link.symlink_to(device)
+        return device
+
+    def unmap(self) -> None:
+        """What an unmapping does; a device in use goes when its last user does."""
+        self.link.unlink(missing_ok=True)
+        if self.device is not None:
+            command("losetup", "--detach", self.device)
+            self.device = None
+
+    def grow(self, size: int) -> None:
+        """What an expansion at the array does."""
+        self.size = size
+        with self.image.open("r+b") as file:
+            file.truncate(size)
+        if self.device is not None:
+            command("losetup", "--set-capacity", self.device)
+
+
+@dataclass
+class LoopHost:
+    """One host: its SDC's folder, its volumes and its kubelet's folder."""
+
+    folder: Path
+    volumes: list[Volume] = field(default_factory=list)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        for path in (self.by_id, self.kubelet, self.sdc):
+            path.mkdir(parents=True)
+        self.drv_cfg.write_text(_DRV_CFG)
+        self.drv_cfg.chmod(0o755)
+        (self.sdc / "guid").write_text(f"{GUID}\n")
+        self.know_systems(SYSTEM)
+
+    @property
+    def by_id(self) -> Path:
+        return self.folder / "by-id"
+
+    @property
+    def kubelet(self) -> Path:
+        return self.folder / "kubelet"
+
+    @property
+    def sdc(self) -> Path:
+        return self.folder / "sdc"
+
+    @property
+    def drv_cfg(self) -> Path:
+        return self.sdc / "drv_cfg"
+
+    def settings(self, *, device_seconds: float = 5.0) -> SdcSettings:
+        """Where the driver finds this host's SDC. It has no kernel module."""
+        return SdcSettings(
+            drv_cfg=self.drv_cfg,
+            control_device=self.sdc / "scini",
+            by_id=self.by_id,
+            device_seconds=device_seconds,
+        )
+
+    def know_systems(self, *systems: str) -> None:
+        """Set what the SDC is registered with."""
+        lines = [f"Retrieved {len(systems)} mdm(s)"] + [
+            f"MDM-ID {system} SDC ID 6b18479c0000000{number} INSTALLATION ID 68ab55462cbb3ae4 IPs "
+            f"[0]-192.0.2.1"
+            for number, system in enumerate(systems)
+        ]
+        (self.sdc / "mdms").write_text("\n".join(lines) + "\n")
+
+    def on_rescan(self, script: str) -> None:
+        """Let the next rescans run a shell script."""
+        (self.sdc / "on_rescan").write_text(script)
+
+    def calls(self) -> list[str]:
+        """What the SDC's tool was called with so far."""
+        file = self.sdc / "calls"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def volume(self, *, size: int = 8 * GIB, mapped: bool = True) -> Volume:
+        """A new volume, mapped to this host."""
+        number = next(self._numbers)
+        handle = VolumeHandle(system_id=SYSTEM, volume_id=f"b1f0c2d4{number:08x}")
+        image = self.folder / f"{handle.volume_id}.img"
+        with image.open("wb") as file:
+            file.truncate(size)
+        volume = Volume(handle=handle, image=image, by_id=self.by_id, size=size)
+        self.volumes.append(volume)
+        if mapped:
+            volume.map()
+        return volume
+
+    def copy(self, source: Volume, *, size: int | None = None) -> Volume:
+        """A volume with the data that ``source`` has on the array now, as a snapshot or clone has."""
+        volume = self.volume(size=size or source.size, mapped=False)
+        command("cp", "--sparse=always", source.image, volume.image)
+        volume.grow(volume.size)
+        volume.map()
+        return volume
+
+    def close(self) -> None:
+        """Take all devices away, and make sure that they went."""
+        images = {str(volume.image) for volume in self.volumes}
+        for volume in self.volumes:
+            volume.unmap()
+        until = time.monotonic() + 5
+        while left := [line for line in command("losetup", "--list", "--noheadings", "--output", "BACK-FILE")
+                       .splitlines() if line.removesuffix(" (deleted)") in images]:  # fmt: skip
+            assert time.monotonic() < until, f"loop devices still in use: {left}"
+            time.sleep(0.01)

@@ -1,0 +1,40 @@
+"""A mount namespace for each test, so that whatever it mounts is gone when it ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNS, _CLONE_FS = 0x00020000, 0x00000200
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+
+
+@contextlib.contextmanager
+def own_mounts() -> Iterator[None]:
+    """Run the block in a copy of the mount namespace that nothing leaves.
+
+    Only the calling thread changes over, with the threads and processes that it starts from then on. The
+    copy and its mounts vanish when the last of them is gone.
+    """
+    before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    folder = Path.cwd()
+    try:
+        _check(_LIBC.unshare(_CLONE_NEWNS))
+        _check(_LIBC.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
+        yield
+    finally:
+        # A thread that shares its working directory with others may not change its mount namespace.
+        _check(_LIBC.unshare(_CLONE_FS))
+        _check(_LIBC.setns(before, _CLONE_NEWNS))
+        os.close(before)
+        os.chdir(folder)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

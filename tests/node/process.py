@@ -1,0 +1,78 @@
+"""The node plugin as a process of its own, to be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from tests.node.client import Kubelet
+from tests.node.loophost import LoopHost
+
+
+class NodeProcess:
+    """``csi-powerflex node`` for ``host``, serving at once; killed at the end of the block."""
+
+    def __init__(
+        self,
+        host: LoopHost,
+        *,
+        module: str = "csi_powerflex",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._socket = host.folder / "csi.sock"
+        self._root = host.kubelet
+        arguments = {
+            "--endpoint": f"unix:{self._socket}",
+            "--kubelet-dir": host.kubelet,
+            "--drv-cfg": host.drv_cfg,
+            "--scini-device": host.sdc / "scini",
+            "--by-id-dir": host.by_id,
+            "--device-timeout": 5,
+        }
+        words = [str(word) for pair in arguments.items() for word in pair]
+        self._log = (host.folder / "node.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, "node", *words],
+            stderr=self._log,
+            env={**os.environ, **(environment or {})},
+        )
+
+    def __enter__(self) -> Self:
+        self._channel = grpc.insecure_channel(f"unix:{self._socket}")
+        grpc.channel_ready_future(self._channel).result(timeout=10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
+    ) -> None:
+        self._channel.close()
+        self.kill()
+        self._log.close()
+
+    @property
+    def kubelet(self) -> Kubelet:
+        """A kubelet that calls this process."""
+        return Kubelet(self._channel, self._root)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """End it in order; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=10)
+
+
+def log_of(host: LoopHost) -> str:
+    """What the host's node plugins have logged."""
+    return Path(host.folder / "node.log").read_text()

@@ -1,0 +1,110 @@
+"""NodeStageVolume and NodeUnstageVolume on each filesystem."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from csi_powerflex.host import mountinfo
+from csi_powerflex.model.node import Origin
+from csi_powerflex.units import GIB
+from tests.node.client import Kubelet, Mode, block, filesystem
+from tests.node.loophost import LoopHost
+
+pytestmark = pytest.mark.root
+
+FILESYSTEMS = ("ext4", "xfs", "btrfs")
+each_filesystem = pytest.mark.parametrize("fs_type", FILESYSTEMS)
+
+
+def mounted(path: Path) -> mountinfo.Mount:
+    found = mountinfo.at(path)
+    assert found is not None, f"nothing is mounted at {path}"
+    return found
+
+
+@each_filesystem
+def test_a_new_volume_is_formatted_and_mounted(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    volume = host.volume()
+    staging = node.stage(volume, filesystem(fs_type))
+    mount = mounted(staging)
+    assert mount.filesystem == fs_type
+    assert mount.source == str(volume.path)
+    assert not mount.read_only
+    (staging / "file").write_text("kept")
+
+
+@each_filesystem
+def test_staging_again_changes_nothing(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    volume = host.volume()
+    staging = node.stage(volume, filesystem(fs_type))
+    before = mountinfo.read()
+    assert node.stage(volume, filesystem(fs_type)) == staging
+    assert mountinfo.read() == before
+
+
+@each_filesystem
+def test_data_outlive_unstaging_and_staging_again(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    volume = host.volume()
+    staging = node.stage(volume, filesystem(fs_type))
+    (staging / "file").write_text("kept")
+    node.unstage(volume)
+    assert mountinfo.at(staging) is None
+    assert list(staging.iterdir()) == []
+    node.stage(volume, filesystem(fs_type))
+    assert (staging / "file").read_text() == "kept"
+
+
+def test_unstaging_again_is_done_already(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    node.unstage(volume)
+    node.unstage(volume)
+
+
+def test_a_block_volume_is_staged_without_any_mount(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    before = mountinfo.read()
+    node.stage(volume, block())
+    node.unstage(volume)
+    assert mountinfo.read() == before
+
+
+def test_the_mount_options_are_used(host: LoopHost, node: Kubelet) -> None:
+    mount = mounted(node.stage(host.volume(), filesystem("ext4", "noatime,nodev", "nosuid")))
+    assert {"noatime", "nodev", "nosuid", "rw"} <= mount.options
+
+
+@each_filesystem
+def test_a_copy_is_mounted_beside_its_source(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    source = host.volume()
+    staging = node.stage(source, filesystem(fs_type))
+    (staging / "file").write_text("of the source")
+    node.unstage(source)
+    copy = host.copy(source)
+    node.stage(source, filesystem(fs_type))
+    of_copy = node.stage(copy, filesystem(fs_type), origin=Origin.CLONE)
+    assert (of_copy / "file").read_text() == "of the source"
+    (of_copy / "other").write_text("of the copy")
+    assert not (staging / "other").exists()
+
+
+@each_filesystem
+def test_a_copy_in_a_larger_volume_fills_it(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    source = host.volume(size=8 * GIB)
+    node.stage(source, filesystem(fs_type))
+    node.unstage(source)
+    copy = host.copy(source, size=16 * GIB)
+    staging = node.stage(copy, filesystem(fs_type), origin=Origin.SNAPSHOT)
+    status = os.statvfs(staging)
+    assert status.f_blocks * status.f_frsize > 15 * GIB
+
+
+def test_a_read_only_mode_is_mounted_read_only(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    node.unstage(volume)
+    staging = node.stage(volume, filesystem(mode=Mode.MULTI_NODE_READER_ONLY))
+    assert mounted(staging).read_only
