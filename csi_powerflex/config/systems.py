@@ -18,6 +18,22 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import is_object_id
 
 
+class ZoneSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+):
+    """The part of a system that lies in one zone.
+
+    Attributes:
+        name: the zone, as the nodes there call it.
+        protection_domain: name or id of its domain.
+        storage_pools: names or ids of its pools, the ones to prefer first.
+    """
+
+    name: str
+    protection_domain: str | None = None
+    storage_pools: tuple[str, ...]
+
+
 class SystemSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
 ):
@@ -35,6 +51,8 @@ class SystemSettings(
         verify_certificate: set to false only for a gateway on a network you trust.
         protection_domain: name or id of the domain for volumes whose parameters name none.
         storage_pool: name or id of the pool for volumes whose parameters name none.
+        zones: where the system spans several zones, or a zone several systems: which pools lie where.
+        approve_hosts: approve an SDC in a restricted mode when a volume is to be mapped to it.
         request_timeout: seconds for one request where the call leaves more.
     """
 
@@ -48,6 +66,8 @@ class SystemSettings(
     verify_certificate: bool = True
     protection_domain: str | None = None
     storage_pool: str | None = None
+    zones: tuple[ZoneSettings, ...] = ()
+    approve_hosts: bool = False
     request_timeout: float = 60.0
 
     @property

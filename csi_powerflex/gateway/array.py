@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from csi_powerflex import units
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems import SystemSettings, ZoneSettings
 from csi_powerflex.errors import Unavailable
 from csi_powerflex.gateway.client import Client, Effect
 from csi_powerflex.gateway.directories import Hosts, Pools
@@ -45,7 +45,7 @@ class GatewayArray:
     """One PowerFlex system, behind its gateway."""
 
     def __init__(self, settings: SystemSettings) -> None:
-        self.settings = settings
+        self._settings = settings
         self._client = Client(settings)
         self._system_id = settings.id
         self._pools = Pools(settings, self._client)
@@ -55,11 +55,21 @@ class GatewayArray:
     @property
     def label(self) -> str:
         """See ``Array.label``."""
-        return self.settings.label
+        return self._settings.label
+
+    @property
+    def zones(self) -> Sequence[ZoneSettings]:
+        """See ``Array.zones``."""
+        return self._settings.zones
+
+    @property
+    def approves_hosts(self) -> bool:
+        """See ``Array.approves_hosts``."""
+        return self._settings.approve_hosts
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is this system's name or id."""
-        return name in (self.settings.name, self.system_id())
+        return name in (self._settings.name, self.system_id())
 
     def close(self) -> None:
         """Give the session back and close the connections."""

@@ -17,11 +17,10 @@ from csi_powerflex.ids import NodeIdentity, VolumeHandle
 
 
 class Origin(enum.StrEnum):
-    """Where a volume's first bytes come from. Only an empty volume may ever be formatted."""
+    """Whether a volume began empty or as a copy. Only one that began empty may ever be formatted."""
 
     EMPTY = "empty"
-    SNAPSHOT = "snapshot"
-    CLONE = "clone"
+    COPY = "copy"
 
 
 ORIGIN_KEY = "origin"

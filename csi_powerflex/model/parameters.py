@@ -1,21 +1,41 @@
-"""The parameters of a StorageClass: one line for each.
+"""The parameters of StorageClasses, VolumeSnapshotClasses and VolumeAttributesClasses: one line for each.
 
-Names are those of Dell's driver where it has one, so that StorageClasses carry over. Reading, unknown-key
-hints and documentation all come from the fields of ``VolumeParameters``.
+Names are those of Dell's driver where it has one, so that classes carry over. Reading, unknown-key hints and
+docs/parameters.md all come from the fields below. Those marked for the node travel to it in the volume
+context, which is fixed for the volume's life.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.model.array import Provisioning
+from csi_powerflex.model import quality
+from csi_powerflex.model.array import Access, Provisioning
 
 # The sidecars' own keys: they act on these themselves and pass some of them on.
-_SIDECAR_PREFIX = "csi.storage.k8s.io/"
+SIDECAR_PREFIX = "csi.storage.k8s.io/"
+PV_NAME_KEY = f"{SIDECAR_PREFIX}pv/name"
+
+_RETENTION_MINUTES = 31 * 24 * 60
+
+
+class SizePolicy(enum.StrEnum):
+    """What to do with a size that is no multiple of the pool's granularity."""
+
+    ROUND_UP = "roundUp"
+    STRICT = "strict"
+
+
+class Transport(enum.StrEnum):
+    """The way from nodes to the volume."""
+
+    AUTO = "auto"
+    SDC = "sdc"
 
 
 def _text(value: str) -> str:
@@ -24,16 +44,45 @@ def _text(value: str) -> str:
     return value
 
 
-def _provisioning(value: str) -> Provisioning:
-    try:
-        return Provisioning(value.lower())
-    except ValueError as error:
-        raise ValueError(f"must be one of {', '.join(Provisioning)}") from error
+def _flag(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.lower() == "true"
 
 
-def _parameter(key: str, meaning: str, read: Callable[[str], object], default: Any) -> Any:
+def _choice(options: type[enum.StrEnum]) -> Callable[[str], enum.StrEnum]:
+    def read(value: str) -> enum.StrEnum:
+        for option in options:
+            if option.lower() == value.lower():
+                return option
+        raise ValueError(f"must be one of {', '.join(options)}")
+
+    return read
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if not (value.isascii() and value.isdigit() and least <= int(value[:19]) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(value)
+
+    return read
+
+
+def _limit(key: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        quality.Wish.parse({key: value})
+        return value
+
+    return read
+
+
+def _parameter(
+    key: str, meaning: str, read: Callable[[str], object], default: Any, *, node: bool = False
+) -> Any:
     """A field that is read from ``key`` by ``read``, which raises ValueError for a value it cannot take."""
-    return dataclasses.field(default=default, metadata={"key": key, "meaning": meaning, "read": read})
+    metadata = {"key": key, "meaning": meaning, "read": read, "node": node}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,27 +93,132 @@ class VolumeParameters:
     domain: str | None = _parameter("protectiondomain", "Name or id of the protection domain", _text, None)
     pool: str | None = _parameter("storagepool", "Name or id of the storage pool", _text, None)
     provisioning: Provisioning = _parameter(
-        "provisioning", "How the volume takes space: thin or thick", _provisioning, Provisioning.THIN
+        "provisioning", "How the volume takes space", _choice(Provisioning), Provisioning.THIN
+    )
+    size_policy: SizePolicy = _parameter(
+        "sizePolicy",
+        "What to do with a size that the pool cannot allot exactly",
+        _choice(SizePolicy),
+        SizePolicy.ROUND_UP,
+    )
+    allow_unpadded_pool: bool = _parameter(
+        "allowUnpaddedPool", "Allow a pool whose new volumes may show what was deleted before", _flag, False
+    )
+    max_tree_members: int = _parameter(
+        "maxVtreeMembers",
+        "Refuse copies once the volume's tree has this many members; 0 leaves it to the array",
+        _whole(0, 1023),
+        0,
+    )
+    transport: Transport = _parameter(
+        "transport", "The way from nodes to the volume", _choice(Transport), Transport.AUTO
+    )
+    iops: str | None = _parameter(
+        quality.IOPS, "Most operations per second of each node; 0 for unlimited", _limit(quality.IOPS), None
+    )
+    bandwidth: str | None = _parameter(
+        quality.BANDWIDTH,
+        "Most KB per second of each node, a multiple of 1024; 0 for unlimited",
+        _limit(quality.BANDWIDTH),
+        None,
+    )
+    iops_per_gib: str | None = _parameter(
+        quality.IOPS_PER_GIB,
+        "As iopsLimit, for each GiB of the volume",
+        _limit(quality.IOPS_PER_GIB),
+        None,
+    )
+    bandwidth_per_gib: str | None = _parameter(
+        quality.BANDWIDTH_PER_GIB,
+        "As bandwidthLimitInKbps, for each GiB of the volume, a multiple of 128",
+        _limit(quality.BANDWIDTH_PER_GIB),
+        None,
+    )
+    filesystem: str | None = _parameter(
+        "fstype", "Filesystem of volumes whose claim names none", _text, None, node=True
+    )
+    mkfs_options: str | None = _parameter(
+        "mkfsFormatOption", "Options for mkfs, apart by blanks", _text, None, node=True
     )
 
     @classmethod
-    def parse(cls, parameters: Mapping[str, str]) -> Self:
+    def parse(cls, parameters: Mapping[str, str]) -> VolumeParameters:
         """Read a StorageClass's parameters.
 
         Raises:
             InvalidArgument: an unknown key, with the closest known one, or a value that cannot be read.
         """
-        fields = {field.metadata["key"]: field for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {}
-        for key, value in parameters.items():
-            if key.startswith(_SIDECAR_PREFIX):
-                continue
-            if key not in fields:
-                close = difflib.get_close_matches(key, fields, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(fields)}"
-                raise InvalidArgument(f"unknown parameter {key!r}; {hint}")
-            try:
-                values[fields[key].name] = fields[key].metadata["read"](value)
-            except ValueError as error:
-                raise InvalidArgument(f"parameter {key}={value!r}: {error}") from error
-        return cls(**values)
+        return _parse(cls, parameters)
+
+    @property
+    def wish(self) -> quality.Wish:
+        """The limits that the class asks for."""
+        values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
+        pairs = zip(quality.KEYS, values, strict=True)
+        return quality.Wish.parse({key: value for key, value in pairs if value is not None})
+
+    def for_node(self) -> dict[str, str]:
+        """The parameters that the node needs, as it reads them from the volume context."""
+        return {
+            field.metadata["key"]: str(value)
+            for field in dataclasses.fields(self)
+            if field.metadata["node"] and (value := getattr(self, field.name)) is not None
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SnapshotParameters:
+    """What a VolumeSnapshotClass or VolumeGroupSnapshotClass asks of new snapshots."""
+
+    access: Access = _parameter(
+        "snapshotAccessMode",
+        "Most that a mapping of the snapshot may allow",
+        _choice(Access),
+        Access.READ_ONLY,
+    )
+    retention_minutes: int = _parameter(
+        "retentionMinutes",
+        "Minutes for which the array refuses to remove the snapshot, whoever asks",
+        _whole(0, _RETENTION_MINUTES),
+        0,
+    )
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> SnapshotParameters:
+        """Read a snapshot class's parameters. Raises as ``VolumeParameters.parse``."""
+        return _parse(cls, parameters)
+
+
+def parse_mutable(parameters: Mapping[str, str]) -> quality.Wish:
+    """Read a VolumeAttributesClass's parameters.
+
+    Raises:
+        InvalidArgument: an unknown key, with the closest known one, or a value the array would not take.
+    """
+    for key in parameters:
+        if key not in quality.KEYS:
+            raise InvalidArgument(f"unknown mutable parameter {key!r}; {_hint(key, quality.KEYS)}")
+    return quality.Wish.parse(parameters)
+
+
+_P = TypeVar("_P", VolumeParameters, SnapshotParameters)
+
+
+def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
+    fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in parameters.items():
+        if key.startswith(SIDECAR_PREFIX):
+            continue
+        if key not in fields:
+            raise InvalidArgument(f"unknown parameter {key!r}; {_hint(key, fields)}")
+        try:
+            values[fields[key].name] = fields[key].metadata["read"](value)
+        except ValueError as error:
+            raise InvalidArgument(f"parameter {key}={value!r}: {error}") from error
+    return kind(**values)
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"

@@ -13,8 +13,29 @@ from csi_powerflex.ids import NodeIdentity
 from csi_powerflex.model.array import Access, Copy, Host, Limits, Pool, Provisioning, Room, Volume
 
 
+class Zone(Protocol):
+    """The part of a system that lies in one zone: its pools by name or id, the ones to prefer first."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def protection_domain(self) -> str | None: ...
+    @property
+    def storage_pools(self) -> Sequence[str]: ...
+
+
 class Array(Protocol):
     """One PowerFlex system."""
+
+    @property
+    def zones(self) -> Sequence[Zone]:
+        """Its zones, none where it lies in one place."""
+        ...
+
+    @property
+    def approves_hosts(self) -> bool:
+        """Whether this driver may approve hosts on it."""
+        ...
 
     @property
     def label(self) -> str:

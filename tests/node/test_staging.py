@@ -85,7 +85,7 @@ def test_a_copy_is_mounted_beside_its_source(host: LoopHost, node: Kubelet, fs_t
     node.unstage(source)
     copy = host.copy(source)
     node.stage(source, filesystem(fs_type))
-    of_copy = node.stage(copy, filesystem(fs_type), origin=Origin.CLONE)
+    of_copy = node.stage(copy, filesystem(fs_type), origin=Origin.COPY)
     assert (of_copy / "file").read_text() == "of the source"
     (of_copy / "other").write_text("of the copy")
     assert not (staging / "other").exists()
@@ -97,7 +97,7 @@ def test_a_copy_in_a_larger_volume_fills_it(host: LoopHost, node: Kubelet, fs_ty
     node.stage(source, filesystem(fs_type))
     node.unstage(source)
     copy = host.copy(source, size=16 * GIB)
-    staging = node.stage(copy, filesystem(fs_type), origin=Origin.SNAPSHOT)
+    staging = node.stage(copy, filesystem(fs_type), origin=Origin.COPY)
     status = os.statvfs(staging)
     assert status.f_blocks * status.f_frsize > 15 * GIB
 

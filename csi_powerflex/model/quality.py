@@ -1,0 +1,92 @@
+"""Quality of service: what was wished for a volume, and the limits that come of it.
+
+PowerFlex limits a mapping, not a volume (protocol notes, 2.6): IOPS are 0 for unlimited or more than 10,
+bandwidth is 0 or a multiple of 1024 KB/s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from csi_powerflex import units
+from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.model.array import Limits
+
+LEAST_IOPS = 11
+BANDWIDTH_STEP = 1024
+_BANDWIDTH_PER_GIB_STEP = 128
+
+IOPS, BANDWIDTH = "iopsLimit", "bandwidthLimitInKbps"
+IOPS_PER_GIB, BANDWIDTH_PER_GIB = "iopsPerGiB", "bandwidthPerGiBInKbps"
+KEYS = (IOPS, BANDWIDTH, IOPS_PER_GIB, BANDWIDTH_PER_GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Limits as a class asks for them; None where it says nothing, 0 for expressly unlimited."""
+
+    iops: int | None = None
+    bandwidth_kbps: int | None = None
+    iops_per_gib: int | None = None
+    bandwidth_kbps_per_gib: int | None = None
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        """Read the four keys; others are not looked at.
+
+        Raises:
+            InvalidArgument: a value that the array would not take.
+        """
+        return cls(
+            iops=_number(parameters, IOPS, least=LEAST_IOPS),
+            bandwidth_kbps=_number(parameters, BANDWIDTH, step=BANDWIDTH_STEP),
+            iops_per_gib=_number(parameters, IOPS_PER_GIB),
+            bandwidth_kbps_per_gib=_number(parameters, BANDWIDTH_PER_GIB, step=_BANDWIDTH_PER_GIB_STEP),
+        )
+
+    def to_parameters(self) -> dict[str, str]:
+        """The keys and values that ``parse`` reads."""
+        values = (self.iops, self.bandwidth_kbps, self.iops_per_gib, self.bandwidth_kbps_per_gib)
+        return {key: str(value) for key, value in zip(KEYS, values, strict=True) if value is not None}
+
+    def overridden_by(self, other: Wish) -> Wish:
+        """This wish, with whatever ``other`` says instead."""
+        return Wish.parse(self.to_parameters() | other.to_parameters())
+
+    def limits_for(self, size: int) -> Limits:
+        """The limits for a volume of ``size`` bytes: the smaller of the fixed and the per-GiB one."""
+        gibibytes = -(-size // units.GIB)
+        iops = _smaller(self.iops, self.iops_per_gib, gibibytes)
+        bandwidth = _smaller(self.bandwidth_kbps, self.bandwidth_kbps_per_gib, gibibytes)
+        return Limits(
+            iops=max(iops, LEAST_IOPS) if iops else 0,
+            bandwidth_kbps=units.round_up(bandwidth, BANDWIDTH_STEP),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.to_parameters())
+
+
+def _smaller(fixed: int | None, per_gib: int | None, gibibytes: int) -> int:
+    """The smaller of the two where both limit; 0 where neither does."""
+    limiting = [limit for limit in (fixed or 0, (per_gib or 0) * gibibytes) if limit]
+    return min(limiting, default=0)
+
+
+def _number(parameters: Mapping[str, str], key: str, *, least: int = 1, step: int = 1) -> int | None:
+    text = parameters.get(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InvalidArgument(f"{key}={text!r}: must be a whole number, 0 for unlimited")
+    number = int(text)
+    if number and number < least:
+        raise InvalidArgument(f"{key}={number}: the array takes 0 (unlimited) or at least {least}")
+    if number % step:
+        raise InvalidArgument(
+            f"{key}={number}: must be a multiple of {step}; the nearest are {number // step * step} "
+            f"and {units.round_up(number, step)}"
+        )
+    return number

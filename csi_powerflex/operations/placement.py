@@ -1,0 +1,116 @@
+"""Where a new volume may go: the systems and pools that its parameters and its topology leave, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from csi_powerflex.errors import DriverError, ResourceExhausted
+from csi_powerflex.model.array import Pool
+from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.ports import Array, Fleet, Zone
+
+Segments = Mapping[str, str]
+"""One topology, as a node says it: {"<driver>/<system id>": "true", "<driver>/zone": "a"}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pool that fits, and the zone it lies in where the system has zones."""
+
+    array: Array
+    pool: Pool
+    zone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyRequirement:
+    """Where the volume has to be reachable from, the preferred topologies first; empty for anywhere."""
+
+    topologies: tuple[Segments, ...] = ()
+
+
+class Placement:
+    """Finds places on a fleet for one driver name, which is the prefix of its topology keys."""
+
+    def __init__(self, fleet: Fleet, driver_name: str) -> None:
+        self._fleet = fleet
+        self._prefix = f"{driver_name}/"
+
+    @property
+    def zone_key(self) -> str:
+        """The topology key for zones."""
+        return f"{self._prefix}zone"
+
+    def system_key(self, system_id: str) -> str:
+        """The topology key for reaching a system."""
+        return f"{self._prefix}{system_id}"
+
+    def segments(self, system_id: str, zone: str | None) -> dict[str, str]:
+        """The topology of a volume that lies there."""
+        segments = {self.system_key(system_id): "true"}
+        if zone is not None:
+            segments[self.zone_key] = zone
+        return segments
+
+    def places(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Place]:
+        """Every place that fits, best first, at least one.
+
+        Raises:
+            InvalidArgument: the parameters name something that does not exist.
+            ResourceExhausted: no system and pool fits the topology.
+        """
+        arrays = self._arrays(parameters, requirement)
+        found: dict[tuple[str, str], Place] = {}
+        errors: list[DriverError] = []
+        for segments in requirement.topologies or ({},):
+            for array in arrays:
+                try:
+                    for place in self._within(array, parameters, segments):
+                        found.setdefault((place.array.label, place.pool.id), place)
+                except DriverError as error:
+                    # Another system may do: one that is down, or lacks the pool, decides nothing alone.
+                    errors.append(error)
+        if found:
+            return list(found.values())
+        if errors:
+            raise errors[0]
+        topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
+        raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {topologies}")
+
+    def _arrays(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Array]:
+        """The systems to look at: the one that is named, or all where the topology or zones choose."""
+        arrays = list(self._fleet.arrays())
+        chosen_by_topology = bool(requirement.topologies) or any(array.zones for array in arrays)
+        if parameters.system is not None or not chosen_by_topology:
+            return [self._fleet.choose(parameters.system)]
+        return arrays
+
+    def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Place]:
+        if not self._reaches(array, segments):
+            return
+        if not array.zones:
+            yield Place(array, array.pool(parameters.domain, parameters.pool), None)
+            return
+        wanted = segments.get(self.zone_key)
+        for zone in array.zones:
+            if wanted in (None, zone.name):
+                yield from self._in_zone(array, zone, parameters)
+
+    @staticmethod
+    def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Place]:
+        for name in zone.storage_pools:
+            pool = array.pool(zone.protection_domain, name)
+            fits_pool = parameters.pool in (None, pool.id, pool.name)
+            fits_domain = parameters.domain in (None, pool.domain_id, pool.domain_name)
+            if fits_pool and fits_domain:
+                yield Place(array, pool, zone.name)
+
+    def _reaches(self, array: Array, segments: Segments) -> bool:
+        """Whether a node with these segments reaches the system; one that names no system reaches all."""
+        systems = [key for key in segments if key.startswith(self._prefix) and key != self.zone_key]
+        return not systems or self.system_key(array.system_id()) in systems
+
+
+def _readable(segments: Segments) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(segments.items()))
