@@ -55,6 +55,32 @@ class VolumeHandle:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupHandle:
+    """A consistency group of snapshots; ``<system id>-<group id>`` as a CSI group snapshot id."""
+
+    system_id: str
+    group_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a CSI group snapshot id.
+
+        Raises:
+            NotFound: ``text`` cannot be a group of this driver, so no such group can exist.
+        """
+        match = _HANDLE.fullmatch(text)
+        if match is None:
+            raise NotFound(
+                f"group snapshot {text!r} does not exist: an id of this driver is two ids of 16 hexadecimal "
+                "digits, <system id>-<group id>"
+            )
+        return cls(system_id=match[1], group_id=match[2])
+
+    def __str__(self) -> str:
+        return f"{self.system_id}-{self.group_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeIdentity:
     """What a node brings to reach volumes: the GUID of its SDC, later also its NVMe qualified name.
 

@@ -21,6 +21,8 @@ _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 _BITS_CHARACTERS = 26
 _UUID_NAME = re.compile(r"(?:pvc|snapshot)-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
 
+_OURS = re.compile(r"([vs])[a-z0-9]{4}[a-z2-7]{26}")
+
 
 class Kind(enum.StrEnum):
     """What an object is, as the first letter of its name."""
@@ -50,9 +52,13 @@ def array_name(kind: Kind, cluster_id: str, csi_name: str) -> str:
 
 def belongs_to(name: str | None, cluster_id: str) -> bool:
     """Whether ``name`` was made by ``array_name`` for this cluster, for any kind."""
-    if name is None or len(name) != MAX_NAME:
-        return False
-    return name[:1] in set(Kind) and name[1:5] == cluster_id
+    return kind_of(name) is not None and name is not None and name[1:5] == cluster_id
+
+
+def kind_of(name: str | None) -> Kind | None:
+    """The kind in a name that ``array_name`` made for any cluster; None for every other name."""
+    match = _OURS.fullmatch(name or "")
+    return Kind(match[1]) if match else None
 
 
 def request_uuid(name: str) -> uuid.UUID:

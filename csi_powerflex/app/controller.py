@@ -7,12 +7,17 @@ import time
 from csi_powerflex import scope
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.csi import server
-from csi_powerflex.csi.controller import Controller
+from csi_powerflex.csi.controller import Controller, Operations
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.operations.attachment import Attachment
+from csi_powerflex.operations.expansion import Expansion
+from csi_powerflex.operations.placement import Placement
+from csi_powerflex.operations.quality import Quality
+from csi_powerflex.operations.snapshots import Snapshots
 from csi_powerflex.operations.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
+from csi_powerflex.wishes.local import LocalWishes
 
 # Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
 _LOGOUT_SECONDS = 3.0
@@ -34,7 +39,18 @@ def run(settings: ControllerSettings) -> None:
 
 def _serve(settings: ControllerSettings, fleet: GatewayFleet) -> None:
     identity = Identity(settings.driver_name)
-    controller = Controller(settings.driver_name, Volumes(fleet, settings.cluster_id), Attachment(fleet))
+    placement = Placement(fleet, settings.driver_name)
+    quality = Quality(fleet, LocalWishes(settings.state_file))
+    controller = Controller(
+        Operations(
+            placement=placement,
+            volumes=Volumes(fleet, placement, settings.cluster_id),
+            attachment=Attachment(fleet, quality),
+            expansion=Expansion(fleet, quality),
+            quality=quality,
+            snapshots=Snapshots(fleet, settings.cluster_id),
+        )
+    )
     server.serve(
         settings.endpoint,
         [

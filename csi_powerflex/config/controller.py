@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_powerflex.config.systems import SystemSettings
 
@@ -18,9 +19,12 @@ class ControllerSettings:
         driver_name: as in the cluster's CSIDriver object.
         cluster_id: four characters that tell this cluster's volumes from those of others on the same pool.
         systems: the PowerFlex systems.
+        state_file: where wishes for quality of service outlive a restart outside Kubernetes; None to keep
+            them in memory only.
     """
 
     endpoint: str
     driver_name: str
     cluster_id: str
     systems: tuple[SystemSettings, ...]
+    state_file: Path | None = None

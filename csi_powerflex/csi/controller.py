@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import grpc
 
 from csi_powerflex.csi import convert
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.model.parameters import SnapshotParameters, parse_mutable
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.attachment import Attachment
+from csi_powerflex.operations.expansion import Expansion
+from csi_powerflex.operations.placement import Placement
+from csi_powerflex.operations.quality import Quality
+from csi_powerflex.operations.snapshots import Snapshots
 from csi_powerflex.operations.volumes import Volumes
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
@@ -21,23 +28,46 @@ CAPABILITIES = (
     _Rpc.PUBLISH_UNPUBLISH_VOLUME,
     _Rpc.PUBLISH_READONLY,
     _Rpc.SINGLE_NODE_MULTI_WRITER,
+    _Rpc.CLONE_VOLUME,
+    _Rpc.EXPAND_VOLUME,
+    _Rpc.MODIFY_VOLUME,
+    _Rpc.CREATE_DELETE_SNAPSHOT,
+    _Rpc.GET_SNAPSHOT,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The use cases that the controller serves."""
+
+    placement: Placement
+    volumes: Volumes
+    attachment: Attachment
+    expansion: Expansion
+    quality: Quality
+    snapshots: Snapshots
 
 
 class Controller(csi_pb2_grpc.ControllerServicer):
     """Volumes and mappings, through the operations."""
 
-    def __init__(self, driver_name: str, volumes: Volumes, attachment: Attachment) -> None:
-        self._driver_name = driver_name
-        self._volumes = volumes
-        self._attachment = attachment
+    def __init__(self, operations: Operations) -> None:
+        self._placement = operations.placement
+        self._volumes = operations.volumes
+        self._attachment = operations.attachment
+        self._expansion = operations.expansion
+        self._quality = operations.quality
+        self._snapshots = operations.snapshots
 
     def CreateVolume(
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
         """Create the volume, or return it if it exists and fits."""
-        volume = self._volumes.create(convert.volume_request(request))
-        return csi_pb2.CreateVolumeResponse(volume=convert.volume(volume, self._driver_name))
+        wish = parse_mutable(request.mutable_parameters)
+        made = self._volumes.create(convert.volume_request(request))
+        self._quality.begin(made.handle, wish)
+        segments = self._placement.segments(made.handle.system_id, made.zone)
+        return csi_pb2.CreateVolumeResponse(volume=convert.created_volume(made, request, segments))
 
     def DeleteVolume(
         self, request: csi_pb2.DeleteVolumeRequest, context: grpc.ServicerContext
@@ -49,18 +79,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             log.info("nothing to delete", reason=error)
         else:
             self._volumes.delete(handle)
+            self._quality.forget(handle)
         return csi_pb2.DeleteVolumeResponse()
 
     def ControllerPublishVolume(
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Map the volume to the node."""
-        ticket = self._attachment.publish(
-            VolumeHandle.parse(request.volume_id),
-            NodeIdentity.parse(request.node_id),
-            convert.capability(request.volume_capability),
-            read_only=request.readonly,
-        )
+        ticket = self._attachment.publish(convert.publish_request(request))
         return csi_pb2.ControllerPublishVolumeResponse(publish_context=ticket.to_context())
 
     def ControllerUnpublishVolume(
@@ -95,6 +121,57 @@ class Controller(csi_pb2_grpc.ControllerServicer):
                 mutable_parameters=request.mutable_parameters,
             )
         )
+
+    def ControllerExpandVolume(
+        self, request: csi_pb2.ControllerExpandVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerExpandVolumeResponse:
+        """Grow the volume; a filesystem on it then has to be grown on the node."""
+        size = self._expansion.expand(
+            VolumeHandle.parse(request.volume_id),
+            required=request.capacity_range.required_bytes,
+            limit=request.capacity_range.limit_bytes,
+        )
+        return csi_pb2.ControllerExpandVolumeResponse(
+            capacity_bytes=size, node_expansion_required=not request.volume_capability.HasField("block")
+        )
+
+    def ControllerModifyVolume(
+        self, request: csi_pb2.ControllerModifyVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerModifyVolumeResponse:
+        """Change the limits of the volume, mapped or not."""
+        wish = parse_mutable(request.mutable_parameters)
+        self._quality.modify(VolumeHandle.parse(request.volume_id), wish)
+        return csi_pb2.ControllerModifyVolumeResponse()
+
+    def CreateSnapshot(
+        self, request: csi_pb2.CreateSnapshotRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.CreateSnapshotResponse:
+        """Cut the volume now, or return the snapshot of that name."""
+        found = self._snapshots.create(
+            request.name,
+            VolumeHandle.parse(request.source_volume_id),
+            SnapshotParameters.parse(request.parameters),
+        )
+        return csi_pb2.CreateSnapshotResponse(snapshot=convert.snapshot(found))
+
+    def DeleteSnapshot(
+        self, request: csi_pb2.DeleteSnapshotRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.DeleteSnapshotResponse:
+        """Delete the snapshot; one that cannot exist is deleted."""
+        try:
+            handle = VolumeHandle.parse(request.snapshot_id)
+        except NotFound as error:
+            log.info("nothing to delete", reason=error)
+        else:
+            self._snapshots.delete(handle)
+        return csi_pb2.DeleteSnapshotResponse()
+
+    def GetSnapshot(
+        self, request: csi_pb2.GetSnapshotRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.GetSnapshotResponse:
+        """One snapshot."""
+        found = self._snapshots.get(VolumeHandle.parse(request.snapshot_id))
+        return csi_pb2.GetSnapshotResponse(snapshot=convert.snapshot(found))
 
     def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest, context: grpc.ServicerContext

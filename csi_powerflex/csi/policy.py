@@ -51,6 +51,11 @@ POLICIES: dict[str, Policy] = {
     "ControllerUnpublishVolume": Policy(required=("volume_id",), locks=_volume),
     "ValidateVolumeCapabilities": Policy(required=("volume_id", "volume_capabilities"), changes=False),
     "ControllerGetCapabilities": _QUICK,
+    "ControllerExpandVolume": Policy(required=("volume_id", "capacity_range"), locks=_volume),
+    "ControllerModifyVolume": Policy(required=("volume_id",), locks=_volume),
+    "CreateSnapshot": Policy(required=("name", "source_volume_id"), locks=_by("name", "snapshot name")),
+    "DeleteSnapshot": Policy(required=("snapshot_id",), locks=_by("snapshot_id", "volume")),
+    "GetSnapshot": Policy(required=("snapshot_id",), changes=False),
     # Node
     "NodeStageVolume": Policy(
         required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume

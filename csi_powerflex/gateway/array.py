@@ -150,6 +150,13 @@ class GatewayArray:
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
         return [_volume(system_id, payload) for payload in payloads]
 
+    def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
+        """See ``Array.volumes_by_id``."""
+        path = "/api/types/Volume/instances/action/queryBySelectedIds"
+        body = {"ids": list(volume_ids)}
+        payloads = self._client.post(path, body, tuple[VolumePayload, ...], Effect.READ)
+        return [_volume(self.system_id(), payload) for payload in payloads]
+
     def volume_id_by_name(self, name: str) -> str:
         """See ``Array.volume_id_by_name``."""
         path = "/api/types/Volume/instances/action/queryIdByKey"
@@ -166,25 +173,36 @@ class GatewayArray:
     # --- copies ----------------------------------------------------------------------------------
 
     def take_snapshots(
-        self, copies: Sequence[Copy], *, erasure_coded: bool, access: Access, retention_minutes: int
+        self, copies: Sequence[Copy], *, access: Access, retention_minutes: int
     ) -> Sequence[str]:
         """See ``Array.take_snapshots``: PowerFlex 5 has ``createSnapshot``, without an access mode (2.7)."""
         body: dict[str, object] = {"snapshotDefs": _definitions(copies)}
-        if not erasure_coded:
-            body["accessModeLimit"] = access.value
         if retention_minutes:
             body["retentionPeriodInMin"] = str(retention_minutes)
-        return self._copy("createSnapshot" if erasure_coded else "snapshotVolumes", body)
+        if self._erasure_coded(copies[0].volume_id):
+            return self._copy("createSnapshot", body)
+        return self._copy("snapshotVolumes", body | {"accessModeLimit": access.value})
 
-    def clone(self, copy: Copy, *, erasure_coded: bool) -> str:
+    def clone(self, copy: Copy) -> str:
         """See ``Array.clone``: a writable snapshot, or a thin clone on PowerFlex 5 (2.7)."""
         body: dict[str, object] = {"snapshotDefs": _definitions([copy])}
-        if not erasure_coded:
-            body["accessModeLimit"] = Access.READ_WRITE.value
-        made = self._copy("createThinClone" if erasure_coded else "snapshotVolumes", body)
+        if self._erasure_coded(copy.volume_id):
+            made = self._copy("createThinClone", body)
+        else:
+            made = self._copy("snapshotVolumes", body | {"accessModeLimit": Access.READ_WRITE.value})
         if len(made) != 1:
             raise Unavailable(f"PowerFlex system {self.label}: one copy was asked for and {len(made)} made")
         return made[0]
+
+    def remove_group(self, group_id: str) -> None:
+        """See ``Array.remove_group``."""
+        path = f"/api/instances/System::{self.system_id()}/action/removeConsistencyGroupSnapshots"
+        self._client.post(path, {"snapGroupId": group_id}, msgspec.Raw, Effect.IDEMPOTENT)
+
+    def _erasure_coded(self, volume_id: str) -> bool:
+        """Whether a volume lies in an erasure-coded pool; asked of it only if the system has both kinds."""
+        kinds = self._pools.kinds()
+        return kinds.pop() if len(kinds) == 1 else self.volume(volume_id).erasure_coded
 
     def _copy(self, action: str, body: Mapping[str, object]) -> Sequence[str]:
         path = f"/api/instances/System::{self.system_id()}/action/{action}"

@@ -168,7 +168,7 @@ class Client:
             code, message = first.rc or code, first.error_message or first.error or message
         if reply.status == 403:
             return PermissionDenied(f"{self._where(path)}: {message}")
-        return codes.meaning_of(code, message)(
+        return codes.meaning_of(reply.status, code, message)(
             f"PowerFlex system {self._settings.label}: {message} (code {code})"
         )
 

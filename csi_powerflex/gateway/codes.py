@@ -50,6 +50,8 @@ MEANINGS: dict[int, type[errors.DriverError]] = {
     225: errors.OutOfRange,
     181: array.TreeFull,
     182: array.TreeFull,
+    183: errors.NotFound,
+    185: errors.NotFound,
     191: errors.ResourceExhausted,
     303: errors.ResourceExhausted,
     306: array.MappedElsewhere,
@@ -63,10 +65,11 @@ MEANINGS: dict[int, type[errors.DriverError]] = {
 _NOT_AN_ID = "must be a hexadecimal number"
 
 
-def meaning_of(code: int, message: str) -> type[errors.DriverError]:
-    """The kind of error that the array's ``code`` is; ``message`` decides where the code does not."""
+def meaning_of(status: int, code: int, message: str) -> type[errors.DriverError]:
+    """The kind of error that a refusal is: by the array's ``code``, else by what the gateway says itself."""
     if code in MEANINGS:
         return MEANINGS[code]
     if _NOT_AN_ID in message:
         return errors.NotFound
-    return errors.Unavailable
+    # The gateway's own checks of a request (REST reference, 3.1): it can never work as it stands.
+    return errors.InvalidArgument if status == 400 else errors.Unavailable

@@ -56,6 +56,10 @@ class Pools:
             raise InvalidArgument(f"system {self._settings.label} has no storage pool with id {pool_id}")
         return found[0]
 
+    def kinds(self) -> set[bool]:
+        """Which kinds of pools there are: erasure-coded (True), mirrored (False), or both."""
+        return {pool.erasure_coded for pool in self._known or self._read()}
+
     def forget(self) -> None:
         """Ask the array again at the next look-up."""
         self._known = ()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from csi_powerflex.ids import NodeIdentity
+from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Access, Copy, Host, Limits, Pool, Provisioning, Room, Volume
+from csi_powerflex.model.quality import Wish
 
 
 class Zone(Protocol):
@@ -95,6 +96,14 @@ class Array(Protocol):
         """Every volume and snapshot of the system."""
         ...
 
+    def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
+        """Several volumes at once.
+
+        Raises:
+            NotFound: one of them does not exist.
+        """
+        ...
+
     def volume_id_by_name(self, name: str) -> str:
         """The id of the volume with this name.
 
@@ -125,7 +134,7 @@ class Array(Protocol):
     # --- copies ----------------------------------------------------------------------------------
 
     def take_snapshots(
-        self, copies: Sequence[Copy], *, erasure_coded: bool, access: Access, retention_minutes: int
+        self, copies: Sequence[Copy], *, access: Access, retention_minutes: int
     ) -> Sequence[str]:
         """Cut all the volumes at one instant; the ids of the snapshots, in no order to rely on.
 
@@ -136,8 +145,17 @@ class Array(Protocol):
         """
         ...
 
-    def clone(self, copy: Copy, *, erasure_coded: bool) -> str:
+    def clone(self, copy: Copy) -> str:
         """Make a writable copy and return its id. Raises as ``take_snapshots``."""
+        ...
+
+    def remove_group(self, group_id: str) -> None:
+        """Remove every snapshot of a consistency group.
+
+        Raises:
+            NotFound: there is no such group.
+            VolumeMapped: one of them has mappings; none was removed.
+        """
         ...
 
     def tree_members(self, tree_id: str) -> int:
@@ -197,6 +215,29 @@ class Array(Protocol):
             NotFound: no such volume.
             NotMapped: it is mapped nowhere.
         """
+        ...
+
+
+class Wishes(Protocol):
+    """What was asked for each volume's quality of service since it was made.
+
+    A publish call brings no mutable parameters, so the wish has to be kept somewhere that outlives us.
+    """
+
+    def current(self, handle: VolumeHandle) -> Wish:
+        """The present wish, of the volume's class and of what was asked since; empty where nobody asked.
+
+        Raises:
+            Unavailable: it cannot be told just now.
+        """
+        ...
+
+    def remember(self, handle: VolumeHandle, wish: Wish) -> None:
+        """Keep ``wish`` as the present one."""
+        ...
+
+    def forget(self, handle: VolumeHandle) -> None:
+        """The volume is gone."""
         ...
 
 

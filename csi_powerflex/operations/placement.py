@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from csi_powerflex.errors import DriverError, ResourceExhausted
+from csi_powerflex.errors import DriverError, InvalidArgument, ResourceExhausted
 from csi_powerflex.model.array import Pool
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet, Zone
@@ -28,6 +28,9 @@ class TopologyRequirement:
     """Where the volume has to be reachable from, the preferred topologies first; empty for anywhere."""
 
     topologies: tuple[Segments, ...] = ()
+
+
+ANYWHERE = TopologyRequirement()
 
 
 class Placement:
@@ -77,6 +80,34 @@ class Placement:
             raise errors[0]
         topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
         raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {topologies}")
+
+    def place_of(
+        self, array: Array, pool: Pool, parameters: VolumeParameters, requirement: TopologyRequirement
+    ) -> Place:
+        """The place of a copy, which has to lie in the ``pool`` of its source.
+
+        Raises:
+            InvalidArgument: the parameters name another place.
+            ResourceExhausted: the pool is not reachable from any of the topologies.
+        """
+        asked = (parameters.system, parameters.domain, parameters.pool)
+        names = ((array.label, array.system_id()), (pool.domain_name, pool.domain_id), (pool.name, pool.id))
+        for wanted, known in zip(asked, names, strict=True):
+            if wanted is not None and wanted not in known:
+                raise InvalidArgument(
+                    f"a copy lies where its source does, in pool {pool} of system {array.label}, "
+                    f"and the parameters ask for {wanted!r}"
+                )
+        zones = [zone.name for zone in array.zones if {pool.name, pool.id} & set(zone.storage_pools)]
+        zone = zones[0] if zones else None
+        for segments in requirement.topologies or ({},):
+            if self._reaches(array, segments) and segments.get(self.zone_key, zone) == zone:
+                return Place(array, pool, zone)
+        topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
+        raise ResourceExhausted(
+            f"a copy lies where its source does, in pool {pool} of system {array.label}, which is not "
+            f"reachable from any of these topologies: {topologies}"
+        )
 
     def _arrays(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Array]:
         """The systems to look at: the one that is named, or all where the topology or zones choose."""

@@ -1,4 +1,4 @@
-"""Creating, checking and deleting volumes.
+"""Creating, copying, checking and deleting volumes.
 
 The name on the array is derived from the CSI name, and the array keeps names unique: that is the whole
 journal. Whatever cut a call short, the next one finds by name what exists and goes on from there.
@@ -6,21 +6,31 @@ journal. Whatever cut a call short, the next one finds by name what exists and g
 
 from __future__ import annotations
 
+import collections
+import threading
 from dataclasses import dataclass
 
 from csi_powerflex import names, units
-from csi_powerflex.errors import AlreadyExists, NotFound
+from csi_powerflex.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    ResourceExhausted,
+)
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import NameInUse, Pool, Volume, VolumeMapped
+from csi_powerflex.model.array import Copy, NameInUse, Pool, Provisioning, TreeFull, Volume, VolumeMapped
 from csi_powerflex.model.capability import Capability
-from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.placement import ANYWHERE, Place, Placement, TopologyRequirement
 
 log = Log(__name__)
 
-# What a request without a size gets, like a request for less than the array's smallest volume.
+# What a request without a size gets.
 _DEFAULT_SIZE = 8 * units.GIB
+_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,46 +42,55 @@ class VolumeRequest:
     limit: int
     capabilities: tuple[Capability, ...]
     parameters: VolumeParameters
+    source: VolumeHandle | None = None
+    requirement: TopologyRequirement = ANYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A volume that exists as asked: new, or found."""
+
+    handle: VolumeHandle
+    size: int
+    copied: bool
+    zone: str | None
 
 
 class Volumes:
     """The volumes of one cluster on a fleet of systems."""
 
-    def __init__(self, fleet: Fleet, cluster_id: str) -> None:
+    def __init__(self, fleet: Fleet, placement: Placement, cluster_id: str) -> None:
         self._fleet = fleet
+        self._placement = placement
         self._cluster_id = cluster_id
+        self._recent = _Recent()
 
-    def create(self, request: VolumeRequest) -> Volume:
+    def create(self, request: VolumeRequest) -> Provisioned:
         """The volume of that name, created if it does not exist.
 
         Raises:
             InvalidArgument: the parameters or capabilities can never work.
             OutOfRange: no size within the range.
+            NotFound: the source does not exist.
             AlreadyExists: the name belongs to a volume that does not fit the request.
-            ResourceExhausted: the pool has no room.
+            ResourceExhausted: no pool has room, or the source's tree is full.
         """
         for capability in request.capabilities:
             capability.check()
-        parameters = request.parameters
-        array = self._fleet.choose(parameters.system)
-        pool = array.pool(parameters.domain, parameters.pool)
-        size = units.size_within(
-            required=request.required,
-            limit=request.limit,
-            granularity=pool.granularity,
-            default=_DEFAULT_SIZE,
-        )
         name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
-        try:
-            volume_id = array.create_volume(
-                name=name, size=size, pool=pool, provisioning=parameters.provisioning
-            )
-        except NameInUse:
-            volume = array.volume(array.volume_id_by_name(name))
-            _check_fits(volume, request, pool)
-            return volume
-        log.info("volume created", volume=f"{array.system_id()}-{volume_id}", array_name=name, size=size)
-        return array.volume(volume_id)
+        if request.source is not None:
+            return self._copy(request, request.source, name)
+        places = self._placement.places(request.parameters, request.requirement)
+        existing = self._existing(request, places, name)
+        if existing is not None:
+            return existing
+        full: list[ResourceExhausted] = []
+        for place in places:
+            try:
+                return self._create_at(place, request, name)
+            except ResourceExhausted as error:
+                full.append(error)
+        raise ResourceExhausted("; ".join(str(error) for error in full))
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the volume; one that does not exist is removed.
@@ -97,23 +116,189 @@ class Volumes:
         """
         return self._fleet.array(handle.system_id).volume(handle.volume_id)
 
+    # --- new volumes -----------------------------------------------------------------------------
 
-def _check_fits(volume: Volume, request: VolumeRequest, pool: Pool) -> None:
-    """Whether an existing volume of the name is what the request asks for (specification, CreateVolume)."""
+    def _existing(self, request: VolumeRequest, places: list[Place], name: str) -> Provisioned | None:
+        """The volume of that name where it may lie on one of several systems, whose names are not shared.
+
+        On one system the attempt to create it tells, without a look before.
+        """
+        by_system = {place.array.label: place for place in places}
+        for place in by_system.values() if len(by_system) > 1 else ():
+            try:
+                volume = place.array.volume(place.array.volume_id_by_name(name))
+            except NotFound:
+                continue
+            at = [item for item in places if item.array is place.array]
+            return _fitting(volume, request, at)
+        return None
+
+    def _create_at(self, place: Place, request: VolumeRequest, name: str) -> Provisioned:
+        array, pool, parameters = place.array, place.pool, request.parameters
+        _check_pool(pool, parameters)
+        size = _size(request, pool, least=0)
+        known = self._recent.find(array, name)
+        if known is not None:
+            return _fitting(known, request, [place])
+        try:
+            volume_id = array.create_volume(
+                name=name, size=size, pool=pool, provisioning=parameters.provisioning
+            )
+        except NameInUse:
+            volume = array.volume(array.volume_id_by_name(name))
+            return _fitting(volume, request, [place])
+        self._recent.add(array, name, volume_id)
+        handle = VolumeHandle(array.system_id(), volume_id)
+        log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
+        return Provisioned(handle=handle, size=size, copied=False, zone=place.zone)
+
+    # --- copies ----------------------------------------------------------------------------------
+
+    def _copy(self, request: VolumeRequest, source: VolumeHandle, name: str) -> Provisioned:
+        """A writable copy of a volume or snapshot; it lies in the same pool and tree."""
+        array = self._fleet.array(source.system_id)
+        origin = array.volume(source.volume_id)
+        pool = array.pool_by_id(origin.pool_id)
+        place = self._placement.place_of(array, pool, request.parameters, request.requirement)
+        size = _size(request, pool, least=origin.size)
+        if request.parameters.max_tree_members:
+            _check_tree(array, origin, request.parameters.max_tree_members)
+        present = origin.size
+        try:
+            volume_id = array.clone(Copy(origin.handle.volume_id, name))
+        except NameInUse:
+            copy = array.volume(array.volume_id_by_name(name))
+            _check_is_copy(copy, request, origin)
+            volume_id, present = copy.handle.volume_id, copy.size
+        except TreeFull as error:
+            members = array.tree_members(origin.tree_id)
+            raise TreeFull(
+                f"volume {source} cannot be copied: its tree {origin.tree_id} has {members} members (volume, "
+                "snapshots and clones), as many as the array allows; delete some of them"
+            ) from error
+        if present < size:
+            array.resize_volume(volume_id, size)
+            present = size
+        handle = VolumeHandle(source.system_id, volume_id)
+        log.info("volume copied", volume=handle, source=source, array_name=name, size=present)
+        return Provisioned(handle=handle, size=present, copied=True, zone=place.zone)
+
+
+class _Recent:
+    """Ids of the volumes created last, so that a repeated creation costs one look and not three requests."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids: collections.OrderedDict[tuple[str, str], str] = collections.OrderedDict()
+
+    def add(self, array: Array, name: str, volume_id: str) -> None:
+        with self._lock:
+            self._ids[(array.label, name)] = volume_id
+            if len(self._ids) > _REMEMBERED:
+                self._ids.popitem(last=False)
+
+    def find(self, array: Array, name: str) -> Volume | None:
+        with self._lock:
+            volume_id = self._ids.get((array.label, name))
+        if volume_id is None:
+            return None
+        try:
+            return array.volume(volume_id)
+        except NotFound:
+            with self._lock:
+                self._ids.pop((array.label, name), None)
+            return None
+
+
+def _size(request: VolumeRequest, pool: Pool, *, least: int) -> int:
+    """The size in bytes to ask for, at least ``least``, which is a source's size."""
+    if request.limit and request.limit < least:
+        raise OutOfRange(
+            f"the source has {units.readable(least)}, more than the limit of {units.readable(request.limit)}"
+        )
+    required = max(request.required, least)
+    size = units.size_within(
+        required=required, limit=request.limit, granularity=pool.granularity, default=_DEFAULT_SIZE
+    )
+    if required and size != required and request.parameters.size_policy is SizePolicy.STRICT:
+        raise OutOfRange(
+            f"{units.readable(required)} is no multiple of {units.readable(pool.granularity)}, in which pool "
+            f"{pool} allots volumes; ask for {units.readable(size)}, or drop sizePolicy=strict"
+        )
+    return size
+
+
+def _check_pool(pool: Pool, parameters: VolumeParameters) -> None:
+    """Whether the pool can make such a volume.
+
+    Raises:
+        InvalidArgument: it cannot, or must not without being asked expressly.
+    """
+    if not pool.zero_padded and not parameters.allow_unpadded_pool:
+        raise InvalidArgument(
+            f"pool {pool} has no zero padding, so a new volume may show what was deleted before; enable it "
+            "on the pool, or set allowUnpaddedPool=true"
+        )
+    provisioning = parameters.provisioning
+    if provisioning is Provisioning.COMPRESSED and not pool.compressible:
+        raise InvalidArgument(f"pool {pool} cannot compress single volumes; use provisioning=thin")
+    if provisioning is Provisioning.THICK and (pool.compressible or pool.erasure_coded):
+        raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
+
+
+def _check_tree(array: Array, origin: Volume, most: int) -> None:
+    members = array.tree_members(origin.tree_id)
+    if members >= most:
+        raise TreeFull(
+            f"volume {origin.handle} is not copied: its tree {origin.tree_id} has {members} members, and "
+            f"maxVtreeMembers is {most}; delete some of its snapshots or clones, or raise it"
+        )
+
+
+def _fitting(volume: Volume, request: VolumeRequest, places: list[Place]) -> Provisioned:
+    """An existing volume of the name, if it is what the request asks for (specification, CreateVolume).
+
+    Raises:
+        AlreadyExists: it is not; the message says what differs.
+    """
+    place = next((place for place in places if place.pool.id == volume.pool_id), None)
     wrong = None
-    if volume.size < request.required or (request.limit and volume.size > request.limit):
+    if volume.copied:
+        wrong = "was made as a copy of another volume"
+    elif volume.size < request.required or (request.limit and volume.size > request.limit):
         wrong = f"has {units.readable(volume.size)}"
-    elif volume.pool_id != pool.id:
-        wrong = f"lies in pool {volume.pool_id}, not in {pool.id} ({pool.name})"
+    elif place is None:
+        wrong = f"lies in pool {volume.pool_id}, not in {places[0].pool}"
     elif volume.provisioning is not request.parameters.provisioning:
         wrong = f"is {volume.provisioning} provisioned, not {request.parameters.provisioning}"
-    elif volume.ancestor_id is not None:
-        wrong = f"was made from volume {volume.ancestor_id}"
+    if wrong or place is None:
+        raise _name_taken(volume, request, wrong)
+    return Provisioned(handle=volume.handle, size=volume.size, copied=False, zone=place.zone)
+
+
+def _check_is_copy(copy: Volume, request: VolumeRequest, origin: Volume) -> None:
+    """Whether an existing volume of the name is the copy that the request asks for, perhaps not yet grown.
+
+    Raises:
+        AlreadyExists: it is not.
+    """
+    wrong = None
+    if copy.ancestor_id != origin.handle.volume_id:
+        wrong = f"was not made from {origin.handle}"
+    elif request.limit and copy.size > request.limit:
+        wrong = f"has {units.readable(copy.size)}"
+    elif copy.size not in (origin.size, max(copy.size, request.required)):
+        # Grown already, and to less than is asked now: that was another request.
+        wrong = f"has {units.readable(copy.size)}"
     if wrong:
-        raise AlreadyExists(
-            f"volume {request.name} exists already as {volume.handle} and {wrong}; "
-            "use another name, or ask for what exists"
-        )
+        raise _name_taken(copy, request, wrong)
+
+
+def _name_taken(volume: Volume, request: VolumeRequest, wrong: str | None) -> AlreadyExists:
+    return AlreadyExists(
+        f"volume {request.name} exists already as {volume.handle} and {wrong}; "
+        "use another name, or ask for what exists"
+    )
 
 
 def _who_uses(array: Array, handle: VolumeHandle) -> str:

@@ -1,0 +1,153 @@
+"""Group snapshots: several volumes cut at one instant, by one request.
+
+The array makes them a consistency group; its id is the group's id here. Members are matched by the volume
+they were copied from, never by their order in an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from csi_powerflex import names
+from csi_powerflex.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from csi_powerflex.ids import GroupHandle, VolumeHandle
+from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume
+from csi_powerflex.model.parameters import SnapshotParameters
+from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group and its snapshots."""
+
+    handle: GroupHandle
+    snapshots: tuple[Volume, ...]
+
+
+class Groups:
+    """The group snapshots of one cluster."""
+
+    def __init__(self, fleet: Fleet, cluster_id: str) -> None:
+        self._fleet = fleet
+        self._cluster_id = cluster_id
+
+    def create(self, csi_name: str, sources: Sequence[VolumeHandle], parameters: SnapshotParameters) -> Group:
+        """The group of that name, cut now if it does not exist.
+
+        Raises:
+            InvalidArgument: no sources, one named twice, or several systems.
+            NotFound: a source does not exist; nothing was cut.
+            AlreadyExists: the name belongs to a group of other volumes.
+            ResourceExhausted: there is no room for one of them; nothing was cut.
+        """
+        array = self._fleet.array(_only_system(sources))
+        copies = [Copy(source.volume_id, self._member_name(csi_name, source)) for source in sources]
+        try:
+            made = array.take_snapshots(
+                copies, access=parameters.access, retention_minutes=parameters.retention_minutes
+            )
+        except NameInUse as error:
+            return self._existing(array, csi_name, copies, error)
+        except TreeFull as error:
+            raise TreeFull(
+                f"group snapshot {csi_name} was not taken: the tree of one of its volumes has as many "
+                "members as the array allows; delete some of their snapshots or clones"
+            ) from error
+        group = _group(array.volumes_by_id(made), copies)
+        log.info("group snapshot taken", group=group.handle, members=len(made))
+        return group
+
+    def get(self, handle: GroupHandle, members: Sequence[VolumeHandle]) -> Group:
+        """The group; ``members`` are the ids of its snapshots, where the caller knows them.
+
+        Raises:
+            NotFound: there is no such group.
+            InvalidArgument: one of ``members`` is not in it.
+        """
+        array = self._fleet.array(handle.system_id)
+        found = self._members(array, handle, members)
+        if not found:
+            raise NotFound(f"there is no group snapshot {handle}")
+        return Group(handle, tuple(found))
+
+    def delete(self, handle: GroupHandle, members: Sequence[VolumeHandle]) -> None:
+        """Remove all snapshots of the group; one that does not exist is removed.
+
+        Raises:
+            InvalidArgument: one of ``members`` is not in it; nothing was removed.
+            VolumeInUse: one of them is mapped; nothing was removed.
+        """
+        array = self._fleet.array(handle.system_id)
+        try:
+            self._members(array, handle, members)
+            array.remove_group(handle.group_id)
+        except NotFound:
+            log.info("group did not exist", group=handle)
+        else:
+            log.info("group removed", group=handle)
+
+    @staticmethod
+    def _members(array: Array, handle: GroupHandle, members: Sequence[VolumeHandle]) -> Sequence[Volume]:
+        if not members:
+            return [volume for volume in array.volumes() if volume.group_id == handle.group_id]
+        found = array.volumes_by_id([member.volume_id for member in members])
+        strangers = [str(volume.handle) for volume in found if volume.group_id != handle.group_id]
+        if strangers:
+            raise InvalidArgument(f"not of group snapshot {handle}: {', '.join(strangers)}")
+        return found
+
+    def _existing(self, array: Array, csi_name: str, copies: Sequence[Copy], error: NameInUse) -> Group:
+        """The group that was cut by an earlier call of the same name."""
+        wanted = {copy.name for copy in copies}
+        found = [volume for volume in array.volumes() if volume.name in wanted]
+        if len(found) != len(copies) or len({volume.group_id for volume in found}) != 1:
+            raise AlreadyExists(
+                f"group snapshot {csi_name} exists already, of {len(found)} of the {len(copies)} volumes; "
+                "use another name"
+            ) from error
+        members = [volume for volume in array.volumes() if volume.group_id == found[0].group_id]
+        if len(members) != len(copies):
+            raise AlreadyExists(
+                f"group snapshot {csi_name} exists already, of {len(members)} volumes, and {len(copies)} "
+                "were asked for; use another name"
+            ) from error
+        return _group(found, copies)
+
+    def _member_name(self, csi_name: str, source: VolumeHandle) -> str:
+        """The name of one member: of the group's name and the volume, so that it is the same each time."""
+        member = hashlib.sha256(f"{csi_name}\0{source}".encode()).hexdigest()
+        return names.array_name(names.Kind.SNAPSHOT, self._cluster_id, member)
+
+
+def _only_system(sources: Sequence[VolumeHandle]) -> str:
+    systems = {source.system_id for source in sources}
+    if len(systems) != 1:
+        raise InvalidArgument(
+            f"a group snapshot is cut on one PowerFlex system, and the volumes lie on {len(systems)}"
+        )
+    if len(set(sources)) != len(sources):
+        raise InvalidArgument("a volume is named twice for one group snapshot")
+    return systems.pop()
+
+
+def _group(found: Sequence[Volume], copies: Sequence[Copy]) -> Group:
+    """The group in the order of the request.
+
+    Raises:
+        Unavailable: a member is missing, or they are not of one group.
+    """
+    by_source = {volume.ancestor_id: volume for volume in found}
+    members = [by_source.get(copy.volume_id) for copy in copies]
+    complete = [member for member in members if member is not None]
+    groups = {member.group_id for member in complete}
+    group_id = groups.pop() if len(groups) == 1 else None
+    if len(complete) != len(copies) or group_id is None:
+        raise Unavailable(
+            f"the array cut {len(copies)} volumes and shows {len(complete)} snapshots of them; try again"
+        )
+    return Group(GroupHandle(complete[0].handle.system_id, group_id), tuple(complete))
