@@ -1,0 +1,204 @@
+"""``csi-powerflex simulate``: a simulated PowerFlex system on this machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from csi_powerflex.simulator.dialect import DIALECTS
+from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.settings import Settings
+
+if TYPE_CHECKING:
+    from csi_powerflex.simulator.server import Server
+    from csi_powerflex.simulator.simulator import SystemPlan
+
+_DEFAULTS = Settings()
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options, as given."""
+
+    state: Path | None
+    port: int
+    hosts: tuple[str, ...]
+    sdcs: tuple[str, ...]
+    version: str
+    username: str
+    password: str
+    volumes: int
+    systems: int
+    ready_file: Path | None
+
+
+@click.command(short_help="Run a simulated PowerFlex gateway with real block devices.")
+@click.option(
+    "--state",
+    type=_FOLDER,
+    help="Folder that holds everything: objects, the data of volumes, certificates, hosts. Made when "
+    "missing; a later run goes on with it, even after kill -9. Without it a temporary folder serves, "
+    "which is removed at the end.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one. Further systems take the ports that follow.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Simulate a host with block devices: volumes mapped to it appear in STATE/hosts/NAME/by-id. "
+    "Repeatable. Needs root and loop devices.",
+)
+@click.option(
+    "--sdc",
+    "sdcs",
+    metavar="NAME",
+    multiple=True,
+    help="Let the system know an SDC that has no devices here. Repeatable; needs no root.",
+)
+@click.option(
+    "--version",
+    type=click.Choice(list(DIALECTS)),
+    default="4.5",
+    show_default=True,
+    help="The PowerFlex version to speak.",
+)
+@click.option("--username", default=_DEFAULTS.username, show_default=True, help="Who may log in.")
+@click.option(
+    "--password",
+    default=_DEFAULTS.password,
+    show_default=True,
+    help="The password of that user. It guards nothing but this simulator.",
+)
+@click.option(
+    "--volumes",
+    type=click.IntRange(0, 131072),
+    default=0,
+    show_default=True,
+    help="How many volumes a new system has from the start.",
+)
+@click.option(
+    "--systems",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="How many systems to simulate. Every host is connected to all of them.",
+)
+@click.option(
+    "--ready-file",
+    type=_FILE,
+    help="Write URL, credentials, ids and paths to this file, as JSON, once the systems can be used.",
+)
+def command(**options: object) -> None:
+    """Run a simulated PowerFlex gateway, with simulated hosts whose volumes are real block devices.
+
+    It serves HTTPS on 127.0.0.1 with a certificate of its own authority, until it gets SIGTERM or
+    SIGINT; then devices are detached and links removed, and what is in the state folder stays.
+    """
+    asked = _Asked(**options)  # type: ignore[arg-type]  # click gives the types that its options declare
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    _simulate(asked, stop)
+
+
+def _simulate(asked: _Asked, stop: threading.Event) -> None:
+    try:
+        from csi_powerflex.simulator.server import Server  # noqa: PLC0415 - needs the extra
+    except ImportError as error:
+        raise click.ClickException(
+            f"the simulator needs packages that are not installed ({error}): "
+            "pip install 'csi-powerflex[simulator]'"
+        ) from error
+    from csi_powerflex.simulator.simulator import CannotSimulate, Simulator  # noqa: PLC0415 - needs the extra
+
+    try:
+        simulator = Simulator(_plans(asked), folder=asked.state, hosts=asked.hosts, sdcs=asked.sdcs)
+    except CannotSimulate as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        ports = [asked.port + number if asked.port else 0 for number in range(asked.systems)]
+        try:
+            server = Server(simulator, ports)
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot listen on 127.0.0.1:{asked.port}: {error.strerror}"
+            ) from error
+        with server:
+            _announce(server, asked)
+            stop.wait()
+    finally:
+        for device in simulator.close():
+            click.echo(f"{device} is still open somewhere; it has no content any more", err=True)
+
+
+def _plans(asked: _Asked) -> list[SystemPlan]:
+    from csi_powerflex.simulator.blueprint import Blueprint  # noqa: PLC0415
+    from csi_powerflex.simulator.simulator import SystemPlan  # noqa: PLC0415
+
+    settings = Settings(username=asked.username, password=asked.password)
+    return [
+        SystemPlan(
+            version=asked.version,
+            blueprint=Blueprint(name=f"sim{number + 1}", volumes=asked.volumes),
+            settings=settings,
+        )
+        for number in range(asked.systems)
+    ]
+
+
+def _announce(server: Server, asked: _Asked) -> None:
+    systems = [_described(server, number, asked) for number in range(len(server.urls))]
+    if asked.ready_file is not None:
+        write_atomically(asked.ready_file, json.dumps({**systems[0], "systems": systems}, indent=2) + "\n")
+    click.echo(_ready_block(server, asked, systems))
+
+
+def _described(server: Server, number: int, asked: _Asked) -> dict[str, object]:
+    array = server.simulator.gateways[number].array
+    domain = next(iter(array.domains.values()))
+    return {
+        "url": server.urls[number],
+        "username": asked.username,
+        "password": asked.password,
+        "caFile": str(server.certificates.authority),
+        "version": array.dialect.version,
+        "systemId": array.system.id,
+        "protectionDomain": domain.name,
+        "storagePool": array.pools_of_domain(domain.id)[0].name,
+        "hosts": {
+            host.name: {"guid": host.guid, "drvCfg": str(host.drv_cfg), "byIdDir": str(host.by_id)}
+            for host in server.simulator.hosts.values()
+        },
+    }
+
+
+def _ready_block(server: Server, asked: _Asked, systems: Sequence[dict[str, object]]) -> str:
+    lines = []
+    for system in systems:
+        lines += [
+            f"PowerFlex {system['version']}, system {system['systemId']}, is ready at {system['url']}",
+            f"  pool           {system['protectionDomain']}/{system['storagePool']}",
+        ]
+    lines += [
+        f"  user           {asked.username}",
+        f"  password       {asked.password}",
+        f"  CA certificate {server.certificates.authority}",
+    ]
+    lines += [f"  host {host.name:<9} {host.by_id}" for host in server.simulator.hosts.values()]
+    return "\n".join(lines)

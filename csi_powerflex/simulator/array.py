@@ -1,0 +1,249 @@
+"""The state of one PowerFlex system in memory: objects, the indexes over them, and what a change does.
+
+It knows no paths and no JSON. Changes are collected while a request is handled and stored together by
+``commit``, which then tells the listeners (the hosts' agents) which volumes changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from csi_powerflex.simulator.clock import Clock
+from csi_powerflex.simulator.dialect import Dialect
+from csi_powerflex.simulator.hosts.plane import DataPlane
+from csi_powerflex.simulator.model import (
+    SDC,
+    SNAPSHOT,
+    THICK,
+    THIN,
+    Device,
+    Host,
+    Object,
+    ProtectionDomain,
+    Sds,
+    Sdt,
+    SnapshotPolicy,
+    StoragePool,
+    System,
+    User,
+    Volume,
+    VTree,
+)
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.store import Store
+
+T = TypeVar("T", bound=Object)
+
+_FIRST_HIGH = 0xB1F00000
+"""Where the upper half of ids starts; it grows with every object made, as on a real system."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the volumes of a pool add up to, in KiB and by kind."""
+
+    size_kb: dict[str, int] = field(default_factory=lambda: dict.fromkeys((THICK, THIN, SNAPSHOT), 0))
+    count: dict[str, int] = field(default_factory=lambda: dict.fromkeys((THICK, THIN, SNAPSHOT), 0))
+    volume_ids: dict[str, None] = field(default_factory=dict)
+
+
+class Array:
+    """One system's objects. ``lock`` guards them; whoever reads or changes them holds it."""
+
+    def __init__(
+        self, dialect: Dialect, *, clock: Clock, store: Store, plane: DataPlane, settings: Settings
+    ) -> None:
+        self.dialect = dialect
+        self.clock = clock
+        self.plane = plane
+        self.settings = settings
+        self.lock = threading.RLock()
+        self.listeners: list[Callable[[str], None]] = []
+        self.systems: dict[str, System] = {}
+        self.domains: dict[str, ProtectionDomain] = {}
+        self.pools: dict[str, StoragePool] = {}
+        self.volumes: dict[str, Volume] = {}
+        self.vtrees: dict[str, VTree] = {}
+        self.hosts: dict[str, Host] = {}
+        self.sdts: dict[str, Sdt] = {}
+        self.sdss: dict[str, Sds] = {}
+        self.devices: dict[str, Device] = {}
+        self.policies: dict[str, SnapshotPolicy] = {}
+        self.users: dict[str, User] = {}
+        self.volume_ids_by_name: dict[str, str] = {}
+        self.volume_ids_by_host: dict[str, dict[str, None]] = {}
+        self.totals: dict[str, Totals] = {}
+        self._tables: dict[type, dict[str, Any]] = {  # one row per type: put() keeps each in its own
+            System: self.systems,
+            ProtectionDomain: self.domains,
+            StoragePool: self.pools,
+            Volume: self.volumes,
+            VTree: self.vtrees,
+            Host: self.hosts,
+            Sdt: self.sdts,
+            Sds: self.sdss,
+            Device: self.devices,
+            SnapshotPolicy: self.policies,
+            User: self.users,
+        }
+        self._changed: dict[str, Object] = {}
+        self._dropped: dict[str, Object] = {}
+        self._afterwards: list[Callable[[], None]] = []
+        self._store = store
+        for item in store.load():
+            self._tables[type(item)][item.id] = item
+            self._index(item)
+
+    @property
+    def system(self) -> System:
+        """The one system object."""
+        return next(iter(self.systems.values()))
+
+    # --- identifiers ---------------------------------------------------------------------------
+
+    def mint(self, table: dict[str, T], *, high_slot: int = 0) -> str:
+        """A new id: upper half growing with every object, lower half a slot number of its kind."""
+        system = self.system
+        system.minted += 1
+        self._changed[system.id] = system
+        slot = system.minted if table else 0
+        return f"{_FIRST_HIGH + system.minted:08x}{high_slot << 16 | slot:08x}"
+
+    def next_namespace(self) -> int:
+        """A new NVMe namespace id."""
+        self.system.namespaces += 1
+        return self.system.namespaces
+
+    # --- changes -------------------------------------------------------------------------------
+
+    def put(self, item: Object) -> None:
+        """Add a new object."""
+        self._tables[type(item)][item.id] = item
+        self._index(item)
+        self._changed[item.id] = item
+
+    def change(self, item: Object, **fields: object) -> None:
+        """Set attributes of an object that exists, and keep the indexes right."""
+        self._unindex(item)
+        for name, value in fields.items():
+            setattr(item, name, value)
+        self._index(item)
+        self._changed[item.id] = item
+
+    def drop(self, item: Object) -> None:
+        """Take an object away."""
+        self._unindex(item)
+        del self._tables[type(item)][item.id]
+        self._changed.pop(item.id, None)
+        self._dropped[item.id] = item
+
+    def afterwards(self, effect: Callable[[], None]) -> None:
+        """Run ``effect`` once the change is stored, such as deleting the file of a volume that is gone."""
+        self._afterwards.append(effect)
+
+    def commit(self) -> None:
+        """Store what changed and tell the listeners about the volumes in it."""
+        if not (self._changed or self._dropped or self._afterwards):
+            return
+        changed, dropped, effects = self._changed, self._dropped, self._afterwards
+        self._changed, self._dropped, self._afterwards = {}, {}, []
+        self._store.commit(changed.values(), dropped.values())
+        for item in (*changed.values(), *dropped.values()):
+            self._tell(item)
+        for effect in effects:
+            with self.standing_aside():
+                effect()
+
+    def _tell(self, item: Object) -> None:
+        if isinstance(item, Volume):
+            touched = [item.id]
+        elif isinstance(item, Host):
+            touched = list(self.volume_ids_by_host.get(item.id, ()))
+        else:
+            return
+        for listener in self.listeners:
+            for volume_id in touched:
+                listener(volume_id)
+
+    @contextlib.contextmanager
+    def standing_aside(self) -> Iterator[None]:
+        """Let readers in while a slow effect runs; changes of others are kept out by the gateway."""
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+
+    # --- indexes -------------------------------------------------------------------------------
+
+    def _index(self, item: Object) -> None:
+        if isinstance(item, StoragePool):
+            self.totals.setdefault(item.id, Totals())
+        if not isinstance(item, Volume):
+            return
+        if item.name is not None:
+            self.volume_ids_by_name[item.name] = item.id
+        for mapping in item.mappings:
+            self.volume_ids_by_host.setdefault(mapping.host_id, {})[item.id] = None
+        totals = self.totals.setdefault(item.pool_id, Totals())
+        totals.volume_ids[item.id] = None
+        kind = _kind_in_totals(item)
+        totals.size_kb[kind] += item.size_kb
+        totals.count[kind] += 1
+
+    def _unindex(self, item: Object) -> None:
+        if not isinstance(item, Volume):
+            return
+        if item.name is not None:
+            self.volume_ids_by_name.pop(item.name, None)
+        for mapping in item.mappings:
+            self.volume_ids_by_host[mapping.host_id].pop(item.id, None)
+        totals = self.totals[item.pool_id]
+        totals.volume_ids.pop(item.id, None)
+        kind = _kind_in_totals(item)
+        totals.size_kb[kind] -= item.size_kb
+        totals.count[kind] -= 1
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def volumes_of_pool(self, pool_id: str) -> list[Volume]:
+        """The volumes and snapshots in a pool."""
+        return [self.volumes[volume_id] for volume_id in list(self.totals[pool_id].volume_ids)]
+
+    def volumes_of_host(self, host_id: str) -> list[Volume]:
+        """The volumes mapped to a host."""
+        return [self.volumes[volume_id] for volume_id in list(self.volume_ids_by_host.get(host_id, ()))]
+
+    def pools_of_domain(self, domain_id: str) -> list[StoragePool]:
+        """The pools of a protection domain."""
+        return [pool for pool in self.pools.values() if pool.domain_id == domain_id]
+
+    def domain_of(self, pool_id: str) -> ProtectionDomain:
+        """The protection domain that a pool belongs to."""
+        return self.domains[self.pools[pool_id].domain_id]
+
+    def is_erasure_coded(self, pool_id: str) -> bool:
+        """Whether a pool is of the second generation."""
+        return self.domain_of(pool_id).generation == "EC"
+
+    def host_by_guid(self, guid: str) -> Host | None:
+        """The SDC with this GUID, in any case."""
+        wanted = guid.upper()
+        return next((host for host in self.hosts.values() if host.guid == wanted), None)
+
+    def host_by_nqn(self, nqn: str) -> Host | None:
+        """The NVMe host with this qualified name, in any case."""
+        wanted = nqn.lower()
+        return next((host for host in self.hosts.values() if host.nqn and host.nqn.lower() == wanted), None)
+
+    def sdcs(self) -> list[Host]:
+        """The hosts that are SDCs."""
+        return [host for host in self.hosts.values() if host.type == SDC]
+
+
+def _kind_in_totals(volume: Volume) -> str:
+    return SNAPSHOT if volume.ancestor_id is not None or volume.type not in (THICK, THIN) else volume.type

@@ -1,0 +1,118 @@
+"""The fields of a request body, in every form that clients send them.
+
+Numbers and booleans come as JSON values or as strings ("8", "TRUE", "True", "true"); both are taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Self
+
+from csi_powerflex.simulator.refusal import malformed, missing_one_of, missing_parameters
+
+
+class Body:
+    """A JSON object that a client sent."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.fields = fields
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read a request body; no body at all is an empty object.
+
+        Raises:
+            Refusal: it is not a JSON object.
+        """
+        if not raw.strip():
+            return cls({})
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise malformed("Request message is not valid: the request body must be a JSON object.")
+        return cls(value)
+
+    def has(self, name: str) -> bool:
+        """Whether the field is there; an empty string counts, as in ``"allSdcs": ""``."""
+        return self.fields.get(name) is not None
+
+    def text(self, name: str) -> str | None:
+        """A string, or None when it is missing or empty."""
+        value = self.fields.get(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, dict | list):
+            raise malformed(f"Request message is not valid: {name} must be a string.")
+        return str(value)
+
+    def required(self, name: str) -> str:
+        """A string that must be there."""
+        value = self.text(name)
+        if value is None:
+            raise missing_parameters(name)
+        return value
+
+    def alternative(self, *names: str) -> tuple[str, str]:
+        """The first of the fields ``names`` that is there, as (name, value)."""
+        for name in names:
+            value = self.text(name)
+            if value is not None:
+                return name, value
+        raise missing_one_of(*names)
+
+    def number(self, name: str) -> int | None:
+        """An integer, or None when it is missing."""
+        value = self.text(name)
+        if value is None:
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            raise malformed(f"{name} ({value}) must be a number") from None
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean, or None when it is missing."""
+        value = self.text(name)
+        if value is None:
+            return None
+        match value.lower():
+            case "true":
+                return True
+            case "false":
+                return False
+        raise malformed(f"{name} should be TRUE or FALSE, but its value is {value}")
+
+    def choice(self, name: str, allowed: Iterable[str]) -> str | None:
+        """One of the values ``allowed``, or None when it is missing."""
+        value = self.text(name)
+        options = tuple(allowed)
+        if value is not None and value not in options:
+            raise malformed(
+                f"{name} should get one of the following values: {', '.join(options)}, "
+                f"but its value is {value}"
+            )
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        """A list of strings; empty when it is missing."""
+        return [str(item) for item in self._items(name)]
+
+    def parts(self, name: str) -> list[Body]:
+        """A list of objects; empty when it is missing."""
+        items = self._items(name)
+        if not all(isinstance(item, dict) for item in items):
+            raise malformed(f"Request message is not valid: {name} must be a list of objects.")
+        return [Body(item) for item in items if isinstance(item, dict)]
+
+    def _items(self, name: str) -> list[object]:
+        value = self.fields.get(name)
+        if value is None or value == "":
+            return []
+        if not isinstance(value, list):
+            raise malformed(f"Request message is not valid: {name} must be a list.")
+        return value

@@ -1,0 +1,199 @@
+"""The agent of one simulated host: mappings become loop devices with links, as the real SDC makes them.
+
+It works in a thread of its own, as a real host does: a mapping is on the array at once and at the host
+a moment later. What it finds at the start (devices and links of a run that was killed) it adopts.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.model import NO_ACCESS, READ_ONLY
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+_BUSY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the host should see of one volume."""
+
+    size: int
+    read_only: bool
+
+
+@dataclass(slots=True)
+class _Attached:
+    """A device that the host sees."""
+
+    device: Path
+    file: Path
+    wish: _Wish
+
+
+Key = tuple[str, str]
+"""A volume: system id and volume id."""
+
+
+class SdcAgent:
+    """Keeps the devices and links of one host in step with the mappings of its systems."""
+
+    def __init__(self, name: str, guid: str, folder: Path, arrays: Sequence[Array]) -> None:
+        self.name = name
+        self.guid = guid
+        self.by_id = folder / "by-id"
+        self._arrays = {array.system.id: array for array in arrays}
+        self._attached: dict[Key, _Attached] = {}
+        self._work: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"sdc-{name}", daemon=True)
+
+    # --- life --------------------------------------------------------------------------------------
+
+    def start(self, known: dict[Path, Path]) -> set[Path]:
+        """Adopt what a killed run left, attach what is mapped, then follow the changes.
+
+        ``known`` are the loop devices over files of the simulator (device to file). Returns those that
+        belong to this host.
+        """
+        self.by_id.mkdir(parents=True, exist_ok=True)
+        self._adopt(known)
+        for system_id, array in self._arrays.items():
+            array.listeners.append(partial(self._notice, system_id))
+            with array.lock:
+                host = array.host_by_guid(self.guid)
+                mapped = list(array.volume_ids_by_host.get(host.id, ())) if host else []
+            for volume_id in mapped:
+                self._follow((system_id, volume_id))
+        self._thread.start()
+        return {attached.device for attached in self._attached.values()}
+
+    def stop(self) -> None:
+        """Detach everything and remove the links."""
+        self._work.put(None)
+        self._thread.join()
+        for key in list(self._attached):
+            self._detach(key)
+
+    def _notice(self, system_id: str, volume_id: str) -> None:
+        self._work.put((system_id, volume_id))
+
+    def _adopt(self, known: dict[Path, Path]) -> None:
+        for link in list(self.by_id.iterdir()):
+            device = link.readlink() if link.is_symlink() else None
+            system_id, _, volume_id = link.name.removeprefix("emc-vol-").partition("-")
+            key = (system_id, volume_id)
+            wish = self._wish(key) if link.name.startswith("emc-vol-") else None
+            file = self._file(key, wish) if wish is not None else None
+            if device is None or wish is None or file is None or known.get(device) != file:
+                link.unlink()
+            else:
+                self._attached[key] = _Attached(device, file, wish)
+                self._adjust(device, wish)
+
+    # --- following changes -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            key = self._work.get()
+            if key is None:
+                return
+            self._follow(key)
+
+    def _follow(self, key: Key) -> None:
+        """Bring what the host sees of one volume in step; a failure is tried again a little later."""
+        try:
+            wish = self._wish(key)
+            attached = self._attached.get(key)
+            if wish is None:
+                self._detach(key)
+            elif attached is None:
+                self._attach(key, wish)
+            elif attached.wish != wish:
+                self._file(key, wish)
+                self._adjust(attached.device, wish)
+                attached.wish = wish
+        except OSError:
+            log.exception("host %s could not follow volume %s; trying again", self.name, "-".join(key))
+            timer = threading.Timer(_RETRY_SECONDS, self._work.put, (key,))
+            timer.daemon = True
+            timer.start()
+
+    def _wish(self, key: Key) -> _Wish | None:
+        system_id, volume_id = key
+        array = self._arrays.get(system_id)
+        if array is None:
+            return None
+        with array.lock:
+            host = array.host_by_guid(self.guid)
+            volume = array.volumes.get(volume_id)
+            mapping = volume.mapping_of(host.id) if host and volume else None
+            if volume is None or host is None or mapping is None or mapping.access_mode == NO_ACCESS:
+                return None
+            if not host.connected:
+                return None
+            return _Wish(volume.size_kb * 1024, mapping.access_mode == READ_ONLY)
+
+    def _file(self, key: Key, wish: _Wish) -> Path:
+        return self._arrays[key[0]].plane.file(key[1], wish.size)
+
+    def _attach(self, key: Key, wish: _Wish) -> None:
+        file = self._file(key, wish)
+        device = loop.attach(file, read_only=wish.read_only)
+        self._attached[key] = _Attached(device, file, wish)
+        link = self.link_of(key)
+        beside = link.with_name(f".{link.name}")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(device)
+        beside.replace(link)
+
+    def _adjust(self, device: Path, wish: _Wish) -> None:
+        loop.grow(device)
+        loop.set_read_only(device, read_only=wish.read_only)
+
+    def _detach(self, key: Key) -> None:
+        self.link_of(key).unlink(missing_ok=True)
+        attached = self._attached.pop(key, None)
+        if attached is not None:
+            loop.detach(attached.device, attached.file)
+
+    def link_of(self, key: Key) -> Path:
+        """The link by which the host knows a volume."""
+        return self.by_id / f"emc-vol-{key[0]}-{key[1]}"
+
+    # --- questions ---------------------------------------------------------------------------------
+
+    def devices_of(self, key: Key) -> list[Path]:
+        """The device on this host of one volume, if it has one."""
+        attached = self._attached.get(key)
+        return [attached.device] if attached else []
+
+
+def drop_strays(folder: Path, kept: set[Path]) -> None:
+    """Detach the loop devices over files below ``folder`` that no host claims."""
+    for device, file in loop.under(folder).items():
+        if device not in kept:
+            loop.detach(device, file)
+
+
+def wait_until_gone(folder: Path) -> list[Path]:
+    """Wait a moment until no loop device is left over files below ``folder``; returns those that stay.
+
+    Only a device that somebody holds open stays; it has no content any more and goes at the last close.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while left := list(loop.under(folder)):
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+    return []

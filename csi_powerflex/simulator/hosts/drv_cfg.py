@@ -1,0 +1,76 @@
+"""The stand-in for ``drv_cfg``, the SDC's tool: a small shell script over files that the agent keeps."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.simulator.folder import write_atomically
+
+_SCRIPT = """#!/bin/sh
+# The drv_cfg of the simulated host {name}. It starts no process, so that it answers at once.
+here={folder}
+
+show() {{
+    while IFS= read -r line || [ -n "$line" ]; do printf '%s\\n' "$line"; done < "$1"
+}}
+
+volumes() {{
+    count=0
+    lines=
+    for link in "$here"/by-id/emc-vol-*; do
+        [ -L "$link" ] || continue
+        ids=${{link##*/emc-vol-}}
+        count=$((count + 1))
+        lines="${{lines}}VOL-ID ${{ids#*-}} MDM-ID ${{ids%%-*}}
+"
+    done
+    printf 'Retrieved %d volume(s)\\n%s' "$count" "$lines"
+}}
+
+usage() {{
+    printf '%s\\n' 'Usage: drv_cfg [OPTIONS]' \\
+        '  --query_guid              Print the GUID of this SDC' \\
+        '  --query_mdms, --query_mdm Print the MDMs that this SDC is connected to' \\
+        '  --query_vols              Print the volumes that are mapped to this SDC' \\
+        '  --rescan                  Look for mapped volumes now' \\
+        '  --add_mdm, --mod_mdm_ip, --remove_mdm   Change the MDMs (not simulated)' >&2
+    exit 1
+}}
+
+case "$1" in
+    --query_guid) show "$here/guid" ;;
+    --query_mdms | --query_mdm) show "$here/mdms" ;;
+    --query_vols) volumes ;;
+    --rescan) : ;;
+    --add_mdm | --mod_mdm_ip | --remove_mdm) printf '%s\\n' "$1 is not simulated" >&2; exit 1 ;;
+    *) usage ;;
+esac
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mdm:
+    """A system that the host is connected to."""
+
+    system_id: str
+    sdc_id: str
+    install_id: str
+    addresses: Sequence[str]
+
+
+def install(folder: Path, *, name: str, guid: str, mdms: Sequence[Mdm]) -> Path:
+    """Write the script and what it reads into the host's folder; returns the script's path."""
+    write_atomically(folder / "guid", f"{guid}\n")
+    lines = [f"Retrieved {len(mdms)} mdm(s)"]
+    for mdm in mdms:
+        addresses = " ".join(f"[{number}]-{address}" for number, address in enumerate(mdm.addresses))
+        lines.append(
+            f"MDM-ID {mdm.system_id} SDC ID {mdm.sdc_id} INSTALLATION ID {mdm.install_id} IPs {addresses}"
+        )
+    write_atomically(folder / "mdms", "\n".join(lines) + "\n")
+    script = folder / "drv_cfg"
+    write_atomically(script, _SCRIPT.format(name=name, folder=shlex.quote(str(folder))), mode=0o755)
+    return script

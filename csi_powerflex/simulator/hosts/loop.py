@@ -1,0 +1,152 @@
+"""Loop devices by ioctl: what ``losetup`` does, without starting a process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+_CONTROL = Path("/dev/loop-control")
+_SYSFS = Path("/sys/block")
+_MAJOR = 7
+
+_CTL_GET_FREE = 0x4C82
+_SET_STATUS64 = 0x4C04
+_GET_STATUS64 = 0x4C05
+_CLR_FD = 0x4C01
+_SET_CAPACITY = 0x4C07
+_CONFIGURE = 0x4C0A
+_BLKROSET = 0x125D
+_BLKFLSBUF = 0x1261
+
+_DIRECT_IO = 16
+_INFO_SIZE = 232
+_OFFSET_AT = 24
+_FLAGS_AT = 52
+_BEYOND_EVERYTHING = 1 << 62
+
+
+def why_unavailable() -> str | None:
+    """Why this process cannot make loop devices, in words; None when it can."""
+    if os.geteuid() != 0:
+        return "block devices need root, and this process is not run by root"
+    try:
+        os.close(os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"block devices need {_CONTROL}, and it cannot be opened: {error.strerror}"
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def attach(file: Path, *, read_only: bool) -> Path:
+    """A loop device over ``file``, with direct I/O where the filesystem offers it; returns its path."""
+    with _opened(file) as backing:
+        while True:
+            with _opened(_CONTROL) as control:
+                device = _node(fcntl.ioctl(control, _CTL_GET_FREE))
+            if _configured(device, backing):
+                break
+    if read_only:
+        set_read_only(device, read_only=True)
+    return device
+
+
+def _node(number: int) -> Path:
+    device = Path(f"/dev/loop{number}")
+    if not device.exists():
+        with contextlib.suppress(FileExistsError):
+            os.mknod(device, stat.S_IFBLK | 0o660, os.makedev(_MAJOR, number))
+    return device
+
+
+def _configured(device: Path, backing: int) -> bool:
+    """Bind the device; False when another process was quicker to take it."""
+    for flags in (_DIRECT_IO, 0):
+        info = bytearray(_INFO_SIZE)
+        struct.pack_into("<I", info, _FLAGS_AT, flags)
+        config = struct.pack("<II", backing, 0) + bytes(info) + bytes(64)
+        try:
+            with _opened(device) as descriptor:
+                fcntl.ioctl(descriptor, _CONFIGURE, config)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            if error.errno != errno.EINVAL or not flags:
+                raise
+        else:
+            return True
+    return False
+
+
+def set_read_only(device: Path, *, read_only: bool) -> None:
+    """Make the device refuse or accept writes."""
+    with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", read_only))
+
+
+def grow(device: Path) -> None:
+    """Let the device have the size of its file."""
+    with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _SET_CAPACITY, 0)
+
+
+def forget_cached(device: Path) -> None:
+    """Drop what the kernel remembers of the device's content, after its file was changed."""
+    with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _BLKFLSBUF, 0)
+
+
+def detach(device: Path, file: Path) -> None:
+    """Let go of ``file``. Whoever still has the device open gets I/O errors from now on.
+
+    A device that is over another file by now belongs to somebody else and is left alone.
+    """
+    if backing_file(device) != file:
+        return
+    with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _CLR_FD, 0)
+        try:
+            info = bytearray(fcntl.ioctl(descriptor, _GET_STATUS64, bytes(_INFO_SIZE)))
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nobody else has it open: it goes when we close it
+                return
+            raise
+        struct.pack_into("<Q", info, _OFFSET_AT, _BEYOND_EVERYTHING)
+        fcntl.ioctl(descriptor, _SET_STATUS64, bytes(info))
+
+
+def backing_file(device: Path) -> Path | None:
+    """The file under a loop device; None when it has none."""
+    try:
+        text = (_SYSFS / device.name / "loop" / "backing_file").read_text().rstrip("\n")
+    except OSError:
+        return None
+    return Path(text.removesuffix(" (deleted)"))
+
+
+def under(folder: Path) -> dict[Path, Path]:
+    """The loop devices over files below ``folder``: device to file."""
+    found = {}
+    for entry in _SYSFS.glob("loop*"):
+        device = Path("/dev") / entry.name
+        file = backing_file(device)
+        if file is not None and file.is_relative_to(folder) and not _is_cut_off(entry):
+            found[device] = file
+    return found
+
+
+def _is_cut_off(entry: Path) -> bool:
+    return (entry / "size").read_text().strip() == "0"

@@ -1,0 +1,231 @@
+"""The objects of a PowerFlex system, as the simulator keeps them.
+
+They are what is stored, not what is shown: the modules in ``kinds`` render them. Sizes are KiB, as
+PowerFlex counts; times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+GIB_IN_KIB = 1024 * 1024
+
+THICK = "ThickProvisioned"
+THIN = "ThinProvisioned"
+SNAPSHOT = "Snapshot"
+READ_ONLY_SNAPSHOT = "ReadOnlySnapshot"
+
+READ_WRITE = "ReadWrite"
+READ_ONLY = "ReadOnly"
+NO_ACCESS = "NoAccess"
+
+MEDIUM = "MediumGranularity"
+FINE = "FineGranularity"
+ERASURE_CODED = "ErasureCoding"
+
+SDC = "SdcHost"
+NVME = "NVMeHost"
+
+
+class System(Struct, kw_only=True):
+    """The system itself, and the counters that ids come from."""
+
+    id: str
+    name: str
+    install_id: str
+    created: float
+    restricted_mode: str = "None"
+    minted: int = 0
+    namespaces: int = 0
+
+
+class ProtectionDomain(Struct, kw_only=True):
+    """A protection domain; ``generation`` is "Mirroring" or "EC"."""
+
+    id: str
+    name: str
+    generation: str
+    state: str = "Active"
+
+
+class StoragePool(Struct, kw_only=True):
+    """A storage pool of ``raw_kb`` bytes on its devices, both copies counted where it mirrors.
+
+    ``over_provisioning`` is how many times its usable capacity may be promised to thin volumes.
+    """
+
+    id: str
+    name: str
+    domain_id: str
+    layout: str
+    raw_kb: int
+    media: str = "SSD"
+    zero_padding: bool = True
+    spare_percent: int = 10
+    over_provisioning: int = 10
+    compression: str = "None"
+    use_rmcache: bool = False
+    use_rfcache: bool = False
+    device_group_id: str | None = None
+    full: bool = False
+
+    @property
+    def granularity_kb(self) -> int:
+        """What volume sizes are a multiple of: 1 GiB on erasure-coded pools, else 8 GiB."""
+        return (1 if self.layout == ERASURE_CODED else 8) * GIB_IN_KIB
+
+
+class Migration(Struct, kw_only=True):
+    """A VTree on its way to another pool; ``done_seconds`` counts the time it was not paused."""
+
+    target_pool_id: str
+    status: str
+    since: float
+    done_seconds: float = 0.0
+    pause_reason: str | None = None
+    conversion: str = "NoConversion"
+
+
+class VTree(Struct, kw_only=True):
+    """A volume with all its snapshots and clones."""
+
+    id: str
+    pool_id: str
+    base_volume_id: str
+    volume_ids: list[str]
+    migration: Migration | None = None
+
+
+class Mapping(Struct, kw_only=True):
+    """A volume made available to one host."""
+
+    host_id: str
+    access_mode: str = READ_WRITE
+    limit_iops: int = 0
+    limit_bw_mbps: int = 0
+
+
+class Volume(Struct, kw_only=True):
+    """A volume, snapshot or thin clone."""
+
+    id: str
+    name: str | None
+    size_kb: int
+    created: int
+    type: str
+    pool_id: str
+    vtree_id: str
+    ancestor_id: str | None = None
+    group_id: str | None = None
+    mappings: list[Mapping] = []
+    access_limit: str = READ_WRITE
+    use_rmcache: bool = False
+    compression: str | None = None
+    nsid: int = 0
+    volume_class: str = "defaultclass"
+    secure_until: int = 0
+    reshaped: bool = False
+    policy_of_snapshot: str | None = None
+    policy_of_source: str | None = None
+    auto_group_id: str | None = None
+    locked: bool = False
+    removed_at: float | None = None
+
+    def mapping_of(self, host_id: str) -> Mapping | None:
+        """The mapping to the host, or None."""
+        return next((mapping for mapping in self.mappings if mapping.host_id == host_id), None)
+
+
+class Host(Struct, kw_only=True):
+    """An initiator: an SDC (``guid``, ``ip``) or an NVMe host (``nqn``)."""
+
+    id: str
+    name: str | None
+    type: str
+    guid: str | None = None
+    ip: str | None = None
+    nqn: str | None = None
+    approved: bool = True
+    approved_ips: list[str] = []
+    connected: bool = True
+    profile: str = "HighPerformance"
+    max_paths: int | None = None
+    max_ports: int | None = None
+
+
+class Address(Struct, kw_only=True):
+    """An address of a server and what it serves."""
+
+    ip: str
+    role: str
+
+
+class Sdt(Struct, kw_only=True):
+    """An NVMe target."""
+
+    id: str
+    name: str
+    domain_id: str
+    addresses: list[Address]
+    storage_port: int = 12200
+    nvme_port: int = 4420
+    discovery_port: int = 8009
+    maintenance: bool = False
+
+
+class Sds(Struct, kw_only=True):
+    """A data server: an SDS of the first generation, a storage node of the second."""
+
+    id: str
+    name: str
+    domain_id: str
+    addresses: list[Address]
+
+
+class Device(Struct, kw_only=True):
+    """A disk of a data server."""
+
+    id: str
+    name: str
+    sds_id: str
+    pool_id: str
+    path: str
+    capacity_kb: int
+
+
+class SnapshotPolicy(Struct, kw_only=True):
+    """A schedule of automatic snapshots. The simulator keeps it but takes no snapshots by itself."""
+
+    id: str
+    name: str
+    cadence_min: int
+    retained: list[int]
+    created: int
+    paused: bool = False
+    access_mode: str = READ_ONLY
+    secure: bool = False
+
+
+class User(Struct, kw_only=True):
+    """Someone who may log in."""
+
+    id: str
+    name: str
+    role: str
+    password: str
+
+
+Object = (
+    System
+    | ProtectionDomain
+    | StoragePool
+    | VTree
+    | Volume
+    | Host
+    | Sdt
+    | Sds
+    | Device
+    | SnapshotPolicy
+    | User
+)
+"""Everything that is stored."""

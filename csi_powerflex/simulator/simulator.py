@@ -1,0 +1,166 @@
+"""One or several systems with their simulated hosts, below one folder: what everything else is for."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csi_powerflex.simulator import blueprint as plans
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.clock import Clock, SystemClock
+from csi_powerflex.simulator.dialect import DIALECTS
+from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.gateway import Gateway
+from csi_powerflex.simulator.hosts import drv_cfg, loop
+from csi_powerflex.simulator.hosts.agent import SdcAgent, drop_strays, wait_until_gone
+from csi_powerflex.simulator.hosts.files import FolderPlane
+from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
+from csi_powerflex.simulator.kinds.host import register_sdc
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.store import Store
+
+
+class CannotSimulate(Exception):
+    """What was asked cannot be had on this machine; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPlan:
+    """One system to simulate."""
+
+    version: str = "4.5"
+    blueprint: Blueprint = field(default_factory=Blueprint)
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedHost:
+    """A host as the driver meets it: by paths only."""
+
+    name: str
+    guid: str
+    drv_cfg: Path
+    by_id: Path
+
+
+class Simulator:
+    """Systems and hosts below ``folder``; a temporary one, removed at the end, when it is None.
+
+    ``hosts`` get block devices, ``sdcs`` are only known to the systems. Use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[SystemPlan] = (SystemPlan(),),
+        *,
+        folder: Path | None = None,
+        hosts: Sequence[str] = (),
+        sdcs: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        reason = loop.why_unavailable() if hosts else None
+        if reason is not None:
+            raise CannotSimulate(f"the hosts {', '.join(hosts)} cannot have devices: {reason}")
+        self._temporary = folder is None
+        self.folder = (folder or Path(tempfile.mkdtemp(prefix="powerflex-sim-"))).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._clock = clock or SystemClock()
+        self._with_data = bool(hosts)
+        self.hosts: dict[str, SimulatedHost] = {}
+        self._agents: list[SdcAgent] = []
+        self._stores: list[Store] = []
+        self.gateways = [Gateway(self._array(plan)) for plan in plans]
+        for name in (*hosts, *sdcs):
+            self._join(name)
+        self._start_agents(hosts)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway of the first system."""
+        return self.gateways[0]
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> list[Path]:
+        """End: devices are detached and links removed; returns devices that somebody holds open."""
+        for agent in self._agents:
+            agent.stop()
+        left = wait_until_gone(self.folder) if self._agents else []
+        for gateway, store in zip(self.gateways, self._stores, strict=True):
+            gateway.array.plane.close()
+            store.close()
+        if self._temporary:
+            shutil.rmtree(self.folder)
+        return left
+
+    # --- building ----------------------------------------------------------------------------------
+
+    def _array(self, plan: SystemPlan) -> Array:
+        folder = self.folder / "systems" / plan.blueprint.name
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Store(folder / "state.db")
+        self._stores.append(store)
+        array = Array(
+            DIALECTS[plan.version],
+            clock=self._clock,
+            store=store,
+            plane=self._plane(folder),
+            settings=plan.settings,
+        )
+        if not array.systems:
+            plans.build(array, plan.blueprint)
+        array.plane.keep_only(set(array.volumes))
+        return array
+
+    def _plane(self, folder: Path) -> DataPlane:
+        return FolderPlane(folder / "volumes") if self._with_data else NoData()
+
+    def _join(self, name: str) -> None:
+        folder = self.folder / "hosts" / name
+        (folder / "by-id").mkdir(parents=True, exist_ok=True)
+        guid = _guid(folder)
+        mdms = [self._mdm(gateway.array, name, guid) for gateway in self.gateways]
+        script = drv_cfg.install(folder, name=name, guid=guid, mdms=mdms)
+        self.hosts[name] = SimulatedHost(name, guid, script, folder / "by-id")
+
+    def _mdm(self, array: Array, name: str, guid: str) -> drv_cfg.Mdm:
+        host = array.host_by_guid(guid)
+        if host is None:
+            number = len(array.hosts)
+            address = f"192.0.2.{20 + number}" if number < 200 else f"198.18.{number >> 8}.{number & 255}"
+            host = register_sdc(array, name, guid, address)
+        elif not host.connected:
+            array.change(host, connected=True)
+        array.commit()
+        system = array.system
+        return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
+
+    def _start_agents(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        arrays = [gateway.array for gateway in self.gateways]
+        known = loop.under(self.folder)
+        kept: set[Path] = set()
+        for name in names:
+            host = self.hosts[name]
+            agent = SdcAgent(name, host.guid, self.folder / "hosts" / name, arrays)
+            kept |= agent.start(known)
+            self._agents.append(agent)
+        drop_strays(self.folder, kept)
+
+
+def _guid(folder: Path) -> str:
+    file = folder / "guid"
+    if not file.exists():
+        write_atomically(file, f"{str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)).upper()}\n")
+    return file.read_text().strip()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.simulator.client import Array
+
+MakeArray = Callable[..., Array]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def make_array(tmp_path: Path, clock: ManualClock) -> Iterator[MakeArray]:
+    """Make an array in this process, without sockets and devices, with the SDCs a and b."""
+    opened: list[Simulator] = []
+
+    def make(
+        version: str = "4.5", *, blueprint: Blueprint | None = None, settings: Settings | None = None
+    ) -> Array:
+        plan = SystemPlan(version, blueprint or Blueprint(), settings or Settings())
+        simulator = Simulator([plan], folder=tmp_path / f"array{len(opened)}", sdcs=("a", "b"), clock=clock)
+        opened.append(simulator)
+        return Array(simulator)
+
+    yield make
+    for simulator in opened:
+        simulator.close()
+
+
+@pytest.fixture
+def array(make_array: MakeArray) -> Array:
+    """A 4.5 array."""
+    return make_array()
+
+
+@pytest.fixture
+def devices() -> None:
+    """Skip where block devices cannot be had."""
+    reason = loop.why_unavailable()
+    if reason is not None:
+        pytest.skip(reason)

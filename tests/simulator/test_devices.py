@@ -1,0 +1,142 @@
+"""Mappings as real block devices, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.simulator import Simulator
+from tests.simulator.client import Array
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("devices")]
+
+
+@contextmanager
+def simulated(folder: Path, *hosts: str) -> Iterator[Array]:
+    with Simulator(folder=folder, hosts=hosts or ("a", "b")) as simulator:
+        yield Array(simulator)
+    assert loop.under(folder) == {}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within five seconds"
+        time.sleep(0.001)
+
+
+def link(array: Array, host: str, volume_id: str) -> Path:
+    return array.simulator.hosts[host].by_id / f"emc-vol-{array.system_id}-{volume_id}"
+
+
+def mapped(array: Array, volume_id: str, host: str = "a", **body: object) -> Path:
+    array.map(volume_id, host, **body)
+    device = link(array, host, volume_id)
+    until(device.exists)
+    return device
+
+
+def size_of(device: Path) -> int:
+    with device.open("rb") as opened:
+        return opened.seek(0, os.SEEK_END)
+
+
+def test_a_mapping_is_a_block_device_of_the_volumes_size(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        device = mapped(array, array.create())
+        assert device.is_block_device()
+        assert size_of(device) == 8 * 2**30
+
+
+def test_an_unmapping_takes_device_and_link_away(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        device = mapped(array, volume_id)
+        array.unmap(volume_id)
+        until(lambda: not os.path.lexists(device) and not loop.under(tmp_path))
+
+
+def test_what_one_host_writes_the_other_reads(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        mapped(array, volume_id, "a").write_bytes(b"written on a".ljust(4096))
+        array.unmap(volume_id, "a")
+        with mapped(array, volume_id, "b").open("rb") as device:
+            assert device.read(12) == b"written on a"
+
+
+def test_a_grown_volume_shows_on_the_mapped_device(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        device = mapped(array, volume_id)
+        array.volume_action(volume_id, "setVolumeSize", sizeInGB="16")
+        until(lambda: size_of(device) == 16 * 2**30)
+
+
+def test_a_read_only_mapping_is_a_read_only_device(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        device = mapped(array, volume_id, accessMode="ReadOnly")
+        assert is_read_only(device)
+        with pytest.raises(PermissionError):
+            device.write_bytes(b"no")
+        array.volume_action(
+            volume_id, "setVolumeMappingAccessMode", sdcId=array.sdcs["a"], accessMode="ReadWrite"
+        )
+        until(lambda: not is_read_only(device))
+        device.write_bytes(b"yes".ljust(4096))
+
+
+def is_read_only(device: Path) -> bool:
+    return Path(f"/sys/block/{device.readlink().name}/ro").read_text().strip() == "1"
+
+
+def test_a_restart_adopts_recreates_and_drops_devices(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_ids = {name: array.create(name) for name in ("kept", "lost")}
+        devices = {name: mapped(array, volume_id) for name, volume_id in volume_ids.items()}
+        file = loop.backing_file(devices["kept"].readlink())
+        assert file is not None
+        before = devices["kept"].readlink()
+        loop.detach(devices["lost"].readlink(), file.with_name(volume_ids["lost"]))
+        extra = loop.attach(file, read_only=False)
+        again = Simulator(folder=tmp_path, hosts=("a", "b"))  # as after a kill: nothing was cleaned up
+        try:
+            assert devices["kept"].readlink() == before
+            until(lambda: size_of(devices["lost"]) == 8 * 2**30)
+            assert extra not in loop.under(tmp_path)
+        finally:
+            again.close()
+
+
+def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        mapped(array, volume_id)
+        host = array.simulator.hosts["a"]
+
+        def drv_cfg(*arguments: str) -> list[str]:
+            done = subprocess.run([host.drv_cfg, *arguments], capture_output=True, text=True, check=True)
+            return done.stdout.splitlines()
+
+        assert drv_cfg("--query_guid") == [host.guid]
+        count, mdm = drv_cfg("--query_mdms")
+        assert count == "Retrieved 1 mdm(s)"
+        assert mdm.startswith(f"MDM-ID {array.system_id} SDC ID {array.sdcs['a']} INSTALLATION ID ")
+        assert drv_cfg("--query_mdm") == [count, mdm]
+        assert drv_cfg("--query_vols") == [
+            "Retrieved 1 volume(s)",
+            f"VOL-ID {volume_id} MDM-ID {array.system_id}",
+        ]
+        assert drv_cfg("--rescan") == []
+        usage = subprocess.run([host.drv_cfg], capture_output=True, text=True, check=False)
+        assert usage.returncode == 1
+        assert "--query_guid" in usage.stderr
+        assert usage.stdout == ""
