@@ -78,7 +78,7 @@ def _source(message: csi_pb2.VolumeContentSource) -> VolumeHandle:
 
 
 def _requirement(message: csi_pb2.TopologyRequirement) -> TopologyRequirement:
-    """Preferred topologies in order, then the other requisite ones in order (specification, TopologyRequirement)."""
+    """Preferred topologies in their order, then the other requisite ones (specification)."""
     ordered: list[dict[str, str]] = []
     for topology in (*message.preferred, *message.requisite):
         segments = dict(topology.segments)
@@ -116,6 +116,11 @@ def created_volume(
         content_source=request.volume_content_source if request.HasField("volume_content_source") else None,
         accessible_topology=[csi_pb2.Topology(segments=segments)],
     )
+
+
+def topology(driver_name: str, system_id: str) -> csi_pb2.Topology:
+    """The topology segment of the nodes that reach a system."""
+    return csi_pb2.Topology(segments={f"{driver_name}/{system_id}": "true"})
 
 
 def volume_context(*, copied: bool) -> dict[str, str]:

@@ -76,15 +76,14 @@ class Scene:
         self.client = Client(socket)
         self._ready_file = folder / "array.json"
         self._systems_file = folder / "systems.yaml"
-        hosts = [f"--host={name}" for name in NODES]
+        kind = "host" if devices else "sdc"
         self.array = Process(
             "simulated PowerFlex",
             [
                 "simulate",
                 f"--state={folder / 'array'}",
                 f"--ready-file={self._ready_file}",
-                *hosts,
-                *([] if devices else ["--no-devices"]),
+                *(f"--{kind}={name}" for name in NODES),
             ],
             folder / "array.log",
         )
