@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from csi_powerflex.errors import InvalidArgument
@@ -60,11 +60,17 @@ class VolumeParameters:
             if key.startswith(_SIDECAR_PREFIX):
                 continue
             if key not in fields:
-                close = difflib.get_close_matches(key, fields, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(fields)}"
-                raise InvalidArgument(f"unknown parameter {key!r}; {hint}")
+                raise InvalidArgument(f"unknown parameter {key!r}; {_hint(key, fields)}")
             try:
                 values[fields[key].name] = fields[key].metadata["read"](value)
             except ValueError as error:
                 raise InvalidArgument(f"parameter {key}={value!r}: {error}") from error
         return cls(**values)
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    by_lower_case = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(key.lower(), by_lower_case, n=1)
+    if close:
+        return f"did you mean {by_lower_case[close[0]]!r}?"
+    return f"known are: {', '.join(by_lower_case.values())}"
