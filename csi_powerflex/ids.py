@@ -14,7 +14,8 @@ from csi_powerflex.errors import InvalidArgument, NotFound
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{16}")
 _HANDLE = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})")
-_GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
+# In either case, but ASCII alone: some other letters turn into A-F when they are made upper case.
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 MAX_NODE_ID_BYTES = 256
 """CSI's limit for a node id (specification, "Size limits")."""
@@ -97,10 +98,10 @@ class NodeIdentity:
         Raises:
             InvalidArgument: ``guid`` is not a GUID.
         """
-        upper = guid.strip().upper()
-        if _GUID.fullmatch(upper) is None:
+        stripped = guid.strip()
+        if _GUID.fullmatch(stripped) is None:
             raise InvalidArgument(f"{guid!r} is not the GUID of an SDC")
-        return cls(sdc_guid=upper)
+        return cls(sdc_guid=stripped.upper())
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -110,7 +111,7 @@ class NodeIdentity:
             NotFound: ``text`` cannot be a node of this driver, so no such node can exist.
         """
         kind, _, value = text.partition(":")
-        if kind != "sdc" or _GUID.fullmatch(value.upper()) is None:
+        if kind != "sdc" or _GUID.fullmatch(value) is None:
             raise NotFound(
                 f"node {text!r} does not exist: a node id of this driver reads sdc:<GUID of the node's SDC>"
             )

@@ -19,9 +19,9 @@ from csi_powerflex.errors import InvalidArgument
 MAX_NAME = 31
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 _BITS_CHARACTERS = 26
-_UUID_NAME = re.compile(r"(?:pvc|snapshot)-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
-
-_OURS = re.compile(r"([vs])[a-z0-9]{4}[a-z2-7]{26}")
+# 26 characters of base32 hold 130 bits, so the last one ends in two zeros and has one of eight values.
+_ARRAY_NAME = re.compile(r"([vs])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
+_UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
 
 class Kind(enum.StrEnum):
@@ -29,6 +29,10 @@ class Kind(enum.StrEnum):
 
     VOLUME = "v"
     SNAPSHOT = "s"
+
+
+# One prefix for each kind: with both for both, pvc-X and snapshot-X would be one volume.
+_UUID_NAMES = {Kind.VOLUME: re.compile(f"pvc-{_UUID}"), Kind.SNAPSHOT: re.compile(f"snapshot-{_UUID}")}
 
 
 def require_cluster_id(text: str) -> str:
@@ -44,7 +48,7 @@ def require_cluster_id(text: str) -> str:
 
 def array_name(kind: Kind, cluster_id: str, csi_name: str) -> str:
     """The name on the array for the CSI name ``csi_name``; always 31 characters."""
-    match = _UUID_NAME.fullmatch(csi_name)
+    match = _UUID_NAMES[kind].fullmatch(csi_name)
     bits = uuid.UUID(match[1]).bytes if match else hashlib.sha256(csi_name.encode()).digest()[:16]
     text = base64.b32encode(bits).decode("ascii").rstrip("=").lower()
     return f"{kind}{cluster_id}{text}"
@@ -52,15 +56,16 @@ def array_name(kind: Kind, cluster_id: str, csi_name: str) -> str:
 
 def belongs_to(name: str | None, cluster_id: str) -> bool:
     """Whether ``name`` was made by ``array_name`` for this cluster, for any kind."""
-    return kind_of(name) is not None and name is not None and name[1:5] == cluster_id
+    match = _ARRAY_NAME.fullmatch(name or "")
+    return match is not None and match[2] == cluster_id
 
 
 def kind_of(name: str | None) -> Kind | None:
     """The kind in a name that ``array_name`` made for any cluster; None for every other name."""
-    match = _OURS.fullmatch(name or "")
+    match = _ARRAY_NAME.fullmatch(name or "")
     return Kind(match[1]) if match else None
 
 
 def request_uuid(name: str) -> uuid.UUID:
-    """The 128 bits in an array name, as the UUID of the request where that had one."""
+    """The 128 bits in a name that ``array_name`` made, as the UUID of the request where that had one."""
     return uuid.UUID(bytes=base64.b32decode(name[-_BITS_CHARACTERS:].upper() + "======"))

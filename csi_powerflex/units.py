@@ -21,8 +21,8 @@ def size_within(*, required: int, limit: int, granularity: int, default: int) ->
     """The size in bytes to ask of the array for a CSI CapacityRange.
 
     ``required`` and ``limit`` are bytes as in the request, 0 for "not given"; ``default`` is used when
-    neither is given. The result is a multiple of ``granularity``, never below ``required`` and never
-    above ``limit``.
+    neither is given, or less where only a limit is given that it does not fit in. The result is a multiple
+    of ``granularity``, never below ``required`` and never above ``limit``.
 
     Raises:
         OutOfRange: no multiple of the granularity lies within the range.
@@ -31,12 +31,12 @@ def size_within(*, required: int, limit: int, granularity: int, default: int) ->
         raise OutOfRange(f"a capacity cannot be negative: required {required}, limit {limit} bytes")
     if limit and limit < required:
         raise OutOfRange(f"the limit of {limit} bytes is below the required {required} bytes")
-    wanted = required or (min(default, limit) if limit else default)
-    size = max(round_up(wanted, granularity), granularity)
-    if limit and size > limit:
+    highest = (limit or INT64_MAX) // granularity * granularity
+    size = round_up(required, granularity) if required else min(round_up(default, granularity), highest)
+    if not 0 < size <= highest:
         raise OutOfRange(
-            f"the array allots {readable(granularity)} at a time: at least {readable(required)} asked, "
-            f"which takes {readable(size)}, above the limit of {readable(limit)}"
+            f"the array allots {readable(granularity)} at a time: {readable(size or granularity)} is the "
+            f"least for what was asked, and the limit is {readable(limit or INT64_MAX)}"
         )
     return size
 

@@ -14,7 +14,7 @@ from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.observability import log
 
 
-@click.command(name="controller", context_settings={"auto_envvar_prefix": "CSI_POWERFLEX_CONTROLLER"})
+@click.command(name="controller", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_CONTROLLER"})
 @options.endpoint
 @click.option(
     "--systems",

@@ -7,7 +7,7 @@ import sys
 import click
 
 
-@click.command(name="demo", context_settings={"auto_envvar_prefix": "CSI_POWERFLEX_DEMO"})
+@click.command(name="demo", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_DEMO"})
 @click.option(
     "--filesystem",
     type=click.Choice(["ext4", "xfs"]),

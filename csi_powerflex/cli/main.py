@@ -7,7 +7,6 @@ loads the gateway client, nor the driver the simulator.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import ClassVar
 
 import click
@@ -49,5 +48,5 @@ class RoleGroup(click.Group):
 def main() -> None:
     """A CSI driver for Dell PowerFlex, and a PowerFlex simulator to try it on.
 
-    Every option can also be given in the environment, as CSI_POWERFLEX_<COMMAND>_<OPTION>.
+    Every option can also be given in the environment, as POWERFLEX_CSI_<COMMAND>_<OPTION>.
     """

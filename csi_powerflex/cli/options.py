@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,26 @@ from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
 from csi_powerflex.errors import DriverError
 from csi_powerflex.observability import log
 
+# CSI's rules for a plugin's name (specification, GetPluginInfoResponse).
+_DRIVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+
+
+def _driver_name(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if _DRIVER_NAME.fullmatch(value) is None:
+        raise click.BadParameter(
+            f"{value!r} is not usable; give at most 63 letters, digits, dots and dashes that begin and end "
+            "with a letter or digit"
+        )
+    return value
+
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 endpoint: Decorator = click.option(
     "--endpoint",
     envvar="CSI_ENDPOINT",
     required=True,
+    show_envvar=True,
     metavar="URL",
     help="Unix socket to serve CSI on, such as unix:///csi/csi.sock.",
 )
@@ -25,6 +40,7 @@ driver_name: Decorator = click.option(
     "--driver-name",
     default=DEFAULT_DRIVER_NAME,
     show_default=True,
+    callback=_driver_name,
     metavar="NAME",
     help="Name of the CSI driver, as in the cluster's CSIDriver object.",
 )

@@ -7,14 +7,17 @@ error is found at start-up and by name.
 from __future__ import annotations
 
 import difflib
+import math
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
+from csi_powerflex.config import document
 from csi_powerflex.config.secret import Secret
-from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.ids import is_object_id
 
 
@@ -79,17 +82,25 @@ class SystemSettings(
         """The password, read from its file at each use, so that a changed one is taken up.
 
         Raises:
-            InvalidArgument: the file cannot be read.
+            FailedPrecondition: the file cannot be read or is empty.
         """
         if self.password is not None:
             return self.password
         path = Path(self.password_file or "")
         try:
-            return Secret(path.read_text(encoding="utf-8").rstrip("\r\n"))
+            password = path.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            raise InvalidArgument(
+            raise FailedPrecondition(
                 f"system {self.label}: cannot read passwordFile {path}: {error.strerror}"
             ) from error
+        except ValueError:
+            # Without a cause: its text would quote the password in a stack.
+            raise FailedPrecondition(
+                f"system {self.label}: passwordFile {path} is not text in UTF-8"
+            ) from None
+        if not password:
+            raise FailedPrecondition(f"system {self.label}: passwordFile {path} is empty")
+        return Secret(password)
 
 
 class SystemsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -99,26 +110,25 @@ class SystemsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 
 
 def load(path: Path) -> tuple[SystemSettings, ...]:
-    """Read and check the systems file.
+    """Read and check the systems file, and that the files it names can be read.
 
     Raises:
         InvalidArgument: it cannot be read or is wrong; the message names the file, the key and the remedy.
     """
+    content = document.load(path)
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InvalidArgument(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        systems = msgspec.yaml.decode(text, type=SystemsFile, dec_hook=_decode_secret).systems
+        systems = msgspec.convert(content, type=SystemsFile, dec_hook=_decode_secret).systems
     except msgspec.ValidationError as error:
-        raise InvalidArgument(f"{path}: {_located(str(error))}") from error
-    except msgspec.DecodeError as error:
-        # PyYAML spreads its message over several lines.
-        raise InvalidArgument(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        # Without a cause: a key may have the password glued to it, which msgspec quotes.
+        raise InvalidArgument(f"{path}: {_located(str(error))}") from None
     if not systems:
         raise InvalidArgument(f"{path}: systems: the list is empty; name at least one PowerFlex system")
     for index, system in enumerate(systems):
-        _check(f"{path}: systems[{index}]", system)
+        found = next(_faults(system), None)
+        if found:
+            key, fault = found
+            where = f"systems[{index}].{key}" if key else f"systems[{index}]"
+            raise InvalidArgument(f"{path}: {where}: {fault}")
     _check_unique(path, systems)
     return systems
 
@@ -129,53 +139,116 @@ def _decode_secret(kind: type, value: object) -> object:
     raise ValueError("expected a non-empty text; put quotes around a password that looks like a number")
 
 
-def _check(where: str, system: SystemSettings) -> None:
+def _faults(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    """What is wrong with one system: the key, or "" for the whole of it, and the fault with its remedy."""
+    for field in msgspec.structs.fields(SystemSettings):
+        value = getattr(system, field.name)
+        if isinstance(value, str) and not value.strip():
+            yield field.encode_name, "must not be empty; give a value or leave the key out"
     if not system.endpoints:
-        raise InvalidArgument(f"{where}.endpoints: the list is empty; give the gateway's URL")
-    for endpoint in system.endpoints:
-        parts = urlsplit(endpoint)
-        if parts.scheme != "https" or not parts.hostname or parts.username or parts.query:
-            raise InvalidArgument(
-                f"{where}.endpoints: {parts.scheme}://{parts.hostname or ''} is not usable; "
-                "give https://<host>[:<port>], with the user under username"
-            )
-    if (system.password is None) == (system.password_file is None):
-        raise InvalidArgument(f"{where}: give exactly one of password and passwordFile")
+        yield "endpoints", "the list is empty; give the gateway's URL"
+    for index, endpoint in enumerate(system.endpoints):
+        if not _is_base_url(endpoint):
+            # What stands before an @ or after a ? may be a password.
+            harmless = endpoint.rpartition("@")[2].partition("?")[0]
+            remedy = "give https://<host>[:<port>], with the user under username"
+            yield f"endpoints[{index}]", f"{harmless!r} is not usable; {remedy}"
     if system.id is not None and not is_object_id(system.id):
-        raise InvalidArgument(
-            f"{where}.id: a system id is 16 lower-case hexadecimal digits, not {system.id!r}"
-        )
-    if system.ca_file is not None and not Path(system.ca_file).is_file():
-        raise InvalidArgument(f"{where}.caFile: there is no file {system.ca_file}")
-    if system.ca_file is not None and not system.verify_certificate:
-        raise InvalidArgument(f"{where}: caFile has no use with verifyCertificate: false; drop one of them")
-    if not system.request_timeout > 0:
-        raise InvalidArgument(f"{where}.requestTimeout: must be more than 0 seconds")
+        yield "id", f"a system id is 16 lower-case hexadecimal digits, not {system.id!r}"
+    if not (math.isfinite(system.request_timeout) and system.request_timeout > 0):
+        yield "requestTimeout", "must be a number of seconds above 0"
+    yield from _trust_faults(system)
+    yield from _password_faults(system)
+
+
+def _is_base_url(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        _ = parts.port  # only asking shows whether it is a number
+    except ValueError:
+        return False
+    usable = parts.scheme == "https" and bool(parts.hostname)
+    return usable and endpoint.isprintable() and not any(mark in endpoint for mark in "@?# ")
+
+
+def _trust_faults(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    if system.ca_file is None:
+        return
+    if not system.verify_certificate:
+        yield "caFile", "has no use with verifyCertificate: false; drop one of them"
+    try:
+        Path(system.ca_file).read_bytes()
+    except OSError as error:
+        yield "caFile", f"cannot read {system.ca_file}: {error.strerror}"
+
+
+def _password_faults(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    if (system.password is None) == (system.password_file is None):
+        yield "", "give exactly one of password and passwordFile"
+    try:
+        system.read_password()
+    except FailedPrecondition as error:
+        yield "passwordFile", str(error)
 
 
 def _check_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
-    for key in ("id", "name"):
-        seen: set[str] = set()
-        for index, system in enumerate(systems):
-            value = getattr(system, key)
-            if value is not None and value in seen:
-                raise InvalidArgument(f"{path}: systems[{index}].{key}: {value!r} is used twice")
-            seen.add(value)
+    # Names and ids share one space: a StorageClass may use either under systemID.
+    seen: set[str] = set()
+    for index, system in enumerate(systems):
+        for key, value in (("id", system.id), ("name", system.name)):
+            if value in seen:
+                raise InvalidArgument(
+                    f"{path}: systems[{index}].{key}: {value!r} stands for another system already; "
+                    "each name and id must be of one system"
+                )
+        seen |= {value for value in (system.id, system.name) if value is not None}
 
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
-_AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?")
+_AT = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<where>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<key>[^`]*)`")
+_TYPES = re.compile(r"Expected `(?P<wanted>[^`]*)`, got `(?P<found>[^`]*)`")
+_NAMES = {
+    "array": "a list",
+    "object": "a mapping of keys to values",
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+}
 
 
 def _located(message: str) -> str:
-    """msgspec's message as ``<key path>: <what is wrong>``, with a suggestion for a misspelt key."""
+    """msgspec's message as ``<key path>: <what is wrong>; <what to do>``, on one line."""
     match = _AT.fullmatch(message)
     where, what = (match["where"], match["what"]) if match else (None, message)
-    unknown = _UNKNOWN.fullmatch(what)
-    if unknown:
+    if match and match["key"]:
+        what = "a key is not text; put quotes around it"
+    elif unknown := _UNKNOWN.fullmatch(what):
         kind = SystemSettings if where else SystemsFile
-        known = [field.encode_name for field in msgspec.structs.fields(kind)]
-        close = difflib.get_close_matches(unknown["key"], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
-        what = f"unknown key {unknown['key']!r}; {hint}"
+        what = _unknown_key(unknown["key"], [field.encode_name for field in msgspec.structs.fields(kind)])
+    elif missing := _MISSING.fullmatch(what):
+        what = f"the key {missing['key']} is missing; it must be given"
+    elif types := _TYPES.fullmatch(what):
+        what = _wrong_type(types["wanted"], types["found"])
     return f"{where}: {what}" if where else what
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> str:
+    name, colon, _ = key.partition(":")
+    if colon:
+        # The rest is the value, and may be the password.
+        return f"unknown key {name!r} with a colon in it; put a space after the colon"
+    by_lower_case = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(key.lower(), by_lower_case, n=1)
+    if close:
+        return f"unknown key {key!r}; did you mean {by_lower_case[close[0]]}?"
+    return f"unknown key {key!r}; known keys: {', '.join(by_lower_case.values())}"
+
+
+def _wrong_type(wanted: str, found: str) -> str:
+    # "str | null" is said of a key that may be left out.
+    expected = _NAMES.get(wanted.removesuffix(" | null"), wanted)
+    remedy = {"text": "; put quotes around it", "a list": "; begin each entry with a dash"}.get(expected, "")
+    return f"expected {expected}, found {_NAMES.get(found, found)}{remedy}"

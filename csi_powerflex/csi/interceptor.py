@@ -26,6 +26,12 @@ log = Log(__name__)
 # Kept back from the caller's deadline, so that our own answer, which says what was waited for, arrives first.
 _ANSWER_SECONDS = 0.05
 
+# gRPC carries the message in a header, and breaks the call where that takes more than 8 KiB; a character
+# outside of ASCII takes up to three times its bytes there.
+_MAX_DETAIL_BYTES = 2000
+# gRPC says "no deadline" as a moment in the far future.
+_NO_DEADLINE_SECONDS = 10 * 365 * 86400.0
+
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -65,7 +71,7 @@ class Interceptor(grpc.ServerInterceptor):
                     with self._locks.holding(guard.locks(request), rpc), self._place(guard):
                         answer: object = handle(request, context)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must become a gRPC status
-                    outcome.code, detail = _judge(error, guard)
+                    outcome.code, detail = _judge(error, current, guard, context)
                     _show_cost(context, current)
                     _abort(context, outcome.code, detail)
                 _show_cost(context, current)
@@ -98,8 +104,10 @@ class _Outcome:
 
 
 def _scope_of(rpc: str, context: grpc.ServicerContext) -> scope.Scope:
-    left: float | None = context.time_remaining()  # the stubs forget that there may be no deadline
-    deadline = None if left is None else time.monotonic() + left - min(_ANSWER_SECONDS, left / 10)
+    left = context.time_remaining()
+    deadline = None
+    if left < _NO_DEADLINE_SECONDS:
+        deadline = time.monotonic() + left - min(_ANSWER_SECONDS, left / 10)
     return scope.Scope(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
 
 
@@ -132,21 +140,25 @@ def _require(request: Message, fields: tuple[str, ...]) -> None:
         raise errors.InvalidArgument(f"{', '.join(missing)} must be set")
 
 
-def _judge(error: Exception, guard: policy.Policy) -> tuple[grpc.StatusCode, str]:
+def _judge(
+    error: Exception, current: scope.Scope, guard: policy.Policy, context: grpc.ServicerContext
+) -> tuple[grpc.StatusCode, str]:
     """The code and message that ``error`` becomes for the caller."""
-    current = scope.current()
-    rpc = current.rpc if current else "?"
+    rpc = current.rpc
     if isinstance(error, errors.DriverError):
         code = status.code_of(error)
         log.warning("call failed", code=code.name, error=str(error))
         return code, str(error)
-    if isinstance(error, NotImplementedError):
+    # A servicer that lacks the method sets the code and then raises this; from elsewhere it is a fault.
+    answered = context.code()  # type: ignore[attr-defined]  # the stubs lack it
+    if isinstance(error, NotImplementedError) and answered is grpc.StatusCode.UNIMPLEMENTED:
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
     metrics.RPC_UNFORESEEN.labels(rpc).inc()
     log.unforeseen("call met an unforeseen error", error)
     # Its text may hold anything, so it stays in the log.
     detail = (
-        f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details (request id there)"
+        f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details under request id "
+        f"{current.request_id}"
     )
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
 
@@ -158,5 +170,13 @@ def _show_cost(context: grpc.ServicerContext, current: scope.Scope) -> None:
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, detail: str) -> NoReturn:
-    context.abort(code, detail)
+    context.abort(code, _clipped(detail))
     raise AssertionError("abort returned")
+
+
+def _clipped(detail: str) -> str:
+    """``detail`` as gRPC can send it: not too long, and without the half characters of undecodable paths."""
+    content = detail.encode("utf-8", "backslashreplace")
+    if len(content) > _MAX_DETAIL_BYTES:
+        content = content[:_MAX_DETAIL_BYTES] + b"..."
+    return content.decode("utf-8", "ignore")

@@ -68,5 +68,5 @@ POLICIES: dict[str, Policy] = {
     "NodeGetInfo": Policy(changes=False),
 }
 
-UNKNOWN = Policy(changes=False)
+UNKNOWN = _QUICK
 """For an RPC without a row: it is not implemented, and answers so."""

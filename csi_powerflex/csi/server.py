@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
+import secrets
 import signal
 import stat
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +24,10 @@ WORKERS = 64
 # Threads that slow calls cannot take, so that Probe and the capability calls are answered at once.
 QUICK_WORKERS = 8
 _GRACE_SECONDS = 20.0
+# The owner and the group only: whoever can open the socket can make the driver work.
+_MODE = 0o660
+# Linux's limit for the path of a unix socket, its closing zero byte left out.
+_MAX_PATH_BYTES = 107
 
 Register = Callable[[grpc.Server], None]
 
@@ -30,7 +36,7 @@ def socket_path(endpoint: str) -> Path:
     """The path in a CSI endpoint: ``unix:///csi/csi.sock``, ``unix:/csi/csi.sock`` or a bare path.
 
     Raises:
-        InvalidArgument: it is none of these.
+        InvalidArgument: it is none of these, or too long.
     """
     path = (
         endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else endpoint.removeprefix("unix:")
@@ -40,53 +46,96 @@ def socket_path(endpoint: str) -> Path:
             f"the CSI endpoint must be a unix socket with an absolute path, such as unix:///csi/csi.sock, "
             f"not {endpoint!r}"
         )
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise InvalidArgument(
+            f"the path of the CSI socket has {len(os.fsencode(path))} bytes, and Linux takes at most "
+            f"{_MAX_PATH_BYTES}: {path}"
+        )
     return Path(path)
 
 
 def serve(endpoint: str, register: list[Register]) -> None:
     """Serve on ``endpoint`` until SIGTERM or SIGINT; calls under way then get a grace of 20 seconds.
 
+    Only for the main thread, because of the signals; ``serving`` is for any.
+
     Args:
-        endpoint: as for ``socket_path``. A stale socket there is removed, the new one is made for the
-            owner and group only, and taken away at the end (specification, "CSI_ENDPOINT").
+        endpoint: as for ``socket_path``.
         register: functions that add servicers to the server.
 
     Raises:
         InvalidArgument, FailedPrecondition: the endpoint cannot be served on.
     """
+    with _caught(signal.SIGTERM, signal.SIGINT) as arrived, serving(endpoint, register):
+        number = arrived.get()
+        log.info("stopping", signal=signal.Signals(number).name, grace_seconds=_GRACE_SECONDS)
+
+
+@contextlib.contextmanager
+def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
+    """Serve on ``endpoint`` for the block, which gets the socket's path; see ``serve``.
+
+    A stale socket there is replaced, the new one is for the owner and group only, and it is taken away at the
+    end (specification, "CSI_ENDPOINT") unless another process has put its own there.
+    """
     path = socket_path(endpoint)
-    _clear(path)
-    stopping = threading.Event()
-    previous = {
-        number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    server = grpc.server(
-        ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc"),
-        interceptors=[Interceptor(slow_places=WORKERS - QUICK_WORKERS)],
-    )
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc")
+    server = grpc.server(pool, interceptors=[Interceptor(slow_places=WORKERS - QUICK_WORKERS)])
     for add in register:
         add(server)
-    # gRPC makes the socket with the process's umask: anyone who can open it can make the driver work.
-    mask = os.umask(0o117)
     try:
-        server.add_insecure_port(f"unix:{path}")
-    except RuntimeError as error:
-        raise FailedPrecondition(f"cannot listen on {path}: {error}") from error
+        with _listening(server, path):
+            server.start()
+            log.info("serving", socket=path)
+            try:
+                yield path
+            finally:
+                server.stop(_GRACE_SECONDS).wait()
     finally:
-        os.umask(mask)
-    server.start()
-    log.info("serving", socket=path)
+        pool.shutdown(wait=False)
+
+
+@contextlib.contextmanager
+def _caught(*numbers: signal.Signals) -> Iterator[queue.SimpleQueue[int]]:
+    """Catch these signals for the block: their numbers arrive in the queue."""
+    # A SimpleQueue may be filled by a handler that interrupts its own reader; an Event would deadlock.
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+    previous = {
+        number: signal.signal(number, lambda caught, _frame: arrived.put(caught)) for number in numbers
+    }
     try:
-        stopping.wait()
+        yield arrived
     finally:
-        log.info("stopping", grace_seconds=_GRACE_SECONDS)
-        server.stop(_GRACE_SECONDS).wait()
-        path.unlink(missing_ok=True)
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _clear(path: Path) -> None:
+@contextlib.contextmanager
+def _listening(server: grpc.Server, path: Path) -> Iterator[None]:
+    """Give ``server`` a socket at ``path`` for the block.
+
+    The socket is made under another name and moved into place. So it is never seen with another mode; and
+    gRPC, which removes at the end whatever has the name
+    that it was given, does not remove the socket of a successor that started before this process ended.
+    """
+    made = path.with_name(f".{secrets.token_hex(3)}")
+    try:
+        _require_place(path)
+        server.add_insecure_port(f"unix:{made}")
+        made.chmod(_MODE)
+        identity = _identity(made)
+        made.rename(path)
+    except (OSError, RuntimeError) as error:
+        made.unlink(missing_ok=True)
+        raise FailedPrecondition(f"cannot listen on {path}: {error}") from error
+    try:
+        yield
+    finally:
+        if _identity(path) == identity:
+            path.unlink()
+
+
+def _require_place(path: Path) -> None:
     if not path.parent.is_dir():
         raise FailedPrecondition(f"the folder {path.parent} of the CSI socket does not exist")
     try:
@@ -95,4 +144,12 @@ def _clear(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise FailedPrecondition(f"{path} exists and is not a socket; it was left alone")
-    path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what is at ``path``."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -7,6 +7,7 @@ know, and holds nothing secret.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ class Origin(enum.StrEnum):
     EMPTY = "empty"
     COPY = "copy"
 
+
+# At most 18 digits: within the 64 bits of CSI's sizes.
+_SIZE = re.compile(r"[1-9][0-9]{0,17}")
 
 ORIGIN_KEY = "origin"
 """The key of the volume context that holds the Origin."""
@@ -54,21 +58,18 @@ class Ticket:
         Raises:
             InvalidArgument: a key is missing or malformed.
         """
-        size = context.get("sizeBytes", "")
-        if not (size.isascii() and size.isdigit() and int(size) > 0):
-            raise InvalidArgument(
-                f"publish_context of volume {handle} lacks a usable sizeBytes ({size!r}); it must be the one "
-                "that ControllerPublishVolume returned"
-            )
-        read_only = context.get("readOnly")
-        if read_only not in ("true", "false"):
-            raise InvalidArgument(f"publish_context of volume {handle}: readOnly must be true or false")
-        return cls(
-            handle=handle,
-            transport=context.get("transport", ""),
-            size=int(size),
-            read_only=read_only == "true",
-        )
+        transport, size, read_only = (context.get(key, "") for key in ("transport", "sizeBytes", "readOnly"))
+        for key, value, usable in (
+            ("transport", transport, transport != ""),
+            ("sizeBytes", size, _SIZE.fullmatch(size) is not None),
+            ("readOnly", read_only, read_only in ("true", "false")),
+        ):
+            if not usable:
+                raise InvalidArgument(
+                    f"publish_context of volume {handle} lacks a usable {key} (found {value!r}); it must be "
+                    "the one that ControllerPublishVolume returned"
+                )
+        return cls(handle=handle, transport=transport, size=int(size), read_only=read_only == "true")
 
 
 @dataclass(frozen=True, slots=True)

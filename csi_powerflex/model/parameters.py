@@ -220,5 +220,8 @@ def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
 
 
 def _hint(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
+    by_lower_case = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(key.lower(), by_lower_case, n=1)
+    if close:
+        return f"did you mean {by_lower_case[close[0]]!r}?"
+    return f"known are: {', '.join(by_lower_case.values())}"

@@ -92,13 +92,13 @@ def _time(record: logging.LogRecord) -> str:
 
 
 class _TextLine(logging.Formatter):
-    """``<time> <LEVEL> <event> key=value key="two words"``."""
+    """``<time> <LEVEL> <event> key=value key="two words"``; a stack follows on lines that are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = [_time(record), f"{record.levelname:7}", record.getMessage()]
+        words = [_time(record), f"{record.levelname:7}", _visible(record.getMessage())]
         words += [f"{key}={_value(value)}" for key, value in _facts(record).items()]
         line = " ".join(words)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{_indented(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 class _JsonLine(logging.Formatter):
@@ -114,10 +114,23 @@ class _JsonLine(logging.Formatter):
         }
         if record.exc_info:
             facts["stack"] = self.formatException(record.exc_info)
-        return json.dumps(facts, default=str, ensure_ascii=False)
+        return json.dumps(facts, default=str)
 
 
 def _value(value: object) -> str:
     text = str(value)
-    # A field from a request may hold anything: quoting keeps one event on one line.
-    return text if text and _PLAIN.issuperset(text) else json.dumps(text, ensure_ascii=False)
+    # A field from a request may hold anything: quoting keeps one event on one line. JSON alone would leave
+    # characters that end a line or steer a terminal although they are not ASCII, such as U+2028 and U+009B.
+    if text and _PLAIN.issuperset(text):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _visible(text: str) -> str:
+    """``text`` with everything escaped that would end the line or steer a terminal."""
+    return text if text.isprintable() else json.dumps(text)[1:-1]
+
+
+def _indented(stack: str) -> str:
+    # The text of an exception may look like a log line of its own, so no line of a stack starts like one.
+    return "\n".join(f"    {_visible(line)}" for line in stack.splitlines())

@@ -1,0 +1,162 @@
+"""The log's two forms."""
+
+import io
+import json
+import logging
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from csi_powerflex import scope
+from csi_powerflex.observability import log
+from csi_powerflex.observability.log import Format, Log
+
+here = Log("csi_powerflex.here")
+
+HOSTILE = (
+    st.text()
+    | st.text('\n\r\x0b\x0c\x1b\x1c\x85\u2028\u2029\x9b\x7f"\\ =a\u202e\ud800', max_size=20)
+    | st.just('x\n2026-01-01T00:00:00.000Z INFO    volume removed volume="all"')
+)
+
+
+def lines(stream: io.StringIO) -> list[str]:
+    return stream.getvalue().splitlines()
+
+
+def last_json(stream: io.StringIO) -> dict[str, object]:
+    record = json.loads(lines(stream)[-1])
+    assert isinstance(record, dict)
+    return record
+
+
+def test_text_has_time_level_event_and_fields(text_log: io.StringIO) -> None:
+    here.info("volume created", volume="0123-4567", size=8)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    volume created volume=0123-4567 size=8\n",
+        text_log.getvalue(),
+    )
+
+
+def test_json_has_the_same_as_one_object(json_log: io.StringIO) -> None:
+    here.warning("volume created", volume="0123-4567", size=8)
+    record = last_json(json_log)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(record.pop("time")))
+    assert record == {
+        "level": "warning",
+        "event": "volume created",
+        "logger": "csi_powerflex.here",
+        "volume": "0123-4567",
+        "size": 8,
+    }
+
+
+def test_values_with_spaces_or_quotes_are_quoted_in_text(text_log: io.StringIO) -> None:
+    here.info("said", word="plain", words="two words", quote='say "hi"', empty="", accent="Zürich 1")
+    assert lines(text_log)[0].endswith(
+        r'said word=plain words="two words" quote="say \"hi\"" empty="" accent="Zürich 1"'
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=HOSTILE, event=HOSTILE)
+def test_one_event_is_one_line_of_text_and_its_values_can_be_read_back(
+    text_log: io.StringIO, value: str, event: str
+) -> None:
+    text_log.seek(0)
+    text_log.truncate()
+    here.info(event, value=value, after="end")
+    (line,) = lines(text_log)
+    assert line.isprintable()
+    assert line.endswith(" after=end")
+    written = line[: -len(" after=end")].rpartition(" value=")[2] if " value=" not in value else None
+    if written is not None:
+        assert (json.loads(written) if written.startswith('"') else written) == value
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=HOSTILE, event=HOSTILE)
+def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event: str) -> None:
+    json_log.seek(0)
+    json_log.truncate()
+    here.info(event, value=value)
+    (line,) = lines(json_log)
+    assert line.isprintable()
+    assert json.loads(line)["value"] == value
+    assert json.loads(line)["event"] == event
+
+
+def test_lines_within_a_call_carry_its_request_and_rpc(json_log: io.StringIO) -> None:
+    with scope.entered(scope.Scope(rpc="CreateVolume", request_id="ab12")):
+        here.info("inside")
+    inside = last_json(json_log)
+    here.info("outside")
+    assert (inside["request"], inside["rpc"]) == ("ab12", "CreateVolume")
+    assert not {"request", "rpc"} & last_json(json_log).keys()
+
+
+def fail() -> None:
+    raise RuntimeError("first line\n2026-01-01T00:00:00.000Z INFO    volume removed\x1b[2J")
+
+
+def test_an_unforeseen_error_has_its_stack_indented_below_the_event(text_log: io.StringIO) -> None:
+    try:
+        fail()
+    except RuntimeError as error:
+        here.unforeseen("call met an unforeseen error", error, volume="v")
+    event, *stack = lines(text_log)
+    assert event.endswith("call met an unforeseen error volume=v")
+    assert stack[0] == "    Traceback (most recent call last):"
+    assert any("in fail" in line for line in stack)
+    assert all(line.startswith("    ") and line.isprintable() for line in stack)
+
+
+def test_an_unforeseen_error_has_its_stack_in_the_json_object(json_log: io.StringIO) -> None:
+    try:
+        fail()
+    except RuntimeError as error:
+        here.unforeseen("call met an unforeseen error", error)
+    (line,) = lines(json_log)
+    assert "in fail" in json.loads(line)["stack"]
+    assert json.loads(line)["level"] == "error"
+
+
+@pytest.mark.parametrize("form", Format)
+def test_lines_below_the_level_are_not_written(untouched_logging: None, form: Format) -> None:
+    stream = io.StringIO()
+    log.configure(level="warning", form=form, stream=stream)
+    here.debug("one")
+    here.info("two")
+    assert not here.debugging
+    assert stream.getvalue() == ""
+    here.warning("three")
+    here.error("four")
+    assert len(lines(stream)) == 2
+
+
+def test_debugging_says_whether_debug_lines_are_written(text_log: io.StringIO) -> None:
+    assert here.debugging
+    here.debug("seen")
+    assert "DEBUG   seen" in text_log.getvalue()
+
+
+def test_libraries_are_heard_from_warnings_on(text_log: io.StringIO) -> None:
+    logging.getLogger("somebody.else").info("quiet")
+    logging.getLogger("somebody.else").warning("loud: %s", "two\nlines")
+    (line,) = lines(text_log)
+    assert line.endswith(r"WARNING loud: two\nlines")
+
+
+def test_configuring_again_replaces_the_stream(text_log: io.StringIO) -> None:
+    other = io.StringIO()
+    log.configure(stream=other)
+    here.info("moved")
+    assert text_log.getvalue() == ""
+    assert len(lines(other)) == 1
+
+
+def test_values_of_any_type_are_written(json_log: io.StringIO) -> None:
+    here.info("odd", path=io.StringIO, items=[1, 2])
+    assert last_json(json_log)["items"] == [1, 2]
+    assert "StringIO" in str(last_json(json_log)["path"])

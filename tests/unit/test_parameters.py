@@ -1,0 +1,128 @@
+"""StorageClass parameters."""
+
+import re
+
+import pytest
+
+from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.model.array import Provisioning
+from csi_powerflex.model.parameters import SizePolicy, Transport, VolumeParameters, parse_mutable
+from csi_powerflex.model.quality import Wish
+
+ALL = {
+    "systemID": "prod",
+    "protectiondomain": "domain1",
+    "storagepool": "pool1",
+    "provisioning": "thick",
+    "sizePolicy": "strict",
+    "allowUnpaddedPool": "true",
+    "maxVtreeMembers": "60",
+    "transport": "sdc",
+    "iopsLimit": "1000",
+    "bandwidthLimitInKbps": "10240",
+    "iopsPerGiB": "5",
+    "bandwidthPerGiBInKbps": "128",
+    "fstype": "xfs",
+    "mkfsFormatOption": "-n ftype=1",
+}
+
+
+def test_every_parameter_is_read() -> None:
+    parsed = VolumeParameters.parse(ALL)
+    assert parsed == VolumeParameters(
+        system="prod",
+        domain="domain1",
+        pool="pool1",
+        provisioning=Provisioning.THICK,
+        size_policy=SizePolicy.STRICT,
+        allow_unpadded_pool=True,
+        max_tree_members=60,
+        transport=Transport.SDC,
+        iops="1000",
+        bandwidth="10240",
+        iops_per_gib="5",
+        bandwidth_per_gib="128",
+        filesystem="xfs",
+        mkfs_options="-n ftype=1",
+    )
+    assert parsed.wish == Wish(1000, 10240, 5, 128)
+    assert parsed.for_node() == {"fstype": "xfs", "mkfsFormatOption": "-n ftype=1"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "refusal"),
+    [
+        ("iopsLimit", "10", "0 (unlimited) or at least 11"),
+        ("iopsLimit", "-1", "must be a whole number"),
+        ("iopsLimit", "many", "must be a whole number"),
+        ("bandwidthLimitInKbps", "1000", "multiple of 1024; the nearest are 0 and 1024"),
+        ("bandwidthPerGiBInKbps", "100", "multiple of 128"),
+    ],
+)
+def test_a_limit_that_the_array_would_not_take_is_refused(key: str, value: str, refusal: str) -> None:
+    for read in (VolumeParameters.parse, parse_mutable):
+        with pytest.raises(InvalidArgument, match=re.escape(refusal)):
+            read({key: value})
+
+
+def test_an_unknown_mutable_parameter_is_refused_with_a_hint() -> None:
+    with pytest.raises(
+        InvalidArgument, match="unknown mutable parameter 'iopslimit'; did you mean 'iopsLimit'"
+    ):
+        parse_mutable({"iopslimit": "100"})
+
+
+def test_a_storage_class_parameter_is_not_mutable() -> None:
+    with pytest.raises(InvalidArgument, match="unknown mutable parameter 'storagepool'"):
+        parse_mutable({"storagepool": "sp1"})
+
+
+def test_without_parameters_volumes_are_thin_and_the_rest_is_open() -> None:
+    assert VolumeParameters.parse({}) == VolumeParameters(
+        system=None, domain=None, pool=None, provisioning=Provisioning.THIN
+    )
+
+
+def test_keys_of_the_sidecars_are_left_to_them() -> None:
+    parameters = {"csi.storage.k8s.io/fstype": "xfs", "csi.storage.k8s.io/pvc/name": "data"}
+    assert VolumeParameters.parse(parameters) == VolumeParameters()
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("storagePool", "storagepool"),
+        ("STORAGEPOOL", "storagepool"),
+        ("protectionDomain", "protectiondomain"),
+        ("systemid", "systemID"),
+        ("SYSTEM_ID", "systemID"),
+        ("provisoning", "provisioning"),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_the_one_that_was_meant(key: str, meant: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        VolumeParameters.parse({key: "x"})
+    assert str(refusal.value) == f"unknown parameter {key!r}; did you mean {meant!r}?"
+
+
+def test_a_key_like_no_other_is_refused_with_all_that_are_known() -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        VolumeParameters.parse({"zzz": "x"})
+    assert str(refusal.value) == f"unknown parameter 'zzz'; known are: {', '.join(ALL)}"
+
+
+@pytest.mark.parametrize("value", ["thin", "Thin", "THIN"])
+def test_provisioning_is_taken_in_any_case(value: str) -> None:
+    assert VolumeParameters.parse({"provisioning": value}).provisioning is Provisioning.THIN
+
+
+def test_an_unknown_provisioning_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidArgument, match="parameter provisioning='fat': must be one of thin, thick"):
+        VolumeParameters.parse({"provisioning": "fat"})
+
+
+@pytest.mark.parametrize("key", ["systemID", "protectiondomain", "storagepool"])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_value_is_refused(key: str, value: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"parameter {key}=.*must not be empty"):
+        VolumeParameters.parse({key: value})

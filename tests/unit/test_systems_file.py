@@ -1,0 +1,435 @@
+"""The systems file: what is taken, and how each mistake is answered in one line."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from csi_powerflex.config import systems
+from csi_powerflex.config.secret import Secret
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+
+PASSWORD = "hunter2-Ω-secret"
+MINIMAL = f"""\
+systems:
+  - endpoints: [https://gateway.example]
+    username: admin
+    password: {PASSWORD}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "systems.yaml"
+
+
+def refusal(file: Path, content: str | bytes) -> str:
+    """The message that refuses ``content``: one line that names the file and keeps the password."""
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InvalidArgument) as refused:
+        systems.load(file)
+    message = str(refused.value)
+    assert message.startswith(f"{file}: ")
+    assert len(message.splitlines()) == 1
+    assert PASSWORD not in "".join(traceback.format_exception(refused.value))
+    return message.removeprefix(f"{file}: ")
+
+
+def with_line(line: str) -> str:
+    return f"{MINIMAL}    {line}\n"
+
+
+# --- what is taken -------------------------------------------------------------------------------
+
+
+def test_the_least_that_works(file: Path) -> None:
+    file.write_text(MINIMAL, encoding="utf-8")
+    (system,) = systems.load(file)
+    assert system == systems.SystemSettings(
+        endpoints=("https://gateway.example",), username="admin", password=Secret(PASSWORD)
+    )
+    assert system.verify_certificate
+    assert system.request_timeout == 60
+    assert system.read_password().reveal() == PASSWORD
+
+
+def test_every_key_is_read(file: Path) -> None:
+    (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
+    (file.parent / "password").write_text(f"{PASSWORD}\n", encoding="utf-8")
+    file.write_text(
+        f"""\
+systems:
+  - endpoints: ["https://one.example:8443", "https://[2001:db8::1]"]
+    username: admin
+    passwordFile: {file.parent}/password
+    id: 0123456789abcdef
+    name: prod
+    caFile: {file.parent}/ca.pem
+    verifyCertificate: true
+    protectionDomain: domain1
+    storagePool: pool1
+    requestTimeout: 5
+  - endpoints: [https://two.example]
+    username: admin
+    password: "12345"
+    verifyCertificate: false
+""",
+        encoding="utf-8",
+    )
+    one, two = systems.load(file)
+    assert one == systems.SystemSettings(
+        endpoints=("https://one.example:8443", "https://[2001:db8::1]"),
+        username="admin",
+        password_file=f"{file.parent}/password",
+        id="0123456789abcdef",
+        name="prod",
+        ca_file=f"{file.parent}/ca.pem",
+        protection_domain="domain1",
+        storage_pool="pool1",
+        request_timeout=5.0,
+    )
+    assert two.read_password().reveal() == "12345"
+    assert not two.verify_certificate
+
+
+@pytest.mark.parametrize(
+    ("name", "id_", "label"),
+    [
+        ("prod", "0123456789abcdef", "prod"),
+        (None, "0123456789abcdef", "0123456789abcdef"),
+        (None, None, "https://gateway.example"),
+    ],
+)
+def test_messages_call_a_system_by_the_best_name_there_is(
+    name: str | None, id_: str | None, label: str
+) -> None:
+    system = systems.SystemSettings(endpoints=("https://gateway.example",), username="a", name=name, id=id_)
+    assert system.label == label
+
+
+def test_the_password_does_not_show_in_the_settings(file: Path) -> None:
+    file.write_text(MINIMAL, encoding="utf-8")
+    (system,) = systems.load(file)
+    assert PASSWORD not in repr(system)
+    assert PASSWORD not in str(system)
+
+
+# --- the file itself -----------------------------------------------------------------------------
+
+
+def test_a_missing_file(file: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        systems.load(file)
+    assert str(refused.value) == f"{file}: cannot be read: No such file or directory"
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="cannot be read: Is a directory"):
+        systems.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8", b"a: \x00", b"a: \xff", b"a: \x1b"])
+def test_a_file_that_is_not_text(file: Path, content: bytes) -> None:
+    assert refusal(file, content) == "not a text file in UTF-8, or one with control characters"
+
+
+@pytest.mark.parametrize(
+    ("value", "column"),
+    [
+        ("@starts-like-nothing-in-yaml", 15),
+        ("*unknownalias", 15),
+        ("!unknowntag x", 15),
+        ("!unknown!handle x", 15),
+        ('"unknown \\q escape"', 25),
+        ("not: a mapping here", 18),
+        ("0x_", 15),
+        ("2024-13-45", 15),
+    ],
+)
+def test_a_password_that_yaml_cannot_read_is_pointed_to_and_not_shown(
+    file: Path, value: str, column: int
+) -> None:
+    message = refusal(file, MINIMAL.replace(PASSWORD, value))
+    assert message.startswith(f"line 4, column {column}: not valid YAML: ")
+    assert message.endswith("; check the indentation, and put quotes around a value with special characters")
+    for word in ("unknownalias", "unknowntag", "!unknown!", "mapping here", "0x_", "2024-13-45"):
+        assert word not in message
+
+
+@pytest.mark.parametrize("content", ["systems: [", "systems:\n\t- x", "systems: 'x", "- a\nb: c"])
+def test_broken_yaml_is_pointed_to(file: Path, content: str) -> None:
+    assert ": not valid YAML: " in refusal(file, content)
+
+
+def test_a_forgotten_dash_does_not_let_one_system_replace_another(file: Path) -> None:
+    second = "    endpoints: [https://other.example]\n    username: admin\n    password: x\n"
+    message = refusal(file, MINIMAL + second)
+    assert message.startswith("line 5, column 5: ")
+    assert "this key stands twice in one mapping (is a dash missing?)" in message
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(password=st.text("ab'\"\\{}[]!&*@%#:|>-? \t,~`01_x", min_size=1, max_size=12))
+def test_whatever_the_password_breaks_it_is_not_shown(file: Path, password: str) -> None:
+    inside = f"q7{password}7q"
+    file.write_text(MINIMAL.replace(PASSWORD, f"{password}{inside}"), encoding="utf-8")
+    refused: list[InvalidArgument] = []
+    try:
+        systems.load(file)
+    except InvalidArgument as error:
+        refused.append(error)
+    shown = "".join("".join(traceback.format_exception(error)) for error in refused)
+    assert "q7" not in shown
+    assert all(len(str(error).splitlines()) == 1 for error in refused)
+
+
+# --- keys and types ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "expected a mapping of keys to values, found nothing"),
+        ("just text", "expected a mapping of keys to values, found text"),
+        ("- a\n- b", "expected a mapping of keys to values, found a list"),
+        ("{}", "the key systems is missing; it must be given"),
+        ("systems:", "systems: expected a list, found nothing; begin each entry with a dash"),
+        ("systems: []", "systems: the list is empty; name at least one PowerFlex system"),
+        (
+            "systems:\n  endpoints: []",
+            "systems: expected a list, found a mapping of keys to values; begin each entry with a dash",
+        ),
+        ("systems: [text]", "systems[0]: expected a mapping of keys to values, found text"),
+        ("sytems: []", "unknown key 'sytems'; did you mean systems?"),
+        ("systems: []\nzzz: 1", "unknown key 'zzz'; known keys: systems"),
+        ("systems:\n  - username: a", "systems[0]: the key endpoints is missing; it must be given"),
+        ("systems:\n  - endpoints: []", "systems[0]: the key username is missing; it must be given"),
+    ],
+)
+def test_the_shape_of_the_file(file: Path, content: str, message: str) -> None:
+    assert refusal(file, content) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("passwordfile", "passwordFile"),
+        ("password_file", "passwordFile"),
+        ("CAFILE", "caFile"),
+        ("ca-file", "caFile"),
+        ("verifyCertficate", "verifyCertificate"),
+        ("endpoint", "endpoints"),
+        ("storagepool", "storagePool"),
+    ],
+)
+def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(file: Path, key: str, meant: str) -> None:
+    assert refusal(file, with_line(f"{key}: x")) == f"systems[0]: unknown key {key!r}; did you mean {meant}?"
+
+
+def test_a_key_like_no_other_is_answered_with_all_that_are_known(file: Path) -> None:
+    message = refusal(file, with_line("zzz: x"))
+    assert message.startswith("systems[0]: unknown key 'zzz'; known keys: endpoints, username, password, ")
+
+
+def test_a_key_of_several_lines_is_answered_on_one(file: Path) -> None:
+    assert "unknown key 'two\\nlines'" in refusal(file, with_line('"two\\nlines": x'))
+
+
+def test_a_password_glued_to_its_key_is_not_shown(file: Path) -> None:
+    content = f"systems:\n  - {{endpoints: [], username: a, password:{PASSWORD}}}"
+    assert refusal(file, content) == (
+        "systems[0]: unknown key 'password' with a colon in it; put a space after the colon"
+    )
+
+
+def test_a_key_that_is_no_text(file: Path) -> None:
+    assert refusal(file, with_line("1: x")) == "systems[0]: a key is not text; put quotes around it"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("name: 5", "systems[0].name: expected text, found a number; put quotes around it"),
+        ("name: 5.5", "systems[0].name: expected text, found a number; put quotes around it"),
+        ("name: yes", "systems[0].name: expected text, found true or false; put quotes around it"),
+        ("storagePool: [a]", "systems[0].storagePool: expected text, found a list; put quotes around it"),
+        ("verifyCertificate: 'no'", "systems[0].verifyCertificate: expected true or false, found text"),
+        ("verifyCertificate: 0", "systems[0].verifyCertificate: expected true or false, found a number"),
+        ("requestTimeout: 5s", "systems[0].requestTimeout: expected a number, found text"),
+        ("requestTimeout:", "systems[0].requestTimeout: expected a number, found nothing"),
+    ],
+)
+def test_a_value_of_the_wrong_type(file: Path, line: str, message: str) -> None:
+    assert refusal(file, with_line(line)) == message
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("https://gateway.example", "expected a list, found text; begin each entry with a dash"),
+        ("[5]", "expected text, found a number; put quotes around it"),
+    ],
+)
+def test_endpoints_of_the_wrong_type(file: Path, value: str, message: str) -> None:
+    assert refusal(file, MINIMAL.replace("[https://gateway.example]", value)).endswith(message)
+
+
+@pytest.mark.parametrize("value", ["12345", "yes", "2024-10-10", "[a]", "1.5", '""'])
+def test_a_password_that_is_no_text_is_told_to_be_quoted(file: Path, value: str) -> None:
+    message = refusal(file, MINIMAL.replace(PASSWORD, value))
+    remedy = "put quotes around a password that looks like a number"
+    assert message == f"systems[0].password: expected a non-empty text; {remedy}"
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://gateway.example",
+        "gateway.example",
+        "gateway.example:443",
+        "https://",
+        "https:///path",
+        "https://gateway.example?x=1",
+        "https://gateway.example#x",
+        "https://gateway.example:port",
+        "https://gateway.example:99999",
+        "https://[not-an-address",
+        "https://gate way.example",
+        "https://gateway.example\\n",
+        "https://@gateway.example",
+    ],
+)
+def test_an_endpoint_that_is_no_base_url(file: Path, endpoint: str) -> None:
+    message = refusal(file, MINIMAL.replace("https://gateway.example", f'"{endpoint}"'))
+    assert message.startswith("systems[0].endpoints[0]: '")
+    assert message.endswith("is not usable; give https://<host>[:<port>], with the user under username")
+
+
+@pytest.mark.parametrize("user", [f"admin:{PASSWORD}@", f":{PASSWORD}@", f"a@b:{PASSWORD}@"])
+def test_a_password_in_an_endpoint_is_refused_and_not_shown(file: Path, user: str) -> None:
+    message = refusal(file, MINIMAL.replace("[https://", f"[https://{user}"))
+    assert message.startswith("systems[0].endpoints[0]: 'gateway.example' is not usable")
+
+
+def test_the_second_endpoint_is_checked_too(file: Path) -> None:
+    message = refusal(file, MINIMAL.replace("[https://gateway.example]", "[https://one, http://two]"))
+    assert message.startswith("systems[0].endpoints[1]: 'http://two' is not usable")
+
+
+def test_an_empty_list_of_endpoints(file: Path) -> None:
+    message = refusal(file, MINIMAL.replace("https://gateway.example", ""))
+    assert message == "systems[0].endpoints: the list is empty; give the gateway's URL"
+
+
+@pytest.mark.parametrize("key", ["name", "storagePool", "protectionDomain", "caFile", "passwordFile"])
+def test_an_empty_text(file: Path, key: str) -> None:
+    message = refusal(file, with_line(f'{key}: " "'))
+    assert message == f"systems[0].{key}: must not be empty; give a value or leave the key out"
+
+
+@pytest.mark.parametrize("id_", ["0123456789ABCDEF", "0123456789abcde", "prod"])
+def test_an_id_that_is_none(file: Path, id_: str) -> None:
+    message = refusal(file, with_line(f"id: {id_}"))
+    assert message == f"systems[0].id: a system id is 16 lower-case hexadecimal digits, not {id_!r}"
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", ".nan", ".inf"])
+def test_a_request_timeout_that_is_no_time(file: Path, seconds: str) -> None:
+    message = refusal(file, with_line(f"requestTimeout: {seconds}"))
+    assert message == "systems[0].requestTimeout: must be a number of seconds above 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("absent", "No such file"), ("", "Is a directory"), ("x" * 300, "File name too long")],
+)
+def test_an_authority_file_that_cannot_be_read(file: Path, name: str, reason: str) -> None:
+    message = refusal(file, with_line(f"caFile: {file.parent}/{name}"))
+    assert message.startswith(f"systems[0].caFile: cannot read {file.parent}/{name}: {reason}")
+
+
+def test_an_authority_that_is_not_used(file: Path) -> None:
+    (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
+    message = refusal(file, with_line(f"caFile: {file.parent}/ca.pem\n    verifyCertificate: false"))
+    assert message == "systems[0].caFile: has no use with verifyCertificate: false; drop one of them"
+
+
+def test_both_a_password_and_a_password_file(file: Path) -> None:
+    message = refusal(file, with_line(f"passwordFile: {file}"))
+    assert message == "systems[0]: give exactly one of password and passwordFile"
+
+
+def test_neither_a_password_nor_a_password_file(file: Path) -> None:
+    message = refusal(file, MINIMAL.replace(f"password: {PASSWORD}", "password:"))
+    assert message == "systems[0]: give exactly one of password and passwordFile"
+
+
+def with_password_file(path: Path) -> str:
+    return MINIMAL.replace(f"password: {PASSWORD}", f"passwordFile: {path}")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "cannot read passwordFile"), (b"\n", "is empty"), (b"hunter2-\xff", "is not text in UTF-8")],
+)
+def test_a_password_file_without_password_is_found_at_start_up(
+    file: Path, content: bytes | None, reason: str
+) -> None:
+    path = file.parent / "password"
+    if content is not None:
+        path.write_bytes(content)
+    message = refusal(file, with_password_file(path))
+    assert message.startswith("systems[0].passwordFile: system https://gateway.example: ")
+    assert reason in message
+    assert str(path) in message
+    assert "hunter2" not in message
+
+
+def test_a_changed_password_file_is_taken_up(file: Path) -> None:
+    path = file.parent / "password"
+    path.write_text("old\r\n", encoding="utf-8")
+    file.write_text(with_password_file(path), encoding="utf-8")
+    (system,) = systems.load(file)
+    assert system.read_password().reveal() == "old"
+    path.write_text("  new with spaces \n", encoding="utf-8")
+    assert system.read_password().reveal() == "  new with spaces "
+
+
+def test_a_password_file_that_went_away_is_not_the_fault_of_the_request(file: Path) -> None:
+    path = file.parent / "password"
+    path.write_text("old", encoding="utf-8")
+    file.write_text(with_password_file(path), encoding="utf-8")
+    (system,) = systems.load(file)
+    path.unlink()
+    with pytest.raises(FailedPrecondition, match="cannot read passwordFile"):
+        system.read_password()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        ("name: prod", "name: prod", "name: 'prod'"),
+        ("id: 0123456789abcdef", "id: 0123456789abcdef", "id: '0123456789abcdef'"),
+        ("id: 0123456789abcdef", "name: 0123456789abcdef", "name: '0123456789abcdef'"),
+    ],
+)
+def test_two_systems_of_one_name(file: Path, one: str, other: str, where: str) -> None:
+    second = MINIMAL.partition("\n")[2]
+    message = refusal(file, f"{MINIMAL}    {one}\n{second}    {other}\n")
+    assert message == (
+        f"systems[1].{where} stands for another system already; each name and id must be of one system"
+    )
+
+
+def test_a_system_may_be_named_by_its_id(file: Path) -> None:
+    file.write_text(with_line("id: 0123456789abcdef\n    name: 0123456789abcdef"), encoding="utf-8")
+    assert systems.load(file)[0].label == "0123456789abcdef"
+
+
+def test_systems_without_name_or_id_are_not_taken_for_one(file: Path) -> None:
+    file.write_text(MINIMAL + MINIMAL.partition("\n")[2], encoding="utf-8")
+    assert len(systems.load(file)) == 2
