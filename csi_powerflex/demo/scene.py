@@ -137,10 +137,15 @@ class Scene:
             process.stop()
 
 
-def uninterrupted() -> None:
-    """From here on things are taken down, and a second Ctrl-C must not leave them half way."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While things are taken down, a second Ctrl-C must not leave them half way."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -152,9 +157,9 @@ def opened(*, devices: bool) -> Iterator[Scene]:
         scene.start()
         yield scene
     finally:
-        uninterrupted()
-        scene.stop()
-        left = leftovers.below(folder)
-        if left:
-            leftovers.take_away(left)
-        shutil.rmtree(folder)
+        with uninterrupted():
+            scene.stop()
+            left = leftovers.below(folder)
+            if left:
+                leftovers.take_away(left)
+            shutil.rmtree(folder)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.live import Live
@@ -17,37 +19,47 @@ from csi_powerflex.demo.processes import NotReady
 from csi_powerflex.demo.walk import Disappointed, Step, Walk
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
+_WIDTH = 120
 
 
 class Screen:
     """The table of steps; a terminal sees it grow, a file gets it whole."""
 
     def __init__(self) -> None:
-        self.console = Console()
+        # A file or a pipe has no width; a narrow terminal gets what was found below each step.
+        self.console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+        self._wide = self.console.width >= _WIDTH
         self._table = Table(box=None, pad_edge=False, header_style="bold")
         self._table.add_column("step", no_wrap=True)
         self._table.add_column("RPC", style="cyan", no_wrap=True)
         self._table.add_column("time", justify="right", no_wrap=True)
-        self._table.add_column("gateway", justify="right", no_wrap=True)
-        self._table.add_column("", overflow="fold", style="dim")
+        self._table.add_column("requests", justify="right", no_wrap=True)
+        if self._wide:
+            self._table.add_column("", overflow="fold", style="dim")
 
-    def live(self) -> Live:
-        """The table on show."""
-        return Live(self._table, console=self.console, refresh_per_second=20)
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        """The table on show for the block."""
+        if self.console.is_terminal:
+            with Live(self._table, console=self.console, refresh_per_second=20):
+                yield
+            return
+        try:
+            yield
+        finally:
+            self.console.print(self._table)
 
     def add(self, title: str, rpc: str, seconds: float, requests: int | None, found: str) -> None:
         """One finished step."""
-        self._table.add_row(
-            Text.assemble(("✓ ", "green"), title),
-            rpc,
-            f"{seconds * 1000:.0f} ms",
-            "" if requests is None else str(requests),
-            found,
-        )
+        step = Text.assemble(("✓ ", "green"), title)
+        if found and not self._wide:
+            step.append(f"\n  {found}", style="dim")
+        cost = "" if requests is None else str(requests)
+        self._table.add_row(step, rpc, f"{seconds * 1000:.0f} ms", cost, *([found] if self._wide else []))
 
     def fail(self, title: str, rpc: str) -> None:
         """The step that failed."""
-        self._table.add_row(Text.assemble(("✗ ", "red"), title), rpc, "", "", "")
+        self._table.add_row(Text.assemble(("✗ ", "red"), title), rpc)
 
 
 def run(*, filesystem: str, mebibytes: int) -> int:
@@ -57,7 +69,9 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     missing = scene.missing_for_devices(filesystem)
     parts = "the controller" if missing else "the controller and two nodes"
     console.print(f"A volume's life: a simulated PowerFlex, {parts}, each a process of its own.\n")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both are set, as a shell starts what it runs in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     try:
         with scene.opened(devices=missing is None) as stage:
@@ -74,7 +88,7 @@ def run(*, filesystem: str, mebibytes: int) -> int:
         console.print(Text(f"left behind: {left}; folder {stage.folder}", style="red"))
         return FAILED
     took = time.monotonic() - began
-    console.print(f"\nDone in {took:.1f} s. Nothing is left: no mount, loop device, process or file.")
+    console.print(f"Done in {took:.1f} s. Nothing is left: no mount, loop device, process or file.")
     if missing:
         console.print(f"Left out: devices, filesystems and mounts on the nodes, because {missing}.")
     return OK
@@ -85,10 +99,10 @@ def _walk(walk: Walk, screen: Screen) -> None:
         with screen.live():
             for step in walk.steps():
                 _take(step, screen)
+        screen.console.print()
     except BaseException:
-        scene.uninterrupted()
         # What a broken driver does not take down, the scene's end does; the first error is the news.
-        with contextlib.suppress(Refused):
+        with scene.uninterrupted(), contextlib.suppress(Refused):
             walk.give_up()
         raise
 

@@ -176,7 +176,7 @@ class Walk:
 
     def _mount(self, node: NodeScene) -> Iterator[Step]:
         yield Step(
-            f"node {node.name} finds the device, formats if new",
+            f"node {node.name} finds and mounts it",
             "NodeStageVolume",
             node.client,
             lambda: self._stage_volume(node),

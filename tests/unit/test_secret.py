@@ -39,4 +39,4 @@ def test_secrets_compare_by_value_and_with_nothing_else() -> None:
     assert Secret("hunter2") == SECRET
     assert hash(SECRET) == hash(Secret("hunter2"))
     assert Secret("other") != SECRET
-    assert SECRET != "hunter2"  # type: ignore[comparison-overlap]  # that is the point
+    assert SECRET != "hunter2"

@@ -1,0 +1,123 @@
+"""The demo, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_powerflex.demo import leftovers, scene
+
+DEMO = [sys.executable, "-m", "csi_powerflex", "demo", "--mebibytes=4"]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder of the test's own for temporary files, so that what the demo leaves can be told.
+
+    Its path is short, as a socket's has to be, and open to the ordinary user that one test becomes.
+    """
+    with tempfile.TemporaryDirectory(prefix="d-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
+def devices() -> None:
+    """Skip where block devices cannot be had."""
+    reason = scene.missing_for_devices("ext4")
+    if reason is not None:
+        pytest.skip(reason)
+
+
+def environment(place: Path) -> dict[str, str]:
+    return os.environ | {"TMPDIR": str(place), "COLUMNS": "120"}
+
+
+def processes_of(place: Path) -> list[str]:
+    """The command lines of living processes that name the folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if str(place) in text:
+            found.append(text)
+    return found
+
+
+def assert_nothing_left(place: Path) -> None:
+    assert not leftovers.below(place)
+    assert processes_of(place) == []
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_the_demo_walks_a_volume_through_its_life_and_leaves_nothing(place: Path) -> None:
+    done = subprocess.run(DEMO, env=environment(place), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in (
+        "CreateVolume",
+        "NodeStageVolume",
+        "equal",
+        "FAILED_PRECONDITION",
+        "NOT_FOUND",
+        "Nothing is left",
+    ):
+        assert words in done.stdout
+    assert_nothing_left(place)
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+@pytest.mark.parametrize("moment", ["simulate", "controller", "by-id/emc-vol", "globalmount"])
+def test_an_interrupted_demo_leaves_nothing(place: Path, moment: str) -> None:
+    """Ctrl-C while things start, and while the volume is mapped or mounted."""
+    demo = subprocess.Popen(
+        [*DEMO[:-1], "--mebibytes=256"],
+        env=environment(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    reached: Callable[[], bool] = {
+        "simulate": lambda: any(" simulate " in line for line in processes_of(place)),
+        "controller": lambda: any(" controller " in line for line in processes_of(place)),
+        "by-id/emc-vol": lambda: any(place.glob("*/array/hosts/*/by-id/emc-vol-*")),
+        "globalmount": lambda: bool(leftovers.below(place).mounts),
+    }[moment]
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert demo.poll() is None, "the demo ended before it got there"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    demo.send_signal(signal.SIGINT)
+    output, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 130, (output + errors).decode()
+    assert b"Traceback" not in output + errors
+    assert_nothing_left(place)
+
+
+def test_without_devices_it_shows_the_controllers_half_and_says_what_it_left_out(place: Path) -> None:
+    """As in a container that may not mount, which root's own process becomes for this."""
+    bounded = ["setpriv", "--inh-caps=-sys_admin", "--bounding-set=-sys_admin"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*bounded, *DEMO],
+        env=environment(place) | {"HOME": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Left out: devices, filesystems and mounts on the nodes, because" in done.stdout
+    assert "ControllerPublishVolume" in done.stdout
+    assert "NodeStageVolume" not in done.stdout
+    assert_nothing_left(place)
