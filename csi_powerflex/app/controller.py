@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from csi_powerflex import scope
 from csi_powerflex.config.controller import ControllerSettings
@@ -29,32 +31,33 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         DriverError: the endpoint cannot be served on.
     """
+    with services(settings) as register:
+        server.serve(settings.endpoint, register)
+
+
+@contextlib.contextmanager
+def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
+    """The controller's services for the block; at its end the arrays get their sessions back."""
     fleet = GatewayFleet(settings.systems)
-    try:
-        _serve(settings, fleet)
-    finally:
-        with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
-            fleet.close()
-
-
-def _serve(settings: ControllerSettings, fleet: GatewayFleet) -> None:
-    identity = Identity(settings.driver_name)
     placement = Placement(fleet, settings.driver_name)
-    quality = Quality(fleet, LocalWishes(settings.state_file))
-    controller = Controller(
-        Operations(
-            placement=placement,
-            volumes=Volumes(fleet, placement, settings.cluster_id),
-            attachment=Attachment(fleet, quality),
-            expansion=Expansion(fleet, quality),
-            quality=quality,
-            snapshots=Snapshots(fleet, settings.cluster_id),
+    identity = Identity(settings.driver_name)
+    with contextlib.closing(LocalWishes(settings.state_file)) as wishes:
+        quality = Quality(fleet, wishes)
+        controller = Controller(
+            Operations(
+                placement=placement,
+                volumes=Volumes(fleet, placement, settings.cluster_id),
+                attachment=Attachment(fleet, quality),
+                expansion=Expansion(fleet, quality),
+                quality=quality,
+                snapshots=Snapshots(fleet, settings.cluster_id),
+            )
         )
-    )
-    server.serve(
-        settings.endpoint,
-        [
-            lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
-            lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
-        ],
-    )
+        try:
+            yield [
+                lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
+                lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
+            ]
+        finally:
+            with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
+                fleet.close()

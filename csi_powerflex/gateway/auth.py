@@ -35,6 +35,9 @@ _GATEWAY_TOKEN_SECONDS = 9 * 60.0
 # After a renewal that failed, a token that still works is kept, and the next renewal tried this much later.
 _PATIENCE_SECONDS = 5.0
 
+# What a 3.x gateway may answer where later ones log in: it knows no such path, or wants a token first.
+_NOT_OFFERED = (401, 404, 405)
+
 _JSON = {"Content-Type": "application/json"}
 
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
@@ -63,7 +66,8 @@ class Authenticator:
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._renewal: concurrent.futures.Future[Token] | None = None
-        self._gateway_tokens = False
+        # None until a login has shown which kind of token this version gives.
+        self._gateway_tokens: bool | None = None
 
     def token(self, refused: Token | None = None) -> Token:
         """A token to use, other than the ``refused`` one.
@@ -153,10 +157,12 @@ class Authenticator:
     def _log_in_at_platform(self) -> Token:
         body = {"username": self._settings.username, "password": self._settings.read_password().reveal()}
         reply = self._send("POST", "/rest/auth/login", _JSON, msgspec.json.encode(body))
-        if reply.status == 404:
+        if reply.status in _NOT_OFFERED and self._gateway_tokens is None:
+            token = self._log_in_at_gateway()
             self._gateway_tokens = True
-            return self._log_in_at_gateway()
+            return token
         self._check(reply)
+        self._gateway_tokens = False
         return self._platform_token(reply)
 
     def _platform_token(self, reply: Reply) -> Token:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ import urllib3.exceptions
 from csi_powerflex import scope
 from csi_powerflex.config.systems import SystemSettings
 from csi_powerflex.errors import DeadlineExceeded, Unavailable
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
 
 _CONNECT_SECONDS = 10.0
 _CHUNK = 65536
@@ -56,6 +60,10 @@ class Http:
     def __init__(self, settings: SystemSettings) -> None:
         self._timeout = settings.request_timeout
         self._verify: bool | str = settings.ca_file or True if settings.verify_certificate else False
+        if not settings.verify_certificate:
+            log.warning("certificates of this system are not verified", system=settings.label)
+            # Said once, here; urllib3 would say it at each request.
+            warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers.clear()

@@ -1,0 +1,85 @@
+"""A controller as it runs, before a simulated array as others would meet it: gRPC and HTTPS, both real."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_powerflex.config.secret import Secret
+from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.simulator import certificates
+from csi_powerflex.simulator.server import Server
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.controller.driver import Driver
+from tests.controller.world import World
+
+VERSIONS = ("3.6", "4.5", "5.0")
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with certificates, made once: making keys is the slowest part of a start."""
+    folder = tmp_path_factory.mktemp("authority")
+    certificates.ensure(folder)
+    return folder
+
+
+@pytest.fixture
+def make_world(authority: Path) -> Iterator[MakeWorld]:
+    """Start a simulated system or several, and a controller that serves them."""
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            *plans: SystemPlan,
+            settings: Settings | None = None,
+            sdcs: tuple[str, ...] = ("a", "b", "c"),
+            **options: Any,
+        ) -> World:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="c-")))
+            shutil.copytree(authority, folder / "array" / "tls")
+            wanted = plans or (SystemPlan(settings=settings or Settings()),)
+            simulator = stack.enter_context(Simulator(wanted, folder=folder / "array", sdcs=sdcs))
+            server = stack.enter_context(Server(simulator))
+            systems = tuple(
+                SystemSettings(
+                    name=f"array{number}",
+                    endpoints=(url,),
+                    username="admin",
+                    password=Secret("Simulated1!"),
+                    ca_file=str(server.certificates.authority),
+                    **{"protection_domain": "pd1", "storage_pool": "sp1", **options},
+                )
+                for number, url in enumerate(server.urls)
+            )
+            world = World(folder, simulator, server, systems)
+            stack.enter_context(world)
+            return world
+
+        yield make
+
+
+@pytest.fixture(params=VERSIONS)
+def world(request: pytest.FixtureRequest, make_world: MakeWorld) -> World:
+    """One system of each generation, and its controller."""
+    return make_world(SystemPlan(version=request.param))
+
+
+@pytest.fixture
+def driver(world: World) -> Driver:
+    """The controller's CSI endpoint."""
+    return world.driver
+
+
+@pytest.fixture
+def array45(make_world: MakeWorld) -> World:
+    """One system, for what does not differ between generations."""
+    return make_world()

@@ -1,0 +1,167 @@
+"""Mapping volumes to nodes."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from csi_powerflex.simulator.kinds.host import register_sdc
+from csi_powerflex.simulator.settings import Settings
+from tests.controller.conftest import MakeWorld
+from tests.controller.driver import Driver, Mode, block, mount, refused
+from tests.controller.world import World
+
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+
+
+def test_a_published_volume_is_mapped_and_the_ticket_says_all_a_node_needs(
+    world: World, driver: Driver
+) -> None:
+    volume = driver.create()
+    assert driver.publish(volume, world.node("a")) == {
+        "transport": "sdc",
+        "sizeBytes": str(volume.capacity_bytes),
+        "readOnly": "false",
+    }
+    (mapping,) = world.volume(volume.volume_id).mappings
+    assert world.array.hosts[mapping.host_id].name == "a"
+    assert mapping.access_mode == "ReadWrite"
+
+
+def test_publishing_again_gives_the_same_answer(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    first = driver.publish(volume, world.node("a"))
+    assert driver.publish(volume, world.node("a")) == first
+    assert world.restart().publish(volume, world.node("a")) == first
+    assert len(world.volume(volume.volume_id).mappings) == 1
+
+
+def test_a_volume_for_one_node_is_refused_to_a_second_and_the_first_is_named(
+    world: World, driver: Driver
+) -> None:
+    volume = driver.create()
+    driver.publish(volume, world.node("a"))
+    text = refused(PRECONDITION, lambda: driver.publish(volume, world.node("b")))
+    assert "mapped to a (host id" in text
+    assert len(world.volume(volume.volume_id).mappings) == 1
+
+
+def test_a_shared_block_volume_goes_to_several_nodes(world: World, driver: Driver) -> None:
+    shared = block(Mode.MULTI_NODE_MULTI_WRITER)
+    volume = driver.create(capabilities=[shared])
+    for name in ("a", "b", "c"):
+        driver.publish(volume, world.node(name), shared)
+    assert len(world.volume(volume.volume_id).mappings) == 3
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_readers_get_a_read_only_mapping(world: World, driver: Driver, readonly: bool) -> None:
+    volume = driver.create()
+    reading = mount() if readonly else mount(Mode.MULTI_NODE_READER_ONLY)
+    assert driver.publish(volume, world.node("a"), reading, readonly=readonly)["readOnly"] == "true"
+    (mapping,) = world.volume(volume.volume_id).mappings
+    assert mapping.access_mode == "ReadOnly"
+
+
+def test_a_volume_published_for_reading_is_not_published_for_writing_there(
+    world: World, driver: Driver
+) -> None:
+    volume = driver.create()
+    driver.publish(volume, world.node("a"), readonly=True)
+    text = refused(grpc.StatusCode.ALREADY_EXISTS, lambda: driver.publish(volume, world.node("a")))
+    assert "ReadOnly" in text
+
+
+@pytest.mark.parametrize("node_id", ["some-fake-node-id", "sdc:00000000-0000-0000-0000-000000000000"])
+def test_an_unknown_node_is_not_found(array45: World, node_id: str) -> None:
+    volume = array45.driver.create()
+    refused(NOT_FOUND, lambda: array45.driver.publish(volume, node_id))
+
+
+def test_an_unknown_volume_is_not_found(world: World, driver: Driver) -> None:
+    refused(NOT_FOUND, lambda: driver.publish("fake-vol-id", world.node("a")))
+    missing = f"{world.array.system.id}-{'f' * 16}"
+    refused(NOT_FOUND, lambda: driver.publish(missing, world.node("a")))
+
+
+def test_an_unpublished_volume_is_not_mapped_and_unpublishing_again_is_fine(
+    world: World, driver: Driver
+) -> None:
+    volume = driver.create()
+    driver.publish(volume, world.node("a"))
+    driver.unpublish(volume.volume_id, world.node("a"))
+    assert not world.volume(volume.volume_id).mappings
+    driver.unpublish(volume.volume_id, world.node("a"))
+
+
+def test_unpublishing_one_node_leaves_the_others(world: World, driver: Driver) -> None:
+    shared = block(Mode.MULTI_NODE_MULTI_WRITER)
+    volume = driver.create(capabilities=[shared])
+    for name in ("a", "b"):
+        driver.publish(volume, world.node(name), shared)
+    driver.unpublish(volume.volume_id, world.node("a"))
+    (mapping,) = world.volume(volume.volume_id).mappings
+    assert world.array.hosts[mapping.host_id].name == "b"
+
+
+def test_unpublishing_without_a_node_unmaps_every_node(world: World, driver: Driver) -> None:
+    shared = block(Mode.MULTI_NODE_MULTI_WRITER)
+    volume = driver.create(capabilities=[shared])
+    for name in ("a", "b"):
+        driver.publish(volume, world.node(name), shared)
+    driver.unpublish(volume.volume_id)
+    assert not world.volume(volume.volume_id).mappings
+    driver.unpublish(volume.volume_id)
+
+
+def test_unpublishing_what_has_vanished_is_fine(array45: World) -> None:
+    volume = array45.driver.create()
+    array45.driver.unpublish(volume.volume_id, "some-fake-node-id")
+    array45.driver.unpublish(volume.volume_id, "sdc:00000000-0000-0000-0000-000000000000")
+    array45.driver.delete(volume.volume_id)
+    array45.driver.unpublish(volume.volume_id, array45.node("a"))
+    array45.driver.unpublish("fake-vol-id", array45.node("a"))
+
+
+def test_a_node_at_its_limit_is_resource_exhausted(make_world: MakeWorld) -> None:
+    world = make_world(settings=Settings(max_volumes_per_host=1))
+    first, second = world.driver.create("pvc-1"), world.driver.create("pvc-2")
+    world.driver.publish(first, world.node("a"))
+    refused(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: world.driver.publish(second, world.node("a")))
+
+
+def test_an_sdc_that_was_removed_and_added_again_is_found_by_its_guid(array45: World) -> None:
+    volume = array45.driver.create()
+    array45.driver.publish(volume, array45.node("a"))
+    array45.driver.unpublish(volume.volume_id, array45.node("a"))
+    (old,) = [host for host in array45.array.hosts.values() if host.name == "a"]
+    with array45.array.lock:
+        array45.array.drop(old)
+        register_sdc(array45.array, "a", old.guid or "", "192.0.2.99")
+        array45.array.commit()
+    assert array45.driver.publish(volume, array45.node("a"))
+    (mapping,) = array45.volume(volume.volume_id).mappings
+    assert mapping.host_id != old.id
+
+
+def unapproved(world: World, name: str) -> None:
+    """Restrict the system to approved SDCs, of which this is none."""
+    (host,) = [host for host in world.array.hosts.values() if host.name == name]
+    world.array.change(world.array.system, restricted_mode="Guid")
+    world.array.change(host, approved=False)
+
+
+def test_an_unapproved_sdc_is_refused_with_the_remedy(array45: World) -> None:
+    unapproved(array45, "a")
+    volume = array45.driver.create()
+    text = refused(PRECONDITION, lambda: array45.driver.publish(volume, array45.node("a")))
+    assert "approveHosts: true" in text
+
+
+def test_an_unapproved_sdc_is_approved_where_that_is_configured(make_world: MakeWorld) -> None:
+    world = make_world(approve_hosts=True)
+    unapproved(world, "a")
+    volume = world.driver.create()
+    world.driver.publish(volume, world.node("a"))
+    assert world.volume(volume.volume_id).mappings

@@ -1,0 +1,79 @@
+"""Systems that are wrongly configured or do not answer: one clear line each, with the right code."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import grpc
+import msgspec
+import pytest
+
+from csi_powerflex.config.secret import Secret
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator import certificates
+from tests.controller.driver import mount, refused
+from tests.controller.world import World
+
+
+def reconfigured(world: World, **changes: object) -> World:
+    world.systems = tuple(msgspec.structs.replace(system, **changes) for system in world.systems)
+    world.restart()
+    return world
+
+
+def test_a_wrong_password_is_unauthenticated_and_says_whose(array45: World) -> None:
+    world = reconfigured(array45, password=Secret("wrong-password"))
+    text = refused(grpc.StatusCode.UNAUTHENTICATED, world.driver.create)
+    assert "array0 refused user 'admin' or its password" in text
+    assert "wrong-password" not in text
+
+
+def test_an_unreachable_gateway_is_unavailable_and_says_where(array45: World) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
+        world = reconfigured(array45, endpoints=(url,))
+        text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
+    assert text == f"{url}: cannot connect: Connection refused"
+
+
+def test_a_certificate_of_another_authority_is_not_accepted(array45: World) -> None:
+    stranger = certificates.ensure(array45.folder / "stranger")
+    world = reconfigured(array45, ca_file=str(stranger.authority))
+    text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
+    assert "the certificate was not accepted" in text
+
+
+def test_a_second_endpoint_serves_while_the_first_is_away(array45: World) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        away = f"https://127.0.0.1:{nobody.getsockname()[1]}"
+        world = reconfigured(array45, endpoints=(away, array45.gateway.url))
+        assert world.driver.create().volume_id
+
+
+def test_a_gateway_that_accepts_and_never_answers_costs_one_deadline_and_no_lock(array45: World) -> None:
+    good = array45.systems
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        world = reconfigured(array45, endpoints=(f"https://127.0.0.1:{silent.getsockname()[1]}",))
+        request = csi_pb2.CreateVolumeRequest(name="pvc-1", volume_capabilities=[mount()])
+        for _ in range(2):
+            began = time.monotonic()
+            refused(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                lambda: world.driver.controller.CreateVolume(request, timeout=0.5),
+            )
+            assert time.monotonic() - began < 5
+            # Our own answer frees the lock just before the deadline: at once, the name can be tried again.
+        world.systems = good
+        assert world.restart().create("pvc-1").volume_id
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_without_verification_any_certificate_serves(array45: World, verify: bool) -> None:
+    world = reconfigured(array45, ca_file=None, verify_certificate=verify)
+    if verify:
+        refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
+    else:
+        assert world.driver.create().volume_id

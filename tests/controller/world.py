@@ -1,0 +1,71 @@
+"""Simulated systems and the controller that serves them, and what tests look up in them."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+
+from csi_powerflex.app import controller as app
+from csi_powerflex.config.controller import ControllerSettings
+from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.csi import server
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.model import Volume
+from csi_powerflex.simulator.server import Server
+from csi_powerflex.simulator.simulator import Simulator
+from tests.controller.driver import Driver
+
+
+class World:
+    """A context manager: the controller serves while it is open."""
+
+    def __init__(
+        self, folder: Path, simulator: Simulator, gateway: Server, systems: tuple[SystemSettings, ...]
+    ) -> None:
+        self.folder = folder
+        self.simulator = simulator
+        self.gateway = gateway
+        self.systems = systems
+        self._running = contextlib.ExitStack()
+        self.driver = self._start()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def _start(self) -> Driver:
+        settings = ControllerSettings(
+            endpoint=f"unix://{self.folder / 'csi.sock'}",
+            driver_name="csi.powerflex.dev",
+            cluster_id="test",
+            systems=self.systems,
+        )
+        register = self._running.enter_context(app.services(settings))
+        socket = self._running.enter_context(server.serving(settings.endpoint, register))
+        driver = Driver(socket)
+        self._running.callback(driver.close)
+        return driver
+
+    def restart(self) -> Driver:
+        """End the controller and start it anew, with nothing remembered."""
+        self._running.close()
+        self.driver = self._start()
+        return self.driver
+
+    @property
+    def array(self) -> Array:
+        """The first system's objects."""
+        return self.simulator.gateway.array
+
+    def node(self, name: str) -> str:
+        """The CSI node id of a simulated SDC."""
+        return f"sdc:{self.simulator.hosts[name].guid}"
+
+    def volume(self, csi_id: str) -> Volume:
+        """A volume as the array holds it."""
+        return self.array.volumes[csi_id.partition("-")[2]]
