@@ -98,7 +98,7 @@ class Walk:
             ),
         )
         self._volume = answer.volume
-        return f"volume {answer.volume.volume_id}, {answer.volume.capacity_bytes // GIB} GiB"
+        return f"volume {answer.volume.volume_id}"
 
     def _publish(self, name: str) -> Step:
         return Step(
@@ -116,7 +116,7 @@ class Walk:
             ),
         )
         self._publish_context[name] = dict(answer.publish_context)
-        return f"to {self._node_id(name)}"
+        return f"node id {self._node_id(name)[:17]}…"
 
     def _unpublish(self, name: str) -> Step:
         return Step(
