@@ -1,0 +1,22 @@
+"""A process that serves CSI as the driver does: its one slow call waits for a line on standard input."""
+
+import sys
+from typing import Any
+
+from csi_powerflex.csi import server
+from csi_powerflex.observability import log
+from tests.contract.conftest import Scripted, registrations
+
+
+def wait_for_line(_request: Any) -> None:
+    sys.stdout.write("call is inside\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    log.configure(stream=sys.stdout)
+    scripted = Scripted()
+    scripted.act = wait_for_line
+    server.serve(sys.argv[1], registrations(scripted))
+    sys.stdout.write("served to the end\n")

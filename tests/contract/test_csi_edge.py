@@ -1,0 +1,387 @@
+"""What every call meets at the CSI edge, over a real socket: validation, locks, limits, deadlines, errors."""
+
+import importlib
+import io
+import json
+import pkgutil
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+import csi_powerflex
+from csi_powerflex import errors, scope
+from csi_powerflex.csi import server, status
+from csi_powerflex.errors import DriverError
+from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests.contract.conftest import PATIENCE_SECONDS, Edge, stage_request, unstage_request
+
+SLOW_PLACES = server.WORKERS - server.QUICK_WORKERS
+
+
+def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
+    """The code and message of a call that fails."""
+    with pytest.raises(grpc.RpcError) as failed:
+        call()
+    error = cast("grpc.Call", failed.value)  # a failed call is both, which the stubs cannot say
+    return error.code(), error.details() or ""
+
+
+def events(json_log: io.StringIO, event: str) -> list[dict[str, object]]:
+    records = [json.loads(line) for line in json_log.getvalue().splitlines()]
+    return [record for record in records if record["event"] == event]
+
+
+# --- validation ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["volume_id", "staging_target_path", "volume_capability"])
+def test_a_missing_field_is_named(edge: Edge, field: str) -> None:
+    request = stage_request()
+    request.ClearField(field)  # type: ignore[arg-type]  # one of its fields
+    code, detail = failure(lambda: edge.node.NodeStageVolume(request))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert detail == f"{field} must be set"
+
+
+def test_all_missing_fields_are_named_at_once(edge: Edge) -> None:
+    code, detail = failure(lambda: edge.node.NodeStageVolume(csi_pb2.NodeStageVolumeRequest()))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert detail == "volume_id, staging_target_path, volume_capability must be set"
+
+
+def test_a_missing_field_is_told_even_while_the_volume_is_busy(edge: Edge) -> None:
+    gate = edge.hold()
+    first = edge.node.NodeStageVolume.future(stage_request("v1"))
+    gate.wait_for_call()
+    request = csi_pb2.NodeUnstageVolumeRequest(volume_id="v1")
+    assert failure(lambda: edge.node.NodeUnstageVolume(request)) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "staging_target_path must be set",
+    )
+    gate.open()
+    first.result(PATIENCE_SECONDS)
+
+
+def test_a_call_with_a_missing_field_does_not_reach_the_servicer(edge: Edge) -> None:
+    reached: list[Message] = []
+    edge.act(reached.append)
+    failure(lambda: edge.node.NodeStageVolume(csi_pb2.NodeStageVolumeRequest()))
+    assert reached == []
+
+
+# --- locks ---------------------------------------------------------------------------------------
+
+
+def test_a_second_call_for_the_volume_is_refused_at_once_while_other_volumes_go_on(edge: Edge) -> None:
+    gate = edge.hold()
+    first = edge.node.NodeStageVolume.future(stage_request("v1"))
+    gate.wait_for_call()
+    assert failure(lambda: edge.node.NodeUnstageVolume(unstage_request("v1"))) == (
+        grpc.StatusCode.ABORTED,
+        "NodeStageVolume is still under way for volume v1; try again later",
+    )
+    edge.act(lambda _request: None)
+    edge.node.NodeStageVolume(stage_request("v2"))
+    assert not first.done()
+    gate.open()
+    first.result(PATIENCE_SECONDS)
+
+
+def foreseen(_request: Message) -> None:
+    raise errors.NotFound("gone")
+
+
+def unforeseen(_request: Message) -> None:
+    raise RuntimeError("nobody thought of this")
+
+
+@pytest.mark.parametrize("act", [foreseen, unforeseen, lambda _request: None])
+def test_the_volume_is_free_again_however_the_call_ended(edge: Edge, act: Callable[[Message], None]) -> None:
+    edge.act(act)
+    first = edge.node.NodeStageVolume.future(stage_request())
+    first.exception(PATIENCE_SECONDS)
+    edge.act(lambda _request: None)
+    edge.node.NodeUnstageVolume(unstage_request())
+
+
+def test_a_cancelled_call_keeps_its_volume_until_its_work_has_ended(edge: Edge) -> None:
+    # The client is gone, but mkfs may still run: the volume is free when that has ended.
+    gate = edge.hold()
+    first = edge.node.NodeStageVolume.future(stage_request())
+    gate.wait_for_call()
+    first.cancel()
+    edge.act(lambda _request: None)
+    code, _ = failure(lambda: edge.node.NodeUnstageVolume(unstage_request()))
+    assert code is grpc.StatusCode.ABORTED
+    gate.open()
+    assert eventually_free(edge)
+
+
+def eventually_free(edge: Edge) -> bool:
+    """Whether the volume becomes free; nothing tells a client when a call it cancelled has ended."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        try:
+            edge.node.NodeUnstageVolume(unstage_request())
+        except grpc.RpcError:
+            continue
+        return True
+    return False
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def every_error_of_the_package() -> Iterator[type[DriverError]]:
+    for module in pkgutil.walk_packages(csi_powerflex.__path__, "csi_powerflex."):
+        # The simulator and the demo need packages of their own, and raise none of these.
+        if module.name.split(".")[1] not in ("simulator", "demo", "cli", "__main__"):
+            importlib.import_module(module.name)
+    waiting = list(DriverError.__subclasses__())
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.__module__.startswith("csi_powerflex."):
+            yield kind
+
+
+def test_every_error_of_the_package_arrives_with_its_code_and_message(edge: Edge) -> None:
+    kinds = list(every_error_of_the_package())
+    assert len(kinds) > len(status.CODES)
+    for kind in kinds:
+        expected = next(code for base, code in status.CODES.items() if issubclass(kind, base))
+
+        def fail(_request: Message, kind: type[DriverError] = kind) -> None:
+            raise kind(f"this is {kind.__name__}")
+
+        edge.act(fail)
+        assert failure(lambda: edge.node.NodeStageVolume(stage_request())) == (
+            expected,
+            f"this is {kind.__name__}",
+        )
+
+
+def test_no_error_belongs_to_two_rows_of_the_table() -> None:
+    for kind in every_error_of_the_package():
+        assert len([base for base in status.CODES if issubclass(kind, base)]) == 1, kind
+
+
+def test_an_unforeseen_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_text(
+    edge: Edge, json_log: io.StringIO
+) -> None:
+    edge.act(unforeseen)
+    code, detail = failure(lambda: edge.node.NodeStageVolume(stage_request()))
+    (record,) = events(json_log, "call met an unforeseen error")
+    assert code is grpc.StatusCode.ABORTED
+    assert detail == (
+        "unforeseen RuntimeError in NodeStageVolume; the driver's log has the details under request id "
+        f"{record['request']}"
+    )
+    assert "nobody thought of this" in str(record["stack"])
+    assert "in unforeseen" in str(record["stack"])
+
+
+def test_an_unforeseen_error_of_a_call_that_changes_nothing_is_internal(edge: Edge) -> None:
+    edge.act(unforeseen)
+    code, detail = failure(lambda: edge.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()))
+    assert code is grpc.StatusCode.INTERNAL
+    assert "nobody thought of this" not in detail
+
+
+def test_a_call_that_is_not_implemented_says_so(edge: Edge, json_log: io.StringIO) -> None:
+    request = csi_pb2.NodeGetVolumeStatsRequest(volume_id="v1", volume_path="/x")
+    assert failure(lambda: edge.node.NodeGetVolumeStats(request)) == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        "NodeGetVolumeStats is not implemented by this driver",
+    )
+    assert not events(json_log, "call met an unforeseen error")
+
+
+def test_a_service_that_is_not_served_is_not_implemented(edge: Edge) -> None:
+    controller = csi_pb2_grpc.ControllerStub(edge.channel)
+    code, _ = failure(lambda: controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id="v1")))
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_gap_deep_in_an_implemented_call_is_not_taken_for_a_missing_method(
+    edge: Edge, json_log: io.StringIO
+) -> None:
+    def gap(_request: Message) -> None:
+        raise NotImplementedError
+
+    edge.act(gap)
+    code, _ = failure(lambda: edge.node.NodeStageVolume(stage_request()))
+    assert code is grpc.StatusCode.ABORTED
+    assert events(json_log, "call met an unforeseen error")
+
+
+@pytest.mark.parametrize("character", ["x", "Ω", "\N{FLOPPY DISK}"])
+def test_a_message_too_long_for_grpc_is_cut_and_keeps_its_code(edge: Edge, character: str) -> None:
+    request = stage_request(character * 200_000)
+
+    def fail(failed: csi_pb2.NodeStageVolumeRequest) -> None:
+        raise errors.NotFound(f"volume {failed.volume_id} does not exist")
+
+    edge.act(fail)
+    code, detail = failure(lambda: edge.node.NodeStageVolume(request))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert detail.startswith(f"volume {character * 400}")
+    assert detail.endswith("...")
+
+
+def test_a_message_with_an_undecodable_path_arrives(edge: Edge) -> None:
+    def fail(_request: Message) -> None:
+        raise errors.FailedPrecondition("cannot read /mnt/\udcff")
+
+    edge.act(fail)
+    assert failure(lambda: edge.node.NodeStageVolume(stage_request())) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        r"cannot read /mnt/\udcff",
+    )
+
+
+# --- deadlines -----------------------------------------------------------------------------------
+
+
+def test_the_call_sees_the_deadline_of_its_client_less_a_margin_for_the_answer(edge: Edge) -> None:
+    seen: list[float] = []
+    edge.act(lambda _request: seen.append(scope.remaining(600)))
+    began = time.monotonic()
+    edge.node.NodeStageVolume(stage_request(), timeout=9)
+    took = time.monotonic() - began
+    # The Python client sends a timeout below 10 s rounded up to hundredths.
+    assert 9 - 0.05 - took <= seen[0] <= 9 - 0.05 + 0.02
+
+
+def test_a_call_without_deadline_has_none(edge: Edge) -> None:
+    seen: list[scope.Scope | None] = []
+    edge.act(lambda _request: seen.append(scope.current()))
+    edge.node.NodeStageVolume(stage_request())
+    assert seen[0] is not None
+    assert seen[0].deadline is None
+
+
+def test_out_of_time_inside_arrives_with_our_message(edge: Edge) -> None:
+    def fail(_request: Message) -> None:
+        raise errors.DeadlineExceeded("waited 3 s for the device of volume v1")
+
+    edge.act(fail)
+    assert failure(lambda: edge.node.NodeStageVolume(stage_request(), timeout=PATIENCE_SECONDS)) == (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "waited 3 s for the device of volume v1",
+    )
+
+
+def test_time_is_up_inside_before_it_is_up_for_the_client(edge: Edge) -> None:
+    ended: list[float] = []
+
+    def wait_in_vain(_request: Message) -> None:
+        try:
+            while True:
+                time.sleep(min(0.01, scope.remaining(600)))
+        finally:
+            ended.append(time.monotonic())
+
+    edge.act(wait_in_vain)
+    client_ends = time.monotonic() + 1
+    code, _ = failure(lambda: edge.node.NodeStageVolume(stage_request(), timeout=1))
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert ended[0] < client_ends
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def test_quick_calls_are_answered_while_every_slow_place_is_taken(edge: Edge) -> None:
+    gate = edge.hold()
+    slow = [edge.node.NodeStageVolume.future(stage_request(f"v{number}")) for number in range(SLOW_PLACES)]
+    for _ in slow:
+        gate.wait_for_call()
+
+    assert edge.identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS).ready.value
+    assert failure(lambda: edge.node.NodeUnstageVolume(unstage_request("another"))) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "every place for calls that wait for the array is taken; try again later",
+    )
+
+    gate.open()
+    for call in slow:
+        call.result(PATIENCE_SECONDS)
+    # Neither the places nor the lock of the refused call stayed taken.
+    edge.node.NodeUnstageVolume(unstage_request("another"))
+
+
+@pytest.mark.parametrize("act", [foreseen, unforeseen, lambda _request: None])
+def test_a_slow_place_is_given_back_however_the_call_ended(
+    edge: Edge, act: Callable[[Message], None]
+) -> None:
+    edge.act(act)
+    for number in range(SLOW_PLACES + 1):
+        edge.node.NodeStageVolume.future(stage_request(f"v{number}")).exception(PATIENCE_SECONDS)
+    edge.act(lambda _request: None)
+    edge.node.NodeStageVolume(stage_request())
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+def test_a_call_is_logged_when_it_begins_and_when_it_ends(edge: Edge, json_log: io.StringIO) -> None:
+    edge.act(lambda _request: scope.count("host_commands"))
+    edge.node.NodeStageVolume(stage_request("v7"))
+    (began,), (ended,) = events(json_log, "call began"), events(json_log, "call ended")
+    assert began["rpc"] == ended["rpc"] == "NodeStageVolume"
+    assert began["volume_id"] == ended["volume_id"] == "v7"
+    assert began["request"] == ended["request"]
+    assert ended["code"] == "OK"
+    assert ended["host_commands"] == 1
+
+
+def test_a_failed_call_is_logged_with_its_code_and_reason(edge: Edge, json_log: io.StringIO) -> None:
+    edge.act(foreseen)
+    failure(lambda: edge.node.NodeStageVolume(stage_request()))
+    (failed,), (ended,) = events(json_log, "call failed"), events(json_log, "call ended")
+    assert (failed["code"], failed["error"], ended["code"]) == ("NOT_FOUND", "gone", "NOT_FOUND")
+
+
+def test_the_request_id_reaches_the_client_with_what_the_call_cost(edge: Edge, json_log: io.StringIO) -> None:
+    edge.act(lambda _request: scope.count("host_commands"))
+    _, call = edge.node.NodeStageVolume.with_call(stage_request())
+    (ended,) = events(json_log, "call ended")
+    assert dict(call.trailing_metadata()) == {"x-request-id": ended["request"], "x-host-commands": "1"}
+
+
+@pytest.mark.parametrize("act", [foreseen, unforeseen, lambda _request: None])
+def test_secrets_of_a_request_never_reach_the_log(
+    edge: Edge, text_log: io.StringIO, act: Callable[[Message], None]
+) -> None:
+    edge.act(act)
+    request = stage_request(secrets={"user": "hunter2", "key": "hunter2"})
+    edge.node.NodeStageVolume.future(request).exception(PATIENCE_SECONDS)
+    log = text_log.getvalue()
+    assert "call asked" in log
+    assert '\\"user\\"' in log
+    assert "hunter2" not in log
+
+
+def test_probes_are_logged_at_debug_level_alone(edge: Edge, json_log: io.StringIO) -> None:
+    edge.identity.Probe(csi_pb2.ProbeRequest())
+    assert {record["level"] for record in events(json_log, "call ended")} == {"debug"}
+
+
+# --- identity ------------------------------------------------------------------------------------
+
+
+def test_the_identity_service_answers_from_memory(edge: Edge) -> None:
+    info = edge.identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest())
+    assert (info.name, info.vendor_version) == ("csi.test", csi_powerflex.__version__)
+    answer = edge.identity.GetPluginCapabilities(csi_pb2.GetPluginCapabilitiesRequest())
+    kinds = csi_pb2.PluginCapability.Service
+    assert {capability.service.type for capability in answer.capabilities} == {
+        kinds.CONTROLLER_SERVICE,
+        kinds.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+    }
+    assert edge.identity.Probe(csi_pb2.ProbeRequest()).ready.value

@@ -1,0 +1,171 @@
+"""The CSI socket: how it comes, who may open it, and how it goes."""
+
+import contextlib
+import os
+import signal
+import socket as sockets
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_powerflex.csi import server
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests.contract.conftest import PATIENCE_SECONDS, Scripted, registrations, stage_request
+
+ROOT = Path(__file__).parents[2]
+
+
+def probe(socket: Path) -> bool:
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        identity = csi_pb2_grpc.IdentityStub(channel)
+        return identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS).ready.value
+
+
+def test_the_socket_is_for_owner_and_group_alone_whatever_the_umask(socket: Path) -> None:
+    mask = os.umask(0)
+    try:
+        with server.serving(f"unix://{socket}", registrations(Scripted())):
+            assert stat.S_ISSOCK(socket.lstat().st_mode)
+            assert stat.S_IMODE(socket.lstat().st_mode) == 0o660
+            assert os.umask(0) == 0
+    finally:
+        os.umask(mask)
+
+
+def test_the_socket_is_all_there_is_in_its_folder_and_it_goes_at_the_end(socket: Path) -> None:
+    with server.serving(f"unix://{socket}", registrations(Scripted())) as path:
+        assert path == socket
+        assert list(socket.parent.iterdir()) == [socket]
+    assert list(socket.parent.iterdir()) == []
+
+
+def test_the_threads_of_the_server_go_with_it(socket: Path) -> None:
+    before = set(threading.enumerate())
+    with server.serving(f"unix://{socket}", registrations(Scripted())):
+        assert probe(socket)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE_SECONDS)
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_stale_socket_is_replaced(socket: Path) -> None:
+    with contextlib.closing(sockets.socket(sockets.AF_UNIX)) as old:
+        old.bind(str(socket))
+    assert socket.exists()
+    with server.serving(f"unix://{socket}", registrations(Scripted())):
+        assert probe(socket)
+
+
+def test_a_process_that_ends_leaves_the_socket_of_its_successor(socket: Path) -> None:
+    endpoint = f"unix://{socket}"
+    with contextlib.ExitStack() as successor:
+        with server.serving(endpoint, registrations(Scripted())):
+            successor.enter_context(server.serving(endpoint, registrations(Scripted())))
+        assert probe(socket)
+    assert not socket.exists()
+
+
+def test_a_file_in_place_of_the_socket_is_left_alone(socket: Path) -> None:
+    socket.write_text("precious", encoding="ascii")
+    with (
+        pytest.raises(FailedPrecondition, match=f"{socket} exists and is not a socket; it was left alone"),
+        server.serving(f"unix://{socket}", registrations(Scripted())),
+    ):
+        pass
+    assert socket.read_text(encoding="ascii") == "precious"
+    assert list(socket.parent.iterdir()) == [socket]
+
+
+def test_a_link_in_place_of_the_socket_is_left_alone(socket: Path, tmp_path: Path) -> None:
+    socket.symlink_to(tmp_path / "elsewhere")
+    with (
+        pytest.raises(FailedPrecondition, match="is not a socket; it was left alone"),
+        server.serving(f"unix://{socket}", registrations(Scripted())),
+    ):
+        pass
+    assert socket.is_symlink()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            FailedPrecondition, match=f"the folder {tmp_path}/absent of the CSI socket does not exist"
+        ),
+        server.serving(f"unix://{tmp_path}/absent/csi.sock", registrations(Scripted())),
+    ):
+        pass
+
+
+def test_serve_puts_the_signal_handlers_back_when_it_cannot_start(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(FailedPrecondition):
+        server.serve(f"unix://{tmp_path}/absent/csi.sock", registrations(Scripted()))
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+@pytest.fixture
+def process(socket: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.serving_process", f"unix://{socket}"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_for_line(process, "serving")
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdout
+    for line in process.stdout:
+        if text in line:
+            return line
+    raise AssertionError(f"the process ended without a line with {text!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_call_under_way_finish_and_takes_the_socket_away(
+    process: subprocess.Popen[str], socket: Path, number: signal.Signals
+) -> None:
+    assert process.stdin
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        call = csi_pb2_grpc.NodeStub(channel).NodeStageVolume.future(stage_request())
+        wait_for_line(process, "call is inside")
+        process.send_signal(number)
+        assert f"signal={number.name}" in wait_for_line(process, "stopping")
+        assert not call.done()
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        assert isinstance(call.result(PATIENCE_SECONDS), csi_pb2.NodeStageVolumeResponse)
+    wait_for_line(process, "served to the end")
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert not socket.exists()
+
+
+def test_a_signal_without_calls_ends_the_process_at_once(
+    process: subprocess.Popen[str], socket: Path
+) -> None:
+    process.terminate()
+    assert process.wait(server._GRACE_SECONDS / 2) == 0
+    assert not socket.exists()
+
+
+def test_a_killed_process_leaves_a_socket_that_the_next_one_replaces(
+    process: subprocess.Popen[str], socket: Path
+) -> None:
+    process.kill()
+    process.wait(PATIENCE_SECONDS)
+    assert socket.exists()
+    with server.serving(f"unix://{socket}", registrations(Scripted())):
+        assert probe(socket)
