@@ -13,6 +13,7 @@ asked, what was found and what to do::
     ├── OutOfRange            a size that cannot be had
     ├── ResourceExhausted     no room, or a limit is reached
     ├── Busy                  something else is under way for this object; try again
+    ├── Expired               a page of a list that is no longer kept; start the list again
     ├── Unavailable           the array, the gateway or a device does not answer just now; try again
     ├── DeadlineExceeded      the time is up; what was begun may or may not have happened
     ├── Unauthenticated       the array refused the credentials
@@ -58,6 +59,10 @@ class ResourceExhausted(DriverError):
 
 class Busy(DriverError):
     """Another operation on the same object is under way; the same call may work later."""
+
+
+class Expired(DriverError):
+    """The token of a list that is not kept, or not any more; the caller starts again without one."""
 
 
 class Unavailable(DriverError):

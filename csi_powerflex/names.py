@@ -20,7 +20,7 @@ MAX_NAME = 31
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 _BITS_CHARACTERS = 26
 # 26 characters of base32 hold 130 bits, so the last one ends in two zeros and has one of eight values.
-_ARRAY_NAME = re.compile(r"([vs])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
+_ARRAY_NAME = re.compile(r"([vsg])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
 _UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
 
@@ -29,6 +29,7 @@ class Kind(enum.StrEnum):
 
     VOLUME = "v"
     SNAPSHOT = "s"
+    GROUP_MEMBER = "g"
 
 
 # One prefix for each kind: with both for both, pvc-X and snapshot-X would be one volume.
@@ -48,7 +49,8 @@ def require_cluster_id(text: str) -> str:
 
 def array_name(kind: Kind, cluster_id: str, csi_name: str) -> str:
     """The name on the array for the CSI name ``csi_name``; always 31 characters."""
-    match = _UUID_NAMES[kind].fullmatch(csi_name)
+    pattern = _UUID_NAMES.get(kind)
+    match = pattern.fullmatch(csi_name) if pattern else None
     bits = uuid.UUID(match[1]).bytes if match else hashlib.sha256(csi_name.encode()).digest()[:16]
     text = base64.b32encode(bits).decode("ascii").rstrip("=").lower()
     return f"{kind}{cluster_id}{text}"

@@ -10,10 +10,16 @@ from csi_powerflex import scope
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller, Operations
+from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.operations.attachment import Attachment
+from csi_powerflex.operations.capacity import Capacity
 from csi_powerflex.operations.expansion import Expansion
+from csi_powerflex.operations.groups import Groups
+from csi_powerflex.operations.health import Health
+from csi_powerflex.operations.listing import Listing
+from csi_powerflex.operations.nodes import Nodes
 from csi_powerflex.operations.placement import Placement
 from csi_powerflex.operations.quality import Quality
 from csi_powerflex.operations.snapshots import Snapshots
@@ -42,21 +48,27 @@ def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
     placement = Placement(fleet, settings.driver_name)
     identity = Identity(settings.driver_name)
     with contextlib.closing(LocalWishes(settings.state_file)) as wishes:
-        quality = Quality(fleet, wishes)
+        quality, nodes = Quality(fleet, wishes), Nodes()
+        listing = Listing(fleet, nodes, settings.cluster_id)
+        groups = GroupController(Groups(fleet, settings.cluster_id))
         controller = Controller(
             Operations(
                 placement=placement,
                 volumes=Volumes(fleet, placement, settings.cluster_id),
-                attachment=Attachment(fleet, quality),
+                attachment=Attachment(fleet, quality, nodes),
                 expansion=Expansion(fleet, quality),
                 quality=quality,
                 snapshots=Snapshots(fleet, settings.cluster_id),
+                listing=listing,
+                capacity=Capacity(placement, settings.over_commit),
+                health=Health(fleet, listing),
             )
         )
         try:
             yield [
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
                 lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
+                lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
             ]
         finally:
             with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):

@@ -28,11 +28,24 @@ from csi_powerflex.observability import log
     metavar="ID",
     help="Four characters of a-z and 0-9 that mark this cluster's volumes on the array. Never change it.",
 )
+@click.option(
+    "--over-commit",
+    type=click.FloatRange(1, 10),
+    default=10.0,
+    show_default=True,
+    help="How many times the real space of a pool may be promised to thin volumes.",
+)
 @options.driver_name
 @options.log_level
 @options.log_format
 def command(
-    endpoint: str, systems: Path, cluster_id: str, driver_name: str, log_level: str, log_format: str
+    endpoint: str,
+    systems: Path,
+    cluster_id: str,
+    over_commit: float,
+    driver_name: str,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Serve CSI's identity and controller services.
 
@@ -47,5 +60,6 @@ def command(
                 driver_name=driver_name,
                 cluster_id=names.require_cluster_id(cluster_id),
                 systems=systems_file.load(systems),
+                over_commit=over_commit,
             )
         )

@@ -19,6 +19,7 @@ class ControllerSettings:
         driver_name: as in the cluster's CSIDriver object.
         cluster_id: four characters that tell this cluster's volumes from those of others on the same pool.
         systems: the PowerFlex systems.
+        over_commit: how many times the real space of a pool may be promised to thin volumes, 1 to 10.
         state_file: where wishes for quality of service outlive a restart outside Kubernetes; None to keep
             them in memory only.
     """
@@ -27,4 +28,5 @@ class ControllerSettings:
     driver_name: str
     cluster_id: str
     systems: tuple[SystemSettings, ...]
+    over_commit: float = 10.0
     state_file: Path | None = None

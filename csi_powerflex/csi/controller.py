@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.wrappers_pb2 import Int64Value
 
 from csi_powerflex.csi import convert
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.model.array import Volume
 from csi_powerflex.model.parameters import SnapshotParameters, parse_mutable
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.attachment import Attachment
+from csi_powerflex.operations.capacity import Capacity
 from csi_powerflex.operations.expansion import Expansion
+from csi_powerflex.operations.health import Health
+from csi_powerflex.operations.listing import Listing
 from csi_powerflex.operations.placement import Placement
 from csi_powerflex.operations.quality import Quality
 from csi_powerflex.operations.snapshots import Snapshots
@@ -33,6 +38,13 @@ CAPABILITIES = (
     _Rpc.MODIFY_VOLUME,
     _Rpc.CREATE_DELETE_SNAPSHOT,
     _Rpc.GET_SNAPSHOT,
+    _Rpc.LIST_SNAPSHOTS,
+    _Rpc.LIST_VOLUMES,
+    _Rpc.LIST_VOLUMES_PUBLISHED_NODES,
+    _Rpc.GET_VOLUME,
+    _Rpc.GET_CAPACITY,
+    _Rpc.GET_VOLUME_HEALTH,
+    _Rpc.LIST_VOLUME_HEALTH,
 )
 
 
@@ -46,6 +58,9 @@ class Operations:
     expansion: Expansion
     quality: Quality
     snapshots: Snapshots
+    listing: Listing
+    capacity: Capacity
+    health: Health
 
 
 class Controller(csi_pb2_grpc.ControllerServicer):
@@ -58,6 +73,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self._expansion = operations.expansion
         self._quality = operations.quality
         self._snapshots = operations.snapshots
+        self._listing = operations.listing
+        self._capacity = operations.capacity
+        self._health = operations.health
 
     def CreateVolume(
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
@@ -172,6 +190,86 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """One snapshot."""
         found = self._snapshots.get(VolumeHandle.parse(request.snapshot_id))
         return csi_pb2.GetSnapshotResponse(snapshot=convert.snapshot(found))
+
+    def ListVolumes(
+        self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ListVolumesResponse:
+        """A page of the cluster's volumes, with the nodes that have them."""
+        page = self._listing.volumes(token=request.starting_token, most=request.max_entries)
+        return csi_pb2.ListVolumesResponse(
+            entries=[
+                csi_pb2.ListVolumesResponse.Entry(
+                    volume=convert.listed_volume(item.volume, self._segments(item.volume)),
+                    status=csi_pb2.ListVolumesResponse.VolumeStatus(
+                        published_node_ids=[str(node) for node in item.nodes]
+                    ),
+                )
+                for item in page.items
+            ],
+            next_token=page.next_token,
+        )
+
+    def ControllerGetVolume(
+        self, request: csi_pb2.ControllerGetVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerGetVolumeResponse:
+        """One volume, with the nodes that have it."""
+        item = self._listing.volume(VolumeHandle.parse(request.volume_id))
+        return csi_pb2.ControllerGetVolumeResponse(
+            volume=convert.listed_volume(item.volume, self._segments(item.volume)),
+            status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
+                published_node_ids=[str(node) for node in item.nodes]
+            ),
+        )
+
+    def ListSnapshots(
+        self, request: csi_pb2.ListSnapshotsRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ListSnapshotsResponse:
+        """A page of the cluster's snapshots."""
+        page = self._listing.snapshots(
+            token=request.starting_token,
+            most=request.max_entries,
+            snapshot_id=request.snapshot_id,
+            source_id=request.source_volume_id,
+        )
+        return csi_pb2.ListSnapshotsResponse(
+            entries=[
+                csi_pb2.ListSnapshotsResponse.Entry(snapshot=convert.snapshot(found)) for found in page.items
+            ],
+            next_token=page.next_token,
+        )
+
+    def GetCapacity(
+        self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.GetCapacityResponse:
+        """How much more can be provisioned."""
+        for capability in convert.capabilities(request.volume_capabilities):
+            capability.check()
+        left = self._capacity.available(request.parameters, dict(request.accessible_topology.segments))
+        return csi_pb2.GetCapacityResponse(
+            available_capacity=left.total,
+            maximum_volume_size=Int64Value(value=left.largest),
+            minimum_volume_size=Int64Value(value=left.smallest),
+        )
+
+    def ControllerGetVolumeHealth(
+        self, request: csi_pb2.ControllerGetVolumeHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerGetVolumeHealthResponse:
+        """What is wrong with one volume."""
+        health = self._health.of(VolumeHandle.parse(request.volume_id))
+        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=convert.volume_health(health))
+
+    def ControllerListVolumeHealth(
+        self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.ControllerListVolumeHealthResponse:
+        """A page of the volumes that something is wrong with."""
+        page = self._health.unwell(token=request.starting_token, most=request.max_entries)
+        return csi_pb2.ControllerListVolumeHealthResponse(
+            entries=[convert.volume_health(health) for health in page.items], next_token=page.next_token
+        )
+
+    def _segments(self, volume: Volume) -> dict[str, str]:
+        """The topology of an existing volume: its system. Its zone is told where it was created."""
+        return self._placement.segments(volume.handle.system_id, None)
 
     def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest, context: grpc.ServicerContext

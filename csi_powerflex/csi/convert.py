@@ -15,7 +15,9 @@ from csi_powerflex.model.node import ORIGIN_KEY, Filesystem, Origin, RawBlock, U
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.operations.attachment import PublishRequest
 from csi_powerflex.operations.groups import Group
+from csi_powerflex.operations.health import VolumeHealth
 from csi_powerflex.operations.placement import TopologyRequirement
+from csi_powerflex.operations.snapshots import in_group
 from csi_powerflex.operations.volumes import Provisioned, VolumeRequest
 from csi_powerflex.pb import csi_pb2
 
@@ -123,12 +125,37 @@ def topology(driver_name: str, system_id: str) -> csi_pb2.Topology:
     return csi_pb2.Topology(segments={f"{driver_name}/{system_id}": "true"})
 
 
+def listed_volume(found: Volume, segments: Mapping[str, str]) -> csi_pb2.Volume:
+    """A volume as lists show it: what the array can tell, without what only its creation knew."""
+    return csi_pb2.Volume(
+        volume_id=str(found.handle),
+        capacity_bytes=found.size,
+        volume_context=volume_context(copied=found.copied),
+        accessible_topology=[csi_pb2.Topology(segments=segments)],
+    )
+
+
+def volume_health(health: VolumeHealth) -> csi_pb2.VolumeHealth:
+    """A volume and what is wrong with it."""
+    return csi_pb2.VolumeHealth(
+        volume_id=str(health.handle),
+        health_statuses=[
+            csi_pb2.VolumeHealth.VolumeHealthEntry(
+                status=csi_pb2.VolumeHealthErrorType.Value(finding.trouble.name),
+                reason=finding.reason,
+                message=finding.message,
+            )
+            for finding in health.findings
+        ],
+    )
+
+
 def volume_context(*, copied: bool) -> dict[str, str]:
     """The part of a volume's context that the array itself can tell."""
     return {ORIGIN_KEY: (Origin.COPY if copied else Origin.EMPTY).value}
 
 
-def snapshot(found: Volume, *, grouped: bool = False) -> csi_pb2.Snapshot:
+def snapshot(found: Volume) -> csi_pb2.Snapshot:
     """A snapshot, as every answer that names one gives it."""
     system_id = found.handle.system_id
     # A snapshot outlives its source; the field may not be empty, so it then names no volume.
@@ -138,7 +165,7 @@ def snapshot(found: Volume, *, grouped: bool = False) -> csi_pb2.Snapshot:
         source_volume_id=str(source),
         size_bytes=found.size,
         ready_to_use=True,
-        group_snapshot_id=str(GroupHandle(system_id, found.group_id)) if grouped and found.group_id else "",
+        group_snapshot_id=str(GroupHandle(system_id, found.group_id or "")) if in_group(found) else "",
     )
     answer.creation_time.FromDatetime(found.created)
     return answer
@@ -148,7 +175,7 @@ def group_snapshot(group: Group) -> csi_pb2.VolumeGroupSnapshot:
     """A group snapshot."""
     answer = csi_pb2.VolumeGroupSnapshot(
         group_snapshot_id=str(group.handle),
-        snapshots=[snapshot(member, grouped=True) for member in group.snapshots],
+        snapshots=[snapshot(member) for member in group.snapshots],
         ready_to_use=True,
     )
     answer.creation_time.FromDatetime(max(member.created for member in group.snapshots))

@@ -9,6 +9,7 @@ from csi_powerflex import __version__
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 _Service = csi_pb2.PluginCapability.Service
+_Expansion = csi_pb2.PluginCapability.VolumeExpansion
 
 
 class Identity(csi_pb2_grpc.IdentityServicer):
@@ -26,12 +27,20 @@ class Identity(csi_pb2_grpc.IdentityServicer):
     def GetPluginCapabilities(
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """A controller service exists, and volumes belong to systems that not every node may reach."""
-        services = (_Service.CONTROLLER_SERVICE, _Service.VOLUME_ACCESSIBILITY_CONSTRAINTS)
+        """What the plugin offers as a whole; volumes belong to systems that not every node may reach."""
+        services = (
+            _Service.CONTROLLER_SERVICE,
+            _Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+            _Service.GROUP_CONTROLLER_SERVICE,
+        )
+        online = csi_pb2.PluginCapability.VolumeExpansion(type=_Expansion.ONLINE)
         return csi_pb2.GetPluginCapabilitiesResponse(
             capabilities=[
-                csi_pb2.PluginCapability(service=csi_pb2.PluginCapability.Service(type=service))
-                for service in services
+                *(
+                    csi_pb2.PluginCapability(service=csi_pb2.PluginCapability.Service(type=service))
+                    for service in services
+                ),
+                csi_pb2.PluginCapability(volume_expansion=online),
             ]
         )
 

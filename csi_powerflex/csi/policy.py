@@ -38,6 +38,7 @@ class Policy:
 
 
 _QUICK = Policy(waits=False, changes=False)
+_LOOK = Policy(changes=False)
 
 POLICIES: dict[str, Policy] = {
     # Identity: answered from memory, even while every slow place is taken.
@@ -56,6 +57,22 @@ POLICIES: dict[str, Policy] = {
     "CreateSnapshot": Policy(required=("name", "source_volume_id"), locks=_by("name", "snapshot name")),
     "DeleteSnapshot": Policy(required=("snapshot_id",), locks=_by("snapshot_id", "volume")),
     "GetSnapshot": Policy(required=("snapshot_id",), changes=False),
+    # Lists and looks change nothing, so they need no lock.
+    "ListVolumes": _LOOK,
+    "ListSnapshots": _LOOK,
+    "GetCapacity": _LOOK,
+    "ControllerGetVolume": Policy(required=("volume_id",), changes=False),
+    "ControllerGetVolumeHealth": Policy(required=("volume_id",), changes=False),
+    "ControllerListVolumeHealth": _LOOK,
+    # Group controller
+    "GroupControllerGetCapabilities": _QUICK,
+    "CreateVolumeGroupSnapshot": Policy(
+        required=("name", "source_volume_ids"), locks=_by("name", "group snapshot name")
+    ),
+    "DeleteVolumeGroupSnapshot": Policy(
+        required=("group_snapshot_id",), locks=_by("group_snapshot_id", "group snapshot")
+    ),
+    "GetVolumeGroupSnapshot": Policy(required=("group_snapshot_id",), changes=False),
     # Node
     "NodeStageVolume": Policy(
         required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume

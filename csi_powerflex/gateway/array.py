@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -15,8 +15,10 @@ from csi_powerflex.gateway.directories import Hosts, Pools
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
     CreatedPayload,
+    DomainPayload,
     MappingPayload,
     MetricsPayload,
+    PoolPayload,
     PoolStatisticsPayload,
     SystemLimitsPayload,
     SystemPayload,
@@ -26,6 +28,7 @@ from csi_powerflex.gateway.payloads import (
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
+    Condition,
     Copy,
     Host,
     HostGone,
@@ -39,6 +42,7 @@ from csi_powerflex.model.array import (
 )
 
 _KBPS_PER_MBPS = 1024
+_CONDITIONS = {"Protected": Condition.HEALTHY, "Failed": Condition.FAILED}
 
 
 class GatewayArray:
@@ -108,6 +112,21 @@ class GatewayArray:
             return _room_from_metrics(answer)
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
         return _room_from_statistics(self._client.get(path, PoolStatisticsPayload))
+
+    def condition(self, pool: Pool) -> Condition:
+        """See ``Array.condition``: of the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
+        domain = self._client.get(f"/api/instances/ProtectionDomain::{pool.domain_id}", DomainPayload)
+        if (domain.protection_domain_state or "Active") != "Active":
+            return Condition.INACTIVE
+        if pool.erasure_coded:
+            state = self._client.get(f"/api/instances/StoragePool::{pool.id}", PoolPayload).sp_health_state
+            return _CONDITIONS.get(state or "Protected", Condition.DEGRADED)
+        path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
+        found = self._client.get(path, PoolStatisticsPayload)
+        if found.failed_capacity_in_kb:
+            return Condition.FAILED
+        degraded = found.degraded_healthy_capacity_in_kb or found.degraded_failed_capacity_in_kb
+        return Condition.DEGRADED if degraded else Condition.HEALTHY
 
     def largest_volume(self) -> int:
         """See ``Array.largest_volume``; the limit ``volumeSizeGb`` (4)."""
@@ -219,9 +238,9 @@ class GatewayArray:
         """See ``Array.host``."""
         return self._hosts.find(identity)
 
-    def hosts_by_id(self) -> Mapping[str, Host]:
+    def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         """See ``Array.hosts_by_id``."""
-        return self._hosts.by_id()
+        return self._hosts.by_id(needed)
 
     def approve(self, identity: NodeIdentity) -> None:
         """See ``Array.approve`` (2.3)."""

@@ -7,7 +7,7 @@ more look and no restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from csi_powerflex import units
 from csi_powerflex.config.systems import SystemSettings
@@ -80,6 +80,7 @@ class Hosts:
         self._settings = settings
         self._client = client
         self._known: Mapping[str, Host] = {}
+        self._ids: frozenset[str] = frozenset()
 
     def find(self, identity: NodeIdentity) -> Host:
         """See ``Array.host``."""
@@ -91,9 +92,12 @@ class Hosts:
             )
         return host
 
-    def by_id(self) -> Mapping[str, Host]:
+    def by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         """See ``Array.hosts_by_id``."""
-        return {host.id: host for host in (self._known or self._read()).values()}
+        known = self._known
+        if not known or not self._ids.issuperset(needed):
+            known = self._read()
+        return {host.id: host for host in known.values()}
 
     def forget(self) -> None:
         """Ask the array again at the next look-up."""
@@ -103,6 +107,7 @@ class Hosts:
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "hosts").inc()
         hosts = self._client.get("/api/types/Sdc/instances", tuple[SdcPayload, ...])
         # A GUID has no fixed case on the wire (REST reference, 8); a NodeIdentity has it in upper case.
+        self._ids = frozenset(host.id for host in hosts)
         self._known = {host.sdc_guid.upper(): _host(host) for host in hosts if host.sdc_guid}
         return self._known
 

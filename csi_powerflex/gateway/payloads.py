@@ -31,6 +31,7 @@ class DomainPayload(Payload, frozen=True):
     id: str
     name: str | None = None
     gen_type: str | None = None
+    protection_domain_state: str | None = None
 
 
 class PoolPayload(Payload, frozen=True):
@@ -42,6 +43,7 @@ class PoolPayload(Payload, frozen=True):
     data_layout: str | None = None
     gen_type: str | None = None
     zero_padding_enabled: bool = False
+    sp_health_state: str | None = None
 
 
 class MappingPayload(Payload, frozen=True):
@@ -93,6 +95,9 @@ class PoolStatisticsPayload(Payload, frozen=True):
     net_unused_capacity_in_kb: int = 0
     capacity_available_for_volume_allocation_in_kb: int = 0
     volume_allocation_limit_in_kb: int = 0
+    degraded_healthy_capacity_in_kb: int = 0
+    degraded_failed_capacity_in_kb: int = 0
+    failed_capacity_in_kb: int = 0
 
 
 class MetricPayload(msgspec.Struct, frozen=True):

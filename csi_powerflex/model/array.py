@@ -77,6 +77,18 @@ class Room:
     thin: int
 
 
+class Condition(enum.Enum):
+    """How well a pool can keep and serve data."""
+
+    HEALTHY = enum.auto()
+    DEGRADED = enum.auto()
+    """Some data has lost a copy, and is served from the others."""
+    FAILED = enum.auto()
+    """Some data has no copy that can be read."""
+    INACTIVE = enum.auto()
+    """Its protection domain serves nothing at present."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """A host that volumes can be mapped to: an SDC."""

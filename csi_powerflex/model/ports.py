@@ -6,11 +6,11 @@ Unauthenticated and PermissionDenied besides what they name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
-from csi_powerflex.model.array import Access, Copy, Host, Limits, Pool, Provisioning, Room, Volume
+from csi_powerflex.model.array import Access, Condition, Copy, Host, Limits, Pool, Provisioning, Room, Volume
 from csi_powerflex.model.quality import Wish
 
 
@@ -67,6 +67,10 @@ class Array(Protocol):
 
     def room(self, pool: Pool) -> Room:
         """How much the pool can still take."""
+        ...
+
+    def condition(self, pool: Pool) -> Condition:
+        """How well the pool can keep and serve data."""
         ...
 
     def largest_volume(self) -> int:
@@ -172,8 +176,8 @@ class Array(Protocol):
         """
         ...
 
-    def hosts_by_id(self) -> Mapping[str, Host]:
-        """Every host, by its id."""
+    def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
+        """The hosts that can be nodes, by id; ``needed`` are ids that have to be known, if the array does."""
         ...
 
     def approve(self, identity: NodeIdentity) -> None:

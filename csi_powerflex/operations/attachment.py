@@ -27,6 +27,7 @@ from csi_powerflex.model.capability import Capability
 from csi_powerflex.model.node import Ticket
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.nodes import Nodes
 from csi_powerflex.operations.quality import Quality
 
 log = Log(__name__)
@@ -48,9 +49,10 @@ class PublishRequest:
 class Attachment:
     """Which node has which volume."""
 
-    def __init__(self, fleet: Fleet, quality: Quality) -> None:
+    def __init__(self, fleet: Fleet, quality: Quality, nodes: Nodes) -> None:
         self._fleet = fleet
         self._quality = quality
+        self._nodes = nodes
 
     def publish(self, request: PublishRequest) -> Ticket:
         """Make the volume available on the node and return the node's ticket.
@@ -66,6 +68,7 @@ class Attachment:
         array = self._fleet.array(request.handle.system_id)
         volume = array.volume(request.handle.volume_id)
         host = array.host(request.node)
+        self._nodes.meet(request.node)
         access = _access(request, volume)
         limits = self._quality.limits(volume, request.context)
         with contextlib.ExitStack() as undo:

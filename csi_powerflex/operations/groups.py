@@ -121,7 +121,7 @@ class Groups:
     def _member_name(self, csi_name: str, source: VolumeHandle) -> str:
         """The name of one member: of the group's name and the volume, so that it is the same each time."""
         member = hashlib.sha256(f"{csi_name}\0{source}".encode()).hexdigest()
-        return names.array_name(names.Kind.SNAPSHOT, self._cluster_id, member)
+        return names.array_name(names.Kind.GROUP_MEMBER, self._cluster_id, member)
 
 
 def _only_system(sources: Sequence[VolumeHandle]) -> str:

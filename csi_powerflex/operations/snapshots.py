@@ -92,7 +92,12 @@ class Snapshots:
 def is_snapshot(volume: Volume) -> bool:
     """Whether it is a snapshot rather than a volume: by the name we gave it, else by being a copy to read."""
     kind = names.kind_of(volume.name)
-    return volume.copied if kind is None else kind is names.Kind.SNAPSHOT
+    return volume.copied if kind is None else kind is not names.Kind.VOLUME
+
+
+def in_group(snapshot: Volume) -> bool:
+    """Whether it was cut as a member of a group snapshot."""
+    return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None
 
 
 def tree_full(array: Array, source: VolumeHandle) -> TreeFull:

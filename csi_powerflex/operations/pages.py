@@ -1,0 +1,82 @@
+"""Lists handed out page by page, from one look at the array.
+
+A list is kept until its time is over or too many newer ones came, so its pages are of one moment: nothing is
+missed or doubled while volumes come and go.
+"""
+
+from __future__ import annotations
+
+import collections
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from csi_powerflex.errors import Expired, InvalidArgument
+
+Item = TypeVar("Item")
+
+_KEPT_LISTS = 8
+_KEPT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some items, and the token for those that follow, empty at the end."""
+
+    items: Sequence[Item]
+    next_token: str
+
+
+class Pages(Generic[Item]):
+    """The lists whose pages are still being asked for; safe to share between threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lists: collections.OrderedDict[str, tuple[float, Sequence[Item]]] = collections.OrderedDict()
+
+    def page(self, read: Callable[[], Sequence[Item]], *, token: str, most: int) -> Page[Item]:
+        """The page that ``token`` names, or the first one of what ``read`` returns; at most ``most`` items.
+
+        ``most`` 0 means no limit (specification, ListVolumes).
+
+        Raises:
+            InvalidArgument: ``most`` is negative.
+            Expired: the token is not one of ours, or its list is no longer kept.
+        """
+        if most < 0:
+            raise InvalidArgument(f"max_entries cannot be negative: {most}")
+        if token:
+            name, start, items = self._kept(token)
+        else:
+            name, start, items = "", 0, read()
+        end = len(items) if most == 0 else min(start + most, len(items))
+        if end == len(items):
+            return Page(items[start:end], "")
+        return Page(items[start:end], f"{name or self._keep(items)}.{end}")
+
+    def _keep(self, items: Sequence[Item]) -> str:
+        name = secrets.token_hex(8)
+        with self._lock:
+            self._drop_old()
+            self._lists[name] = (self._clock() + _KEPT_SECONDS, items)
+            while len(self._lists) > _KEPT_LISTS:
+                self._lists.popitem(last=False)
+        return name
+
+    def _kept(self, token: str) -> tuple[str, int, Sequence[Item]]:
+        name, _, place = token.partition(".")
+        with self._lock:
+            self._drop_old()
+            kept = self._lists.get(name)
+        if kept is None or not (place.isascii() and place.isdigit()) or len(place) > 9:
+            raise Expired("the token's list is not kept, or not any more; start again without a token")
+        return name, min(int(place), len(kept[1])), kept[1]
+
+    def _drop_old(self) -> None:
+        now = self._clock()
+        for name in [name for name, (until, _) in self._lists.items() if until <= now]:
+            del self._lists[name]
