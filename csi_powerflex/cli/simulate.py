@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.scenario import BadScenario, read_faults, read_systems
 from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 
 if TYPE_CHECKING:
     from csi_powerflex.simulator.server import Server
-    from csi_powerflex.simulator.simulator import SystemPlan
 
 _DEFAULTS = Settings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -38,6 +42,9 @@ class _Asked:
     password: str
     volumes: int
     systems: int
+    config: Path | None
+    faults: Path | None
+    admin_port: int
     ready_file: Path | None
 
 
@@ -100,6 +107,20 @@ class _Asked:
     help="How many systems to simulate. Every host is connected to all of them.",
 )
 @click.option(
+    "--config",
+    type=_FILE,
+    help="YAML that describes the systems in full: versions, protection domains, pools, settings. Takes "
+    "the place of --version, --volumes and --systems.",
+)
+@click.option("--faults", type=_FILE, help="YAML with trouble that the first system meets from the start.")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port on 127.0.0.1 for faults and the request log, plain HTTP; 0 takes a free one.",
+)
+@click.option(
     "--ready-file",
     type=_FILE,
     help="Write URL, credentials, ids and paths to this file, as JSON, once the systems can be used.",
@@ -125,33 +146,43 @@ def _simulate(asked: _Asked, stop: threading.Event) -> None:
             f"the simulator needs packages that are not installed ({error}): "
             "pip install 'csi-powerflex[simulator]'"
         ) from error
-    from csi_powerflex.simulator.simulator import CannotSimulate, Simulator  # noqa: PLC0415 - needs the extra
-
-    try:
-        simulator = Simulator(_plans(asked), folder=asked.state, hosts=asked.hosts, sdcs=asked.sdcs)
-    except CannotSimulate as error:
-        raise click.ClickException(str(error)) from error
-    try:
-        ports = [asked.port + number if asked.port else 0 for number in range(asked.systems)]
+    with _simulated(asked) as simulator:
+        ports = [asked.port + number if asked.port else 0 for number in range(len(simulator.gateways))]
         try:
-            server = Server(simulator, ports)
+            server = Server(simulator, ports, asked.admin_port)
         except OSError as error:
-            raise click.ClickException(
-                f"cannot listen on 127.0.0.1:{asked.port}: {error.strerror}"
-            ) from error
+            raise click.ClickException(_about_ports(asked, error)) from error
         with server:
             _announce(server, asked)
             stop.wait()
+
+
+@contextmanager
+def _simulated(asked: _Asked) -> Iterator[Simulator]:
+    try:
+        faults = read_faults(asked.faults) if asked.faults else []
+        simulator = Simulator(_plans(asked), folder=asked.state, hosts=asked.hosts, sdcs=asked.sdcs)
+    except (BadScenario, CannotSimulate) as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        for fault in faults:
+            simulator.gateway.inject(fault)
+        yield simulator
     finally:
         for device in simulator.close():
             click.echo(f"{device} is still open somewhere; it has no content any more", err=True)
 
 
+def _about_ports(asked: _Asked, error: OSError) -> str:
+    wanted = " or ".join(f"127.0.0.1:{port}" for port in (asked.port, asked.admin_port) if port)
+    return f"cannot listen on {wanted or '127.0.0.1'}: {os.strerror(error.errno or 0)}"
+
+
 def _plans(asked: _Asked) -> list[SystemPlan]:
-    from csi_powerflex.simulator.blueprint import Blueprint  # noqa: PLC0415
-    from csi_powerflex.simulator.simulator import SystemPlan  # noqa: PLC0415
 
     settings = Settings(username=asked.username, password=asked.password)
+    if asked.config is not None:
+        return read_systems(asked.config, settings)
     return [
         SystemPlan(
             version=asked.version,
@@ -177,6 +208,7 @@ def _described(server: Server, number: int, asked: _Asked) -> dict[str, object]:
         "username": asked.username,
         "password": asked.password,
         "caFile": str(server.certificates.authority),
+        "adminUrl": server.admin_url,
         "version": array.dialect.version,
         "systemId": array.system.id,
         "protectionDomain": domain.name,
@@ -199,6 +231,7 @@ def _ready_block(server: Server, asked: _Asked, systems: Sequence[dict[str, obje
         f"  user           {asked.username}",
         f"  password       {asked.password}",
         f"  CA certificate {server.certificates.authority}",
+        f"  admin port     {server.admin_url}",
     ]
     lines += [f"  host {host.name:<9} {host.by_id}" for host in server.simulator.hosts.values()]
     return "\n".join(lines)

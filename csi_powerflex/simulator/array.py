@@ -34,12 +34,16 @@ from csi_powerflex.simulator.model import (
     VTree,
 )
 from csi_powerflex.simulator.settings import Settings
-from csi_powerflex.simulator.store import Store
+from csi_powerflex.simulator.store import Copied, Storage
 
 T = TypeVar("T", bound=Object)
 
 _FIRST_HIGH = 0xB1F00000
 """Where the upper half of ids starts; it grows with every object made, as on a real system."""
+
+
+EVERY_VOLUME = ""
+"""What listeners are told when a host changed: any of its volumes may have."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Array:
     """One system's objects. ``lock`` guards them; whoever reads or changes them holds it."""
 
     def __init__(
-        self, dialect: Dialect, *, clock: Clock, store: Store, plane: DataPlane, settings: Settings
+        self, dialect: Dialect, *, clock: Clock, store: Storage, plane: DataPlane, settings: Settings
     ) -> None:
         self.dialect = dialect
         self.clock = clock
@@ -102,6 +106,17 @@ class Array:
     def system(self) -> System:
         """The one system object."""
         return next(iter(self.systems.values()))
+
+    def copy(self) -> Array:
+        """The array as it is now, to be read only: nothing that happens later shows in it."""
+        items = [item for table in self._tables.values() for item in table.values()]
+        return Array(
+            self.dialect,
+            clock=self.clock,
+            store=Copied(items),
+            plane=self.plane,
+            settings=self.settings,
+        )
 
     # --- identifiers ---------------------------------------------------------------------------
 
@@ -159,15 +174,10 @@ class Array:
                 effect()
 
     def _tell(self, item: Object) -> None:
-        if isinstance(item, Volume):
-            touched = [item.id]
-        elif isinstance(item, Host):
-            touched = list(self.volume_ids_by_host.get(item.id, ()))
-        else:
+        if not isinstance(item, Volume | Host):
             return
         for listener in self.listeners:
-            for volume_id in touched:
-                listener(volume_id)
+            listener(item.id if isinstance(item, Volume) else EVERY_VOLUME)
 
     @contextlib.contextmanager
     def standing_aside(self) -> Iterator[None]:

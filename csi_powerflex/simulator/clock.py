@@ -15,13 +15,23 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
 
+    def advance(self, seconds: float) -> None:
+        """Put the clock forward, at once."""
+
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, which can be put forward."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return time.time()
+        return time.time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Be ``seconds`` further ahead from now on: tokens expire, migrations proceed."""
+        self._ahead += seconds
 
     def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
@@ -39,5 +49,9 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
+        """Move on by ``seconds``."""
+        self._now += seconds
+
+    def advance(self, seconds: float) -> None:
         """Move on by ``seconds``."""
         self._now += seconds

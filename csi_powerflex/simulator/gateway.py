@@ -12,12 +12,14 @@ from collections.abc import Callable
 from csi_powerflex.simulator import routes
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.faults import Fault, Faults, Plan, Trouble
 from csi_powerflex.simulator.kinds.kind import Effect
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.model import User
 from csi_powerflex.simulator.platform import Platform
 from csi_powerflex.simulator.refusal import Refusal, by_mdm
+from csi_powerflex.simulator.request_log import Entry, RequestLog
 from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.sessions import Sessions
 
@@ -31,10 +33,35 @@ class Gateway:
         self._logins = Logins(array, self.sessions)
         self._platform = Platform(array)
         self._changes = threading.Lock()
+        self.faults = Faults()
+        self.log = RequestLog()
+        self._past: dict[int, Array] = {}
 
     def handle(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one request, without any fault."""
         return self.run(self.route(request), request)
+
+    def begin(self, route: Route, request: Request) -> tuple[Entry, Plan]:
+        """Note a request in the log and decide what trouble it meets."""
+        plan = self.faults.plan(route, request)
+        entry = self.log.add(
+            started=self.array.clock.now(),
+            method=request.method,
+            path=request.path,
+            route=route.name,
+            connection=request.connection,
+        )
+        entry.trouble = plan.names
+        if plan.has(Trouble.REVOKE):
+            self.sessions.revoke_all()
+        return entry, plan
+
+    def inject(self, fault: Fault) -> int:
+        """Let a fault strike from now on; returns its id. Stale reads show the state of this moment."""
+        if fault.trouble is Trouble.STALE:
+            with self.array.lock:
+                self._past[fault.id] = self.array.copy()
+        return self.faults.add(fault)
 
     def route(self, request: Request) -> Route:
         """What the request asks for; an unknown path is a route that refuses."""
@@ -47,6 +74,33 @@ class Gateway:
             return Route("unknown", Effect.READ, _refusing(refusal))
         return route
 
+    # --- states that faults bring about --------------------------------------------------------
+
+    def set_full(self, pool_name: str, *, full: bool) -> bool:
+        """Let a pool have no room left, or room again; False when there is no such pool."""
+        with self._changes, self.array.lock:
+            for pool in self.array.pools.values():
+                if pool_name in (pool.name, pool.id):
+                    self.array.change(pool, full=full)
+                    self.array.commit()
+                    return True
+        return False
+
+    def set_connected(self, host_name: str, *, connected: bool) -> bool:
+        """Connect or disconnect an SDC; False when there is no such host.
+
+        A disconnected one keeps its devices, and hears of mappings and sizes when it is connected again.
+        """
+        with self._changes, self.array.lock:
+            for host in self.array.hosts.values():
+                if host_name in (host.name, host.id, host.guid):
+                    self.array.change(host, connected=connected)
+                    self.array.commit()
+                    return True
+        return False
+
+    # --- answers -------------------------------------------------------------------------------
+
     def run(self, route: Route, request: Request) -> Response:
         """Carry out a route that :meth:`route` found."""
         if route.effect is Effect.READ:
@@ -55,7 +109,15 @@ class Gateway:
         with self._changes, self.array.lock:
             return self._answer(route, request)
 
-    def _answer(self, route: Route, request: Request) -> Response:
+    def run_in_the_past(self, route: Route, request: Request, fault: Fault) -> Response:
+        """Answer a read as it was when the fault was injected; changes are carried out now."""
+        past = self._past.get(fault.id)
+        if route.effect is not Effect.READ or past is None:
+            return self.run(route, request)
+        with self.array.lock:
+            return self._answer(route, request, past)
+
+    def _answer(self, route: Route, request: Request, array: Array | None = None) -> Response:
         try:
             if (request.method, request.path) in self._logins.routes:
                 return route.run(self.array, Body({}))
@@ -63,7 +125,7 @@ class Gateway:
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
-            return route.run(self.array, Body.parse(request.body))
+            return route.run(array or self.array, Body.parse(request.body))
         except Refusal as refusal:
             return refusal.response()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from types import TracebackType
 import uvicorn
 
 from csi_powerflex.simulator import certificates
-from csi_powerflex.simulator.asgi import Application
+from csi_powerflex.simulator.admin import Admin
+from csi_powerflex.simulator.asgi import AdminApplication, Application, Protocol
 from csi_powerflex.simulator.simulator import Simulator
 
 _BACKLOG = 4096
@@ -19,15 +21,22 @@ _GRACE_SECONDS = 1
 
 
 class Server:
-    """The HTTPS endpoints of a simulator; a context manager. ``ports`` 0 are chosen by the kernel."""
+    """The HTTPS endpoints of a simulator and its admin port; a context manager.
 
-    def __init__(self, simulator: Simulator, ports: Sequence[int] = (0,)) -> None:
+    ``ports`` are those of the systems, in order; 0 and those not given are chosen by the kernel.
+    """
+
+    def __init__(self, simulator: Simulator, ports: Sequence[int] = (), admin_port: int = 0) -> None:
         self.simulator = simulator
         self.certificates = certificates.ensure(simulator.folder / "tls")
-        wanted = [*ports, *[0] * len(simulator.gateways)]
-        self._sockets = [_listening(wanted[number]) for number in range(len(simulator.gateways))]
-        self.urls = [f"https://127.0.0.1:{sock.getsockname()[1]}" for sock in self._sockets]
-        self._servers = [uvicorn.Server(self._config(Application(gateway))) for gateway in simulator.gateways]
+        wanted = [*ports, *[0] * len(simulator.gateways)][: len(simulator.gateways)]
+        self._sockets = _all_listening([*wanted, admin_port])
+        self.urls = [f"https://127.0.0.1:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
+        self.admin_url = f"http://127.0.0.1:{self._sockets[-1].getsockname()[1]}/_sim"
+        configs = [self._config(Application(gateway)) for gateway in simulator.gateways]
+        admin = Admin({gateway.array.system.name: gateway for gateway in simulator.gateways})
+        configs.append(_config(AdminApplication(admin)))
+        self._servers = [uvicorn.Server(config) for config in configs]
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 
     @property
@@ -57,19 +66,10 @@ class Server:
             sock.close()
 
     def _config(self, application: Application) -> uvicorn.Config:
-        return uvicorn.Config(
-            application,
-            ssl_certfile=self.certificates.server,
-            ssl_keyfile=self.certificates.key,
-            http="httptools",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            backlog=_BACKLOG,
-        )
+        config = _config(application)
+        config.ssl_certfile = str(self.certificates.server)
+        config.ssl_keyfile = str(self.certificates.key)
+        return config
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=_event_loop) as runner:
@@ -81,6 +81,28 @@ class Server:
         )
 
 
+def _config(application: Application | AdminApplication) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=Protocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        backlog=_BACKLOG,
+    )
+
+
+def _all_listening(ports: Sequence[int]) -> list[socket.socket]:
+    """A listening socket for each port, or none at all."""
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(_listening(port)) for port in ports]
+        opened.pop_all()
+    return sockets
+
+
 def _event_loop() -> asyncio.AbstractEventLoop:
     import uvloop  # noqa: PLC0415 - a compiled part that only the server needs
 
@@ -88,8 +110,4 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _listening(port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
-    sock.listen(_BACKLOG)
-    return sock
+    return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)

@@ -118,7 +118,10 @@ class Simulator:
             settings=plan.settings,
         )
         if not array.systems:
-            plans.build(array, plan.blueprint)
+            try:
+                plans.build(array, plan.blueprint)
+            except ValueError as error:
+                raise CannotSimulate(f"system {plan.blueprint.name}: {error}") from error
         array.plane.keep_only(set(array.volumes))
         return array
 

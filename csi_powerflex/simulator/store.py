@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -30,6 +31,30 @@ _TYPES: dict[str, type[model.Object]] = {
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS objects (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
 )
+
+
+class Storage(Protocol):
+    """Where an array keeps its objects."""
+
+    def load(self) -> Iterator[model.Object]:
+        """All objects, as they were last committed."""
+
+    def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
+        """Store ``changed`` and forget ``dropped``, all or nothing."""
+
+
+class Copied:
+    """Copies of objects as they are now, for a view of the past; nothing is stored there."""
+
+    def __init__(self, items: Iterable[model.Object]) -> None:
+        self._items = [msgspec.json.decode(msgspec.json.encode(item), type=type(item)) for item in items]
+
+    def load(self) -> Iterator[model.Object]:
+        """The copies."""
+        return iter(self._items)
+
+    def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
+        """The past is not stored: what brings it up to date, such as an ended migration, is only shown."""
 
 
 class Store:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.array import EVERY_VOLUME, Array
 from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.model import NO_ACCESS, READ_ONLY
 
@@ -70,11 +70,8 @@ class SdcAgent:
         self._adopt(known)
         for system_id, array in self._arrays.items():
             array.listeners.append(partial(self._notice, system_id))
-            with array.lock:
-                host = array.host_by_guid(self.guid)
-                mapped = list(array.volume_ids_by_host.get(host.id, ())) if host else []
-            for volume_id in mapped:
-                self._follow((system_id, volume_id))
+            for key in self._everything(system_id):
+                self._follow(key)
         self._thread.start()
         return {attached.device for attached in self._attached.values()}
 
@@ -87,6 +84,21 @@ class SdcAgent:
 
     def _notice(self, system_id: str, volume_id: str) -> None:
         self._work.put((system_id, volume_id))
+
+    def _is_connected(self, system_id: str) -> bool:
+        array = self._arrays[system_id]
+        with array.lock:
+            host = array.host_by_guid(self.guid)
+            return host is not None and host.connected
+
+    def _everything(self, system_id: str) -> list[Key]:
+        """What the host sees of a system and what it should see."""
+        array = self._arrays[system_id]
+        with array.lock:
+            host = array.host_by_guid(self.guid)
+            mapped = list(array.volume_ids_by_host.get(host.id, ())) if host else []
+        seen = [key for key in self._attached if key[0] == system_id]
+        return list(dict.fromkeys([*((system_id, volume_id) for volume_id in mapped), *seen]))
 
     def _adopt(self, known: dict[Path, Path]) -> None:
         for link in list(self.by_id.iterdir()):
@@ -108,11 +120,17 @@ class SdcAgent:
             key = self._work.get()
             if key is None:
                 return
-            self._follow(key)
+            for each in self._everything(key[0]) if key[1] == EVERY_VOLUME else [key]:
+                self._follow(each)
 
     def _follow(self, key: Key) -> None:
-        """Bring what the host sees of one volume in step; a failure is tried again a little later."""
+        """Bring what the host sees of one volume in step; a failure is tried again a little later.
+
+        A host that is not connected keeps what it has and hears of nothing new.
+        """
         try:
+            if not self._is_connected(key[0]):
+                return
             wish = self._wish(key)
             attached = self._attached.get(key)
             if wish is None:
@@ -139,8 +157,6 @@ class SdcAgent:
             volume = array.volumes.get(volume_id)
             mapping = volume.mapping_of(host.id) if host and volume else None
             if volume is None or host is None or mapping is None or mapping.access_mode == NO_ACCESS:
-                return None
-            if not host.connected:
                 return None
             return _Wish(volume.size_kb * 1024, mapping.access_mode == READ_ONLY)
 

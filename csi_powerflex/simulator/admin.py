@@ -1,0 +1,175 @@
+"""The admin port: faults, the request log, and states that are hard to come by, all below ``/_sim``.
+
+Plain HTTP on loopback, no login. Every path takes ``?system=NAME`` where there are several systems.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from urllib.parse import parse_qsl, unquote
+
+from csi_powerflex.simulator import faults
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.gateway import Gateway
+from csi_powerflex.simulator.message import Request, Response, json_response
+from csi_powerflex.simulator.refusal import Refusal
+
+Query = Mapping[str, str]
+Handler = Callable[[Gateway, Query, Body, str], object]
+
+
+def _refuse(status: int, message: str) -> Refusal:
+    return Refusal(status, 0, message)
+
+
+# --- faults ----------------------------------------------------------------------------------------
+
+
+def _list_faults(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    return gateway.faults.list()
+
+
+def _add_faults(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
+    try:
+        wanted = [faults.parse(item.fields) for item in body.parts("faults") or [body]]
+    except ValueError as error:
+        raise _refuse(400, f"this is no fault: {error}") from error
+    return {"ids": [gateway.inject(fault) for fault in wanted]}
+
+
+def _clear_faults(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    gateway.faults.clear()
+    return {}
+
+
+def _remove_fault(gateway: Gateway, _query: Query, _body: Body, name: str) -> object:
+    if not name.isdigit() or not gateway.faults.remove(int(name)):
+        raise _refuse(404, f"there is no fault {name}")
+    return {}
+
+
+# --- requests --------------------------------------------------------------------------------------
+
+
+def _found(gateway: Gateway, query: Query) -> list[dict[str, object]]:
+    patterns = {key: query[key] for key in ("method", "path", "route") if key in query}
+    since = int(query.get("since", "0"))
+    status = int(query["status"]) if "status" in query else None
+    return [asdict(entry) for entry in gateway.log.find(since=since, status=status, **patterns)]
+
+
+def _list_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> object:
+    return {"last": gateway.log.last, "requests": _found(gateway, query)}
+
+
+def _count_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> object:
+    routes: dict[str, int] = {}
+    for entry in _found(gateway, query):
+        routes[str(entry["route"])] = routes.get(str(entry["route"]), 0) + 1
+    return {"last": gateway.log.last, "count": sum(routes.values()), "routes": routes}
+
+
+def _clear_requests(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    gateway.log.clear()
+    return {}
+
+
+# --- states ----------------------------------------------------------------------------------------
+
+
+def _revoke(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    return {"revoked": gateway.sessions.revoke_all()}
+
+
+def _set_pool(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
+    full = body.flag("full")
+    if full is None:
+        raise _refuse(400, "the body must say whether the pool is full: true or false")
+    if not gateway.set_full(name, full=full):
+        raise _refuse(404, f"there is no pool {name}")
+    return {}
+
+
+def _set_host(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
+    connected = body.flag("connected")
+    if connected is None:
+        raise _refuse(400, "the body must say whether the host is connected: true or false")
+    if not gateway.set_connected(name, connected=connected):
+        raise _refuse(404, f"there is no host {name}")
+    return {}
+
+
+def _advance(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
+    try:
+        seconds = float(body.required("seconds"))
+    except ValueError as error:
+        raise _refuse(400, "seconds must be a number") from error
+    gateway.array.clock.advance(seconds)
+    return {"now": gateway.array.clock.now()}
+
+
+def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    array = gateway.array
+    return {
+        "version": array.dialect.version,
+        "systemId": array.system.id,
+        "name": array.system.name,
+        "volumes": len(array.volumes),
+        "sessions": len(gateway.sessions),
+        "requests": gateway.log.last,
+        "data": array.plane.description,
+        "pools": {pool.name: {"full": pool.full} for pool in array.pools.values()},
+        "hosts": {host.name or host.id: {"connected": host.connected} for host in array.hosts.values()},
+    }
+
+
+_ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
+    ("GET", re.compile("/_sim"), _overview),
+    ("GET", re.compile("/_sim/faults"), _list_faults),
+    ("POST", re.compile("/_sim/faults"), _add_faults),
+    ("DELETE", re.compile("/_sim/faults"), _clear_faults),
+    ("DELETE", re.compile("/_sim/faults/([^/]+)"), _remove_fault),
+    ("GET", re.compile("/_sim/requests"), _list_requests),
+    ("GET", re.compile("/_sim/requests/count"), _count_requests),
+    ("DELETE", re.compile("/_sim/requests"), _clear_requests),
+    ("POST", re.compile("/_sim/revoke"), _revoke),
+    ("POST", re.compile("/_sim/clock"), _advance),
+    ("POST", re.compile("/_sim/pools/([^/]+)"), _set_pool),
+    ("POST", re.compile("/_sim/hosts/([^/]+)"), _set_host),
+)
+
+
+class Admin:
+    """The admin port of all systems of a simulator."""
+
+    def __init__(self, gateways: Mapping[str, Gateway]) -> None:
+        self._gateways = gateways
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        try:
+            return json_response(self._answer(request))
+        except Refusal as refusal:
+            return refusal.response()
+        except ValueError as error:
+            return _refuse(400, str(error)).response()
+
+    def _answer(self, request: Request) -> object:
+        query = dict(parse_qsl(request.query))
+        gateway = self._gateway(query.get("system"))
+        path = request.path.rstrip("/")
+        for method, pattern, handler in _ROUTES:
+            match = pattern.fullmatch(path)
+            if match is not None and method == request.method:
+                name = unquote(match[1]) if match.groups() else ""
+                return handler(gateway, query, Body.parse(request.body), name)
+        raise _refuse(404, f"{request.method} {request.path} is not known; see docs/simulator.md")
+
+    def _gateway(self, name: str | None) -> Gateway:
+        if name is None:
+            return next(iter(self._gateways.values()))
+        if name not in self._gateways:
+            raise _refuse(404, f"there is no system {name}; there are {', '.join(self._gateways)}")
+        return self._gateways[name]

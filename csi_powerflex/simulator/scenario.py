@@ -1,0 +1,90 @@
+"""Reading YAML: what systems to simulate (``--config``) and what trouble they meet (``--faults``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from csi_powerflex.simulator import faults
+from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan
+from csi_powerflex.simulator.dialect import DIALECTS
+from csi_powerflex.simulator.faults import Fault
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
+
+
+class BadScenario(Exception):
+    """A file that cannot be used; the message names the file and the key."""
+
+
+class _System(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One entry below ``systems``."""
+
+    name: str
+    version: str = "4.5"
+    id: str | None = None
+    domains: tuple[DomainPlan, ...] = (DomainPlan(),)
+    volumes: int = 0
+    settings: dict[str, Any] = {}
+
+
+class _Systems(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    systems: list[_System]
+
+
+def read_systems(path: Path, defaults: Settings) -> list[SystemPlan]:
+    """The systems that a file describes; ``defaults`` are the settings where an entry has none.
+
+    Raises:
+        BadScenario: the file cannot be read or is not understood.
+    """
+    described = _convert(path, _Systems)
+    try:
+        return [_plan(system, defaults) for system in described.systems]
+    except (TypeError, ValueError) as error:
+        raise BadScenario(f"{path}: {error}") from error
+
+
+def _plan(system: _System, defaults: Settings) -> SystemPlan:
+    if system.version not in DIALECTS:
+        raise ValueError(f"systems: {system.name}: version must be one of {', '.join(DIALECTS)}")
+    settings = msgspec.convert({**msgspec.to_builtins(defaults), **system.settings}, Settings)
+    unknown = set(system.settings) - set(msgspec.to_builtins(defaults))
+    if unknown:
+        raise ValueError(f"systems: {system.name}: settings: unknown key {', '.join(sorted(unknown))}")
+    blueprint = Blueprint(system.name, system.id, system.domains, system.volumes)
+    return SystemPlan(system.version, blueprint, settings)
+
+
+def read_faults(path: Path) -> list[Fault]:
+    """The faults that a file lists below ``faults``.
+
+    Raises:
+        BadScenario: the file cannot be read or is not understood.
+    """
+    data = _load(path)
+    if not isinstance(data, dict) or not isinstance(data.get("faults"), list):
+        raise BadScenario(f"{path}: faults: there must be a list")
+    try:
+        return [faults.parse(item) for item in data["faults"]]
+    except ValueError as error:
+        raise BadScenario(f"{path}: faults: {error}") from error
+
+
+def _convert(path: Path, kind: type[_Systems]) -> _Systems:
+    try:
+        return msgspec.convert(_load(path), kind)
+    except msgspec.ValidationError as error:
+        raise BadScenario(f"{path}: {error}") from error
+
+
+def _load(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadScenario(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise BadScenario(f"{path} is not YAML: {' '.join(str(error).split())}") from error
