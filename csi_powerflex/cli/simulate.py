@@ -48,7 +48,11 @@ class _Asked:
     ready_file: Path | None
 
 
-@click.command(short_help="Run a simulated PowerFlex gateway with real block devices.")
+@click.command(
+    name="simulate",
+    short_help="Run a simulated PowerFlex gateway with real block devices.",
+    context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_SIMULATE"},
+)
 @click.option(
     "--state",
     type=_FOLDER,

@@ -18,6 +18,8 @@ from csi_powerflex.simulator.simulator import Simulator
 
 _BACKLOG = 4096
 _GRACE_SECONDS = 1
+# Closing takes some turns of the event loop.
+_HANG_UP_SECONDS = 0.01
 
 
 class Server:
@@ -79,6 +81,15 @@ class Server:
         await asyncio.gather(
             *(server.serve(sockets=[sock]) for server, sock in zip(self._servers, self._sockets, strict=True))
         )
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """End the connections that their clients, or a fault that never ends, still hold open."""
+        for server in self._servers:
+            for connection in list(server.server_state.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+        await asyncio.sleep(_HANG_UP_SECONDS)
 
 
 def _config(application: Application | AdminApplication) -> uvicorn.Config:

@@ -156,7 +156,7 @@ def test_every_error_of_the_package_arrives_with_its_code_and_message(edge: Edge
         expected = next(code for base, code in status.CODES.items() if issubclass(kind, base))
 
         def fail(_request: Message, kind: type[DriverError] = kind) -> None:
-            raise kind(f"this is {kind.__name__}")
+            raise kind.__new__(kind, f"this is {kind.__name__}")  # whatever else it is made of
 
         edge.act(fail)
         assert failure(lambda: edge.node.NodeStageVolume(stage_request())) == (
@@ -380,8 +380,13 @@ def test_the_identity_service_answers_from_memory(edge: Edge) -> None:
     assert (info.name, info.vendor_version) == ("csi.test", csi_powerflex.__version__)
     answer = edge.identity.GetPluginCapabilities(csi_pb2.GetPluginCapabilitiesRequest())
     kinds = csi_pb2.PluginCapability.Service
-    assert {capability.service.type for capability in answer.capabilities} == {
+    assert csi_pb2.PluginCapability.VolumeExpansion.ONLINE in [
+        capability.volume_expansion.type for capability in answer.capabilities
+    ]
+    services = [capability for capability in answer.capabilities if capability.HasField("service")]
+    assert {capability.service.type for capability in services} == {
         kinds.CONTROLLER_SERVICE,
         kinds.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+        kinds.GROUP_CONTROLLER_SERVICE,
     }
     assert edge.identity.Probe(csi_pb2.ProbeRequest()).ready.value
