@@ -1,0 +1,141 @@
+"""Snapshots of several volumes at one instant."""
+
+from __future__ import annotations
+
+import grpc
+
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.conftest import MakeWorld
+from tests.controller.driver import Driver, Mode, mount, refused
+from tests.controller.world import World
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+
+
+def cut(driver: Driver, *volume_ids: str, name: str = "groupsnapshot-1") -> csi_pb2.VolumeGroupSnapshot:
+    request = csi_pb2.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=volume_ids)
+    return driver.group.CreateVolumeGroupSnapshot(request, timeout=30).group_snapshot
+
+
+def look(driver: Driver, group_id: str, *snapshot_ids: str) -> csi_pb2.VolumeGroupSnapshot:
+    request = csi_pb2.GetVolumeGroupSnapshotRequest(group_snapshot_id=group_id, snapshot_ids=snapshot_ids)
+    return driver.group.GetVolumeGroupSnapshot(request, timeout=30).group_snapshot
+
+
+def delete(driver: Driver, group_id: str, *snapshot_ids: str) -> None:
+    request = csi_pb2.DeleteVolumeGroupSnapshotRequest(group_snapshot_id=group_id, snapshot_ids=snapshot_ids)
+    driver.group.DeleteVolumeGroupSnapshot(request, timeout=30)
+
+
+def volumes(driver: Driver, count: int = 3) -> list[str]:
+    return [driver.create(f"pvc-{number}").volume_id for number in range(count)]
+
+
+def test_a_group_is_cut_by_one_request_and_matched_by_source(world: World, driver: Driver) -> None:
+    sources = volumes(driver)
+    since = world.simulator.gateway.log.last
+    group = cut(driver, *reversed(sources))
+    asked = [entry.route for entry in world.simulator.gateway.log.find(since=since)]
+    assert len(asked) == 2
+    assert [snapshot.source_volume_id for snapshot in group.snapshots] == sources[::-1]
+    made = [world.volume(snapshot.snapshot_id) for snapshot in group.snapshots]
+    assert len({snapshot.group_id for snapshot in made}) == 1
+    assert {snapshot.group_snapshot_id for snapshot in group.snapshots} == {group.group_snapshot_id}
+    assert group.ready_to_use
+
+
+def test_the_same_group_again_gives_the_same_answer(world: World, driver: Driver) -> None:
+    sources = volumes(driver)
+    first = cut(driver, *sources)
+    assert cut(driver, *sources) == first
+    assert cut(world.restart(), *sources) == first
+    assert len(world.array.volumes) == 6
+
+
+def test_a_groups_name_belongs_to_its_volumes(driver: Driver) -> None:
+    sources = volumes(driver)
+    cut(driver, *sources[:2])
+    refused(grpc.StatusCode.ALREADY_EXISTS, lambda: cut(driver, *sources))
+    refused(grpc.StatusCode.ALREADY_EXISTS, lambda: cut(driver, sources[0]))
+
+
+def test_a_group_with_a_missing_volume_is_not_cut_at_all(world: World, driver: Driver) -> None:
+    sources = volumes(driver)
+    missing = f"{world.array.system.id}-{'f' * 16}"
+    refused(NOT_FOUND, lambda: cut(driver, *sources, missing))
+    refused(NOT_FOUND, lambda: cut(driver, *sources, "fake-vol-id"))
+    assert len(world.array.volumes) == 3
+
+
+def test_a_volume_is_not_cut_twice_in_one_group(array45: World) -> None:
+    (source,) = volumes(array45.driver, 1)
+    assert "named twice" in refused(INVALID, lambda: cut(array45.driver, source, source))
+
+
+def test_a_group_lies_on_one_system(make_world: MakeWorld) -> None:
+    world = make_world(
+        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+    )
+    sources = [
+        world.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id
+        for name in ("array0", "array1")
+    ]
+    assert "one PowerFlex system" in refused(INVALID, lambda: cut(world.driver, *sources))
+
+
+def test_a_full_tree_leaves_no_part_of_the_group(make_world: MakeWorld) -> None:
+    world = make_world(settings=Settings(max_snapshots_per_vtree=1))
+    sources = volumes(world.driver, 2)
+    world.driver.snapshot(sources[1])
+    refused(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: cut(world.driver, *sources))
+    assert len(world.array.volumes) == 3
+
+
+def test_a_group_can_be_looked_at_by_its_members_or_alone(driver: Driver) -> None:
+    group = cut(driver, *volumes(driver))
+    members = [snapshot.snapshot_id for snapshot in group.snapshots]
+    for found in (look(driver, group.group_snapshot_id, *members), look(driver, group.group_snapshot_id)):
+        assert sorted(snapshot.snapshot_id for snapshot in found.snapshots) == sorted(members)
+        assert found.group_snapshot_id == group.group_snapshot_id
+
+
+def test_no_group_is_not_found(world: World, driver: Driver) -> None:
+    refused(NOT_FOUND, lambda: look(driver, "fake-group"))
+    refused(NOT_FOUND, lambda: look(driver, f"{world.array.system.id}-{'f' * 16}"))
+
+
+def test_a_stranger_among_the_members_is_refused_and_nothing_is_deleted(world: World, driver: Driver) -> None:
+    sources = volumes(driver)
+    group = cut(driver, *sources)
+    stranger = driver.snapshot(sources[0]).snapshot_id
+    refused(INVALID, lambda: delete(driver, group.group_snapshot_id, stranger))
+    refused(INVALID, lambda: look(driver, group.group_snapshot_id, stranger))
+    assert len(world.array.volumes) == 7
+
+
+def test_a_deleted_group_is_gone_whole_and_deleting_it_again_is_fine(world: World, driver: Driver) -> None:
+    group = cut(driver, *volumes(driver))
+    members = [snapshot.snapshot_id for snapshot in group.snapshots]
+    delete(driver, group.group_snapshot_id, *members)
+    assert len(world.array.volumes) == 3
+    delete(driver, group.group_snapshot_id, *members)
+    delete(driver, group.group_snapshot_id)
+    delete(driver, "fake-group")
+
+
+def test_a_group_with_a_mapped_member_is_not_deleted(array45: World) -> None:
+    driver = array45.driver
+    group = cut(driver, *volumes(driver))
+    member = group.snapshots[0].snapshot_id
+    driver.publish(member, array45.node("a"), mount(Mode.MULTI_NODE_READER_ONLY))
+    refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: delete(driver, group.group_snapshot_id))
+    assert len(array45.array.volumes) == 6
+
+
+def test_a_volume_can_be_made_from_a_member(driver: Driver) -> None:
+    group = cut(driver, *volumes(driver))
+    assert driver.restore("pvc-restored", group.snapshots[0].snapshot_id).volume_id

@@ -1,0 +1,169 @@
+"""Listing volumes and snapshots."""
+
+from __future__ import annotations
+
+import grpc
+
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.inprocess import Client
+from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.conftest import MakeWorld
+from tests.controller.driver import GIB, Driver, Mode, block, refused
+from tests.controller.world import World
+
+
+def volumes(driver: Driver, *, most: int = 0, token: str = "") -> csi_pb2.ListVolumesResponse:
+    request = csi_pb2.ListVolumesRequest(max_entries=most, starting_token=token)
+    return driver.controller.ListVolumes(request, timeout=60)
+
+
+def snapshots(driver: Driver, **fields: str | int) -> csi_pb2.ListSnapshotsResponse:
+    return driver.controller.ListSnapshots(
+        csi_pb2.ListSnapshotsRequest(**fields),  # type: ignore[arg-type]  # the test names the fields
+        timeout=60,
+    )
+
+
+def ids(answer: csi_pb2.ListVolumesResponse) -> list[str]:
+    return [entry.volume.volume_id for entry in answer.entries]
+
+
+def stranger(world: World, name: str) -> str:
+    """A volume that somebody else made."""
+    client = Client(world.simulator.gateway)
+    (pool,) = world.array.pools
+    body = {"name": name, "storagePoolId": pool, "volumeSizeInKb": str(8 * GIB // 1024)}
+    if world.array.dialect.version == "5.0":
+        body["volumeType"] = "ThinProvisioned"
+    return f"{world.array.system.id}-{client.post('/api/types/Volume/instances', body)['id']}"
+
+
+def test_volumes_are_listed_with_size_and_nodes(world: World, driver: Driver) -> None:
+    shared = block(Mode.MULTI_NODE_MULTI_WRITER)
+    volume = driver.create(gib=16, capabilities=[shared])
+    driver.publish(volume, world.node("a"), shared)
+    driver.publish(volume, world.node("b"), shared)
+    (entry,) = volumes(driver).entries
+    assert entry.volume == volume
+    assert set(entry.status.published_node_ids) == {world.node("a"), world.node("b")}
+
+
+def test_clones_and_restored_volumes_are_volumes_and_snapshots_are_not(driver: Driver) -> None:
+    volume = driver.create("pvc-1")
+    snapshot = driver.snapshot(volume.volume_id)
+    made = {
+        volume.volume_id,
+        driver.clone("pvc-2", volume.volume_id).volume_id,
+        driver.restore("pvc-3", snapshot.snapshot_id).volume_id,
+    }
+    assert set(ids(volumes(driver))) == made
+    assert [entry.snapshot for entry in snapshots(driver).entries] == [snapshot]
+
+
+def test_other_clusters_volumes_are_not_listed(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    stranger(world, "someone-elses")
+    stranger(world, f"vothr{'a' * 26}")
+    assert ids(volumes(driver)) == [volume.volume_id]
+
+
+def test_a_stranger_mapped_to_a_node_of_ours_is_listed_so_that_it_can_be_reconciled(
+    world: World, driver: Driver
+) -> None:
+    static = stranger(world, "static")
+    assert ids(volumes(driver)) == []
+    driver.publish(static, world.node("a"))
+    (entry,) = volumes(driver).entries
+    assert (entry.volume.volume_id, list(entry.status.published_node_ids)) == (static, [world.node("a")])
+    # After a restart, a volume of ours on the node tells that the node is ours.
+    driver.publish(driver.create(), world.node("a"))
+    assert static in ids(volumes(world.restart()))
+
+
+def test_pages_hold_everything_once_and_cost_one_request(world: World, driver: Driver) -> None:
+    made = {driver.create(f"pvc-{number}").volume_id for number in range(7)}
+    since = world.simulator.gateway.log.last
+    found, token = [], ""
+    while True:
+        page = volumes(driver, most=3, token=token)
+        assert len(page.entries) <= 3
+        found += ids(page)
+        token = page.next_token
+        if not token:
+            break
+    assert sorted(found) == sorted(made)
+    assert len(found) == 7
+    assert len(world.simulator.gateway.log.find(since=since)) == 1
+
+
+def test_a_page_can_be_asked_for_again_and_is_of_the_moment_of_the_first(array45: World) -> None:
+    driver = array45.driver
+    for number in range(4):
+        driver.create(f"pvc-{number}")
+    first = volumes(driver, most=2)
+    second = volumes(driver, most=2, token=first.next_token)
+    driver.delete(second.entries[0].volume.volume_id)
+    driver.create("pvc-new")
+    assert volumes(driver, most=2, token=first.next_token) == second
+
+
+def test_a_token_that_is_not_kept_is_aborted(array45: World) -> None:
+    for number in range(4):
+        array45.driver.create(f"pvc-{number}")
+    token = volumes(array45.driver, most=2).next_token
+    for bad in ("invalid-token", f"{token}x", "1.1", token.partition(".")[0]):
+        refused(grpc.StatusCode.ABORTED, lambda bad=bad: volumes(array45.driver, token=bad))  # type: ignore[misc]  # the default binds it
+    refused(grpc.StatusCode.ABORTED, lambda: volumes(array45.restart(), token=token))
+    refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: volumes(array45.driver, most=-1))
+
+
+def test_several_systems_are_listed_together(make_world: MakeWorld) -> None:
+    world = make_world(
+        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+    )
+    made = {
+        world.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id
+        for name in ("array0", "array1")
+    }
+    assert set(ids(volumes(world.driver))) == made
+
+
+def test_snapshots_are_found_by_id_and_by_source(driver: Driver) -> None:
+    first, second = driver.create("pvc-1"), driver.create("pvc-2")
+    of_first = driver.snapshot(first.volume_id, "snapshot-1")
+    of_second = driver.snapshot(second.volume_id, "snapshot-2")
+    assert [entry.snapshot for entry in snapshots(driver, snapshot_id=of_first.snapshot_id).entries] == [
+        of_first
+    ]
+    found = snapshots(driver, source_volume_id=second.volume_id)
+    assert [entry.snapshot for entry in found.entries] == [of_second]
+    assert len(snapshots(driver).entries) == 2
+
+
+def test_unknown_ids_give_an_empty_list(world: World, driver: Driver) -> None:
+    missing = f"{world.array.system.id}-{'f' * 16}"
+    for unknown in ("fake-id", missing):
+        assert not snapshots(driver, snapshot_id=unknown).entries
+        assert not snapshots(driver, source_volume_id=unknown).entries
+    assert not snapshots(driver, snapshot_id=driver.create().volume_id).entries
+
+
+def test_snapshots_come_in_pages(array45: World) -> None:
+    volume = array45.driver.create()
+    for number in range(5):
+        array45.driver.snapshot(volume.volume_id, f"snapshot-{number}")
+    first = snapshots(array45.driver, max_entries=2)
+    rest = snapshots(array45.driver, starting_token=first.next_token)
+    assert (len(first.entries), len(rest.entries), rest.next_token) == (2, 3, "")
+
+
+def test_one_volume_can_be_looked_at(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    driver.publish(volume, world.node("b"))
+    request = csi_pb2.ControllerGetVolumeRequest(volume_id=volume.volume_id)
+    found = driver.controller.ControllerGetVolume(request, timeout=30)
+    assert found.volume == volume
+    assert list(found.status.published_node_ids) == [world.node("b")]
+    request.volume_id = "fake-vol-id"
+    refused(grpc.StatusCode.NOT_FOUND, lambda: driver.controller.ControllerGetVolume(request, timeout=30))

@@ -1,0 +1,126 @@
+"""How many gateway requests each call may cost, counted by the array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from csi_powerflex.pb import csi_pb2
+from tests.controller.driver import Driver
+from tests.controller.world import World
+
+
+class Meter:
+    """Counts what a call costs once everything that seldom changes is known."""
+
+    def __init__(self, world: World) -> None:
+        self._log = world.simulator.gateway.log
+
+    def cost(self, call: Callable[[], object]) -> int:
+        since = self._log.last
+        call()
+        return len(self._log.find(since=since))
+
+
+@pytest.fixture
+def meter(world: World) -> Meter:
+    """A meter before a warm controller."""
+    volume = world.driver.create("pvc-warm")
+    world.driver.publish(volume, world.node("a"))
+    world.driver.unpublish(volume.volume_id, world.node("a"))
+    world.driver.delete(volume.volume_id)
+    return Meter(world)
+
+
+def test_a_whole_life_costs_five_requests(world: World, driver: Driver, meter: Meter) -> None:
+    def life() -> None:
+        volume = driver.create()
+        driver.publish(volume, world.node("a"))
+        driver.unpublish(volume.volume_id, world.node("a"))
+        driver.delete(volume.volume_id)
+
+    assert meter.cost(life) <= 5
+
+
+def test_create_and_its_repeat(driver: Driver, meter: Meter) -> None:
+    first = meter.cost(driver.create)
+    assert first <= 2
+    assert meter.cost(driver.create) <= first + 1
+
+
+def test_create_repeated_after_a_restart(world: World, meter: Meter) -> None:
+    world.driver.create("pvc-1")
+    again = world.restart()
+    again.create("pvc-other")
+    assert meter.cost(lambda: again.create("pvc-1")) <= 3
+
+
+@pytest.mark.parametrize(("gib", "most"), [(0, 3), (16, 4)])
+def test_clone_and_restore(driver: Driver, meter: Meter, gib: int, most: int) -> None:
+    volume = driver.create()
+    snapshot = driver.snapshot(volume.volume_id)
+    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= most
+    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= most + 1
+    assert meter.cost(lambda: driver.restore("pvc-3", snapshot.snapshot_id, gib=gib)) <= most
+
+
+def test_delete_and_its_repeat(driver: Driver, meter: Meter) -> None:
+    volume = driver.create()
+    assert meter.cost(lambda: driver.delete(volume.volume_id)) == 1
+    assert meter.cost(lambda: driver.delete(volume.volume_id)) == 1
+
+
+def test_publish_and_unpublish_and_their_repeats(world: World, driver: Driver, meter: Meter) -> None:
+    volume = driver.create()
+    assert meter.cost(lambda: driver.publish(volume, world.node("a"))) == 2
+    assert meter.cost(lambda: driver.publish(volume, world.node("a"))) == 1
+    assert meter.cost(lambda: driver.unpublish(volume.volume_id, world.node("a"))) == 1
+    assert meter.cost(lambda: driver.unpublish(volume.volume_id, world.node("a"))) == 1
+
+
+def test_publish_with_limits(world: World, driver: Driver, meter: Meter) -> None:
+    volume = driver.create(parameters={"iopsLimit": "1000"})
+    assert meter.cost(lambda: driver.publish(volume, world.node("a"))) == 3
+
+
+def test_snapshot_and_its_deletion(driver: Driver, meter: Meter) -> None:
+    volume = driver.create()
+    assert meter.cost(lambda: driver.snapshot(volume.volume_id)) == 2
+    assert meter.cost(lambda: driver.snapshot(volume.volume_id)) <= 3
+    snapshot = driver.snapshot(volume.volume_id)
+    assert meter.cost(lambda: driver.delete_snapshot(snapshot.snapshot_id)) == 1
+
+
+def test_expand_and_its_repeat(driver: Driver, meter: Meter) -> None:
+    volume = driver.create()
+    assert meter.cost(lambda: driver.expand(volume.volume_id, gib=16)) == 2
+    assert meter.cost(lambda: driver.expand(volume.volume_id, gib=16)) == 1
+
+
+def test_probe_and_capabilities_cost_nothing(driver: Driver, meter: Meter) -> None:
+    assert meter.cost(lambda: driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=5)) == 0
+    capabilities = csi_pb2.ControllerGetCapabilitiesRequest()
+    assert meter.cost(lambda: driver.controller.ControllerGetCapabilities(capabilities, timeout=5)) == 0
+
+
+def test_the_answer_says_what_the_array_counted(driver: Driver, meter: Meter) -> None:
+    costs: list[int] = []
+
+    def create() -> None:
+        request = csi_pb2.CreateVolumeRequest(
+            name="pvc-1",
+            volume_capabilities=[
+                csi_pb2.VolumeCapability(
+                    block=csi_pb2.VolumeCapability.BlockVolume(),
+                    access_mode=csi_pb2.VolumeCapability.AccessMode(
+                        mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+                    ),
+                )
+            ],
+        )
+        _, call = driver.controller.CreateVolume.with_call(request, timeout=30)
+        metadata = dict(call.trailing_metadata())
+        costs.append(int(metadata["x-gateway-requests"]))
+
+    assert meter.cost(create) == costs[0]

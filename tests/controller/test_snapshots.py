@@ -1,0 +1,206 @@
+"""Snapshots, and volumes made from them."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from csi_powerflex.names import Kind, array_name
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.conftest import MakeWorld
+from tests.controller.driver import GIB, Driver, Mode, mount, refused
+from tests.controller.world import World
+
+EXISTS = grpc.StatusCode.ALREADY_EXISTS
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_snapshot_is_read_only_ready_and_has_its_own_time(world: World, driver: Driver) -> None:
+    volume = driver.create(gib=16)
+    snapshot = driver.snapshot(volume.volume_id)
+    made = world.volume(snapshot.snapshot_id)
+    assert made.name == array_name(Kind.SNAPSHOT, "test", "snapshot-1")
+    assert made.access_limit == "ReadOnly"
+    assert snapshot.source_volume_id == volume.volume_id
+    assert snapshot.size_bytes == 16 * GIB
+    assert snapshot.creation_time.seconds == made.created
+    assert snapshot.ready_to_use
+    assert not snapshot.group_snapshot_id
+
+
+def test_the_same_snapshot_again_gives_the_same_answer(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    first = driver.snapshot(volume.volume_id)
+    assert driver.snapshot(volume.volume_id) == first
+    assert world.restart().snapshot(volume.volume_id) == first
+    assert len(world.array.volumes) == 2
+
+
+def test_a_snapshots_name_belongs_to_one_source(driver: Driver) -> None:
+    first, second = driver.create("pvc-1"), driver.create("pvc-2")
+    driver.snapshot(first.volume_id)
+    assert "was not made of volume" in refused(EXISTS, lambda: driver.snapshot(second.volume_id))
+
+
+def test_a_snapshot_of_nothing_is_not_found(world: World, driver: Driver) -> None:
+    refused(NOT_FOUND, lambda: driver.snapshot("fake-vol-id"))
+    refused(NOT_FOUND, lambda: driver.snapshot(f"{world.array.system.id}-{'f' * 16}"))
+
+
+def test_a_deleted_snapshot_is_gone_and_deleting_it_again_is_fine(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    snapshot = driver.snapshot(volume.volume_id)
+    driver.delete_snapshot(snapshot.snapshot_id)
+    driver.delete_snapshot(snapshot.snapshot_id)
+    driver.delete_snapshot("fake-snapshot")
+    assert len(world.array.volumes) == 1
+
+
+def test_a_secure_snapshot_is_kept_until_its_time_and_the_refusal_says_when(array45: World) -> None:
+    volume = array45.driver.create()
+    snapshot = array45.driver.snapshot(volume.volume_id, retentionMinutes="60")
+    text = refused(PRECONDITION, lambda: array45.driver.delete_snapshot(snapshot.snapshot_id))
+    assert "is secure and cannot be removed before" in text
+
+
+def test_a_mapped_snapshot_is_not_deleted(array45: World) -> None:
+    volume = array45.driver.create()
+    snapshot = array45.driver.snapshot(volume.volume_id)
+    array45.driver.publish(snapshot.snapshot_id, array45.node("a"), mount(Mode.MULTI_NODE_READER_ONLY))
+    refused(PRECONDITION, lambda: array45.driver.delete_snapshot(snapshot.snapshot_id))
+
+
+def test_a_snapshot_is_never_published_for_writing(array45: World) -> None:
+    volume = array45.driver.create()
+    snapshot = array45.driver.snapshot(volume.volume_id)
+    text = refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: array45.driver.publish(snapshot.snapshot_id, array45.node("a")),
+    )
+    assert "read-only on the array" in text
+
+
+def test_a_full_tree_is_named_with_its_count(make_world: MakeWorld) -> None:
+    world = make_world(settings=Settings(max_snapshots_per_vtree=2))
+    volume = world.driver.create()
+    world.driver.snapshot(volume.volume_id, "snapshot-1")
+    world.driver.snapshot(volume.volume_id, "snapshot-2")
+    tree = world.volume(volume.volume_id).vtree_id
+    said = f"tree {tree} has 3 members"
+    assert said in refused(FULL, lambda: world.driver.snapshot(volume.volume_id, "snapshot-3"))
+    assert said in refused(FULL, lambda: world.driver.clone("pvc-2", volume.volume_id))
+
+
+def test_a_class_can_keep_trees_smaller_than_the_array_does(array45: World) -> None:
+    volume = array45.driver.create()
+    small = {"maxVtreeMembers": "2"}
+    array45.driver.clone("pvc-2", volume.volume_id, parameters=small)
+    text = refused(FULL, lambda: array45.driver.clone("pvc-3", volume.volume_id, parameters=small))
+    assert "has 2 members, and maxVtreeMembers is 2" in text
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "volume"])
+@pytest.mark.parametrize("gib", [8, 16, 24])
+def test_a_copy_has_its_sources_size_or_the_larger_one_asked(
+    world: World, driver: Driver, kind: str, gib: int
+) -> None:
+    volume = driver.create(gib=8)
+    if kind == "snapshot":
+        copy = driver.restore("pvc-2", driver.snapshot(volume.volume_id).snapshot_id, gib=gib)
+        assert copy.content_source.snapshot.snapshot_id
+    else:
+        copy = driver.clone("pvc-2", volume.volume_id, gib=gib)
+        assert copy.content_source.volume.volume_id == volume.volume_id
+    assert copy.capacity_bytes == gib * GIB
+    assert dict(copy.volume_context) == {"origin": "copy"}
+    made = world.volume(copy.volume_id)
+    assert made.size_kb * 1024 == gib * GIB
+    assert made.access_limit == "ReadWrite"
+
+
+def test_a_copy_without_a_size_has_that_of_its_source(driver: Driver) -> None:
+    volume = driver.create(gib=24)
+    assert driver.clone("pvc-2", volume.volume_id).capacity_bytes == 24 * GIB
+
+
+def test_the_same_copy_again_gives_the_same_answer(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    first = driver.clone("pvc-2", volume.volume_id, gib=16)
+    assert driver.clone("pvc-2", volume.volume_id, gib=16) == first
+    assert world.restart().clone("pvc-2", volume.volume_id, gib=16) == first
+    assert len(world.array.volumes) == 2
+
+
+def test_a_copy_that_was_made_and_not_yet_grown_is_grown_by_the_repeated_call(
+    world: World, driver: Driver
+) -> None:
+    volume = driver.create()
+    copy = driver.clone("pvc-2", volume.volume_id)
+    assert driver.clone("pvc-2", volume.volume_id, gib=16).volume_id == copy.volume_id
+    assert world.volume(copy.volume_id).size_kb * 1024 == 16 * GIB
+
+
+def test_a_name_in_use_is_not_given_to_a_copy_of_something_else(driver: Driver) -> None:
+    first, second = driver.create("pvc-1"), driver.create("pvc-2")
+    driver.clone("pvc-3", first.volume_id)
+    assert "was not made from" in refused(EXISTS, lambda: driver.clone("pvc-3", second.volume_id))
+    assert "was not made from" in refused(EXISTS, lambda: driver.clone("pvc-2", first.volume_id))
+    assert "copy of another volume" in refused(EXISTS, lambda: driver.create("pvc-3"))
+
+
+def test_a_copy_smaller_than_its_source_is_refused(array45: World) -> None:
+    volume = array45.driver.create(gib=16)
+    refused(
+        grpc.StatusCode.OUT_OF_RANGE,
+        lambda: array45.driver.clone("pvc-2", volume.volume_id, gib=8, limit=8),
+    )
+
+
+def test_a_copy_of_nothing_is_not_found(world: World, driver: Driver) -> None:
+    refused(NOT_FOUND, lambda: driver.clone("pvc-2", "fake-vol-id"))
+    refused(NOT_FOUND, lambda: driver.restore("pvc-2", f"{world.array.system.id}-{'f' * 16}"))
+
+
+def test_a_source_of_no_kind_is_refused(array45: World) -> None:
+    source = csi_pb2.VolumeContentSource()
+    refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: array45.driver.create(volume_content_source=source))
+
+
+def test_a_copy_stays_in_its_sources_pool(make_world: MakeWorld) -> None:
+    domain = DomainPlan(pools=(PoolPlan(name="sp1"), PoolPlan(name="sp2")))
+    world = make_world(SystemPlan(blueprint=Blueprint(domains=(domain,))))
+    volume = world.driver.create(parameters={"storagepool": "sp2"})
+    copy = world.driver.clone("pvc-2", volume.volume_id)
+    assert world.volume(copy.volume_id).pool_id == world.volume(volume.volume_id).pool_id
+    text = refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: world.driver.clone("pvc-3", volume.volume_id, parameters={"storagepool": "sp1"}),
+    )
+    assert "in pool pd1/sp2" in text
+
+
+def test_a_source_can_be_deleted_while_its_copies_live(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    snapshot = driver.snapshot(volume.volume_id)
+    copy = driver.restore("pvc-2", snapshot.snapshot_id)
+    driver.delete(volume.volume_id)
+    driver.delete_snapshot(snapshot.snapshot_id)
+    assert list(world.array.volumes) == [copy.volume_id.partition("-")[2]]
+
+
+def get_snapshot(driver: Driver, snapshot_id: str) -> csi_pb2.Snapshot:
+    request = csi_pb2.GetSnapshotRequest(snapshot_id=snapshot_id)
+    return driver.controller.GetSnapshot(request, timeout=30).snapshot
+
+
+def test_one_snapshot_can_be_looked_at(driver: Driver) -> None:
+    volume = driver.create()
+    snapshot = driver.snapshot(volume.volume_id)
+    assert get_snapshot(driver, snapshot.snapshot_id) == snapshot
+    refused(NOT_FOUND, lambda: get_snapshot(driver, volume.volume_id))
+    refused(NOT_FOUND, lambda: get_snapshot(driver, "fake-snapshot"))
