@@ -28,7 +28,7 @@ _DIRECT_IO = 16
 _INFO_SIZE = 232
 _OFFSET_AT = 24
 _FLAGS_AT = 52
-_BEYOND_EVERYTHING = 1 << 62
+_BEYOND_EVERYTHING = (1 << 63) - 4096  # where no file can be written: I/O under way fails, never lands there
 
 
 def why_unavailable() -> str | None:
@@ -59,8 +59,7 @@ def attach(file: Path, *, read_only: bool) -> Path:
                 device = _node(fcntl.ioctl(control, _CTL_GET_FREE))
             if _configured(device, backing):
                 break
-    if read_only:
-        set_read_only(device, read_only=True)
+    set_read_only(device, read_only=read_only)  # the kernel keeps this flag from one use to the next
     return device
 
 
@@ -117,6 +116,7 @@ def detach(device: Path, file: Path) -> None:
     if backing_file(device) != file:
         return
     with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", 0))
         fcntl.ioctl(descriptor, _CLR_FD, 0)
         try:
             info = bytearray(fcntl.ioctl(descriptor, _GET_STATUS64, bytes(_INFO_SIZE)))
@@ -126,6 +126,12 @@ def detach(device: Path, file: Path) -> None:
             raise
         struct.pack_into("<Q", info, _OFFSET_AT, _BEYOND_EVERYTHING)
         fcntl.ioctl(descriptor, _SET_STATUS64, bytes(info))
+
+
+def detach_when_unused(device: Path) -> None:
+    """Let the device go by itself once nobody has it open or mounted any more."""
+    with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _CLR_FD, 0)
 
 
 def backing_file(device: Path) -> Path | None:
