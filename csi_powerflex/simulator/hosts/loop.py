@@ -26,9 +26,8 @@ _BLKFLSBUF = 0x1261
 
 _DIRECT_IO = 16
 _INFO_SIZE = 232
-_OFFSET_AT = 24
+_SIZE_LIMIT_AT = 32
 _FLAGS_AT = 52
-_BEYOND_EVERYTHING = (1 << 63) - 4096  # where no file can be written: I/O under way fails, never lands there
 
 
 def why_unavailable() -> str | None:
@@ -124,7 +123,9 @@ def detach(device: Path, file: Path) -> None:
             if error.errno == errno.ENXIO:  # nobody else has it open: it goes when we close it
                 return
             raise
-        struct.pack_into("<Q", info, _OFFSET_AT, _BEYOND_EVERYTHING)
+        # One byte is less than a sector, so the device is empty. (Moving its offset would not do: I/O
+        # under way at that moment would land at the new one.)
+        struct.pack_into("<Q", info, _SIZE_LIMIT_AT, 1)
         fcntl.ioctl(descriptor, _SET_STATUS64, bytes(info))
 
 
