@@ -106,7 +106,7 @@ class Mapping(Struct, kw_only=True):
 
 
 class Volume(Struct, kw_only=True):
-    """A volume, snapshot or thin clone."""
+    """A volume, snapshot or thin clone. ``restores`` counts how often its content was replaced."""
 
     id: str
     name: str | None
@@ -130,6 +130,7 @@ class Volume(Struct, kw_only=True):
     auto_group_id: str | None = None
     locked: bool = False
     removed_at: float | None = None
+    restores: int = 0
 
     def mapping_of(self, host_id: str) -> Mapping | None:
         """The mapping to the host, or None."""

@@ -17,8 +17,9 @@ from csi_powerflex.simulator.clock import Clock, SystemClock
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.folder import write_atomically
 from csi_powerflex.simulator.gateway import Gateway
-from csi_powerflex.simulator.hosts import drv_cfg, loop
+from csi_powerflex.simulator.hosts import btrfs, drv_cfg, loop
 from csi_powerflex.simulator.hosts.agent import SdcAgent, drop_strays, wait_until_gone
+from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane
 from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
 from csi_powerflex.simulator.kinds.host import register_sdc
@@ -75,10 +76,16 @@ class Simulator:
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
-        self.gateways = [Gateway(self._array(plan)) for plan in plans]
-        for name in (*hosts, *sdcs):
-            self._join(name)
-        self._start_agents(hosts)
+        self._planes: list[FolderPlane] = []
+        self.gateways: list[Gateway] = []
+        try:
+            self.gateways += [Gateway(self._array(plan)) for plan in plans]
+            for name in (*hosts, *sdcs):
+                self._join(name)
+            self._start_agents(hosts)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def gateway(self) -> Gateway:
@@ -95,9 +102,10 @@ class Simulator:
         """End: devices are detached and links removed; returns devices that somebody holds open."""
         for agent in self._agents:
             agent.stop()
-        left = wait_until_gone(self.folder) if self._agents else []
-        for gateway, store in zip(self.gateways, self._stores, strict=True):
-            gateway.array.plane.close()
+        left = [device for plane in self._planes for device in wait_until_gone(plane.folder)]
+        for plane in self._planes:
+            plane.close()
+        for store in self._stores:
             store.close()
         if self._temporary:
             shutil.rmtree(self.folder)
@@ -126,7 +134,11 @@ class Simulator:
         return array
 
     def _plane(self, folder: Path) -> DataPlane:
-        return FolderPlane(folder / "volumes") if self._with_data else NoData()
+        if not self._with_data:
+            return NoData()
+        plane = BtrfsPlane(folder) if btrfs.why_unavailable() is None else FolderPlane(folder / "volumes")
+        self._planes.append(plane)
+        return plane
 
     def _join(self, name: str) -> None:
         folder = self.folder / "hosts" / name
@@ -152,14 +164,14 @@ class Simulator:
         if not names:
             return
         arrays = [gateway.array for gateway in self.gateways]
-        known = loop.under(self.folder)
+        known = {device: file for plane in self._planes for device, file in loop.under(plane.folder).items()}
         kept: set[Path] = set()
         for name in names:
             host = self.hosts[name]
             agent = SdcAgent(name, host.guid, self.folder / "hosts" / name, arrays)
             kept |= agent.start(known)
             self._agents.append(agent)
-        drop_strays(self.folder, kept)
+        drop_strays(known, kept)
 
 
 def _guid(folder: Path) -> str:

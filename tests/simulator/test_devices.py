@@ -4,48 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.simulator import Simulator
-from tests.simulator.client import Array
+from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("devices")]
-
-
-@contextmanager
-def simulated(folder: Path, *hosts: str) -> Iterator[Array]:
-    with Simulator(folder=folder, hosts=hosts or ("a", "b")) as simulator:
-        yield Array(simulator)
-    assert loop.under(folder) == {}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within five seconds"
-        time.sleep(0.001)
-
-
-def link(array: Array, host: str, volume_id: str) -> Path:
-    return array.simulator.hosts[host].by_id / f"emc-vol-{array.system_id}-{volume_id}"
-
-
-def mapped(array: Array, volume_id: str, host: str = "a", **body: object) -> Path:
-    array.map(volume_id, host, **body)
-    device = link(array, host, volume_id)
-    until(device.exists)
-    return device
-
-
-def size_of(device: Path) -> int:
-    with device.open("rb") as opened:
-        return opened.seek(0, os.SEEK_END)
 
 
 def test_a_mapping_is_a_block_device_of_the_volumes_size(tmp_path: Path) -> None:
@@ -60,7 +27,7 @@ def test_an_unmapping_takes_device_and_link_away(tmp_path: Path) -> None:
         volume_id = array.create()
         device = mapped(array, volume_id)
         array.unmap(volume_id)
-        until(lambda: not os.path.lexists(device) and not loop.under(tmp_path))
+        until(lambda: not os.path.lexists(device) and not devices_over_volumes(array))
 
 
 def test_what_one_host_writes_the_other_reads(tmp_path: Path) -> None:
@@ -111,7 +78,7 @@ def test_a_restart_adopts_recreates_and_drops_devices(tmp_path: Path) -> None:
         try:
             assert devices["kept"].readlink() == before
             until(lambda: size_of(devices["lost"]) == 8 * 2**30)
-            assert extra not in loop.under(tmp_path)
+            assert extra not in devices_over_volumes(array)
         finally:
             again.close()
 

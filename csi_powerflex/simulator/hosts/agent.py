@@ -31,6 +31,7 @@ class _Wish:
 
     size: int
     read_only: bool
+    restores: int
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ class SdcAgent:
             mapping = volume.mapping_of(host.id) if host and volume else None
             if volume is None or host is None or mapping is None or mapping.access_mode == NO_ACCESS:
                 return None
-            return _Wish(volume.size_kb * 1024, mapping.access_mode == READ_ONLY)
+            return _Wish(volume.size_kb * 1024, mapping.access_mode == READ_ONLY, volume.restores)
 
     def _file(self, key: Key, wish: _Wish) -> Path:
         return self._arrays[key[0]].plane.file(key[1], wish.size)
@@ -176,6 +177,7 @@ class SdcAgent:
     def _adjust(self, device: Path, wish: _Wish) -> None:
         loop.grow(device)
         loop.set_read_only(device, read_only=wish.read_only)
+        loop.forget_cached(device)
 
     def _detach(self, key: Key) -> None:
         self.link_of(key).unlink(missing_ok=True)
@@ -195,9 +197,9 @@ class SdcAgent:
         return [attached.device] if attached else []
 
 
-def drop_strays(folder: Path, kept: set[Path]) -> None:
-    """Detach the loop devices over files below ``folder`` that no host claims."""
-    for device, file in loop.under(folder).items():
+def drop_strays(known: dict[Path, Path], kept: set[Path]) -> None:
+    """Detach the devices among ``known`` (device to file) that no host claims."""
+    for device, file in known.items():
         if device not in kept:
             loop.detach(device, file)
 

@@ -26,9 +26,8 @@ _BLKFLSBUF = 0x1261
 
 _DIRECT_IO = 16
 _INFO_SIZE = 232
-_OFFSET_AT = 24
+_SIZE_LIMIT_AT = 32
 _FLAGS_AT = 52
-_BEYOND_EVERYTHING = 1 << 62
 
 
 def why_unavailable() -> str | None:
@@ -59,8 +58,7 @@ def attach(file: Path, *, read_only: bool) -> Path:
                 device = _node(fcntl.ioctl(control, _CTL_GET_FREE))
             if _configured(device, backing):
                 break
-    if read_only:
-        set_read_only(device, read_only=True)
+    set_read_only(device, read_only=read_only)  # the kernel keeps this flag from one use to the next
     return device
 
 
@@ -117,6 +115,7 @@ def detach(device: Path, file: Path) -> None:
     if backing_file(device) != file:
         return
     with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", 0))
         fcntl.ioctl(descriptor, _CLR_FD, 0)
         try:
             info = bytearray(fcntl.ioctl(descriptor, _GET_STATUS64, bytes(_INFO_SIZE)))
@@ -124,8 +123,16 @@ def detach(device: Path, file: Path) -> None:
             if error.errno == errno.ENXIO:  # nobody else has it open: it goes when we close it
                 return
             raise
-        struct.pack_into("<Q", info, _OFFSET_AT, _BEYOND_EVERYTHING)
+        # One byte is less than a sector, so the device is empty. (Moving its offset would not do: I/O
+        # under way at that moment would land at the new one.)
+        struct.pack_into("<Q", info, _SIZE_LIMIT_AT, 1)
         fcntl.ioctl(descriptor, _SET_STATUS64, bytes(info))
+
+
+def detach_when_unused(device: Path) -> None:
+    """Let the device go by itself once nobody has it open or mounted any more."""
+    with _opened(device, os.O_RDONLY) as descriptor:
+        fcntl.ioctl(descriptor, _CLR_FD, 0)
 
 
 def backing_file(device: Path) -> Path | None:

@@ -36,7 +36,7 @@ def _take(array: Array, target: Volume, source: Volume) -> View:
         raise without_code("A read-only snapshot cannot be overwritten")
     with array.standing_aside():
         array.plane.overwrite(source.id, target.id)
-    array.change(target)
+    array.change(target, restores=target.restores + 1)
     return {}
 
 

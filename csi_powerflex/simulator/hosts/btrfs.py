@@ -1,0 +1,164 @@
+"""Volumes on a filesystem of their own whose snapshots are one moment for all of them.
+
+The filesystem is btrfs in a sparse image, mounted below the simulator's folder. A cut of several
+volumes is one snapshot of the subvolume that holds them; its members are then taken out of it without
+copying data. Loop devices over the files must use direct I/O, or what they were told to write may still
+be in memory at the moment of the cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.hosts.files import FolderPlane
+
+_SUBVOLUME_CREATE = 0x5000940E
+_SNAPSHOT_DESTROY = 0x5000940F
+_SNAPSHOT_CREATE = 0x50009417
+_NAME_V1 = 4088
+_NAME_V2 = 4040
+_IMAGE_SIZE = 8 << 40
+_UNMOUNT_DETACHED = 2
+_NO_ACCESS_TIMES = 1024
+
+
+class CannotMount(Exception):
+    """The pool's filesystem cannot be had here; the message says why."""
+
+
+class BtrfsPlane(FolderPlane):
+    """The data plane over a btrfs image: ``folder``/pool.img, mounted at ``folder``/pool."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.image = folder / "pool.img"
+        self.mountpoint = folder / "pool"
+        self._mount()
+        volumes = self.mountpoint / "volumes"
+        try:
+            if not volumes.exists():
+                _command(self.mountpoint, _SUBVOLUME_CREATE, struct.pack(f"<q{_NAME_V1}s", 0, b"volumes"))
+            super().__init__(volumes)
+            self._drop_cuts()
+        except BaseException:
+            self.close()
+            raise
+        self.description = f"btrfs in {self.image}: every snapshot is one moment for all its volumes"
+
+    def cut(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Freeze all sources in one step, then take the new files out of it."""
+        written = [(source, new) for source, new in pairs if self._path(source).exists()]
+        if len(written) < 2:  # sharing the blocks of one file is one moment already
+            super().cut(written)
+            return
+        name = f"cut-{written[0][1]}"
+        with _folder(self.folder) as volumes:
+            asked = struct.pack(f"<qQQ4Q{_NAME_V2}s", volumes, 0, 0, 0, 0, 0, 0, name.encode())
+            _command(self.mountpoint, _SNAPSHOT_CREATE, asked)
+        try:
+            for source, new in written:
+                self.copy_whole(self.mountpoint / name / source, self._path(new))
+        finally:
+            self._drop(name)
+
+    def close(self) -> None:
+        """Unmount; the image keeps the data."""
+        _unmount(self.mountpoint)
+
+    # --- the filesystem ----------------------------------------------------------------------------
+
+    def _mount(self) -> None:
+        self.mountpoint.mkdir(exist_ok=True)
+        if self.mountpoint.is_mount():  # left by a run that was killed
+            return
+        if not self.image.exists():
+            _make_image(self.image)
+        device = loop.attach(self.image, read_only=False)
+        try:
+            _mount(device, self.mountpoint)
+        finally:
+            loop.detach_when_unused(device)
+
+    def _drop(self, name: str) -> None:
+        _command(self.mountpoint, _SNAPSHOT_DESTROY, struct.pack(f"<q{_NAME_V1}s", 0, name.encode()))
+
+    def _drop_cuts(self) -> None:
+        """Remove the snapshots of cuts that were interrupted."""
+        for entry in self.mountpoint.glob("cut-*"):
+            self._drop(entry.name)
+
+
+def why_unavailable() -> str | None:
+    """Why such a filesystem cannot be had on this machine, in words; None when it can be tried."""
+    if shutil.which("mkfs.btrfs") is None:
+        return "mkfs.btrfs is not installed (Debian package btrfs-progs)"
+    if "btrfs" not in Path("/proc/filesystems").read_text().split():
+        return "this kernel has no btrfs"
+    return loop.why_unavailable()
+
+
+def _make_image(image: Path) -> None:
+    partial = image.with_name(f".{image.name}.partial")
+    partial.unlink(missing_ok=True)
+    with partial.open("xb") as opened:
+        opened.truncate(_IMAGE_SIZE)
+    made = subprocess.run(  # noqa: S603 - the arguments are ours
+        ["mkfs.btrfs", "--quiet", "--nodiscard", str(partial)],  # noqa: S607 - found in PATH, as administrators expect
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        partial.unlink()
+        raise CannotMount(f"mkfs.btrfs {partial} failed: {made.stderr.strip()}")
+    partial.rename(image)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _mount(device: Path, mountpoint: Path) -> None:
+    arguments = (
+        os.fsencode(device),
+        os.fsencode(mountpoint),
+        b"btrfs",
+        ctypes.c_ulong(_NO_ACCESS_TIMES),
+        b"nodiscard",
+    )
+    if _libc.mount(*arguments):
+        number = ctypes.get_errno()
+        raise CannotMount(f"mounting {device} at {mountpoint} failed: {os.strerror(number)}")
+
+
+def _unmount(mountpoint: Path) -> None:
+    """Unmount; a file that is still open somewhere keeps the filesystem alive until it is closed."""
+    if not mountpoint.is_mount():
+        return
+    if _libc.umount2(os.fsencode(mountpoint), 0) and _libc.umount2(
+        os.fsencode(mountpoint), _UNMOUNT_DETACHED
+    ):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(mountpoint))
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _command(folder: Path, number: int, argument: bytes) -> None:
+    with _folder(folder) as descriptor:
+        fcntl.ioctl(descriptor, number, bytearray(argument))  # Python passes no more than 1 KiB of bytes

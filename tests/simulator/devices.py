@@ -1,0 +1,52 @@
+"""Arrays with simulated hosts, and the devices that appear on them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.hosts.files import FolderPlane
+from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.simulator.client import Array
+
+
+@contextmanager
+def simulated(folder: Path, version: str = "4.5") -> Iterator[Array]:
+    """An array with the hosts a and b; afterwards nothing of it is left in the kernel."""
+    with Simulator([SystemPlan(version)], folder=folder, hosts=("a", "b")) as simulator:
+        yield Array(simulator)
+    assert loop.under(folder) == {}
+    assert not any(str(folder) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within five seconds"
+        time.sleep(0.001)
+
+
+def link(array: Array, host: str, volume_id: str) -> Path:
+    return array.simulator.hosts[host].by_id / f"emc-vol-{array.system_id}-{volume_id}"
+
+
+def mapped(array: Array, volume_id: str, host: str = "a", **body: object) -> Path:
+    array.map(volume_id, host, **body)
+    device = link(array, host, volume_id)
+    until(device.exists)
+    return device
+
+
+def devices_over_volumes(array: Array) -> dict[Path, Path]:
+    plane = array.gateway.array.plane
+    assert isinstance(plane, FolderPlane)
+    return loop.under(plane.folder)
+
+
+def size_of(device: Path) -> int:
+    with device.open("rb") as opened:
+        return opened.seek(0, os.SEEK_END)
