@@ -72,8 +72,9 @@ class Snapshots:
             ) from error
         except DriverError as error:
             # The array has no code for a retention that has not ended, so look whether that is why.
-            require_unlocked(array, handle, error)
-            raise
+            if _still_there(array, handle, error):
+                raise
+            log.info("snapshot removed, though the array's answer did not come", snapshot=handle)
         else:
             log.info("snapshot removed", snapshot=handle)
 
@@ -110,14 +111,18 @@ def tree_full(array: Array, source: VolumeHandle) -> TreeFull:
     )
 
 
-def require_unlocked(array: Array, handle: VolumeHandle, cause: DriverError) -> None:
-    """Say so if a secure snapshot's retention is what keeps it from being removed.
+def _still_there(array: Array, handle: VolumeHandle, cause: DriverError) -> bool:
+    """Whether a snapshot that could not be removed exists.
 
     Raises:
-        FailedPrecondition: it is.
+        FailedPrecondition: it does, and its retention is the cause.
     """
-    until = array.volume(handle.volume_id).locked_until
+    try:
+        until = array.volume(handle.volume_id).locked_until
+    except NotFound:
+        return False
     if until is not None and until > datetime.datetime.now(tz=datetime.UTC):
         raise FailedPrecondition(
             f"snapshot {handle} is secure and cannot be removed before {until:%Y-%m-%d %H:%M} UTC"
         ) from cause
+    return True
