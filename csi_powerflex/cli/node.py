@@ -15,7 +15,7 @@ _SDC = SdcSettings()
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(name="node", context_settings={"auto_envvar_prefix": "CSI_POWERFLEX_NODE"})
+@click.command(name="node", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_NODE"})
 @options.endpoint
 @options.driver_name
 @click.option(

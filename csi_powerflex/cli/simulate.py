@@ -41,7 +41,7 @@ class _Asked:
     ready_file: Path | None
 
 
-@click.command(short_help="Run a simulated PowerFlex gateway with real block devices.")
+@click.command(name="simulate", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_SIMULATE"})
 @click.option(
     "--state",
     type=_FOLDER,

@@ -52,7 +52,7 @@ POLICIES: dict[str, Policy] = {
     "ValidateVolumeCapabilities": Policy(required=("volume_id", "volume_capabilities"), changes=False),
     "ControllerGetCapabilities": _QUICK,
     "ControllerExpandVolume": Policy(required=("volume_id", "capacity_range"), locks=_volume),
-    "ControllerModifyVolume": Policy(required=("volume_id",), locks=_volume),
+    "ControllerModifyVolume": Policy(required=("volume_id", "mutable_parameters"), locks=_volume),
     "CreateSnapshot": Policy(required=("name", "source_volume_id"), locks=_by("name", "snapshot name")),
     "DeleteSnapshot": Policy(required=("snapshot_id",), locks=_by("snapshot_id", "volume")),
     "GetSnapshot": Policy(required=("snapshot_id",), changes=False),
