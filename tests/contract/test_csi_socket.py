@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"the process ended without a line with {text!r}")
 
 
+def wait_until_refused(identity: csi_pb2_grpc.IdentityStub) -> None:
+    """Call until the server, which is stopping, takes no calls any more."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        try:
+            identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS)
+        except grpc.RpcError:
+            return
+    raise AssertionError("the server still takes calls")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_call_under_way_finish_and_takes_the_socket_away(
     process: subprocess.Popen[str], socket: Path, number: signal.Signals
@@ -144,7 +156,9 @@ def test_a_signal_lets_the_call_under_way_finish_and_takes_the_socket_away(
         wait_for_line(process, "call is inside")
         process.send_signal(number)
         assert f"signal={number.name}" in wait_for_line(process, "stopping")
-        assert not call.done()
+        wait_until_refused(csi_pb2_grpc.IdentityStub(channel))
+        with pytest.raises(grpc.FutureTimeoutError):
+            call.result(0.3)  # it would have been cancelled by now
         process.stdin.write("go on\n")
         process.stdin.flush()
         assert isinstance(call.result(PATIENCE_SECONDS), csi_pb2.NodeStageVolumeResponse)
