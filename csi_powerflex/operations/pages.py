@@ -18,7 +18,8 @@ from csi_powerflex.errors import Expired, InvalidArgument
 
 Item = TypeVar("Item")
 
-_KEPT_LISTS = 8
+# Together: a list of all that the largest array holds, with room for some of ordinary length.
+_KEPT_ITEMS = 200_000
 _KEPT_SECONDS = 300.0
 
 
@@ -63,7 +64,7 @@ class Pages(Generic[Item]):
         with self._lock:
             self._drop_old()
             self._lists[name] = (self._clock() + _KEPT_SECONDS, items)
-            while len(self._lists) > _KEPT_LISTS:
+            while len(self._lists) > 1 and sum(len(kept) for _, kept in self._lists.values()) > _KEPT_ITEMS:
                 self._lists.popitem(last=False)
         return name
 
