@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
 
 
@@ -27,10 +27,18 @@ class GatewayFleet:
         """See ``Fleet.array``."""
         if system_id in self._by_id:
             return self._by_id[system_id]
+        unknown: list[DriverError] = []
         for array in self._unidentified():
-            self._by_id[array.system_id()] = array
+            try:
+                self._by_id[array.system_id()] = array
+            except DriverError as error:
+                unknown.append(error)
+                continue
             if array.system_id() == system_id:
                 return array
+        if unknown:
+            # It may be one of those that did not tell who they are.
+            raise unknown[0]
         raise FailedPrecondition(
             f"PowerFlex system {system_id} is not in the systems file, so nothing can be done with its "
             "volumes; add it there"
