@@ -37,10 +37,10 @@ def test_a_token_ends_with_its_time() -> None:
     kept: Pages[int] = Pages(clock)
     token = kept.page(lambda: [1, 2], token="", most=1).next_token
     clock.now = 299.0
-    assert kept.page(lambda: [], token=token, most=0).items == [2]
+    assert kept.page(list, token=token, most=0).items == [2]
     clock.now = 301.0
     with pytest.raises(Expired):
-        kept.page(lambda: [], token=token, most=0)
+        kept.page(list, token=token, most=0)
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,15 +48,15 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.M
     kept: Pages[int] = Pages()
     tokens = [kept.page(lambda: list(range(4)), token="", most=1).next_token for _ in range(3)]
     with pytest.raises(Expired):
-        kept.page(lambda: [], token=tokens[0], most=0)
-    assert [len(kept.page(lambda: [], token=token, most=0).items) for token in tokens[1:]] == [3, 3]
+        kept.page(list, token=tokens[0], most=0)
+    assert [len(kept.page(list, token=token, most=0).items) for token in tokens[1:]] == [3, 3]
 
 
 def test_the_newest_list_is_kept_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "_KEPT_ITEMS", 10)
     kept: Pages[int] = Pages()
     token = kept.page(lambda: list(range(50)), token="", most=1).next_token
-    assert len(kept.page(lambda: [], token=token, most=0).items) == 49
+    assert len(kept.page(list, token=token, most=0).items) == 49
 
 
 @pytest.mark.parametrize("token", ["x", ".", "a.b", "a.-1", "1." + "9" * 30])
