@@ -1,6 +1,6 @@
 """The names of objects on the array.
 
-A PowerFlex name has at most 31 characters (REST reference, limits), a CSI name up to 128, so a name on
+A PowerFlex name has at most 31 characters (protocol notes, limits), a CSI name up to 128, so a name on
 the array is derived: one letter for the kind, four characters for the cluster, and 26 characters of
 base32 for 128 bits that stand for the CSI name. The same CSI name gives the same array name for ever,
 which is what makes creating idempotent; two clusters can share a pool.

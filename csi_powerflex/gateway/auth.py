@@ -1,7 +1,7 @@
 """Tokens of one system: one login at a time, however many calls find theirs expired.
 
 PowerFlex 4.x and later give a token at ``/rest/auth/login``, used as Bearer and renewed with another; 3.x
-answers 404 there and gives one at ``/api/login``, used as the password of Basic (REST reference, 1.2, 1.3).
+answers 404 there and gives one at ``/api/login``, used as the password of Basic (protocol notes, 1.2, 1.3).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = Log(__name__)
 
 # A token is renewed this long before its end, so that no request starts with one about to expire.
 _MARGIN_SECONDS = 30.0
-# A gateway token lives for 8 hours and dies after 10 idle minutes (REST reference, 1.2). Renewing it after 9
+# A gateway token lives for 8 hours and dies after 10 idle minutes (protocol notes, 1.2). Renewing it after 9
 # minutes covers both without keeping track of when it was last used.
 _GATEWAY_TOKEN_SECONDS = 9 * 60.0
 # After a renewal that failed, a token that still works is kept, and the next renewal tried this much later.
@@ -97,7 +97,7 @@ class Authenticator:
                 scope.remaining(self._settings.request_timeout)
 
     def log_out(self) -> None:
-        """Give the session back: the array has 128 of them (REST reference, limits)."""
+        """Give the session back: the array has 128 of them (protocol notes, limits)."""
         with self._lock:
             token, self._token = self._token, None
         if token is None:
@@ -107,7 +107,7 @@ class Authenticator:
             if token.platform is None:
                 self._send("GET", "/api/logout", headers, None)
             else:
-                # The misspelt key is the protocol's (REST reference, 1.3).
+                # The misspelt key is the protocol's (protocol notes, 1.3).
                 body = {"refresh_token": token.platform.refresh_token, "idT_token": token.platform.id_token}
                 self._send("POST", "/rest/auth/logout", headers, msgspec.json.encode(body))
         except DriverError as error:

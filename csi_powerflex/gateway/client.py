@@ -150,7 +150,7 @@ class Client:
             raise Unavailable(f"{self._where(path)} gave an answer that cannot be read: {error}") from error
 
     def _refusal(self, method: str, path: str, reply: Reply) -> DriverError:
-        """The error that a reply other than 2xx stands for (REST reference, 3.1)."""
+        """The error that a reply other than 2xx stands for (protocol notes, 3.1)."""
         try:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
         except msgspec.MsgspecError:

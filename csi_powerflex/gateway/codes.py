@@ -1,6 +1,6 @@
 """The array's error codes, and what each one means to the driver.
 
-A refusal by the array (the MDM) comes as HTTP 500 with a code of its own (REST reference, 3.1 and 3.3),
+A refusal by the array (the MDM) comes as HTTP 500 with a code of its own (protocol notes, 3.1 and 3.3),
 so the HTTP status alone says little. A code without a row is an error that nobody foresaw in the array:
 it becomes Unavailable, which callers repeat, because a final answer on a guess could leak a volume.
 """
@@ -71,5 +71,5 @@ def meaning_of(status: int, code: int, message: str) -> type[errors.DriverError]
         return MEANINGS[code]
     if _NOT_AN_ID in message:
         return errors.NotFound
-    # The gateway's own checks of a request (REST reference, 3.1): it can never work as it stands.
+    # The gateway's own checks of a request (protocol notes, 3.1): it can never work as it stands.
     return errors.InvalidArgument if status == 400 else errors.Unavailable

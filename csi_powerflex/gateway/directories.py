@@ -106,7 +106,7 @@ class Hosts:
     def _read(self) -> Mapping[str, Host]:
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "hosts").inc()
         hosts = self._client.get("/api/types/Sdc/instances", tuple[SdcPayload, ...])
-        # A GUID has no fixed case on the wire (REST reference, 8); a NodeIdentity has it in upper case.
+        # A GUID has no fixed case on the wire (protocol notes, 8); a NodeIdentity has it in upper case.
         self._ids = frozenset(host.id for host in hosts)
         self._known = {host.sdc_guid.upper(): _host(host) for host in hosts if host.sdc_guid}
         return self._known
@@ -128,7 +128,7 @@ def _pool(domain: DomainPayload | None, pool: PoolPayload) -> Pool:
         name=pool.name or pool.id,
         domain_id=pool.protection_domain_id,
         domain_name=(domain.name if domain else None) or pool.protection_domain_id,
-        # REST reference, 4 (limits): 8 GiB, and 1 GiB in erasure-coded pools.
+        # protocol notes, 4 (limits): 8 GiB, and 1 GiB in erasure-coded pools.
         granularity=units.GIB if erasure_coded else 8 * units.GIB,
         erasure_coded=erasure_coded,
         compressible=pool.data_layout == "FineGranularity",

@@ -26,7 +26,7 @@ log = Log(__name__)
 _CONNECT_SECONDS = 10.0
 _CHUNK = 65536
 _POOL_SIZE = 100
-"""Connections kept to one gateway; the array serves 128 sessions in all (REST reference, limits)."""
+"""Connections kept to one gateway; the array serves 128 sessions in all (protocol notes, limits)."""
 
 
 class NotSent(Unavailable):

@@ -1,7 +1,7 @@
 """The gateway's payloads: of each object the fields that the driver reads, and nothing else.
 
 msgspec skips what is not declared, which on long lists is most of the bytes. Numbers may come as JSON
-numbers or as strings (REST reference, 2.2): decoding is lenient in that and strict in the rest. Numbers in
+numbers or as strings (protocol notes, 2.2): decoding is lenient in that and strict in the rest. Numbers in
 brackets below are sections of that reference.
 """
 

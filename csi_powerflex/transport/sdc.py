@@ -1,7 +1,7 @@
 """Volumes through the PowerFlex SDC: the kernel module scini, its control device and its tool drv_cfg.
 
 A mapped volume becomes a block device by itself within seconds, and udev links it by name of system and
-volume (REST reference, "SDC host side"). The link's exact name is the only thing that is searched for: two
+volume (protocol notes, "SDC host side"). The link's exact name is the only thing that is searched for: two
 systems can use the same volume id, and the first of several matches is nobody's volume in particular.
 """
 
