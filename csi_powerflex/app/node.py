@@ -8,15 +8,22 @@ from csi_powerflex.csi.identity import Identity
 from csi_powerflex.csi.node import Node, NodeOperations
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import filesystem
+from csi_powerflex.host.bounded import Bounded
 from csi_powerflex.host.run import missing_tools
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.node_expansion import Expansion
+from csi_powerflex.operations.node_health import Health
+from csi_powerflex.operations.nodeinfo import NodeFacts
 from csi_powerflex.operations.publishing import Publishing
 from csi_powerflex.operations.staging import Staging
+from csi_powerflex.operations.stats import Stats
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.transport.sdc import Sdc
 
 log = Log(__name__)
 
+# How long one look at a volume may take before the volume counts as hanging.
+_LOOK_SECONDS = 5.0
 _ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs")
 
 
@@ -28,14 +35,8 @@ def run(settings: NodeSettings) -> None:
         DriverError: the endpoint cannot be served on.
     """
     _check_tools()
-    transport = Sdc(settings.sdc)
-    operations = NodeOperations(
-        transport=transport,
-        staging=Staging(transport, settings.mount_roots),
-        publishing=Publishing(transport, settings.mount_roots),
-    )
     identity = Identity(settings.driver_name)
-    node = Node(settings.driver_name, operations, max_volumes=settings.max_volumes)
+    node = service(settings)
     server.serve(
         settings.endpoint,
         [
@@ -43,6 +44,22 @@ def run(settings: NodeSettings) -> None:
             lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server),
         ],
     )
+
+
+def service(settings: NodeSettings) -> Node:
+    """The Node service with all that it calls."""
+    transport = Sdc(settings.sdc)
+    roots = settings.mount_roots
+    bounded = Bounded(_LOOK_SECONDS)
+    operations = NodeOperations(
+        staging=Staging(transport, roots),
+        publishing=Publishing(transport, roots),
+        expansion=Expansion(transport, roots),
+        stats=Stats(transport, roots, bounded),
+        health=Health(transport, roots, bounded),
+        facts=NodeFacts(transport, roots, settings.limit),
+    )
+    return Node(settings.driver_name, operations)
 
 
 def _check_tools() -> None:

@@ -8,7 +8,7 @@ import click
 
 from csi_powerflex.app import node
 from csi_powerflex.cli import options
-from csi_powerflex.config.node import NodeSettings, SdcSettings
+from csi_powerflex.config.node import NodeSettings, SdcSettings, VolumeLimit
 from csi_powerflex.observability import log
 
 _SDC = SdcSettings()
@@ -38,6 +38,12 @@ _PATH = click.Path(path_type=Path)
     default=0,
     show_default=True,
     help="Volumes that the scheduler may put on this node, 0 for no limit.",
+)
+@click.option(
+    "--max-volumes-file",
+    type=_PATH,
+    help="File that holds this node's own number instead, such as one written from a label of the node; "
+    "read anew each time the cluster asks.",
 )
 @click.option(
     "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
@@ -72,6 +78,7 @@ def command(
     kubelet_dir: Path,
     mount_roots: tuple[Path, ...],
     max_volumes: int,
+    max_volumes_file: Path | None,
     drv_cfg: Path,
     scini_device: Path,
     by_id_dir: Path,
@@ -91,7 +98,7 @@ def command(
                 endpoint=endpoint,
                 driver_name=driver_name,
                 mount_roots=(kubelet_dir, *mount_roots),
-                max_volumes=max_volumes,
+                limit=VolumeLimit(number=max_volumes, file=max_volumes_file),
                 sdc=SdcSettings(
                     drv_cfg=drv_cfg,
                     control_device=scini_device,

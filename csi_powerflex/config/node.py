@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_powerflex.errors import FailedPrecondition
+
 
 @dataclass(frozen=True, slots=True)
 class SdcSettings:
@@ -24,6 +26,40 @@ class SdcSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeLimit:
+    """How many volumes this node may have.
+
+    Attributes:
+        number: the limit, 0 for none.
+        file: where it is read from each time, for a limit that differs by node or changes; while the file is
+            missing or empty, ``number`` counts.
+    """
+
+    number: int = 0
+    file: Path | None = None
+
+    def current(self) -> int:
+        """The limit as it is now.
+
+        Raises:
+            FailedPrecondition: the file holds something else than a number.
+        """
+        if self.file is None:
+            return self.number
+        try:
+            text = self.file.read_text().strip()
+        except FileNotFoundError:
+            return self.number
+        if not text:
+            return self.number
+        if not (text.isascii() and text.isdigit()):
+            raise FailedPrecondition(
+                f"{self.file} must hold the number of volumes for this node, not {text[:40]!r}"
+            )
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """What the node plugin needs to serve.
 
@@ -31,12 +67,12 @@ class NodeSettings:
         endpoint: the CSI socket, such as ``unix:///csi/csi.sock``.
         driver_name: as in the cluster's CSIDriver object.
         mount_roots: folders below which staging and target paths must lie; the kubelet's, as a rule.
-        max_volumes: how many volumes this node may have, 0 for no limit of its own.
+        limit: how many volumes this node may have.
         sdc: this host's SDC.
     """
 
     endpoint: str
     driver_name: str
     mount_roots: tuple[Path, ...] = (Path("/var/lib/kubelet"),)
-    max_volumes: int = 0
+    limit: VolumeLimit = VolumeLimit()
     sdc: SdcSettings = SdcSettings()

@@ -12,16 +12,24 @@ from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Access
 from csi_powerflex.model.capability import AccessMode
-from csi_powerflex.model.node import ORIGIN_KEY, NodeTransport, Origin, Ticket
+from csi_powerflex.model.node import ORIGIN_KEY, Origin, Ticket
+from csi_powerflex.operations.node_expansion import ExpandRequest, Expansion
+from csi_powerflex.operations.node_health import Health, Severity
+from csi_powerflex.operations.nodeinfo import NodeFacts
 from csi_powerflex.operations.publishing import Publishing, PublishRequest
 from csi_powerflex.operations.staging import StageRequest, Staging
+from csi_powerflex.operations.stats import DeviceSize, Stats, Usage
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 _Rpc = csi_pb2.NodeServiceCapability.RPC
 
 CAPABILITIES = (
     _Rpc.STAGE_UNSTAGE_VOLUME,
+    _Rpc.GET_VOLUME_STATS,
+    _Rpc.EXPAND_VOLUME,
     _Rpc.SINGLE_NODE_MULTI_WRITER,
+    _Rpc.GET_VOLUME_HEALTH,
+    _Rpc.GET_STORAGE_HEALTH,
 )
 
 FORMAT_OPTIONS_KEY = "mkfsFormatOption"
@@ -32,18 +40,20 @@ FORMAT_OPTIONS_KEY = "mkfsFormatOption"
 class NodeOperations:
     """What the service calls."""
 
-    transport: NodeTransport
     staging: Staging
     publishing: Publishing
+    expansion: Expansion
+    stats: Stats
+    health: Health
+    facts: NodeFacts
 
 
 class Node(csi_pb2_grpc.NodeServicer):
     """Volumes on this host, through the operations."""
 
-    def __init__(self, driver_name: str, operations: NodeOperations, *, max_volumes: int) -> None:
+    def __init__(self, driver_name: str, operations: NodeOperations) -> None:
         self._driver_name = driver_name
         self._operations = operations
-        self._max_volumes = max_volumes
 
     def NodeStageVolume(
         self, request: csi_pb2.NodeStageVolumeRequest, context: grpc.ServicerContext
@@ -98,18 +108,74 @@ class Node(csi_pb2_grpc.NodeServicer):
         self._operations.publishing.unpublish(_handle(request.volume_id), request.target_path)
         return csi_pb2.NodeUnpublishVolumeResponse()
 
+    def NodeExpandVolume(
+        self, request: csi_pb2.NodeExpandVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeExpandVolumeResponse:
+        """Grow the volume to what the array gives it."""
+        known = request.HasField("volume_capability")
+        size = self._operations.expansion.expand(
+            ExpandRequest(
+                handle=VolumeHandle.parse(request.volume_id),
+                path=request.volume_path,
+                staging=request.staging_target_path,
+                required=request.capacity_range.required_bytes,
+                limit=request.capacity_range.limit_bytes,
+                use=convert.capability(request.volume_capability).use if known else None,
+            )
+        )
+        return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size)
+
+    def NodeGetVolumeStats(
+        self, request: csi_pb2.NodeGetVolumeStatsRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetVolumeStatsResponse:
+        """How full the volume is."""
+        usage = self._operations.stats.usage(VolumeHandle.parse(request.volume_id), request.volume_path)
+        return csi_pb2.NodeGetVolumeStatsResponse(usage=_usage(usage))
+
+    def NodeGetVolumeHealth(
+        self, request: csi_pb2.NodeGetVolumeHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetVolumeHealthResponse:
+        """What is wrong with the volume."""
+        conditions = self._operations.health.of_volume(VolumeHandle.parse(request.volume_id))
+        return csi_pb2.NodeGetVolumeHealthResponse(
+            volume_health=csi_pb2.VolumeHealth(
+                volume_id=request.volume_id,
+                health_statuses=[
+                    csi_pb2.VolumeHealth.VolumeHealthEntry(
+                        status=csi_pb2.VolumeHealthErrorType.Value(condition.severity.name),
+                        reason=condition.reason,
+                        message=condition.message,
+                    )
+                    for condition in conditions
+                ],
+            )
+        )
+
+    def NodeGetStorageHealth(
+        self, request: csi_pb2.NodeGetStorageHealthRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.NodeGetStorageHealthResponse:
+        """What is wrong with this host's way to its storage."""
+        return csi_pb2.NodeGetStorageHealthResponse(
+            backend_health=[
+                csi_pb2.NodeGetStorageHealthResponse.StorageBackendHealth(
+                    status=_STORAGE_STATUS[condition.severity],
+                    reason=condition.reason,
+                    message=condition.message,
+                )
+                for condition in self._operations.health.of_storage()
+            ]
+        )
+
     def NodeGetInfo(
         self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetInfoResponse:
-        """Who this host is, and which systems it reaches. Asks the SDC alone."""
-        systems = self._operations.transport.systems()
-        segments = {
-            key: "true" for system in systems for key in convert.topology(self._driver_name, system).segments
-        }
+        """Who this host is, and which systems it reaches."""
+        info = self._operations.facts.info()
+        topology = csi_pb2.Topology()
+        for system in info.systems:
+            topology.MergeFrom(convert.topology(self._driver_name, system))
         return csi_pb2.NodeGetInfoResponse(
-            node_id=str(self._operations.transport.identity()),
-            max_volumes_per_node=self._max_volumes,
-            accessible_topology=csi_pb2.Topology(segments=segments),
+            node_id=str(info.identity), max_volumes_per_node=info.max_volumes, accessible_topology=topology
         )
 
     def NodeGetCapabilities(
@@ -122,6 +188,23 @@ class Node(csi_pb2_grpc.NodeServicer):
                 for kind in CAPABILITIES
             ]
         )
+
+
+_STORAGE_STATUS = {
+    Severity.DEGRADED: csi_pb2.STORAGE_DEGRADED,
+    Severity.INACCESSIBLE: csi_pb2.STORAGE_UNREACHABLE,
+}
+
+
+def _usage(usage: Usage | DeviceSize) -> list[csi_pb2.VolumeUsage]:
+    if isinstance(usage, DeviceSize):
+        return [csi_pb2.VolumeUsage(unit=csi_pb2.VolumeUsage.BYTES, total=usage.total)]
+    amounts = [(csi_pb2.VolumeUsage.BYTES, usage.capacity), (csi_pb2.VolumeUsage.INODES, usage.inodes)]
+    return [
+        csi_pb2.VolumeUsage(unit=unit, total=amount.total, used=amount.used, available=amount.available)
+        for unit, amount in amounts
+        if amount is not None
+    ]
 
 
 def _handle(volume_id: str) -> VolumeHandle | None:

@@ -80,6 +80,11 @@ POLICIES: dict[str, Policy] = {
     "NodeUnstageVolume": Policy(required=("volume_id", "staging_target_path"), locks=_volume),
     "NodePublishVolume": Policy(required=("volume_id", "target_path", "volume_capability"), locks=_volume),
     "NodeUnpublishVolume": Policy(required=("volume_id", "target_path"), locks=_volume),
+    "NodeExpandVolume": Policy(required=("volume_id", "volume_path"), locks=_volume),
+    # They only look, and must work while another call for the volume hangs.
+    "NodeGetVolumeStats": Policy(required=("volume_id", "volume_path"), changes=False),
+    "NodeGetVolumeHealth": Policy(required=("volume_id",), changes=False),
+    "NodeGetStorageHealth": Policy(changes=False),
     "NodeGetCapabilities": _QUICK,
     # Asks local tools only, but a tool may hang.
     "NodeGetInfo": Policy(changes=False),

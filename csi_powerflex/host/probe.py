@@ -1,7 +1,8 @@
 """What is on a block device: nothing, a filesystem, or something else.
 
-The answer "nothing" lets a device be formatted, so it takes three witnesses (blkid, wipefs, and the first and
-last blocks themselves), and whatever cannot be read is an error and never "nothing".
+The answer "nothing" lets a device be formatted, so it takes three witnesses (blkid, wipefs, and the blocks
+themselves: the first, the last, and samples between), and whatever cannot be read is an error and never
+"nothing".
 
 A mark says that this driver began to make a filesystem here and did not come to its end. It stands on the
 device itself, so that it tells the truth on whichever node the volume comes up next; it is written before
@@ -17,11 +18,12 @@ from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import blockdev
 from csi_powerflex.host.run import AtDeadline, run
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.units import KIB, MIB, readable
+from csi_powerflex.units import GIB, KIB, MIB, readable
 
 _EDGE = 4 * MIB
 """How much of either end must be zero. It covers LVM, RAID, LUKS 2 and ZFS labels, which lie there."""
 _ZEROS = bytes(_EDGE)
+_SAMPLE = 4 * KIB
 _MARK_LENGTH = 4 * KIB
 _SMALLEST = 4 * _EDGE
 
@@ -81,7 +83,21 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     for name, edge in (("first", head), ("last", tail)):
         if edge != _ZEROS:
             return Foreign(f"data of an unknown kind: its {name} {readable(_EDGE)} are not all zero")
+    for offset in _samples(size):
+        if blockdev.read(device, offset=offset, length=_SAMPLE) != _ZEROS[:_SAMPLE]:
+            return Foreign(f"data of an unknown kind: its {readable(_SAMPLE)} at byte {offset} are not zero")
     return Blank()
+
+
+def _samples(size: int) -> list[int]:
+    """Where a filesystem that lost its beginning still shows: its spare superblocks and groups.
+
+    ext4 has copies of its superblock in groups of 128 MiB (1 and powers of 3, 5, 7), btrfs at 64 MiB and
+    256 GiB, XFS a header in each of its groups, which are a quarter of the volume or less.
+    """
+    spares = {128 * MIB * group for group in (1, 3, 5, 7, 9, 25, 27, 49)} | {64 * MIB, 256 * GIB}
+    parts = {size * part // 16 // _SAMPLE * _SAMPLE for part in range(1, 16)}
+    return sorted(offset for offset in spares | parts if offset < size - _EDGE)
 
 
 def mark(device: Path, handle: VolumeHandle) -> None:

@@ -121,3 +121,7 @@ class NodeTransport(Protocol):
     def find(self, handle: VolumeHandle) -> Path | None:
         """The volume's block device if it is here now, without waiting."""
         ...
+
+    def devices(self) -> tuple[Path, ...]:
+        """The block devices of all volumes that are here now, whoever uses them."""
+        ...

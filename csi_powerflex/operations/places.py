@@ -7,6 +7,7 @@ folder or an empty file.
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import time
 from collections.abc import Sequence
@@ -40,6 +41,15 @@ def allowed(text: str, roots: Sequence[Path]) -> Path:
         f"{text!r} is outside of {', '.join(map(str, roots))}; if volumes belong there, name the "
         f"folder with --mount-root"
     )
+
+
+def known(texts: Sequence[str], roots: Sequence[Path]) -> list[Path]:
+    """Those of ``texts`` that are paths at which a volume can be; the others hold none."""
+    paths = []
+    for text in texts:
+        with contextlib.suppress(InvalidArgument):
+            paths.append(allowed(text, roots))
+    return paths
 
 
 def _without_links(root: Path, rest: Path) -> Path:

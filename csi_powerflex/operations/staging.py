@@ -207,7 +207,7 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
 def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinished, hold: int) -> None:
     if wanted.origin is not Origin.EMPTY:
         raise FailedPrecondition(
-            f"volume {wanted.handle} was made from a {wanted.origin} and should hold a filesystem, "
+            f"volume {wanted.handle} was made as a {wanted.origin} and should hold a filesystem, "
             f"but none was found; "
             "it was left alone: check its source"
         )

@@ -90,11 +90,16 @@ class Sdc:
 
     def find(self, handle: VolumeHandle) -> Path | None:
         """The volume's block device if it is here now."""
+        return _block_device(self._link(handle))
+
+    def devices(self) -> tuple[Path, ...]:
+        """The block devices of all volumes that are here now, each once."""
         try:
-            device = self._link(handle).resolve(strict=True)
-            return device if stat.S_ISBLK(device.stat().st_mode) else None
-        except OSError:
-            return None
+            links = [link for link in self._settings.by_id.iterdir() if _LINK.fullmatch(link.name)]
+        except FileNotFoundError:
+            return ()
+        found = {device for link in links if (device := _block_device(link)) is not None}
+        return tuple(sorted(found))
 
     def attach(self, ticket: Ticket) -> Path:
         """Wait for the volume's device: driven by events, with a slow poll and rescans in case none comes.
@@ -230,6 +235,15 @@ class Sdc:
                 "install the PowerFlex SDC, or say where its drv_cfg is"
             )
         return run([str(self._settings.drv_cfg), verb], cap=_TOOL_SECONDS).stdout
+
+
+def _block_device(link: Path) -> Path | None:
+    """The block device that ``link`` leads to, None where there is none."""
+    try:
+        device = link.resolve(strict=True)
+        return device if stat.S_ISBLK(device.stat().st_mode) else None
+    except OSError:
+        return None
 
 
 def _leads_to(link: Path, device: Path) -> bool:

@@ -303,8 +303,7 @@ def test_quick_calls_are_answered_while_every_slow_place_is_taken(edge: Edge) ->
         gate.wait_for_call()
 
     assert edge.identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS).ready.value
-    code, _ = failure(lambda: edge.node.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest()))
-    assert code is grpc.StatusCode.UNIMPLEMENTED
+    assert edge.identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=PATIENCE_SECONDS).name
     assert failure(lambda: edge.node.NodeUnstageVolume(unstage_request("another"))) == (
         grpc.StatusCode.UNAVAILABLE,
         "every place for calls that wait for the array is taken; try again later",

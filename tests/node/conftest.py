@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
 
+from csi_powerflex.app.node import service
+from csi_powerflex.config.node import NodeSettings, VolumeLimit
 from csi_powerflex.csi.interceptor import Interceptor
-from csi_powerflex.csi.node import Node, NodeOperations
-from csi_powerflex.operations.publishing import Publishing
-from csi_powerflex.operations.staging import Staging
+from csi_powerflex.host import run
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.transport.sdc import Sdc
 from tests.node.client import Kubelet
@@ -45,20 +46,40 @@ def sdc(host: LoopHost) -> Sdc:
 
 
 @pytest.fixture
-def node(host: LoopHost, sdc: Sdc, tmp_path: Path) -> Iterator[Kubelet]:
+def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
     """The node service behind its real edge, and a kubelet that calls it."""
-    operations = NodeOperations(
-        transport=sdc,
-        staging=Staging(sdc, (host.kubelet,)),
-        publishing=Publishing(sdc, (host.kubelet,)),
+    endpoint = f"unix:{tmp_path}/csi.sock"
+    settings = NodeSettings(
+        endpoint=endpoint,
+        driver_name="csi.powerflex.dev",
+        mount_roots=(host.kubelet,),
+        limit=VolumeLimit(number=10, file=host.folder / "max-volumes"),
+        sdc=host.settings(),
     )
     pool = ThreadPoolExecutor(8)
     server = grpc.server(pool, interceptors=[Interceptor(slow_places=8)])
-    csi_pb2_grpc.add_NodeServicer_to_server(Node("csi.powerflex.dev", operations, max_volumes=0), server)
-    endpoint = f"unix:{tmp_path}/csi.sock"
+    csi_pb2_grpc.add_NodeServicer_to_server(service(settings), server)
     server.add_insecure_port(endpoint)
     server.start()
     with grpc.insecure_channel(endpoint) as channel:
         yield Kubelet(channel, host.kubelet)
     server.stop(None).wait()
     pool.shutdown()
+
+
+@pytest.fixture
+def replace_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Put a shell script in the place of one of the host's tools; ``$real`` in it is the tool itself."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setattr(run, "_PATH", f"{folder}:{run._PATH}")
+
+    def replace(tool: str, script: str) -> None:
+        real = shutil.which(tool)
+        path = folder / tool
+        path.write_text(f"#!/bin/sh\nreal={real}\n{script}\n")
+        path.chmod(0o755)
+        run._found.cache_clear()
+
+    yield replace
+    run._found.cache_clear()

@@ -43,6 +43,8 @@ REQUIRED: dict[str, set[str]] = {
     "NodePublishVolume": {"volume_id", "target_path", "volume_capability"},
     "NodeUnpublishVolume": {"volume_id", "target_path"},
     "NodeGetVolumeStats": {"volume_id", "volume_path"},
+    "NodeGetVolumeHealth": {"volume_id"},
+    "NodeGetStorageHealth": set(),
     "NodeExpandVolume": {"volume_id", "volume_path"},
     "NodeGetCapabilities": set(),
     "NodeGetInfo": set(),
