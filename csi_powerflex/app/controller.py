@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from csi_powerflex import scope
 from csi_powerflex.config.controller import ControllerSettings
+from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.watch import SystemsWatch
 from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller, Operations
 from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.gateway.fleet import GatewayFleet
+from csi_powerflex.gateway.watch import FleetWatch
+from csi_powerflex.observability import endpoint
 from csi_powerflex.operations.attachment import Attachment
 from csi_powerflex.operations.capacity import Capacity
 from csi_powerflex.operations.expansion import Expansion
@@ -37,7 +41,8 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         DriverError: the endpoint cannot be served on.
     """
-    with services(settings) as register:
+    endpoint.toggle_debug_by_signal()
+    with endpoint.serving(settings.metrics_address), services(settings) as register:
         server.serve(settings.endpoint, register)
 
 
@@ -64,6 +69,7 @@ def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
                 health=Health(fleet, listing),
             )
         )
+        stop_watching = _watch(settings, fleet)
         try:
             yield [
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
@@ -71,5 +77,28 @@ def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
                 lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
             ]
         finally:
+            stop_watching()
             with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
                 fleet.close()
+
+
+def _watch(settings: ControllerSettings, fleet: GatewayFleet) -> Callable[[], None]:
+    """Watch the systems and their file, where that is asked for; the answer ends it."""
+    with contextlib.ExitStack() as watching:
+        systems = FleetWatch(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
+        if systems is not None:
+            systems.start()
+            watching.callback(systems.stop)
+
+        def replace(changed: tuple[SystemSettings, ...], touched: frozenset[str]) -> None:
+            fleet.replace(changed, touched)
+            if systems is not None:
+                systems.start()
+
+        if settings.systems_file is not None:
+            files = SystemsWatch(
+                settings.systems_file, settings.systems, replace, seconds=settings.reload_seconds
+            )
+            files.start()
+            watching.callback(files.stop)
+        return watching.pop_all().close

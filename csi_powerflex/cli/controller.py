@@ -35,6 +35,19 @@ from csi_powerflex.observability import log
     show_default=True,
     help="How many times the real space of a pool may be promised to thin volumes.",
 )
+@click.option(
+    "--state-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that keeps limits asked for by ControllerModifyVolume; without it a restart forgets them.",
+)
+@click.option(
+    "--watch-seconds",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    help="How often to look at each system while nothing is asked of it; 0 for never.",
+)
+@options.metrics_address
 @options.driver_name
 @options.log_level
 @options.log_format
@@ -43,6 +56,9 @@ def command(
     systems: Path,
     cluster_id: str,
     over_commit: float,
+    state_file: Path | None,
+    watch_seconds: float,
+    metrics_address: str | None,
     driver_name: str,
     log_level: str,
     log_format: str,
@@ -61,5 +77,9 @@ def command(
                 cluster_id=names.require_cluster_id(cluster_id),
                 systems=systems_file.load(systems),
                 over_commit=over_commit,
+                state_file=state_file,
+                systems_file=systems,
+                watch_seconds=watch_seconds,
+                metrics_address=metrics_address,
             )
         )

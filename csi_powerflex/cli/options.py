@@ -44,6 +44,11 @@ driver_name: Decorator = click.option(
     metavar="NAME",
     help="Name of the CSI driver, as in the cluster's CSIDriver object.",
 )
+metrics_address: Decorator = click.option(
+    "--metrics-address",
+    metavar="HOST:PORT",
+    help="Serve /metrics and /healthz over HTTP there, such as :9808; without it they are not served.",
+)
 log_level: Decorator = click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),

@@ -94,6 +94,7 @@ class Scene:
                 f"--endpoint=unix://{socket}",
                 f"--systems={self._systems_file}",
                 "--cluster-id=demo",
+                "--watch-seconds=0",
             ],
             folder / "controller.log",
         )

@@ -9,7 +9,7 @@ import msgspec
 
 from csi_powerflex import units
 from csi_powerflex.config.systems import SystemSettings, ZoneSettings
-from csi_powerflex.errors import Unavailable
+from csi_powerflex.errors import DriverError, Unavailable
 from csi_powerflex.gateway.client import Client, Effect
 from csi_powerflex.gateway.directories import Hosts, Pools
 from csi_powerflex.gateway.payloads import (
@@ -22,6 +22,7 @@ from csi_powerflex.gateway.payloads import (
     PoolStatisticsPayload,
     SystemLimitsPayload,
     SystemPayload,
+    SystemStatisticsPayload,
     VolumePayload,
     id_in,
 )
@@ -49,7 +50,9 @@ class GatewayArray:
     """One PowerFlex system, behind its gateway."""
 
     def __init__(self, settings: SystemSettings) -> None:
-        self._settings = settings
+        self.settings = settings
+        # What kept the watch from looking at this system, None while it serves; only the watch sets it.
+        self.trouble: DriverError | None = None
         self._client = Client(settings)
         self._system_id = settings.id
         self._pools = Pools(settings, self._client)
@@ -59,21 +62,40 @@ class GatewayArray:
     @property
     def label(self) -> str:
         """See ``Array.label``."""
-        return self._settings.label
+        return self.settings.label
 
     @property
     def zones(self) -> Sequence[ZoneSettings]:
         """See ``Array.zones``."""
-        return self._settings.zones
+        return self.settings.zones
 
     @property
     def approves_hosts(self) -> bool:
         """See ``Array.approves_hosts``."""
-        return self._settings.approve_hosts
+        return self.settings.approve_hosts
 
-    def answers_to(self, name: str) -> bool:
-        """Whether ``name`` is this system's name or id."""
-        return name in (self._settings.name, self.system_id())
+    @property
+    def known_id(self) -> str | None:
+        """The system's id as far as it is known without asking."""
+        return self._system_id
+
+    def learn(self) -> None:
+        """Ask for what seldom changes, whatever is remembered of it."""
+        self.system_id()
+        self._pools.refresh()
+        self._hosts.refresh()
+
+    def usage(self) -> Mapping[str, tuple[int, int]]:
+        """How many objects of a kind the array has, and how many it allows (2.3, 2.12)."""
+        path = "/api/instances/System/action/querySystemLimits"
+        limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
+        allowed = {limit.type: limit.max_val for limit in limits}
+        used = {"sdcs": len(self._hosts.by_id(()))}
+        if self._pools.kinds() == {False}:
+            # PowerFlex 5 counts them nowhere that could be asked cheaply.
+            path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
+            used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
+        return {kind: (count, allowed[kind] or 0) for kind, count in used.items() if kind in allowed}
 
     def close(self) -> None:
         """Give the session back and close the connections."""
@@ -91,6 +113,10 @@ class GatewayArray:
         return self._system_id
 
     # --- pools -----------------------------------------------------------------------------------
+
+    def pools(self) -> Sequence[Pool]:
+        """Every pool."""
+        return self._pools.all()
 
     def pool(self, domain: str | None, pool: str | None) -> Pool:
         """See ``Array.pool``."""

@@ -37,7 +37,7 @@ class Pools:
                 f"no storage pool: give the parameter storagepool, or storagePool for system {label} "
                 "in the systems file"
             )
-        found = _matching(self._known, domain, pool) or _matching(self._read(), domain, pool)
+        found = _matching(self._known, domain, pool) or _matching(self.refresh(), domain, pool)
         if len(found) == 1:
             return found[0]
         if found:
@@ -51,20 +51,25 @@ class Pools:
 
     def with_id(self, pool_id: str) -> Pool:
         """See ``Array.pool_by_id``."""
-        found = _matching(self._known, None, pool_id) or _matching(self._read(), None, pool_id)
+        found = _matching(self._known, None, pool_id) or _matching(self.refresh(), None, pool_id)
         if not found:
             raise InvalidArgument(f"system {self._settings.label} has no storage pool with id {pool_id}")
         return found[0]
 
     def kinds(self) -> set[bool]:
         """Which kinds of pools there are: erasure-coded (True), mirrored (False), or both."""
-        return {pool.erasure_coded for pool in self._known or self._read()}
+        return {pool.erasure_coded for pool in self.all()}
+
+    def all(self) -> tuple[Pool, ...]:
+        """Every pool."""
+        return self._known or self.refresh()
 
     def forget(self) -> None:
         """Ask the array again at the next look-up."""
         self._known = ()
 
-    def _read(self) -> tuple[Pool, ...]:
+    def refresh(self) -> tuple[Pool, ...]:
+        """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "pools").inc()
         domains = self._client.get("/api/types/ProtectionDomain/instances", tuple[DomainPayload, ...])
         pools = self._client.get("/api/types/StoragePool/instances", tuple[PoolPayload, ...])
@@ -84,7 +89,7 @@ class Hosts:
 
     def find(self, identity: NodeIdentity) -> Host:
         """See ``Array.host``."""
-        host = self._known.get(identity.sdc_guid) or self._read().get(identity.sdc_guid)
+        host = self._known.get(identity.sdc_guid) or self.refresh().get(identity.sdc_guid)
         if host is None:
             raise NotFound(
                 f"system {self._settings.label} knows no SDC with GUID {identity.sdc_guid}; is the SDC of "
@@ -96,14 +101,15 @@ class Hosts:
         """See ``Array.hosts_by_id``."""
         known = self._known
         if not known or not self._ids.issuperset(needed):
-            known = self._read()
+            known = self.refresh()
         return {host.id: host for host in known.values()}
 
     def forget(self) -> None:
         """Ask the array again at the next look-up."""
         self._known = {}
 
-    def _read(self) -> Mapping[str, Host]:
+    def refresh(self) -> Mapping[str, Host]:
+        """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "hosts").inc()
         hosts = self._client.get("/api/types/Sdc/instances", tuple[SdcPayload, ...])
         # A GUID has no fixed case on the wire (protocol notes, 8); a NodeIdentity has it in upper case.

@@ -1,15 +1,20 @@
-"""``model.ports.Fleet``: the configured systems, found by id or name.
+"""``model.ports.Fleet``: the configured systems, found by id or name, and replaced when the configuration is.
 
-A system whose configuration names its id is never asked for it, so one that is down does not delay another.
+Whoever asks for a system gets the one of that moment: a call under way keeps what it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Collection, Sequence
 
 from csi_powerflex.config.systems import SystemSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
+
+# Calls that began before a system was replaced may go on with its session for this long.
+_RETIRED_SECONDS = 300.0
 
 
 class GatewayFleet:
@@ -17,25 +22,25 @@ class GatewayFleet:
 
     def __init__(self, systems: Sequence[SystemSettings]) -> None:
         self._arrays = tuple(GatewayArray(settings) for settings in systems)
-        self._by_id = {
-            settings.id: array
-            for settings, array in zip(systems, self._arrays, strict=True)
-            if settings.id is not None
-        }
+        self._lock = threading.Lock()
+        self._retired: list[tuple[float, GatewayArray]] = []
 
     def array(self, system_id: str) -> GatewayArray:
-        """See ``Fleet.array``."""
-        if system_id in self._by_id:
-            return self._by_id[system_id]
+        """See ``Fleet.array``. A system is asked for its id only where its configuration does not tell."""
+        arrays = self._arrays
+        for array in arrays:
+            if array.known_id == system_id:
+                return array
         unknown: list[DriverError] = []
-        for array in self._unidentified():
+        # Those that did not answer lately come last: another one may be the one that is looked for.
+        for array in sorted(arrays, key=lambda item: item.trouble is not None):
+            if array.known_id is not None:
+                continue
             try:
-                self._by_id[array.system_id()] = array
+                if array.system_id() == system_id:
+                    return array
             except DriverError as error:
                 unknown.append(error)
-                continue
-            if array.system_id() == system_id:
-                return array
         if unknown:
             # It may be one of those that did not tell who they are.
             raise unknown[0]
@@ -46,32 +51,59 @@ class GatewayFleet:
 
     def choose(self, system: str | None) -> GatewayArray:
         """See ``Fleet.choose``."""
+        arrays = self._arrays
         if system is None:
-            if len(self._arrays) == 1:
-                return self._arrays[0]
+            if len(arrays) == 1:
+                return arrays[0]
             raise InvalidArgument(
-                f"several PowerFlex systems are configured ({self._names()}); name one in systemID"
+                f"several PowerFlex systems are configured ({_names(arrays)}); name one in systemID"
             )
-        for array in self._arrays:
-            if array.label == system:
+        for array in arrays:
+            if system in (array.label, array.known_id):
                 return array
-        for array in self._arrays:
-            if array.answers_to(system):
+        for array in arrays:
+            if array.known_id is None and array.trouble is None and array.system_id() == system:
                 return array
-        raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {self._names()}")
+        raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {_names(arrays)}")
 
     def arrays(self) -> tuple[GatewayArray, ...]:
         """See ``Fleet.arrays``."""
         return self._arrays
 
-    def close(self) -> None:
-        """Give the sessions of all systems back."""
-        for array in self._arrays:
+    def replace(self, systems: Sequence[SystemSettings], touched: Collection[str]) -> None:
+        """Serve these systems from now on.
+
+        A system whose settings are the same keeps its session and what it remembers, unless its label is in
+        ``touched``, which says that its password or authority changed.
+        """
+        with self._lock:
+            kept = {array.label: array for array in self._arrays if array.label not in touched}
+            before = self._arrays
+            self._arrays = tuple(
+                kept[settings.label]
+                if settings.label in kept and kept[settings.label].settings == settings
+                else GatewayArray(settings)
+                for settings in systems
+            )
+            until = time.monotonic() + _RETIRED_SECONDS
+            self._retired += [(until, array) for array in before if array not in self._arrays]
+
+    def log_out_retired(self) -> None:
+        """Give back the sessions of systems that were replaced long enough ago."""
+        now = time.monotonic()
+        with self._lock:
+            over = [array for until, array in self._retired if until <= now]
+            self._retired = [item for item in self._retired if item[1] not in over]
+        for array in over:
             array.close()
 
-    def _unidentified(self) -> list[GatewayArray]:
-        known = set(self._by_id.values())
-        return [array for array in self._arrays if array not in known]
+    def close(self) -> None:
+        """Give the sessions of all systems back."""
+        with self._lock:
+            retired, self._retired = self._retired, []
+        for array in (*self._arrays, *(array for _, array in retired)):
+            array.close()
 
-    def _names(self) -> str:
-        return ", ".join(array.label for array in self._arrays)
+
+def _names(arrays: Sequence[GatewayArray]) -> str:
+    return ", ".join(array.label for array in arrays)

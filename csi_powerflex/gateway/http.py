@@ -13,18 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import requests
-import requests.adapters
 import urllib3.exceptions
 
 from csi_powerflex import scope
 from csi_powerflex.config.systems import SystemSettings
 from csi_powerflex.errors import DeadlineExceeded, Unavailable
+from csi_powerflex.gateway import deadline
+from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
 _CONNECT_SECONDS = 10.0
-_CHUNK = 65536
 _POOL_SIZE = 100
 """Connections kept to one gateway; the array serves 128 sessions in all (protocol notes, limits)."""
 
@@ -70,7 +70,7 @@ class Http:
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self._session.mount(
             "https://",
-            requests.adapters.HTTPAdapter(
+            DeadlineAdapter(
                 pool_connections=len(settings.endpoints),
                 pool_maxsize=_POOL_SIZE,
                 pool_block=False,
@@ -85,23 +85,22 @@ class Http:
             NotSent, Cut, OutOfTime: as named. A redirect is an answer, not followed.
         """
         patience = scope.remaining(self._timeout)
-        deadline = time.monotonic() + patience
         try:
-            with self._session.request(
-                method,
-                url,
-                headers=dict(headers),
-                data=body,
-                timeout=(min(_CONNECT_SECONDS, patience), patience),
-                verify=self._verify,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return Reply(
-                    status=response.status_code,
-                    content_type=response.headers.get("Content-Type", ""),
-                    body=_read(response, deadline, patience),
+            with deadline.of(time.monotonic() + patience):
+                response = self._session.request(
+                    method,
+                    url,
+                    headers=dict(headers),
+                    data=body,
+                    timeout=(min(_CONNECT_SECONDS, patience), patience),
+                    verify=self._verify,
+                    allow_redirects=False,
                 )
+            return Reply(
+                status=response.status_code,
+                content_type=response.headers.get("Content-Type", ""),
+                body=response.content,
+            )
         except requests.exceptions.SSLError as error:
             raise NotSent(f"{_base(url)}: the certificate was not accepted: {_reason(error)}") from error
         except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
@@ -118,16 +117,6 @@ class Http:
     def close(self) -> None:
         """Close the idle connections."""
         self._session.close()
-
-
-def _read(response: requests.Response, deadline: float, patience: float) -> bytes:
-    """The body, chunk by chunk, so that a reply that trickles for ever ends at the deadline too."""
-    chunks = []
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
-        chunks.append(chunk)
-        if time.monotonic() > deadline:
-            raise OutOfTime(f"{_base(response.url)}: the answer did not end within {patience:.1f} s")
-    return b"".join(chunks)
 
 
 def _never_connected(error: BaseException) -> bool:

@@ -100,6 +100,12 @@ class PoolStatisticsPayload(Payload, frozen=True):
     failed_capacity_in_kb: int = 0
 
 
+class SystemStatisticsPayload(Payload, frozen=True):
+    """The Statistics of a System before PowerFlex 5 (2.12)."""
+
+    num_of_volumes: int = 0
+
+
 class MetricPayload(msgspec.Struct, frozen=True):
     """One metric of one object: a name and at most one value."""
 

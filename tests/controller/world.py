@@ -27,6 +27,9 @@ class World:
         self.simulator = simulator
         self.gateway = gateway
         self.systems = systems
+        # Off unless a test is about them: their own requests would be counted too.
+        self.systems_file: Path | None = None
+        self.watch_seconds = 0.0
         self._running = contextlib.ExitStack()
         self.driver = self._start()
 
@@ -44,6 +47,9 @@ class World:
             driver_name="csi.powerflex.dev",
             cluster_id="test",
             systems=self.systems,
+            systems_file=self.systems_file,
+            reload_seconds=0.05,
+            watch_seconds=self.watch_seconds,
         )
         register = self._running.enter_context(app.services(settings))
         socket = self._running.enter_context(server.serving(settings.endpoint, register))
