@@ -13,6 +13,7 @@ from csi_powerflex.simulator import routes
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.faults import Fault, Faults, Plan, Trouble
+from csi_powerflex.simulator.kinds import migration, removal
 from csi_powerflex.simulator.kinds.kind import Effect
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
@@ -128,6 +129,8 @@ class Gateway:
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
+            removal.settle(self.array)
+            migration.settle(self.array)
             return route.run(array or self.array, Body.parse(request.body))
         except Refusal as refusal:
             return refusal.response()

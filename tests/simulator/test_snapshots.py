@@ -197,8 +197,8 @@ def test_a_migration_takes_its_time_and_moves_the_tree(moving: Array, clock: Man
     clock.advance(9)
     assert moving.volume(volume)["storagePoolId"] == moving.pool_id
     clock.advance(2)
-    assert status(moving, volume) == "NotInMigration"
     assert moving.volume(volume)["storagePoolId"] == target
+    assert status(moving, volume) == "NotInMigration"
     assert moving.refused(volume, "migrateVTree", destSPId=target).code == 718
 
 

@@ -54,12 +54,18 @@ def walk(package: Path, version: str, folder: Path) -> str:
         Simulator([SystemPlan(version)], folder=folder, sdcs=("a",)) as simulator,
         Server(simulator) as server,
     ):
+        authority = str(server.certificates.authority)
+        port = server.url.rpartition(":")[2]
+        # With one authority instead of the machine's hundred, each of its many connections is 20 ms quicker.
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "SSL_CERT_FILE": authority}
         done = subprocess.run(
-            [sys.executable, str(_WALK), server.url.rpartition(":")[2], "admin", "Simulated1!",
-             str(server.certificates.authority)],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "SSL_CERT_FILE": str(server.certificates.authority)},
-            capture_output=True, text=True, timeout=100, check=False,
-        )  # fmt: skip
+            [sys.executable, str(_WALK), port, "admin", "Simulated1!", authority],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
         unknown = {entry.path for entry in simulator.gateway.log.find(route="unknown")}
     assert done.returncode == 0, done.stderr[-3000:]
     assert unknown - {"/rest/auth/login"} == set()
