@@ -81,6 +81,8 @@ class Array:
         self.volume_ids_by_name: dict[str, str] = {}
         self.volume_ids_by_host: dict[str, dict[str, None]] = {}
         self.totals: dict[str, Totals] = {}
+        self.migrating: dict[str, None] = {}
+        self.removing: dict[str, None] = {}
         self._tables: dict[type, dict[str, Any]] = {  # one row per type: put() keeps each in its own
             System: self.systems,
             ProtectionDomain: self.domains,
@@ -193,8 +195,12 @@ class Array:
     def _index(self, item: Object) -> None:
         if isinstance(item, StoragePool):
             self.totals.setdefault(item.id, Totals())
+        if isinstance(item, VTree) and item.migration is not None:
+            self.migrating[item.id] = None
         if not isinstance(item, Volume):
             return
+        if item.removed_at is not None:
+            self.removing[item.id] = None
         if item.name is not None:
             self.volume_ids_by_name[item.name] = item.id
         for mapping in item.mappings:
@@ -206,6 +212,8 @@ class Array:
         totals.count[kind] += 1
 
     def _unindex(self, item: Object) -> None:
+        self.migrating.pop(item.id, None)
+        self.removing.pop(item.id, None)
         if not isinstance(item, Volume):
             return
         if item.name is not None:

@@ -24,7 +24,6 @@ class Dialect:
     already_mapped: int
     not_mapped: int
     no_compression: str
-    capacity_of_snapshots: str
 
     @property
     def system_version_name(self) -> str:
@@ -52,7 +51,6 @@ def _dialect(version: str, release: str, *, generation: str = MIRRORING) -> Dial
         already_mapped=4037 if platform else 81,
         not_mapped=4039 if platform else 84,
         no_compression="NotApplicable" if platform else "Invalid",
-        capacity_of_snapshots="snapshotCapacityInKb",
     )
 
 

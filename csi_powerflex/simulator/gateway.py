@@ -13,6 +13,7 @@ from csi_powerflex.simulator import routes
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.faults import Fault, Faults, Plan, Trouble
+from csi_powerflex.simulator.kinds import migration, removal
 from csi_powerflex.simulator.kinds.kind import Effect
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
@@ -22,6 +23,9 @@ from csi_powerflex.simulator.refusal import Refusal, by_mdm
 from csi_powerflex.simulator.request_log import Entry, RequestLog
 from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.sessions import Sessions
+
+UNKNOWN = "unknown"
+"""The route of paths that lead nowhere; they need no token."""
 
 
 class Gateway:
@@ -71,7 +75,7 @@ class Gateway:
         try:
             route = self._platform.find(request) or routes.find(self.array, request)
         except Refusal as refusal:
-            return Route("unknown", Effect.READ, _refusing(refusal))
+            return Route(UNKNOWN, Effect.READ, _refusing(refusal))
         return route
 
     # --- states that faults bring about --------------------------------------------------------
@@ -119,12 +123,14 @@ class Gateway:
 
     def _answer(self, route: Route, request: Request, array: Array | None = None) -> Response:
         try:
-            if (request.method, request.path) in self._logins.routes:
+            if route.name == UNKNOWN or (request.method, request.path) in self._logins.routes:
                 return route.run(self.array, Body({}))
             user = self._logins.user_of(request)
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
+            removal.settle(self.array)
+            migration.settle(self.array)
             return route.run(array or self.array, Body.parse(request.body))
         except Refusal as refusal:
             return refusal.response()

@@ -37,7 +37,12 @@ class Client:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.authorization = f"Bearer {gateway.sessions.login_to_gateway(gateway.array.settings.username)}"
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Take a new token."""
+        user = self.gateway.array.settings.username
+        self.authorization = f"Bearer {self.gateway.sessions.login_to_gateway(user)}"
 
     def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Send a request and return whatever the answer is."""

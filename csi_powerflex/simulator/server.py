@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -18,8 +19,7 @@ from csi_powerflex.simulator.simulator import Simulator
 
 _BACKLOG = 4096
 _GRACE_SECONDS = 1
-# Closing takes some turns of the event loop.
-_HANG_UP_SECONDS = 0.01
+_CLOSING_SECONDS = 0.02
 
 
 class Server:
@@ -78,18 +78,24 @@ class Server:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        await asyncio.gather(
-            *(server.serve(sockets=[sock]) for server, sock in zip(self._servers, self._sockets, strict=True))
-        )
-        await self._hang_up()
+        pairs = zip(self._servers, self._sockets, strict=True)
+        await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in pairs))
+        await self._cut_connections()
 
-    async def _hang_up(self) -> None:
-        """End the connections that their clients, or a fault that never ends, still hold open."""
-        for server in self._servers:
-            for connection in list(server.server_state.connections):
+    async def _cut_connections(self) -> None:
+        """End what the grace time did not: clients that hold a connection open or wait for a frozen answer.
+
+        A loop that is closed with connections left warns of each, and where warnings are errors it hangs.
+        """
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < deadline:
+            left = [connection for server in self._servers for connection in server.server_state.connections]
+            for connection in left:
                 if connection.transport is not None:
                     connection.transport.abort()
-        await asyncio.sleep(_HANG_UP_SECONDS)
+            await asyncio.sleep(_CLOSING_SECONDS)
+            if not left:
+                return
 
 
 def _config(application: Application | AdminApplication) -> uvicorn.Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import tempfile
@@ -19,12 +20,14 @@ from csi_powerflex.simulator.folder import write_atomically
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.hosts import btrfs, drv_cfg, loop
 from csi_powerflex.simulator.hosts.agent import SdcAgent, drop_strays, wait_until_gone
-from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane
+from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane, CannotMount
 from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
 from csi_powerflex.simulator.kinds.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class CannotSimulate(Exception):
@@ -105,6 +108,8 @@ class Simulator:
         left = [device for plane in self._planes for device in wait_until_gone(plane.folder)]
         for plane in self._planes:
             plane.close()
+        if self._planes and not left:
+            wait_until_gone(self.folder)  # the devices under the pools' filesystems go a moment after them
         for store in self._stores:
             store.close()
         if self._temporary:
@@ -134,9 +139,10 @@ class Simulator:
         return array
 
     def _plane(self, folder: Path) -> DataPlane:
-        if not self._with_data:
+        image, files = folder / "pool.img", folder / "volumes"
+        if not (self._with_data or image.exists() or files.exists()):
             return NoData()
-        plane = BtrfsPlane(folder) if btrfs.why_unavailable() is None else FolderPlane(folder / "volumes")
+        plane = FolderPlane(files) if files.exists() else _new_or_known(folder, is_known=image.exists())
         self._planes.append(plane)
         return plane
 
@@ -172,6 +178,20 @@ class Simulator:
             kept |= agent.start(known)
             self._agents.append(agent)
         drop_strays(known, kept)
+
+
+def _new_or_known(folder: Path, *, is_known: bool) -> FolderPlane:
+    """A filesystem whose cuts are one moment, where it can be had; known data is never left behind."""
+    reason = btrfs.why_unavailable()
+    if reason is None:
+        try:
+            return BtrfsPlane(folder)
+        except CannotMount as error:
+            reason = str(error)
+    if is_known:
+        raise CannotSimulate(f"{folder}: the volumes' data cannot be reached: {reason}")
+    log.warning("snapshots of several busy volumes will not be one moment: %s", reason)
+    return FolderPlane(folder / "volumes")
 
 
 def _guid(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
+
+from csi_powerflex.cli.simulate import command
+from csi_powerflex.simulator.hosts import loop
+from tests.simulator.devices import until
 
 
 @contextmanager
@@ -86,3 +92,87 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 1
         assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
+    config = tmp_path / "systems.yaml"
+    config.write_text(
+        "systems:\n"
+        "- name: east\n"
+        "  domains: [{name: pdx, pools: [{name: packed, layout: FineGranularity}]}]\n"
+        "- {name: west, version: '5.0', volumes: 3}\n"
+    )
+    with running(tmp_path, "--config", str(config), "--sdc", "a") as (_, ready):
+        east, west = ready["systems"]
+        assert (east["protectionDomain"], east["storagePool"]) == ("pdx", "packed")
+        assert (east["version"], west["version"]) == ("4.5", "5.0")
+        with session(west) as client:
+            volumes = client.get(f"{west['url']}/api/types/Volume/instances", timeout=5).json()
+            assert [volume["genType"] for volume in volumes] == ["EC"] * 3
+        drv_cfg = [east["hosts"]["a"]["drvCfg"], "--query_mdms"]
+        done = subprocess.run(drv_cfg, capture_output=True, text=True, check=True)
+        count, *mdms = done.stdout.splitlines()
+        assert count == "Retrieved 2 mdm(s)"
+        assert {line.split()[1] for line in mdms} == {east["systemId"], west["systemId"]}
+
+
+def test_faults_of_a_file_strike_from_the_start(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("faults: [{trouble: error, route: version, status: 503, times: 1}]\n")
+    with running(tmp_path, "--faults", str(faults)) as (_, ready), session(ready) as client:
+        statuses = [client.get(f"{ready['url']}/api/version", timeout=5).status_code for _ in range(2)]
+        assert statuses == [503, 200]
+        count = requests.get(f"{ready['adminUrl']}/requests/count?route=version", timeout=5).json()
+        assert count["routes"] == {"version": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("systems: [{name: x, version: '9'}]", "systems: x: version must be one of 3.6, 4.0, 4.5, 4.6, 5.0"),
+        ("systems: [{nam: x}]", "nam"),
+        ("systems: [{name: x, settings: {removal: 1}}]", "settings: unknown key removal"),
+        ("systems: [{name: x, domains: [{generation: EC}]}]", "version 4.5 has no erasure-coded"),
+        ("systems: {", "is not YAML"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, complaint: str) -> None:
+    config = tmp_path / "systems.yaml"
+    config.write_text(text)
+    command = [sys.executable, "-m", "csi_powerflex", "simulate", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert complaint in line
+
+
+def test_hosts_without_root_are_refused_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    result = CliRunner().invoke(command, ["--host", "a", "--state", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "the hosts a cannot have devices: block devices need root" in result.output
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_a_killed_simulator_finds_its_devices_again(tmp_path: Path) -> None:
+    options = ("--state", str(tmp_path / "state"), "--host", "a")
+    with running(tmp_path, *options) as (process, ready), session(ready) as client:
+        (pool,) = client.get(f"{ready['url']}/api/types/StoragePool/instances", timeout=5).json()
+        body = {"storagePoolId": pool["id"], "volumeSizeInGb": "8"}
+        volume = client.post(f"{ready['url']}/api/types/Volume/instances", json=body, timeout=5).json()["id"]
+        action = f"{ready['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
+        client.post(action, json={"guid": ready["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
+        link = Path(ready["hosts"]["a"]["byIdDir"]) / f"emc-vol-{ready['systemId']}-{volume}"
+        until(link.exists)
+        device = link.readlink()
+        link.write_bytes(b"before the kill".ljust(4096))
+        process.kill()
+        process.wait(timeout=5)
+    with running(tmp_path, *options):
+        assert link.readlink() == device
+        with link.open("rb") as opened:
+            assert opened.read(15) == b"before the kill"
+    assert loop.under(tmp_path) == {}
+    assert not any(str(tmp_path) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())

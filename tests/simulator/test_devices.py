@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex.simulator.hosts import loop
-from csi_powerflex.simulator.simulator import Simulator
+from csi_powerflex.simulator.hosts import btrfs, loop
+from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
 from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("devices")]
@@ -107,3 +107,45 @@ def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> N
         assert usage.returncode == 1
         assert "--query_guid" in usage.stderr
         assert usage.stdout == ""
+
+
+def test_data_is_never_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulated(tmp_path) as array:
+        mapped(array, array.create()).write_bytes(b"precious".ljust(4096))
+    monkeypatch.setattr(btrfs, "why_unavailable", lambda: "btrfs is gone")
+    if (tmp_path / "systems" / "sim1" / "pool.img").exists():
+        with pytest.raises(CannotSimulate, match="the volumes' data cannot be reached: btrfs is gone"):
+            Simulator(folder=tmp_path)
+
+
+def test_without_btrfs_snapshots_are_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(btrfs, "why_unavailable", lambda: "there is none")
+    with simulated(tmp_path) as array:
+        first, second = array.create(), array.create()
+        device = mapped(array, first)
+        device.write_bytes(b"original".ljust(4096))
+        mapped(array, second).write_bytes(b"second".ljust(4096))
+        snapshots = array.snapshot(first, second)
+        device.write_bytes(b"changed".ljust(4096))
+        for snapshot, expected in zip(snapshots, (b"original", b"second"), strict=True):
+            with mapped(array, snapshot, "b").open("rb") as opened:
+                assert opened.read(8).rstrip() == expected
+        array.volume_action(first, "overwriteVolumeContent", srcVolumeId=snapshots[0])
+        until(lambda: content(device) == b"original")
+
+
+def content(device: Path) -> bytes:
+    with device.open("rb") as opened:
+        return opened.read(8)
+
+
+def test_a_disconnected_host_hears_of_mappings_when_it_is_back(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        array.gateway.set_connected("a", connected=False)
+        array.map(volume_id)
+        mapped(array, volume_id, "b", allowMultipleMappings="TRUE")
+        late = array.simulator.hosts["a"].by_id / f"emc-vol-{array.system_id}-{volume_id}"
+        assert not late.exists()
+        array.gateway.set_connected("a", connected=True)
+        until(late.exists)

@@ -136,5 +136,6 @@ def test_a_removal_in_progress_answers_212_and_then_79(make_array: MakeArray) ->
     assert refusal.value["message"] == "A volume removal operation is currently in progress. "
     assert refusal.code == 212
     array.gateway.array.clock.sleep(5)
+    assert array.get("/api/types/Volume/instances") == []
     assert array.send("GET", f"/api/instances/Volume::{volume_id}").code == 79
     array.create("v1")

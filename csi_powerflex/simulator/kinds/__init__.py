@@ -32,6 +32,7 @@ KINDS: dict[str, Kind[Any]] = {
         sdt.KIND,
         data_server.SDS_KIND,
         data_server.NODE_KIND,
+        data_server.OLD_NODE_KIND,
         data_server.DEVICE_KIND,
         data_server.DEVICE_GROUP_KIND,
         snapshot_policy.KIND,

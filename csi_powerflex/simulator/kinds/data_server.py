@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.kinds.kind import Kind, View, parent_link, related_links, self_link
 from csi_powerflex.simulator.model import Device, Sds
@@ -174,6 +176,9 @@ NODE_KIND: Kind[Sds] = Kind(
     missing=78,
     offered=lambda dialect: dialect.second_generation,
 )
+
+OLD_NODE_KIND = dataclasses.replace(NODE_KIND, name="Node", listed="")
+"""The same under the name that PyPowerFlex uses."""
 
 DEVICE_KIND: Kind[Device] = Kind(
     name="Device",

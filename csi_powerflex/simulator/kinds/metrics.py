@@ -128,7 +128,7 @@ def query(array: Array, body: Body) -> View:
     if wanted is not None and not isinstance(wanted, list):
         raise without_code("metrics must be an array of strings")
     known = _RESOURCES[kind](array)
-    ids = [object_id.lower() for object_id in body.texts("ids")] or list(known)
+    ids = [object_id.lower() for object_id in _ids(body)] or list(known)
     return {
         "format": "ID_TIMESTAMP_METRIC",
         "resource_type": kind,
@@ -139,6 +139,12 @@ def query(array: Array, body: Body) -> View:
             if object_id in known
         ],
     }
+
+
+def _ids(body: Body) -> list[str]:
+    """The ids asked for: a list, or one id as a string, which a client of note sends."""
+    one = body.fields.get("ids")
+    return [one] if isinstance(one, str) and one else body.texts("ids")
 
 
 def _shown(values: Values, wanted: list[object] | None) -> list[View]:

@@ -91,9 +91,8 @@ def settle_tree(array: Array, tree: VTree) -> None:
 
 def settle(array: Array) -> None:
     """Bring all migrations to where they are by now."""
-    for tree in list(array.vtrees.values()):
-        if tree.migration is not None:
-            settle_tree(array, tree)
+    for tree_id in list(array.migrating):
+        settle_tree(array, array.vtrees[tree_id])
 
 
 def _duration(array: Array, tree: VTree) -> float:

@@ -116,10 +116,8 @@ def _forget(array: Array, volume: Volume) -> None:
 
 def settle(array: Array) -> None:
     """Finish the removals whose time is over."""
-    if array.settings.removal_seconds <= 0:
-        return
     deadline = array.clock.now() - array.settings.removal_seconds
-    for volume in list(array.volumes.values()):
+    for volume in [array.volumes[volume_id] for volume_id in array.removing]:
         if volume.removed_at is not None and volume.removed_at <= deadline:
             _forget(array, volume)
 

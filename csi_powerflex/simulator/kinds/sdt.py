@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.kinds.kind import Action, Kind, View, parent_link, related_links, self_link
+from csi_powerflex.simulator.kinds.kind import Action, Kind, View, parent_link, self_link, statistics_link
 from csi_powerflex.simulator.model import Address, Sdt
 from csi_powerflex.simulator.names import checked
 from csi_powerflex.simulator.refusal import by_mdm, malformed, missing_parameters, without_code
@@ -36,7 +36,7 @@ def view(array: Array, target: Sdt) -> View:
         "persistentDiscoveryControllersNum": 0,
         "links": [
             self_link("Sdt", target.id),
-            *related_links("Sdt", target.id, "Statistics"),
+            statistics_link(array, "Sdt", "sdt", target.id),
             parent_link("ProtectionDomain", target.domain_id, "protectionDomainId"),
         ],
     }

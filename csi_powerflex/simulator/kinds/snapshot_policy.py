@@ -148,6 +148,7 @@ def _statistics(array: Array, policy: SnapshotPolicy) -> View:
         "numOfAutoSnapshots": len(snapshots),
         "autoSnapshotVolIds": snapshots,
         "numOfExpiredButLockedSnapshots": 0,
+        "expiredButLockedSnapshotsIds": [],
     }
 
 

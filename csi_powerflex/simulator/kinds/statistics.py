@@ -9,6 +9,12 @@ from csi_powerflex.simulator import capacity
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.kinds.kind import View
+from csi_powerflex.simulator.kinds.statistics_fields import (
+    POOL_COUNTERS,
+    POOL_EMPTY_LISTS,
+    POOL_ZEROS,
+    VOLUME_COUNTERS,
+)
 from csi_powerflex.simulator.model import (
     ERASURE_CODED,
     SNAPSHOT,
@@ -23,42 +29,12 @@ from csi_powerflex.simulator.model import (
 )
 from csi_powerflex.simulator.refusal import malformed, missing_parameters
 
-_POOL_COUNTERS = (
-    "primaryReadBwc", "primaryWriteBwc", "secondaryReadBwc", "secondaryWriteBwc", "totalReadBwc",
-    "totalWriteBwc", "userDataReadBwc", "userDataWriteBwc", "userDataTrimBwc", "userDataSdcReadLatency",
-    "userDataSdcWriteLatency", "userDataSdcTrimLatency", "rebalanceReadBwc", "rebalanceWriteBwc",
-    "fwdRebuildReadBwc", "fwdRebuildWriteBwc", "bckRebuildReadBwc", "bckRebuildWriteBwc",
-    "normRebuildReadBwc", "normRebuildWriteBwc", "volMigrationReadBwc", "volMigrationWriteBwc",
-)  # fmt: skip
-
-_POOL_ZEROS = (
-    "protectedVacInKb", "degradedHealthyVacInKb", "degradedFailedVacInKb", "failedVacInKb",
-    "inUseVacInKb", "degradedHealthyCapacityInKb", "degradedFailedCapacityInKb", "failedCapacityInKb",
-    "unreachableUnusedCapacityInKb", "semiProtectedCapacityInKb", "inMaintenanceCapacityInKb",
-    "atRestCapacityInKb", "pendingFwdRebuildCapacityInKb", "pendingBckRebuildCapacityInKb",
-    "pendingRebalanceCapacityInKb", "pendingNormRebuildCapacityInKb", "pendingMovingCapacityInKb",
-    "activeFwdRebuildCapacityInKb", "activeBckRebuildCapacityInKb", "activeRebalanceCapacityInKb",
-    "activeMovingCapacityInKb", "movingCapacityInKb", "normRebuildCapacityInKb",
-    "snapCapacityInUseOccupiedInKb", "netMetadataOverheadInKb", "netTrimmedUserDataCapacityInKb",
-    "trimmedUserDataCapacityInKb", "netFglCompressedDataSizeInKb", "netFglSparesInKb",
-    "netFglUncompressedDataSizeInKb", "netFglUserDataCapacityInKb", "fglSparesInKb",
-    "fglUncompressedDataSizeInKb", "fglUserDataCapacityInKb", "fglCompressedDataSizeInKb",
-    "metadataOverheadInKb", "tempCapacityInKb", "numOfVolumesInDeletion", "numOfMappedToAllVolumes",
-    "rmPendingAllocatedInKb", "exposedCapacityInKb", "rebuildWaitSendQLength",
-    "rebalanceWaitSendQLength",
-)  # fmt: skip
-
-_VOLUME_COUNTERS = (
-    "userDataReadBwc", "userDataWriteBwc", "userDataTrimBwc", "userDataSdcReadLatency",
-    "userDataSdcWriteLatency", "userDataSdcTrimLatency",
-)  # fmt: skip
-
 
 def _counters(names: tuple[str, ...]) -> View:
     return {name: {"totalWeightInKb": 0, "numOccured": 0, "numSeconds": 0} for name in names}
 
 
-def _capacity_view(room: capacity.Capacity, snapshots_field: str) -> View:
+def _capacity_view(room: capacity.Capacity) -> View:
     """The capacity figures: raw ones count both copies, ``net`` ones do not."""
     thin_raw = 2 * room.thin
     limit = room.allocation_limit
@@ -72,7 +48,9 @@ def _capacity_view(room: capacity.Capacity, snapshots_field: str) -> View:
         "thinCapacityInUseInKb": 2 * room.thin_used,
         "thinCapacityAllocatedInKb": thin_raw,
         "thinCapacityAllocatedInKm": thin_raw,
-        snapshots_field: 2 * room.snapshots_used,
+        "snapshotCapacityInKb": 2 * room.snapshots_used,
+        "snapCapacityInUseInKb": 2 * room.snapshots_used,
+        "vtreeAddresSpaceInKb": room.promised + room.snapshots,
         "protectedCapacityInKb": 2 * room.used,
         "capacityAvailableForVolumeAllocationInKb": room.available_for_thick,
         "volumeAllocationLimitInKb": room.available_for_thick if limit is None else limit,
@@ -101,12 +79,12 @@ def _capacity_view(room: capacity.Capacity, snapshots_field: str) -> View:
 
 def _room_view(array: Array, pools: list[StoragePool]) -> View:
     room = capacity.total([capacity.of_pool(array, pool) for pool in pools])
-    field = array.dialect.capacity_of_snapshots
     return {
-        **_capacity_view(room, field),
+        **_capacity_view(room),
         **_counts(array, pools),
-        **dict.fromkeys(_POOL_ZEROS, 0),
-        **_counters(_POOL_COUNTERS),
+        **dict.fromkeys(POOL_ZEROS, 0),
+        **{name: [] for name in POOL_EMPTY_LISTS},
+        **_counters(POOL_COUNTERS),
     }
 
 
@@ -140,6 +118,7 @@ def of_pool(array: Array, pool: StoragePool) -> View:
         "volumeIds": list(array.totals[pool.id].volume_ids),
         "vtreeIds": trees,
         "deviceIds": devices,
+        "spSdsIds": [server.id for server in array.sdss.values() if server.domain_id == pool.domain_id],
     }
 
 
@@ -186,7 +165,7 @@ def of_volume(array: Array, volume: Volume) -> View:
     children = [item.id for item in tree if item.ancestor_id == volume.id]
     below = _below(volume, tree)
     return {
-        **_counters(_VOLUME_COUNTERS),
+        **_counters(VOLUME_COUNTERS),
         "childVolumeIds": children,
         "numOfChildVolumes": len(children),
         "descendantVolumeIds": below,
@@ -242,7 +221,7 @@ def of_host(array: Array, host: Host) -> View:
     """Statistics of an SDC."""
     _refuse_second_generation(array, erasure_coded=True)
     volume_ids = list(array.volume_ids_by_host.get(host.id, ()))
-    return {**_counters(_VOLUME_COUNTERS), "volumeIds": volume_ids, "numOfMappedVolumes": len(volume_ids)}
+    return {**_counters(VOLUME_COUNTERS), "volumeIds": volume_ids, "numOfMappedVolumes": len(volume_ids)}
 
 
 def selected(values: View, body: Body) -> View:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.kinds import migration, statistics, volume
-from csi_powerflex.simulator.kinds.kind import Kind, View, parent_link, related_links, self_link
+from csi_powerflex.simulator.kinds.kind import (
+    Kind,
+    View,
+    parent_link,
+    related_links,
+    self_link,
+    statistics_link,
+)
 from csi_powerflex.simulator.model import FINE, VTree
 
 
@@ -25,7 +32,8 @@ def view(array: Array, tree: VTree) -> View:
         "vtreeMigrationInfo": info,
         "links": [
             self_link("VTree", tree.id),
-            *related_links("VTree", tree.id, "Volume", "Statistics"),
+            *related_links("VTree", tree.id, "Volume"),
+            statistics_link(array, "VTree", "vtree", tree.id),
             parent_link("StoragePool", tree.pool_id, "storagePoolId"),
             parent_link("Volume", tree.base_volume_id, "baseVolumeId"),
         ],

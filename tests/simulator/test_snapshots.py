@@ -1,0 +1,242 @@
+"""Snapshots, clones, trees, restores and moves: what is allowed and what is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.settings import Settings
+from tests.simulator.client import GIB_KB, Array
+from tests.simulator.conftest import MakeArray
+
+TWO_POOLS = Blueprint(
+    domains=(DomainPlan(pools=(PoolPlan("sp1"), PoolPlan("sp2"), PoolPlan("raw", zero_padding=False))),)
+)
+
+
+def test_a_snapshot_is_a_volume_of_the_same_tree(array: Array) -> None:
+    source = array.create("v1", gib=16)
+    (snapshot,) = array.snapshot(source, accessModeLimit="ReadOnly")
+    shown, original = array.volume(snapshot), array.volume(source)
+    assert shown["volumeType"] == "Snapshot"
+    assert shown["ancestorVolumeId"] == source
+    assert shown["vtreeId"] == original["vtreeId"]
+    assert shown["sizeInKb"] == 16 * GIB_KB
+    assert (shown["accessModeLimit"], original["accessModeLimit"]) == ("ReadOnly", "ReadWrite")
+    assert shown["consistencyGroupId"] is not None
+    assert original["consistencyGroupId"] is None
+
+
+def test_the_snapshots_of_one_call_are_a_group_in_order(array: Array) -> None:
+    first, second = array.create(), array.create()
+    snapshots = [array.volume(snapshot) for snapshot in array.snapshot(second, first)]
+    assert [shown["ancestorVolumeId"] for shown in snapshots] == [second, first]
+    (group,) = {shown["consistencyGroupId"] for shown in snapshots}
+    answer = array.act("System", array.system_id, "removeConsistencyGroupSnapshots", snapGroupId=group)
+    assert answer == {"numberOfVolumes": 2}
+    again = array.refusal("System", array.system_id, "removeConsistencyGroupSnapshots", snapGroupId=group)
+    assert again.code == 185
+
+
+def test_one_bad_volume_fails_the_whole_call_with_details(array: Array) -> None:
+    good = array.create()
+    parts = [{"volumeId": good}, {"volumeId": "00000000000000aa"}]
+    refusal = array.refusal("System", array.system_id, "snapshotVolumes", snapshotDefs=parts)
+    assert (refusal.status, refusal.code, refusal.value["message"]) == (500, 0, "Error with details")
+    assert refusal.value["details"] == [
+        {"error": "VOL_NOT_FOUND", "rc": 79, "errorMessage": "Could not find the volume"}
+    ]
+    assert len(array.get("/api/types/Volume/instances")) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "action", "most"), [("4.5", "snapshotVolumes", 126), ("5.0", "createSnapshot", 1022)]
+)
+def test_a_tree_holds_so_many_snapshots_and_no_more(
+    make_array: MakeArray, version: str, action: str, most: int
+) -> None:
+    array = make_array(version)
+    source = array.create()
+    for _ in range(most // 2):
+        array.snapshot(source, source, action=action)
+    parts = [{"volumeId": source}]
+    refusal = array.refusal("System", array.system_id, action, snapshotDefs=parts)
+    (detail,) = refusal.value["details"]
+    assert (detail["rc"], detail["error"]) == (182, "TOO_MANY_SNAPS_IN_VTREE")
+    assert detail["errorMessage"] == "There are too many snapshots in the VTree"
+
+
+def test_the_generations_have_different_calls(make_array: MakeArray) -> None:
+    old, new = make_array("4.5"), make_array("5.0")
+    for array, action in ((old, "createSnapshot"), (old, "createThinClone"), (new, "snapshotVolumes")):
+        parts = [{"volumeId": array.create()}]
+        assert array.refusal("System", array.system_id, action, snapshotDefs=parts).status == 400
+
+
+def test_second_generation_snapshots_are_read_only_and_clones_are_not(make_array: MakeArray) -> None:
+    array = make_array("5.0")
+    (snapshot,) = array.snapshot(array.create(), action="createSnapshot")
+    (clone,) = array.snapshot(snapshot, action="createThinClone")
+    assert array.volume(snapshot)["volumeType"] == "ReadOnlySnapshot"
+    assert (array.volume(clone)["volumeType"], array.volume(clone)["accessModeLimit"]) == (
+        "Snapshot",
+        "ReadWrite",
+    )
+    array.refused(snapshot, "addMappedSdc", sdcId=array.sdcs["a"])
+    array.refused(snapshot, "setVolumeSize", sizeInGB="16")
+    array.map(clone)
+    parts = [{"volumeId": clone}]
+    limited = array.refusal(
+        "System", array.system_id, "createSnapshot", snapshotDefs=parts, accessModeLimit="ReadOnly"
+    )
+    assert limited.status == 400
+
+
+def chain(array: Array) -> tuple[str, str, str]:
+    base = array.create()
+    (child,) = array.snapshot(base)
+    (grandchild,) = array.snapshot(child)
+    return base, child, grandchild
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"),
+    [
+        ("ONLY_ME", {0, 2}),
+        ("INCLUDING_DESCENDANTS", {0}),
+        ("DESCENDANTS_ONLY", {0, 1}),
+        ("WHOLE_VTREE", set()),
+    ],
+)
+def test_each_remove_mode_takes_what_it_says(array: Array, mode: str, left: set[int]) -> None:
+    members = chain(array)
+    array.volume_action(members[1], "removeVolume", removeMode=mode)
+    remaining = {volume["id"] for volume in array.get("/api/types/Volume/instances")}
+    assert remaining == {members[number] for number in left}
+
+
+def test_children_of_a_removed_volume_hang_on_its_parent(array: Array) -> None:
+    base, child, grandchild = chain(array)
+    array.volume_action(child, "removeVolume", removeMode="ONLY_ME")
+    assert array.volume(grandchild)["ancestorVolumeId"] == base
+    array.volume_action(base, "removeVolume", removeMode="ONLY_ME")
+    assert array.volume(grandchild)["ancestorVolumeId"] is None
+    tree = array.get(f"/api/instances/VTree::{array.volume(grandchild)['vtreeId']}")
+    assert tree["rootVolumes"] == [grandchild]
+
+
+def test_a_mapped_descendant_keeps_the_tree(array: Array) -> None:
+    base, _, grandchild = chain(array)
+    array.map(grandchild)
+    assert array.refused(base, "removeVolume", removeMode="WHOLE_VTREE").code == 104
+    assert len(array.get("/api/types/Volume/instances")) == 3
+
+
+def test_a_secure_snapshot_stays_until_its_time_is_over(array: Array, clock: ManualClock) -> None:
+    (snapshot,) = array.snapshot(array.create(), retentionPeriodInMin="60")
+    assert array.volume(snapshot)["secureSnapshotExpTime"] == int(clock.now()) + 3600
+    array.refused(snapshot, "removeVolume", removeMode="ONLY_ME")
+    array.refused(snapshot, "setSnapshotSecurity", retentionPeriodInMin="1")
+    clock.advance(3601)
+    array.log_in()
+    array.volume_action(snapshot, "removeVolume", removeMode="ONLY_ME")
+
+
+def test_a_restore_stays_within_the_tree(array: Array) -> None:
+    volume, stranger = array.create(), array.create()
+    assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=stranger).code == 198
+    assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=volume).code == 339
+
+
+def test_a_read_only_volume_is_not_mapped_for_writing(array: Array) -> None:
+    (snapshot,) = array.snapshot(array.create(), accessModeLimit="ReadOnly")
+    array.refused(snapshot, "addMappedSdc", sdcId=array.sdcs["a"], accessMode="ReadWrite")
+    array.map(snapshot)
+    assert array.volume(snapshot)["mappedSdcInfo"][0]["accessMode"] == "ReadOnly"
+
+
+def test_an_unapproved_sdc_is_not_mapped(array: Array) -> None:
+    array.act("System", array.system_id, "setRestrictedSdcMode", restrictedSdcMode="Guid")
+    guid = "0288A8FA-502A-4FAC-A888-1FA3B256358C"
+    approved = array.act("System", array.system_id, "approveSdc", sdcGuid=guid, name="new")["id"]
+    array.volume_action(array.create(), "addMappedSdc", sdcId=approved)
+    refusal = array.refusal("System", array.system_id, "approveSdc")
+    assert refusal.value["message"] == (
+        "Request message is not valid: One of the parameter(s) must be part of the request body: "
+        "sdcIp, sdcIps, sdcGuid"
+    )
+
+
+# --- moves -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def moving(make_array: MakeArray) -> Array:
+    """An array with three pools, where 8 GiB take ten seconds to move."""
+    settings = Settings(migration_kb_per_second=8 * GIB_KB // 10)
+    return make_array(blueprint=TWO_POOLS, settings=settings)
+
+
+def pool(array: Array, name: str) -> str:
+    pools = array.get("/api/types/StoragePool/instances")
+    return next(str(item["id"]) for item in pools if item["name"] == name)
+
+
+def status(array: Array, volume_id: str) -> str:
+    tree = array.get(f"/api/instances/VTree::{array.volume(volume_id)['vtreeId']}")
+    return str(tree["vtreeMigrationInfo"]["migrationStatus"])
+
+
+def test_a_migration_takes_its_time_and_moves_the_tree(moving: Array, clock: ManualClock) -> None:
+    volume, target = moving.create(), pool(moving, "sp2")
+    moving.volume_action(volume, "migrateVTree", destSPId=target)
+    assert status(moving, volume) == "MigrationNormal"
+    assert moving.refused(volume, "migrateVTree", destSPId=target).code == 717
+    assert moving.refused(volume, "migrateVTree", destSPId=pool(moving, "raw")).code == 719
+    clock.advance(9)
+    assert moving.volume(volume)["storagePoolId"] == moving.pool_id
+    clock.advance(2)
+    assert moving.volume(volume)["storagePoolId"] == target
+    assert status(moving, volume) == "NotInMigration"
+    assert moving.refused(volume, "migrateVTree", destSPId=target).code == 718
+
+
+def test_a_paused_migration_resumes_or_rolls_back(moving: Array, clock: ManualClock) -> None:
+    volume = moving.create()
+    moving.volume_action(volume, "migrateVTree", destSPId=pool(moving, "sp2"))
+    moving.volume_action(volume, "pauseVTreeMigration", pauseType="Gracefully")
+    clock.advance(100)
+    assert status(moving, volume) == "Paused"
+    moving.volume_action(volume, "resumeVTreeMigration")
+    assert status(moving, volume) == "MigrationNormal"
+    moving.volume_action(volume, "pauseVTreeMigration", pauseType="Forcefully")
+    moving.volume_action(volume, "migrateVTree", destSPId=moving.pool_id)
+    assert status(moving, volume) == "NotInMigration"
+    assert moving.volume(volume)["storagePoolId"] == moving.pool_id
+
+
+def test_pools_that_differ_in_zero_padding_do_not_exchange_volumes(moving: Array) -> None:
+    assert moving.refused(moving.create(), "migrateVTree", destSPId=pool(moving, "raw")).status == 500
+
+
+# --- room --------------------------------------------------------------------------------------------
+
+
+def test_a_pool_promises_so_much_and_no_more(make_array: MakeArray) -> None:
+    small = PoolPlan(raw_gib=100, spare_percent=0, over_provisioning=2)  # 50 GiB for users, 100 promised
+    array = make_array(blueprint=Blueprint(domains=(DomainPlan(pools=(small,)),)))
+    array.create(gib=88)
+    refusal = array.try_to_create(volumeType="ThinProvisioned", volumeSizeInKb=str(16 * GIB_KB))
+    assert refusal.code == 309
+    assert refusal.value["message"] == "Requested volume size exceeds the volume allocation limit"
+    array.create(gib=8)
+
+
+def test_thick_volumes_need_their_room_at_once(make_array: MakeArray) -> None:
+    small = PoolPlan(raw_gib=100, spare_percent=0)
+    array = make_array(blueprint=Blueprint(domains=(DomainPlan(pools=(small,)),)))
+    array.create(gib=48, thick=True)
+    refusal = array.try_to_create(volumeType="ThickProvisioned", volumeSizeInKb=str(8 * GIB_KB))
+    assert refusal.code == 309
+    array.create(gib=8)
