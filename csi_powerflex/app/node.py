@@ -10,6 +10,7 @@ from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import filesystem
 from csi_powerflex.host.bounded import Bounded
 from csi_powerflex.host.run import missing_tools
+from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node_expansion import Expansion
 from csi_powerflex.operations.node_health import Health
@@ -37,13 +38,15 @@ def run(settings: NodeSettings) -> None:
     _check_tools()
     identity = Identity(settings.driver_name)
     node = service(settings)
-    server.serve(
-        settings.endpoint,
-        [
-            lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
-            lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server),
-        ],
-    )
+    endpoint.toggle_debug_by_signal()
+    with endpoint.serving(settings.metrics_address):
+        server.serve(
+            settings.endpoint,
+            [
+                lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
+                lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server),
+            ],
+        )
 
 
 def service(settings: NodeSettings) -> Node:

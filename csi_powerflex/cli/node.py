@@ -70,6 +70,7 @@ _PATH = click.Path(path_type=Path)
     metavar="SECONDS",
     help="Longest wait for a volume's device, within the deadline of the call.",
 )
+@options.metrics_address
 @options.log_level
 @options.log_format
 def command(
@@ -83,6 +84,7 @@ def command(
     scini_device: Path,
     by_id_dir: Path,
     device_timeout: float,
+    metrics_address: str | None,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -105,5 +107,6 @@ def command(
                     by_id=by_id_dir,
                     device_seconds=device_timeout,
                 ),
+                metrics_address=metrics_address,
             )
         )

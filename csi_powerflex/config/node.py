@@ -69,6 +69,7 @@ class NodeSettings:
         mount_roots: folders below which staging and target paths must lie; the kubelet's, as a rule.
         limit: how many volumes this node may have.
         sdc: this host's SDC.
+        metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None not to.
     """
 
     endpoint: str
@@ -76,3 +77,4 @@ class NodeSettings:
     mount_roots: tuple[Path, ...] = (Path("/var/lib/kubelet"),)
     limit: VolumeLimit = VolumeLimit()
     sdc: SdcSettings = SdcSettings()
+    metrics_address: str | None = None

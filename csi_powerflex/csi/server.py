@@ -20,7 +20,7 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-WORKERS = 64
+WORKERS = 108
 # Threads that slow calls cannot take, so that Probe and the capability calls are answered at once.
 QUICK_WORKERS = 8
 _GRACE_SECONDS = 20.0

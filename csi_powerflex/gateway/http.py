@@ -25,6 +25,7 @@ from csi_powerflex.observability.log import Log
 log = Log(__name__)
 
 _CONNECT_SECONDS = 10.0
+_TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 _POOL_SIZE = 100
 """Connections kept to one gateway; the array serves 128 sessions in all (protocol notes, limits)."""
 
@@ -110,6 +111,9 @@ class Http:
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
             raise OutOfTime(f"{_base(url)}: no answer within {patience:.1f} s") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if any(isinstance(cause, _TIMED_OUT) for cause in _causes(error)):
+                # requests calls a timeout in the middle of a body a connection error.
+                raise OutOfTime(f"{_base(url)}: the answer did not end within {patience:.1f} s") from error
             if _never_connected(error):
                 raise NotSent(f"{_base(url)}: cannot connect: {_reason(error)}") from error
             raise Cut(f"{_base(url)}: the connection broke: {_reason(error)}") from error

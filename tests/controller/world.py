@@ -63,6 +63,11 @@ class World:
         self.driver = self._start()
         return self.driver
 
+    def watching(self, *, file: Path | None = None, seconds: float = 0.0) -> Driver:
+        """Restart the controller so that it watches its file, or its systems."""
+        self.systems_file, self.watch_seconds = file, seconds
+        return self.restart()
+
     @property
     def array(self) -> Array:
         """The first system's objects."""
