@@ -49,12 +49,17 @@ demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated Power
 test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where they exist
 	@$(BIN)/pytest $(ARGS)
 
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the reference pages that follow from the code
+	@$(BIN)/python docs/generate.py
+
 .PHONY: check
 check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, fresh generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
 
 .PHONY: proto

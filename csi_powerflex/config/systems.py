@@ -45,7 +45,7 @@ class SystemSettings(
     Attributes:
         endpoints: base URLs of its gateways, tried in order when one does not answer.
         username: the array's user.
-        password: the password itself; give this or ``password_file``.
+        password: the password itself; give this or passwordFile.
         password_file: a file that holds the password, such as one key of a mounted Secret.
         id: the system's id, 16 hexadecimal digits; asked of the gateway when it is not given.
         name: what StorageClasses may call the system; its id always works as well.

@@ -93,11 +93,14 @@ class VolumeParameters:
     domain: str | None = _parameter("protectiondomain", "Name or id of the protection domain", _text, None)
     pool: str | None = _parameter("storagepool", "Name or id of the storage pool", _text, None)
     provisioning: Provisioning = _parameter(
-        "provisioning", "How the volume takes space", _choice(Provisioning), Provisioning.THIN
+        "provisioning",
+        "How the volume takes space: thin, thick or compressed",
+        _choice(Provisioning),
+        Provisioning.THIN,
     )
     size_policy: SizePolicy = _parameter(
         "sizePolicy",
-        "What to do with a size that the pool cannot allot exactly",
+        "What to do with a size that the pool cannot allot exactly: roundUp or strict",
         _choice(SizePolicy),
         SizePolicy.ROUND_UP,
     )
@@ -111,7 +114,7 @@ class VolumeParameters:
         0,
     )
     transport: Transport = _parameter(
-        "transport", "The way from nodes to the volume", _choice(Transport), Transport.AUTO
+        "transport", "The way from nodes to the volume: auto or sdc", _choice(Transport), Transport.AUTO
     )
     iops: str | None = _parameter(
         quality.IOPS, "Most operations per second of each node; 0 for unlimited", _limit(quality.IOPS), None
@@ -172,7 +175,7 @@ class SnapshotParameters:
 
     access: Access = _parameter(
         "snapshotAccessMode",
-        "Most that a mapping of the snapshot may allow",
+        "Most that a mapping of the snapshot may allow: ReadOnly or ReadWrite",
         _choice(Access),
         Access.READ_ONLY,
     )
