@@ -11,7 +11,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -117,6 +118,11 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
     """
     content = document.load(path)
     try:
+        _expand_urls(content)
+    except ValueError as error:
+        # Without a cause: an inner error may quote the URL, which holds the password.
+        raise InvalidArgument(f"{path}: {error}") from None
+    try:
         systems = msgspec.convert(content, type=SystemsFile, dec_hook=_decode_secret).systems
     except msgspec.ValidationError as error:
         # Without a cause: a key may have the password glued to it, which msgspec quotes.
@@ -131,6 +137,49 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
             raise InvalidArgument(f"{path}: {where}: {fault}")
     _check_unique(path, systems)
     return systems
+
+
+def _expand_urls(content: Any) -> None:
+    """Replace each system's ``url`` by the keys it stands for.
+
+    The form is the one that CloudStack registers pools with: ``powerflex://user:password@gateway[:port]/pool``,
+    user, password and pool percent-encoded where they hold reserved characters.
+
+    Raises:
+        ValueError: a URL that is none, or keys beside it that it stands for; the text shows no password.
+    """
+    systems = content.get("systems") if isinstance(content, dict) else None
+    for index, system in enumerate(systems if isinstance(systems, list) else ()):
+        if not (isinstance(system, dict) and "url" in system):
+            continue
+        meant = _keys_of_url(system.pop("url"))
+        if meant is None:
+            raise ValueError(
+                f"systems[{index}].url: must read powerflex://user:password@gateway[:port]/pool, with "
+                "reserved characters of user, password and pool percent-encoded"
+            )
+        double = sorted(meant.keys() & system.keys())
+        if double:
+            raise ValueError(f"systems[{index}]: the url gives {', '.join(double)} already; give it once")
+        system.update(meant)
+
+
+def _keys_of_url(url: object) -> dict[str, object] | None:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return None
+    pool = parts.path.strip("/")
+    if parts.scheme != "powerflex" or not (parts.hostname and parts.username and parts.password and pool):
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return {
+        "endpoints": [f"https://{host}{port}"],
+        "username": unquote(parts.username),
+        "password": unquote(parts.password),
+        "storagePool": unquote(pool),
+    }
 
 
 def _decode_secret(kind: type, value: object) -> object:

@@ -22,8 +22,8 @@ from csi_powerflex.operations.volumes import Provisioned, VolumeRequest
 from csi_powerflex.pb import csi_pb2
 
 
-def capability(message: csi_pb2.VolumeCapability) -> Capability:
-    """A volume capability.
+def capability(message: csi_pb2.VolumeCapability, filesystem: str | None = None) -> Capability:
+    """A volume capability; ``filesystem`` is what its class names for claims that name none.
 
     Raises:
         InvalidArgument: access type or mode is missing or unknown.
@@ -41,15 +41,17 @@ def capability(message: csi_pb2.VolumeCapability) -> Capability:
     use: Use = RawBlock()
     if kind == "mount":
         use = Filesystem(
-            type=message.mount.fs_type or DEFAULT_FILESYSTEM,
+            type=message.mount.fs_type or filesystem or DEFAULT_FILESYSTEM,
             mount_options=tuple(message.mount.mount_flags),
         )
     return Capability(use=use, mode=mode)
 
 
-def capabilities(messages: Iterable[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:
-    """Several capabilities; raises as ``capability``."""
-    return tuple(capability(message) for message in messages)
+def capabilities(
+    messages: Iterable[csi_pb2.VolumeCapability], filesystem: str | None = None
+) -> tuple[Capability, ...]:
+    """Several capabilities; arguments and errors as of ``capability``."""
+    return tuple(capability(message, filesystem) for message in messages)
 
 
 def volume_request(request: csi_pb2.CreateVolumeRequest) -> VolumeRequest:
@@ -59,12 +61,13 @@ def volume_request(request: csi_pb2.CreateVolumeRequest) -> VolumeRequest:
         InvalidArgument: capabilities, parameters or source that cannot be read.
         NotFound: a source that cannot exist.
     """
+    parameters = VolumeParameters.parse(request.parameters)
     return VolumeRequest(
         name=request.name,
         required=request.capacity_range.required_bytes,
         limit=request.capacity_range.limit_bytes,
-        capabilities=capabilities(request.volume_capabilities),
-        parameters=VolumeParameters.parse(request.parameters),
+        capabilities=capabilities(request.volume_capabilities, parameters.filesystem),
+        parameters=parameters,
         source=_source(request.volume_content_source) if request.HasField("volume_content_source") else None,
         requirement=_requirement(request.accessibility_requirements),
     )

@@ -11,7 +11,7 @@ from csi_powerflex.csi import convert
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Access
-from csi_powerflex.model.capability import AccessMode
+from csi_powerflex.model.capability import AccessMode, Capability
 from csi_powerflex.model.node import ORIGIN_KEY, Origin, Ticket
 from csi_powerflex.operations.node_expansion import ExpandRequest, Expansion
 from csi_powerflex.operations.node_health import Health, Severity
@@ -32,6 +32,8 @@ CAPABILITIES = (
     _Rpc.GET_STORAGE_HEALTH,
 )
 
+FILESYSTEM_KEY = "fstype"
+"""The key of the volume context that holds the filesystem for claims that name none."""
 FORMAT_OPTIONS_KEY = "mkfsFormatOption"
 """The key of the volume context that holds options for making the filesystem."""
 
@@ -60,7 +62,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeStageVolumeResponse:
         """Bring the volume to its staging path."""
         handle = VolumeHandle.parse(request.volume_id)
-        capability = convert.capability(request.volume_capability)
+        capability = _capability(request)
         capability.check()
         self._operations.staging.stage(
             StageRequest(
@@ -86,7 +88,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodePublishVolumeResponse:
         """Bring the staged volume to a pod."""
         handle = VolumeHandle.parse(request.volume_id)
-        capability = convert.capability(request.volume_capability)
+        capability = _capability(request)
         capability.check()
         ticket = Ticket.from_context(handle, request.publish_context)
         self._operations.publishing.publish(
@@ -225,3 +227,8 @@ def _origin(context: Mapping[str, str]) -> Origin:
             f"volume_context says {ORIGIN_KEY}={text!r}; it must be the one that CreateVolume returned "
             f"({ORIGIN_KEY} is one of {', '.join(Origin)})"
         ) from error
+
+
+def _capability(request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest) -> Capability:
+    """How the volume is to be used; the context names the filesystem where the claim does not."""
+    return convert.capability(request.volume_capability, request.volume_context.get(FILESYSTEM_KEY))

@@ -54,6 +54,40 @@ def test_the_least_that_works(file: Path) -> None:
     assert system.read_password().reveal() == PASSWORD
 
 
+def test_a_url_stands_for_endpoint_user_password_and_pool(file: Path) -> None:
+    file.write_text("systems: [{url: 'powerflex://adm%40in:p%2Fw%3Ax@gateway.example:8443/pool%201'}]")
+    (system,) = systems.load(file)
+    assert system == systems.SystemSettings(
+        endpoints=("https://gateway.example:8443",),
+        username="adm@in",
+        password=Secret("p/w:x"),
+        storage_pool="pool 1",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://admin:{PASSWORD}@gateway/pool",
+        f"powerflex://admin:{PASSWORD}@gateway",
+        f"powerflex://admin:{PASSWORD}@/pool",
+        "powerflex://gateway/pool",
+        f"powerflex://admin:{PASSWORD}@gateway:port/pool",
+        f"powerflex://admin:{PASSWORD}@[gateway/pool",
+    ],
+)
+def test_a_url_of_another_form_is_refused_without_showing_it(file: Path, url: str) -> None:
+    assert refusal(file, f"systems: [{{url: '{url}'}}]").startswith(
+        "systems[0].url: must read powerflex://user"
+    )
+
+
+def test_a_url_beside_what_it_stands_for_is_refused(file: Path) -> None:
+    url = f"powerflex://admin:{PASSWORD}@gateway/pool"
+    text = refusal(file, f"systems: [{{url: '{url}', username: other}}]")
+    assert text == "systems[0]: the url gives username already; give it once"
+
+
 def test_every_key_is_read(file: Path) -> None:
     (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
     (file.parent / "password").write_text(f"{PASSWORD}\n", encoding="utf-8")
