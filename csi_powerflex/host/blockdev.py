@@ -67,7 +67,8 @@ def require_unused(device: Path) -> None:
     """Make sure that nothing mounts or holds ``device``, in whatever mount namespace.
 
     Raises:
-        FailedPrecondition: something does.
+        FailedPrecondition: devices are stacked on it.
+        Busy: something else holds it.
         Unavailable: it does not answer.
     """
     try:
@@ -77,14 +78,15 @@ def require_unused(device: Path) -> None:
         if error.errno != errno.EBUSY:
             raise _unanswered(device, error) from error
         stacked = holders(device)
-        by = (
-            f"the devices {', '.join(stacked)} on top of it (is multipathd told to leave scini "
-            f"devices alone?)"
-            if stacked
-            else "something that this process does not see: another mount namespace, or a program"
-        )
-        raise FailedPrecondition(
-            f"{device} must be unused for this, but is held by {by}; end that use, then try again"
+        if stacked:
+            raise FailedPrecondition(
+                f"{device} must be unused for this, but is held by the devices {', '.join(stacked)} on top "
+                "of it (is multipathd told to leave scini devices alone?); end that use, then try again"
+            ) from error
+        # It may end by itself: an mkfs or fsck goes on when the driver that started it is killed.
+        raise Busy(
+            f"{device} must be unused for this, but is held by something that this process does not see: a "
+            "program, or another mount namespace; end that use, or wait for its end, then try again"
         ) from error
 
 

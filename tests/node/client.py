@@ -121,6 +121,63 @@ class Kubelet:
             timeout=self.timeout,
         )
 
+    def expand(
+        self,
+        volume: Volume,
+        capability: csi_pb2.VolumeCapability | None = None,
+        *,
+        required: int | None = None,
+        limit: int = 0,
+        path: Path | None = None,
+    ) -> int:
+        """NodeExpandVolume to the volume's size at the array; returns the size."""
+        wanted = volume.size if required is None else required
+        return self.stub.NodeExpandVolume(
+            csi_pb2.NodeExpandVolumeRequest(
+                volume_id=str(volume.handle),
+                volume_path=str(path or self.target(volume)),
+                staging_target_path=str(self.staging(volume)),
+                capacity_range=csi_pb2.CapacityRange(required_bytes=wanted, limit_bytes=limit),
+                volume_capability=capability,
+            ),
+            timeout=self.timeout,
+        ).capacity_bytes
+
+    def usage(self, volume: Volume, *, path: Path | None = None) -> dict[str, csi_pb2.VolumeUsage]:
+        """NodeGetVolumeStats, by unit."""
+        answer = self.stub.NodeGetVolumeStats(
+            csi_pb2.NodeGetVolumeStatsRequest(
+                volume_id=str(volume.handle), volume_path=str(path or self.target(volume))
+            ),
+            timeout=self.timeout,
+        )
+        return {csi_pb2.VolumeUsage.Unit.Name(usage.unit): usage for usage in answer.usage}
+
+    def capacity(self, volume: Volume) -> int:
+        """The bytes that the published filesystem has in all."""
+        return self.usage(volume)["BYTES"].total
+
+    def health(self, volume: Volume) -> dict[str, str]:
+        """NodeGetVolumeHealth: the reasons, each with its status."""
+        answer = self.stub.NodeGetVolumeHealth(
+            csi_pb2.NodeGetVolumeHealthRequest(volume_id=str(volume.handle)), timeout=self.timeout
+        ).volume_health
+        assert answer.volume_id == str(volume.handle)
+        return {
+            entry.reason: csi_pb2.VolumeHealthErrorType.Name(entry.status) for entry in answer.health_statuses
+        }
+
+    def storage_health(self) -> dict[str, str]:
+        """NodeGetStorageHealth: the reasons, each with its status."""
+        answer = self.stub.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest(), timeout=self.timeout)
+        return {
+            entry.reason: csi_pb2.StorageHealthErrorType.Name(entry.status) for entry in answer.backend_health
+        }
+
+    def info(self) -> csi_pb2.NodeGetInfoResponse:
+        """NodeGetInfo."""
+        return self.stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=self.timeout)
+
 
 def ticket(volume: Volume, *, read_only: bool = False) -> dict[str, str]:
     """The publish context that the controller gives for the volume."""

@@ -57,6 +57,8 @@ class Volume:
     def connect(self) -> Path:
         """The device without its link."""
         self.device = Path(command("losetup", "--find", "--show", self.image))
+        # The kernel keeps a loop device's read-only flag from one use to the next; a new mapping has none.
+        command("blockdev", "--setrw", self.device)
         return self.device
 
     def map(self) -> Path:

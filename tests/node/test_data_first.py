@@ -228,7 +228,7 @@ def test_a_device_in_use_out_of_sight_is_neither_checked_nor_formatted(host: Loo
     other.start()
     try:
         assert elsewhere.wait(10)
-        with refused(Refusal, volume.path, "another mount namespace"):
+        with refused(grpc.StatusCode.ABORTED, volume.path, "another mount namespace"):
             node.stage(volume)
     finally:
         done.set()

@@ -1,0 +1,241 @@
+"""Kill -9 of the node plugin at every step of every call: a retry comes to the same end, nothing leaks."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_powerflex.host import mountinfo
+from csi_powerflex.operations import growth
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.units import GIB
+from tests.node.breakable import BreakingNode, When, start_server
+from tests.node.client import Kubelet, block, filesystem
+from tests.node.loophost import LoopHost, Volume
+
+pytestmark = pytest.mark.root
+
+_PASSING = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
+_DATA = "written before"
+
+Capability = csi_pb2.VolumeCapability
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _server() -> None:
+    start_server()
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to use a volume."""
+
+    name: str
+    capability: Capability
+
+    @property
+    def is_block(self) -> bool:
+        return self.capability.HasField("block")
+
+    def write(self, target: Path) -> None:
+        if self.is_block:
+            with target.open("r+b") as device:
+                device.write(_DATA.encode())
+        else:
+            (target / "file").write_text(_DATA)
+
+    def read(self, target: Path) -> str:
+        if self.is_block:
+            with target.open("rb") as device:
+                return device.read(len(_DATA)).decode()
+        return (target / "file").read_text()
+
+
+WAYS = [Way(name, filesystem(name)) for name in ("ext4", "xfs", "btrfs")] + [Way("block", block())]
+each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+each_moment = pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+
+
+def retried(call: Callable[[], object]) -> None:
+    """Call as the kubelet does: again while the answer says that it may work later."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            call()
+        except grpc.RpcError as error:
+            if error.code() not in _PASSING or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def used(node: Kubelet, volume: Volume, way: Way) -> None:
+    """Stage and publish the volume and write to it."""
+    node.stage(volume, way.capability)
+    way.write(node.publish(volume, way.capability))
+
+
+def released(node: Kubelet, volume: Volume) -> None:
+    """Unpublish and unstage the volume."""
+    retried(lambda: node.unpublish(volume))
+    retried(lambda: node.unstage(volume))
+
+
+def at_every_step(
+    host: LoopHost,
+    when: When,
+    *,
+    prepare: Callable[[Volume], object],
+    call: Callable[[Kubelet, Volume], object],
+    finish: Callable[[Volume], object],
+) -> list[str]:
+    """Break ``call`` at each of its steps, each on a new volume; returns the steps of the unbroken one."""
+    table = mountinfo.read()
+    for step in itertools.count():
+        volume = host.volume()
+        prepare(volume)
+        with BreakingNode(host, step=step, when=when) as breaking:
+            died = breaking.died_in(lambda kubelet, volume=volume: call(kubelet, volume))  # type: ignore[misc] # the default binds the loop's volume
+            steps = breaking.steps()
+        assert died == (len(steps) > step)
+        finish(volume)
+        assert mountinfo.read() == table
+        volume.unmap()
+        if not died:
+            return steps
+    raise AssertionError("itertools.count ended")
+
+
+@each_moment
+@each_way
+def test_killed_while_staging(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+    def finish(volume: Volume) -> None:
+        retried(lambda: node.stage(volume, way.capability))
+        target = node.publish(volume, way.capability)
+        way.write(target)
+        assert way.read(target) == _DATA
+        released(node, volume)
+
+    steps = at_every_step(
+        host,
+        when,
+        prepare=lambda _volume: None,
+        call=lambda kubelet, volume: kubelet.stage(volume, way.capability),
+        finish=finish,
+    )
+    if not way.is_block:
+        assert {f"mkfs.{way.name}", "mount", "blkid", "wipefs", "write"} <= set(steps)
+
+
+@each_moment
+@each_way
+def test_killed_while_staging_what_was_used_before(
+    host: LoopHost, node: Kubelet, way: Way, when: When
+) -> None:
+    def prepare(volume: Volume) -> None:
+        used(node, volume, way)
+        released(node, volume)
+        volume.grow(16 * GIB)
+
+    def finish(volume: Volume) -> None:
+        retried(lambda: node.stage(volume, way.capability))
+        assert way.read(node.publish(volume, way.capability)) == _DATA
+        released(node, volume)
+
+    at_every_step(
+        host,
+        when,
+        prepare=prepare,
+        call=lambda kubelet, volume: kubelet.stage(volume, way.capability),
+        finish=finish,
+    )
+
+
+@each_moment
+@each_way
+def test_killed_while_publishing(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+    def finish(volume: Volume) -> None:
+        retried(lambda: node.publish(volume, way.capability, readonly=True))
+        released(node, volume)
+        assert not node.target(volume).exists()
+
+    steps = at_every_step(
+        host,
+        when,
+        prepare=lambda volume: node.stage(volume, way.capability),
+        call=lambda kubelet, volume: kubelet.publish(volume, way.capability, readonly=True),
+        finish=finish,
+    )
+    assert "bind" in steps
+
+
+@each_moment
+@each_way
+def test_killed_while_unpublishing(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+    def finish(volume: Volume) -> None:
+        retried(lambda: node.unpublish(volume))
+        assert not node.target(volume).exists()
+        assert way.read(node.publish(volume, way.capability)) == _DATA
+        released(node, volume)
+
+    steps = at_every_step(
+        host,
+        when,
+        prepare=lambda volume: used(node, volume, way),
+        call=lambda kubelet, volume: kubelet.unpublish(volume),
+        finish=finish,
+    )
+    assert steps == ["umount", "remove"]
+
+
+@each_moment
+@pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.name)
+def test_killed_while_unstaging(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+    def prepare(volume: Volume) -> None:
+        used(node, volume, way)
+        node.unpublish(volume)
+
+    def finish(volume: Volume) -> None:
+        retried(lambda: node.unstage(volume))
+        assert mountinfo.at(node.staging(volume)) is None
+        retried(lambda: node.stage(volume, way.capability))
+        assert way.read(node.staging(volume)) == _DATA
+        retried(lambda: node.unstage(volume))
+
+    steps = at_every_step(
+        host,
+        when,
+        prepare=prepare,
+        call=lambda kubelet, volume: kubelet.unstage(volume),
+        finish=finish,
+    )
+    assert steps == ["umount"]
+
+
+@each_moment
+@pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.name)
+def test_killed_while_expanding(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+    if way.name == "ext4" and not growth.can_grow_ext4_online():
+        pytest.skip("growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give")
+
+    def prepare(volume: Volume) -> None:
+        used(node, volume, way)
+        volume.grow(16 * GIB)
+
+    def finish(volume: Volume) -> None:
+        retried(lambda: node.expand(volume))
+        status = node.capacity(volume)
+        assert status > 15 * GIB
+        assert way.read(node.target(volume)) == _DATA
+        released(node, volume)
+
+    at_every_step(
+        host, when, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish
+    )
