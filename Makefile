@@ -49,6 +49,17 @@ demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated Power
 test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where they exist
 	@$(BIN)/pytest $(ARGS)
 
+CSI_SANITY := .cache/bin/csi-sanity
+
+$(CSI_SANITY):
+	@command -v go >/dev/null || { echo "csi-sanity is built with Go, which is not installed"; exit 1; }
+	@echo "building csi-sanity (first time only) ..."
+	@GOBIN=$(CURDIR)/.cache/bin go install github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0
+
+.PHONY: sanity
+sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the driver and a simulated array
+	@$(BIN)/pytest -q tests/sanity $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py

@@ -1,0 +1,56 @@
+"""The official csi-sanity: each of its cases, in each cell of the matrix, as a test of its own."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from csi_powerflex.demo import scene
+from tests.sanity.run import Cell, Outcome, cases, run, tool
+
+CELLS = [Cell(version, access) for version in ("3.6", "4.5", "5.0") for access in ("mount", "block")]
+
+# The only cases that may be left out, each for what it needs.
+NOT_OFFERED = {
+    "should succeed when creating a snapshot with accessibility requirements": (
+        "snapshot topology (SNAPSHOT_ACCESSIBILITY_CONSTRAINTS) is not offered"
+    ),
+    "should fail when publishing more volumes than the node max attach limit": (
+        "an option of csi-sanity that publishes as many volumes as a node may have: 8,192"
+    ),
+    "pagination should detect volumes added between pages": "pending in csi-sanity itself",
+}
+
+_MISSING = "csi-sanity is not installed; `make sanity` installs it, with Go"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" not in metafunc.fixturenames:
+        return
+    sanity = tool()
+    reason = _MISSING if sanity is None else scene.missing_for_devices("ext4")
+    if sanity is None or reason is not None:
+        mark = pytest.mark.skip(reason=reason or _MISSING)
+        metafunc.parametrize("case", [pytest.param("", marks=mark, id="every case")])
+        metafunc.parametrize("cell", [CELLS[0]], ids=str)
+        return
+    metafunc.parametrize("case", cases(sanity))
+    metafunc.parametrize("cell", CELLS, ids=str)
+
+
+@functools.cache
+def outcomes(cell: Cell) -> dict[str, Outcome]:
+    """What every case of a cell came to; the cell runs once."""
+    sanity = tool()
+    assert sanity is not None
+    return run(sanity, cell)
+
+
+@pytest.mark.root
+def test_csi_sanity(cell: Cell, case: str) -> None:
+    outcome = outcomes(cell)[case]
+    reason = next((reason for words, reason in NOT_OFFERED.items() if words in case), None)
+    if outcome.status in ("skipped", "pending") and reason is not None:
+        pytest.skip(reason)
+    assert outcome.status == "passed", outcome.message
