@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -10,13 +9,13 @@ import msgspec
 from csi_powerflex import units
 from csi_powerflex.config.systems import SystemSettings, ZoneSettings
 from csi_powerflex.errors import DriverError, Unavailable
+from csi_powerflex.gateway import meanings
 from csi_powerflex.gateway.client import Client, Effect
 from csi_powerflex.gateway.directories import Hosts, Pools
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
     CreatedPayload,
     DomainPayload,
-    MappingPayload,
     MetricsPayload,
     PoolPayload,
     PoolStatisticsPayload,
@@ -26,7 +25,7 @@ from csi_powerflex.gateway.payloads import (
     VolumePayload,
     id_in,
 )
-from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.ids import NodeIdentity
 from csi_powerflex.model.array import (
     Access,
     Condition,
@@ -34,7 +33,6 @@ from csi_powerflex.model.array import (
     Host,
     HostGone,
     Limits,
-    Mapping as VolumeMapping,
     Pool,
     PoolGone,
     Provisioning,
@@ -42,7 +40,6 @@ from csi_powerflex.model.array import (
     Volume,
 )
 
-_KBPS_PER_MBPS = 1024
 _CONDITIONS = {"Protected": Condition.HEALTHY, "Failed": Condition.FAILED}
 
 
@@ -135,9 +132,9 @@ class GatewayArray:
                 "metrics": ["physical_total", "physical_free", "logical_provisioned"],
             }
             answer = self._client.post("/dtapi/rest/v1/metrics/query", body, MetricsPayload, Effect.READ)
-            return _room_from_metrics(answer)
+            return meanings.room_from_metrics(answer)
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        return _room_from_statistics(self._client.get(path, PoolStatisticsPayload))
+        return meanings.room_from_statistics(self._client.get(path, PoolStatisticsPayload))
 
     def condition(self, pool: Pool) -> Condition:
         """See ``Array.condition``: of the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
@@ -187,20 +184,20 @@ class GatewayArray:
     def volume(self, volume_id: str) -> Volume:
         """See ``Array.volume``."""
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload)
-        return _volume(self.system_id(), payload)
+        return meanings.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
         """See ``Array.volumes``."""
         system_id = self.system_id()
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
-        return [_volume(system_id, payload) for payload in payloads]
+        return [meanings.volume(system_id, payload) for payload in payloads]
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         """See ``Array.volumes_by_id``."""
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
         body = {"ids": list(volume_ids)}
         payloads = self._client.post(path, body, tuple[VolumePayload, ...], Effect.READ)
-        return [_volume(self.system_id(), payload) for payload in payloads]
+        return [meanings.volume(self.system_id(), payload) for payload in payloads]
 
     def volume_id_by_name(self, name: str) -> str:
         """See ``Array.volume_id_by_name``."""
@@ -319,87 +316,3 @@ class GatewayArray:
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:
     return [{"volumeId": copy.volume_id, "snapshotName": copy.name} for copy in copies]
-
-
-def _room_from_statistics(found: PoolStatisticsPayload) -> Room:
-    """Mirrored pools count both copies in the raw figures, hence the half (7)."""
-    raw = (
-        found.thick_capacity_in_use_in_kb
-        + found.thin_capacity_allocated_in_kb
-        + found.snapshot_capacity_in_kb
-    )
-    return Room(
-        total=(found.net_capacity_in_use_in_kb + found.net_unused_capacity_in_kb) * units.KIB,
-        unused=found.net_unused_capacity_in_kb * units.KIB,
-        provisioned=raw // 2 * units.KIB,
-        thick=found.capacity_available_for_volume_allocation_in_kb * units.KIB,
-        thin=found.volume_allocation_limit_in_kb * units.KIB,
-    )
-
-
-def _room_from_metrics(found: MetricsPayload) -> Room:
-    values = {
-        metric.name: int(metric.values[0])
-        for resource in found.resources
-        for metric in resource.metrics
-        if metric.values
-    }
-    missing = {"physical_total", "physical_free", "logical_provisioned"} - values.keys()
-    if missing:
-        raise Unavailable(f"the array does not tell a pool's {', '.join(sorted(missing))}")
-    free = values["physical_free"]
-    return Room(
-        total=values["physical_total"],
-        unused=free,
-        provisioned=values["logical_provisioned"],
-        thick=free,
-        # Erasure-coded pools have no allocation limit of their own unless one was set.
-        thin=units.INT64_MAX,
-    )
-
-
-def _volume(system_id: str, payload: VolumePayload) -> Volume:
-    locked = payload.secure_snapshot_exp_time
-    return Volume(
-        handle=VolumeHandle(system_id, payload.id),
-        name=payload.name,
-        size=payload.size_in_kb * units.KIB,
-        pool_id=payload.storage_pool_id,
-        tree_id=payload.vtree_id,
-        provisioning=_provisioning(payload),
-        erasure_coded=payload.gen_type == "EC",
-        access_limit=_access(payload.access_mode_limit),
-        ancestor_id=payload.ancestor_volume_id,
-        group_id=payload.consistency_group_id,
-        created=_moment(payload.creation_time),
-        locked_until=_moment(locked) if locked else None,
-        mappings=tuple(_mapping(item) for item in payload.mapped_sdc_info or ()),
-    )
-
-
-def _provisioning(payload: VolumePayload) -> Provisioning | None:
-    """Thick, thin or compressed; None for a snapshot or clone of any kind (2.6)."""
-    if payload.volume_type == "ThickProvisioned":
-        return Provisioning.THICK
-    if payload.volume_type == "ThinProvisioned":
-        compressed = payload.compression_method == "Normal" and payload.gen_type != "EC"
-        return Provisioning.COMPRESSED if compressed else Provisioning.THIN
-    return None
-
-
-def _mapping(payload: MappingPayload) -> VolumeMapping:
-    return VolumeMapping(
-        host_id=payload.sdc_id,
-        host_name=payload.sdc_name,
-        access=_access(payload.access_mode),
-        limits=Limits(iops=payload.limit_iops, bandwidth_kbps=payload.limit_bw_in_mbps * _KBPS_PER_MBPS),
-    )
-
-
-def _access(mode: str | None) -> Access:
-    """Old systems leave the mode out: then it is the widest."""
-    return Access.READ_ONLY if mode == Access.READ_ONLY.value else Access.READ_WRITE
-
-
-def _moment(seconds: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)

@@ -19,8 +19,8 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ExpandRequest:
-    """What NodeExpandVolume asks. ``required`` and ``limit`` are bytes, 0 for "not given"; ``use`` "
-    "may be unknown."""
+    """What NodeExpandVolume asks. ``required`` and ``limit`` are bytes, 0 for "not given"; ``use``
+    may be unknown."""
 
     handle: VolumeHandle
     path: str

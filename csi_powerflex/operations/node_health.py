@@ -26,8 +26,8 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is wrong. ``reason`` is one word in CamelCase that stays the same as long as "
-    "it lasts."""
+    """One thing that is wrong. ``reason`` is one word in CamelCase that stays the same as long as
+    it lasts."""
 
     severity: Severity
     reason: str

@@ -27,8 +27,8 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StageRequest:
-    """What NodeStageVolume asks. ``read_only``: the volume is only to be read, whatever its "
-    "mapping allows."""
+    """What NodeStageVolume asks. ``read_only``: the volume is only to be read, whatever its
+    mapping allows."""
 
     ticket: Ticket
     path: str
