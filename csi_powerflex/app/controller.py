@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from csi_powerflex import scope
 from csi_powerflex.config.controller import ControllerSettings
@@ -14,6 +15,7 @@ from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller, Operations
 from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
+from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.watch import FleetWatch
 from csi_powerflex.observability import endpoint
@@ -30,6 +32,9 @@ from csi_powerflex.operations.snapshots import Snapshots
 from csi_powerflex.operations.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.wishes.local import LocalWishes
+
+if TYPE_CHECKING:
+    from csi_powerflex.wishes.kubernetes import KubernetesWishes
 
 # Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
 _LOGOUT_SECONDS = 3.0
@@ -52,7 +57,7 @@ def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
     fleet = GatewayFleet(settings.systems)
     placement = Placement(fleet, settings.driver_name)
     identity = Identity(settings.driver_name)
-    with contextlib.closing(LocalWishes(settings.state_file)) as wishes:
+    with contextlib.closing(_wishes(settings)) as wishes:
         quality, nodes = Quality(fleet, wishes), Nodes()
         listing = Listing(fleet, nodes, settings.cluster_id)
         groups = GroupController(Groups(fleet, settings.cluster_id))
@@ -80,6 +85,23 @@ def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
             stop_watching()
             with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
                 fleet.close()
+
+
+def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
+    """Where wishes for quality of service are kept."""
+    if not settings.in_kubernetes:
+        return LocalWishes(settings.state_file)
+    try:
+        from csi_powerflex.wishes import kubernetes  # noqa: PLC0415 - large, and an extra
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            f"--kubernetes needs the package {error.name}, which is not installed: "
+            "pip install 'csi-powerflex[kubernetes]'"
+        ) from error
+    path = str(settings.kubeconfig) if settings.kubeconfig else None
+    wishes = kubernetes.connect(settings.driver_name, path)
+    wishes.start()
+    return wishes
 
 
 def _watch(settings: ControllerSettings, fleet: GatewayFleet) -> Callable[[], None]:

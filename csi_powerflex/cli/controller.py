@@ -8,13 +8,13 @@ import click
 
 from csi_powerflex import names
 from csi_powerflex.app import controller
-from csi_powerflex.cli import options
+from csi_powerflex.cli import options, settings
 from csi_powerflex.config import systems as systems_file
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.observability import log
 
 
-@click.command(name="controller", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_CONTROLLER"})
+@click.command(name="controller", context_settings=settings.of("controller"))
 @options.endpoint
 @click.option(
     "--systems",
@@ -41,6 +41,19 @@ from csi_powerflex.observability import log
     help="File that keeps limits asked for by ControllerModifyVolume; without it a restart forgets them.",
 )
 @click.option(
+    "--kubernetes/--no-kubernetes",
+    "in_kubernetes",
+    default=False,
+    show_default=True,
+    help="Read VolumeAttributesClasses from the cluster that this process runs in; takes the place of "
+    "--state-file.",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --kubernetes: the cluster of this file instead.",
+)
+@click.option(
     "--watch-seconds",
     type=click.FloatRange(0),
     default=300.0,
@@ -57,6 +70,8 @@ def command(
     cluster_id: str,
     over_commit: float,
     state_file: Path | None,
+    in_kubernetes: bool,
+    kubeconfig: Path | None,
     watch_seconds: float,
     metrics_address: str | None,
     driver_name: str,
@@ -79,6 +94,8 @@ def command(
                 over_commit=over_commit,
                 state_file=state_file,
                 systems_file=systems,
+                in_kubernetes=in_kubernetes,
+                kubeconfig=kubeconfig,
                 watch_seconds=watch_seconds,
                 metrics_address=metrics_address,
             )

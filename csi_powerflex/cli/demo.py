@@ -6,8 +6,10 @@ import sys
 
 import click
 
+from csi_powerflex.cli import settings
 
-@click.command(name="demo", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_DEMO"})
+
+@click.command(name="demo", context_settings=settings.of("demo"))
 @click.option(
     "--filesystem",
     type=click.Choice(["ext4", "xfs"]),

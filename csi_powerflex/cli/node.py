@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from csi_powerflex.app import node
-from csi_powerflex.cli import options
+from csi_powerflex.cli import options, settings
 from csi_powerflex.config.node import NodeSettings, SdcSettings, VolumeLimit
 from csi_powerflex.observability import log
 
@@ -15,7 +15,7 @@ _SDC = SdcSettings()
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(name="node", context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_NODE"})
+@click.command(name="node", context_settings=settings.of("node"))
 @options.endpoint
 @options.driver_name
 @click.option(

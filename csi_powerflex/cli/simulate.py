@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from csi_powerflex.cli import settings
 from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.folder import write_atomically
@@ -51,7 +52,7 @@ class _Asked:
 @click.command(
     name="simulate",
     short_help="Run a simulated PowerFlex gateway with real block devices.",
-    context_settings={"auto_envvar_prefix": "POWERFLEX_CSI_SIMULATE"},
+    context_settings=settings.of("simulate"),
 )
 @click.option(
     "--state",

@@ -20,6 +20,8 @@ class ControllerSettings:
         cluster_id: four characters that tell this cluster's volumes from those of others on the same pool.
         systems: the PowerFlex systems.
         over_commit: how many times the real space of a pool may be promised to thin volumes, 1 to 10.
+        in_kubernetes: read wishes from the cluster instead.
+        kubeconfig: that of the cluster; None for the one that this process runs in.
         systems_file: where ``systems`` were read from, to be watched for changes; None not to watch.
         reload_seconds: how often that is looked at.
         watch_seconds: how often each system is looked at while nothing is asked of it; 0 for never.
@@ -34,6 +36,8 @@ class ControllerSettings:
     systems: tuple[SystemSettings, ...]
     over_commit: float = 10.0
     state_file: Path | None = None
+    in_kubernetes: bool = False
+    kubeconfig: Path | None = None
     systems_file: Path | None = None
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0
