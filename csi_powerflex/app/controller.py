@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from csi_powerflex import scope
@@ -47,12 +48,20 @@ def run(settings: ControllerSettings) -> None:
         DriverError: the endpoint cannot be served on.
     """
     endpoint.toggle_debug_by_signal()
-    with endpoint.serving(settings.metrics_address), services(settings) as register:
-        server.serve(settings.endpoint, register)
+    with endpoint.serving(settings.metrics_address), services(settings) as parts:
+        server.serve(settings.endpoint, parts.register, parts.watching)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What is served, and what runs beside it while it is."""
+
+    register: list[server.Register]
+    watching: contextlib.AbstractContextManager[None]
 
 
 @contextlib.contextmanager
-def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
+def services(settings: ControllerSettings) -> Iterator[Services]:
     """The controller's services for the block; at its end the arrays get their sessions back."""
     fleet = GatewayFleet(settings.systems)
     placement = Placement(fleet, settings.driver_name)
@@ -74,15 +83,14 @@ def services(settings: ControllerSettings) -> Iterator[list[server.Register]]:
                 health=Health(fleet, listing),
             )
         )
-        stop_watching = _watch(settings, fleet)
+        register: list[server.Register] = [
+            lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
+            lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
+            lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
+        ]
         try:
-            yield [
-                lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
-                lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
-                lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
-            ]
+            yield Services(register, _watching(settings, fleet))
         finally:
-            stop_watching()
             with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
                 fleet.close()
 
@@ -104,8 +112,9 @@ def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
     return wishes
 
 
-def _watch(settings: ControllerSettings, fleet: GatewayFleet) -> Callable[[], None]:
-    """Watch the systems and their file, where that is asked for; the answer ends it."""
+@contextlib.contextmanager
+def _watching(settings: ControllerSettings, fleet: GatewayFleet) -> Iterator[None]:
+    """Watch the systems and their file for the block, where that is asked for."""
     with contextlib.ExitStack() as watching:
         systems = FleetWatch(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
         if systems is not None:
@@ -123,4 +132,4 @@ def _watch(settings: ControllerSettings, fleet: GatewayFleet) -> Callable[[], No
             )
             files.start()
             watching.callback(files.stop)
-        return watching.pop_all().close
+        yield

@@ -54,7 +54,11 @@ def socket_path(endpoint: str) -> Path:
     return Path(path)
 
 
-def serve(endpoint: str, register: list[Register]) -> None:
+def serve(
+    endpoint: str,
+    register: list[Register],
+    while_serving: contextlib.AbstractContextManager[object] | None = None,
+) -> None:
     """Serve on ``endpoint`` until SIGTERM or SIGINT; calls under way then get a grace of 20 seconds.
 
     Only for the main thread, because of the signals; ``serving`` is for any.
@@ -62,11 +66,16 @@ def serve(endpoint: str, register: list[Register]) -> None:
     Args:
         endpoint: as for ``socket_path``.
         register: functions that add servicers to the server.
+        while_serving: entered once the socket is served, and left before it is taken away.
 
     Raises:
         InvalidArgument, FailedPrecondition: the endpoint cannot be served on.
     """
-    with _caught(signal.SIGTERM, signal.SIGINT) as arrived, serving(endpoint, register):
+    with (
+        _caught(signal.SIGTERM, signal.SIGINT) as arrived,
+        serving(endpoint, register),
+        while_serving or contextlib.nullcontext(),
+    ):
         number = arrived.get()
         log.info("stopping", signal=signal.Signals(number).name, grace_seconds=_GRACE_SECONDS)
 

@@ -51,8 +51,9 @@ class World:
             reload_seconds=0.05,
             watch_seconds=self.watch_seconds,
         )
-        register = self._running.enter_context(app.services(settings))
-        socket = self._running.enter_context(server.serving(settings.endpoint, register))
+        parts = self._running.enter_context(app.services(settings))
+        socket = self._running.enter_context(server.serving(settings.endpoint, parts.register))
+        self._running.enter_context(parts.watching)
         driver = Driver(socket)
         self._running.callback(driver.close)
         return driver
