@@ -9,8 +9,8 @@ _SYSFS = Path("/sys/fs")
 
 
 def recorded(device: Path, filesystem_type: str) -> str:
-    """What the filesystem on ``device`` has counted, in words; empty for none, or where the type "
-    "does not count."""
+    """What the filesystem on ``device`` has counted, in words; empty for none, or where the type
+    does not count."""
     with contextlib.suppress(FileNotFoundError):
         if filesystem_type == "ext4":
             count = int((_SYSFS / "ext4" / device.name / "errors_count").read_text())

@@ -44,8 +44,8 @@ class Formatted:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Something that is not a filesystem, in words: a partition table, an encrypted container, "
-    "unknown data."""
+    """Something that is not a filesystem, in words: a partition table, an encrypted container,
+    unknown data."""
 
     what: str
 

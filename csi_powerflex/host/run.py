@@ -65,8 +65,8 @@ class Completed:
 
 
 class CommandFailed(Unavailable):
-    """A tool ended with a code that means failure. ``code`` is negative for a signal; ``words`` is "
-    "its stderr."""
+    """A tool ended with a code that means failure. ``code`` is negative for a signal; ``words`` is
+    its stderr."""
 
     def __init__(self, command: Sequence[str], completed: Completed) -> None:
         self.code = completed.code

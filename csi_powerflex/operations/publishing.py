@@ -23,8 +23,8 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """What NodePublishVolume asks. ``exclusive``: no second target on this node "
-    "(SINGLE_NODE_SINGLE_WRITER)."""
+    """What NodePublishVolume asks. ``exclusive``: no second target on this node
+    (SINGLE_NODE_SINGLE_WRITER)."""
 
     ticket: Ticket
     staging: str
