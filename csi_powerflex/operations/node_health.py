@@ -34,6 +34,10 @@ class Condition:
     message: str
 
 
+# Since Linux 6.14 ext4 has a word of its own for it.
+_READ_ONLY = frozenset({"ro", "emergency_ro"})
+
+
 class Health:
     """Looks at volumes and at the transport."""
 
@@ -73,7 +77,7 @@ class Health:
             return
         # All of them show the same filesystem, so one is enough to look at.
         mount = mounts[0]
-        if "ro" in mount.super_options and "ro" not in mount.options:
+        if mount.super_options & _READ_ONLY and "ro" not in mount.options:
             yield Condition(
                 Severity.DEGRADED,
                 "FilesystemReadOnly",

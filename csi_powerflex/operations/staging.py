@@ -183,6 +183,9 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
     if mountinfo.of_device(device):
         return  # In use through another path, hence formatted and not to be checked.
     blockdev.require_unused(device)
+    if not wanted.read_only and blockdev.is_read_only(device):
+        # Left by a pod that had it as a read-only block device; nobody has it now.
+        blockdev.set_read_only(device, read_only=False)
     content = probe.probe(device, wanted.handle)
     match content:
         case probe.Formatted(type=wanted.type):

@@ -44,7 +44,9 @@ class Kubelet:
 
     def staging(self, volume: Volume) -> Path:
         path = self.root / "plugins/kubernetes.io/csi" / str(volume.handle) / "globalmount"
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # a dead mount is there, but does not answer
+            path.mkdir()
         return path
 
     def target(self, volume: Volume, pod: str = "pod-a") -> Path:

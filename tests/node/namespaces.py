@@ -8,8 +8,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from csi_powerflex.host import mountinfo
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS, _CLONE_FS = 0x00020000, 0x00000200
+_MNT_DETACH = 2
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 
 
@@ -17,15 +20,22 @@ _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 def own_mounts() -> Iterator[None]:
     """Run the block in a copy of the mount namespace that nothing leaves.
 
-    Only the calling thread changes over, with the threads and processes that it starts from then on. The
-    copy and its mounts vanish when the last of them is gone.
+    Only the calling thread changes over, with the threads and processes that it starts from then on. Its
+    mounts are detached at the end, and the copy vanishes when the last of them is gone.
     """
     before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     folder = Path.cwd()
     try:
         _check(_LIBC.unshare(_CLONE_NEWNS))
         _check(_LIBC.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
-        yield
+        there = {mount.point for mount in mountinfo.read()}
+        try:
+            yield
+        finally:
+            # Some thread of gRPC may outlive the test and keep its namespace: take the mounts away before.
+            for mount in reversed(mountinfo.read()):
+                if mount.point not in there:
+                    _check(_LIBC.umount2(os.fsencode(mount.point), _MNT_DETACH))
     finally:
         # A thread that shares its working directory with others may not change its mount namespace.
         _check(_LIBC.unshare(_CLONE_FS))

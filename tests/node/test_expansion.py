@@ -1,0 +1,131 @@
+"""NodeExpandVolume: the device first, then the filesystem, with the true size in the answer."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from csi_powerflex.operations import growth
+from csi_powerflex.units import GIB
+from tests.node.client import Kubelet, Mode, block, filesystem, refused
+from tests.node.loophost import LoopHost, command
+
+pytestmark = pytest.mark.root
+
+online_ext4 = pytest.mark.skipif(
+    not growth.can_grow_ext4_online(),
+    reason="growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give",
+)
+each_online = pytest.mark.parametrize("fs_type", [pytest.param("ext4", marks=online_ext4), "xfs", "btrfs"])
+
+
+@each_online
+def test_a_filesystem_in_use_grows(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    capability = filesystem(fs_type)
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume, capability)
+    target = node.publish(volume, capability)
+    with (target / "file").open("w") as in_use:
+        volume.grow(24 * GIB)
+        assert node.expand(volume, capability) == 24 * GIB
+        assert node.capacity(volume) > 23 * GIB
+        in_use.write("meanwhile")
+    assert (target / "file").read_text() == "meanwhile"
+    assert node.expand(volume, capability) == 24 * GIB
+
+
+def test_an_ext4_in_use_that_may_not_grow_says_why_and_grows_at_the_next_staging(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "can_grow_ext4_online", lambda: False)
+    volume = host.volume(size=8 * GIB)
+    staging = node.stage(volume)
+    node.publish(volume)
+    (staging / "file").write_text("kept")
+    volume.grow(16 * GIB)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "CAP_SYS_RESOURCE", "8 GiB of the 16 GiB"):
+        node.expand(volume)
+    node.stage(volume)  # its pods are not kept from it for that
+    node.unpublish(volume)
+    node.unstage(volume)
+    node.stage(volume)
+    node.publish(volume)
+    assert node.capacity(volume) > 15 * GIB
+    assert (staging / "file").read_text() == "kept"
+
+
+def test_a_block_volume_has_its_size_at_once(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume, block())
+    node.publish(volume, block())
+    volume.grow(16 * GIB)
+    assert node.expand(volume, block()) == 16 * GIB
+    assert node.expand(volume) == 16 * GIB
+
+
+def test_a_device_that_has_not_heard_of_its_size_is_rescanned(host: LoopHost, node: Kubelet) -> None:
+    capability = filesystem("xfs")
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume, capability)
+    node.publish(volume, capability)
+    command("truncate", "--size", 16 * GIB, volume.image)
+    host.on_rescan(f"losetup --set-capacity {volume.path}")
+    assert node.expand(volume, required=16 * GIB) == 16 * GIB
+    assert host.calls() == ["--rescan"]
+
+
+def test_a_device_that_does_not_grow_is_told(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume)
+    node.publish(volume)
+    node.timeout = 1
+    with refused(grpc.StatusCode.UNAVAILABLE, "8 GiB and not the 16 GiB"):
+        node.expand(volume, required=16 * GIB)
+
+
+def test_without_a_wanted_size_it_grows_to_its_device(host: LoopHost, node: Kubelet) -> None:
+    capability = filesystem("xfs")
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume, capability)
+    node.publish(volume, capability)
+    volume.grow(16 * GIB)
+    assert node.expand(volume, required=0) == 16 * GIB
+    assert node.capacity(volume) > 15 * GIB
+
+
+def test_expand_out_of_range_above_the_limit(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume(size=16 * GIB)
+    node.stage(volume)
+    node.publish(volume)
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "16 GiB", "limit of 8 GiB"):
+        node.expand(volume, required=1, limit=8 * GIB)
+
+
+def test_expand_not_found_where_the_volume_is_not(host: LoopHost, node: Kubelet) -> None:
+    volume, other = host.volume(), host.volume(mapped=False)
+    with refused(grpc.StatusCode.NOT_FOUND, "not mounted"):
+        node.expand(volume)
+    with refused(grpc.StatusCode.NOT_FOUND, "no device"):
+        node.expand(other)
+
+
+def test_expand_failed_precondition_on_a_read_only_filesystem(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume(size=8 * GIB)
+    reader = filesystem("xfs", mode=Mode.SINGLE_NODE_READER_ONLY)
+    node.stage(volume, filesystem("xfs"))
+    node.unstage(volume)
+    node.stage(volume, reader)
+    node.publish(volume, reader)
+    volume.grow(16 * GIB)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "read-only"):
+        node.expand(volume)
+
+
+def test_an_expansion_that_was_cut_short_is_caught_up_with_at_staging(host: LoopHost, node: Kubelet) -> None:
+    capability = filesystem("xfs")
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume, capability)
+    node.publish(volume, capability)
+    volume.grow(16 * GIB)
+    node.stage(volume, capability)
+    assert node.capacity(volume) > 15 * GIB

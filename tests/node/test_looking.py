@@ -1,0 +1,182 @@
+"""NodeGetVolumeStats, NodeGetVolumeHealth, NodeGetStorageHealth and NodeGetInfo."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_powerflex.csi.node import CAPABILITIES
+from csi_powerflex.host.filesystem import KINDS
+from csi_powerflex.model.capability import FILESYSTEMS
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.units import GIB, MIB
+from tests.node.client import Kubelet, block, filesystem, refused
+from tests.node.loophost import GUID, SYSTEM, LoopHost, command
+from tests.node.test_letting_go import kill_filesystem
+
+pytestmark = pytest.mark.root
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+def test_usage_follows_what_is_written(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    volume = host.volume()
+    node.stage(volume, filesystem(fs_type))
+    target = node.publish(volume, filesystem(fs_type))
+    before = node.usage(volume)["BYTES"]
+    assert 7 * GIB < before.total <= 8 * GIB
+    assert 0 < before.available <= before.total
+    with (target / "file").open("wb") as file:
+        file.write(os.urandom(32 * MIB))
+        os.fsync(file.fileno())
+    assert node.usage(volume)["BYTES"].used >= before.used + 32 * MIB
+
+
+def test_inodes_are_counted_where_they_are_limited(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    target = node.publish(volume)
+    before = node.usage(volume)["INODES"]
+    (target / "file").touch()
+    after = node.usage(volume)["INODES"]
+    assert after.used == before.used + 1
+    assert after.total == before.total
+
+
+def test_a_block_volume_says_its_size_only(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    node.publish(volume, block())
+    usage = node.usage(volume)
+    assert list(usage) == ["BYTES"]
+    assert (usage["BYTES"].total, usage["BYTES"].used, usage["BYTES"].available) == (8 * GIB, 0, 0)
+
+
+def test_stats_not_found_where_the_volume_is_not(host: LoopHost, node: Kubelet) -> None:
+    volume, other = host.volume(), host.volume()
+    with refused(grpc.StatusCode.NOT_FOUND, "nothing is mounted"):
+        node.usage(volume)
+    with refused(grpc.StatusCode.NOT_FOUND, "some/path"):
+        node.usage(volume, path=Path("some/path"))
+    node.stage(other)
+    target = node.publish(other)
+    with refused(grpc.StatusCode.NOT_FOUND, other.path):
+        node.usage(volume, path=target)
+
+
+def test_a_mount_that_hangs_does_not_hang_the_plugin(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging, well = host.volume(), host.volume()
+    for volume in (hanging, well):
+        node.stage(volume)
+        node.publish(volume)
+    asleep = threading.Event()
+    real = os.statvfs
+
+    def statvfs(path: Path) -> os.statvfs_result:
+        if path == node.target(hanging):
+            asleep.wait(10)
+        return real(path)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    try:
+        node.timeout = 0.5
+        with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+            node.usage(hanging)
+        began = time.monotonic()
+        with refused(grpc.StatusCode.DEADLINE_EXCEEDED, "has not since an earlier call"):
+            node.usage(hanging)
+        assert time.monotonic() - began < 0.3
+        assert node.capacity(well) > 7 * GIB
+    finally:
+        asleep.set()
+
+
+def test_a_healthy_volume_has_no_conditions(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    assert node.health(volume) == {}
+    node.stage(volume)
+    node.publish(volume)
+    assert node.health(volume) == {}
+
+
+def test_health_of_a_device_that_is_gone(host: LoopHost, node: Kubelet) -> None:
+    assert node.health(host.volume(mapped=False)) == {"DeviceMissing": "INACCESSIBLE"}
+
+
+def test_health_of_a_device_with_errors(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    command("truncate", "--size", 0, volume.image)  # the device keeps its size, and fails
+    assert node.health(volume) == {"DeviceErrors": "INACCESSIBLE"}
+
+
+def test_health_of_a_dead_filesystem(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    staging = node.stage(volume, filesystem("xfs"))
+    kill_filesystem(staging)
+    assert node.health(volume)["FilesystemDead"] == "INACCESSIBLE"
+
+
+def test_health_of_a_filesystem_that_the_kernel_made_read_only(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    staging = node.stage(volume, filesystem("ext4", "errors=remount-ro"))
+    command("sh", "-c", f"echo 1 > /sys/fs/ext4/{volume.path.name}/trigger_fs_error")
+    health = node.health(volume)
+    assert health["FilesystemErrors"] == "DEGRADED"
+    assert health["FilesystemReadOnly"] == "DEGRADED"
+    assert staging.is_dir()
+
+
+def test_storage_is_well_while_systems_are_known(host: LoopHost, node: Kubelet) -> None:
+    assert node.storage_health() == {}
+
+
+def test_storage_is_unreachable_without_systems_or_sdc(host: LoopHost, node: Kubelet) -> None:
+    host.know_systems()
+    assert node.storage_health() == {"SdcNotConnected": "STORAGE_UNREACHABLE"}
+    host.drv_cfg.write_text("#!/bin/sh\nexit 1\n")
+    assert node.storage_health() == {"SdcSilent": "STORAGE_UNREACHABLE"}
+    host.drv_cfg.unlink()
+    assert node.storage_health() == {"SdcMissing": "STORAGE_UNREACHABLE"}
+
+
+def test_the_node_says_who_it_is_and_what_it_reaches(host: LoopHost, node: Kubelet) -> None:
+    info = node.info()
+    assert info.node_id == f"sdc:{GUID}"
+    assert dict(info.accessible_topology.segments) == {f"csi.powerflex.dev/{SYSTEM}": "true"}
+    assert info == node.info()
+
+
+def test_the_limit_of_volumes_can_differ_by_node(host: LoopHost, node: Kubelet) -> None:
+    assert node.info().max_volumes_per_node == 10
+    (host.folder / "max-volumes").write_text("25\n")
+    assert node.info().max_volumes_per_node == 25
+    (host.folder / "max-volumes").write_text("many")
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "max-volumes", "many"):
+        node.info()
+
+
+def test_volumes_that_the_host_uses_itself_are_not_offered(host: LoopHost, node: Kubelet) -> None:
+    ours, theirs = host.volume(), host.volume()
+    node.stage(ours)
+    command("mkfs.ext4", "-q", "-E", "nodiscard", theirs.path)
+    command("mount", theirs.path, "/mnt")
+    assert node.info().max_volumes_per_node == 9
+    (host.folder / "max-volumes").write_text("1")
+    assert node.info().max_volumes_per_node == 1  # 0 would mean no limit
+    command("umount", "/mnt")
+    assert node.info().max_volumes_per_node == 1
+
+
+def test_each_capability_has_its_call(node: Kubelet) -> None:
+    answer = node.stub.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest())
+    assert {capability.rpc.type for capability in answer.capabilities} == set(CAPABILITIES)
+
+
+def test_the_filesystems_that_are_promised_can_be_made() -> None:
+    assert tuple(KINDS) == FILESYSTEMS

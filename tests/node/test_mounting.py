@@ -1,0 +1,205 @@
+"""How filesystems are made and mounted: options, labels, copies, read-only devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo
+from csi_powerflex.model.node import Origin
+from csi_powerflex.operations import mountoptions
+from tests.node.client import Kubelet, Mode, filesystem, refused
+from tests.node.loophost import LoopHost, Volume, command
+
+root = pytest.mark.root
+
+CONTEXT = 'context="system_u:object_r:container_file_t:s0:c1,c2"'
+each_filesystem = pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["ro", "rw"],
+        ["noatime", "relatime"],
+        ["discard,nodiscard"],
+        ["exec", "noexec"],
+        ["context=a", "context=b"],
+        ["remount"],
+        ["bind"],
+        ["loop=/dev/loop0"],
+        ["X-mount.mkdir"],
+    ],
+)
+def test_mount_options_that_contradict_or_harm_are_refused(flags: list[str]) -> None:
+    with pytest.raises(InvalidArgument, match="mount option"):
+        mountoptions.checked(flags)
+
+
+def test_mount_options_keep_their_order_and_come_once() -> None:
+    assert mountoptions.checked(["noatime,nodev", "defaults", "noatime", CONTEXT]) == (
+        "noatime",
+        "nodev",
+        CONTEXT,
+    )
+
+
+def test_the_commas_of_a_label_do_not_part_it() -> None:
+    assert mountoptions.split(f"rw,{CONTEXT},noatime") == ("rw", CONTEXT, "noatime")
+    assert mountoptions.selinux_context([CONTEXT]) == "system_u:object_r:container_file_t:s0:c1,c2"
+
+
+@root
+def test_contradicting_mount_options_are_refused_before_anything_is_done(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume(mapped=False)
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "'ro' and 'rw'"):
+        node.stage(volume, filesystem("ext4", "ro", "rw"), timeout=1)
+
+
+@root
+def test_a_label_goes_to_mount_as_it_is(
+    host: LoopHost, node: Kubelet, replace_tool: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    replace_tool("mount", f'printf "%s\\n" "$@" > {tmp_path}/arguments; exit 32')
+    with refused(grpc.StatusCode.UNAVAILABLE, "mount"):
+        node.stage(host.volume(), filesystem("ext4", CONTEXT, mode=Mode.SINGLE_NODE_SINGLE_WRITER))
+    assert f"rw,{CONTEXT}" in (tmp_path / "arguments").read_text().splitlines()
+
+
+@root
+def test_options_for_the_making_are_used(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume, context={"mkfsFormatOption": "-L data -E stride=16 -i 65536"})
+    facts = command("dumpe2fs", "-h", volume.path)
+    assert "data" in facts
+    assert "RAID stride:              16" in facts
+    assert f"Inode count:              {volume.size // 65536}" in facts
+
+
+@pytest.mark.parametrize(
+    ("fs_type", "text"),
+    [
+        ("ext4", "-F"),
+        ("ext4", "-n"),
+        ("ext4", "/dev/sda"),
+        ("ext4", "-m 0 /dev/sda"),
+        ("ext4", "-d /etc"),
+        ("ext4", "-J device=/dev/sda"),
+        ("ext4", "-L 'unclosed"),
+        ("xfs", "-f"),
+        ("xfs", "-d name=/dev/sda"),
+        ("xfs", "-d file"),
+        ("xfs", "-p /etc/passwd"),
+        ("btrfs", "--force"),
+        ("btrfs", "--rootdir /etc"),
+        ("btrfs", "-b 1G"),
+    ],
+)
+def test_options_that_harm_are_refused(fs_type: str, text: str) -> None:
+    with pytest.raises(InvalidArgument, match="format options"):
+        filesystems.format_options(fs_type, text)
+
+
+@root
+def test_options_that_harm_are_refused_before_anything_is_done(host: LoopHost, node: Kubelet) -> None:
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "-F"):
+        node.stage(host.volume(), context={"mkfsFormatOption": "-F"})
+
+
+def crashed_copy(host: LoopHost, node: Kubelet, fs_type: str) -> Volume:
+    """A snapshot of a volume in use: its filesystem has a journal to replay."""
+    source = host.volume()
+    staging = node.stage(source, filesystem(fs_type))
+    (staging / "file").write_text("of the source")
+    # Freezing writes the journal's contents to their places; what comes later is in the journal alone.
+    command("fsfreeze", "--freeze", staging)
+    command("fsfreeze", "--unfreeze", staging)
+    (staging / "late").write_text("perhaps")
+    command("sync", "--file-system", staging)
+    return host.copy(source)
+
+
+@root
+@each_filesystem
+def test_a_snapshot_of_a_volume_in_use_is_read_beside_it(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    """The mapping is read-only, so the journal cannot be replayed: what was in it alone is not seen."""
+    copy = crashed_copy(host, node, fs_type)
+    command("blockdev", "--setro", copy.path)
+    capability = filesystem(fs_type, mode=Mode.MULTI_NODE_READER_ONLY)
+    staging = node.stage(copy, capability, origin=Origin.COPY, read_only_mapping=True)
+    assert (staging / "file").read_text() == "of the source"
+    mount = mountinfo.at(staging)
+    assert mount is not None
+    assert mount.read_only
+    target = node.publish(copy, capability, readonly=True, read_only_mapping=True)
+    assert (target / "file").read_text() == "of the source"
+
+
+@root
+@each_filesystem
+def test_a_writable_copy_of_a_volume_in_use_is_recovered(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+    copy = crashed_copy(host, node, fs_type)
+    staging = node.stage(copy, filesystem(fs_type), origin=Origin.COPY)
+    assert (staging / "file").read_text() == "of the source"
+    (staging / "new").write_text("written")
+
+
+@root
+@each_filesystem
+def test_an_older_copy_is_mounted_after_its_source_went_on(
+    host: LoopHost, node: Kubelet, fs_type: str
+) -> None:
+    """btrfs remembers the newest of equal UUIDs, and must not show it for the older copy."""
+    source = host.volume()
+    staging = node.stage(source, filesystem(fs_type))
+    (staging / "file").write_text("old")
+    node.unstage(source)
+    copy = host.copy(source)
+    node.stage(source, filesystem(fs_type))
+    (staging / "file").write_text("new")
+    node.unstage(source)
+    of_copy = node.stage(copy, filesystem(fs_type), origin=Origin.COPY)
+    assert (of_copy / "file").read_text() == "old"
+    node.stage(source, filesystem(fs_type))
+    assert (staging / "file").read_text() == "new"
+
+
+@root
+def test_what_is_mounted_of_a_device_that_is_gone_is_mounted_anew(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a forced unmapping at the array and a new mapping, the staging path still has the lost device."""
+    volume = host.volume()
+    staging = node.stage(volume)
+    (staging / "file").write_text("kept")
+    command("sync", "--file-system", staging)
+    lost = mountinfo.device_number(volume.path)
+    volume.unmap()
+    device = volume.map()
+    # A loop device in use cannot leave sysfs, as one of an SDC does.
+    real = blockdev.exists
+    monkeypatch.setattr(blockdev, "exists", lambda number: number != lost and real(number))
+    node.stage(volume)
+    mount = mountinfo.at(staging)
+    assert mount is not None
+    assert mount.source == str(device)
+    assert (staging / "file").read_text() == "kept"
+
+
+@root
+def test_what_is_mounted_of_another_working_device_is_left_alone(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    staging = node.stage(volume)
+    (staging / "file").write_text("in use")
+    command("sync", "--file-system", staging)
+    volume.unmap()
+    volume.map()
+    with refused(grpc.StatusCode.ALREADY_EXISTS, staging, volume.path):
+        node.stage(volume)
+    assert (staging / "file").read_text() == "in use"

@@ -1,0 +1,125 @@
+"""Running the host's tools, within bounds."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from csi_powerflex import scope
+from csi_powerflex.errors import DeadlineExceeded
+from csi_powerflex.host import run as run_module
+from csi_powerflex.host.bounded import Bounded
+from csi_powerflex.host.run import (
+    AtDeadline,
+    CommandFailed,
+    CommandTimedOut,
+    ToolMissing,
+    missing_tools,
+    run,
+)
+
+SH = "/bin/sh"
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    until = time.monotonic() + 5
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+def test_what_a_tool_says_is_returned() -> None:
+    completed = run([SH, "-c", "echo out; echo err >&2; exit 3"], accept=(0, 3))
+    assert (completed.code, completed.stdout, completed.stderr) == (3, "out\n", "err\n")
+
+
+def test_a_failure_has_the_words_of_the_tool() -> None:
+    with pytest.raises(CommandFailed, match="failed with code 5: disk is sad") as failed:
+        run([SH, "-c", "echo disk is sad >&2; exit 5"])
+    assert failed.value.code == 5
+
+
+def test_a_tool_that_is_killed_is_a_failure_whatever_codes_are_accepted() -> None:
+    with pytest.raises(CommandFailed, match="ended by signal 9"):
+        run([SH, "-c", "kill -9 $$"], accept=range(256))
+
+
+def test_tools_speak_the_language_that_is_understood() -> None:
+    assert run([SH, "-c", "echo $LC_ALL $HOME"]).stdout == "C\n"
+
+
+def test_a_tool_that_takes_too_long_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    began = time.monotonic()
+    with pytest.raises(CommandTimedOut, match="was killed"):
+        run([SH, "-c", f"sleep 60 & echo $! >> {pids}; echo $$ >> {pids}; wait"], cap=0.3)
+    assert time.monotonic() - began < 2
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_work_that_must_not_be_cut_short_goes_on(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    with pytest.raises(CommandTimedOut, match="goes on by itself"):
+        run([SH, "-c", f"sleep 0.4; echo well > {done}"], cap=0.1, at_deadline=AtDeadline.LEAVE)
+    until = time.monotonic() + 5
+    while not done.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert done.read_text() == "well\n"
+
+
+def test_the_deadline_of_the_call_counts() -> None:
+    began = time.monotonic()
+    with (
+        scope.entered(scope.Scope("NodeStageVolume", "x", deadline=began + 0.2)) as current,
+        pytest.raises(DeadlineExceeded),
+    ):
+        run([SH, "-c", "sleep 60"])
+    assert time.monotonic() - began < 2
+    assert current.counts == {"host_commands": 1}
+
+
+def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "_PATH", "/nowhere")
+    run_module._found.cache_clear()
+    assert missing_tools(("mkfs.xfs",)) == ["mkfs.xfs (package xfsprogs)"]
+    with pytest.raises(ToolMissing, match="install the package xfsprogs"):
+        run(["mkfs.xfs"])
+    run_module._found.cache_clear()
+
+
+def test_descriptors_are_inherited_only_when_asked(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    try:
+        listing = [SH, "-c", f"test -e /proc/self/fd/{descriptor} && echo there || echo not"]
+        assert run(listing).stdout == "not\n"
+        assert run(listing, keep_open=(descriptor,)).stdout == "there\n"
+    finally:
+        os.close(descriptor)
+
+
+def test_a_hanging_look_costs_one_thread_and_not_the_others() -> None:
+    bounded = Bounded(0.2)
+    hanging = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="did not answer"):
+        bounded.call("dead", lambda: time.sleep(1.0))
+    with pytest.raises(DeadlineExceeded, match="has not since an earlier call"):
+        bounded.call("dead", lambda: time.sleep(1.0))
+    assert time.monotonic() - hanging < 0.6
+    assert bounded.call("well", lambda: 42) == 42
+
+
+def test_a_look_passes_its_error_on() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Bounded(1.0).call("zero", lambda: 1 // 0)
