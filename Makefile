@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Two stamps, so that the demo need not wait for linters and test tools.
 $(VENV)/.venv:
@@ -63,6 +63,10 @@ sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the dr
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
+
+.PHONY: bench-simulator
+bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
+	@$(BIN)/python -m tests.bench.simulator
 
 .PHONY: check
 check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, fresh generated code

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from csi_powerflex.cli import settings
 from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.ownership import clear_orphans
 from csi_powerflex.simulator.scenario import BadScenario, read_faults, read_systems
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
@@ -59,7 +61,7 @@ class _Asked:
     type=_FOLDER,
     help="Folder that holds everything: objects, the data of volumes, certificates, hosts. Made when "
     "missing; a later run goes on with it, even after kill -9. Without it a temporary folder serves, "
-    "which is removed at the end.",
+    "which is removed at the end; after kill -9, by the next run without it.",
 )
 @click.option(
     "--port",
@@ -128,7 +130,8 @@ class _Asked:
 @click.option(
     "--ready-file",
     type=_FILE,
-    help="Write URL, credentials, ids and paths to this file, as JSON, once the systems can be used.",
+    help="Write URL, credentials, ids and paths to this file, as JSON, once the systems can be used; it is "
+    "removed at the end.",
 )
 def command(**options: object) -> None:
     """Run a simulated PowerFlex gateway, with simulated hosts whose volumes are real block devices.
@@ -140,7 +143,19 @@ def command(**options: object) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    _allow_connections()
+    if asked.ready_file is not None:
+        asked.ready_file.unlink(missing_ok=True)  # of a run that was killed: it would name what is not there
+    if asked.state is None:
+        for folder in clear_orphans():
+            click.echo(f"removed {folder}, left by a simulator that was killed", err=True)
     _simulate(asked, stop)
+
+
+def _allow_connections() -> None:
+    """As many open files as may be had: the usual limit of 1,024 would be one on clients' connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _simulate(asked: _Asked, stop: threading.Event) -> None:
@@ -157,8 +172,7 @@ def _simulate(asked: _Asked, stop: threading.Event) -> None:
             server = Server(simulator, ports, asked.admin_port)
         except OSError as error:
             raise click.ClickException(_about_ports(asked, error)) from error
-        with server:
-            _announce(server, asked)
+        with server, _announced(server, asked):
             stop.wait()
 
 
@@ -198,11 +212,33 @@ def _plans(asked: _Asked) -> list[SystemPlan]:
     ]
 
 
-def _announce(server: Server, asked: _Asked) -> None:
+@contextmanager
+def _announced(server: Server, asked: _Asked) -> Iterator[None]:
+    """The ready file is there, and tells the truth, exactly as long as the systems can be used."""
     systems = [_described(server, number, asked) for number in range(len(server.urls))]
+    text = json.dumps({**systems[0], "systems": systems}, indent=2) + "\n"
     if asked.ready_file is not None:
-        write_atomically(asked.ready_file, json.dumps({**systems[0], "systems": systems}, indent=2) + "\n")
-    click.echo(_ready_block(server, asked, systems))
+        _write(asked.ready_file, text)
+    try:
+        click.echo(_ready_block(server, asked, systems))
+        yield
+    finally:
+        if asked.ready_file is not None:
+            _remove_if_ours(asked.ready_file, text)
+
+
+def _write(ready_file: Path, text: str) -> None:
+    try:
+        write_atomically(ready_file, text)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {ready_file}: {os.strerror(error.errno or 0)}") from error
+
+
+def _remove_if_ours(ready_file: Path, text: str) -> None:
+    """Another simulator may have been given the same file since, or somebody removed it."""
+    with suppress(FileNotFoundError):
+        if ready_file.read_text(encoding="utf-8") == text:
+            ready_file.unlink()
 
 
 def _described(server: Server, number: int, asked: _Asked) -> dict[str, object]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-import shutil
-import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csi_powerflex.simulator import blueprint as plans
+from csi_powerflex.simulator import blueprint as plans, ownership
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.clock import Clock, SystemClock
@@ -24,6 +22,7 @@ from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane, CannotMount
 from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
 from csi_powerflex.simulator.kinds.host import register_sdc
+from csi_powerflex.simulator.ownership import Claim, InUse, StillMounted
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.store import Store
 
@@ -72,8 +71,8 @@ class Simulator:
         if reason is not None:
             raise CannotSimulate(f"the hosts {', '.join(hosts)} cannot have devices: {reason}")
         self._temporary = folder is None
-        self.folder = (folder or Path(tempfile.mkdtemp(prefix="powerflex-sim-"))).resolve()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim = _claimed(folder)
+        self.folder = self._claim.folder
         self._clock = clock or SystemClock()
         self._with_data = bool(hosts)
         self.hosts: dict[str, SimulatedHost] = {}
@@ -112,9 +111,16 @@ class Simulator:
             wait_until_gone(self.folder)  # the devices under the pools' filesystems go a moment after them
         for store in self._stores:
             store.close()
-        if self._temporary:
-            shutil.rmtree(self.folder)
+        if self._temporary and self.folder.exists():
+            self._remove_folder()
+        self._claim.release()
         return left
+
+    def _remove_folder(self) -> None:
+        try:
+            ownership.remove(self.folder)
+        except StillMounted as error:
+            log.warning("%s", error)
 
     # --- building ----------------------------------------------------------------------------------
 
@@ -178,6 +184,16 @@ class Simulator:
             kept |= agent.start(known)
             self._agents.append(agent)
         drop_strays(known, kept)
+
+
+def _claimed(folder: Path | None) -> Claim:
+    """The folder, locked for this simulator; a temporary one when None."""
+    if folder is None:
+        return Claim.of_temporary()
+    try:
+        return Claim.of(folder.resolve())
+    except InUse as error:
+        raise CannotSimulate(str(error)) from error
 
 
 def _new_or_known(folder: Path, *, is_known: bool) -> FolderPlane:

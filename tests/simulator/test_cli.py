@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +54,18 @@ def session(ready: dict[str, Any]) -> Iterator[requests.Session]:
         yield opened
 
 
+def mapped_volume(client: requests.Session, ready: dict[str, Any]) -> Path:
+    """The link of a new volume on the host a, as soon as it can be used."""
+    (pool,) = client.get(f"{ready['url']}/api/types/StoragePool/instances", timeout=5).json()
+    body = {"storagePoolId": pool["id"], "volumeSizeInGb": "8"}
+    volume = client.post(f"{ready['url']}/api/types/Volume/instances", json=body, timeout=5).json()["id"]
+    action = f"{ready['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
+    client.post(action, json={"guid": ready["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
+    link = Path(ready["hosts"]["a"]["byIdDir"]) / f"emc-vol-{ready['systemId']}-{volume}"
+    until(link.exists)
+    return link
+
+
 def test_the_certificate_is_trusted_by_the_announced_authority(tmp_path: Path) -> None:
     with running(tmp_path, "--sdc", "a") as (_, ready), session(ready) as client:
         assert client.get(f"{ready['url']}/api/version", timeout=5).json() == "4.5"
@@ -83,6 +98,57 @@ def test_it_ends_within_two_seconds_of_being_asked(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=5) == 0
         assert time.monotonic() - before < 2
+
+
+def test_the_ready_file_is_there_as_long_as_the_simulator(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, _):
+        ready = tmp_path / "ready.json"
+        assert ready.exists()
+        process.terminate()
+        assert process.wait(timeout=5) == 0
+        assert not ready.exists()
+
+
+def test_the_ready_file_of_a_killed_simulator_is_not_taken_for_that_of_the_next(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    ready.write_text("{}")
+    faults = str(tmp_path / "missing.yaml")
+    command = [sys.executable, "-m", "csi_powerflex", "simulate", f"--ready-file={ready}", "--faults", faults]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert not ready.exists()
+
+
+def test_a_ready_file_that_another_has_replaced_is_left(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    with running(tmp_path) as (process, _):
+        ready.write_text("of another")
+        process.terminate()
+        process.wait(timeout=5)
+        assert ready.read_text() == "of another"
+
+
+def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    ready = tmp_path / "missing" / "ready.json"
+    command = [sys.executable, "-m", "csi_powerflex", "simulate", f"--ready-file={ready}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: cannot write {ready}: No such file or directory\n"
+
+
+def test_connections_beyond_the_usual_limit_of_open_files_are_served(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 128), hard))  # the simulator inherits it
+    try:
+        with running(tmp_path) as (_, ready), contextlib.ExitStack() as opened:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            port = int(ready["url"].rpartition(":")[2])
+            for _ in range(200):
+                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            with session(ready) as client:
+                assert client.get(f"{ready['url']}/api/version", timeout=5).json() == "4.5"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
@@ -159,13 +225,7 @@ def test_hosts_without_root_are_refused_plainly(monkeypatch: pytest.MonkeyPatch,
 def test_a_killed_simulator_finds_its_devices_again(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--host", "a")
     with running(tmp_path, *options) as (process, ready), session(ready) as client:
-        (pool,) = client.get(f"{ready['url']}/api/types/StoragePool/instances", timeout=5).json()
-        body = {"storagePoolId": pool["id"], "volumeSizeInGb": "8"}
-        volume = client.post(f"{ready['url']}/api/types/Volume/instances", json=body, timeout=5).json()["id"]
-        action = f"{ready['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
-        client.post(action, json={"guid": ready["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
-        link = Path(ready["hosts"]["a"]["byIdDir"]) / f"emc-vol-{ready['systemId']}-{volume}"
-        until(link.exists)
+        link = mapped_volume(client, ready)
         device = link.readlink()
         link.write_bytes(b"before the kill".ljust(4096))
         process.kill()

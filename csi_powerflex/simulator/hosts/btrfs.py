@@ -72,7 +72,7 @@ class BtrfsPlane(FolderPlane):
 
     def close(self) -> None:
         """Unmount; the image keeps the data."""
-        _unmount(self.mountpoint)
+        unmount(self.mountpoint)
 
     # --- the filesystem ----------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ def _mount(device: Path, mountpoint: Path) -> None:
         raise CannotMount(f"mounting {device} at {mountpoint} failed: {os.strerror(number)}")
 
 
-def _unmount(mountpoint: Path) -> None:
+def unmount(mountpoint: Path) -> None:
     """Unmount; a file that is still open somewhere keeps the filesystem alive until it is closed."""
     if not mountpoint.is_mount():
         return

@@ -1,0 +1,153 @@
+"""Whose a folder is, and what is cleared after a simulator that was killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.ownership import Claim, StillMounted, clear_orphans, remove
+from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
+from tests.simulator.client import Array
+from tests.simulator.devices import mapped
+from tests.simulator.test_cli import mapped_volume, running, session
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary folders, of this process and of those that it starts."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
+
+
+def orphan() -> Path:
+    """A temporary folder whose owner is gone without clearing it."""
+    claim = Claim.of_temporary()
+    (claim.folder / "systems").mkdir()
+    claim.release()
+    return claim.folder
+
+
+def mounts_below(folder: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if f" {folder}/" in line]
+
+
+def test_a_folder_whose_owner_is_gone_is_cleared() -> None:
+    folder = orphan()
+    assert clear_orphans() == [folder]
+    assert not folder.exists()
+
+
+def test_the_folder_of_a_living_simulator_is_left_alone() -> None:
+    with Simulator() as simulator:
+        assert clear_orphans() == []
+        assert simulator.folder.exists()
+    assert not simulator.folder.exists()
+
+
+def test_the_folder_of_a_simulator_in_another_process_is_left_alone(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, ready):
+        assert clear_orphans() == []
+        assert Path(ready["caFile"]).exists()
+
+
+def test_a_folder_that_is_to_be_kept_is_never_cleared_whatever_its_name(temporary: Path) -> None:
+    folder = temporary / "powerflex-sim-mine"
+    folder.mkdir(mode=0o700)
+    Claim.of(folder).release()
+    assert clear_orphans() == []
+    assert folder.exists()
+
+
+def test_an_orphan_that_somebody_goes_on_with_is_kept_from_then_on() -> None:
+    folder = orphan()
+    with Simulator(folder=folder):
+        assert clear_orphans() == []
+    assert clear_orphans() == []
+    assert folder.exists()
+
+
+def test_a_folder_that_is_not_surely_ours_is_left_alone(temporary: Path) -> None:
+    without_lock = temporary / "powerflex-sim-without-lock"
+    without_lock.mkdir(mode=0o700)
+    being_made = temporary / "powerflex-sim-being-made"
+    being_made.mkdir(mode=0o700)
+    (being_made / "lock").touch()
+    open_to_others = orphan()
+    open_to_others.chmod(0o770)
+    linked = orphan().rename(temporary / "elsewhere")
+    (temporary / "powerflex-sim-link").symlink_to(linked)
+    assert clear_orphans() == []
+    assert {without_lock, being_made, open_to_others, linked} <= set(temporary.iterdir())
+
+
+def test_a_state_folder_serves_one_simulator_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with Simulator(folder=folder), pytest.raises(CannotSimulate, match="in use by another simulator"):
+        Simulator(folder=folder)
+    with Simulator(folder=folder):
+        pass
+
+
+def test_a_state_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    command = [sys.executable, "-m", "csi_powerflex", "simulate", "--state", str(folder)]
+    with Simulator(folder=folder):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {folder} is in use by another simulator\n"
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
+    folder = orphan()
+    mountpoint = folder / "of another"
+    mountpoint.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(mountpoint)], check=True)
+    try:
+        (mountpoint / "data").write_text("precious")
+        assert clear_orphans() == []
+        with pytest.raises(StillMounted, match="of another is still mounted"):
+            remove(folder)
+        assert (mountpoint / "data").read_text() == "precious"
+    finally:
+        subprocess.run(["umount", str(mountpoint)], check=True)
+    assert clear_orphans() == [folder]
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
+    tmp_path: Path, temporary: Path
+) -> None:
+    with running(tmp_path, "--host", "a") as (process, ready), session(ready) as client:
+        mapped_volume(client, ready).write_bytes(b"written".ljust(4096))
+        process.kill()
+        process.wait(timeout=5)
+    (left,) = temporary.iterdir()
+    assert loop.under(left)
+    with running(tmp_path, "--sdc", "a"):
+        assert left not in set(temporary.iterdir())
+        assert loop.under(left) == {}
+        assert mounts_below(left) == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Path) -> None:
+    with Simulator(hosts=("a",)) as simulator:
+        array = Array(simulator)
+        device = mapped(array, array.create())
+        device.write_bytes(b"written".ljust(4096))
+        with running(tmp_path), device.open("rb") as opened:
+            assert opened.read(7) == b"written"
