@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_powerflex.config.node import SdcSettings
+from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB
 
@@ -105,6 +107,19 @@ class Volume:
         if self.device is not None:
             command("losetup", "--detach", self.device)
             self.device = None
+
+    def settle(self) -> None:
+        """Bring what was written to the device into the image.
+
+        The last program to close a device does that, and another test's may have it open for a moment:
+        making a btrfs looks at every block device of the machine.
+        """
+        for path in (self.path, self.image):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def grow(self, size: int) -> None:
         """What an expansion at the array does."""
@@ -204,11 +219,17 @@ class LoopHost:
 
     def copy(self, source: Volume, *, size: int | None = None) -> Volume:
         """A volume with the data that ``source`` has on the array now, as a snapshot or clone has."""
+        if source.device is not None:
+            source.settle()
         volume = self.volume(size=size or source.size, mapped=False)
         command("cp", "--sparse=always", source.image, volume.image)
         volume.grow(volume.size)
         volume.map()
         return volume
+
+    def mounts(self) -> list[mountinfo.Mount]:
+        """What is mounted below the host's folder. Others on this machine may mount what they like."""
+        return [mount for mount in mountinfo.read() if Path(mount.point).is_relative_to(self.folder)]
 
     def close(self) -> None:
         """Take all devices away, and make sure that they went."""
