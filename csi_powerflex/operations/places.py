@@ -1,8 +1,8 @@
 """The paths at which volumes are staged and published: which are allowed, and how each is given back.
 
 The orchestrator names the paths, this process is root, and a path can be a mistake or a trap. So only paths
-below the configured folders count, no symbolic link below those leads anywhere, and nothing is ever deleted but an empty
-folder or an empty file.
+below the configured folders count, no symbolic link below those leads anywhere, and nothing is ever deleted
+but an empty folder or an empty file.
 """
 
 from __future__ import annotations
