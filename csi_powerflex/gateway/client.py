@@ -16,7 +16,7 @@ import msgspec
 
 from csi_powerflex import scope
 from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.errors import DeadlineExceeded, DriverError, PermissionDenied, Unauthenticated, Unavailable
+from csi_powerflex.errors import DeadlineExceeded, DriverError, PermissionDenied, Unavailable
 from csi_powerflex.gateway import codes
 from csi_powerflex.gateway.auth import Authenticator, Token
 from csi_powerflex.gateway.http import Cut, Http, NotSent, Reply
@@ -42,6 +42,14 @@ class Effect(enum.Enum):
     """The same when done twice: it may always be repeated."""
     ONCE = enum.auto()
     """Something more each time: repeated only when the first surely had no effect."""
+
+
+class TokenRefused(Unavailable):
+    """A token that was given a moment ago is refused, so the request had no effect.
+
+    That says nothing against user and password, which were just accepted: sessions may be ending as fast as
+    they are made. A final code would let a sidecar forget what an earlier attempt of the call has made.
+    """
 
 
 class Client:
@@ -80,6 +88,8 @@ class Client:
             except NotSent as error:
                 self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
                 self._pause_or_raise(attempt, last=last, error=error)
+            except TokenRefused as error:
+                self._pause_or_raise(attempt, last=last, error=error)
             except Cut as error:
                 self._pause_or_raise(attempt, last=last or effect is Effect.ONCE, error=error)
             else:
@@ -114,7 +124,7 @@ class Client:
             return reply
         reply = self._send_with(self._authenticator.token(refused=token), method, path, body)
         if reply.status == 401:
-            raise Unauthenticated(
+            raise TokenRefused(
                 f"{self._where(path)} refuses a token it has just given to user {self._settings.username!r}"
             )
         return reply
