@@ -27,16 +27,18 @@ class NodeProcess:
         module: str = "csi_powerflex",
         options: Sequence[object] = (),
         environment: Mapping[str, str] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
         self._socket = host.folder / "csi.sock"
         self._root = host.kubelet
-        arguments = {
+        arguments: dict[str, object] = {
             "--endpoint": f"unix:{self._socket}",
             "--kubelet-dir": host.kubelet,
             "--drv-cfg": host.drv_cfg,
             "--scini-device": host.sdc / "scini",
             "--by-id-dir": host.by_id,
             "--device-timeout": 5,
+            **(options or {}),
         }
         words = [str(word) for pair in arguments.items() for word in pair] + [str(word) for word in options]
         self._log = (host.folder / "node.log").open("ab")
