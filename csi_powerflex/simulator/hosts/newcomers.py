@@ -16,7 +16,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Newcomers:
-    """Looks for new folders in ``folder`` and hands each name to ``welcome`` once, from a thread of its own."""
+    """Looks, in a thread, for new folders in ``folder`` and hands each name to ``welcome`` once."""
 
     def __init__(self, folder: Path, welcome: Callable[[str], None]) -> None:
         self._folder = folder
