@@ -15,6 +15,7 @@ asked, what was found and what to do::
     ├── Busy                  something else is under way for this object; try again
     ├── Expired               a page of a list that is no longer kept; start the list again
     ├── Unavailable           the array, the gateway or a device does not answer just now; try again
+    │   └── NotSent           no connection could be made, so surely nothing was changed
     ├── DeadlineExceeded      the time is up; what was begun may or may not have happened
     ├── Unauthenticated       the array refused the credentials
     ├── PermissionDenied      the array's user may not do this
@@ -67,6 +68,10 @@ class Expired(DriverError):
 
 class Unavailable(DriverError):
     """A part that is needed does not answer just now; the same call may work later."""
+
+
+class NotSent(Unavailable):
+    """No connection could be made, so the request surely had no effect."""
 
 
 class DeadlineExceeded(DriverError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,20 @@ def entered(scope: Scope) -> Iterator[Scope]:
         yield scope
     finally:
         _current.reset(token)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let the block take at most ``seconds`` of the current call's time."""
+    scope = _current.get()
+    if scope is None:
+        yield
+        return
+    sooner = time.monotonic() + seconds
+    with entered(
+        dataclasses.replace(scope, deadline=sooner if scope.deadline is None else min(scope.deadline, sooner))
+    ):
+        yield
 
 
 def remaining(cap: float) -> float:

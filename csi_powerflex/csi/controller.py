@@ -81,8 +81,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
         """Create the volume, or return it if it exists and fits."""
-        wish = parse_mutable(request.mutable_parameters)
-        made = self._volumes.create(convert.volume_request(request))
+        asked = convert.volume_request(request)
+        wish = asked.parameters.wish.overridden_by(parse_mutable(request.mutable_parameters))
+        made = self._volumes.create(asked)
         self._quality.begin(made.handle, wish)
         segments = self._placement.segments(made.handle.system_id, made.zone)
         return csi_pb2.CreateVolumeResponse(volume=convert.created_volume(made, request, segments))

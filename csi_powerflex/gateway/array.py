@@ -72,6 +72,11 @@ class GatewayArray:
         return self.settings.approve_hosts
 
     @property
+    def answers(self) -> bool:
+        """See ``Array.answers``."""
+        return self.trouble is None
+
+    @property
     def known_id(self) -> str | None:
         """The system's id as far as it is known without asking."""
         return self._system_id

@@ -19,7 +19,13 @@ import msgspec
 from csi_powerflex import scope
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.errors import DeadlineExceeded, DriverError, Unauthenticated, Unavailable
+from csi_powerflex.errors import (
+    DeadlineExceeded,
+    DriverError,
+    FailedPrecondition,
+    Unauthenticated,
+    Unavailable,
+)
 from csi_powerflex.gateway.http import Reply
 from csi_powerflex.gateway.payloads import TokenPayload
 from csi_powerflex.observability import metrics
@@ -68,24 +74,33 @@ class Authenticator:
         self._renewal: concurrent.futures.Future[Token] | None = None
         # None until a login has shown which kind of token this version gives.
         self._gateway_tokens: bool | None = None
+        self._ended = False
+        self._last_password: Secret | None = None
 
     def token(self, refused: Token | None = None) -> Token:
         """A token to use, other than the ``refused`` one.
 
+        One that nears its end is renewed by one call, while the others go on with it.
+
         Raises:
             Unauthenticated: the array refuses the user name or password.
-            Unavailable, DeadlineExceeded: no login could be made in time.
+            Unavailable, DeadlineExceeded: no login could be made in time, or the session was given back.
         """
         while True:
             with self._lock:
-                token = self._token
-                if token is not None and token is not refused and token.renew_at > time.monotonic():
+                if self._ended:
+                    raise self._over()
+                now = time.monotonic()
+                token = None if self._token is refused else self._token
+                if token is not None and token.renew_at > now:
                     return token
                 renewal, leading = self._renewal, self._renewal is None
+                if not leading and token is not None and token.expires > now:
+                    return token
                 if renewal is None:
                     renewal = self._renewal = concurrent.futures.Future()
             if leading:
-                return self._lead(renewal, None if token is refused else token)
+                return self._lead(renewal, token)
             try:
                 return renewal.result(timeout=scope.remaining(self._settings.request_timeout))
             except concurrent.futures.TimeoutError as error:
@@ -97,11 +112,14 @@ class Authenticator:
                 scope.remaining(self._settings.request_timeout)
 
     def log_out(self) -> None:
-        """Give the session back: the array has 128 of them (protocol notes, limits)."""
+        """Give the session back, for good: the array has 128 of them (protocol notes, limits)."""
         with self._lock:
+            self._ended = True
             token, self._token = self._token, None
-        if token is None:
-            return
+        if token is not None:
+            self._give_back(token)
+
+    def _give_back(self, token: Token) -> None:
         headers = {"Authorization": token.header.reveal(), **_JSON}
         try:
             if token.platform is None:
@@ -125,7 +143,14 @@ class Authenticator:
             renewal.set_exception(error)
             raise
         with self._lock:
-            self._token, self._renewal = token, None
+            ended, self._renewal = self._ended, None
+            if not ended:
+                self._token = token
+        if ended:
+            # The session was given back while this call was getting the next one, which nobody would end.
+            self._give_back(token)
+            renewal.set_exception(self._over())
+            raise self._over()
         renewal.set_result(token)
         return token
 
@@ -154,8 +179,18 @@ class Authenticator:
     def _log_in(self) -> Token:
         return self._log_in_at_gateway() if self._gateway_tokens else self._log_in_at_platform()
 
+    def _password(self) -> Secret:
+        """The password as its file says it, or as it last did while the file cannot be used."""
+        try:
+            self._last_password = self._settings.read_password()
+        except FailedPrecondition as error:
+            if self._last_password is None:
+                raise
+            log.warning("used the last password that could be read", reason=error)
+        return self._last_password
+
     def _log_in_at_platform(self) -> Token:
-        body = {"username": self._settings.username, "password": self._settings.read_password().reveal()}
+        body = {"username": self._settings.username, "password": self._password().reveal()}
         reply = self._send("POST", "/rest/auth/login", _JSON, msgspec.json.encode(body))
         if reply.status in _NOT_OFFERED and self._gateway_tokens is None:
             token = self._log_in_at_gateway()
@@ -179,7 +214,7 @@ class Authenticator:
         )
 
     def _log_in_at_gateway(self) -> Token:
-        user = f"{self._settings.username}:{self._settings.read_password().reveal()}"
+        user = f"{self._settings.username}:{self._password().reveal()}"
         reply = self._send("GET", "/api/login", {"Authorization": _basic(user)}, None)
         self._check(reply)
         try:
@@ -201,6 +236,12 @@ class Authenticator:
             )
         if reply.status != 200:
             raise Unavailable(f"PowerFlex system {self._settings.label}: login answered HTTP {reply.status}")
+
+    def _over(self) -> Unavailable:
+        return Unavailable(
+            f"PowerFlex system {self._settings.label}: its session was given back: the process ends, or its "
+            "settings were replaced; repeat the call"
+        )
 
     def _not_a_token(self) -> Unavailable:
         return Unavailable(

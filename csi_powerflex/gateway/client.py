@@ -16,10 +16,17 @@ import msgspec
 
 from csi_powerflex import scope
 from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.errors import DeadlineExceeded, DriverError, PermissionDenied, Unauthenticated, Unavailable
+from csi_powerflex.errors import (
+    DeadlineExceeded,
+    DriverError,
+    NotSent,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
 from csi_powerflex.gateway import codes
 from csi_powerflex.gateway.auth import Authenticator, Token
-from csi_powerflex.gateway.http import Cut, Http, NotSent, Reply
+from csi_powerflex.gateway.http import Cut, Http, Reply
 from csi_powerflex.gateway.payloads import ErrorPayload
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log

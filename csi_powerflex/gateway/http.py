@@ -17,7 +17,7 @@ import urllib3.exceptions
 
 from csi_powerflex import scope
 from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.errors import DeadlineExceeded, Unavailable
+from csi_powerflex.errors import DeadlineExceeded, NotSent, Unavailable
 from csi_powerflex.gateway import deadline
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.observability.log import Log
@@ -28,10 +28,6 @@ _CONNECT_SECONDS = 10.0
 _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 _POOL_SIZE = 100
 """Connections kept to one gateway; the array serves 128 sessions in all (protocol notes, limits)."""
-
-
-class NotSent(Unavailable):
-    """No connection could be made, so the request surely had no effect."""
 
 
 class Cut(Unavailable):

@@ -43,6 +43,11 @@ class Array(Protocol):
         """How the operator calls this system."""
         ...
 
+    @property
+    def answers(self) -> bool:
+        """Whether it served when it was last looked after; True where nobody looks."""
+        ...
+
     def system_id(self) -> str:
         """The system's id, asked for once."""
         ...
@@ -234,6 +239,10 @@ class Wishes(Protocol):
         Raises:
             Unavailable: it cannot be told just now.
         """
+        ...
+
+    def begin(self, handle: VolumeHandle, wish: Wish) -> None:
+        """Keep ``wish`` as the one of the volume's making; what was asked since counts more."""
         ...
 
     def remember(self, handle: VolumeHandle, wish: Wish) -> None:

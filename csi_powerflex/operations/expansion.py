@@ -39,6 +39,8 @@ class Expansion:
                 f"{units.readable(limit)}; a volume cannot shrink"
             )
         if volume.size >= required:
+            # An earlier attempt may have been cut after the array had grown the volume.
+            self._quality.reapply(array, volume)
             return volume.size
         pool = array.pool_by_id(volume.pool_id)
         size = units.size_within(

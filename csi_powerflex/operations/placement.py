@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from csi_powerflex import scope
 from csi_powerflex.errors import DriverError, InvalidArgument, ResourceExhausted
 from csi_powerflex.model.array import Pool
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet, Zone
+
+LOOK_SECONDS = 5.0
+"""How much of a call's time goes to one system of several: one that hangs must leave time for the others."""
 
 Segments = Mapping[str, str]
 """One topology, as a node says it: {"<driver>/<system id>": "true", "<driver>/zone": "a"}."""
@@ -64,22 +69,43 @@ class Placement:
             ResourceExhausted: no system and pool fits the topology.
         """
         arrays = self._arrays(parameters, requirement)
-        found: dict[tuple[str, str], Place] = {}
         errors: list[DriverError] = []
-        for segments in requirement.topologies or ({},):
-            for array in arrays:
-                try:
-                    for place in self._within(array, parameters, segments):
-                        found.setdefault((place.array.label, place.pool.id), place)
-                except DriverError as error:
-                    # Another system may do: one that is down, or lacks the pool, decides nothing alone.
-                    errors.append(error)
-        if found:
-            return list(found.values())
+        # Systems that did not answer lately are asked only where no other will do.
+        for answering in (True, False):
+            asked = [array for array in arrays if array.answers is answering]
+            places = self._places_on(asked, parameters, requirement, errors)
+            if places:
+                return places
         if errors:
             raise errors[0]
         topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
         raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {topologies}")
+
+    def _places_on(
+        self,
+        arrays: list[Array],
+        parameters: VolumeParameters,
+        requirement: TopologyRequirement,
+        errors: list[DriverError],
+    ) -> list[Place]:
+        """The places on these systems. Why a system has none is added to ``errors``.
+
+        Another system may do: one that is down, or lacks the pool, decides nothing alone.
+        """
+        found: dict[tuple[str, str], Place] = {}
+        failed: set[str] = set()
+        for segments in requirement.topologies or ({},):
+            for array in arrays:
+                if array.label in failed:
+                    continue
+                try:
+                    with scope.within(LOOK_SECONDS) if len(arrays) > 1 else contextlib.nullcontext():
+                        for place in self._within(array, parameters, segments):
+                            found.setdefault((place.array.label, place.pool.id), place)
+                except DriverError as error:
+                    errors.append(error)
+                    failed.add(array.label)
+        return list(found.values())
 
     def place_of(
         self, array: Array, pool: Pool, parameters: VolumeParameters, requirement: TopologyRequirement

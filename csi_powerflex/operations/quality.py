@@ -44,8 +44,9 @@ class Quality:
         Raises:
             Unavailable: what was asked since cannot be told just now.
         """
-        wish = Wish.parse(context).overridden_by(self._wishes.current(volume.handle))
-        return wish.limits_for(volume.size)
+        asked = Wish.parse(context)
+        self.begin(volume.handle, asked)
+        return asked.overridden_by(self._wishes.current(volume.handle)).limits_for(volume.size)
 
     def apply(self, array: Array, volume: Volume, wish: Wish) -> None:
         """Set the limits of every mapping that has others."""
@@ -62,9 +63,9 @@ class Quality:
             self.apply(array, volume, wish)
 
     def begin(self, handle: VolumeHandle, wish: Wish) -> None:
-        """A volume was made for which ``wish`` was asked."""
+        """Keep what was asked for a volume at its making: growing or changing it later brings no context."""
         if wish:
-            self._wishes.remember(handle, wish)
+            self._wishes.begin(handle, wish)
 
     def forget(self, handle: VolumeHandle) -> None:
         """The volume is gone."""

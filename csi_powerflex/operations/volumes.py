@@ -6,17 +6,19 @@ journal. Whatever cut a call short, the next one finds by name what exists and g
 
 from __future__ import annotations
 
-import collections
-import threading
 from dataclasses import dataclass
 
-from csi_powerflex import names, units
+from csi_powerflex import names, scope, units
 from csi_powerflex.errors import (
     AlreadyExists,
+    DeadlineExceeded,
+    DriverError,
     InvalidArgument,
     NotFound,
+    NotSent,
     OutOfRange,
     ResourceExhausted,
+    Unavailable,
 )
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Copy, NameInUse, Pool, Provisioning, TreeFull, Volume, VolumeMapped
@@ -24,13 +26,19 @@ from csi_powerflex.model.capability import Capability
 from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.placement import ANYWHERE, Place, Placement, TopologyRequirement
+from csi_powerflex.operations.attempts import Attempts
+from csi_powerflex.operations.placement import (
+    ANYWHERE,
+    LOOK_SECONDS,
+    Place,
+    Placement,
+    TopologyRequirement,
+)
 
 log = Log(__name__)
 
 # What a request without a size gets.
 _DEFAULT_SIZE = 8 * units.GIB
-_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,14 @@ class Provisioned:
     zone: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What a look at the systems found: the volume, or the places where it may be made."""
+
+    found: Provisioned | None
+    places: list[Place]
+
+
 class Volumes:
     """The volumes of one cluster on a fleet of systems."""
 
@@ -63,7 +79,7 @@ class Volumes:
         self._fleet = fleet
         self._placement = placement
         self._cluster_id = cluster_id
-        self._recent = _Recent()
+        self._attempts = Attempts()
 
     def create(self, request: VolumeRequest) -> Provisioned:
         """The volume of that name, created if it does not exist.
@@ -81,16 +97,18 @@ class Volumes:
         if request.source is not None:
             return self._copy(request, request.source, name)
         places = self._placement.places(request.parameters, request.requirement)
-        existing = self._existing(request, places, name)
-        if existing is not None:
-            return existing
-        full: list[ResourceExhausted] = []
-        for place in places:
+        search = self._search(request, places, name)
+        if search.found is not None:
+            return search.found
+        refusals: list[DriverError] = []
+        for place in search.places:
             try:
                 return self._create_at(place, request, name)
-            except ResourceExhausted as error:
-                full.append(error)
-        raise ResourceExhausted("; ".join(str(error) for error in full))
+            except (ResourceExhausted, NotSent) as error:
+                refusals.append(error)
+        # A system that was not reached may have room.
+        final = all(isinstance(error, ResourceExhausted) for error in refusals)
+        raise (ResourceExhausted if final else Unavailable)("; ".join(str(error) for error in refusals))
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the volume; one that does not exist is removed.
@@ -118,26 +136,45 @@ class Volumes:
 
     # --- new volumes -----------------------------------------------------------------------------
 
-    def _existing(self, request: VolumeRequest, places: list[Place], name: str) -> Provisioned | None:
-        """The volume of that name where it may lie on one of several systems, whose names are not shared.
+    def _search(self, request: VolumeRequest, places: list[Place], name: str) -> _Search:
+        """Look for the volume on every system that may have it: names are unique on each, not across them.
 
-        On one system the attempt to create it tells, without a look before.
+        A system that does not answer is left out, unless an attempt there may have made the volume.
+
+        Raises:
+            AlreadyExists: the volume exists and does not fit.
+            Unavailable: it may exist on a system that does not answer, or none answers.
         """
-        by_system = {place.array.label: place for place in places}
-        for place in by_system.values() if len(by_system) > 1 else ():
+        allowed = {place.array.label for place in places}
+        doubted = [array for array in self._fleet.arrays() if self._attempts.doubtful(array.label, name)]
+        elsewhere = [array for array in doubted if array.label not in allowed]
+        if len(allowed) == 1 and not elsewhere:
+            # The attempt to create it tells, without a look before.
+            return _Search(None, places)
+        silent: dict[str, DriverError] = {}
+        for array in [*{place.array.label: place.array for place in places}.values(), *elsewhere]:
             try:
-                volume = place.array.volume(place.array.volume_id_by_name(name))
+                with scope.within(LOOK_SECONDS):
+                    volume = array.volume(array.volume_id_by_name(name))
             except NotFound:
-                continue
-            at = [item for item in places if item.array is place.array]
-            return _fitting(volume, request, at)
-        return None
+                self._attempts.absent(array.label, name)
+            except DriverError as error:
+                if array in doubted:
+                    raise _perhaps_there(request, array, error) from error
+                log.warning("system left out of the choice", system=array.label, reason=error)
+                silent[array.label] = error
+            else:
+                at = [place for place in places if place.array is array]
+                return _Search(_fitting(volume, request, at), [])
+        if allowed <= silent.keys():
+            raise next(iter(silent.values()))
+        return _Search(None, [place for place in places if place.array.label not in silent])
 
     def _create_at(self, place: Place, request: VolumeRequest, name: str) -> Provisioned:
         array, pool, parameters = place.array, place.pool, request.parameters
         _check_pool(pool, parameters)
         size = _size(request, pool, least=0)
-        known = self._recent.find(array, name)
+        known = self._made_lately(array, name)
         if known is not None:
             return _fitting(known, request, [place])
         try:
@@ -147,10 +184,26 @@ class Volumes:
         except NameInUse:
             volume = array.volume(array.volume_id_by_name(name))
             return _fitting(volume, request, [place])
-        self._recent.add(array, name, volume_id)
+        except NotSent:
+            raise
+        except (Unavailable, DeadlineExceeded):
+            self._attempts.doubt(array.label, name)
+            raise
+        self._attempts.made(array.label, name, volume_id)
         handle = VolumeHandle(array.system_id(), volume_id)
         log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
         return Provisioned(handle=handle, size=size, copied=False, zone=place.zone)
+
+    def _made_lately(self, array: Array, name: str) -> Volume | None:
+        """The volume of that name if this process made it lately: a repeated creation then costs one look."""
+        volume_id = self._attempts.volume_id(array.label, name)
+        if volume_id is None:
+            return None
+        try:
+            return array.volume(volume_id)
+        except NotFound:
+            self._attempts.absent(array.label, name)
+            return None
 
     # --- copies ----------------------------------------------------------------------------------
 
@@ -182,32 +235,6 @@ class Volumes:
         handle = VolumeHandle(source.system_id, volume_id)
         log.info("volume copied", volume=handle, source=source, array_name=name, size=present)
         return Provisioned(handle=handle, size=present, copied=True, zone=place.zone)
-
-
-class _Recent:
-    """Ids of the volumes created last, so that a repeated creation costs one look and not three requests."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ids: collections.OrderedDict[tuple[str, str], str] = collections.OrderedDict()
-
-    def add(self, array: Array, name: str, volume_id: str) -> None:
-        with self._lock:
-            self._ids[(array.label, name)] = volume_id
-            if len(self._ids) > _REMEMBERED:
-                self._ids.popitem(last=False)
-
-    def find(self, array: Array, name: str) -> Volume | None:
-        with self._lock:
-            volume_id = self._ids.get((array.label, name))
-        if volume_id is None:
-            return None
-        try:
-            return array.volume(volume_id)
-        except NotFound:
-            with self._lock:
-                self._ids.pop((array.label, name), None)
-            return None
 
 
 def _size(request: VolumeRequest, pool: Pool, *, least: int) -> int:
@@ -268,7 +295,7 @@ def _fitting(volume: Volume, request: VolumeRequest, places: list[Place]) -> Pro
     elif volume.size < request.required or (request.limit and volume.size > request.limit):
         wrong = f"has {units.readable(volume.size)}"
     elif place is None:
-        wrong = f"lies in pool {volume.pool_id}, not in {places[0].pool}"
+        wrong = f"lies in pool {volume.pool_id}, which the request's parameters or topology leave out"
     elif volume.provisioning is not request.parameters.provisioning:
         wrong = f"is {volume.provisioning} provisioned, not {request.parameters.provisioning}"
     if wrong or place is None:
@@ -298,6 +325,13 @@ def _name_taken(volume: Volume, request: VolumeRequest, wrong: str | None) -> Al
     return AlreadyExists(
         f"volume {request.name} exists already as {volume.handle} and {wrong}; "
         "use another name, or ask for what exists"
+    )
+
+
+def _perhaps_there(request: VolumeRequest, array: Array, error: DriverError) -> Unavailable:
+    return Unavailable(
+        f"volume {request.name} may exist on system {array.label}, where an earlier attempt ended without an "
+        f"answer, and is not made elsewhere until that system tells: {error}"
     )
 
 

@@ -73,6 +73,17 @@ class _Volume(msgspec.Struct, frozen=True):
     wish: Wish
 
 
+class _Lately(msgspec.Struct, frozen=True):
+    """What the cluster cannot tell yet: ``until`` is a value of ``time.monotonic()``.
+
+    A ``first`` wish is the one of the volume's making, and counts until its PersistentVolume is seen.
+    """
+
+    until: float
+    wish: Wish
+    first: bool
+
+
 class KubernetesWishes:
     """Wishes of the volumes of one driver; ``start`` before use, ``close`` at the end."""
 
@@ -81,7 +92,7 @@ class KubernetesWishes:
         self._lock = threading.Lock()
         self._volumes: dict[str, _Volume] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
-        self._lately: dict[str, tuple[float, Wish]] = {}
+        self._lately: dict[str, _Lately] = {}
         self._stopping = threading.Event()
         core, storage = kubernetes.client.CoreV1Api(api), kubernetes.client.StorageV1Api(api)
         self._followers = (
@@ -116,8 +127,8 @@ class KubernetesWishes:
             lately = self._lately.get(str(handle))
             volume = self._volumes.get(str(handle))
             parameters = self._classes.get(volume.class_name) if volume and volume.class_name else {}
-        if lately is not None and lately[0] > time.monotonic():
-            return lately[1]
+        if lately is not None and lately.until > time.monotonic() and not (lately.first and volume):
+            return lately.wish
         if volume is None:
             return Wish()
         if parameters is None:
@@ -132,12 +143,24 @@ class KubernetesWishes:
                 f"used: {error}"
             ) from error
 
+    def begin(self, handle: VolumeHandle, wish: Wish) -> None:
+        """See ``Wishes.begin``: its PersistentVolume says it as soon as there is one."""
+        with self._lock:
+            self._drop_old()
+            if str(handle) not in self._volumes and str(handle) not in self._lately:
+                until = time.monotonic() + _REMEMBERED_SECONDS
+                self._lately[str(handle)] = _Lately(until, wish, first=True)
+
     def remember(self, handle: VolumeHandle, wish: Wish) -> None:
         """See ``Wishes.remember``: the cluster keeps it; here only until that is seen."""
-        now = time.monotonic()
         with self._lock:
-            self._lately = {name: item for name, item in self._lately.items() if item[0] > now}
-            self._lately[str(handle)] = (now + _REMEMBERED_SECONDS, wish)
+            self._drop_old()
+            until = time.monotonic() + _REMEMBERED_SECONDS
+            self._lately[str(handle)] = _Lately(until, wish, first=False)
+
+    def _drop_old(self) -> None:
+        now = time.monotonic()
+        self._lately = {name: item for name, item in self._lately.items() if item.until > now}
 
     def forget(self, handle: VolumeHandle) -> None:
         """See ``Wishes.forget``."""

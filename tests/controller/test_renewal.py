@@ -1,0 +1,129 @@
+"""Sessions over time: renewed before their end by one call, kept while they work, given back for good."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from csi_powerflex.errors import Unavailable
+from csi_powerflex.gateway import auth
+from csi_powerflex.gateway.array import GatewayArray
+from csi_powerflex.simulator.faults import Fault, Trouble
+from tests.controller.driver import refused
+from tests.controller.eventually import eventually
+from tests.controller.test_reload import Files
+from tests.controller.test_sessions import at_once, logins
+from tests.controller.world import World
+
+RENEWAL = "/rest/auth/update-token"
+
+
+class Ahead:
+    """The driver's clock, put forward together with the array's."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def pass_over(self, seconds: float) -> None:
+        self._ahead += seconds
+        self._world.array.clock.advance(seconds)
+
+
+@pytest.fixture
+def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ahead]:
+    ahead = Ahead(world)
+    monkeypatch.setattr(auth, "time", ahead)
+    yield ahead
+    # Logging out at the end is to meet the time that the tokens were given at.
+    world.restart()
+
+
+def refusals(world: World) -> int:
+    return len(world.simulator.gateway.log.find(status=401))
+
+
+def test_a_token_is_renewed_before_its_end_so_that_none_is_refused(world: World, clock: Ahead) -> None:
+    world.driver.create("pvc-0")
+    refused_before = refusals(world)
+    for number in range(1, 13):
+        clock.pass_over(100.0)
+        world.driver.create(f"pvc-{number}")
+    # Twenty minutes: 4.x tokens live for five of them, 3.x tokens for ten without use.
+    assert refusals(world) == refused_before
+    renewals = world.simulator.gateway.log.find(path=RENEWAL, status=200)
+    if world.array.dialect.platform:
+        assert (logins(world), len(renewals)) == (1, 4)
+    else:
+        assert logins(world) == 3
+
+
+def test_a_session_slept_over_is_replaced_by_a_login(world: World, clock: Ahead) -> None:
+    world.driver.create("pvc-0")
+    clock.pass_over(12 * 3600.0)
+    assert set(at_once(world, 8)) == {grpc.StatusCode.OK}
+    assert logins(world) == 2
+
+
+def test_while_one_call_renews_a_token_the_others_go_on_with_it(world: World, clock: Ahead) -> None:
+    if not world.array.dialect.platform:
+        pytest.skip("3.x has no renewal apart from a login")
+    world.driver.create("pvc-0")
+    clock.pass_over(280.0)
+    gateway = world.simulator.gateway
+    fault = gateway.inject(Fault(trouble=Trouble.FREEZE, path=RENEWAL))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(at_once, world, 1, timeout=20.0, prefix="renewing")
+        eventually(lambda: gateway.faults.struck(fault) == 1)
+        assert set(at_once(world, 8)) == {grpc.StatusCode.OK}
+        gateway.faults.remove(fault)
+        assert renewing.result() == [grpc.StatusCode.OK]
+    assert logins(world) == 1
+
+
+def test_a_token_that_cannot_be_renewed_serves_until_its_end(world: World, clock: Ahead) -> None:
+    if not world.array.dialect.platform:
+        pytest.skip("3.x has no renewal apart from a login")
+    world.driver.create("pvc-0")
+    clock.pass_over(280.0)
+    world.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, status=503, path="/rest/auth/*"))
+    assert at_once(world, 1) == [grpc.StatusCode.OK]
+    clock.pass_over(60.0)
+    assert at_once(world, 1, prefix="late", timeout=3.0) == [grpc.StatusCode.UNAVAILABLE]
+    world.simulator.gateway.faults.clear()
+
+
+def test_a_login_that_ends_after_the_session_was_given_back_is_undone(array45: World) -> None:
+    """Otherwise each shutdown in the middle of a login would leave one of the array's 128 sessions behind."""
+    gateway = array45.simulator.gateway
+    fault = gateway.inject(Fault(trouble=Trouble.FREEZE, path="/rest/auth/login"))
+    array = GatewayArray(array45.systems[0])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        late = pool.submit(array.system_id)
+        eventually(lambda: gateway.faults.struck(fault) == 1)
+        array.close()
+        gateway.faults.remove(fault)
+        with pytest.raises(Unavailable, match="its session was given back"):
+            late.result()
+    assert logins(array45) == 1
+    assert len(gateway.sessions) == 0
+    with pytest.raises(Unavailable, match="its session was given back"):
+        array.volumes()
+
+
+def test_a_password_file_that_cannot_be_used_leaves_the_last_password_in_use(array45: World) -> None:
+    files = Files(array45)
+    array45.restart().create("pvc-0")
+    files.password.unlink()
+    array45.simulator.gateway.sessions.revoke_all()
+    array45.driver.create("pvc-1")
+    assert logins(array45) == 2
+    text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.restart().create("pvc-2"))
+    assert "cannot read passwordFile" in text
