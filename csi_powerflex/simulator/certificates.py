@@ -37,6 +37,18 @@ def ensure(folder: Path) -> Certificates:
     return files
 
 
+def given(folder: Path) -> Certificates:
+    """The certificates that somebody else has put into ``folder``, named as in a Kubernetes Secret for TLS.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    files = Certificates(folder / "ca.crt", folder / "tls.crt", folder / "tls.key")
+    for path in (files.authority, files.server, files.key):
+        path.stat()
+    return files
+
+
 def _are_good(files: Certificates) -> bool:
     if not all(path.exists() for path in (files.authority, files.server, files.key)):
         return False

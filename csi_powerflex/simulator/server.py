@@ -1,4 +1,4 @@
-"""Serving simulated systems over HTTPS on loopback, from a thread of its own."""
+"""Serving simulated systems over HTTPS, on loopback unless told otherwise, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 import uvicorn
@@ -17,6 +18,8 @@ from csi_powerflex.simulator.admin import Admin
 from csi_powerflex.simulator.asgi import AdminApplication, Application, Protocol
 from csi_powerflex.simulator.simulator import Simulator
 
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - only where that is asked for
 _BACKLOG = 4096
 _GRACE_SECONDS = 1
 _CLOSING_SECONDS = 0.02
@@ -25,15 +28,32 @@ _CLOSING_SECONDS = 0.02
 class Server:
     """The HTTPS endpoints of a simulator and its admin port; a context manager.
 
-    ``ports`` are those of the systems, in order; 0 and those not given are chosen by the kernel.
+    ``ports`` are those of the systems, in order; 0 and those not given are chosen by the kernel. ``address``
+    is for the systems; the admin port, which asks for no login, is on loopback always. ``tls`` is a folder
+    with tls.crt, tls.key and ca.crt to serve with, in place of an authority of the simulator's own.
+
+    Raises:
+        FileNotFoundError: a file of ``tls`` is missing.
+        OSError: an address cannot be listened on.
     """
 
-    def __init__(self, simulator: Simulator, ports: Sequence[int] = (), admin_port: int = 0) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        ports: Sequence[int] = (),
+        admin_port: int = 0,
+        *,
+        address: str = _LOOPBACK,
+        tls: Path | None = None,
+    ) -> None:
         self.simulator = simulator
-        self.certificates = certificates.ensure(simulator.folder / "tls")
+        self.certificates = (
+            certificates.given(tls) if tls is not None else certificates.ensure(simulator.folder / "tls")
+        )
         wanted = [*ports, *[0] * len(simulator.gateways)][: len(simulator.gateways)]
-        self._sockets = _all_listening([*wanted, admin_port])
-        self.urls = [f"https://127.0.0.1:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
+        self._sockets = _all_listening([*((address, port) for port in wanted), (_LOOPBACK, admin_port)])
+        host = _LOOPBACK if address == _EVERYWHERE else address
+        self.urls = [f"https://{host}:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
         self.admin_url = f"http://127.0.0.1:{self._sockets[-1].getsockname()[1]}/_sim"
         configs = [self._config(Application(gateway)) for gateway in simulator.gateways]
         admin = Admin({gateway.array.system.name: gateway for gateway in simulator.gateways})
@@ -112,10 +132,10 @@ def _config(application: Application | AdminApplication) -> uvicorn.Config:
     )
 
 
-def _all_listening(ports: Sequence[int]) -> list[socket.socket]:
-    """A listening socket for each port, or none at all."""
+def _all_listening(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """A listening socket for each address and port, or none at all."""
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(_listening(port)) for port in ports]
+        sockets = [opened.enter_context(_listening(*address)) for address in addresses]
         opened.pop_all()
     return sockets
 
@@ -126,5 +146,5 @@ def _event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _listening(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+def _listening(address: str, port: int) -> socket.socket:
+    return socket.create_server((address, port), backlog=_BACKLOG)

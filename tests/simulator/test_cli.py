@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 import requests
 from click.testing import CliRunner
+from urllib3.exceptions import InsecureRequestWarning
 
 from csi_powerflex.cli.simulate import command
+from csi_powerflex.simulator import certificates
 from csi_powerflex.simulator.hosts import loop
 from tests.simulator.devices import until
 
@@ -89,6 +91,44 @@ def test_the_state_survives_the_end_of_the_process(tmp_path: Path, how: signal.S
         assert (volume["name"], volume["id"]) == ("kept", made["id"])
         assert again["systemId"] == ready["systemId"]
         assert again["hosts"] == ready["hosts"]
+
+
+def test_it_serves_at_another_address_with_certificates_that_it_is_given(tmp_path: Path) -> None:
+    made = certificates.ensure(tmp_path / "made")
+    given = tmp_path / "given"
+    given.mkdir()
+    for source, name in ((made.authority, "ca.crt"), (made.server, "tls.crt"), (made.key, "tls.key")):
+        (given / name).write_bytes(source.read_bytes())
+    options = ("--address", "0.0.0.0", "--tls-dir", str(given), "--password", "Another1!")  # noqa: S104 - asked for
+    with running(tmp_path, *options) as (_, ready), session(ready) as client:
+        assert (ready["caFile"], ready["password"]) == (str(given / "ca.crt"), "Another1!")
+        elsewhere = ready["url"].replace("127.0.0.1", "127.0.0.2")
+        client.verify = False  # the certificate is for 127.0.0.1
+        with pytest.warns(InsecureRequestWarning):
+            assert client.get(f"{elsewhere}/api/version", timeout=5).json() == "4.5"
+
+
+def test_a_certificate_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["--tls-dir", str(tmp_path)])
+    assert (done.exit_code, done.output) == (1, f"Error: --tls-dir: there is no {tmp_path / 'ca.crt'}\n")
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_whoever_makes_a_folder_becomes_a_host_and_still_is_one_after_a_restart(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    options = ("--state", str(state), "--hosts-by-folder")
+    folder = state / "hosts" / "late"
+    with running(tmp_path, *options) as (_, ready), session(ready) as client:
+        folder.mkdir()
+        until((folder / "drv_cfg").exists)
+        guid = (folder / "guid").read_text().strip()
+        ready["hosts"]["a"] = {"guid": guid, "byIdDir": str(folder / "by-id")}
+        device = mapped_volume(client, ready)
+        assert device.is_block_device()
+    with running(tmp_path, *options) as (_, again):
+        assert again["hosts"]["late"]["guid"] == guid
+        assert device.is_block_device()
 
 
 def test_it_ends_within_two_seconds_of_being_asked(tmp_path: Path) -> None:
