@@ -38,6 +38,7 @@ class _Asked:
 
     state: Path | None
     address: str
+    names: tuple[str, ...]
     port: int
     tls_dir: Path | None
     hosts: tuple[str, ...]
@@ -70,20 +71,29 @@ class _Asked:
     "--address",
     default="127.0.0.1",
     show_default=True,
-    help="IPv4 address to serve on; 0.0.0.0 for all. The admin port stays on 127.0.0.1.",
+    help="IPv4 address to serve on; 0.0.0.0 for every one of this machine. Whoever reaches it and knows the "
+    "password can do everything.",
+)
+@click.option(
+    "--name",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Host name or address by which clients call it: for the certificate, the first also for the URL. "
+    "Repeatable.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="Port there; 0 takes a free one. Further systems take the ports that follow.",
+    help="Port at that address; 0 takes a free one. Further systems take the ports that follow.",
 )
 @click.option(
     "--tls-dir",
     type=_FOLDER,
     help="Folder with tls.crt, tls.key and ca.crt to serve with, such as a mounted Secret. Without it the "
-    "simulator makes an authority of its own, for 127.0.0.1.",
+    "simulator makes an authority of its own.",
 )
 @click.option(
     "--host",
@@ -182,7 +192,7 @@ def _allow_connections() -> None:
 
 def _simulate(asked: _Asked, stop: threading.Event) -> None:
     try:
-        from csi_powerflex.simulator.server import Server  # noqa: PLC0415 - needs the extra
+        from csi_powerflex.simulator.server import Place, Server  # noqa: PLC0415 - needs the extra
     except ImportError as error:
         raise click.ClickException(
             f"the simulator needs packages that are not installed ({error}): "
@@ -191,7 +201,8 @@ def _simulate(asked: _Asked, stop: threading.Event) -> None:
     with _simulated(asked) as simulator:
         ports = [asked.port + number if asked.port else 0 for number in range(len(simulator.gateways))]
         try:
-            server = Server(simulator, ports, asked.admin_port, address=asked.address, tls=asked.tls_dir)
+            place = Place(asked.address, asked.names, asked.tls_dir)
+            server = Server(simulator, ports, asked.admin_port, place=place)
         except FileNotFoundError as error:
             raise click.ClickException(f"--tls-dir: there is no {error.filename}") from error
         except OSError as error:
@@ -223,11 +234,10 @@ def _simulated(asked: _Asked) -> Iterator[Simulator]:
 
 
 def _about_ports(asked: _Asked, error: OSError) -> str:
-    wanted = [f"{asked.address}:{asked.port}"] if asked.port else []
-    wanted += [f"127.0.0.1:{asked.admin_port}"] if asked.admin_port else []
-    # A name that does not resolve has a number of its own, below 0, and no other words than its own.
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-    return f"cannot listen on {' or '.join(wanted) or asked.address}: {reason}"
+    wanted = [f"{asked.address}:{asked.port}" if asked.port else asked.address]
+    if asked.admin_port:
+        wanted.append(f"127.0.0.1:{asked.admin_port}")
+    return f"cannot listen on {' or '.join(wanted)}: {os.strerror(error.errno or 0)}"
 
 
 def _plans(asked: _Asked) -> list[SystemPlan]:

@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -198,6 +200,36 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 1
         assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_others_reach_it_by_a_name_of_its_certificate(tmp_path: Path) -> None:
+    names = ("--name", "gateway.test", "--name", "192.0.2.1")
+    with running(tmp_path, "--address", "0.0.0.0", *names) as (_, ready):  # noqa: S104 - what is tested
+        assert ready["url"].startswith("https://gateway.test:")
+        port = int(ready["url"].rpartition(":")[2])
+        trusting = ssl.create_default_context(cafile=ready["caFile"])
+        for name in ("gateway.test", "192.0.2.1", "127.0.0.1"):
+            with (
+                socket.create_connection(("127.0.0.2", port), timeout=5) as plain,
+                trusting.wrap_socket(plain, server_hostname=name) as secure,
+            ):
+                assert secure.version() is not None
+        assert ready["adminUrl"].startswith("http://127.0.0.1:")
+
+
+def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    command = [sys.executable, "-m", "csi_powerflex", "simulate", "--address", "192.0.2.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: cannot listen on 192.0.2.1: Cannot assign requested address\n"
+
+
+def test_the_tool_of_a_host_works_where_its_folder_is_mounted_elsewhere(tmp_path: Path) -> None:
+    with running(tmp_path, "--sdc", "a") as (_, ready):
+        host = ready["hosts"]["a"]
+        elsewhere = shutil.copytree(Path(host["drvCfg"]).parent, tmp_path / "bin") / "drv_cfg"
+        done = subprocess.run([elsewhere, "--query_guid"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == host["guid"]
 
 
 def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
