@@ -27,7 +27,6 @@ class NodeProcess:
         module: str = "csi_powerflex",
         options: Sequence[object] = (),
         environment: Mapping[str, str] | None = None,
-        options: Mapping[str, object] | None = None,
     ) -> None:
         self._socket = host.folder / "csi.sock"
         self._root = host.kubelet
@@ -38,7 +37,6 @@ class NodeProcess:
             "--scini-device": host.sdc / "scini",
             "--by-id-dir": host.by_id,
             "--device-timeout": 5,
-            **(options or {}),
         }
         words = [str(word) for pair in arguments.items() for word in pair] + [str(word) for word in options]
         self._log = (host.folder / "node.log").open("ab")
