@@ -30,7 +30,7 @@ class NodeProcess:
     ) -> None:
         self._socket = host.folder / "csi.sock"
         self._root = host.kubelet
-        arguments = {
+        arguments: dict[str, object] = {
             "--endpoint": f"unix:{self._socket}",
             "--kubelet-dir": host.kubelet,
             "--drv-cfg": host.drv_cfg,
