@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi_powerflex import scope
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from csi_powerflex.host import blockdev, mountinfo, mounts
 from csi_powerflex.host.run import CommandFailed, CommandTimedOut
 from csi_powerflex.observability.log import Log
@@ -112,7 +112,11 @@ def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool)
             return  # someone else was faster
         time.sleep(min(pause, scope.remaining(pause + 1)))
     dead = not alive(mount)
-    if not (dead or last_resort_if_alive) or (isinstance(reason, CommandTimedOut) and not dead):
+    if isinstance(reason, CommandTimedOut) and not dead:
+        raise DeadlineExceeded(
+            f"{point} is not unmounted yet, its data may still be on their way: {reason}; repeat the call"
+        ) from reason
+    if not (dead or last_resort_if_alive):
         raise FailedPrecondition(
             f"{point} cannot be unmounted, something still uses it: {reason}"
         ) from reason

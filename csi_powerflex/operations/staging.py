@@ -225,8 +225,13 @@ def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinish
         probe.erase_unfinished(device, wanted.handle)
     else:
         probe.mark(device, wanted.handle)
-    filesystem.make(device, wanted.type, wanted.format_options, keep_open=hold)
-    probe.unmark(device, wanted.handle)
+    filesystem.make(
+        device,
+        wanted.type,
+        wanted.format_options,
+        keep_open=hold,
+        finished=lambda: probe.unmark(device, wanted.handle),
+    )
     log.info("volume formatted", volume=wanted.handle, device=device, filesystem=wanted.type)
 
 

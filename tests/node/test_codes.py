@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import grpc
 import pytest
 
 from csi_powerflex.host import blockdev
+from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB
 from tests.node.client import EXT4, Kubelet, Mode, block, filesystem, refused, ticket
@@ -48,11 +50,46 @@ def test_a_missing_field_is_invalid(node: Kubelet, rpc: str, field: str) -> None
 
 
 @pytest.mark.parametrize(
-    "rpc", ["NodeStageVolume", "NodePublishVolume", "NodeExpandVolume", "NodeGetVolumeStats"]
+    "rpc",
+    [
+        "NodeStageVolume",
+        "NodePublishVolume",
+        "NodeExpandVolume",
+        "NodeGetVolumeStats",
+        "NodeGetVolumeHealth",
+    ],
 )
 def test_a_volume_that_cannot_exist_is_not_found(node: Kubelet, rpc: str) -> None:
     with refused(NOT_FOUND, "'x' does not exist"):
         getattr(node.stub, rpc)(WHOLE[rpc], timeout=10)
+
+
+def test_a_call_for_a_volume_that_another_call_waits_for_is_aborted_at_once(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing queues behind a call that may hang, and other volumes do not notice."""
+    waiting, other = host.volume(mapped=False), host.volume()
+    request = csi_pb2.NodeStageVolumeRequest(
+        volume_id=str(waiting.handle),
+        publish_context=ticket(waiting),
+        staging_target_path=str(node.staging(waiting)),
+        volume_capability=EXT4,
+        volume_context={"origin": "empty"},
+    )
+    waits, wait = threading.Event(), DirectoryWatch.wait
+
+    def wait_and_tell(watch: DirectoryWatch, seconds: float) -> bool:
+        waits.set()
+        return wait(watch, seconds)
+
+    monkeypatch.setattr(DirectoryWatch, "wait", wait_and_tell)
+    first = node.stub.NodeStageVolume.future(request, timeout=20)
+    assert waits.wait(10)
+    with refused(ABORTED, waiting.handle):
+        node.unstage(waiting)
+    node.stage(other)
+    waiting.map()
+    first.result()
 
 
 def test_a_call_for_a_volume_that_another_call_works_on_is_aborted(host: LoopHost, node: Kubelet) -> None:
@@ -132,6 +169,31 @@ def test_publish_needs_a_staging_path(host: LoopHost, node: Kubelet) -> None:
 def test_publish_needs_a_staged_volume(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     with refused(PRECONDITION, "not staged", "stage it first"):
+        node.publish(volume)
+    assert not node.target(volume).exists()
+
+
+def test_publish_needs_a_volume_that_is_staged_as_it_is_asked(host: LoopHost, node: Kubelet) -> None:
+    reader = filesystem(mode=Mode.SINGLE_NODE_READER_ONLY)
+    volume, raw = host.volume(), host.volume()
+    node.stage(volume)
+    with refused(PRECONDITION, "cannot be published as a block device"):
+        node.publish(volume, block())
+    node.unstage(volume)
+    node.stage(volume, reader)
+    with refused(PRECONDITION, "staged read-only", "stage it anew"):
+        node.publish(volume)
+    node.publish(volume, reader)
+    node.stage(raw, block())
+    with refused(PRECONDITION, "not staged"):
+        node.publish(raw)
+
+
+def test_publish_of_a_volume_that_is_not_mapped_is_unavailable(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    volume.unmap()
+    with refused(grpc.StatusCode.UNAVAILABLE, volume.handle, "still mapped?"):
         node.publish(volume)
     assert not node.target(volume).exists()
 
