@@ -1,6 +1,6 @@
 """Writes what follows from the chart's values.yaml: the table in its README and values.schema.json.
 
-Every key, its default and its meaning (the comment above it) come from values.yaml, so neither can be forgotten
+Every key, its default and its meaning (the comment above it) come from values.yaml, so none can be forgotten
 in the other two. What a default cannot tell, such as a choice or the form of a list's entries, is in SHAPES
 below; parameters of classes and keys of systems come from the code that reads them. ``make docs`` writes,
 ``make check`` runs it with ``--check``.
@@ -25,7 +25,7 @@ from csi_powerflex.model import quality
 from csi_powerflex.model.parameters import SIDECAR_PREFIX, SnapshotParameters, VolumeParameters
 
 CHART = Path(__file__).parent / "csi-powerflex"
-_BEGIN = "<!-- values: made by charts/generate.py; run `make docs` after a change -->"
+_BEGIN = "<!-- values: made by charts/reference.py; run `make docs` after a change -->"
 _END = "<!-- end of values -->"
 
 Schema = dict[str, Any]
@@ -54,6 +54,8 @@ def read(text: str) -> tuple[Value, ...]:
         ValueError: a key has no comment.
     """
     node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError("values.yaml is no mapping")  # noqa: TRY004 - of the file, not of an argument
     return tuple(_values(node, "", text.splitlines()))
 
 
@@ -91,7 +93,7 @@ def leaves(values: tuple[Value, ...]) -> Iterator[Value]:
 # --- the schema ------------------------------------------------------------------------------------
 
 
-def _closed(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+def _closed(required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
     """An object with these keys and no others."""
     made: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
     return made | ({"required": list(required)} if required else {})
@@ -117,9 +119,7 @@ PATH: Schema = {"type": "string", "pattern": "^/[^\\s]*[^/\\s]$"}
 OPTIONS = _list({"type": "string", "pattern": "^--[a-z]"})
 SWITCH = _choice(True, False, "auto", "true", "false")
 QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
-AMOUNT: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]
-}
+AMOUNT: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]}
 # Of Kubernetes' own objects only the first level is checked here; the API server checks the rest.
 ANY: Schema = {"type": ["object", "array", "string", "number", "boolean"]}
 EXPRESSIONS = _list(_closed(key=TEXT, operator=TEXT, values=_list(TEXT)))
@@ -147,7 +147,7 @@ _CLASS = {
 
 
 def _parameters(keys: Mapping[str, str], *, sidecars: bool) -> Schema:
-    """The parameters of a kind of class: keys and meanings; ``sidecars`` where they have keys of their own."""
+    """The parameters of a kind of class: keys and meanings; ``sidecars`` where those read some too."""
     value = {"type": ["string", "integer", "boolean"]}
     made: Schema = {
         "type": "object",
@@ -281,7 +281,9 @@ SHAPES: dict[str, Schema] = {
     "commonLabels": TEXTS,
     "serviceAccountAnnotations": TEXTS,
     "serviceMonitorLabels": TEXTS,
-    "metricsFrom": _list(_closed(namespaceSelector=SELECTOR, podSelector=SELECTOR, ipBlock={"type": "object"})),
+    "metricsFrom": _list(
+        _closed(namespaceSelector=SELECTOR, podSelector=SELECTOR, ipBlock={"type": "object"})
+    ),
     "dnsPolicy": _choice("", "Default", "ClusterFirst", "ClusterFirstWithHostNet", "None"),
 }
 for _part in ("controller", "node"):
@@ -338,7 +340,8 @@ def table(values: tuple[Value, ...]) -> str:
     """The table of values, for the README."""
     rows = ["| value | meaning | default |", "| --- | --- | --- |"]
     rows += [
-        f"| `{value.path}` | {_cell(value.meaning)} | {_cell(_shown(value.default))} |" for value in leaves(values)
+        f"| `{value.path}` | {_cell(value.meaning)} | {_cell(_shown(value.default))} |"
+        for value in leaves(values)
     ]
     return "\n".join(rows)
 
