@@ -117,9 +117,7 @@ PATH: Schema = {"type": "string", "pattern": "^/[^\\s]*[^/\\s]$"}
 OPTIONS = _list({"type": "string", "pattern": "^--[a-z]"})
 SWITCH = _choice(True, False, "auto", "true", "false")
 QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
-AMOUNT: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]
-}
+AMOUNT: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]}
 # Of Kubernetes' own objects only the first level is checked here; the API server checks the rest.
 ANY: Schema = {"type": ["object", "array", "string", "number", "boolean"]}
 EXPRESSIONS = _list(_closed(key=TEXT, operator=TEXT, values=_list(TEXT)))
@@ -281,7 +279,9 @@ SHAPES: dict[str, Schema] = {
     "commonLabels": TEXTS,
     "serviceAccountAnnotations": TEXTS,
     "serviceMonitorLabels": TEXTS,
-    "metricsFrom": _list(_closed(namespaceSelector=SELECTOR, podSelector=SELECTOR, ipBlock={"type": "object"})),
+    "metricsFrom": _list(
+        _closed(namespaceSelector=SELECTOR, podSelector=SELECTOR, ipBlock={"type": "object"})
+    ),
     "dnsPolicy": _choice("", "Default", "ClusterFirst", "ClusterFirstWithHostNet", "None"),
 }
 for _part in ("controller", "node"):
@@ -338,7 +338,8 @@ def table(values: tuple[Value, ...]) -> str:
     """The table of values, for the README."""
     rows = ["| value | meaning | default |", "| --- | --- | --- |"]
     rows += [
-        f"| `{value.path}` | {_cell(value.meaning)} | {_cell(_shown(value.default))} |" for value in leaves(values)
+        f"| `{value.path}` | {_cell(value.meaning)} | {_cell(_shown(value.default))} |"
+        for value in leaves(values)
     ]
     return "\n".join(rows)
 
