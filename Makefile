@@ -64,6 +64,10 @@ sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the dr
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator

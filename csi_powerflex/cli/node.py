@@ -8,10 +8,11 @@ import click
 
 from csi_powerflex.app import node
 from csi_powerflex.cli import options, settings
-from csi_powerflex.config.node import NodeSettings, SdcSettings, VolumeLimit
+from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings, VolumeLimit, mdm_group
 from csi_powerflex.observability import log
 
 _SDC = SdcSettings()
+_ON_DEMAND = SdcOnDemand()
 _PATH = click.Path(path_type=Path)
 
 
@@ -70,6 +71,34 @@ _PATH = click.Path(path_type=Path)
     metavar="SECONDS",
     help="Longest wait for a volume's device, within the deadline of the call.",
 )
+@click.option(
+    "--sdc-on-demand",
+    is_flag=True,
+    help="Start the SDC where it does not run, and tell it of the MDMs of --sdc-mdm that it does not know. "
+    "It is never stopped or restarted, and not started while volumes are here.",
+)
+@click.option(
+    "--sdc-mdm",
+    "sdc_mdms",
+    multiple=True,
+    metavar="ADDRESS[,ADDRESS...]",
+    help="With --sdc-on-demand: the IP addresses of one system's MDMs; once for each system.",
+)
+@click.option(
+    "--systemctl",
+    default=_ON_DEMAND.systemctl,
+    show_default=True,
+    metavar="TOOL",
+    help="With --sdc-on-demand: name or path of systemctl, which starts scini; without it, modprobe loads "
+    "the module.",
+)
+@click.option(
+    "--drv-cfg-file",
+    type=_PATH,
+    default=_SDC.configuration,
+    show_default=True,
+    help="With --sdc-on-demand: the file from which the SDC takes its MDMs when it starts.",
+)
 @options.metrics_address
 @options.log_level
 @options.log_format
@@ -84,6 +113,10 @@ def command(
     scini_device: Path,
     by_id_dir: Path,
     device_timeout: float,
+    sdc_on_demand: bool,
+    sdc_mdms: tuple[str, ...],
+    systemctl: str,
+    drv_cfg_file: Path,
     metrics_address: str | None,
     log_level: str,
     log_format: str,
@@ -93,8 +126,11 @@ def command(
     Formats and mounts volumes that the controller has mapped to this host. Runs once on each node, as root
     and with the host's /dev, and knows no credentials of any array.
     """
+    if sdc_mdms and not sdc_on_demand:
+        raise click.UsageError("--sdc-mdm takes effect with --sdc-on-demand only")
     log.configure(level=log_level, form=log.Format(log_format))
     with options.one_line_errors():
+        on_demand = SdcOnDemand(mdms=tuple(map(mdm_group, sdc_mdms)), systemctl=systemctl)
         node.run(
             NodeSettings(
                 endpoint=endpoint,
@@ -106,6 +142,8 @@ def command(
                     control_device=scini_device,
                     by_id=by_id_dir,
                     device_seconds=device_timeout,
+                    configuration=drv_cfg_file,
+                    on_demand=on_demand if sdc_on_demand else None,
                 ),
                 metrics_address=metrics_address,
             )

@@ -85,7 +85,7 @@ KINDS: dict[str, Kind] = {
             options="d:KL:m:Mn:O:qR:s:v",
             long_options=("csum=", "checksum=", "data=", "metadata=", "features=", "label=", "nodesize="),
             joined=None,
-            # Since Linux 6.7 a second mount of the same UUID gets a temporary one by itself.
+            # Since Linux 6.7 a second mount of the same UUID gets a temporary one by itself; see host.twins.
             mount_of_copy=(),
             mount_without_recovery="rescue=nologreplay",
             size=lambda _device, point: fssize.btrfs(point),

@@ -39,6 +39,8 @@ PACKAGES = {
     "xfs_growfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
     "btrfs": "btrfs-progs",
+    "systemctl": "systemd",
+    "modprobe": "kmod",
 }
 """The tools that the driver runs, and the Debian package that brings each."""
 
@@ -86,6 +88,11 @@ class ToolMissing(FailedPrecondition):
 def missing_tools(tools: Collection[str] = tuple(PACKAGES)) -> list[str]:
     """What of ``tools`` is not installed, each with the package that brings it, for people."""
     return [f"{tool} (package {PACKAGES[tool]})" for tool in tools if _located(tool) is None]
+
+
+def installed(tool: str) -> bool:
+    """Whether ``tool``, a name or an absolute path, can be run."""
+    return _located(tool) is not None
 
 
 def run(

@@ -9,6 +9,7 @@ import pytest
 
 from csi_powerflex.host import blockdev
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.units import GIB
 from tests.node.client import EXT4, Kubelet, Mode, block, filesystem, refused, ticket
 from tests.node.loophost import LoopHost, command
 
@@ -204,6 +205,49 @@ def test_a_symbolic_link_is_not_followed(host: LoopHost, node: Kubelet) -> None:
         with refused(INVALID, "symbolic link"):
             node.unpublish(volume, target=target)
     assert list(outside.iterdir()) == []
+
+
+def test_a_kubelets_folder_that_is_itself_a_link_works(host: LoopHost, node: Kubelet) -> None:
+    """Where /var/lib/kubelet is a link to a larger disk, the kubelet and the operator name the link."""
+    linked = host.folder / "linked"
+    host.kubelet.rename(linked)
+    host.kubelet.symlink_to(linked)
+    volume = host.volume()
+    node.stage(volume)
+    before = host.mounts()
+    target = node.publish(volume)
+    (target / "file").write_text("works")
+    node.stage(volume)
+    node.publish(volume)
+    # The kernel names the real folder, and calls by either name find what is there.
+    assert [mount.point for mount in host.mounts()] == [
+        *(mount.point for mount in before),
+        str(linked / target.relative_to(host.kubelet)),
+    ]
+    assert node.capacity(volume) > 7 * GIB
+    with refused(PRECONDITION, "still published"):
+        node.unstage(volume)
+    volume.grow(16 * GIB)
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert host.mounts() == []
+    outside = host.folder / "outside"
+    outside.mkdir()
+    (linked / "trap").symlink_to(outside)
+    with refused(INVALID, linked / "trap", "symbolic link"):
+        node.stage(volume, path=host.kubelet / "trap" / "staging")
+
+
+def test_the_real_name_of_a_linked_kubelets_folder_is_as_good(host: LoopHost, node: Kubelet) -> None:
+    linked = host.folder / "linked"
+    host.kubelet.rename(linked)
+    host.kubelet.symlink_to(linked)
+    volume = host.volume()
+    staging = node.stage(volume)
+    node.stage(volume, path=linked / staging.relative_to(host.kubelet))
+    target = node.publish(volume)
+    node.unpublish(volume, target=linked / target.relative_to(host.kubelet))
+    assert not target.exists()
 
 
 def test_a_target_of_the_wrong_type_is_refused(host: LoopHost, node: Kubelet) -> None:
