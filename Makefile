@@ -103,6 +103,21 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The versions and hashes that the images are built from, for every platform and Python that we support.
+UV := .venv-lock/bin/uv
+
+.venv-lock/bin/uv: | $(VENV)/.venv
+	@$(PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+lock = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+
+.PHONY: lock
+lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allows
+	@$(lock) pyproject.toml --extra kubernetes --output-file docker/driver.lock
+	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
+	@$(lock) docker/build.in --output-file docker/build.lock
+
 .PHONY: clean
 clean: ## Remove virtual environments and caches
 	rm -rf .venv .venv-proto .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
