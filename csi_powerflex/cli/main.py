@@ -26,6 +26,7 @@ class RoleGroup(click.Group):
         "demo": "Walk a volume through its whole life on a simulated PowerFlex.",
         "node": "Serve CSI's identity and node services on this host.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
+        "unified": "Serve all of CSI's services on one socket, from one process on this host.",
         "version": "Print the versions of the driver and of the CSI specification.",
     }
 
