@@ -73,7 +73,7 @@ role_options = options.together(
     click.option(
         "--sdc-on-demand",
         is_flag=True,
-        help="Start the SDC where it does not run, and tell it of the MDMs of --sdc-mdm that it does not know."
+        help="Start the SDC where it does not run, and tell it of those MDMs of --sdc-mdm it lacks."
         " It is never stopped or restarted, and not started while volumes are here.",
     ),
     click.option(
