@@ -163,8 +163,11 @@ annotations:
 
 {{/* Every value of a class's parameters as text, which is all that Kubernetes takes. */}}
 {{- define "csi-powerflex.parameters" -}}
-{{- range $key, $value := . }}
-{{ $key }}: {{ if kindIs "float64" $value }}{{ if eq $value (floor $value) }}{{ int64 $value | quote }}{{ else }}{{ $value | quote }}{{ end }}{{ else }}{{ $value | toString | quote }}{{ end }}
+{{- range $number, $key := keys . | sortAlpha }}
+{{- $value := get $ $key }}
+{{- if $number }}
+{{ end }}
+{{- $key }}: {{ if kindIs "float64" $value }}{{ if eq $value (floor $value) }}{{ int64 $value | quote }}{{ else }}{{ $value | quote }}{{ end }}{{ else }}{{ $value | toString | quote }}{{ end }}
 {{- end }}
 {{- end -}}
 
