@@ -60,9 +60,21 @@ $(CSI_SANITY):
 sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the driver and a simulated array
 	@$(BIN)/pytest -q tests/sanity $(ARGS)
 
+HELM := .cache/bin/helm
+
+$(HELM):
+	@command -v go >/dev/null || { echo "helm is built with Go, which is not installed; or point HELM at one: make HELM=/usr/bin/helm ..."; exit 1; }
+	@echo "building helm (first time only) ..."
+	@GOBIN=$(CURDIR)/.cache/bin nice -n 10 go install helm.sh/helm/v4/cmd/helm@v4.3.1
+
+.PHONY: deploy
+deploy: $(VENV)/.dev $(HELM) ## Render the chart into the plain manifests of deploy/
+	@$(BIN)/python deploy/render.py $(HELM)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python charts/reference.py
 
 .PHONY: soak
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
@@ -79,6 +91,7 @@ check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, fresh gene
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python charts/reference.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
 
 .PHONY: proto
@@ -89,6 +102,21 @@ proto: .venv-proto/.proto ## Generate csi_powerflex/pb from proto/csi.proto
 format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The versions and hashes that the images are built from, for every platform and Python that we support.
+UV := .venv-lock/bin/uv
+
+.venv-lock/bin/uv: | $(VENV)/.venv
+	@$(PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+lock = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+
+.PHONY: lock
+lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allows
+	@$(lock) pyproject.toml --extra kubernetes --output-file docker/driver.lock
+	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
+	@$(lock) docker/build.in --output-file docker/build.lock
 
 .PHONY: clean
 clean: ## Remove virtual environments and caches

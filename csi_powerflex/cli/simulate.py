@@ -37,8 +37,12 @@ class _Asked:
     """The options, as given."""
 
     state: Path | None
+    address: str
+    names: tuple[str, ...]
     port: int
+    tls_dir: Path | None
     hosts: tuple[str, ...]
+    hosts_by_folder: bool
     sdcs: tuple[str, ...]
     version: str
     username: str
@@ -64,11 +68,32 @@ class _Asked:
     "which is removed at the end; after kill -9, by the next run without it.",
 )
 @click.option(
+    "--address",
+    default="127.0.0.1",
+    show_default=True,
+    help="IPv4 address to serve on; 0.0.0.0 for every one of this machine. Whoever reaches it and knows the "
+    "password can do everything.",
+)
+@click.option(
+    "--name",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Host name or address by which clients call it: for the certificate, the first also for the URL. "
+    "Repeatable.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="Port on 127.0.0.1; 0 takes a free one. Further systems take the ports that follow.",
+    help="Port at that address; 0 takes a free one. Further systems take the ports that follow.",
+)
+@click.option(
+    "--tls-dir",
+    type=_FOLDER,
+    help="Folder with tls.crt, tls.key and ca.crt to serve with, such as a mounted Secret. Without it the "
+    "simulator makes an authority of its own.",
 )
 @click.option(
     "--host",
@@ -77,6 +102,12 @@ class _Asked:
     multiple=True,
     help="Simulate a host with block devices: volumes mapped to it appear in STATE/hosts/NAME/by-id. "
     "Repeatable. Needs root and loop devices.",
+)
+@click.option(
+    "--hosts-by-folder",
+    is_flag=True,
+    help="Whoever makes a folder STATE/hosts/NAME while the simulator runs is a host of that name from then "
+    "on, as with --host; it can be used once drv_cfg is there.",
 )
 @click.option(
     "--sdc",
@@ -136,8 +167,9 @@ class _Asked:
 def command(**options: object) -> None:
     """Run a simulated PowerFlex gateway, with simulated hosts whose volumes are real block devices.
 
-    It serves HTTPS on 127.0.0.1 with a certificate of its own authority, until it gets SIGTERM or
-    SIGINT; then devices are detached and links removed, and what is in the state folder stays.
+    It serves HTTPS, on 127.0.0.1 and with a certificate of its own authority unless told otherwise, until
+    it gets SIGTERM or SIGINT; then devices are detached and links removed, and what is in the state folder
+    stays.
     """
     asked = _Asked(**options)  # type: ignore[arg-type]  # click gives the types that its options declare
     stop = threading.Event()
@@ -160,7 +192,7 @@ def _allow_connections() -> None:
 
 def _simulate(asked: _Asked, stop: threading.Event) -> None:
     try:
-        from csi_powerflex.simulator.server import Server  # noqa: PLC0415 - needs the extra
+        from csi_powerflex.simulator.server import Place, Server  # noqa: PLC0415 - needs the extra
     except ImportError as error:
         raise click.ClickException(
             f"the simulator needs packages that are not installed ({error}): "
@@ -169,7 +201,10 @@ def _simulate(asked: _Asked, stop: threading.Event) -> None:
     with _simulated(asked) as simulator:
         ports = [asked.port + number if asked.port else 0 for number in range(len(simulator.gateways))]
         try:
-            server = Server(simulator, ports, asked.admin_port)
+            place = Place(asked.address, asked.names, asked.tls_dir)
+            server = Server(simulator, ports, asked.admin_port, place=place)
+        except FileNotFoundError as error:
+            raise click.ClickException(f"--tls-dir: there is no {error.filename}") from error
         except OSError as error:
             raise click.ClickException(_about_ports(asked, error)) from error
         with server, _announced(server, asked):
@@ -180,7 +215,13 @@ def _simulate(asked: _Asked, stop: threading.Event) -> None:
 def _simulated(asked: _Asked) -> Iterator[Simulator]:
     try:
         faults = read_faults(asked.faults) if asked.faults else []
-        simulator = Simulator(_plans(asked), folder=asked.state, hosts=asked.hosts, sdcs=asked.sdcs)
+        simulator = Simulator(
+            _plans(asked),
+            folder=asked.state,
+            hosts=asked.hosts,
+            sdcs=asked.sdcs,
+            hosts_by_folder=asked.hosts_by_folder,
+        )
     except (BadScenario, CannotSimulate) as error:
         raise click.ClickException(str(error)) from error
     try:
@@ -193,8 +234,10 @@ def _simulated(asked: _Asked) -> Iterator[Simulator]:
 
 
 def _about_ports(asked: _Asked, error: OSError) -> str:
-    wanted = " or ".join(f"127.0.0.1:{port}" for port in (asked.port, asked.admin_port) if port)
-    return f"cannot listen on {wanted or '127.0.0.1'}: {os.strerror(error.errno or 0)}"
+    wanted = [f"{asked.address}:{asked.port}" if asked.port else asked.address]
+    if asked.admin_port:
+        wanted.append(f"127.0.0.1:{asked.admin_port}")
+    return f"cannot listen on {' or '.join(wanted)}: {os.strerror(error.errno or 0)}"
 
 
 def _plans(asked: _Asked) -> list[SystemPlan]:

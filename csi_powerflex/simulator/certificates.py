@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,24 +29,41 @@ class Certificates:
     key: Path
 
 
-def ensure(folder: Path) -> Certificates:
-    """The certificates in ``folder``, made when they are missing or about to end."""
+def ensure(folder: Path, names: Sequence[str] = ()) -> Certificates:
+    """The certificates in ``folder``, made when they are missing, about to end, or lack one of ``names``.
+
+    ``names`` are host names and IP addresses; loopback's are always among those of the certificate.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server-key.pem")
-    if not _are_good(files):
-        _make(files)
+    wanted = _alternative_names(names)
+    if not _are_good(files, wanted):
+        _make(files, wanted)
     return files
 
 
-def _are_good(files: Certificates) -> bool:
+def given(folder: Path) -> Certificates:
+    """The certificates that somebody else has put into ``folder``, named as in a Kubernetes Secret for TLS.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    files = Certificates(folder / "ca.crt", folder / "tls.crt", folder / "tls.key")
+    for path in (files.authority, files.server, files.key):
+        path.stat()
+    return files
+
+
+def _are_good(files: Certificates, wanted: x509.SubjectAlternativeName) -> bool:
     if not all(path.exists() for path in (files.authority, files.server, files.key)):
         return False
     certificate = x509.load_pem_x509_certificate(files.server.read_bytes())
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return left > datetime.timedelta(days=_MIN_DAYS_LEFT)
+    known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return left > datetime.timedelta(days=_MIN_DAYS_LEFT) and set(wanted) <= set(known)
 
 
-def _make(files: Certificates) -> None:
+def _make(files: Certificates, names: x509.SubjectAlternativeName) -> None:
     now = datetime.datetime.now(datetime.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = _name("Simulated PowerFlex certificate authority")
@@ -62,7 +80,7 @@ def _make(files: Certificates) -> None:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(_alternative_names(), critical=False)
+        .add_extension(names, critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
         )
@@ -109,14 +127,16 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _alternative_names() -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName(
-        [
-            x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-            x509.IPAddress(ipaddress.ip_address("::1")),
-        ]
-    )
+def _alternative_names(further: Sequence[str]) -> x509.SubjectAlternativeName:
+    every = dict.fromkeys(["localhost", "127.0.0.1", "::1", *further])
+    return x509.SubjectAlternativeName([_alternative_name(name) for name in every])
+
+
+def _alternative_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -1,4 +1,4 @@
-"""Serving simulated systems over HTTPS on loopback, from a thread of its own."""
+"""Serving simulated systems over HTTPS, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import uvicorn
@@ -22,18 +24,54 @@ _GRACE_SECONDS = 1
 _CLOSING_SECONDS = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where systems are served: an IPv4 address of this machine, and names by which clients may call it.
+
+    ``tls`` is a folder with tls.crt, tls.key and ca.crt to serve with, in place of an authority of the
+    simulator's own.
+    """
+
+    address: str
+    names: tuple[str, ...] = ()
+    tls: Path | None = None
+
+    @property
+    def host(self) -> str:
+        """What URLs name."""
+        if self.names:
+            return self.names[0]
+        return "127.0.0.1" if self.address == "0.0.0.0" else self.address  # noqa: S104 - it is compared
+
+
+LOOPBACK = Place("127.0.0.1")
+
+
 class Server:
     """The HTTPS endpoints of a simulator and its admin port; a context manager.
 
-    ``ports`` are those of the systems, in order; 0 and those not given are chosen by the kernel.
+    ``ports`` are those of the systems, in order; 0 and those not given are chosen by the kernel. ``place``
+    says where the systems are served; the admin port, which asks for no password, is on loopback always.
+
+    Raises:
+        FileNotFoundError: a file of ``place.tls`` is missing.
+        OSError: an address cannot be listened on.
     """
 
-    def __init__(self, simulator: Simulator, ports: Sequence[int] = (), admin_port: int = 0) -> None:
+    def __init__(
+        self, simulator: Simulator, ports: Sequence[int] = (), admin_port: int = 0, *, place: Place = LOOPBACK
+    ) -> None:
         self.simulator = simulator
-        self.certificates = certificates.ensure(simulator.folder / "tls")
+        self.certificates = (
+            certificates.ensure(simulator.folder / "tls", (place.host, *place.names))
+            if place.tls is None
+            else certificates.given(place.tls)
+        )
         wanted = [*ports, *[0] * len(simulator.gateways)][: len(simulator.gateways)]
-        self._sockets = _all_listening([*wanted, admin_port])
-        self.urls = [f"https://127.0.0.1:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
+        self._sockets = _all_listening(
+            [*((place.address, port) for port in wanted), (LOOPBACK.address, admin_port)]
+        )
+        self.urls = [f"https://{place.host}:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
         self.admin_url = f"http://127.0.0.1:{self._sockets[-1].getsockname()[1]}/_sim"
         configs = [self._config(Application(gateway)) for gateway in simulator.gateways]
         admin = Admin({gateway.array.system.name: gateway for gateway in simulator.gateways})
@@ -112,10 +150,12 @@ def _config(application: Application | AdminApplication) -> uvicorn.Config:
     )
 
 
-def _all_listening(ports: Sequence[int]) -> list[socket.socket]:
-    """A listening socket for each port, or none at all."""
+def _all_listening(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """A listening socket for each address and port, or none at all."""
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(_listening(port)) for port in ports]
+        sockets = [
+            opened.enter_context(socket.create_server(address, backlog=_BACKLOG)) for address in addresses
+        ]
         opened.pop_all()
     return sockets
 
@@ -124,7 +164,3 @@ def _event_loop() -> asyncio.AbstractEventLoop:
     import uvloop  # noqa: PLC0415 - a compiled part that only the server needs
 
     return uvloop.new_event_loop()
-
-
-def _listening(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)

@@ -20,6 +20,7 @@ from csi_powerflex.simulator.hosts import btrfs, drv_cfg, loop
 from csi_powerflex.simulator.hosts.agent import SdcAgent, drop_strays, wait_until_gone
 from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane, CannotMount
 from csi_powerflex.simulator.hosts.files import FolderPlane
+from csi_powerflex.simulator.hosts.newcomers import Newcomers
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
 from csi_powerflex.simulator.kinds.host import register_sdc
 from csi_powerflex.simulator.ownership import Claim, InUse, StillMounted
@@ -55,7 +56,8 @@ class SimulatedHost:
 class Simulator:
     """Systems and hosts below ``folder``; a temporary one, removed at the end, when it is None.
 
-    ``hosts`` get block devices, ``sdcs`` are only known to the systems. Use it as a context manager.
+    ``hosts`` get block devices, ``sdcs`` are only known to the systems. With ``hosts_by_folder`` whoever
+    makes a folder below ``folder``/hosts is a host of that name from then on. Use it as a context manager.
     """
 
     def __init__(
@@ -65,16 +67,18 @@ class Simulator:
         folder: Path | None = None,
         hosts: Sequence[str] = (),
         sdcs: Sequence[str] = (),
+        hosts_by_folder: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        reason = loop.why_unavailable() if hosts else None
+        reason = loop.why_unavailable() if hosts or hosts_by_folder else None
         if reason is not None:
-            raise CannotSimulate(f"the hosts {', '.join(hosts)} cannot have devices: {reason}")
+            raise CannotSimulate(f"{_list_of(hosts)} cannot have devices: {reason}")
         self._temporary = folder is None
         self._claim = _claimed(folder)
         self.folder = self._claim.folder
         self._clock = clock or SystemClock()
-        self._with_data = bool(hosts)
+        self._with_data = bool(hosts) or hosts_by_folder
+        self._newcomers = Newcomers(self.folder / "hosts", self._welcome) if hosts_by_folder else None
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
@@ -82,9 +86,12 @@ class Simulator:
         self.gateways: list[Gateway] = []
         try:
             self.gateways += [Gateway(self._array(plan)) for plan in plans]
+            hosts = [*hosts, *(self._newcomers.take(known=(*hosts, *sdcs)) if self._newcomers else ())]
             for name in (*hosts, *sdcs):
                 self._join(name)
             self._start_agents(hosts)
+            if self._newcomers is not None:
+                self._newcomers.start()
         except BaseException:
             self.close()
             raise
@@ -102,6 +109,8 @@ class Simulator:
 
     def close(self) -> list[Path]:
         """End: devices are detached and links removed; returns devices that somebody holds open."""
+        if self._newcomers is not None:
+            self._newcomers.stop()
         for agent in self._agents:
             agent.stop()
         left = [device for plane in self._planes for device in wait_until_gone(plane.folder)]
@@ -161,29 +170,41 @@ class Simulator:
         self.hosts[name] = SimulatedHost(name, guid, script, folder / "by-id")
 
     def _mdm(self, array: Array, name: str, guid: str) -> drv_cfg.Mdm:
-        host = array.host_by_guid(guid)
-        if host is None:
-            number = len(array.hosts)
-            address = f"192.0.2.{20 + number}" if number < 200 else f"198.18.{number >> 8}.{number & 255}"
-            host = register_sdc(array, name, guid, address)
-        elif not host.connected:
-            array.change(host, connected=True)
-        array.commit()
-        system = array.system
-        return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
+        with array.lock:
+            host = array.host_by_guid(guid)
+            if host is None:
+                number = len(array.hosts)
+                address = f"192.0.2.{20 + number}" if number < 200 else f"198.18.{number >> 8}.{number & 255}"
+                host = register_sdc(array, name, guid, address)
+            elif not host.connected:
+                array.change(host, connected=True)
+            array.commit()
+            system = array.system
+            return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
+
+    def _welcome(self, name: str) -> None:
+        """Let a host join while the systems are in use; it has no device yet."""
+        self._join(name)
+        self._agent(name).start({})
+
+    def _agent(self, name: str) -> SdcAgent:
+        arrays = [gateway.array for gateway in self.gateways]
+        agent = SdcAgent(name, self.hosts[name].guid, self.folder / "hosts" / name, arrays)
+        self._agents.append(agent)
+        return agent
 
     def _start_agents(self, names: Sequence[str]) -> None:
-        if not names:
+        if not self._with_data:
             return
-        arrays = [gateway.array for gateway in self.gateways]
         known = {device: file for plane in self._planes for device, file in loop.under(plane.folder).items()}
         kept: set[Path] = set()
         for name in names:
-            host = self.hosts[name]
-            agent = SdcAgent(name, host.guid, self.folder / "hosts" / name, arrays)
-            kept |= agent.start(known)
-            self._agents.append(agent)
+            kept |= self._agent(name).start(known)
         drop_strays(known, kept)
+
+
+def _list_of(hosts: Sequence[str]) -> str:
+    return f"the hosts {', '.join(hosts)}" if hosts else "hosts"
 
 
 def _claimed(folder: Path | None) -> Claim:

@@ -118,6 +118,11 @@ def test_a_frozen_gateway_costs_its_callers_their_deadline_and_nobody_else_anyth
     assert other.log.last
     before = logins(two)
     frozen.faults.remove(fault)
+    # The first call after the thaw succeeds within a second, which is all the time it gets.
+    request = csi_pb2.CreateVolumeRequest(
+        name="pvc-0", volume_capabilities=[mount()], parameters={"systemID": "array0"}
+    )
+    assert driver.controller.CreateVolume(request, timeout=1.0).volume.volume_id
     # No lock is left: every name can be tried again at once, and no new login is needed.
     for number in range(64):
         driver.create(f"pvc-{number}", parameters={"systemID": "array0"})

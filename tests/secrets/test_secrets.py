@@ -405,7 +405,7 @@ def test_the_node_shows_no_secret_of_a_request(tmp_path: Path) -> None:
 
     with (
         contextlib.closing(host),
-        NodeProcess(host, options={"--log-level": "debug", "--device-timeout": 1}) as process,
+        NodeProcess(host, options=["--log-level", "debug", "--device-timeout", 1]) as process,
     ):
         volume, gone = host.volume(), host.volume(mapped=False)
         stub = csi_pb2_grpc.NodeStub(process._channel)

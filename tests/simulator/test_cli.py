@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,8 +21,10 @@ from typing import Any
 import pytest
 import requests
 from click.testing import CliRunner
+from urllib3.exceptions import InsecureRequestWarning
 
 from csi_powerflex.cli.simulate import command
+from csi_powerflex.simulator import certificates
 from csi_powerflex.simulator.hosts import loop
 from tests.simulator.devices import until
 
@@ -91,6 +95,44 @@ def test_the_state_survives_the_end_of_the_process(tmp_path: Path, how: signal.S
         assert again["hosts"] == ready["hosts"]
 
 
+def test_it_serves_at_another_address_with_certificates_that_it_is_given(tmp_path: Path) -> None:
+    made = certificates.ensure(tmp_path / "made")
+    given = tmp_path / "given"
+    given.mkdir()
+    for source, name in ((made.authority, "ca.crt"), (made.server, "tls.crt"), (made.key, "tls.key")):
+        (given / name).write_bytes(source.read_bytes())
+    options = ("--address", "0.0.0.0", "--tls-dir", str(given), "--password", "Another1!")  # noqa: S104 - asked for
+    with running(tmp_path, *options) as (_, ready), session(ready) as client:
+        assert (ready["caFile"], ready["password"]) == (str(given / "ca.crt"), "Another1!")
+        elsewhere = ready["url"].replace("127.0.0.1", "127.0.0.2")
+        client.verify = False  # the certificate is for 127.0.0.1
+        with pytest.warns(InsecureRequestWarning):
+            assert client.get(f"{elsewhere}/api/version", timeout=5).json() == "4.5"
+
+
+def test_a_certificate_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["--tls-dir", str(tmp_path)])
+    assert (done.exit_code, done.output) == (1, f"Error: --tls-dir: there is no {tmp_path / 'ca.crt'}\n")
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("devices")
+def test_whoever_makes_a_folder_becomes_a_host_and_still_is_one_after_a_restart(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    options = ("--state", str(state), "--hosts-by-folder")
+    folder = state / "hosts" / "late"
+    with running(tmp_path, *options) as (_, ready), session(ready) as client:
+        folder.mkdir()
+        until((folder / "drv_cfg").exists)
+        guid = (folder / "guid").read_text().strip()
+        ready["hosts"]["a"] = {"guid": guid, "byIdDir": str(folder / "by-id")}
+        device = mapped_volume(client, ready)
+        assert device.is_block_device()
+    with running(tmp_path, *options) as (_, again):
+        assert again["hosts"]["late"]["guid"] == guid
+        assert device.is_block_device()
+
+
 def test_it_ends_within_two_seconds_of_being_asked(tmp_path: Path) -> None:
     with running(tmp_path) as (process, ready), session(ready) as client:
         client.get(f"{ready['url']}/api/version", timeout=5)
@@ -158,6 +200,36 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 1
         assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_others_reach_it_by_a_name_of_its_certificate(tmp_path: Path) -> None:
+    names = ("--name", "gateway.test", "--name", "192.0.2.1")
+    with running(tmp_path, "--address", "0.0.0.0", *names) as (_, ready):  # noqa: S104 - what is tested
+        assert ready["url"].startswith("https://gateway.test:")
+        port = int(ready["url"].rpartition(":")[2])
+        trusting = ssl.create_default_context(cafile=ready["caFile"])
+        for name in ("gateway.test", "192.0.2.1", "127.0.0.1"):
+            with (
+                socket.create_connection(("127.0.0.2", port), timeout=5) as plain,
+                trusting.wrap_socket(plain, server_hostname=name) as secure,
+            ):
+                assert secure.version() is not None
+        assert ready["adminUrl"].startswith("http://127.0.0.1:")
+
+
+def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    command = [sys.executable, "-m", "csi_powerflex", "simulate", "--address", "192.0.2.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: cannot listen on 192.0.2.1: Cannot assign requested address\n"
+
+
+def test_the_tool_of_a_host_works_where_its_folder_is_mounted_elsewhere(tmp_path: Path) -> None:
+    with running(tmp_path, "--sdc", "a") as (_, ready):
+        host = ready["hosts"]["a"]
+        elsewhere = shutil.copytree(Path(host["drvCfg"]).parent, tmp_path / "bin") / "drv_cfg"
+        done = subprocess.run([elsewhere, "--query_guid"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == host["guid"]
 
 
 def test_several_systems_come_from_one_file(tmp_path: Path) -> None:

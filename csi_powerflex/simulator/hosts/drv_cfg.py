@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 from csi_powerflex.simulator.folder import write_atomically
 
 _SCRIPT = """#!/bin/sh
-# The drv_cfg of the simulated host {name}. It starts no process, so that it answers at once.
-here={folder}
+# The drv_cfg of the simulated host {name}. It starts no process, so that it answers at once, and finds what
+# it reads beside itself: the folder may be mounted elsewhere, as in a container.
+here=${{0%/*}}
 
 show() {{
     while IFS= read -r line || [ -n "$line" ]; do printf '%s\\n' "$line"; done < "$1"
@@ -72,5 +72,5 @@ def install(folder: Path, *, name: str, guid: str, mdms: Sequence[Mdm]) -> Path:
         )
     write_atomically(folder / "mdms", "\n".join(lines) + "\n")
     script = folder / "drv_cfg"
-    write_atomically(script, _SCRIPT.format(name=name, folder=shlex.quote(str(folder))), mode=0o755)
+    write_atomically(script, _SCRIPT.format(name=name), mode=0o755)
     return script

@@ -1,0 +1,202 @@
+{{/* Names, labels and the few decisions that several templates share. */}}
+
+{{- define "csi-powerflex.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of an object. Takes a dict: root, component (or ""). */}}
+{{- define "csi-powerflex.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{ include "csi-powerflex.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels that select the pods of a component; never change. Takes a dict: root, component (or ""). */}}
+{{- define "csi-powerflex.selector" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The reference of an image. Takes a dict: root, image. */}}
+{{- define "csi-powerflex.image" -}}
+{{- $registry := default .image.registry .root.Values.imageRegistry -}}
+{{- $name := printf "%s/%s" $registry .image.repository | trimPrefix "/" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $name .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The cluster's mark on the array. */}}
+{{- define "csi-powerflex.clusterId" -}}
+{{- if .Values.clusterId -}}
+{{- .Values.clusterId -}}
+{{- else if .Values.simulator.enabled -}}
+sim0
+{{- else -}}
+{{- fail "clusterId is not set: give this cluster four characters of a-z and 0-9 that no other cluster on the array has, and never change them" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with systems.yaml. */}}
+{{- define "csi-powerflex.systemsSecret" -}}
+{{- if .Values.existingSecret -}}
+{{- if or .Values.systems .Values.systemsFiles -}}
+{{- fail "existingSecret and systems (or systemsFiles) are both set: give the systems in one of them" -}}
+{{- end -}}
+{{- if .Values.simulator.enabled -}}
+{{- fail "existingSecret and simulator.enabled are both set: the simulated array cannot be added to a Secret that the chart does not make; list further systems under systems" -}}
+{{- end -}}
+{{- .Values.existingSecret -}}
+{{- else if or .Values.systems .Values.simulator.enabled -}}
+{{- include "csi-powerflex.fullname" . }}-systems
+{{- else -}}
+{{- fail "no PowerFlex system is known: name a Secret in existingSecret, list systems, or set simulator.enabled=true to try without an array" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.simulatorSecret" -}}
+{{- default (printf "%s-simulator" (include "csi-powerflex.fullname" .)) .Values.simulator.existingSecret -}}
+{{- end -}}
+
+{{/* "true" where VolumeAttributesClasses can be used: generally available, and on, since 1.34. */}}
+{{- define "csi-powerflex.hasVolumeAttributes" -}}
+{{- if semverCompare ">=1.34-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.hasSnapshots" -}}
+{{- $wanted := toString .Values.snapshots.enabled -}}
+{{- if or (eq $wanted "true") (and (eq $wanted "auto") (.Capabilities.APIVersions.Has "snapshot.storage.k8s.io/v1")) }}true{{ end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.hasGroupSnapshots" -}}
+{{- $wanted := toString .Values.snapshots.groups -}}
+{{- if include "csi-powerflex.hasSnapshots" . -}}
+{{- if or (eq $wanted "true") (and (eq $wanted "auto") (.Capabilities.APIVersions.Has "groupsnapshot.storage.k8s.io/v1")) }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.hasServiceMonitors" -}}
+{{- $wanted := toString .Values.metrics.serviceMonitors -}}
+{{- if .Values.metrics.enabled -}}
+{{- if or (eq $wanted "true") (and (eq $wanted "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The classes to make, as {"items": [...]}: those given, or with the simulator and none given, ones to try it with. */}}
+{{- define "csi-powerflex.storageClasses" -}}
+{{- if or .Values.storageClasses (not .Values.simulator.enabled) -}}
+{{- dict "items" .Values.storageClasses | toYaml -}}
+{{- else -}}
+{{- dict "items" (list (dict "name" "powerflex" "parameters" dict)) | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.volumeSnapshotClasses" -}}
+{{- if or .Values.volumeSnapshotClasses (not .Values.simulator.enabled) -}}
+{{- dict "items" .Values.volumeSnapshotClasses | toYaml -}}
+{{- else -}}
+{{- dict "items" (list (dict "name" "powerflex")) | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.volumeGroupSnapshotClasses" -}}
+{{- if or .Values.volumeGroupSnapshotClasses (not .Values.simulator.enabled) -}}
+{{- dict "items" .Values.volumeGroupSnapshotClasses | toYaml -}}
+{{- else -}}
+{{- dict "items" (list (dict "name" "powerflex")) | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.volumeAttributesClasses" -}}
+{{- if or .Values.volumeAttributesClasses (not .Values.simulator.enabled) -}}
+{{- dict "items" .Values.volumeAttributesClasses | toYaml -}}
+{{- else -}}
+{{- $gold := dict "name" "powerflex-gold" "parameters" (dict "iopsLimit" "10000" "bandwidthLimitInKbps" "512000") -}}
+{{- $silver := dict "name" "powerflex-silver" "parameters" (dict "iopsLimit" "500" "bandwidthLimitInKbps" "10240") -}}
+{{- dict "items" (list $gold $silver) | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What every container but the node's driver is held to. */}}
+{{- define "csi-powerflex.confined" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* The metadata of a class. Takes a dict: root, class, defaultAnnotation (or ""). */}}
+{{- define "csi-powerflex.classMetadata" -}}
+name: {{ .class.name }}
+labels:
+  {{- include "csi-powerflex.labels" (dict "root" .root "component" "") | nindent 2 }}
+  {{- with .class.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- if or .class.annotations .class.isDefault }}
+annotations:
+  {{- if .class.isDefault }}
+  {{ .defaultAnnotation }}: "true"
+  {{- end }}
+  {{- with .class.annotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Every value of a class's parameters as text, which is all that Kubernetes takes. */}}
+{{- define "csi-powerflex.parameters" -}}
+{{- range $number, $key := keys . | sortAlpha }}
+{{- $value := get $ $key }}
+{{- if $number }}
+{{ end }}
+{{- $key }}: {{ if kindIs "float64" $value }}{{ if eq $value (floor $value) }}{{ int64 $value | quote }}{{ else }}{{ $value | quote }}{{ end }}{{ else }}{{ $value | toString | quote }}{{ end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The beginning of a sidecar's container, args last so that the caller can go on with them.
+Takes a dict: root, name, sidecar (its values), and optionally elects, metrics, portName, port.
+*/}}
+{{- define "csi-powerflex.sidecar" -}}
+name: {{ .name }}
+image: {{ include "csi-powerflex.image" (dict "root" .root "image" .sidecar.image) }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+securityContext:
+  {{- include "csi-powerflex.confined" . | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+resources:
+  {{- toYaml .sidecar.resources | nindent 2 }}
+volumeMounts:
+  - {name: socket, mountPath: /csi}
+{{- if and .metrics .port }}
+ports:
+  - {name: {{ .portName }}, containerPort: {{ .port }}}
+{{- end }}
+args:
+  - --csi-address=/csi/csi.sock
+  - --v={{ .sidecar.logLevel }}
+  {{- if .elects }}
+  - --leader-election
+  {{- end }}
+  {{- if and .metrics .port }}
+  - --http-endpoint=:{{ .port }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,67 @@
+"""Renders the chart into plain manifests, for clusters that are run without Helm.
+
+``make deploy`` writes deploy/csi-powerflex.yaml; with ``--check`` the file is compared instead. The mark of
+the cluster is left for the operator to fill in: the controller refuses to start with the placeholder, as two
+clusters with one mark would take each other's volumes for their own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_CHART = _HERE.parent / "charts" / "csi-powerflex"
+_MANIFESTS = _HERE / "csi-powerflex.yaml"
+_KUBERNETES = "1.36.0"
+_APIS = ("snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1")
+_NAMESPACE = "powerflex"
+_MARK, _PLACEHOLDER = "--cluster-id=0000", "--cluster-id=CHANGE-ME"
+_HEAD = f"""\
+# csi-powerflex as plain manifests, rendered from charts/csi-powerflex with deploy/values.yaml: run
+# `make deploy` after a change. For Kubernetes 1.34 or newer with the snapshot CRDs.
+#
+# Before use: replace CHANGE-ME by four characters of a-z and 0-9 that no other cluster on the array has, and
+# make the Secret of deploy/examples/systems-secret.yaml.
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {_NAMESPACE}
+  labels:
+    # The node plugin mounts for the whole host.
+    pod-security.kubernetes.io/enforce: privileged
+"""
+
+
+def rendered(helm: str) -> str:
+    """The manifests, made with the Helm at ``helm``.
+
+    Raises:
+        ValueError: the chart has no mark to be replaced.
+    """
+    command = [helm, "template", "csi-powerflex", str(_CHART), "--namespace", _NAMESPACE, "--skip-tests"]
+    command += ["--values", str(_HERE / "values.yaml"), "--kube-version", _KUBERNETES]
+    for api in _APIS:
+        command += ["--api-versions", api]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    if made.returncode:
+        raise SystemExit(made.stderr)
+    if _MARK not in made.stdout:
+        raise ValueError(f"the rendered chart has no {_MARK}")
+    return _HEAD + made.stdout.replace(_MARK, _PLACEHOLDER)
+
+
+def main() -> None:
+    """Write the manifests, or with ``--check`` compare them."""
+    helm, *options = sys.argv[1:]
+    text = rendered(helm)
+    if "--check" not in options:
+        _MANIFESTS.write_text(text, encoding="utf-8")
+    elif not _MANIFESTS.exists() or _MANIFESTS.read_text(encoding="utf-8") != text:
+        sys.exit(f"stale: {_MANIFESTS}; run `make deploy`")
+
+
+if __name__ == "__main__":
+    main()
