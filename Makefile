@@ -76,6 +76,10 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator
@@ -98,6 +102,21 @@ proto: .venv-proto/.proto ## Generate csi_powerflex/pb from proto/csi.proto
 format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The versions and hashes that the images are built from, for every platform and Python that we support.
+UV := .venv-lock/bin/uv
+
+.venv-lock/bin/uv: | $(VENV)/.venv
+	@$(PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+lock = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+
+.PHONY: lock
+lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allows
+	@$(lock) pyproject.toml --extra kubernetes --output-file docker/driver.lock
+	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
+	@$(lock) docker/build.in --output-file docker/build.lock
 
 .PHONY: clean
 clean: ## Remove virtual environments and caches

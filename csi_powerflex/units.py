@@ -17,6 +17,18 @@ def round_up(size: int, granularity: int) -> int:
     return -(-size // granularity) * granularity
 
 
+def check_range(*, required: int, limit: int) -> None:
+    """Make sure that a size can be within the range; both are bytes as in the request, 0 for "not given".
+
+    Raises:
+        OutOfRange: none can.
+    """
+    if required < 0 or limit < 0:
+        raise OutOfRange(f"a capacity cannot be negative: required {required}, limit {limit} bytes")
+    if limit and limit < required:
+        raise OutOfRange(f"the limit of {limit} bytes is below the required {required} bytes")
+
+
 def size_within(*, required: int, limit: int, granularity: int, default: int) -> int:
     """The size in bytes to ask of the array for a CSI CapacityRange.
 
@@ -27,10 +39,7 @@ def size_within(*, required: int, limit: int, granularity: int, default: int) ->
     Raises:
         OutOfRange: no multiple of the granularity lies within the range.
     """
-    if required < 0 or limit < 0:
-        raise OutOfRange(f"a capacity cannot be negative: required {required}, limit {limit} bytes")
-    if limit and limit < required:
-        raise OutOfRange(f"the limit of {limit} bytes is below the required {required} bytes")
+    check_range(required=required, limit=limit)
     highest = (limit or INT64_MAX) // granularity * granularity
     size = round_up(required, granularity) if required else min(round_up(default, granularity), highest)
     if not 0 < size <= highest:

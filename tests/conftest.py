@@ -1,4 +1,4 @@
-"""What all tests share: the log as a stream, put back afterwards."""
+"""What all tests share: the figures of the run, and the log as a stream, put back afterwards."""
 
 import io
 import logging
@@ -7,6 +7,43 @@ from collections.abc import Iterator
 import pytest
 
 from csi_powerflex.observability import log
+from tests.figures import Figures
+
+_FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--floors",
+        action="store_true",
+        help="fail when a figure of the run is below its floor in tests/floors.toml",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = Figures()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--floors") and session.config.stash[_FIGURES].fallen():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash[_FIGURES]
+    if figures.lines():
+        terminalreporter.section("figures")
+        for line in figures.lines():
+            terminalreporter.line(line)
+    if config.getoption("--floors"):
+        for line in figures.fallen():
+            terminalreporter.line(f"FALLEN {line}", red=True)
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where tests count what they tried."""
+    return request.config.stash[_FIGURES]
 
 
 @pytest.fixture

@@ -35,18 +35,24 @@ def run(settings: NodeSettings) -> None:
         FailedPrecondition: a tool that every volume needs is not installed.
         DriverError: the endpoint cannot be served on.
     """
-    _check_tools()
+    check_tools()
     identity = Identity(settings.driver_name)
-    node = service(settings)
+    register_node = registration(settings)
     endpoint.toggle_debug_by_signal()
     with endpoint.serving(settings.metrics_address):
         server.serve(
             settings.endpoint,
             [
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
-                lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server),
+                register_node,
             ],
         )
+
+
+def registration(settings: NodeSettings) -> server.Register:
+    """What adds the Node service to a server."""
+    node = service(settings)
+    return lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server)
 
 
 def service(settings: NodeSettings) -> Node:
@@ -65,7 +71,12 @@ def service(settings: NodeSettings) -> Node:
     return Node(settings.driver_name, operations)
 
 
-def _check_tools() -> None:
+def check_tools() -> None:
+    """Look for the tools of the host before serving.
+
+    Raises:
+        FailedPrecondition: one that every volume needs is not installed.
+    """
     missing = missing_tools(_ALWAYS_NEEDED)
     if missing:
         raise FailedPrecondition(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,59 +14,60 @@ from csi_powerflex.config import systems as systems_file
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.observability import log
 
+role_options = options.together(
+    click.option(
+        "--systems",
+        required=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="YAML file that lists the PowerFlex systems: endpoints, user, password or passwordFile, caFile.",
+    ),
+    click.option(
+        "--cluster-id",
+        required=True,
+        metavar="ID",
+        help="Four characters of a-z and 0-9 that mark this cluster's volumes on the array. Never change it.",
+    ),
+    click.option(
+        "--over-commit",
+        type=click.FloatRange(1, 10),
+        default=10.0,
+        show_default=True,
+        help="How many times the real space of a pool may be promised to thin volumes.",
+    ),
+    click.option(
+        "--state-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File that keeps limits asked for by ControllerModifyVolume; without it a restart forgets them.",
+    ),
+    click.option(
+        "--kubernetes/--no-kubernetes",
+        "in_kubernetes",
+        default=False,
+        show_default=True,
+        help="Read VolumeAttributesClasses from the cluster that this process runs in; takes the place of "
+        "--state-file.",
+    ),
+    click.option(
+        "--kubeconfig",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="With --kubernetes: the cluster of this file instead.",
+    ),
+    click.option(
+        "--watch-seconds",
+        type=click.FloatRange(0),
+        default=300.0,
+        show_default=True,
+        help="How often to look at each system while nothing is asked of it; 0 for never.",
+    ),
+)
+"""The options that are the controller's own."""
 
-@click.command(name="controller", context_settings=settings.of("controller"))
-@options.endpoint
-@click.option(
-    "--systems",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="YAML file that lists the PowerFlex systems: endpoints, user, password or passwordFile, caFile.",
-)
-@click.option(
-    "--cluster-id",
-    required=True,
-    metavar="ID",
-    help="Four characters of a-z and 0-9 that mark this cluster's volumes on the array. Never change it.",
-)
-@click.option(
-    "--over-commit",
-    type=click.FloatRange(1, 10),
-    default=10.0,
-    show_default=True,
-    help="How many times the real space of a pool may be promised to thin volumes.",
-)
-@click.option(
-    "--state-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File that keeps limits asked for by ControllerModifyVolume; without it a restart forgets them.",
-)
-@click.option(
-    "--kubernetes/--no-kubernetes",
-    "in_kubernetes",
-    default=False,
-    show_default=True,
-    help="Read VolumeAttributesClasses from the cluster that this process runs in; takes the place of "
-    "--state-file.",
-)
-@click.option(
-    "--kubeconfig",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="With --kubernetes: the cluster of this file instead.",
-)
-@click.option(
-    "--watch-seconds",
-    type=click.FloatRange(0),
-    default=300.0,
-    show_default=True,
-    help="How often to look at each system while nothing is asked of it; 0 for never.",
-)
-@options.metrics_address
-@options.driver_name
-@options.log_level
-@options.log_format
-def command(
+
+def settings_from(
+    *,
     endpoint: str,
+    driver_name: str,
+    metrics_address: str | None,
     systems: Path,
     cluster_id: str,
     over_commit: float,
@@ -73,11 +75,35 @@ def command(
     in_kubernetes: bool,
     kubeconfig: Path | None,
     watch_seconds: float,
-    metrics_address: str | None,
-    driver_name: str,
-    log_level: str,
-    log_format: str,
-) -> None:
+    **_others: object,
+) -> ControllerSettings:
+    """The settings that the options make; a command of several roles has others beside.
+
+    Raises:
+        DriverError: they cannot be served with.
+    """
+    return ControllerSettings(
+        endpoint=endpoint,
+        driver_name=driver_name,
+        cluster_id=names.require_cluster_id(cluster_id),
+        systems=systems_file.load(systems),
+        over_commit=over_commit,
+        state_file=state_file,
+        systems_file=systems,
+        in_kubernetes=in_kubernetes,
+        kubeconfig=kubeconfig,
+        watch_seconds=watch_seconds,
+        metrics_address=metrics_address,
+    )
+
+
+@click.command(name="controller", context_settings=settings.of("controller"))
+@options.endpoint
+@role_options
+@options.metrics_address
+@options.driver_name
+@options.log_lines
+def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve CSI's identity and controller services.
 
     Creates, maps and deletes volumes through the gateways of the systems file. Runs once or more for each
@@ -85,18 +111,4 @@ def command(
     """
     log.configure(level=log_level, form=log.Format(log_format))
     with options.one_line_errors():
-        controller.run(
-            ControllerSettings(
-                endpoint=endpoint,
-                driver_name=driver_name,
-                cluster_id=names.require_cluster_id(cluster_id),
-                systems=systems_file.load(systems),
-                over_commit=over_commit,
-                state_file=state_file,
-                systems_file=systems,
-                in_kubernetes=in_kubernetes,
-                kubeconfig=kubeconfig,
-                watch_seconds=watch_seconds,
-                metrics_address=metrics_address,
-            )
-        )
+        controller.run(settings_from(**given))

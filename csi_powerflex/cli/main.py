@@ -7,6 +7,7 @@ loads the gateway client, nor the driver the simulator.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import ClassVar
 
 import click
@@ -15,30 +16,38 @@ from csi_powerflex import __version__
 
 
 class RoleGroup(click.Group):
-    """A group whose commands are ``cli.<name>.command``, loaded on demand."""
+    """A group whose commands are ``cli.<name>.command``, loaded on demand.
+
+    A command whose module is not there does not exist: the driver's image has no simulator and no demo.
+    """
 
     ROLES: ClassVar[dict[str, str]] = {
         "controller": "Serve CSI's identity and controller services against PowerFlex gateways.",
         "demo": "Walk a volume through its whole life on a simulated PowerFlex.",
         "node": "Serve CSI's identity and node services on this host.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
+        "unified": "Serve all of CSI's services on one socket, from one process on this host.",
         "version": "Print the versions of the driver and of the CSI specification.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(self.ROLES)
+        return [role for role in self.ROLES if _module_exists(role)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in self.ROLES:
+        if cmd_name not in self.ROLES or not _module_exists(cmd_name):
             return None
         command = importlib.import_module(f"csi_powerflex.cli.{cmd_name}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"csi_powerflex.cli.{cmd_name}.command is not a command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(self.ROLES.items()))
+            formatter.write_dl([(role, self.ROLES[role]) for role in self.list_commands(ctx)])
+
+
+def _module_exists(role: str) -> bool:
+    return importlib.util.find_spec(f"csi_powerflex.cli.{role}") is not None
 
 
 @click.group(

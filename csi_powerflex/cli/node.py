@@ -3,79 +3,110 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from csi_powerflex.app import node
 from csi_powerflex.cli import options, settings
-from csi_powerflex.config.node import NodeSettings, SdcSettings, VolumeLimit
+from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings, VolumeLimit, mdm_group
 from csi_powerflex.observability import log
 
 _SDC = SdcSettings()
+_ON_DEMAND = SdcOnDemand()
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(name="node", context_settings=settings.of("node"))
-@options.endpoint
-@options.driver_name
-@click.option(
-    "--kubelet-dir",
-    type=_PATH,
-    default=Path("/var/lib/kubelet"),
-    show_default=True,
-    help="The kubelet's folder. Volumes are mounted below it and nowhere else.",
+role_options = options.together(
+    click.option(
+        "--kubelet-dir",
+        type=_PATH,
+        default=Path("/var/lib/kubelet"),
+        show_default=True,
+        help="The kubelet's folder. Volumes are mounted below it and nowhere else.",
+    ),
+    click.option(
+        "--mount-root",
+        "mount_roots",
+        multiple=True,
+        type=_PATH,
+        help="Another folder below which volumes may be mounted; can be given several times.",
+    ),
+    click.option(
+        "--max-volumes",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Volumes that the scheduler may put on this node, 0 for no limit.",
+    ),
+    click.option(
+        "--max-volumes-file",
+        type=_PATH,
+        help="File that holds this node's own number instead, such as one written from a label of the node; "
+        "read anew each time the cluster asks.",
+    ),
+    click.option(
+        "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
+    ),
+    click.option(
+        "--scini-device",
+        type=_PATH,
+        default=_SDC.control_device,
+        show_default=True,
+        help="Control device of the SDC's kernel module; where it is missing, the tool is asked.",
+    ),
+    click.option(
+        "--by-id-dir",
+        type=_PATH,
+        default=_SDC.by_id,
+        show_default=True,
+        help="Folder in which a link for each volume's device appears.",
+    ),
+    click.option(
+        "--device-timeout",
+        type=click.FloatRange(min=1),
+        default=_SDC.device_seconds,
+        show_default=True,
+        metavar="SECONDS",
+        help="Longest wait for a volume's device, within the deadline of the call.",
+    ),
+    click.option(
+        "--sdc-on-demand",
+        is_flag=True,
+        help="Start the SDC where it does not run, and tell it of those MDMs of --sdc-mdm it lacks."
+        " It is never stopped or restarted, and not started while volumes are here.",
+    ),
+    click.option(
+        "--sdc-mdm",
+        "sdc_mdms",
+        multiple=True,
+        metavar="ADDRESS[,ADDRESS...]",
+        help="With --sdc-on-demand: the IP addresses of one system's MDMs; once for each system.",
+    ),
+    click.option(
+        "--systemctl",
+        default=_ON_DEMAND.systemctl,
+        show_default=True,
+        metavar="TOOL",
+        help="With --sdc-on-demand: name or path of systemctl, which starts scini; without it, modprobe loads"
+        " the module.",
+    ),
+    click.option(
+        "--drv-cfg-file",
+        type=_PATH,
+        default=_SDC.configuration,
+        show_default=True,
+        help="With --sdc-on-demand: the file from which the SDC takes its MDMs when it starts.",
+    ),
 )
-@click.option(
-    "--mount-root",
-    "mount_roots",
-    multiple=True,
-    type=_PATH,
-    help="Another folder below which volumes may be mounted; can be given several times.",
-)
-@click.option(
-    "--max-volumes",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Volumes that the scheduler may put on this node, 0 for no limit.",
-)
-@click.option(
-    "--max-volumes-file",
-    type=_PATH,
-    help="File that holds this node's own number instead, such as one written from a label of the node; "
-    "read anew each time the cluster asks.",
-)
-@click.option(
-    "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
-)
-@click.option(
-    "--scini-device",
-    type=_PATH,
-    default=_SDC.control_device,
-    show_default=True,
-    help="Control device of the SDC's kernel module; where it is missing, the tool is asked.",
-)
-@click.option(
-    "--by-id-dir",
-    type=_PATH,
-    default=_SDC.by_id,
-    show_default=True,
-    help="Folder in which a link for each volume's device appears.",
-)
-@click.option(
-    "--device-timeout",
-    type=click.FloatRange(min=1),
-    default=_SDC.device_seconds,
-    show_default=True,
-    metavar="SECONDS",
-    help="Longest wait for a volume's device, within the deadline of the call.",
-)
-@options.metrics_address
-@options.log_level
-@options.log_format
-def command(
+"""The options that are the node's own."""
+
+
+def settings_from(
+    *,
     endpoint: str,
     driver_name: str,
+    metrics_address: str | None,
     kubelet_dir: Path,
     mount_roots: tuple[Path, ...],
     max_volumes: int,
@@ -84,10 +115,40 @@ def command(
     scini_device: Path,
     by_id_dir: Path,
     device_timeout: float,
-    metrics_address: str | None,
-    log_level: str,
-    log_format: str,
-) -> None:
+    sdc_on_demand: bool,
+    sdc_mdms: tuple[str, ...],
+    systemctl: str,
+    drv_cfg_file: Path,
+    **_others: object,
+) -> NodeSettings:
+    """The settings that the options make; a command of several roles has others beside."""
+    if sdc_mdms and not sdc_on_demand:
+        raise click.UsageError("--sdc-mdm takes effect with --sdc-on-demand only")
+    on_demand = SdcOnDemand(mdms=tuple(map(mdm_group, sdc_mdms)), systemctl=systemctl)
+    return NodeSettings(
+        endpoint=endpoint,
+        driver_name=driver_name,
+        mount_roots=(kubelet_dir, *mount_roots),
+        limit=VolumeLimit(number=max_volumes, file=max_volumes_file),
+        sdc=SdcSettings(
+            drv_cfg=drv_cfg,
+            control_device=scini_device,
+            by_id=by_id_dir,
+            device_seconds=device_timeout,
+            configuration=drv_cfg_file,
+            on_demand=on_demand if sdc_on_demand else None,
+        ),
+        metrics_address=metrics_address,
+    )
+
+
+@click.command(name="node", context_settings=settings.of("node"))
+@options.endpoint
+@options.driver_name
+@role_options
+@options.metrics_address
+@options.log_lines
+def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve CSI's identity and node services on this host.
 
     Formats and mounts volumes that the controller has mapped to this host. Runs once on each node, as root
@@ -95,18 +156,4 @@ def command(
     """
     log.configure(level=log_level, form=log.Format(log_format))
     with options.one_line_errors():
-        node.run(
-            NodeSettings(
-                endpoint=endpoint,
-                driver_name=driver_name,
-                mount_roots=(kubelet_dir, *mount_roots),
-                limit=VolumeLimit(number=max_volumes, file=max_volumes_file),
-                sdc=SdcSettings(
-                    drv_cfg=drv_cfg,
-                    control_device=scini_device,
-                    by_id=by_id_dir,
-                    device_seconds=device_timeout,
-                ),
-                metrics_address=metrics_address,
-            )
-        )
+        node.run(settings_from(**given))

@@ -28,6 +28,18 @@ def _driver_name(_context: click.Context, _option: click.Parameter, value: str) 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+def together(*given: Decorator) -> Decorator:
+    """Several options as one decorator, for a role whose options more than one command has."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(given):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 endpoint: Decorator = click.option(
     "--endpoint",
     envvar="CSI_ENDPOINT",
@@ -63,6 +75,8 @@ log_format: Decorator = click.option(
     show_default=True,
     help="key=value text for people, or JSON for machines.",
 )
+
+log_lines = together(log_level, log_format)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+
+MdmGroup = tuple[str, ...]
+"""The addresses of the MDMs of one system."""
+
+
+def mdm_group(text: str) -> MdmGroup:
+    """The addresses in ``text``, which commas separate, as drv_cfg spells them.
+
+    Raises:
+        InvalidArgument: one is no IP address, or comes twice.
+    """
+    try:
+        group = tuple(str(ipaddress.ip_address(part.strip())) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidArgument(
+            f"{text!r} must be the IP addresses of one system's MDMs, separated by commas: {error}"
+        ) from error
+    if len(set(group)) < len(group):
+        raise InvalidArgument(f"{text!r} names an MDM twice")
+    return group
+
+
+@dataclass(frozen=True, slots=True)
+class SdcOnDemand:
+    """How to bring the SDC up where it does not run.
+
+    Attributes:
+        mdms: for each system the addresses of its MDMs.
+        systemctl: the name or path of systemctl; where there is none, modprobe loads the kernel module.
+    """
+
+    mdms: tuple[MdmGroup, ...] = ()
+    systemctl: str = "systemctl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +51,16 @@ class SdcSettings:
         control_device: the character device of its kernel module; where it is missing, the tool is asked.
         by_id: the folder in which a link for each volume's device appears.
         device_seconds: how long to wait for a volume's device, within the deadline of the call.
+        configuration: the file from which the SDC takes its MDMs when it starts.
+        on_demand: how to bring it up where it does not run; None to leave that to others.
     """
 
     drv_cfg: Path = Path("/opt/emc/scaleio/sdc/bin/drv_cfg")
     control_device: Path = Path("/dev/scini")
     by_id: Path = Path("/dev/disk/by-id")
     device_seconds: float = 60.0
+    configuration: Path = Path("/etc/emc/scaleio/drv_cfg.txt")
+    on_demand: SdcOnDemand | None = None
 
 
 @dataclass(frozen=True, slots=True)

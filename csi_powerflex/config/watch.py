@@ -40,7 +40,10 @@ class SystemsWatch:
         self._systems = systems
         self._changed = changed
         self._seconds = seconds
-        self._file = _content(path)
+        # Its content when ``systems`` were read is not known: it may have changed since, so the first look
+        # reads it in any case.
+        self._looked = False
+        self._file: bytes | None = None
         self._contents = _contents(systems)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="configuration", daemon=True)
@@ -58,8 +61,9 @@ class SystemsWatch:
         """Look once; called by the thread, and by whoever cannot wait for it."""
         file = _content(self._path)
         contents = _contents(self._systems)
-        if (file, contents) == (self._file, self._contents):
+        if self._looked and (file, contents) == (self._file, self._contents):
             return
+        first, self._looked = not self._looked, True
         before, self._file, self._contents = self._contents, file, contents
         try:
             systems = systems_file.load(self._path)
@@ -68,6 +72,8 @@ class SystemsWatch:
             log.error("configuration not changed", reason=error)
             return
         touched = frozenset(label for label, content in contents.items() if before.get(label) != content)
+        if first and systems == self._systems and not touched:
+            return
         self._systems, self._contents = systems, _contents(systems)
         metrics.CONFIGURATION_LOADS.labels("OK").inc()
         self._changed(systems, touched)

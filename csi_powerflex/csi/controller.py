@@ -11,7 +11,7 @@ from csi_powerflex.csi import convert
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Volume
-from csi_powerflex.model.parameters import SnapshotParameters, parse_mutable
+from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.attachment import Attachment
 from csi_powerflex.operations.capacity import Capacity
@@ -126,10 +126,13 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
         """Confirm the capabilities, or say why not."""
         asked = convert.capabilities(request.volume_capabilities)
-        self._volumes.get(VolumeHandle.parse(request.volume_id))
+        volume = self._volumes.get(VolumeHandle.parse(request.volume_id))
         try:
+            VolumeParameters.parse(request.parameters)
+            parse_mutable(request.mutable_parameters)
             for capability in asked:
                 capability.check()
+                volume.check_allows(capability.mode.access)
         except InvalidArgument as error:
             return csi_pb2.ValidateVolumeCapabilitiesResponse(message=str(error))
         return csi_pb2.ValidateVolumeCapabilitiesResponse(

@@ -17,14 +17,16 @@ def _no_lock(_request: Message) -> tuple[str, ...]:
     return ()
 
 
-def _by(field: str, noun: str) -> Callable[[Message], tuple[str, ...]]:
+def _by(field: str, noun: str, where: str = "") -> Callable[[Message], tuple[str, ...]]:
     def keys(request: Message) -> tuple[str, ...]:
-        return (f"{noun} {getattr(request, field)}",)
+        return (f"{noun} {getattr(request, field)}{where}",)
 
     return keys
 
 
 _volume = _by("volume_id", "volume")
+# Apart from the controller's, where one process serves both: what hangs on a node can still be unmapped.
+_volume_here = _by("volume_id", "volume", " on this node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,14 @@ POLICIES: dict[str, Policy] = {
     "GetVolumeGroupSnapshot": Policy(required=("group_snapshot_id",), changes=False),
     # Node
     "NodeStageVolume": Policy(
-        required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume
+        required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume_here
     ),
-    "NodeUnstageVolume": Policy(required=("volume_id", "staging_target_path"), locks=_volume),
-    "NodePublishVolume": Policy(required=("volume_id", "target_path", "volume_capability"), locks=_volume),
-    "NodeUnpublishVolume": Policy(required=("volume_id", "target_path"), locks=_volume),
-    "NodeExpandVolume": Policy(required=("volume_id", "volume_path"), locks=_volume),
+    "NodeUnstageVolume": Policy(required=("volume_id", "staging_target_path"), locks=_volume_here),
+    "NodePublishVolume": Policy(
+        required=("volume_id", "target_path", "volume_capability"), locks=_volume_here
+    ),
+    "NodeUnpublishVolume": Policy(required=("volume_id", "target_path"), locks=_volume_here),
+    "NodeExpandVolume": Policy(required=("volume_id", "volume_path"), locks=_volume_here),
     # They only look, and must work while another call for the volume hangs.
     "NodeGetVolumeStats": Policy(required=("volume_id", "volume_path"), changes=False),
     "NodeGetVolumeHealth": Policy(required=("volume_id",), changes=False),

@@ -21,7 +21,6 @@ from csi_powerflex.errors import (
     DriverError,
     NotSent,
     PermissionDenied,
-    Unauthenticated,
     Unavailable,
 )
 from csi_powerflex.gateway import codes
@@ -49,6 +48,14 @@ class Effect(enum.Enum):
     """The same when done twice: it may always be repeated."""
     ONCE = enum.auto()
     """Something more each time: repeated only when the first surely had no effect."""
+
+
+class TokenRefused(Unavailable):
+    """A token that was given a moment ago is refused, so the request had no effect.
+
+    That says nothing against user and password, which were just accepted: sessions may be ending as fast as
+    they are made. A final code would let a sidecar forget what an earlier attempt of the call has made.
+    """
 
 
 class Client:
@@ -87,6 +94,8 @@ class Client:
             except NotSent as error:
                 self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
                 self._pause_or_raise(attempt, last=last, error=error)
+            except TokenRefused as error:
+                self._pause_or_raise(attempt, last=last, error=error)
             except Cut as error:
                 self._pause_or_raise(attempt, last=last or effect is Effect.ONCE, error=error)
             else:
@@ -121,7 +130,7 @@ class Client:
             return reply
         reply = self._send_with(self._authenticator.token(refused=token), method, path, body)
         if reply.status == 401:
-            raise Unauthenticated(
+            raise TokenRefused(
                 f"{self._where(path)} refuses a token it has just given to user {self._settings.username!r}"
             )
         return reply

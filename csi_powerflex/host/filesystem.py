@@ -85,7 +85,7 @@ KINDS: dict[str, Kind] = {
             options="d:KL:m:Mn:O:qR:s:v",
             long_options=("csum=", "checksum=", "data=", "metadata=", "features=", "label=", "nodesize="),
             joined=None,
-            # Since Linux 6.7 a second mount of the same UUID gets a temporary one by itself.
+            # Since Linux 6.7 a second mount of the same UUID gets a temporary one by itself; see host.twins.
             mount_of_copy=(),
             mount_without_recovery="rescue=nologreplay",
             size=lambda _device, point: fssize.btrfs(point),
@@ -129,12 +129,20 @@ def format_options(name: str, text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def make(device: Path, name: str, options: tuple[tuple[str, str], ...], *, keep_open: int) -> None:
+def make(
+    device: Path,
+    name: str,
+    options: tuple[tuple[str, str], ...],
+    *,
+    keep_open: int,
+    finished: Callable[[], None],
+) -> None:
     """Make a filesystem on ``device``, which is blank.
 
     Args:
         options: from ``format_options``.
         keep_open: what ``blockdev.held`` gave, so that mkfs holds the device as long as it runs.
+        finished: called when the filesystem is whole, be it after this call has ended for lack of time.
 
     Raises:
         CommandFailed, CommandTimedOut: as they say; a half-made filesystem may be there.
@@ -144,8 +152,13 @@ def make(device: Path, name: str, options: tuple[tuple[str, str], ...], *, keep_
     for option, value in _merged(of, options):
         command += [f"{option}={value}"] if option.startswith("--") else [option, *([value] if value else ())]
     run(
-        [*command, "--", str(device)], cap=_LONG_SECONDS, at_deadline=AtDeadline.LEAVE, keep_open=(keep_open,)
+        [*command, "--", str(device)],
+        cap=_LONG_SECONDS,
+        at_deadline=AtDeadline.LEAVE,
+        keep_open=(keep_open,),
+        afterwards=finished,
     )
+    finished()
 
 
 def _merged(of: Kind, options: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:

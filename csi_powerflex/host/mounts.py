@@ -25,6 +25,8 @@ _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOUNT_ATTR_RDONLY = 0x1
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+# It writes what is not on the device yet, so it may take as long as the call.
+_UNMOUNT_SECONDS = 60.0
 
 
 class _MountAttributes(ctypes.Structure):
@@ -79,7 +81,7 @@ def unmount(point: Path) -> None:
         CommandFailed: umount(8) said no; it is busy, or its device gave an error.
         CommandTimedOut: it did not end.
     """
-    run(["umount", "--no-canonicalize", "--internal-only", "--", str(point)])
+    run(["umount", "--no-canonicalize", "--internal-only", "--", str(point)], cap=_UNMOUNT_SECONDS)
 
 
 def detach(point: Path) -> None:

@@ -17,11 +17,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import scope
-from csi_powerflex.errors import DeadlineExceeded, FailedPrecondition, Unavailable
+from csi_powerflex.errors import DeadlineExceeded, DriverError, FailedPrecondition, Unavailable
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -39,6 +39,8 @@ PACKAGES = {
     "xfs_growfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
     "btrfs": "btrfs-progs",
+    "systemctl": "systemd",
+    "modprobe": "kmod",
 }
 """The tools that the driver runs, and the Debian package that brings each."""
 
@@ -88,6 +90,11 @@ def missing_tools(tools: Collection[str] = tuple(PACKAGES)) -> list[str]:
     return [f"{tool} (package {PACKAGES[tool]})" for tool in tools if _located(tool) is None]
 
 
+def installed(tool: str) -> bool:
+    """Whether ``tool``, a name or an absolute path, can be run."""
+    return _located(tool) is not None
+
+
 def run(
     command: Sequence[str],
     *,
@@ -95,6 +102,7 @@ def run(
     accept: Collection[int] = (0,),
     at_deadline: AtDeadline = AtDeadline.KILL,
     keep_open: Collection[int] = (),
+    afterwards: Callable[[], None] | None = None,
 ) -> Completed:
     """Run ``command``, a tool and its arguments, and wait for its end.
 
@@ -103,6 +111,8 @@ def run(
         cap: seconds it may take; the deadline of the current call counts too.
         accept: the exit codes that do not mean failure.
         keep_open: file descriptors that the command inherits, and with them any lock they hold.
+        afterwards: called when a command that was left to go on ended well after all; until it returns, this
+            process holds ``keep_open`` open too.
 
     Raises:
         CommandFailed: any other exit code, or a signal.
@@ -115,7 +125,13 @@ def run(
     began = time.monotonic()
     result = "timeout"
     try:
-        completed = _finish(_start((executable, *command[1:]), keep_open), command, limit, at_deadline)
+        process = _start((executable, *command[1:]), keep_open)
+        try:
+            completed = _finish(process, command, limit, at_deadline)
+        except CommandTimedOut:
+            if process.returncode is None:
+                _reap(process, [os.dup(descriptor) for descriptor in keep_open], afterwards)
+            raise
         result = "ok" if completed.code in accept else "failed"
     finally:
         took = time.monotonic() - began
@@ -150,7 +166,6 @@ def _finish(
         stdout, stderr = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         if at_deadline is AtDeadline.LEAVE:
-            _reap(process)
             raise CommandTimedOut(
                 f"`{' '.join(command)}` still runs after {limit:.1f} s and goes on by itself; repeat the call"
             ) from None
@@ -169,14 +184,28 @@ def _killed(process: subprocess.Popen[str]) -> bool:
         process.communicate(timeout=_KILLED_SECONDS)
     except subprocess.TimeoutExpired:
         log.warning("killed command does not end", pid=process.pid)
-        _reap(process)
         return False
     return True
 
 
-def _reap(process: subprocess.Popen[str]) -> None:
-    """Collect the process whenever it ends, so that it does not stay as a zombie."""
-    threading.Thread(target=process.communicate, name=f"reaper-{process.pid}", daemon=True).start()
+def _reap(
+    process: subprocess.Popen[str], held: Collection[int], afterwards: Callable[[], None] | None
+) -> None:
+    """Collect the process whenever it ends, so that it does not stay as a zombie; close ``held`` then."""
+
+    def wait() -> None:
+        try:
+            process.communicate()
+            log.info("command that was left has ended", pid=process.pid, code=process.returncode)
+            if process.returncode == 0 and afterwards is not None:
+                afterwards()
+        except DriverError as error:
+            log.warning("what was to follow a command failed", pid=process.pid, error=error)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+
+    threading.Thread(target=wait, name=f"reaper-{process.pid}", daemon=True).start()
 
 
 def _executable(tool: str) -> str:

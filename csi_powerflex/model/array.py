@@ -154,6 +154,18 @@ class Volume:
         """Whether it began with another volume's bytes."""
         return self.provisioning is None
 
+    def check_allows(self, access: Access) -> None:
+        """Whether the array lets anyone use it so.
+
+        Raises:
+            InvalidArgument: writing is asked of what the array keeps read-only.
+        """
+        if access is Access.READ_WRITE and self.access_limit is Access.READ_ONLY:
+            raise InvalidArgument(
+                f"volume {self.handle} is read-only on the array, as snapshots are; use a read-only access "
+                "mode, or make a volume from it"
+            )
+
     def mapping_to(self, host: Host) -> Mapping | None:
         """The mapping to ``host``, or None."""
         return next((mapping for mapping in self.mappings if mapping.host_id == host.id), None)

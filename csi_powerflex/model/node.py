@@ -93,6 +93,14 @@ class NodeTransport(Protocol):
 
     name: str
 
+    def prepare(self) -> None:
+        """Bring up what the transport needs on this host, where the operator leaves that to the driver.
+
+        Raises:
+            FailedPrecondition, Unavailable, Busy: it could not be done.
+        """
+        ...
+
     def identity(self) -> NodeIdentity:
         """What this host is known as on the array.
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from csi_powerflex.errors import AlreadyExists, DriverError, InvalidArgument, NotFound, VolumeInUse
+from csi_powerflex.errors import AlreadyExists, DriverError, NotFound, VolumeInUse
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
@@ -159,11 +159,7 @@ def _access(request: PublishRequest, volume: Volume) -> Access:
         InvalidArgument: writing is asked of a volume that the array keeps read-only.
     """
     access = Access.READ_ONLY if request.read_only else request.capability.mode.access
-    if access is Access.READ_WRITE and volume.access_limit is Access.READ_ONLY:
-        raise InvalidArgument(
-            f"volume {volume.handle} is read-only on the array, as snapshots are; use a read-only access "
-            "mode, or make a volume from it"
-        )
+    volume.check_allows(access)
     return access
 
 

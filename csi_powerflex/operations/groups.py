@@ -7,7 +7,7 @@ they were copied from, never by their order in an answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import names
@@ -46,7 +46,9 @@ class Groups:
             ResourceExhausted: there is no room for one of them; nothing was cut.
         """
         array = self._fleet.array(_only_system(sources))
-        copies = [Copy(source.volume_id, self._member_name(csi_name, source)) for source in sources]
+        # By position, so that the name of the group is taken whatever volumes another call names.
+        position = {source: number for number, source in enumerate(sorted(sources, key=str))}
+        copies = [Copy(source.volume_id, self._member_name(csi_name, position[source])) for source in sources]
         try:
             made = array.take_snapshots(
                 copies, access=parameters.access, retention_minutes=parameters.retention_minutes
@@ -83,19 +85,26 @@ class Groups:
             VolumeInUse: one of them is mapped; nothing was removed.
         """
         array = self._fleet.array(handle.system_id)
+        if not self._members(array, handle, members):
+            log.info("group did not exist", group=handle)
+            return
         try:
-            self._members(array, handle, members)
             array.remove_group(handle.group_id)
         except NotFound:
-            log.info("group did not exist", group=handle)
+            log.info("group was removed by another", group=handle)
         else:
             log.info("group removed", group=handle)
 
     @staticmethod
     def _members(array: Array, handle: GroupHandle, members: Sequence[VolumeHandle]) -> Sequence[Volume]:
-        if not members:
+        """Those that exist; asked for one by one only where all of ``members`` do."""
+        try:
+            found = array.volumes_by_id([member.volume_id for member in members]) if members else None
+        except NotFound:
+            # A member may have been deleted alone; that must not leave the others behind.
+            found = None
+        if found is None:
             return [volume for volume in array.volumes() if volume.group_id == handle.group_id]
-        found = array.volumes_by_id([member.volume_id for member in members])
         strangers = [str(volume.handle) for volume in found if volume.group_id != handle.group_id]
         if strangers:
             raise InvalidArgument(f"not of group snapshot {handle}: {', '.join(strangers)}")
@@ -103,25 +112,27 @@ class Groups:
 
     def _existing(self, array: Array, csi_name: str, copies: Sequence[Copy], error: NameInUse) -> Group:
         """The group that was cut by an earlier call of the same name."""
+        volumes = array.volumes()
         wanted = {copy.name for copy in copies}
-        found = [volume for volume in array.volumes() if volume.name in wanted]
-        if len(found) != len(copies) or len({volume.group_id for volume in found}) != 1:
+        groups = {volume.group_id for volume in volumes if volume.name in wanted}
+        members = [volume for volume in volumes if volume.group_id in groups - {None}]
+        asked = {copy.volume_id for copy in copies}
+        found = {volume.ancestor_id for volume in members}
+        if len(groups) != 1 or len(members) != len(copies) or found != asked:
             raise AlreadyExists(
-                f"group snapshot {csi_name} exists already, of {len(found)} of the {len(copies)} volumes; "
-                "use another name"
+                f"group snapshot {csi_name} exists already, of the volumes {_readable(found)}, and "
+                f"{_readable(asked)} were asked for; use another name"
             ) from error
-        members = [volume for volume in array.volumes() if volume.group_id == found[0].group_id]
-        if len(members) != len(copies):
-            raise AlreadyExists(
-                f"group snapshot {csi_name} exists already, of {len(members)} volumes, and {len(copies)} "
-                "were asked for; use another name"
-            ) from error
-        return _group(found, copies)
+        return _group(members, copies)
 
-    def _member_name(self, csi_name: str, source: VolumeHandle) -> str:
-        """The name of one member: of the group's name and the volume, so that it is the same each time."""
-        member = hashlib.sha256(f"{csi_name}\0{source}".encode()).hexdigest()
+    def _member_name(self, csi_name: str, position: int) -> str:
+        """The name of one member: of the group's name and a number, so that it is the same each time."""
+        member = hashlib.sha256(f"{csi_name}\0{position}".encode()).hexdigest()
         return names.array_name(names.Kind.GROUP_MEMBER, self._cluster_id, member)
+
+
+def _readable(volume_ids: Iterable[str | None]) -> str:
+    return ", ".join(sorted(str(volume_id) for volume_id in volume_ids)) or "none that still exists"
 
 
 def _only_system(sources: Sequence[VolumeHandle]) -> str:

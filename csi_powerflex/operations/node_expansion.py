@@ -12,7 +12,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import Filesystem, NodeTransport, Ticket, Use
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations import growth, places
-from csi_powerflex.units import readable
+from csi_powerflex.units import check_range, readable
 
 log = Log(__name__)
 
@@ -43,10 +43,11 @@ class Expansion:
 
         Raises:
             NotFound: the volume is not at the path.
-            OutOfRange: it is larger than the limit.
+            OutOfRange: it is larger than the limit, or the range contradicts itself.
             FailedPrecondition: it cannot grow as it is mounted.
             Unavailable: the device has not got the required size.
         """
+        check_range(required=request.required, limit=request.limit)
         mounted = self._mounted(request)
         ticket = Ticket(
             handle=request.handle,

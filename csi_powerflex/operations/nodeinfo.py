@@ -40,6 +40,7 @@ class NodeFacts:
             FailedPrecondition: it lacks what its transport needs.
             Unavailable: that does not answer.
         """
+        self._transport.prepare()
         return NodeInfo(
             identity=self._transport.identity(),
             systems=self._transport.systems(),

@@ -1,8 +1,8 @@
 """The paths at which volumes are staged and published: which are allowed, and how each is given back.
 
 The orchestrator names the paths, this process is root, and a path can be a mistake or a trap. So only paths
-below the configured folders count, no symbolic link leads anywhere, and nothing is ever deleted but an empty
-folder or an empty file.
+below the configured folders count, no symbolic link below those leads anywhere, and nothing is ever deleted
+but an empty folder or an empty file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi_powerflex import scope
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from csi_powerflex.host import blockdev, mountinfo, mounts
 from csi_powerflex.host.run import CommandFailed, CommandTimedOut
 from csi_powerflex.observability.log import Log
@@ -35,8 +35,11 @@ def allowed(text: str, roots: Sequence[Path]) -> Path:
     if not path.is_absolute() or ".." in path.parts or "\0" in text or "\n" in text:
         raise InvalidArgument(f"{text!r} is not a plain absolute path")
     for root in roots:
-        if path.is_relative_to(root) and path != root:
-            return _without_links(root.resolve(), path.relative_to(root))
+        # The root itself may be a link, to a larger disk say, and be named either way.
+        real = root.resolve()
+        for name in (root, real):
+            if path.is_relative_to(name) and path != name:
+                return _without_links(real, path.relative_to(name))
     raise InvalidArgument(
         f"{text!r} is outside of {', '.join(map(str, roots))}; if volumes belong there, name the "
         f"folder with --mount-root"
@@ -109,7 +112,11 @@ def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool)
             return  # someone else was faster
         time.sleep(min(pause, scope.remaining(pause + 1)))
     dead = not alive(mount)
-    if not (dead or last_resort_if_alive) or (isinstance(reason, CommandTimedOut) and not dead):
+    if isinstance(reason, CommandTimedOut) and not dead:
+        raise DeadlineExceeded(
+            f"{point} is not unmounted yet, its data may still be on their way: {reason}; repeat the call"
+        ) from reason
+    if not (dead or last_resort_if_alive):
         raise FailedPrecondition(
             f"{point} cannot be unmounted, something still uses it: {reason}"
         ) from reason

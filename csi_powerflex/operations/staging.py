@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
-from csi_powerflex.host import blockdev, filesystem, mountinfo, mounts, probe
+from csi_powerflex.host import blockdev, filesystem, mountinfo, mounts, probe, twins
 from csi_powerflex.host.run import CommandFailed
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import Filesystem, NodeTransport, Origin, Ticket, Use
@@ -82,6 +82,7 @@ class Staging:
         _mount(device, point, wanted)
         with contextlib.ExitStack() as undo:
             undo.callback(places.unmount_all, point, last_resort_if_alive=False)
+            _require_mounted(device, point, wanted)
             if not wanted.read_only:
                 growth.grow_mounted(device, point, wanted.type, hold)
             undo.pop_all()
@@ -224,8 +225,13 @@ def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinish
         probe.erase_unfinished(device, wanted.handle)
     else:
         probe.mark(device, wanted.handle)
-    filesystem.make(device, wanted.type, wanted.format_options, keep_open=hold)
-    probe.unmark(device, wanted.handle)
+    filesystem.make(
+        device,
+        wanted.type,
+        wanted.format_options,
+        keep_open=hold,
+        finished=lambda: probe.unmark(device, wanted.handle),
+    )
     log.info("volume formatted", volume=wanted.handle, device=device, filesystem=wanted.type)
 
 
@@ -233,23 +239,48 @@ def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
     """Mount ``device`` at ``point``.
 
     Raises:
-        FailedPrecondition: its filesystem is damaged.
+        FailedPrecondition: its filesystem is damaged, or a btrfs with the same id is in the way.
         CommandFailed: mount(8) said no for another reason.
     """
     options = wanted.mount_options()
     try:
-        mounts.mount(device, point, filesystem=wanted.type, options=options)
-    except CommandFailed as error:
-        if wanted.read_only and blockdev.is_read_only(device):
+        try:
+            mounts.mount(device, point, filesystem=wanted.type, options=options)
+        except CommandFailed as error:
+            if not (wanted.read_only and blockdev.is_read_only(device)):
+                raise
             # A copy of a filesystem in use has a journal to replay, which a device that cannot be written
             # does not allow; without it, it shows the state of the last checkpoint.
             log.warning("mounting without recovery", volume=wanted.handle, device=device, reason=error)
             without = [*options, wanted.kind.mount_without_recovery]
             mounts.mount(device, point, filesystem=wanted.type, options=without)
-            return
+    except CommandFailed as error:
         if "tructure needs cleaning" in error.words:
             raise FailedPrecondition(
                 f"the {wanted.type} filesystem of volume {wanted.handle} is damaged and needs a "
                 f"person: {error}"
             ) from error
+        if wanted.type == "btrfs" and "File exists" in error.words:
+            others = ", ".join(twins.mounted(device)) or "one that was here before"
+            raise _twins_met(device, wanted, others) from error
         raise
+
+
+def _require_mounted(device: Path, point: Path, wanted: _Wanted) -> None:
+    """Make sure that ``point`` shows the volume's own device: the kernel may have had a twin of it at hand.
+
+    Raises:
+        FailedPrecondition: it does not.
+    """
+    mounted = mountinfo.at(point)
+    if mounted is None or not mountinfo.is_of(mounted, device):
+        raise _twins_met(device, wanted, "nothing" if mounted is None else mounted.source)
+
+
+def _twins_met(device: Path, wanted: _Wanted, others: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"volume {wanted.handle} ({device}) cannot be mounted on this node beside {others}: both carry the "
+        f"same {wanted.type}, as a copy and its source do, and this kernel does not tell them apart (Linux "
+        "6.7 and newer does); end the use of the other one here and run `btrfs device scan --forget`, or use "
+        "the volume on another node"
+    )

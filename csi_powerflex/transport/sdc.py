@@ -21,19 +21,18 @@ from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument, Unavailable
 from csi_powerflex.host import blockdev
 from csi_powerflex.host.inotify import DirectoryWatch
-from csi_powerflex.host.run import run
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.node import Ticket
 from csi_powerflex.observability.log import Log
+from csi_powerflex.transport.drv_cfg import DrvCfg
+from csi_powerflex.transport.sdc_service import SdcService
 from csi_powerflex.units import readable
 
 log = Log(__name__)
 
 _QUERY_GUID, _RESCAN = 0x610E, 0x610A
 _SUCCESS = 65
-_MDM = re.compile(r"MDM-ID ([0-9a-fA-F]{16}) SDC ID ([0-9a-fA-F]{16})")
 _LINK = re.compile(r"emc-vol-([0-9a-f]{16})-([0-9a-f]{16})")
-_NO_ID = "0" * 16
 
 _SLOW_POLL_SECONDS = 1.0
 # A device can be linked before the kernel knows its size, and no event tells of that.
@@ -43,16 +42,19 @@ _FIRST_RESCAN_SECONDS = 2.0
 _NEXT_RESCAN_SECONDS = 10.0
 # Kept back from the deadline for the answer that says what was looked for.
 _ANSWER_SECONDS = 0.2
-_TOOL_SECONDS = 20.0
+_LOCK_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """Why a device cannot be used yet. ``rescan_after``: seconds after which to have the SDC look anew."""
+    """Why a device cannot be used yet.
+
+    ``rescan_after``: seconds after which to have the SDC look anew; ``poll``: seconds to look again in.
+    """
 
     why: str
-    rescan_after: float = _FIRST_RESCAN_SECONDS
-    poll: float = _SLOW_POLL_SECONDS
+    rescan_after: float
+    poll: float
 
 
 class Sdc:
@@ -62,8 +64,15 @@ class Sdc:
 
     def __init__(self, settings: SdcSettings) -> None:
         self._settings = settings
+        self._drv_cfg = DrvCfg(settings)
+        self._service = None if settings.on_demand is None else SdcService(self._drv_cfg, settings.on_demand)
         self._rescan_lock = Lock()
         self._rescanned = float("-inf")
+
+    def prepare(self) -> None:
+        """Bring the SDC up, where the operator wants this driver to; see ``SdcService.prepare``."""
+        if self._service is not None:
+            self._service.prepare(self.devices())
 
     def identity(self) -> NodeIdentity:
         """The GUID that the SDC has on every system.
@@ -72,7 +81,7 @@ class Sdc:
             FailedPrecondition: there is no SDC on this host.
             Unavailable: there is one, but it gives no GUID.
         """
-        guid = self._guid_of_kernel() or self._tool("--query_guid").strip()
+        guid = self._guid_of_kernel() or self._drv_cfg.guid()
         try:
             return NodeIdentity.of_sdc(guid)
         except InvalidArgument as error:
@@ -85,8 +94,7 @@ class Sdc:
             FailedPrecondition: there is no SDC on this host.
             Unavailable: its tool failed.
         """
-        found = {match[1].lower() for match in _MDM.finditer(self._tool("--query_mdms"))}
-        return tuple(sorted(found - {_NO_ID}))
+        return tuple(sorted({system.id for system in self._drv_cfg.systems() if system.id is not None}))
 
     def find(self, handle: VolumeHandle) -> Path | None:
         """The volume's block device if it is here now."""
@@ -111,6 +119,7 @@ class Sdc:
         began = time.monotonic()
         limit = began + max(scope.remaining(self._settings.device_seconds) - _ANSWER_SECONDS, 0.0)
         rescan_at = 0.0
+        trouble: DriverError | None = None
         with DirectoryWatch(self._settings.by_id) as watch:
             while True:
                 found = self._verified(ticket)
@@ -118,12 +127,14 @@ class Sdc:
                     return found
                 now = time.monotonic()
                 if now >= limit:
-                    raise self._not_found(ticket, found, now - began)
-                if now >= max(rescan_at, began + found.rescan_after):
+                    raise self._not_found(ticket, found, now - began, trouble)
+                due = max(rescan_at, began + found.rescan_after)
+                if now >= due:
+                    trouble = self._trouble_in_preparing()
                     self.rescan()
                     rescan_at = now + _NEXT_RESCAN_SECONDS
                     continue
-                watch.wait(min(found.poll, limit - now))
+                watch.wait(min(found.poll, limit - now, due - now))
 
     def rescan(self) -> None:
         """Make the SDC ask its systems for volumes and sizes anew. One at a time; who waited need not
@@ -132,14 +143,14 @@ class Sdc:
         Failing is logged and otherwise ignored: rescanning only hastens what happens by itself.
         """
         asked = time.monotonic()
-        if not self._rescan_lock.acquire(timeout=scope.remaining(_TOOL_SECONDS)):
+        if not self._rescan_lock.acquire(timeout=scope.remaining(_LOCK_SECONDS)):
             return
         try:
             if self._rescanned >= asked:
                 return
             began = time.monotonic()
             if not self._ioctl(_RESCAN, bytearray(8)):
-                self._tool("--rescan")
+                self._drv_cfg.rescan()
             self._rescanned = began
         except DriverError as error:
             self._rescanned = time.monotonic()
@@ -158,11 +169,12 @@ class Sdc:
         """
         device = self.find(ticket.handle)
         if device is None:
-            return _Missing("there is no such link to a block device")
+            why = "there is no such link to a block device"
+            return _Missing(why, _FIRST_RESCAN_SECONDS, _SLOW_POLL_SECONDS)
         try:
             size = blockdev.size(device)
         except Unavailable as error:
-            return _Missing(str(error), poll=_SIZE_POLL_SECONDS)
+            return _Missing(str(error), _FIRST_RESCAN_SECONDS, _SIZE_POLL_SECONDS)
         if size < ticket.size:
             return _Missing(
                 f"it leads to {device}, which has {readable(size)} and not the "
@@ -190,11 +202,21 @@ class Sdc:
                     "on the host, or remove the stale link"
                 )
 
-    def _not_found(self, ticket: Ticket, found: _Missing, waited: float) -> Unavailable:
+    def _trouble_in_preparing(self) -> DriverError | None:
+        try:
+            self.prepare()
+        except DriverError as error:
+            log.warning("SDC not brought up", error=error)
+            return error
+        return None
+
+    def _not_found(
+        self, ticket: Ticket, found: _Missing, waited: float, trouble: DriverError | None
+    ) -> Unavailable:
         link = self._link(ticket.handle)
         return Unavailable(
             f"the device of volume {ticket.handle} did not come within {waited:.1f} s: looked for {link}: "
-            f"{found.why}. {self._connection(ticket.handle.system_id)}"
+            f"{found.why}. {trouble or self._connection(ticket.handle.system_id)}"
         )
 
     def _connection(self, system: str) -> str:
@@ -207,7 +229,7 @@ class Sdc:
         return (
             f"The SDC of this host is not connected to system {system} (it knows: "
             f"{', '.join(systems) or 'none'}): "
-            f"add its MDMs with {self._settings.drv_cfg} --add_mdm"
+            f"add its MDMs with {self._settings.drv_cfg} --add_mdm, or let the driver do it (--sdc-on-demand)"
         )
 
     def _guid_of_kernel(self) -> str | None:
@@ -226,15 +248,6 @@ class Sdc:
             log.debug("kernel module was not asked", device=self._settings.control_device, reason=error)
             return False
         return buffer[0] == _SUCCESS
-
-    def _tool(self, verb: str) -> str:
-        if not self._settings.drv_cfg.is_file():
-            raise FailedPrecondition(
-                f"this host has no SDC: neither {self._settings.control_device} nor "
-                f"{self._settings.drv_cfg} answers; "
-                "install the PowerFlex SDC, or say where its drv_cfg is"
-            )
-        return run([str(self._settings.drv_cfg), verb], cap=_TOOL_SECONDS).stdout
 
 
 def _block_device(link: Path) -> Path | None:

@@ -82,7 +82,7 @@ def test_a_second_call_for_the_volume_is_refused_at_once_while_other_volumes_go_
     gate.wait_for_call()
     assert failure(lambda: edge.node.NodeUnstageVolume(unstage_request("v1"))) == (
         grpc.StatusCode.ABORTED,
-        "NodeStageVolume is still under way for volume v1; try again later",
+        "NodeStageVolume is still under way for volume v1 on this node; try again later",
     )
     edge.act(lambda _request: None)
     edge.node.NodeStageVolume(stage_request("v2"))

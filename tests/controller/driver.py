@@ -34,7 +34,8 @@ def block(mode: int = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
 class Driver:
     """Calls to one controller. Answers are the protocol's messages; refusals raise ``grpc.RpcError``."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, *, seconds: float = 30) -> None:
+        self.seconds = seconds
         self._channel = grpc.insecure_channel(f"unix:{socket}")
         self.controller = csi_pb2_grpc.ControllerStub(self._channel)
         self.group = csi_pb2_grpc.GroupControllerStub(self._channel)
@@ -50,7 +51,7 @@ class Driver:
             volume_capabilities=more.pop("capabilities", [mount()]),
             **more,
         )
-        return self.controller.CreateVolume(request, timeout=30).volume
+        return self.controller.CreateVolume(request, timeout=self.seconds).volume
 
     def restore(self, name: str, snapshot_id: str, *, gib: float = 0, **more: Any) -> csi_pb2.Volume:
         source = csi_pb2.VolumeContentSource(
@@ -64,8 +65,12 @@ class Driver:
         )
         return self.create(name, gib=gib, volume_content_source=source, **more)
 
+    def get(self, volume_id: str) -> csi_pb2.ControllerGetVolumeResponse:
+        request = csi_pb2.ControllerGetVolumeRequest(volume_id=volume_id)
+        return self.controller.ControllerGetVolume(request, timeout=self.seconds)
+
     def delete(self, volume_id: str) -> None:
-        self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id), timeout=30)
+        self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id), timeout=self.seconds)
 
     def publish(
         self,
@@ -83,11 +88,11 @@ class Driver:
             readonly=readonly,
             volume_context={} if isinstance(volume, str) else volume.volume_context,
         )
-        return dict(self.controller.ControllerPublishVolume(request, timeout=30).publish_context)
+        return dict(self.controller.ControllerPublishVolume(request, timeout=self.seconds).publish_context)
 
     def unpublish(self, volume_id: str, node_id: str = "") -> None:
         request = csi_pb2.ControllerUnpublishVolumeRequest(volume_id=volume_id, node_id=node_id)
-        self.controller.ControllerUnpublishVolume(request, timeout=30)
+        self.controller.ControllerUnpublishVolume(request, timeout=self.seconds)
 
     def expand(
         self, volume_id: str, *, gib: float, limit: float = 0
@@ -97,18 +102,20 @@ class Driver:
             capacity_range=csi_pb2.CapacityRange(required_bytes=int(gib * GIB), limit_bytes=int(limit * GIB)),
             volume_capability=mount(),
         )
-        return self.controller.ControllerExpandVolume(request, timeout=30)
+        return self.controller.ControllerExpandVolume(request, timeout=self.seconds)
 
     def modify(self, volume_id: str, **parameters: str) -> None:
         request = csi_pb2.ControllerModifyVolumeRequest(volume_id=volume_id, mutable_parameters=parameters)
-        self.controller.ControllerModifyVolume(request, timeout=30)
+        self.controller.ControllerModifyVolume(request, timeout=self.seconds)
 
     def snapshot(self, volume_id: str, name: str = "snapshot-1", **parameters: str) -> csi_pb2.Snapshot:
         request = csi_pb2.CreateSnapshotRequest(source_volume_id=volume_id, name=name, parameters=parameters)
-        return self.controller.CreateSnapshot(request, timeout=30).snapshot
+        return self.controller.CreateSnapshot(request, timeout=self.seconds).snapshot
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        self.controller.DeleteSnapshot(csi_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id), timeout=30)
+        self.controller.DeleteSnapshot(
+            csi_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id), timeout=self.seconds
+        )
 
     def validate(
         self, volume_id: str, *capabilities: csi_pb2.VolumeCapability
@@ -116,7 +123,7 @@ class Driver:
         request = csi_pb2.ValidateVolumeCapabilitiesRequest(
             volume_id=volume_id, volume_capabilities=capabilities or [mount()]
         )
-        return self.controller.ValidateVolumeCapabilities(request, timeout=30)
+        return self.controller.ValidateVolumeCapabilities(request, timeout=self.seconds)
 
 
 def refused(code: grpc.StatusCode, call: Callable[[], object]) -> str:

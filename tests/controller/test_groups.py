@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+import pytest
 
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.blueprint import Blueprint
@@ -139,3 +140,28 @@ def test_a_group_with_a_mapped_member_is_not_deleted(array45: World) -> None:
 def test_a_volume_can_be_made_from_a_member(driver: Driver) -> None:
     group = cut(driver, *volumes(driver))
     assert driver.restore("pvc-restored", group.snapshots[0].snapshot_id).volume_id
+
+
+@pytest.mark.parametrize("others", [(2,), (0,), (0, 2), (0, 1, 2)], ids=["other", "fewer", "mixed", "more"])
+def test_a_groups_name_is_taken_whatever_volumes_are_named_again(
+    driver: Driver, others: tuple[int, ...]
+) -> None:
+    sources = volumes(driver)
+    group = cut(driver, *sources[:2])
+    text = refused(
+        grpc.StatusCode.ALREADY_EXISTS, lambda: cut(driver, *(sources[number] for number in others))
+    )
+    assert "use another name" in text
+    # In another order they are the same volumes.
+    assert cut(driver, sources[1], sources[0]).group_snapshot_id == group.group_snapshot_id
+
+
+def test_a_group_that_lost_a_member_is_still_shown_and_deleted_whole(world: World, driver: Driver) -> None:
+    """A member deleted by hand must not leave the others behind for ever."""
+    group = cut(driver, *volumes(driver))
+    ids = [member.snapshot_id for member in group.snapshots]
+    driver.delete_snapshot(ids[1])
+    shown = look(driver, group.group_snapshot_id, *ids)
+    assert {member.snapshot_id for member in shown.snapshots} == {ids[0], ids[2]}
+    delete(driver, group.group_snapshot_id, *ids)
+    assert len(world.array.volumes) == 3

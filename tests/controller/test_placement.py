@@ -9,11 +9,14 @@ import msgspec
 import pytest
 
 from csi_powerflex.config.systems import ZoneSettings
+from csi_powerflex.operations import placement, volumes
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.faults import Fault, Trouble
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, refused
+from tests.controller.eventually import eventually
 from tests.controller.world import World
 
 DRIVER = "csi.powerflex.dev"
@@ -110,6 +113,80 @@ def test_a_system_that_is_down_does_not_keep_another_from_serving(make_world: Ma
         driver.delete(volume.volume_id)
         text = refused(grpc.StatusCode.UNAVAILABLE, lambda: driver.create(parameters={"systemID": "array0"}))
         assert f"{away}: cannot connect" in text
+
+
+def either(world: World) -> csi_pb2.TopologyRequirement:
+    """Reachable from the first system, or else from the second."""
+    return requirement(preferred=(reach(world, 0), reach(world, 1)))
+
+
+LOST = Fault(trouble=Trouble.LOST_REPLY, route="Volume.create", times=1)
+AWAY = Fault(trouble=Trouble.ERROR, status=503)
+
+
+def test_an_attempt_without_an_answer_never_leads_to_a_second_volume(make_world: MakeWorld) -> None:
+    """The system that may have made the volume goes away before it can be asked."""
+    world = two_systems(make_world)
+    first, second = world.simulator.gateways
+    first.inject(LOST)
+    refused(
+        grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=either(world))
+    )
+    first.inject(AWAY)
+    text = refused(
+        grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=either(world))
+    )
+    assert "volume pvc-1 may exist on system array0" in text
+    first.faults.clear()
+    assert system_of(world, world.driver.create(accessibility_requirements=either(world))) == 0
+    assert (len(first.array.volumes), len(second.array.volumes)) == (1, 0)
+
+
+def test_a_volume_that_may_lie_where_the_topology_does_not_reach_any_more_is_told(
+    make_world: MakeWorld,
+) -> None:
+    world = two_systems(make_world)
+    world.simulator.gateways[0].inject(LOST)
+    refused(
+        grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=either(world))
+    )
+    elsewhere = requirement(reach(world, 1))
+    text = refused(
+        grpc.StatusCode.ALREADY_EXISTS, lambda: world.driver.create(accessibility_requirements=elsewhere)
+    )
+    assert "which the request's parameters or topology leave out" in text
+    assert not world.simulator.gateways[1].array.volumes
+
+
+@pytest.mark.parametrize("trouble", [AWAY, Fault(trouble=Trouble.FREEZE)], ids=["refusing", "hanging"])
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_a_system_that_goes_away_leaves_new_volumes_to_the_others(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, trouble: Fault, *, warm: bool
+) -> None:
+    for module in (placement, volumes):
+        monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
+    world = two_systems(make_world)
+    wanted = either(world)
+    if warm:
+        world.driver.create("pvc-warm", accessibility_requirements=wanted)
+    world.simulator.gateways[0].inject(trouble)
+    assert system_of(world, world.driver.create(accessibility_requirements=wanted)) == 1
+    world.simulator.gateways[0].faults.clear()
+    # What was made there is found again, though the first system would now do.
+    assert system_of(world, world.restart().create(accessibility_requirements=wanted)) == 1
+
+
+def test_a_system_known_to_be_away_is_not_asked_while_another_serves(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = two_systems(make_world)
+    world.simulator.gateways[0].inject(AWAY)
+    world.watching(seconds=3600.0)
+    log = world.simulator.gateways[0].log
+    eventually(lambda: "system does not serve" in caplog.messages)
+    since = log.last
+    assert system_of(world, world.driver.create(accessibility_requirements=either(world))) == 1
+    assert not log.find(since=since)
 
 
 @pytest.fixture

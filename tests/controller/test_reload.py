@@ -96,6 +96,16 @@ def test_a_changed_default_pool_is_used_and_what_is_unchanged_keeps_its_session(
     assert len(now[1]) == len(logins[1])
 
 
+def test_a_change_between_the_reading_at_start_and_the_first_look_is_taken_up(array45: World) -> None:
+    files = Files(array45)
+    files.entries[0]["storagePool"] = "elsewhere"
+    before = loads("OK")
+    files.write()
+    driver = array45.watching(file=files.systems)
+    eventually(lambda: loads("OK") > before)
+    assert "'elsewhere'" in refused(grpc.StatusCode.INVALID_ARGUMENT, driver.create)
+
+
 def test_a_broken_file_changes_nothing(array45: World, files: Files) -> None:
     before = loads("refused")
     files.systems.write_text("systems: [")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from csi_powerflex.app import controller as app
 from csi_powerflex.config.controller import ControllerSettings
@@ -30,6 +31,8 @@ class World:
         # Off unless a test is about them: their own requests would be counted too.
         self.systems_file: Path | None = None
         self.watch_seconds = 0.0
+        # Other settings of the controller, from its next start on.
+        self.more: dict[str, Any] = {}
         self._running = contextlib.ExitStack()
         self.driver = self._start()
 
@@ -50,6 +53,7 @@ class World:
             systems_file=self.systems_file,
             reload_seconds=0.05,
             watch_seconds=self.watch_seconds,
+            **self.more,
         )
         parts = self._running.enter_context(app.services(settings))
         socket = self._running.enter_context(server.serving(settings.endpoint, parts.register))

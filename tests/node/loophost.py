@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_powerflex.config.node import SdcSettings
+from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB
 
 SYSTEM = "5a1b2c3d4e5f600f"
 GUID = "B0E3BFB8-C20B-43BF-93C8-13339E85AA50"
 
+# It needs the kernel module, and is registered with a system as soon as it is told one of its addresses.
 _DRV_CFG = """#!/bin/sh
 here=$(dirname "$0")
 echo "$@" >> "$here/calls"
+if [ -e "$here/stopped" ]; then echo "cannot open /dev/scini" >&2; exit 1; fi
+
+registration() {
+    id=0000000000000000 number=0 list=
+    for address in "$@"; do
+        if [ -e "$here/at/$address" ]; then id=$(cat "$here/at/$address"); fi
+        list="$list [$number]-$address" number=$((number + 1))
+    done
+    echo "MDM-ID $id SDC ID 6b18479c00000003 INSTALLATION ID 68ab55462cbb3ae4 IPs$list"
+}
+
 case "$1" in
 --query_guid) cat "$here/guid" ;;
 --query_mdms) cat "$here/mdms" ;;
 --rescan) test ! -e "$here/on_rescan" || sh "$here/on_rescan" ;;
+--add_mdm) registration $(echo "$3" | tr , ' ') >> "$here/mdms" ;;
+--mod_mdm_ip)
+    grep --invert-match --word-regexp --fixed-strings -e "-$3" "$here/mdms" > "$here/mdms.new"
+    registration $(echo "$5" | tr , ' ') >> "$here/mdms.new"
+    mv "$here/mdms.new" "$here/mdms" ;;
 *) echo "unknown: $1" >&2; exit 1 ;;
+esac
+"""
+
+_SYSTEMCTL = """#!/bin/sh
+here=$(dirname "$0")
+echo "systemctl $@" >> "$here/calls"
+case "$1 $2" in
+"is-active scini")
+    if [ -e "$here/no-unit" ]; then exit 4; fi
+    if [ -e "$here/stopped" ] || [ -e "$here/inactive" ]; then echo inactive; exit 3; fi
+    echo active ;;
+"start scini")
+    if [ -e "$here/broken" ]; then echo "Job for scini.service failed" >&2; exit 1; fi
+    rm "$here/stopped" ;;
+*) exit 1 ;;
 esac
 """
 
@@ -74,6 +108,19 @@ class Volume:
             command("losetup", "--detach", self.device)
             self.device = None
 
+    def settle(self) -> None:
+        """Bring what was written to the device into the image.
+
+        The last program to close a device does that, and another test's may have it open for a moment:
+        making a btrfs looks at every block device of the machine.
+        """
+        for path in (self.path, self.image):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def grow(self, size: int) -> None:
         """What an expansion at the array does."""
         self.size = size
@@ -94,8 +141,9 @@ class LoopHost:
     def __post_init__(self) -> None:
         for path in (self.by_id, self.kubelet, self.sdc):
             path.mkdir(parents=True)
-        self.drv_cfg.write_text(_DRV_CFG)
-        self.drv_cfg.chmod(0o755)
+        for tool, script in ((self.drv_cfg, _DRV_CFG), (self.systemctl, _SYSTEMCTL)):
+            tool.write_text(script)
+            tool.chmod(0o755)
         (self.sdc / "guid").write_text(f"{GUID}\n")
         self.know_systems(SYSTEM)
 
@@ -114,6 +162,20 @@ class LoopHost:
     @property
     def drv_cfg(self) -> Path:
         return self.sdc / "drv_cfg"
+
+    @property
+    def systemctl(self) -> Path:
+        return self.sdc / "systemctl"
+
+    def stop_sdc(self) -> None:
+        """As after the host's start, where nothing starts the SDC."""
+        (self.sdc / "stopped").touch()
+
+    def serve_system(self, system: str, *addresses: str) -> None:
+        """Let the SDC reach a system at these addresses, once it is told of them."""
+        (self.sdc / "at").mkdir(exist_ok=True)
+        for address in addresses:
+            (self.sdc / "at" / address).write_text(system)
 
     def settings(self, *, device_seconds: float = 5.0) -> SdcSettings:
         """Where the driver finds this host's SDC. It has no kernel module."""
@@ -157,11 +219,17 @@ class LoopHost:
 
     def copy(self, source: Volume, *, size: int | None = None) -> Volume:
         """A volume with the data that ``source`` has on the array now, as a snapshot or clone has."""
+        if source.device is not None:
+            source.settle()
         volume = self.volume(size=size or source.size, mapped=False)
         command("cp", "--sparse=always", source.image, volume.image)
         volume.grow(volume.size)
         volume.map()
         return volume
+
+    def mounts(self) -> list[mountinfo.Mount]:
+        """What is mounted below the host's folder. Others on this machine may mount what they like."""
+        return [mount for mount in mountinfo.read() if Path(mount.point).is_relative_to(self.folder)]
 
     def close(self) -> None:
         """Take all devices away, and make sure that they went."""

@@ -28,6 +28,7 @@ def own_mounts() -> Iterator[None]:
     try:
         _check(_LIBC.unshare(_CLONE_NEWNS))
         _check(_LIBC.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
+        _leave_loop_mounts(folder)
         there = {mount.point for mount in mountinfo.read()}
         try:
             yield
@@ -42,6 +43,17 @@ def own_mounts() -> Iterator[None]:
         _check(_LIBC.setns(before, _CLONE_NEWNS))
         os.close(before)
         os.chdir(folder)
+
+
+def _leave_loop_mounts(needed: Path) -> None:
+    """Detach, in this namespace alone, what other runs on this machine have mounted from loop devices.
+
+    The copies would hold those devices, and vanish when their owner removes the folder below.
+    """
+    for mount in reversed(mountinfo.read()):
+        of_loop = mount.source.startswith("/dev/loop") or (mount.of_device_file and "/loop" in mount.root)
+        if of_loop and not needed.is_relative_to(mount.point):
+            _LIBC.umount2(os.fsencode(mount.point), _MNT_DETACH)  # it may have gone by itself
 
 
 def _check(result: int) -> None:

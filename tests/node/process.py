@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,11 +25,12 @@ class NodeProcess:
         host: LoopHost,
         *,
         module: str = "csi_powerflex",
+        options: Sequence[object] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._socket = host.folder / "csi.sock"
         self._root = host.kubelet
-        arguments = {
+        arguments: dict[str, object] = {
             "--endpoint": f"unix:{self._socket}",
             "--kubelet-dir": host.kubelet,
             "--drv-cfg": host.drv_cfg,
@@ -37,7 +38,7 @@ class NodeProcess:
             "--by-id-dir": host.by_id,
             "--device-timeout": 5,
         }
-        words = [str(word) for pair in arguments.items() for word in pair]
+        words = [str(word) for pair in arguments.items() for word in pair] + [str(word) for word in options]
         self._log = (host.folder / "node.log").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, "node", *words],

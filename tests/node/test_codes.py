@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import grpc
 import pytest
 
 from csi_powerflex.host import blockdev
+from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.units import GIB
 from tests.node.client import EXT4, Kubelet, Mode, block, filesystem, refused, ticket
 from tests.node.loophost import LoopHost, command
 
@@ -47,11 +50,46 @@ def test_a_missing_field_is_invalid(node: Kubelet, rpc: str, field: str) -> None
 
 
 @pytest.mark.parametrize(
-    "rpc", ["NodeStageVolume", "NodePublishVolume", "NodeExpandVolume", "NodeGetVolumeStats"]
+    "rpc",
+    [
+        "NodeStageVolume",
+        "NodePublishVolume",
+        "NodeExpandVolume",
+        "NodeGetVolumeStats",
+        "NodeGetVolumeHealth",
+    ],
 )
 def test_a_volume_that_cannot_exist_is_not_found(node: Kubelet, rpc: str) -> None:
     with refused(NOT_FOUND, "'x' does not exist"):
         getattr(node.stub, rpc)(WHOLE[rpc], timeout=10)
+
+
+def test_a_call_for_a_volume_that_another_call_waits_for_is_aborted_at_once(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing queues behind a call that may hang, and other volumes do not notice."""
+    waiting, other = host.volume(mapped=False), host.volume()
+    request = csi_pb2.NodeStageVolumeRequest(
+        volume_id=str(waiting.handle),
+        publish_context=ticket(waiting),
+        staging_target_path=str(node.staging(waiting)),
+        volume_capability=EXT4,
+        volume_context={"origin": "empty"},
+    )
+    waits, wait = threading.Event(), DirectoryWatch.wait
+
+    def wait_and_tell(watch: DirectoryWatch, seconds: float) -> bool:
+        waits.set()
+        return wait(watch, seconds)
+
+    monkeypatch.setattr(DirectoryWatch, "wait", wait_and_tell)
+    first = node.stub.NodeStageVolume.future(request, timeout=20)
+    assert waits.wait(10)
+    with refused(ABORTED, waiting.handle):
+        node.unstage(waiting)
+    node.stage(other)
+    waiting.map()
+    first.result()
 
 
 def test_a_call_for_a_volume_that_another_call_works_on_is_aborted(host: LoopHost, node: Kubelet) -> None:
@@ -135,6 +173,31 @@ def test_publish_needs_a_staged_volume(host: LoopHost, node: Kubelet) -> None:
     assert not node.target(volume).exists()
 
 
+def test_publish_needs_a_volume_that_is_staged_as_it_is_asked(host: LoopHost, node: Kubelet) -> None:
+    reader = filesystem(mode=Mode.SINGLE_NODE_READER_ONLY)
+    volume, raw = host.volume(), host.volume()
+    node.stage(volume)
+    with refused(PRECONDITION, "cannot be published as a block device"):
+        node.publish(volume, block())
+    node.unstage(volume)
+    node.stage(volume, reader)
+    with refused(PRECONDITION, "staged read-only", "stage it anew"):
+        node.publish(volume)
+    node.publish(volume, reader)
+    node.stage(raw, block())
+    with refused(PRECONDITION, "not staged"):
+        node.publish(raw)
+
+
+def test_publish_of_a_volume_that_is_not_mapped_is_unavailable(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    volume.unmap()
+    with refused(grpc.StatusCode.UNAVAILABLE, volume.handle, "still mapped?"):
+        node.publish(volume)
+    assert not node.target(volume).exists()
+
+
 def test_publish_already_exists_with_another_access(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     node.stage(volume)
@@ -204,6 +267,49 @@ def test_a_symbolic_link_is_not_followed(host: LoopHost, node: Kubelet) -> None:
         with refused(INVALID, "symbolic link"):
             node.unpublish(volume, target=target)
     assert list(outside.iterdir()) == []
+
+
+def test_a_kubelets_folder_that_is_itself_a_link_works(host: LoopHost, node: Kubelet) -> None:
+    """Where /var/lib/kubelet is a link to a larger disk, the kubelet and the operator name the link."""
+    linked = host.folder / "linked"
+    host.kubelet.rename(linked)
+    host.kubelet.symlink_to(linked)
+    volume = host.volume()
+    node.stage(volume)
+    before = host.mounts()
+    target = node.publish(volume)
+    (target / "file").write_text("works")
+    node.stage(volume)
+    node.publish(volume)
+    # The kernel names the real folder, and calls by either name find what is there.
+    assert [mount.point for mount in host.mounts()] == [
+        *(mount.point for mount in before),
+        str(linked / target.relative_to(host.kubelet)),
+    ]
+    assert node.capacity(volume) > 7 * GIB
+    with refused(PRECONDITION, "still published"):
+        node.unstage(volume)
+    volume.grow(16 * GIB)
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert host.mounts() == []
+    outside = host.folder / "outside"
+    outside.mkdir()
+    (linked / "trap").symlink_to(outside)
+    with refused(INVALID, linked / "trap", "symbolic link"):
+        node.stage(volume, path=host.kubelet / "trap" / "staging")
+
+
+def test_the_real_name_of_a_linked_kubelets_folder_is_as_good(host: LoopHost, node: Kubelet) -> None:
+    linked = host.folder / "linked"
+    host.kubelet.rename(linked)
+    host.kubelet.symlink_to(linked)
+    volume = host.volume()
+    staging = node.stage(volume)
+    node.stage(volume, path=linked / staging.relative_to(host.kubelet))
+    target = node.publish(volume)
+    node.unpublish(volume, target=linked / target.relative_to(host.kubelet))
+    assert not target.exists()
 
 
 def test_a_target_of_the_wrong_type_is_refused(host: LoopHost, node: Kubelet) -> None:

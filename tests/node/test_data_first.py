@@ -33,10 +33,12 @@ def write(volume: Volume, offset: int, data: bytes) -> None:
     with volume.path.open("r+b") as device:
         device.seek(offset)
         device.write(data)
+    volume.settle()
 
 
 def fingerprint(volume: Volume) -> str:
     """Of all that the volume holds: what is allotted in its image, and what that contains."""
+    volume.settle()
     extents = hashlib.sha256()
     with volume.image.open("rb") as image:
         for offset in (0, 64 * MIB, volume.size // 2, volume.size - 8 * MIB):

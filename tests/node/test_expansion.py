@@ -101,6 +101,26 @@ def test_expand_out_of_range_above_the_limit(host: LoopHost, node: Kubelet) -> N
         node.expand(volume, required=1, limit=8 * GIB)
 
 
+def test_expand_out_of_range_that_no_size_can_be_in(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume(size=8 * GIB)
+    node.stage(volume)
+    node.publish(volume)
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "below the required"):
+        node.expand(volume, required=16 * GIB, limit=8 * GIB)
+    with refused(grpc.StatusCode.OUT_OF_RANGE, "negative"):
+        node.expand(volume, required=-1)
+
+
+def test_expand_finds_the_volume_by_its_staging_path_alone(host: LoopHost, node: Kubelet) -> None:
+    """Kubelets differ in what they send as volume_path."""
+    capability = filesystem("xfs")
+    volume = host.volume(size=8 * GIB)
+    staging = node.stage(volume, capability)
+    volume.grow(16 * GIB)
+    assert node.expand(volume, path=staging) == 16 * GIB
+    assert node.expand(volume, path=host.kubelet / "pods" / "gone") == 16 * GIB
+
+
 def test_expand_not_found_where_the_volume_is_not(host: LoopHost, node: Kubelet) -> None:
     volume, other = host.volume(), host.volume(mapped=False)
     with refused(grpc.StatusCode.NOT_FOUND, "not mounted"):

@@ -97,7 +97,7 @@ def at_every_step(
     finish: Callable[[Volume], object],
 ) -> list[str]:
     """Break ``call`` at each of its steps, each on a new volume; returns the steps of the unbroken one."""
-    table = mountinfo.read()
+    table = host.mounts()
     for step in itertools.count():
         volume = host.volume()
         prepare(volume)
@@ -106,7 +106,7 @@ def at_every_step(
             steps = breaking.steps()
         assert died == (len(steps) > step)
         finish(volume)
-        assert mountinfo.read() == table
+        assert host.mounts() == table
         volume.unmap()
         if not died:
             return steps

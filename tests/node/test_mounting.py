@@ -9,13 +9,14 @@ import grpc
 import pytest
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo
+from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo, twins
 from csi_powerflex.model.node import Origin
 from csi_powerflex.operations import mountoptions
 from tests.node.client import Kubelet, Mode, filesystem, refused
 from tests.node.loophost import LoopHost, Volume, command
 
 root = pytest.mark.root
+ReplaceTool = Callable[[str, str], None]
 
 CONTEXT = 'context="system_u:object_r:container_file_t:s0:c1,c2"'
 each_filesystem = pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
@@ -64,7 +65,7 @@ def test_contradicting_mount_options_are_refused_before_anything_is_done(
 
 @root
 def test_a_label_goes_to_mount_as_it_is(
-    host: LoopHost, node: Kubelet, replace_tool: Callable[[str, str], None], tmp_path: Path
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, tmp_path: Path
 ) -> None:
     replace_tool("mount", f'printf "%s\\n" "$@" > {tmp_path}/arguments; exit 32')
     with refused(grpc.StatusCode.UNAVAILABLE, "mount"):
@@ -203,3 +204,50 @@ def test_what_is_mounted_of_another_working_device_is_left_alone(host: LoopHost,
     with refused(grpc.StatusCode.ALREADY_EXISTS, staging, volume.path):
         node.stage(volume)
     assert (staging / "file").read_text() == "in use"
+
+
+def btrfs_and_copy(host: LoopHost, node: Kubelet) -> tuple[Volume, Volume]:
+    """A btrfs that is mounted, and a copy of it that is not."""
+    source = host.volume()
+    node.stage(source, filesystem("btrfs"))
+    node.unstage(source)
+    copy = host.copy(source)
+    node.stage(source, filesystem("btrfs"))
+    return source, copy
+
+
+@root
+def test_a_kernel_that_refuses_a_copy_of_a_btrfs_beside_it_is_explained(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
+) -> None:
+    """As those before Linux 6.7 do."""
+    source, copy = btrfs_and_copy(host, node)
+    replace_tool("mount", "echo 'mount: mount(2) system call failed: File exists.' >&2; exit 32")
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"beside {source.path}", "Linux 6.7", "another node"
+    ):
+        node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
+    assert mountinfo.at(node.staging(copy)) is None
+
+
+@root
+def test_a_kernel_that_mounts_the_source_in_place_of_its_copy_is_found_out(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
+) -> None:
+    """As those before Linux 6.7 may do: the pods would write to the wrong volume."""
+    source, copy = btrfs_and_copy(host, node)
+    replace_tool("mount", f"exec $real -t btrfs {source.path} {node.staging(copy)}")
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"beside {source.path}", "Linux 6.7"):
+        node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
+    assert mountinfo.at(node.staging(copy)) is None
+    assert mountinfo.at(node.staging(source)) is not None
+
+
+@root
+def test_the_twins_of_a_device_are_those_with_its_id(host: LoopHost, node: Kubelet) -> None:
+    source, copy = btrfs_and_copy(host, node)
+    ext4 = host.volume()
+    node.stage(ext4)
+    assert twins.mounted(copy.path) == [str(source.path)]
+    assert twins.mounted(source.path) == []
+    assert twins.mounted(ext4.path) == []

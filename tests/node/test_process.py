@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from csi_powerflex.host import mountinfo
 from csi_powerflex.pb import csi_pb2
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.process import NodeProcess
@@ -20,11 +19,11 @@ def test_a_restart_unmounts_nothing_and_the_next_calls_do_nothing(host: LoopHost
         with (target / "file").open("w") as in_use:
             in_use.write("before")
             first.kill()
-            before = mountinfo.read()
+            before = host.mounts()
             with NodeProcess(host) as second:
                 second.kubelet.stage(volume)
                 second.kubelet.publish(volume)
-                assert mountinfo.read() == before
+                assert host.mounts() == before
             in_use.write(", after")
         assert (target / "file").read_text() == "before, after"
 

@@ -7,7 +7,6 @@ import stat
 import grpc
 import pytest
 
-from csi_powerflex.host import mountinfo
 from tests.node.client import Kubelet, Mode, block, filesystem, refused
 from tests.node.loophost import LoopHost
 
@@ -34,6 +33,7 @@ def test_a_block_volume_appears_as_a_device_file(host: LoopHost, node: Kubelet) 
         device.write(b"raw data")
     node.unpublish(volume)
     assert not target.exists()
+    volume.settle()
     with volume.image.open("rb") as image:
         assert image.read(8) == b"raw data"
 
@@ -70,6 +70,6 @@ def test_publishing_again_changes_nothing(host: LoopHost, node: Kubelet) -> None
     volume = host.volume()
     node.stage(volume)
     node.publish(volume)
-    before = mountinfo.read()
+    before = host.mounts()
     node.publish(volume)
-    assert mountinfo.read() == before
+    assert host.mounts() == before

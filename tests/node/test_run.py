@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -76,6 +78,47 @@ def test_work_that_must_not_be_cut_short_goes_on(tmp_path: Path) -> None:
     while not done.exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert done.read_text() == "well\n"
+
+
+def test_what_follows_work_that_goes_on_is_done_under_the_same_lock(tmp_path: Path) -> None:
+    """So that nobody sees the work done and what belongs to it not."""
+    followed = threading.Event()
+    lock = os.open(tmp_path, os.O_RDONLY)
+
+    def follow() -> None:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        followed.set()
+
+    other = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CommandTimedOut):
+            run(
+                [SH, "-c", "sleep 0.4"],
+                cap=0.1,
+                at_deadline=AtDeadline.LEAVE,
+                keep_open=(lock,),
+                afterwards=follow,
+            )
+        os.close(lock)
+        assert followed.wait(5)
+        fcntl.flock(other, fcntl.LOCK_EX)
+    finally:
+        os.close(other)
+
+
+def test_nothing_follows_work_that_failed_after_all() -> None:
+    followed = threading.Event()
+    for script in ("sleep 0.2; exit 1", "sleep 0.2; kill -9 $$"):
+        with pytest.raises(CommandTimedOut):
+            run([SH, "-c", script], cap=0.05, at_deadline=AtDeadline.LEAVE, afterwards=followed.set)
+    with pytest.raises(CommandTimedOut):
+        run([SH, "-c", "sleep 60"], cap=0.05, afterwards=followed.set)
+    for thread in threading.enumerate():
+        if thread.name.startswith("reaper-"):
+            thread.join(5)
+    assert not followed.is_set()
 
 
 def test_the_deadline_of_the_call_counts() -> None:

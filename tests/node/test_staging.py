@@ -40,9 +40,9 @@ def test_a_new_volume_is_formatted_and_mounted(host: LoopHost, node: Kubelet, fs
 def test_staging_again_changes_nothing(host: LoopHost, node: Kubelet, fs_type: str) -> None:
     volume = host.volume()
     staging = node.stage(volume, filesystem(fs_type))
-    before = mountinfo.read()
+    before = host.mounts()
     assert node.stage(volume, filesystem(fs_type)) == staging
-    assert mountinfo.read() == before
+    assert host.mounts() == before
 
 
 @each_filesystem
@@ -66,10 +66,10 @@ def test_unstaging_again_is_done_already(host: LoopHost, node: Kubelet) -> None:
 
 def test_a_block_volume_is_staged_without_any_mount(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
-    before = mountinfo.read()
+    before = host.mounts()
     node.stage(volume, block())
     node.unstage(volume)
-    assert mountinfo.read() == before
+    assert host.mounts() == before
 
 
 def test_the_mount_options_are_used(host: LoopHost, node: Kubelet) -> None:

@@ -11,23 +11,46 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from csi_powerflex.demo.orchestrator import Client
 from csi_powerflex.demo.processes import Process, ended
 
 _GIB = 1024**3
+# As many as csi-sanity publishes, less one that must be refused.
+_MOST_VOLUMES = 8
+_SECRET = "a-secret-that-nobody-writes-down"
+_CALLS_WITH_SECRETS = [
+    f"{call}Secret"
+    for call in (
+        "CreateVolume",
+        "DeleteVolume",
+        "ControllerPublishVolume",
+        "ControllerUnpublishVolume",
+        "ControllerValidateVolumeCapabilities",
+        "ControllerExpandVolume",
+        "ControllerModifyVolume",
+        "NodeStageVolume",
+        "NodePublishVolume",
+        "CreateSnapshot",
+        "DeleteSnapshot",
+        "ListSnapshots",
+        "GetSnapshot",
+    )
+]
 _INSTALLED = Path(__file__).parents[2] / ".cache" / "bin" / "csi-sanity"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the matrix."""
+    """One cell of the matrix; ``endpoints`` is one for controller and node in one process, or two."""
 
     version: str
     access: str
+    endpoints: str
 
     def __str__(self) -> str:
-        return f"{self.version}-{self.access}"
+        return f"{self.endpoints}-{self.version}-{self.access}"
 
 
 @dataclass(frozen=True)
@@ -58,79 +81,109 @@ def cases(sanity: str) -> list[str]:
 
 
 def run(sanity: str, cell: Cell) -> dict[str, Outcome]:
-    """Run every case in one cell, against a controller and a node at endpoints of their own."""
-    with tempfile.TemporaryDirectory(prefix="s-") as name, _driver(Path(name), cell) as (controller, node):
+    """Run every case in one cell, against the driver's own processes and a simulated array."""
+    with tempfile.TemporaryDirectory(prefix="s-") as name:
         folder = Path(name)
-        mutable = folder / "mutable.yaml"
-        mutable.write_text('iopsLimit: "1000"\n')
         report = folder / "report.xml"
-        command = [
-            sanity,
-            f"--csi.endpoint={node}",
-            f"--csi.controllerendpoint={controller}",
-            f"--csi.mountdir={folder / 'kubelet' / 'mount'}",
-            f"--csi.stagingdir={folder / 'kubelet' / 'staging'}",
-            # Sizes that a pool with steps of 8 GiB can allot exactly.
-            f"--csi.testvolumesize={16 * _GIB}",
-            f"--csi.testvolumeexpandsize={24 * _GIB}",
-            f"--csi.testvolumeaccesstype={cell.access}",
-            f"--csi.testvolumemutableparameters={mutable}",
-            "--ginkgo.no-color",
-            f"--ginkgo.junit-report={report}",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with _driver(folder, cell) as (controller, node):
+            command = [
+                sanity,
+                f"--csi.endpoint={node}",
+                *([] if controller == node else [f"--csi.controllerendpoint={controller}"]),
+                f"--csi.mountdir={folder / 'kubelet' / 'mount'}",
+                f"--csi.stagingdir={folder / 'kubelet' / 'staging'}",
+                # Sizes that a pool with steps of 8 GiB can allot exactly.
+                f"--csi.testvolumesize={16 * _GIB}",
+                f"--csi.testvolumeexpandsize={24 * _GIB}",
+                f"--csi.testvolumeaccesstype={cell.access}",
+                *(f"--csi.{option}={file}" for option, file in _inputs(folder).items()),
+                "--csi.testnodevolumeattachlimit",
+                "--ginkgo.no-color",
+                f"--ginkgo.junit-report={report}",
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not report.exists():
             raise AssertionError(f"csi-sanity gave no report:\n{done.stdout}{done.stderr}")
+        written = "".join(log.read_text(errors="replace") for log in folder.glob("*.log"))
+        if _SECRET in written:
+            raise AssertionError("a secret of a request stands in the log of a process")
         return _read(report)
+
+
+def _inputs(folder: Path) -> dict[str, Path]:
+    """The files that the options of csi-sanity name: what it sends with its requests."""
+    contents = {
+        "secrets": {call: {"canary": _SECRET} for call in _CALLS_WITH_SECRETS},
+        "testvolumeparameters": {"provisioning": "thin", "iopsLimit": "2000"},
+        "testvolumemutableparameters": {"iopsLimit": "1000"},
+        "testsnapshotparameters": {"snapshotAccessMode": "ReadOnly"},
+    }
+    files = {}
+    for option, content in contents.items():
+        files[option] = folder / f"{option}.yaml"
+        files[option].write_text(json.dumps(content))
+    return files
 
 
 @contextlib.contextmanager
 def _driver(folder: Path, cell: Cell) -> Iterator[tuple[str, str]]:
-    ready = folder / "array.json"
+    """The processes of a cell; the endpoints of controller and node, which may be one."""
     with contextlib.ExitStack() as running:
 
         def start(name: str, *arguments: str) -> Process:
             return running.enter_context(ended(Process(name, [name, *arguments], folder / f"{name}.log")))
 
+        def serve(role: str, *arguments: str) -> str:
+            socket = folder / f"{role}.sock"
+            client = Client(socket)
+            running.callback(client.close)
+            start(role, f"--endpoint=unix://{socket}", "--log-level=debug", *arguments).start(client.answers)
+            return f"unix://{socket}"
+
+        ready = folder / "array.json"
+        plan = folder / "plan.yaml"
+        limits = {"max_volumes_per_host": _MOST_VOLUMES}
+        plan.write_text(
+            json.dumps({"systems": [{"name": "array", "version": cell.version, "settings": limits}]})
+        )
         start(
             "simulate",
             "--host=a",
-            f"--version={cell.version}",
+            f"--config={plan}",
             f"--state={folder / 'array'}",
             f"--ready-file={ready}",
         ).start(ready.exists)
         array = json.loads(ready.read_text())
-        system = {
-            "endpoints": [array["url"]],
-            "username": array["username"],
-            "password": array["password"],
-            "caFile": array["caFile"],
-            "protectionDomain": array["protectionDomain"],
-            "storagePool": array["storagePool"],
-        }
-        systems = folder / "systems.yaml"
-        systems.write_text(json.dumps({"systems": [system]}))
         (folder / "kubelet").mkdir()
-        sockets = {role: folder / f"{role}.sock" for role in ("controller", "node")}
-        clients = {role: Client(socket) for role, socket in sockets.items()}
-        for client in clients.values():
-            running.callback(client.close)
-        start(
-            "controller",
-            f"--endpoint=unix://{sockets['controller']}",
-            f"--systems={systems}",
-            "--cluster-id=test",
-        ).start(clients["controller"].answers)
         host = array["hosts"]["a"]
-        start(
-            "node",
-            f"--endpoint=unix://{sockets['node']}",
+        controller = (f"--systems={_systems(folder, array)}", "--cluster-id=test")
+        node = (
             f"--kubelet-dir={folder / 'kubelet'}",
             f"--drv-cfg={host['drvCfg']}",
             f"--scini-device={folder / 'scini'}",
             f"--by-id-dir={host['byIdDir']}",
-        ).start(clients["node"].answers)
-        yield f"unix://{sockets['controller']}", f"unix://{sockets['node']}"
+            f"--max-volumes={_MOST_VOLUMES}",
+        )
+        if cell.endpoints == "one":
+            endpoint = serve("unified", *controller, *node)
+            yield endpoint, endpoint
+        else:
+            yield serve("controller", *controller), serve("node", *node)
+
+
+def _systems(folder: Path, array: dict[str, Any]) -> Path:
+    """A systems file for the simulated array."""
+    system = {
+        "endpoints": [array["url"]],
+        "username": array["username"],
+        "password": array["password"],
+        "caFile": array["caFile"],
+        "protectionDomain": array["protectionDomain"],
+        "storagePool": array["storagePool"],
+    }
+    file = folder / "systems.yaml"
+    file.write_text(json.dumps({"systems": [system]}))
+    return file
 
 
 def _read(report: Path) -> dict[str, Outcome]:

@@ -7,17 +7,20 @@ import functools
 import pytest
 
 from csi_powerflex.demo import scene
+from tests.figures import Figures
 from tests.sanity.run import Cell, Outcome, cases, run, tool
 
-CELLS = [Cell(version, access) for version in ("3.6", "4.5", "5.0") for access in ("mount", "block")]
+CELLS = [
+    Cell(version, access, endpoints)
+    for endpoints in ("one", "two")
+    for version in ("3.6", "4.5", "5.0")
+    for access in ("mount", "block")
+]
 
 # The only cases that may be left out, each for what it needs.
 NOT_OFFERED = {
     "should succeed when creating a snapshot with accessibility requirements": (
         "snapshot topology (SNAPSHOT_ACCESSIBILITY_CONSTRAINTS) is not offered"
-    ),
-    "should fail when publishing more volumes than the node max attach limit": (
-        "an option of csi-sanity that publishes as many volumes as a node may have: 8,192"
     ),
     "pagination should detect volumes added between pages": "pending in csi-sanity itself",
 }
@@ -35,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", [pytest.param("", marks=mark, id="every case")])
         metafunc.parametrize("cell", [CELLS[0]], ids=str)
         return
-    metafunc.parametrize("case", cases(sanity))
+    metafunc.parametrize("case", cases(sanity), ids=str)
     metafunc.parametrize("cell", CELLS, ids=str)
 
 
@@ -48,9 +51,10 @@ def outcomes(cell: Cell) -> dict[str, Outcome]:
 
 
 @pytest.mark.root
-def test_csi_sanity(cell: Cell, case: str) -> None:
+def test_csi_sanity(cell: Cell, case: str, figures: Figures) -> None:
     outcome = outcomes(cell)[case]
     reason = next((reason for words, reason in NOT_OFFERED.items() if words in case), None)
     if outcome.status in ("skipped", "pending") and reason is not None:
         pytest.skip(reason)
     assert outcome.status == "passed", outcome.message
+    figures.add("csi-sanity cases passed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -150,3 +151,26 @@ def test_a_disconnected_host_hears_of_mappings_when_it_is_back(tmp_path: Path) -
         assert not late.exists()
         array.gateway.set_connected("a", connected=True)
         until(late.exists)
+
+
+def test_a_device_that_changes_hands_while_it_is_detached_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is free as soon as its device has gone, and any process may take it."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for file in (ours, theirs):
+        file.write_bytes(bytes(1 << 20))
+    device = loop.attach(ours, read_only=False)
+    opened = loop._opened
+
+    def changing_hands(path: Path, flags: int = os.O_RDWR) -> contextlib.AbstractContextManager[int]:
+        monkeypatch.setattr(loop, "_opened", opened)
+        loop.detach(device, ours)
+        with opened(theirs) as backing:
+            assert loop._configured(device, backing)
+        return opened(path, flags)
+
+    monkeypatch.setattr(loop, "_opened", changing_hands)
+    loop.detach(device, ours)
+    assert loop.backing_file(device) == theirs
+    loop.detach(device, theirs)

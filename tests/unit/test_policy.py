@@ -109,6 +109,12 @@ def test_calls_for_one_volume_share_a_lock_and_calls_for_two_do_not() -> None:
     assert stage.locks(one) != stage.locks(other)
 
 
+def test_a_volume_that_hangs_on_a_node_can_be_unmapped_where_one_process_serves_both() -> None:
+    stage, unmap = policy.POLICIES["NodeStageVolume"], policy.POLICIES["ControllerUnpublishVolume"]
+    unmapping = unmap.locks(csi_pb2.ControllerUnpublishVolumeRequest(volume_id="one"))
+    assert stage.locks(csi_pb2.NodeStageVolumeRequest(volume_id="one")) != unmapping
+
+
 def test_a_volume_name_and_a_volume_id_of_the_same_text_are_different_locks() -> None:
     create, delete = policy.POLICIES["CreateVolume"], policy.POLICIES["DeleteVolume"]
     by_name = create.locks(csi_pb2.CreateVolumeRequest(name="x"))

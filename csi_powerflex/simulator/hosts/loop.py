@@ -115,6 +115,9 @@ def detach(device: Path, file: Path) -> None:
     if backing_file(device) != file:
         return
     with _opened(device, os.O_RDONLY) as descriptor:
+        # It could change hands until it was open; from now on it cannot.
+        if backing_file(device) != file:
+            return
         fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", 0))
         fcntl.ioctl(descriptor, _CLR_FD, 0)
         try:

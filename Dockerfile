@@ -1,0 +1,82 @@
+# The driver's image (target driver, the default) and the simulator's (target simulator).
+#
+# Python packages are those of docker/*.lock, byte for byte (make lock renews them). Debian's come from the
+# base image's suite. Where packages are fetched from is a matter of the machine that builds: mount an
+# /etc/pip.conf, or choose a BASE whose sources.list names a mirror.
+ARG BASE=debian:trixie-slim
+
+# --- what both images have -------------------------------------------------------------------------
+FROM ${BASE} AS base
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/csi-powerflex/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        btrfs-progs e2fsprogs mount python3 tini util-linux xfsprogs >/dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
+
+# --- the wheel, and the environments it is installed in ----------------------------------------------
+FROM base AS build
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        ca-certificates python3-pip python3-venv >/dev/null
+WORKDIR /src
+COPY docker/build.lock docker/
+RUN python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: --requirement docker/build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY csi_powerflex csi_powerflex
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+
+# What only the asynchronous half of the Kubernetes client needs is as large as all the rest of it: it goes.
+# Hashed bytecode is not written again at the first start, which a read-only root would prevent.
+FROM build AS driver-build
+COPY docker/driver.lock docker/
+RUN python3 -m venv --without-pip /opt/csi-powerflex \
+ && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
+        --only-binary :all: --requirement docker/driver.lock \
+ && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
+ && cd /opt/csi-powerflex/lib/python3*/site-packages \
+ && rm -r csi_powerflex/simulator csi_powerflex/demo csi_powerflex/cli/simulate.py csi_powerflex/cli/demo.py \
+ && rm -r kubernetes/aio \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM build AS simulator-build
+COPY docker/simulator.lock docker/
+RUN python3 -m venv --without-pip /opt/csi-powerflex \
+ && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
+        --only-binary :all: --requirement docker/simulator.lock \
+ && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
+ && cd /opt/csi-powerflex/lib/python3*/site-packages \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash .
+
+# --- the simulated array -----------------------------------------------------------------------------
+FROM base AS simulator
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="csi-powerflex simulator" \
+      org.opencontainers.image.description="A simulated PowerFlex whose volumes are real block devices" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=simulator-build /opt/csi-powerflex /opt/csi-powerflex
+# Without devices (--sdc) it needs no rights; hosts with devices need root and /dev.
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
+CMD ["simulate"]
+
+# --- the driver --------------------------------------------------------------------------------------
+FROM base AS driver
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nvme-cli >/dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="csi-powerflex" \
+      org.opencontainers.image.description="CSI driver for Dell PowerFlex" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=driver-build /opt/csi-powerflex /opt/csi-powerflex
+# The controller needs no more; the node's container says that it runs as root.
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
+CMD ["--help"]

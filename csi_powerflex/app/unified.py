@@ -1,0 +1,26 @@
+"""Controller and node in one process behind one socket: the specification's unified plugin."""
+
+from __future__ import annotations
+
+from csi_powerflex.app import controller, node
+from csi_powerflex.config.controller import ControllerSettings
+from csi_powerflex.config.node import NodeSettings
+from csi_powerflex.csi import server
+from csi_powerflex.observability import endpoint
+
+
+def run(controller_settings: ControllerSettings, node_settings: NodeSettings) -> None:
+    """Serve until told to stop, on the controller's endpoint, which is the node's too.
+
+    Raises:
+        FailedPrecondition: a tool that every volume needs is not installed.
+        DriverError: the endpoint cannot be served on.
+    """
+    node.check_tools()
+    endpoint.toggle_debug_by_signal()
+    with (
+        endpoint.serving(controller_settings.metrics_address),
+        controller.services(controller_settings) as parts,
+    ):
+        register = [*parts.register, node.registration(node_settings)]
+        server.serve(controller_settings.endpoint, register, parts.watching)

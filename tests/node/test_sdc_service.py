@@ -1,0 +1,245 @@
+"""The SDC on demand: started and told of its MDMs where the operator wants it, and never disturbed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from csi_powerflex import scope
+from csi_powerflex.cli.main import main
+from csi_powerflex.config.node import MdmGroup, SdcOnDemand, mdm_group
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
+from csi_powerflex.model.node import Ticket
+from csi_powerflex.transport import sdc as sdc_module, sdc_service
+from csi_powerflex.transport.sdc import Sdc
+from tests.node.loophost import GUID, SYSTEM, LoopHost
+from tests.node.process import NodeProcess, log_of
+
+root = pytest.mark.root
+ReplaceTool = Callable[[str, str], None]
+
+OTHER = "0f1e2d3c4b5a6978"
+MDMS: MdmGroup = ("192.0.2.11", "192.0.2.12")
+OTHER_MDMS: MdmGroup = ("198.51.100.11", "198.51.100.12")
+
+
+def on_demand(host: LoopHost, *mdms: MdmGroup, systemctl: Path | None = None) -> Sdc:
+    """The SDC of ``host``, to be brought up by the driver."""
+    wanted = SdcOnDemand(mdms=mdms, systemctl=str(systemctl or host.systemctl))
+    settings = dataclasses.replace(host.settings(), configuration=host.sdc / "drv_cfg.txt", on_demand=wanted)
+    return Sdc(settings)
+
+
+def changes(host: LoopHost) -> list[str]:
+    """The calls so far that changed anything."""
+    return [call for call in host.calls() if "is-active" not in call and "--query" not in call]
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdc_service, "_REACH_SECONDS", 1.0)
+    monkeypatch.setattr(sdc_service, "_POLL_SECONDS", 0.02)
+
+
+@root
+def test_by_default_the_sdc_is_left_to_others(host: LoopHost, sdc: Sdc) -> None:
+    host.stop_sdc()
+    sdc.prepare()
+    assert host.calls() == []
+
+
+@root
+def test_an_sdc_that_does_not_run_is_started_and_told_of_its_systems(host: LoopHost) -> None:
+    host.know_systems()
+    host.stop_sdc()
+    host.serve_system(SYSTEM, *MDMS)
+    host.serve_system(OTHER, *OTHER_MDMS)
+    sdc = on_demand(host, MDMS, OTHER_MDMS)
+    sdc.prepare()
+    file = host.sdc / "drv_cfg.txt"
+    assert changes(host) == [
+        "systemctl start scini",
+        f"--add_mdm --ip 192.0.2.11,192.0.2.12 --file {file}",
+        f"--add_mdm --ip 198.51.100.11,198.51.100.12 --file {file}",
+    ]
+    assert sdc.systems() == (OTHER, SYSTEM)
+
+
+@root
+def test_an_sdc_that_has_all_it_needs_is_not_touched(host: LoopHost) -> None:
+    host.know_systems()
+    host.serve_system(SYSTEM, *MDMS)
+    sdc = on_demand(host, MDMS)
+    sdc.prepare()
+    before = changes(host)
+    sdc.prepare()
+    on_demand(host, tuple(reversed(MDMS))).prepare()
+    assert changes(host) == before
+
+
+@root
+def test_every_mdm_is_checked_and_not_the_first_alone(host: LoopHost) -> None:
+    host.know_systems()
+    host.serve_system(SYSTEM, *MDMS, "192.0.2.13")
+    on_demand(host, ("192.0.2.11", "192.0.2.13")).prepare()
+    sdc = on_demand(host, MDMS)
+    sdc.prepare()
+    # The one that only the SDC knows stays: nothing is ever taken away.
+    assert changes(host)[-1].startswith(
+        "--mod_mdm_ip --ip 192.0.2.11 --new_mdm_ip 192.0.2.11,192.0.2.12,192.0.2.13 --file"
+    )
+    assert sdc.systems() == (SYSTEM,)
+
+
+@root
+def test_an_sdc_with_volumes_is_not_started_whatever_systemd_says(host: LoopHost) -> None:
+    """As where someone loaded the module by hand: its service would load it anew, under the pods' feet."""
+    host.volume()
+    host.know_systems()
+    host.serve_system(SYSTEM, *MDMS)
+    (host.sdc / "inactive").touch()
+    sdc = on_demand(host, MDMS)
+    sdc.prepare()
+    assert [call.split()[0] for call in changes(host)] == ["--add_mdm"]
+    assert sdc.systems() == (SYSTEM,)
+
+
+@root
+def test_without_a_service_the_module_is_loaded(
+    host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = tmp_path / "scini"
+    monkeypatch.setattr(sdc_service, "_MODULE", module)
+    replace_tool("modprobe", f'echo modprobe "$@" >> {host.sdc}/calls; mkdir {module}; rm {host.sdc}/stopped')
+    (host.sdc / "no-unit").touch()
+    host.stop_sdc()
+    on_demand(host).prepare()
+    on_demand(host, systemctl=tmp_path / "no-systemctl").prepare()
+    assert changes(host) == ["modprobe scini"]
+
+
+@root
+def test_a_host_without_the_module_is_told_what_to_install(
+    host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sdc_service, "_MODULE", tmp_path / "scini")
+    replace_tool("modprobe", "echo 'Module scini not found' >&2; exit 1")
+    (host.sdc / "no-unit").touch()
+    with pytest.raises(FailedPrecondition, match=r"Module scini not found.*install the PowerFlex SDC"):
+        on_demand(host).prepare()
+
+
+@root
+def test_a_service_that_does_not_start_is_told_in_its_words(host: LoopHost) -> None:
+    host.stop_sdc()
+    (host.sdc / "broken").touch()
+    with pytest.raises(Unavailable, match=r"Job for scini.service failed.*see `systemctl status scini`"):
+        on_demand(host, MDMS).prepare()
+
+
+@root
+def test_mdms_that_are_not_reached_are_named(host: LoopHost) -> None:
+    host.know_systems()
+    with pytest.raises(Unavailable, match=r"192.0.2.11,192.0.2.12: check the addresses, the network"):
+        on_demand(host, MDMS).prepare()
+
+
+@root
+def test_a_system_that_is_away_does_not_keep_the_host_from_another(host: LoopHost) -> None:
+    host.know_systems()
+    host.serve_system(SYSTEM, *MDMS)
+    sdc = on_demand(host, OTHER_MDMS, MDMS)
+    sdc.prepare()
+    assert sdc.systems() == (SYSTEM,)
+
+
+@root
+def test_mdms_of_two_systems_in_one_group_are_refused(host: LoopHost) -> None:
+    host.know_systems()
+    host.serve_system(SYSTEM, *MDMS)
+    host.serve_system(OTHER, *OTHER_MDMS)
+    on_demand(host, MDMS, OTHER_MDMS).prepare()
+    before = changes(host)
+    with pytest.raises(FailedPrecondition, match=f"those of {SYSTEM} and {OTHER}; give each system"):
+        on_demand(host, (MDMS[0], OTHER_MDMS[0])).prepare()
+    assert changes(host) == before
+
+
+@root
+def test_a_tool_that_ignores_what_it_is_told_is_found_out(host: LoopHost) -> None:
+    """drv_cfg can end well and do nothing, so what it lists afterwards is what counts."""
+    host.know_systems()
+    host.drv_cfg.write_text(host.drv_cfg.read_text().replace("--add_mdm) registration", "--add_mdm) exit;"))
+    with pytest.raises(Unavailable, match=r"does not list the MDMs 192.0.2.11,192.0.2.12 though"):
+        on_demand(host, MDMS).prepare()
+
+
+@root
+def test_a_device_that_does_not_come_brings_the_sdc_up(
+    host: LoopHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDC was stopped, or lost a system, after this process began."""
+    monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 0.1)
+    volume = host.volume(mapped=False)
+    host.stop_sdc()
+    host.know_systems()
+    host.serve_system(SYSTEM, *MDMS)
+    host.on_rescan(f"ln -s {volume.connect()} {volume.link}")
+    ticket = Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+    assert on_demand(host, MDMS).attach(ticket) == volume.path
+    assert [call.split()[0] for call in changes(host)] == ["systemctl", "--add_mdm", "--rescan"]
+
+
+@root
+def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
+    host: LoopHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 0.1)
+    volume = host.volume(mapped=False)
+    host.stop_sdc()
+    (host.sdc / "broken").touch()
+    ticket = Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+    sdc = on_demand(host, MDMS)
+    with (
+        scope.entered(scope.Scope("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
+        pytest.raises(Unavailable, match=r"did not come.*the SDC does not start: .*Job for scini"),
+    ):
+        sdc.attach(ticket)
+
+
+@root
+def test_the_node_plugin_brings_the_sdc_up_when_the_cluster_asks_who_it_is(host: LoopHost) -> None:
+    host.know_systems()
+    host.stop_sdc()
+    host.serve_system(SYSTEM, *MDMS)
+    options = ("--sdc-on-demand", "--sdc-mdm", ",".join(MDMS), "--systemctl", host.systemctl)
+    with NodeProcess(host, options=options) as node:
+        info = node.kubelet.info()
+    assert info.node_id == f"sdc:{GUID}"
+    assert dict(info.accessible_topology.segments) == {f"csi.powerflex.dev/{SYSTEM}": "true"}
+    assert "SDC started" in log_of(host)
+
+
+def test_addresses_are_written_as_drv_cfg_writes_them() -> None:
+    assert mdm_group("192.0.2.1, 2001:DB8:0::1") == ("192.0.2.1", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mdm1.example.org", "192.0.2.1,", "192.0.2.1;reboot", "192.0.2.1,192.0.2.1"]
+)
+def test_what_is_no_group_of_mdms_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        mdm_group(text)
+
+
+def test_mdms_without_the_wish_to_use_them_are_a_mistake() -> None:
+    result = CliRunner().invoke(
+        main, ["node", "--endpoint", "unix:///nowhere/csi.sock", "--sdc-mdm", "192.0.2.1"]
+    )
+    assert result.exit_code == 2
+    assert "--sdc-on-demand" in result.output

@@ -1,0 +1,45 @@
+"""The driver with faults nobody foresaw, whose text shows the objects that hold secrets.
+
+``python -m tests.secrets.crashing controller ...``: creating a volume meets an exception that shows the
+client with its settings and token, and so does a thread of its own, and so does the end of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from csi_powerflex.app import controller
+from csi_powerflex.cli.main import main
+from csi_powerflex.gateway.array import GatewayArray
+
+
+def _holders(array: GatewayArray) -> str:
+    client = array._client
+    authenticator = client._authenticator
+    token = authenticator.token()
+    return repr([vars(array), array.settings, vars(client), vars(authenticator), token, token.platform])
+
+
+def _crash(array: GatewayArray, **_: Any) -> str:
+    thread = threading.Thread(target=_die, args=(_holders(array),))
+    thread.start()
+    thread.join()
+    raise RuntimeError(f"a fault in a call: {_holders(array)}")
+
+
+def _die(text: str) -> None:
+    raise RuntimeError(f"a fault in a thread: {text}")
+
+
+def _run(settings: Any) -> None:
+    _serve(settings)
+    raise RuntimeError(f"a fault at the end: {settings!r}")
+
+
+_serve = controller.run
+
+if __name__ == "__main__":
+    setattr(GatewayArray, "create_volume", _crash)  # noqa: B010 - mypy allows no other way
+    setattr(controller, "run", _run)  # noqa: B010
+    main()

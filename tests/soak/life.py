@@ -1,0 +1,123 @@
+"""One volume's life, as the sidecars lead it: every call repeated until its outcome is known."""
+
+from __future__ import annotations
+
+import collections
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+
+from tests.controller.driver import GIB, Driver
+
+# What the sidecars take for "not known yet"; every other code is final to them.
+UNKNOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED)
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_PATIENCE_SECONDS = 240.0
+
+Answer = TypeVar("Answer")
+
+
+class Wrong(Exception):
+    """A call ended in a way that no sidecar could go on from, or an answer is not true."""
+
+
+@dataclass
+class Tally:
+    """What the clients met, all together."""
+
+    calls: int = 0
+    refusals: collections.Counter[str] = field(default_factory=collections.Counter)
+    longest: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Sidecar:
+    """Makes calls until they end well."""
+
+    def __init__(self, driver: Driver, tally: Tally, dice: random.Random) -> None:
+        self.driver = driver
+        self._tally = tally
+        self._dice = dice
+
+    def until_done(self, what: str, call: Callable[[], Answer]) -> Answer:
+        """The answer of ``call``, repeated while its outcome is unknown.
+
+        Raises:
+            Wrong: it was refused for good, or did not end in four minutes.
+        """
+        pause, began = _FIRST_PAUSE_SECONDS, time.monotonic()
+        while True:
+            with self._tally.lock:
+                self._tally.calls += 1
+            try:
+                answer = call()
+            except grpc.RpcError as error:
+                code, took = error.code(), time.monotonic() - began
+                with self._tally.lock:
+                    self._tally.refusals[code.name] += 1
+                if code not in UNKNOWN or took > _PATIENCE_SECONDS:
+                    raise Wrong(f"{what} after {took:.0f} s: {code.name}: {error.details()}") from error
+                time.sleep(pause * self._dice.uniform(0.5, 1.0))
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                with self._tally.lock:
+                    self._tally.longest = max(self._tally.longest, time.monotonic() - began)
+                return answer
+
+
+def live(sidecar: Sidecar, name: str, nodes: tuple[str, ...], dice: random.Random) -> None:
+    """Lead one volume from its creation to its end, sometimes with a snapshot, a copy and growth.
+
+    Raises:
+        Wrong: some call did not come to the end it should, or the array does not hold what was answered.
+    """
+    until_done, driver = sidecar.until_done, sidecar.driver
+    size, node = dice.choice((8, 16)), dice.choice(nodes)
+    volume = until_done(f"create {name}", lambda: driver.create(name, gib=size))
+    _require(volume.capacity_bytes == size * GIB, f"{name} has {volume.capacity_bytes} bytes")
+    again = until_done(f"create {name} again", lambda: driver.create(name, gib=size))
+    _require(again.volume_id == volume.volume_id, f"{name} is {volume.volume_id} and {again.volume_id}")
+    volume_id = volume.volume_id
+    until_done(f"publish {name}", lambda: driver.publish(volume, node))
+    if dice.random() < 0.3:
+        size = 24
+        grown = until_done(f"expand {name}", lambda: driver.expand(volume_id, gib=size))
+        _require(grown.capacity_bytes == size * GIB, f"{name} grew to {grown.capacity_bytes} bytes")
+    if dice.random() < 0.3:
+        _copy(sidecar, name, volume_id, size, dice)
+    found = until_done(f"look at {name}", lambda: driver.get(volume_id))
+    _require(found.volume.capacity_bytes == size * GIB, f"{name} shows {found.volume.capacity_bytes} bytes")
+    _require(list(found.status.published_node_ids) == [node], f"{name} is at {found.status}, not {node}")
+    until_done(f"unpublish {name}", lambda: driver.unpublish(volume_id, node))
+    until_done(f"delete {name}", lambda: driver.delete(volume_id))
+
+
+def _copy(sidecar: Sidecar, name: str, volume_id: str, size: int, dice: random.Random) -> None:
+    until_done, driver = sidecar.until_done, sidecar.driver
+    if dice.random() < 0.5:
+        copy = until_done(
+            f"clone {name}", lambda: driver.clone(f"{name}-copy", volume_id, gib=size, limit=size)
+        )
+    else:
+        snapshot = until_done(
+            f"snapshot {name}", lambda: driver.snapshot(volume_id, f"snapshot-{name}")
+        ).snapshot_id
+        larger = size + 8
+        copy = until_done(
+            f"restore {name}", lambda: driver.restore(f"{name}-copy", snapshot, gib=larger, limit=larger)
+        )
+        _require(copy.capacity_bytes == larger * GIB, f"{name}-copy has {copy.capacity_bytes} bytes")
+        until_done(f"delete the snapshot of {name}", lambda: driver.delete_snapshot(snapshot))
+    _require(copy.volume_id != volume_id, f"the copy of {name} is {name} itself")
+    until_done(f"delete the copy of {name}", lambda: driver.delete(copy.volume_id))
+
+
+def _require(true: bool, otherwise: str) -> None:
+    if not true:
+        raise Wrong(otherwise)

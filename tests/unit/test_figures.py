@@ -1,0 +1,32 @@
+"""The figures of a run, their floors, and the page that shows them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.figures import FLOORS, Figures
+
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_the_page_shows_each_floor_and_the_command_that_prints_the_figure(name: str) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith(f"| {name} | {FLOORS[name]:,} | `")]
+    assert len(rows) == 1, f"docs/conformance.md needs one row `| {name} | {FLOORS[name]:,} | `command` |`"
+
+
+def test_a_figure_that_falls_is_named_and_one_that_was_not_counted_has_fallen() -> None:
+    figures = Figures()
+    name, floor = next(iter(FLOORS.items()))
+    assert any(line.startswith(f"{name}: 0, ") for line in figures.fallen())
+    figures.add(name, floor - 1)
+    assert f"{name}: {floor - 1:,}, and the floor is {floor:,}" in figures.fallen()
+    figures.add(name)
+    assert not any(line.startswith(f"{name}: ") for line in figures.fallen())
+    assert figures.lines() == [f"{name}: {floor:,}"]
+
+
+def test_a_figure_without_a_floor_cannot_be_counted() -> None:
+    with pytest.raises(KeyError, match="has no floor"):
+        Figures().add("what nobody wrote down")
