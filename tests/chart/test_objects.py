@@ -1,0 +1,201 @@
+"""The objects that the chart makes: valid, right for the cluster's version, and in step with each other."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.chart import helm as chart, strict
+from tests.chart.helm import CHART, SNAPSHOT_APIS, VALUES, Case, Manifest
+
+VERSIONS = ("1.29", "1.33", "1.34", "1.36", "1.37")
+
+
+def test_every_object_has_only_fields_that_kubernetes_has(manifests: list[Manifest]) -> None:
+    assert [fault for each in manifests for fault in strict.faults(each)] == []
+
+
+def test_a_misspelt_field_is_found() -> None:
+    pod = {
+        "containers": [{"name": "a", "image": "b", "enviroment": []}, {"name": "c", "imagePulPolicy": "d"}]
+    }
+    found = strict.faults({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod})
+    assert found == [
+        "Pod.spec.containers[0] has no field enviroment",
+        "Pod.spec.containers[1] has no field imagePulPolicy",
+    ]
+
+
+def driver_of(helm: str, version: str) -> dict[str, Any]:
+    manifests = chart.rendered(helm, Case("minimal", version))
+    return dict(chart.named(manifests, "CSIDriver", "csi.powerflex.dev")["spec"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_csi_driver_object_has_the_fields_of_the_version(helm: str, version: str) -> None:
+    minor = int(version.partition(".")[2])
+    expected: dict[str, Any] = {
+        "attachRequired": True,
+        "podInfoOnMount": False,
+        "requiresRepublish": False,
+        "volumeLifecycleModes": ["Persistent"],
+        "fsGroupPolicy": "ReadWriteOnceWithFSType",
+        "seLinuxMount": True,
+        "storageCapacity": True,
+    }
+    if minor >= 34:
+        expected["nodeAllocatableUpdatePeriodSeconds"] = 60
+    if minor >= 37:
+        expected["preventPodSchedulingIfMissing"] = True
+    assert driver_of(helm, version) == expected
+
+
+@pytest.mark.parametrize(
+    ("apis", "snapshots", "groups"),
+    [((), False, False), (SNAPSHOT_APIS[:1], True, False), (SNAPSHOT_APIS, True, True)],
+)
+def test_snapshots_are_served_as_far_as_the_cluster_has_them(
+    helm: str, apis: tuple[str, ...], snapshots: bool, groups: bool
+) -> None:
+    classes = ('volumeSnapshotClasses=[{"name": "a"}]', 'volumeGroupSnapshotClasses=[{"name": "a"}]')
+    manifests = chart.rendered(helm, Case("minimal", "1.36", apis, classes))
+    names = {name: container for _, name, container in chart.containers(manifests)}
+    assert ("csi-snapshotter" in names) is snapshots
+    assert bool(chart.of_kind(manifests, "VolumeSnapshotClass")) is snapshots
+    assert bool(chart.of_kind(manifests, "VolumeGroupSnapshotClass")) is groups
+    gate = "--feature-gates=CSIVolumeGroupSnapshot=true"
+    assert (gate in names.get("csi-snapshotter", {"args": []})["args"]) is groups
+
+
+def test_snapshots_can_be_turned_off(helm: str) -> None:
+    manifests = chart.rendered(helm, Case("minimal", "1.36", SNAPSHOT_APIS, ("snapshots.enabled=false",)))
+    assert "csi-snapshotter" not in {name for _, name, _ in chart.containers(manifests)}
+
+
+def test_an_existing_secret_and_three_values_are_enough(helm: str) -> None:
+    command = [helm, "template", "release", str(CHART)]
+    for value in ("clusterId=k8s1", "existingSecret=powerflex", "storageClasses[0].name=powerflex"):
+        command += ["--set", value]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "secretName: powerflex" in done.stdout
+    assert "kind: Secret" not in done.stdout
+
+
+def test_volumes_that_containers_mount_are_there_and_none_is_idle(manifests: list[Manifest]) -> None:
+    for component, spec in chart.pods(manifests):
+        volumes = {volume["name"] for volume in spec.get("volumes", ())}
+        containers = (*spec.get("initContainers", ()), *spec["containers"])
+        mounted = {mount["name"] for item in containers for mount in item.get("volumeMounts", ())}
+        assert mounted == volumes, component
+
+
+def test_services_and_monitors_lead_to_ports_that_are_served(manifests: list[Manifest]) -> None:
+    ports: dict[str, dict[str, int]] = {}
+    for component, _, container in chart.containers(manifests):
+        for port in container.get("ports", ()):
+            assert port["name"] not in ports.get(component, {}), "a name serves two ports"
+            assert port["containerPort"] not in ports.get(component, {}).values(), "two names have one port"
+            ports.setdefault(component, {})[port["name"]] = port["containerPort"]
+    services = chart.of_kind(manifests, "Service")
+    for service in services:
+        served = ports[service["spec"]["selector"]["app.kubernetes.io/component"]]
+        for port in service["spec"]["ports"]:
+            assert port["targetPort"] in served
+            if service["metadata"]["name"].endswith("metrics"):
+                assert port["port"] == served[port["targetPort"]]
+    for monitor in chart.of_kind(manifests, "ServiceMonitor"):
+        labels = monitor["spec"]["selector"]["matchLabels"]
+        (service,) = [each for each in services if labels.items() <= each["metadata"]["labels"].items()]
+        names = {port["name"] for port in service["spec"]["ports"]}
+        assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} == names
+
+
+def test_what_selects_pods_selects_those_of_one_component(manifests: list[Manifest]) -> None:
+    templates = [
+        each["spec"]["template"]["metadata"]["labels"]
+        for each in manifests
+        if "template" in each.get("spec", {})
+    ]
+    for each in manifests:
+        if each["kind"] in ("PodDisruptionBudget", "NetworkPolicy", "Service", "Deployment", "DaemonSet"):
+            spec = each["spec"]
+            selector = spec.get("selector") or spec.get("podSelector")
+            labels = selector.get("matchLabels", selector)
+            assert len([found for found in templates if labels.items() <= found.items()]) == 1, each[
+                "metadata"
+            ]
+
+
+def test_secrets_that_pods_need_are_made_or_were_named(manifests: list[Manifest]) -> None:
+    made = {each["metadata"]["name"] for each in chart.of_kind(manifests, "Secret")}
+    for _, spec in chart.pods(manifests):
+        for volume in spec.get("volumes", ()):
+            if "secret" in volume:
+                assert volume["secret"]["secretName"] in made | {"powerflex", "simulated-array"}
+
+
+def test_every_name_is_one_that_kubernetes_takes(helm: str) -> None:
+    long = Case("simulator", "1.36", SNAPSHOT_APIS, (f'fullnameOverride="{"a" * 100}"',))
+    for each in chart.rendered(helm, long):
+        assert len(each["metadata"]["name"]) <= 63
+        assert each["metadata"].get("namespace", "storage") == "storage"
+
+
+def test_every_image_can_come_from_a_mirror(helm: str) -> None:
+    case = Case("simulator", "1.36", SNAPSHOT_APIS, ('imageRegistry="mirror.example.org"',))
+    manifests = chart.rendered(helm, case)
+    images = {container["image"] for _, _, container in chart.containers(manifests)}
+    assert len(images) == 8
+    assert all(image.startswith("mirror.example.org/") for image in images)
+
+
+def test_replicas_are_kept_apart_and_never_go_all_at_once(every_case: dict[Case, list[Manifest]]) -> None:
+    manifests = next(found for case, found in every_case.items() if case.values == "minimal")
+    deployment = chart.named(manifests, "Deployment", "-controller")["spec"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 1
+    pod = deployment["template"]["spec"]
+    assert pod["affinity"]["podAntiAffinity"]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    (spread,) = pod["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+    (budget,) = chart.of_kind(manifests, "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_one_replica_has_no_budget_that_would_hold_up_a_drain(
+    every_case: dict[Case, list[Manifest]],
+) -> None:
+    manifests = next(found for case, found in every_case.items() if case.values == "one_replica")
+    assert chart.of_kind(manifests, "PodDisruptionBudget") == []
+
+
+def test_the_nodes_run_everywhere_and_first(every_case: dict[Case, list[Manifest]]) -> None:
+    manifests = next(found for case, found in every_case.items() if case.values == "minimal")
+    pod = chart.named(manifests, "DaemonSet", "-node")["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_the_simulated_array_brings_its_own_keys_and_password(helm: str) -> None:
+    case = Case("simulator", "1.36", settings=('simulator.existingSecret=""',))
+    secret = chart.named(chart.rendered(helm, case), "Secret", "-simulator")
+    assert set(secret["data"]) == {"username", "password", "ca.crt", "tls.crt", "tls.key"}
+    again = chart.named(chart.rendered(helm, case), "Secret", "-simulator")
+    assert secret["data"]["password"] != again["data"]["password"]
+
+
+def test_the_notes_say_what_comes_next(helm: str) -> None:
+    command = [helm, "install", "release", str(CHART), "--dry-run=client", "--namespace", "storage"]
+    done = subprocess.run(
+        [*command, "--values", str(VALUES / "minimal.yaml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    _, _, notes = done.stdout.partition("NOTES:\n")
+    assert "rollout status deployment/release-csi-powerflex-controller" in notes
+    assert "helm test release --namespace storage" in notes
+    assert "mark on the array is k8s1" in notes
+    assert "Snapshots are off: the cluster has no API snapshot.storage.k8s.io/v1" in notes

@@ -1,0 +1,212 @@
+"""Who may do what: rights in the cluster and on the host, each no wider than it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart import helm as chart
+from tests.chart.helm import SNAPSHOT_APIS, Case, Manifest
+
+Right = tuple[str, str, str]
+"""API group, resource, verb."""
+
+LATEST = Case("minimal", "1.37", SNAPSHOT_APIS)
+
+
+def rights(*rows: str) -> set[Right]:
+    """Rows of ``group/resource: verb verb``, the core group empty."""
+    found = set()
+    for row in rows:
+        where, _, verbs = row.partition(": ")
+        group, _, resource = where.partition("/")
+        found |= {(group, resource, verb) for verb in verbs.split()}
+    return found
+
+
+# What each part asks of the API server, in words of its own documentation and code. A role that grants
+# another right fails, and so does one that lacks any of these.
+NEEDED = {
+    "driver": rights(
+        "/persistentvolumes: list watch",
+        "storage.k8s.io/volumeattributesclasses: list watch",
+    ),
+    "provisioner": rights(
+        "/persistentvolumes: get list watch create patch delete",
+        "/persistentvolumeclaims: get list watch update",
+        "/nodes: get list watch",
+        "/events: list watch create update patch",
+        "storage.k8s.io/storageclasses: get list watch",
+        "storage.k8s.io/csinodes: get list watch",
+        "storage.k8s.io/volumeattachments: get list watch",
+        "storage.k8s.io/volumeattributesclasses: get",
+        "snapshot.storage.k8s.io/volumesnapshots: get list watch update",
+        "snapshot.storage.k8s.io/volumesnapshotcontents: get list",
+    ),
+    "attacher": rights(
+        "/persistentvolumes: get list watch patch",
+        "storage.k8s.io/csinodes: get list watch",
+        "storage.k8s.io/volumeattachments: get list watch patch",
+        "storage.k8s.io/volumeattachments/status: patch",
+    ),
+    "resizer": rights(
+        "/persistentvolumes: get list watch patch",
+        "/persistentvolumeclaims: get list watch",
+        "/persistentvolumeclaims/status: patch",
+        "/events: list watch create update patch",
+        "storage.k8s.io/volumeattributesclasses: get list watch",
+    ),
+    "snapshotter": rights(
+        "/events: list watch create update patch",
+        "snapshot.storage.k8s.io/volumesnapshotclasses: get list watch",
+        "snapshot.storage.k8s.io/volumesnapshotcontents: get list watch update patch",
+        "snapshot.storage.k8s.io/volumesnapshotcontents/status: update patch",
+        "groupsnapshot.storage.k8s.io/volumegroupsnapshotclasses: get list watch",
+        "groupsnapshot.storage.k8s.io/volumegroupsnapshotcontents: get list watch update patch",
+        "groupsnapshot.storage.k8s.io/volumegroupsnapshotcontents/status: update patch",
+    ),
+}
+NEEDED_IN_OWN_NAMESPACE = {
+    "leases": rights("coordination.k8s.io/leases: get create update", "/events: create patch"),
+    "capacity": rights(
+        "storage.k8s.io/csistoragecapacities: get list watch create update patch delete",
+        "/pods: get",
+        "apps/replicasets: get",
+    ),
+}
+SECRETS = rights("/secrets: get list")
+
+
+def granted(role: Manifest) -> set[Right]:
+    found = set()
+    for rule in role["rules"]:
+        assert set(rule) == {"apiGroups", "resources", "verbs"}
+        for group in rule["apiGroups"]:
+            found |= {(group, resource, verb) for resource in rule["resources"] for verb in rule["verbs"]}
+    return found
+
+
+def by_part(manifests: list[Manifest], kind: str) -> dict[str, set[Right]]:
+    roles = chart.of_kind(manifests, kind)
+    return {role["metadata"]["name"].rpartition("-")[2]: granted(role) for role in roles}
+
+
+def test_each_part_has_exactly_the_rights_it_needs(every_case: dict[Case, list[Manifest]]) -> None:
+    manifests = every_case[LATEST]
+    assert by_part(manifests, "ClusterRole") == NEEDED
+    assert by_part(manifests, "Role") == NEEDED_IN_OWN_NAMESPACE
+
+
+def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
+    for part, found in (by_part(manifests, "ClusterRole") | by_part(manifests, "Role")).items():
+        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE)[part] | SECRETS, part
+        assert not any("*" in right for right in found)
+
+
+def test_secrets_are_read_only_where_that_is_asked_for(every_case: dict[Case, list[Manifest]]) -> None:
+    for case, manifests in every_case.items():
+        reads = {part for part, found in by_part(manifests, "ClusterRole").items() if found & SECRETS}
+        asked = {"provisioner", "attacher", "resizer", "snapshotter"} if case.values == "full" else set()
+        assert reads == asked, case.name
+
+
+def test_roles_are_bound_to_the_controller_alone_and_to_nobody_twice(manifests: list[Manifest]) -> None:
+    account = chart.named(manifests, "ServiceAccount", "-controller")["metadata"]
+    for kind in ("Role", "ClusterRole"):
+        bindings = chart.of_kind(manifests, f"{kind}Binding")
+        bound = [binding["roleRef"]["name"] for binding in bindings]
+        assert sorted(bound) == sorted(role["metadata"]["name"] for role in chart.of_kind(manifests, kind))
+        for binding in bindings:
+            assert binding["roleRef"]["kind"] == kind
+            assert binding["subjects"] == [
+                {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+            ]
+
+
+def test_without_rbac_there_are_no_roles(helm: str) -> None:
+    manifests = chart.rendered(helm, Case("minimal", "1.37", settings=("rbac.create=false",)))
+    assert not [each for each in manifests if "rbac.authorization.k8s.io" in each["apiVersion"]]
+
+
+def test_rights_of_one_replica_do_without_leases(every_case: dict[Case, list[Manifest]]) -> None:
+    manifests = next(found for case, found in every_case.items() if case.values == "one_replica")
+    assert set(by_part(manifests, "Role")) == {"capacity"}
+    arguments = [argument for _, _, item in chart.containers(manifests) for argument in item.get("args", ())]
+    assert "--leader-election" not in arguments
+
+
+def test_only_the_controller_gets_a_token(manifests: list[Manifest]) -> None:
+    for component, spec in chart.pods(manifests):
+        account = spec.get("serviceAccountName", "default")
+        assert spec.get("automountServiceAccountToken", True) == (component == "controller"), component
+        assert account.endswith(component) == (component in ("controller", "node"))
+
+
+# --- on the host -----------------------------------------------------------------------------------
+
+PRIVILEGED = {("node", "driver"), ("simulator", "simulator")}
+
+
+def test_only_what_mounts_for_the_host_is_privileged(manifests: list[Manifest]) -> None:
+    for component, name, container in chart.containers(manifests):
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        if (component, name) in PRIVILEGED:
+            assert context["privileged"] is True
+        else:
+            assert context == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_the_controller_and_the_test_run_without_root(manifests: list[Manifest]) -> None:
+    found = 0
+    for component, spec in chart.pods(manifests):
+        if component in ("controller", "test"):
+            found += 1
+            context = spec["securityContext"]
+            assert context["runAsNonRoot"] is True
+            assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"] != 0
+            assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert found
+
+
+def test_only_the_node_and_the_simulator_reach_into_the_host(manifests: list[Manifest]) -> None:
+    for component, spec in chart.pods(manifests):
+        assert not {"hostPID", "hostIPC"} & spec.keys()
+        paths = {volume["hostPath"]["path"] for volume in spec.get("volumes", ()) if "hostPath" in volume}
+        assert bool(paths) == (component in ("node", "simulator")), component
+
+
+def test_mounts_travel_to_the_host_only_from_where_they_must(manifests: list[Manifest]) -> None:
+    found: list[tuple[str, str, Any]] = []
+    for component, name, container in chart.containers(manifests):
+        for mount in container.get("volumeMounts", ()):
+            if "mountPropagation" in mount:
+                found.append((component, name, mount["mountPropagation"]))  # noqa: PERF401 - reads better
+    assert set(found) <= {(*place, "Bidirectional") for place in PRIVILEGED}
+    assert ("node", "driver", "Bidirectional") in found
+
+
+def test_every_container_has_requests_and_a_memory_limit(manifests: list[Manifest]) -> None:
+    for component, name, container in chart.containers(manifests):
+        resources = container["resources"]
+        assert {"cpu", "memory"} <= resources["requests"].keys(), (component, name)
+        assert "memory" in resources["limits"], (component, name)
+
+
+def test_no_pod_gets_the_variables_of_services(manifests: list[Manifest]) -> None:
+    # A Service may be called so that a variable of it, such as ..._PORT, is one that a command reads.
+    assert all(spec["enableServiceLinks"] is False for _, spec in chart.pods(manifests))
+
+
+@pytest.mark.parametrize("part", ["systems.yaml", "password", "tls.key"])
+def test_secrets_are_in_secrets_alone(manifests: list[Manifest], part: str) -> None:
+    holders = {
+        each["kind"] for each in manifests if part in {**each.get("data", {}), **each.get("stringData", {})}
+    }
+    assert holders <= {"Secret"}
+    assert not chart.of_kind(manifests, "ConfigMap")

@@ -1,0 +1,135 @@
+"""What the chart refuses before anything reaches the cluster, and in which words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.chart import helm as chart
+from tests.chart.helm import CHART, Case
+
+TYPING_ERRORS = [
+    ('clusterID="k8s1"', "additional properties 'clusterID' not allowed"),
+    ("controller.replica=3", "at '/controller': additional properties 'replica' not allowed"),
+    ("node.maxVolume=3", "at '/node': additional properties 'maxVolume' not allowed"),
+    ("sidecars.provisoner={}", "at '/sidecars': additional properties 'provisoner' not allowed"),
+    (
+        'sidecars.attacher.image.tga="v1"',
+        "at '/sidecars/attacher/image': additional properties 'tga' not allowed",
+    ),
+    ('controller.tolerations=[{"keys": "a"}]', "additional properties 'keys' not allowed"),
+    ('node.resources={"request": {}}', "additional properties 'request' not allowed"),
+    ('storageClasses=[{"name": "a", "parameter": {}}]', "additional properties 'parameter' not allowed"),
+    (
+        'storageClasses=[{"name": "a", "parameters": {"storagePool": "sp1"}}]',
+        "at '/storageClasses/0/parameters': additional properties 'storagePool' not allowed",
+    ),
+    (
+        'volumeSnapshotClasses=[{"name": "a", "parameters": {"retention": 5}}]',
+        "additional properties 'retention' not allowed",
+    ),
+    (
+        'volumeAttributesClasses=[{"name": "a", "parameters": {"storagepool": "sp1"}}]',
+        "additional properties 'storagepool' not allowed",
+    ),
+    ('systems=[{"url": "powerflex://a:b@c/d", "pool": "x"}]', "additional properties 'pool' not allowed"),
+]
+WRONG_VALUES = [
+    ("clusterId=1234", "at '/clusterId': got number, want string"),
+    ('clusterId="K8S1"', "at '/clusterId': 'K8S1' does not match pattern"),
+    ('clusterId="k8s"', "at '/clusterId': 'k8s' does not match pattern"),
+    ("controller.replicas=0", "at '/controller/replicas': minimum: got 0, want 1"),
+    ('controller.logLevel="verbose"', "at '/controller/logLevel'"),
+    ('kubeletDir="var/lib/kubelet"', "at '/kubeletDir'"),
+    ('kubeletDir="/var/lib/kubelet/"', "at '/kubeletDir'"),
+    ('csiDriver.fsGroupPolicy="file"', "at '/csiDriver/fsGroupPolicy'"),
+    ("csiDriver.nodeAllocatableUpdatePeriodSeconds=5", "at '/csiDriver/nodeAllocatableUpdatePeriodSeconds'"),
+    ('snapshots.enabled="yes"', "at '/snapshots/enabled'"),
+    ('driverName="CSI_driver"', "at '/driverName'"),
+    ('sidecars.resizer.timeout="60"', "at '/sidecars/resizer/timeout'"),
+    ('sidecars.provisioner.defaultFsType=""', "at '/sidecars/provisioner/defaultFsType'"),
+    ('storageClasses=[{"name": "a", "fsType": "ntfs"}]', "at '/storageClasses/0/fsType'"),
+    ('storageClasses=[{"parameters": {}}]', "missing property 'name'"),
+    ('systems=[{"username": "a"}]', "missing property 'endpoints'"),
+    ('systems=[{"url": "powerflex://a:b@c/d", "verifyCertificate": "no"}]', "got string, want boolean"),
+    ('simulator.version="9"', "at '/simulator/version'"),
+    ('controller.extraArgs=["log-level=debug"]', "at '/controller/extraArgs/0'"),
+]
+
+
+@pytest.mark.parametrize(("setting", "words"), [*TYPING_ERRORS, *WRONG_VALUES], ids=lambda text: text[:40])
+def test_a_value_that_is_none_is_refused_by_name(helm: str, setting: str, words: str) -> None:
+    done = chart.template(helm, Case("minimal", "1.36", settings=(setting,)))
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+CONTRADICTIONS = [
+    (('existingSecret=""',), "no PowerFlex system is known: name a Secret in existingSecret"),
+    (('clusterId=""',), "clusterId is not set: give this cluster four characters"),
+    (
+        ('systems=[{"url": "powerflex://a:b@c/d"}]',),
+        "existingSecret and systems (or systemsFiles) are both set",
+    ),
+    (("simulator.enabled=true",), "existingSecret and simulator.enabled are both set"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), CONTRADICTIONS, ids=lambda item: str(item)[:40])
+def test_values_that_do_not_go_together_are_refused_with_the_remedy(
+    helm: str, settings: tuple[str, ...], words: str
+) -> None:
+    done = chart.template(helm, Case("minimal", "1.36", settings=settings))
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_attributes_classes_are_refused_where_the_cluster_has_none(helm: str) -> None:
+    setting = 'volumeAttributesClasses=[{"name": "gold", "parameters": {"iopsLimit": 1000}}]'
+    done = chart.template(helm, Case("minimal", "1.33", settings=(setting,)))
+    assert done.returncode != 0
+    assert "volumeAttributesClasses needs Kubernetes 1.34 or newer, and this is v1.33.0" in done.stderr
+
+
+def test_an_old_kubernetes_is_refused(helm: str) -> None:
+    done = chart.template(helm, Case("minimal", "1.28"))
+    assert done.returncode != 0
+    assert "requires kubeVersion: >=1.29.0-0 which is incompatible with Kubernetes v1.28.0" in done.stderr
+
+
+def test_every_object_of_the_schema_says_what_it_takes() -> None:
+    """No object is open by omission: it lists its keys, or says of what kind all its values are."""
+    open_objects = list(_open(json.loads((CHART / "values.schema.json").read_text()), "#"))
+    kubernetes = ("Affinity", "valueFrom", "claims", "ipBlock", "/global")
+    assert [path for path in open_objects if not any(word in path for word in kubernetes)] == []
+
+
+def _open(schema: Any, path: str) -> list[str]:
+    found = []
+    if isinstance(schema, dict):
+        if schema.get("type") == "object" and "additionalProperties" not in schema:
+            found.append(path)
+        for key, value in schema.items():
+            found += _open(value, f"{path}/{key}")
+    elif isinstance(schema, list):
+        for number, value in enumerate(schema):
+            found += _open(value, f"{path}/{number}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'global={"imageRegistry": "x"}',
+        'storageClasses=[{"name": "a", "parameters": {"csi.storage.k8s.io/fstype": "xfs"}}]',
+        'controller.podDisruptionBudget.maxUnavailable="50%"',
+        "snapshots.enabled=true",
+        'snapshots.enabled="false"',
+        "controller.resources.limits=null",
+    ],
+)
+def test_what_people_reasonably_set_is_taken(helm: str, setting: str) -> None:
+    done = chart.template(helm, Case("minimal", "1.36", settings=(setting,)))
+    assert done.returncode == 0, done.stderr
