@@ -183,7 +183,7 @@ def test_the_nodes_run_everywhere_and_first(every_case: dict[Case, list[Manifest
 def test_the_simulated_array_brings_its_own_keys_and_password(helm: str) -> None:
     case = Case("simulator", "1.36", settings=('simulator.existingSecret=""',))
     secret = chart.named(chart.rendered(helm, case), "Secret", "-simulator")
-    assert set(secret["data"]) == {"username", "password", "ca.crt", "tls.crt", "tls.key"}
+    assert set(secret["data"]) == {"password", "ca.crt", "tls.crt", "tls.key"}
     again = chart.named(chart.rendered(helm, case), "Secret", "-simulator")
     assert secret["data"]["password"] != again["data"]["password"]
 
