@@ -50,6 +50,44 @@ def requests(method: MethodDescriptor, known: Known) -> st.SearchStrategy[Messag
     return st.one_of(wild, near, near)
 
 
+def whole(method: MethodDescriptor, known: Known) -> list[Message]:
+    """Requests in which every field is set: as many as it takes to show each of several alternatives."""
+    return [_whole(method.input_type, known, turn) for turn in range(_alternatives(method.input_type))]
+
+
+def _alternatives(descriptor: Descriptor) -> int:
+    counts = [len(choice.fields) for choice in descriptor.oneofs]
+    counts += [
+        _alternatives(item.message_type) for item in descriptor.fields if item.message_type is not None
+    ]
+    return max(counts, default=1)
+
+
+def _whole(descriptor: Descriptor, known: Known, turn: int) -> Message:
+    message = message_factory.GetMessageClass(descriptor)()
+    for item in descriptor.fields:
+        choice = item.containing_oneof
+        if choice is not None and choice.fields[turn % len(choice.fields)] is not item:
+            continue
+        value = _plain(item, known, turn)
+        message.MergeFrom(
+            type(message)(**{item.name: [value] if item.is_repeated and not _is_map(item) else value})
+        )
+    return message
+
+
+def _plain(item: FieldDescriptor, known: Known, turn: int) -> Any:
+    if _is_map(item):
+        return {key: values[0] for key, values in known.keys.items() if values}
+    if item.message_type is not None:
+        return _whole(item.message_type, known, turn)
+    if item.enum_type is not None:
+        return item.enum_type.values[-1].number
+    if item.type == FieldDescriptor.TYPE_STRING:
+        return next(iter(known.texts.get(item.name, ())), "x")
+    return b"x" if item.type == FieldDescriptor.TYPE_BYTES else 1
+
+
 def _one_field(item: FieldDescriptor, known: Known) -> st.SearchStrategy[tuple[str, Any]]:
     return st.tuples(st.just(item.name), _field(item, known, depth=0))
 
