@@ -20,6 +20,9 @@ SIMULATOR_SECRET = "/api/v1/namespaces/storage/secrets/release-csi-powerflex-sim
 
 def upgrade(helm: str, tmp_path: Path, cluster: Cluster, values: str, *settings: str) -> Any:
     """``helm template`` that asks the cluster, as an upgrade does."""
+    version = subprocess.run([helm, "version", "--short"], capture_output=True, text=True, check=True).stdout
+    if version.startswith("v3"):
+        pytest.skip("Helm 3 renders with what a cluster has only where it installs into one")
     kubeconfig = tmp_path / "kubeconfig"
     cluster.write_kubeconfig(kubeconfig)
     command = [
