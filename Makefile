@@ -84,6 +84,10 @@ fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; 
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: bench-node
+bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
+	@$(BIN)/python -m tests.bench.node
+
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator
