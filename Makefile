@@ -76,6 +76,25 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
 
+# What decides about data: every line and branch of it has to be tested.
+DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
+	operations/attachment operations/attempts operations/expansion operations/groups operations/growth \
+	operations/mountoptions operations/node_expansion operations/placement operations/places operations/publishing \
+	operations/quality operations/snapshots operations/staging operations/volumes \
+	host/blockdev host/filesystem host/mountinfo host/mounts host/probe transport/sdc \
+	gateway/array gateway/codes gateway/meanings ids names units))
+comma := ,
+space := $() $()
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Run the tests and measure which lines and branches they reach
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@echo "what decides about data, of which all has to be reached:"
+	@$(BIN)/coverage report --include="$(subst $(space),$(comma),$(DATA_BEARING))" --fail-under=100
+
 # pip-audit and uv live apart: what they bring is neither to be audited nor to be resolved with ours.
 .venv-supply/.supply: | $(VENV)/.venv
 	@echo "setting up .venv-supply (first time only) ..."
