@@ -76,6 +76,10 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; takes many minutes
+	@HOSTILE_FACTOR=30 $(BIN)/pytest --timeout=0 tests/hostile $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
 	@$(BIN)/python -m tests.soak $(ARGS)

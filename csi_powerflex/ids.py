@@ -26,6 +26,11 @@ def is_object_id(text: str) -> bool:
     return _OBJECT_ID.fullmatch(text) is not None
 
 
+def is_guid(text: str) -> bool:
+    """Whether ``text`` has the form of an SDC's GUID, in any case."""
+    return _GUID.fullmatch(text.strip()) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeHandle:
     """A volume or snapshot of one PowerFlex system; ``<system id>-<volume id>`` as a CSI volume id.

@@ -37,7 +37,8 @@ role_options = options.together(
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Volumes that the scheduler may put on this node, 0 for no limit.",
+        help="Volumes that this node may have, those that the host itself uses included; 0 for as many as"
+        " PowerFlex maps to one host.",
     ),
     click.option(
         "--max-volumes-file",

@@ -15,6 +15,8 @@ import yaml
 
 from csi_powerflex.errors import InvalidArgument
 
+# What PyYAML's constructors raise for a scalar that is not what its tag says, such as ``!!timestamp soon``.
+_NOT_OF_THE_TAG = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
 # What PyYAML quotes from the file. Single characters stay: they are YAML's own, such as ':'.
 _QUOTED = re.compile(r"""(['"]).{2,}\1""")
 
@@ -40,6 +42,8 @@ def load(path: Path) -> Any:
             f"{path}: {place}not valid YAML: {reasons}; check the indentation, and put quotes around a value "
             "with special characters"
         ) from None
+    except RecursionError:
+        raise InvalidArgument(f"{path}: nested too deeply to be a file that a person wrote") from None
     except yaml.YAMLError:
         raise InvalidArgument(f"{path}: not a text file in UTF-8, or one with control characters") from None
 
@@ -64,7 +68,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002, RUF100 - PyYAML's signature
         try:
             return super().construct_object(node, deep)
-        except ValueError:
+        except _NOT_OF_THE_TAG:
             raise yaml.constructor.ConstructorError(
                 None, None, "this looks like a number or a date but is none", node.start_mark
             ) from None

@@ -68,7 +68,7 @@ class VolumeLimit:
     """How many volumes this node may have.
 
     Attributes:
-        number: the limit, 0 for none.
+        number: the limit, 0 for that of the transport.
         file: where it is read from each time, for a limit that differs by node or changes; while the file is
             missing or empty, ``number`` counts.
     """

@@ -194,6 +194,8 @@ def _faults(system: SystemSettings) -> Iterator[tuple[str, str]]:
         value = getattr(system, field.name)
         if isinstance(value, str) and not value.strip():
             yield field.encode_name, "must not be empty; give a value or leave the key out"
+        elif isinstance(value, str) and not value.isprintable():
+            yield field.encode_name, "holds a character that cannot be printed; write it anew"
     if not system.endpoints:
         yield "endpoints", "the list is empty; give the gateway's URL"
     for index, endpoint in enumerate(system.endpoints):

@@ -7,14 +7,16 @@ import os
 import queue
 import secrets
 import signal
+import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 
 from csi_powerflex.csi.interceptor import Interceptor
+from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.observability.log import Log
 
@@ -59,7 +61,8 @@ def serve(
     register: list[Register],
     while_serving: contextlib.AbstractContextManager[object] | None = None,
 ) -> None:
-    """Serve on ``endpoint`` until SIGTERM or SIGINT; calls under way then get a grace of 20 seconds.
+    """Serve on ``endpoint`` until SIGTERM or SIGINT; calls under way then get a grace of 20 seconds, and
+    are left behind where they do not end within it.
 
     Only for the main thread, because of the signals; ``serving`` is for any.
 
@@ -84,12 +87,16 @@ def serve(
 def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
     """Serve on ``endpoint`` for the block, which gets the socket's path; see ``serve``.
 
-    A stale socket there is replaced, the new one is for the owner and group only, and it is taken away at the
-    end (specification, "CSI_ENDPOINT") unless another process has put its own there.
+    A stale socket there is replaced, one on which something answers is not. The new one is for the owner and
+    group only, and it is taken away at the end (specification, "CSI_ENDPOINT") unless another process has
+    put its own there.
     """
     path = socket_path(endpoint)
-    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc")
-    server = grpc.server(pool, interceptors=[Interceptor(slow_places=WORKERS - QUICK_WORKERS)])
+    pool = Workers(WORKERS, "rpc")
+    server = grpc.server(
+        pool,  # type: ignore[arg-type] # its stub names the standard pool; all that it does is to submit
+        interceptors=[Interceptor(slow_places=WORKERS - QUICK_WORKERS)],
+    )
     for add in register:
         add(server)
     try:
@@ -99,9 +106,17 @@ def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
             try:
                 yield path
             finally:
-                server.stop(_GRACE_SECONDS).wait()
+                _stop(server, pool)
     finally:
         pool.shutdown(wait=False)
+
+
+def _stop(server: grpc.Server, pool: Workers) -> None:
+    """Take no more calls, and wait for those under way as long as the grace is."""
+    until = time.monotonic() + _GRACE_SECONDS
+    server.stop(_GRACE_SECONDS).wait()
+    if time.monotonic() >= until and (left := pool.busy()):
+        log.warning("calls left behind, they did not end in time", calls=left, grace_seconds=_GRACE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -153,6 +168,25 @@ def _require_place(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise FailedPrecondition(f"{path} exists and is not a socket; it was left alone")
+    if _answers(path):
+        raise FailedPrecondition(
+            f"another process serves on {path}: is the driver running already? End it first, or use another "
+            "endpoint"
+        )
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process listens on the socket at ``path``."""
+    with contextlib.closing(
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    ) as client:
+        try:
+            client.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except BlockingIOError:
+            return True  # its queue of new connections is full
+    return True
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

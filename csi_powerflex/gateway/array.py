@@ -161,10 +161,10 @@ class GatewayArray:
         if not self._largest_volume:
             path = "/api/instances/System/action/querySystemLimits"
             limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
-            sizes = [limit.max_val for limit in limits if limit.type == "volumeSizeGb" and limit.max_val]
-            if not sizes:
+            sizes = [limit.max_val or 0 for limit in limits if limit.type == "volumeSizeGb"]
+            if not sizes or sizes[0] <= 0:
                 raise Unavailable(f"PowerFlex system {self.label} does not tell its largest volume")
-            self._largest_volume = sizes[0] * units.GIB
+            self._largest_volume = min(sizes[0] * units.GIB, units.INT64_MAX)
         return self._largest_volume
 
     # --- volumes ---------------------------------------------------------------------------------
@@ -227,19 +227,15 @@ class GatewayArray:
         if retention_minutes:
             body["retentionPeriodInMin"] = str(retention_minutes)
         if self._erasure_coded(copies[0].volume_id):
-            return self._copy("createSnapshot", body)
-        return self._copy("snapshotVolumes", body | {"accessModeLimit": access.value})
+            return self._copy("createSnapshot", body, len(copies))
+        return self._copy("snapshotVolumes", body | {"accessModeLimit": access.value}, len(copies))
 
     def clone(self, copy: Copy) -> str:
         """See ``Array.clone``: a writable snapshot, or a thin clone on PowerFlex 5 (2.7)."""
         body: dict[str, object] = {"snapshotDefs": _definitions([copy])}
         if self._erasure_coded(copy.volume_id):
-            made = self._copy("createThinClone", body)
-        else:
-            made = self._copy("snapshotVolumes", body | {"accessModeLimit": Access.READ_WRITE.value})
-        if len(made) != 1:
-            raise Unavailable(f"PowerFlex system {self.label}: one copy was asked for and {len(made)} made")
-        return made[0]
+            return self._copy("createThinClone", body, 1)[0]
+        return self._copy("snapshotVolumes", body | {"accessModeLimit": Access.READ_WRITE.value}, 1)[0]
 
     def remove_group(self, group_id: str) -> None:
         """See ``Array.remove_group``."""
@@ -251,9 +247,15 @@ class GatewayArray:
         kinds = self._pools.kinds()
         return kinds.pop() if len(kinds) == 1 else self.volume(volume_id).erasure_coded
 
-    def _copy(self, action: str, body: Mapping[str, object]) -> Sequence[str]:
+    def _copy(self, action: str, body: Mapping[str, object], count: int) -> Sequence[str]:
         path = f"/api/instances/System::{self.system_id()}/action/{action}"
-        return self._client.post(path, body, CopiesPayload, Effect.ONCE).volume_id_list
+        made = self._client.post(path, body, CopiesPayload, Effect.ONCE).volume_id_list
+        if len(made) != count:
+            raise Unavailable(
+                f"PowerFlex system {self.label}: {count} copies were asked for and {len(made)} made; "
+                "try again"
+            )
+        return made
 
     def tree_members(self, tree_id: str) -> int:
         """See ``Array.tree_members``."""

@@ -27,7 +27,7 @@ from csi_powerflex.errors import (
     Unavailable,
 )
 from csi_powerflex.gateway.http import Reply
-from csi_powerflex.gateway.payloads import TokenPayload
+from csi_powerflex.gateway.payloads import UNREADABLE, TokenPayload
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -203,7 +203,7 @@ class Authenticator:
     def _platform_token(self, reply: Reply) -> Token:
         try:
             answer = msgspec.json.decode(reply.body, type=TokenPayload, strict=False)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise self._not_a_token() from error
         now = time.monotonic()
         return Token(
@@ -219,7 +219,7 @@ class Authenticator:
         self._check(reply)
         try:
             token = msgspec.json.decode(reply.body, type=str)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise self._not_a_token() from error
         renew_at = time.monotonic() + _GATEWAY_TOKEN_SECONDS
         return Token(

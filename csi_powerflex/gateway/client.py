@@ -26,7 +26,7 @@ from csi_powerflex.errors import (
 from csi_powerflex.gateway import codes
 from csi_powerflex.gateway.auth import Authenticator, Token
 from csi_powerflex.gateway.http import Cut, Http, Reply
-from csi_powerflex.gateway.payloads import ErrorPayload
+from csi_powerflex.gateway.payloads import UNREADABLE, ErrorPayload
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -161,7 +161,7 @@ class Client:
             raise self._refusal(method, path, reply)
         try:
             return msgspec.json.decode(reply.body or b"{}", type=answer, strict=False)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             # It may have had its effect all the same, so this is no final failure.
             raise Unavailable(f"{self._where(path)} gave an answer that cannot be read: {error}") from error
 
@@ -169,7 +169,7 @@ class Client:
         """The error that a reply other than 2xx stands for (protocol notes, 3.1)."""
         try:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             if reply.status == 403:
                 return PermissionDenied(
                     f"{self._where(path)} forbids this to user {self._settings.username!r}"

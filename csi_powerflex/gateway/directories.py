@@ -14,7 +14,7 @@ from csi_powerflex.config.systems import SystemSettings
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.gateway.client import Client
 from csi_powerflex.gateway.payloads import DomainPayload, PoolPayload, SdcPayload
-from csi_powerflex.ids import NodeIdentity
+from csi_powerflex.ids import NodeIdentity, is_guid
 from csi_powerflex.model.array import Host, Pool
 from csi_powerflex.observability import metrics
 
@@ -114,7 +114,8 @@ class Hosts:
         hosts = self._client.get("/api/types/Sdc/instances", tuple[SdcPayload, ...])
         # A GUID has no fixed case on the wire (protocol notes, 8); a NodeIdentity has it in upper case.
         self._ids = frozenset(host.id for host in hosts)
-        self._known = {host.sdc_guid.upper(): _host(host) for host in hosts if host.sdc_guid}
+        known = [_host(host) for host in hosts if host.sdc_guid and is_guid(host.sdc_guid)]
+        self._known = {host.identity.sdc_guid: host for host in known}
         return self._known
 
 

@@ -1,15 +1,32 @@
 """The gateway's payloads: of each object the fields that the driver reads, and nothing else.
 
 msgspec skips what is not declared, which on long lists is most of the bytes. Numbers may come as JSON
-numbers or as strings (protocol notes, 2.2): decoding is lenient in that and strict in the rest. Numbers in
-brackets below are sections of that reference.
+numbers or as strings (protocol notes, 2.2): decoding is lenient in that and strict in the rest, also in what
+a value can be: an id or a size that cannot be one must not become a volume's. Numbers in brackets below are
+sections of that reference.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from csi_powerflex.errors import Unavailable
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError)
+"""What decoding raises; nesting without end is no error of msgspec's own."""
+
+# Beyond these the protocol of CSI, whose sizes are bytes in 63 bits, has no number.
+_MOST_KIB = 2**52
+_LAST_SECOND = 253402300799  # of the year 9999
+
+Id = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+Kib = Annotated[int, Meta(ge=0, le=_MOST_KIB)]
+SignedKib = Annotated[int, Meta(ge=-_MOST_KIB, le=_MOST_KIB)]
+"""Of figures that some versions have been seen to compute as a difference."""
+Moment = Annotated[int, Meta(ge=0, le=_LAST_SECOND)]
 
 
 class Payload(msgspec.Struct, frozen=True, rename="camel"):
@@ -19,7 +36,7 @@ class Payload(msgspec.Struct, frozen=True, rename="camel"):
 class SystemPayload(Payload, frozen=True):
     """A System (2.3)."""
 
-    id: str
+    id: Id
     name: str | None = None
     system_version_name: str | None = None
     restricted_sdc_mode: str | None = None
@@ -59,17 +76,17 @@ class MappingPayload(Payload, frozen=True):
 class VolumePayload(Payload, frozen=True):
     """A Volume or snapshot (2.6). ``mapped_sdc_info`` is null when it is not mapped."""
 
-    id: str
-    size_in_kb: int
+    id: Id
+    size_in_kb: Kib
     storage_pool_id: str
     volume_type: str
     vtree_id: str = ""
     name: str | None = None
-    creation_time: int = 0
-    ancestor_volume_id: str | None = None
-    consistency_group_id: str | None = None
+    creation_time: Moment = 0
+    ancestor_volume_id: Id | None = None
+    consistency_group_id: Id | None = None
     access_mode_limit: str | None = None
-    secure_snapshot_exp_time: int = 0
+    secure_snapshot_exp_time: Moment = 0
     compression_method: str | None = None
     gen_type: str | None = None
     mapped_sdc_info: tuple[MappingPayload, ...] | None = None
@@ -88,16 +105,16 @@ class SdcPayload(Payload, frozen=True):
 class PoolStatisticsPayload(Payload, frozen=True):
     """The Statistics of a StoragePool before PowerFlex 5 (2.12), in KiB; the first three count each copy."""
 
-    thick_capacity_in_use_in_kb: int = 0
-    thin_capacity_allocated_in_kb: int = 0
-    snapshot_capacity_in_kb: int = 0
-    net_capacity_in_use_in_kb: int = 0
-    net_unused_capacity_in_kb: int = 0
-    capacity_available_for_volume_allocation_in_kb: int = 0
-    volume_allocation_limit_in_kb: int = 0
-    degraded_healthy_capacity_in_kb: int = 0
-    degraded_failed_capacity_in_kb: int = 0
-    failed_capacity_in_kb: int = 0
+    thick_capacity_in_use_in_kb: SignedKib = 0
+    thin_capacity_allocated_in_kb: SignedKib = 0
+    snapshot_capacity_in_kb: SignedKib = 0
+    net_capacity_in_use_in_kb: SignedKib = 0
+    net_unused_capacity_in_kb: SignedKib = 0
+    capacity_available_for_volume_allocation_in_kb: SignedKib = 0
+    volume_allocation_limit_in_kb: SignedKib = 0
+    degraded_healthy_capacity_in_kb: SignedKib = 0
+    degraded_failed_capacity_in_kb: SignedKib = 0
+    failed_capacity_in_kb: SignedKib = 0
 
 
 class SystemStatisticsPayload(Payload, frozen=True):
@@ -110,7 +127,7 @@ class MetricPayload(msgspec.Struct, frozen=True):
     """One metric of one object: a name and at most one value."""
 
     name: str
-    values: tuple[float, ...]
+    values: tuple[Annotated[float, Meta(ge=0, lt=2**63)], ...]
 
 
 class ResourcePayload(msgspec.Struct, frozen=True):
@@ -142,21 +159,22 @@ class SystemLimitsPayload(Payload, frozen=True):
 class CreatedPayload(Payload, frozen=True):
     """The answer to creating an object."""
 
-    id: str
+    id: Id
 
 
 class CopiesPayload(Payload, frozen=True):
     """The answer to making snapshots or clones (2.7)."""
 
-    volume_id_list: tuple[str, ...]
+    volume_id_list: tuple[Id, ...]
     snapshot_group_id: str | None = None
 
 
 class TokenPayload(msgspec.Struct, frozen=True):
     """The answer of ``/rest/auth/login`` (1.3); its names are in snake case. Secret: never printed."""
 
-    access_token: str
-    expires_in: float = 300.0
+    # It becomes a header, so it must not hold what would end one.
+    access_token: Annotated[str, Meta(pattern="^[!-~]+$")]
+    expires_in: Annotated[float, Meta(ge=0, le=10 * 365 * 86400)] = 300.0
     refresh_token: str | None = None
     id_token: str | None = None
 
@@ -187,8 +205,8 @@ def id_in(answer: msgspec.Raw) -> str:
         Unavailable: it is neither.
     """
     try:
-        found: str | CreatedPayload = msgspec.json.decode(answer, type=str | CreatedPayload)
-    except msgspec.MsgspecError as error:
+        found: str | CreatedPayload = msgspec.json.decode(answer, type=Id | CreatedPayload)
+    except UNREADABLE as error:
         raise Unavailable(
             f"the gateway answered queryIdByKey with something else than an id: {error}"
         ) from error

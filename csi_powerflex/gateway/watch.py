@@ -10,7 +10,7 @@ import threading
 import time
 
 from csi_powerflex import scope
-from csi_powerflex.errors import DriverError
+from csi_powerflex.errors import DriverError, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.observability import metrics
@@ -65,6 +65,9 @@ def look_at(array: GatewayArray) -> None:
             _measure(array)
         except DriverError as error:
             array.trouble = error
+        except Exception as error:  # noqa: BLE001 - the watch must go on, and say so
+            log.unforeseen("look at a system met an unforeseen error", error, system=array.label)
+            array.trouble = Unavailable(f"unforeseen {type(error).__name__}; the log has its stack")
         else:
             array.trouble = None
     metrics.SYSTEM_UP.labels(array.label).set(array.trouble is None)

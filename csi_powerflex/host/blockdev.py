@@ -57,10 +57,17 @@ def exists(number: str) -> bool:
     return (_SYSFS / number).is_dir()
 
 
+def numbers(device: Path) -> tuple[str, ...]:
+    """The major:minor of ``device`` and of its partitions."""
+    own = device_number(device)
+    parts = ((path.parent / "dev").read_text().strip() for path in (_SYSFS / own).glob("*/partition"))
+    return own, *parts
+
+
 def holders(device: Path) -> list[str]:
-    """The names of the devices stacked on ``device``, such as dm-0 of a multipath map."""
-    folder = _SYSFS / device_number(device) / "holders"
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    """The names of the devices stacked on ``device`` or its partitions, such as dm-0 of a multipath map."""
+    folders = (_SYSFS / number / "holders" for number in numbers(device))
+    return sorted(path.name for folder in folders if folder.is_dir() for path in folder.iterdir())
 
 
 def require_unused(device: Path) -> None:

@@ -92,6 +92,8 @@ class NodeTransport(Protocol):
     """A way from this node to its volumes. SDC is one; NVMe/TCP fits the same verbs."""
 
     name: str
+    most_volumes: int
+    """How many volumes one host can have at most, whoever uses them."""
 
     def prepare(self) -> None:
         """Bring up what the transport needs on this host, where the operator leaves that to the driver.

@@ -32,7 +32,7 @@ def address(text: str) -> tuple[str, int]:
         InvalidArgument: it is neither.
     """
     host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise InvalidArgument(f"the metrics address must be HOST:PORT or :PORT, not {text!r}")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - inside a pod, every address is meant
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument, ResourceExhausted
 from csi_powerflex.model.array import Pool, Provisioning, Room
 from csi_powerflex.model.parameters import VolumeParameters
@@ -55,7 +56,7 @@ class Capacity:
         ]
         most = max(place.array.largest_volume() for place in pools.values())
         return Available(
-            total=sum(rooms),
+            total=min(sum(rooms), units.INT64_MAX),
             largest=min(max(rooms), most),
             smallest=min(place.pool.granularity for place in pools.values()),
         )

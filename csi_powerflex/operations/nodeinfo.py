@@ -18,7 +18,7 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """``systems`` are ids of PowerFlex systems; ``max_volumes`` is 0 for no limit."""
+    """``systems`` are ids of PowerFlex systems; ``max_volumes`` is how many the cluster may put here."""
 
     identity: NodeIdentity
     systems: tuple[str, ...]
@@ -49,20 +49,22 @@ class NodeFacts:
 
     def _max_volumes(self) -> int:
         """The limit, less the volumes that the host itself uses: the scheduler does not know of those."""
-        limit = self._limit.current()
-        if not limit:
-            return 0
+        most = self._transport.most_volumes
+        limit = min(self._limit.current() or most, most)
         taken = self._used_by_host()
         if taken:
             log.info("volumes in use by the host itself", volumes=", ".join(map(str, taken)), limit=limit)
-        # 0 would mean that there is no limit.
+        # In CSI, 0 means that there is no limit.
         return max(limit - len(taken), 1)
 
     def _used_by_host(self) -> list[Path]:
-        table = mountinfo.read()
+        elsewhere = {
+            mountinfo.number_behind(mount)
+            for mount in mountinfo.read()
+            if not places.inside(mount, self._roots)
+        }
         return [
             device
             for device in self._transport.devices()
-            if blockdev.holders(device)
-            or any(not places.inside(mount, self._roots) for mount in mountinfo.of_device(device, table))
+            if blockdev.holders(device) or not elsewhere.isdisjoint(blockdev.numbers(device))
         ]

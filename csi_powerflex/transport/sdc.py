@@ -61,6 +61,7 @@ class Sdc:
     """The SDC of this host."""
 
     name = "sdc"
+    most_volumes = 8192  # protocol notes, "Limits"
 
     def __init__(self, settings: SdcSettings) -> None:
         self._settings = settings

@@ -1,4 +1,7 @@
-"""A process that serves CSI as the driver does: its one slow call waits for a line on standard input."""
+"""A process that serves CSI as the driver does: its one slow call waits for a line on standard input.
+
+Arguments: the endpoint, and the seconds of grace where they are to differ.
+"""
 
 import sys
 from typing import Any
@@ -18,5 +21,7 @@ if __name__ == "__main__":
     log.configure(stream=sys.stdout)
     scripted = Scripted()
     scripted.act = wait_for_line
+    if len(sys.argv) > 2:
+        server._GRACE_SECONDS = float(sys.argv[2])
     server.serve(sys.argv[1], registrations(scripted))
     sys.stdout.write("served to the end\n")

@@ -64,13 +64,32 @@ def test_a_stale_socket_is_replaced(socket: Path) -> None:
         assert probe(socket)
 
 
-def test_a_process_that_ends_leaves_the_socket_of_its_successor(socket: Path) -> None:
-    endpoint = f"unix://{socket}"
-    with contextlib.ExitStack() as successor:
-        with server.serving(endpoint, registrations(Scripted())):
-            successor.enter_context(server.serving(endpoint, registrations(Scripted())))
+def test_a_socket_on_which_something_answers_is_left_to_it(socket: Path) -> None:
+    with server.serving(f"unix://{socket}", registrations(Scripted())):
+        with (
+            pytest.raises(FailedPrecondition, match=f"another process serves on {socket}"),
+            server.serving(f"unix://{socket}", registrations(Scripted())),
+        ):
+            pass
         assert probe(socket)
-    assert not socket.exists()
+        assert list(socket.parent.iterdir()) == [socket]
+
+
+def test_a_socket_whose_server_is_too_busy_to_answer_is_left_to_it(socket: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(contextlib.closing(sockets.socket(sockets.AF_UNIX)))
+        listening.bind(str(socket))
+        listening.listen(0)
+        for _ in range(2):  # one waits to be accepted, and no more do
+            waiting = stack.enter_context(contextlib.closing(sockets.socket(sockets.AF_UNIX)))
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(str(socket))
+        with (
+            pytest.raises(FailedPrecondition, match=f"another process serves on {socket}"),
+            server.serving(f"unix://{socket}", registrations(Scripted())),
+        ):
+            pass
 
 
 def test_a_file_in_place_of_the_socket_is_left_alone(socket: Path) -> None:
@@ -111,10 +130,10 @@ def test_serve_puts_the_signal_handlers_back_when_it_cannot_start(tmp_path: Path
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-@pytest.fixture
-def process(socket: Path) -> Iterator[subprocess.Popen[str]]:
+@contextlib.contextmanager
+def serving_process(socket: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.contract.serving_process", f"unix://{socket}"],
+        [sys.executable, "-m", "tests.contract.serving_process", f"unix://{socket}", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -125,6 +144,12 @@ def process(socket: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@pytest.fixture
+def process(socket: Path) -> Iterator[subprocess.Popen[str]]:
+    with serving_process(socket) as process:
+        yield process
 
 
 def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
@@ -144,6 +169,40 @@ def wait_until_refused(identity: csi_pb2_grpc.IdentityStub) -> None:
         except grpc.RpcError:
             return
     raise AssertionError("the server still takes calls")
+
+
+def test_a_process_that_ends_leaves_the_socket_of_its_successor(
+    process: subprocess.Popen[str], socket: Path
+) -> None:
+    """The successor need not wait for the last call of a process that takes no more."""
+    assert process.stdin
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        call = csi_pb2_grpc.NodeStub(channel).NodeStageVolume.future(stage_request())
+        wait_for_line(process, "call is inside")
+        process.terminate()
+        wait_until_refused(csi_pb2_grpc.IdentityStub(channel))
+        with server.serving(f"unix://{socket}", registrations(Scripted())):
+            process.stdin.write("go on\n")
+            process.stdin.flush()
+            assert isinstance(call.result(PATIENCE_SECONDS), csi_pb2.NodeStageVolumeResponse)
+            assert process.wait(PATIENCE_SECONDS) == 0
+            assert probe(socket)
+    assert not socket.exists()
+
+
+def test_a_call_that_hangs_does_not_keep_a_process_that_was_told_to_end(socket: Path) -> None:
+    with (
+        serving_process(socket, "0.3") as process,
+        grpc.insecure_channel(f"unix:{socket}") as channel,
+    ):
+        call = csi_pb2_grpc.NodeStub(channel).NodeStageVolume.future(stage_request())
+        wait_for_line(process, "call is inside")
+        process.terminate()
+        assert "calls=1" in wait_for_line(process, "calls left behind")
+        wait_for_line(process, "served to the end")
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert call.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+    assert not socket.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

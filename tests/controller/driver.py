@@ -36,13 +36,19 @@ class Driver:
 
     def __init__(self, socket: Path, *, seconds: float = 30) -> None:
         self.seconds = seconds
-        self._channel = grpc.insecure_channel(f"unix:{socket}")
+        self._channel = grpc.insecure_channel(
+            f"unix:{socket}",
+            options=[("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)],
+        )
         self.controller = csi_pb2_grpc.ControllerStub(self._channel)
         self.group = csi_pb2_grpc.GroupControllerStub(self._channel)
         self.identity = csi_pb2_grpc.IdentityStub(self._channel)
 
     def close(self) -> None:
         self._channel.close()
+
+    def wait_until_ready(self) -> None:
+        grpc.channel_ready_future(self._channel).result(timeout=15)
 
     def create(self, name: str = "pvc-1", *, gib: float = 8, limit: float = 0, **more: Any) -> csi_pb2.Volume:
         request = csi_pb2.CreateVolumeRequest(
@@ -116,6 +122,16 @@ class Driver:
         self.controller.DeleteSnapshot(
             csi_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id), timeout=self.seconds
         )
+
+    def group_snapshot(self, name: str, *volume_ids: str) -> csi_pb2.VolumeGroupSnapshot:
+        request = csi_pb2.CreateVolumeGroupSnapshotRequest(name=name, source_volume_ids=volume_ids)
+        return self.group.CreateVolumeGroupSnapshot(request, timeout=self.seconds).group_snapshot
+
+    def delete_group(self, group_id: str, *snapshot_ids: str) -> None:
+        request = csi_pb2.DeleteVolumeGroupSnapshotRequest(
+            group_snapshot_id=group_id, snapshot_ids=snapshot_ids
+        )
+        self.group.DeleteVolumeGroupSnapshot(request, timeout=self.seconds)
 
     def validate(
         self, volume_id: str, *capabilities: csi_pb2.VolumeCapability

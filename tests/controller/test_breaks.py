@@ -1,7 +1,9 @@
 """Every call, broken at each of its gateway requests in each way, repeated as a sidecar would: same end.
 
-A call is first made in peace, which tells how many requests it makes. Then, for each of these and each kind
-of trouble, on objects of its own, it is broken just there and repeated until it succeeds.
+A call is first made in peace, which tells how many requests it makes, what it answers and what it leaves.
+Then, for each of these requests and each kind of break, on objects of its own, it is broken just there and
+repeated until it succeeds. Its answer and all that it left have to be those of the call in peace: no second
+volume, no orphan, no mapping too many or too few, and nothing else touched.
 """
 
 from __future__ import annotations
@@ -11,174 +13,202 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
+import msgspec
 import pytest
 
-from csi_powerflex.names import Kind, array_name
+from csi_powerflex.gateway import client
 from csi_powerflex.simulator.faults import Fault, Trouble
-from tests.controller.conftest import MakeWorld
-from tests.controller.driver import GIB
+from csi_powerflex.simulator.gateway import Gateway
+from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.breaking import BreakingController, Deadline, Moment
+from tests.controller.calls import CALLS, Call, Scene
+from tests.controller.conftest import VERSIONS, MakeWorld
+from tests.controller.eventually import eventually
+from tests.controller.picture import Before, Picture
 from tests.controller.world import World
+from tests.figures import Figures
 
 # What a sidecar takes for "not known yet": it repeats the call and forgets nothing.
 UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED}
 
+
+@dataclass(frozen=True)
+class Break:
+    """A trouble at one request; ``late`` when the deadline of the call passes during it.
+
+    ``refusals`` are the codes that the call may answer before it is repeated.
+    """
+
+    fault: Fault
+    late: bool = False
+    refusals: frozenset[grpc.StatusCode] = frozenset(UNKNOWN)
+
+
 BREAKS = {
-    "the connection is reset before the effect": Fault(trouble=Trouble.RESET, times=1),
-    "the reply is lost after the effect": Fault(trouble=Trouble.LOST_REPLY, times=1),
-    "the gateway is overloaded": Fault(trouble=Trouble.ERROR, status=503, times=1),
-    "an HTML page comes after the effect": Fault(
-        trouble=Trouble.HTML, status=502, after_effect=True, times=1
+    "the connection is reset before the effect": Break(Fault(trouble=Trouble.RESET)),
+    "the reply is lost after the effect": Break(Fault(trouble=Trouble.LOST_REPLY)),
+    "the gateway is overloaded": Break(Fault(trouble=Trouble.ERROR, status=503)),
+    "an HTTP error comes before the effect": Break(Fault(trouble=Trouble.ERROR, status=500)),
+    "an HTTP error comes after the effect": Break(
+        Fault(trouble=Trouble.ERROR, status=504, after_effect=True)
     ),
-    "the answer is cut short": Fault(trouble=Trouble.TRUNCATED, times=1),
-    "the array is busy": Fault(trouble=Trouble.ERROR, code=28, times=1),
-    "every session ends": Fault(trouble=Trouble.REVOKE, times=1),
+    "an HTML page comes before the effect": Break(Fault(trouble=Trouble.HTML, status=502)),
+    "an HTML page comes after the effect": Break(Fault(trouble=Trouble.HTML, status=502, after_effect=True)),
+    "a web page comes as the answer": Break(Fault(trouble=Trouble.HTML, status=200, after_effect=True)),
+    "the answer is cut short": Break(Fault(trouble=Trouble.TRUNCATED)),
+    "the answer is of another shape": Break(Fault(trouble=Trouble.WRONG_JSON)),
+    "the array is busy": Break(Fault(trouble=Trouble.ERROR, code=28)),
+    "every session ends": Break(Fault(trouble=Trouble.REVOKE)),
+    "a new token is refused too": Break(
+        Fault(trouble=Trouble.ERROR, status=401, times=2),
+        refusals=frozenset({grpc.StatusCode.UNAUTHENTICATED}),
+    ),
+    "the deadline passes, and the effect comes later": Break(Fault(trouble=Trouble.FREEZE), late=True),
+    "the deadline passes after the effect": Break(Fault(trouble=Trouble.ENDLESS), late=True),
 }
 
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Case:
-    """A call: what has to be there before, the call itself, and what has to be there after it."""
+class End:
+    """What a run came to: the answer, the answer to the same call once more, and all that was left."""
 
-    prepare: Callable[[World, str], str]
-    call: Callable[[World, str, str], object]
-    holds: Callable[[World, str, str, object], bool]
-
-
-def _nothing(_world: World, _name: str) -> str:
-    return ""
+    answer: str
+    again: str
+    left: Picture
 
 
-def _volume(world: World, name: str) -> str:
-    return world.driver.create(name).volume_id
-
-
-def _published(world: World, name: str) -> str:
-    volume = world.driver.create(name)
-    world.driver.publish(volume, world.node("a"))
-    return volume.volume_id
-
-
-def _snapshot(world: World, name: str) -> str:
-    volume = world.driver.create(name)
-    return world.driver.snapshot(volume.volume_id, f"snapshot-{name}").snapshot_id
-
-
-def _named(world: World, name: str) -> int:
-    """How many volumes of the array were made for the CSI name: never more than one."""
-    wanted = {array_name(kind, "test", name) for kind in Kind}
-    return sum(volume.name in wanted for volume in world.array.volumes.values())
-
-
-def _size(world: World, volume_id: str) -> int:
-    return world.volume(volume_id).size_kb * 1024
-
-
-def _gone(world: World, volume_id: str) -> bool:
-    return volume_id.partition("-")[2] not in world.array.volumes
-
-
-CASES = {
-    "CreateVolume": Case(
-        _nothing,
-        lambda world, name, _: world.driver.create(name).volume_id,
-        lambda world, name, _, answer: _named(world, name) == 1 and _size(world, str(answer)) == 8 * GIB,
-    ),
-    "CreateVolume from a volume, larger": Case(
-        _volume,
-        lambda world, name, source: world.driver.clone(f"{name}-copy", source, gib=16).volume_id,
-        lambda world, name, _, answer: (
-            _named(world, f"{name}-copy") == 1 and _size(world, str(answer)) == 16 * GIB
-        ),
-    ),
-    "DeleteVolume": Case(
-        _volume,
-        lambda world, _, volume: world.driver.delete(volume),
-        lambda world, _, volume, __: _gone(world, volume),
-    ),
-    "ControllerPublishVolume": Case(
-        _volume,
-        lambda world, _, volume: world.driver.publish(volume, world.node("a"))["sizeBytes"],
-        lambda world, _, volume, answer: len(world.volume(volume).mappings) == 1 and answer == str(8 * GIB),
-    ),
-    "ControllerUnpublishVolume": Case(
-        _published,
-        lambda world, _, volume: world.driver.unpublish(volume, world.node("a")),
-        lambda world, _, volume, __: not world.volume(volume).mappings,
-    ),
-    "ControllerExpandVolume": Case(
-        _volume,
-        lambda world, _, volume: world.driver.expand(volume, gib=16).capacity_bytes,
-        lambda world, _, volume, answer: answer == _size(world, volume) == 16 * GIB,
-    ),
-    "ControllerModifyVolume": Case(
-        _published,
-        lambda world, _, volume: world.driver.modify(volume, iopsLimit="500"),
-        lambda world, _, volume, __: world.volume(volume).mappings[0].limit_iops == 500,
-    ),
-    "CreateSnapshot": Case(
-        _volume,
-        lambda world, name, volume: world.driver.snapshot(volume, f"snapshot-{name}").snapshot_id,
-        lambda world, name, _, answer: (
-            _named(world, f"snapshot-{name}") == 1 and not _gone(world, str(answer))
-        ),
-    ),
-    "DeleteSnapshot": Case(
-        _snapshot,
-        lambda world, _, snapshot: world.driver.delete_snapshot(snapshot),
-        lambda world, _, snapshot, __: _gone(world, snapshot),
-    ),
-}
+each_version = pytest.mark.parametrize("version", VERSIONS)
+# Those that differ most: in their logins, and in how copies are made.
+oldest_and_newest = pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
+each_call = pytest.mark.parametrize("name", CALLS)
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
-    """A warm controller, so that a call makes the same requests each time."""
-    world = make_world()
-    _published(world, "pvc-warm")
+def world(version: str, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A controller that keeps wishes in a file."""
+    # The pauses between the client's attempts only cost time here.
+    monkeypatch.setattr(client, "_FIRST_PAUSE_SECONDS", 0.001)
+    world = make_world(SystemPlan(version=version))
+    world.more["state_file"] = world.folder / "wishes"
+    world.restart()
     return world
 
 
-def repeated(call: Callable[[], object]) -> tuple[object, int]:
-    """The answer of a call that is repeated while its outcome is unknown, and how often it was refused."""
-    for refusals in range(5):
+def fresh(world: World) -> Scene:
+    """A run on names of its own."""
+    return Scene(world, world.driver, f"pvc-{next(_numbers)}")
+
+
+def repeated(call: Callable[[], object], refusals: frozenset[grpc.StatusCode]) -> object:
+    """The answer of a call that is repeated while it is refused with one of these codes."""
+    for _ in range(5):
         try:
-            return call(), refusals
+            return call()
         except grpc.RpcError as error:
-            if error.code() not in UNKNOWN:
+            if error.code() not in refusals:
                 raise
     raise AssertionError("the call did not come to an end in five tries")
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_call_broken_anywhere_comes_to_the_same_end(world: World, name: str) -> None:
-    case, gateway = CASES[name], world.simulator.gateway
-    pvc = f"pvc-{next(_numbers)}"
-    before = case.prepare(world, pvc)
-    since = gateway.log.last
-    case.call(world, pvc, before)
-    requests = len(gateway.log.find(since=since))
+def run(call: Call, world: World, breaking: Callable[[Scene, Callable[[Scene], object]], object]) -> End:
+    """Prepare, let ``breaking`` make the call and repeat it, and see what is left."""
+    before = Before(world)
+    scene = fresh(world)
+    there = call.prepare(scene)
+    before.look()
+    answer = before.told(breaking(scene, lambda at: call.call(at, there)))
+    call.afterwards(scene, there)
+    left = before.picture()
+    assert (len(left.volumes), left.mappings) == call.leaves
+    again = before.told(call.call(scene, there))
+    assert before.picture() == left, "the same call once more changed something"
+    return End(answer, again, left)
+
+
+def in_peace(scene: Scene, call: Callable[[Scene], object]) -> object:
+    return call(scene)
+
+
+def at(kind: Break, place: int) -> Fault:
+    """The fault that strikes the request of that place."""
+    times = kind.fault.times or 1
+    return msgspec.structs.replace(kind.fault, times=times, skip=place, path="/api/*", id=next(_numbers))
+
+
+def settle(gateway: Gateway) -> None:
+    """Take all trouble away and wait for what it held."""
+    gateway.faults.clear()
+    eventually(lambda: all(entry.status for entry in gateway.log.find() if "freeze" in entry.trouble))
+
+
+def request_count(call: Call, world: World) -> int:
+    """How many requests the call makes in peace."""
+    scene = fresh(world)
+    there = call.prepare(scene)
+    with world.simulator.gateway.log.watching() as requests:
+        call.call(scene, there)
+    return len(requests)
+
+
+@each_call
+@each_version
+def test_a_call_broken_anywhere_comes_to_the_same_end(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    call, gateway, deadline = CALLS[name], world.simulator.gateway, Deadline(monkeypatch)
+    end = run(call, world, in_peace)
+    # The run has warmed the controller: from now on, the call makes the same requests each time.
+    requests = request_count(call, world)
     assert requests > 0
-    broken = 0
-    for place, (kind, fault) in itertools.product(range(requests), BREAKS.items()):
-        pvc = f"pvc-{next(_numbers)}"
-        before = case.prepare(world, pvc)
-        fault_id = gateway.inject(_at(fault, place))
-        answer, _ = repeated(lambda pvc=pvc, before=before: case.call(world, pvc, before))  # type: ignore[misc]  # bound by default
-        broken += gateway.faults.struck(fault_id)
-        gateway.faults.clear()
-        assert case.holds(world, pvc, before, answer), f"{kind}, at request {place + 1}"
-    assert broken == requests * len(BREAKS)
+    for place, (kind, trouble) in itertools.product(range(requests), BREAKS.items()):
+        fault = at(trouble, place)
+
+        def broken(
+            scene: Scene,
+            make: Callable[[Scene], object],
+            fault: Fault = fault,
+            trouble: Break = trouble,
+            place: int = place,
+        ) -> object:
+            gateway.inject(fault)
+            if trouble.late:
+                deadline.pass_in(place)
+            answer = repeated(lambda: make(scene), trouble.refusals)
+            assert gateway.faults.struck(fault.id) == fault.times
+            settle(gateway)
+            return answer
+
+        assert run(call, world, broken) == end, f"{kind}, at request {place + 1} of {requests}"
+        figures.add("controller calls broken and repeated to the same end")
 
 
-def _at(fault: Fault, place: int) -> Fault:
-    return Fault(
-        trouble=fault.trouble,
-        status=fault.status,
-        code=fault.code,
-        after_effect=fault.after_effect,
-        times=1,
-        skip=place,
-        path="/api/*",
-    )
+@each_call
+@oldest_and_newest
+def test_a_controller_killed_anywhere_is_followed_by_one_that_comes_to_the_same_end(
+    world: World, name: str, figures: Figures
+) -> None:
+    end = run(CALLS[name], world, in_peace)
+    for moment in Moment:
+        kills = 0
+        # It starts with nothing remembered, so it makes more requests than a warm one.
+        while killed_at(kills, moment, CALLS[name], world, end):
+            kills += 1
+        assert kills > 0
+        figures.add("controllers killed in a call and followed to the same end", kills)
+
+
+def killed_at(place: int, moment: Moment, call: Call, world: World, end: End) -> bool:
+    """Kill a controller there and repeat its call at another; whether it made so many requests."""
+    with BreakingController(world.settings("breaking.sock"), world.folder, place, moment) as breaking:
+        died = False
+
+        def killed(scene: Scene, make: Callable[[Scene], object]) -> object:
+            nonlocal died
+            died = breaking.died_in(lambda driver: make(scene.by(driver)))
+            return make(scene)
+
+        assert run(call, world, killed) == end, f"killed {moment.value} request {place + 1}"
+        assert died == (breaking.requests() > place)
+    return died

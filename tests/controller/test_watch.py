@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.observability import endpoint, metrics
 from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.simulator import SystemPlan
@@ -42,6 +43,22 @@ def test_the_watch_tells_how_full_a_system_is(world: World) -> None:
     assert value("csi_powerflex_sdcs_connected", system=name) == 3
     assert value("csi_powerflex_array_used", system=name, kind="sdcs") == 3
     assert value("csi_powerflex_array_allowed", system=name, kind="sdcs") == 2048
+
+
+def test_an_error_nobody_foresaw_does_not_end_the_watch(
+    array45: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, failures = GatewayArray.learn, [RuntimeError("a fault"), RuntimeError("a fault")]
+
+    def faulty(array: GatewayArray) -> None:
+        if failures:
+            raise failures.pop()
+        learn(array)
+
+    monkeypatch.setattr(GatewayArray, "learn", faulty)
+    renamed(array45, "faulty").watching(seconds=0.05)
+    eventually(lambda: not failures)
+    eventually(lambda: value("csi_powerflex_system_up", system="faulty") == 1)
 
 
 def test_a_system_that_is_away_is_told_and_keeps_no_other_from_serving(make_world: MakeWorld) -> None:
@@ -84,7 +101,10 @@ def test_metrics_and_liveness_have_a_port_of_their_own(array45: World) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
-@pytest.mark.parametrize("text", ["", "here", "localhost:", "localhost:http", ":70000"])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param("1:" + "0" * 5000, id="many digits"), "", "here", "localhost:", "localhost:http", ":70000"],
+)
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="HOST:PORT"):
         endpoint.address(text)

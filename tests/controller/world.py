@@ -44,9 +44,10 @@ class World:
     ) -> None:
         self._running.close()
 
-    def _start(self) -> Driver:
-        settings = ControllerSettings(
-            endpoint=f"unix://{self.folder / 'csi.sock'}",
+    def settings(self, socket: str = "csi.sock") -> ControllerSettings:
+        """What a controller of this world is started with."""
+        return ControllerSettings(
+            endpoint=f"unix://{self.folder / socket}",
             driver_name="csi.powerflex.dev",
             cluster_id="test",
             systems=self.systems,
@@ -55,6 +56,9 @@ class World:
             watch_seconds=self.watch_seconds,
             **self.more,
         )
+
+    def _start(self) -> Driver:
+        settings = self.settings()
         parts = self._running.enter_context(app.services(settings))
         socket = self._running.enter_context(server.serving(settings.endpoint, parts.register))
         self._running.enter_context(parts.watching)

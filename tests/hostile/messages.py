@@ -37,7 +37,7 @@ def methods(service: str) -> list[MethodDescriptor]:
 
 def requests(method: MethodDescriptor, known: Known) -> st.SearchStrategy[Message]:
     """Requests of an RPC: hostile all over, or right but for one field."""
-    wild = _message(method.input_type, known, depth=0)
+    wild = st.one_of(_message(method.input_type, known), _message(method.input_type, known, full=True))
     right = known.right.get(method.name, ())
     if not right or not method.input_type.fields:
         return wild
@@ -50,8 +50,46 @@ def requests(method: MethodDescriptor, known: Known) -> st.SearchStrategy[Messag
     return st.one_of(wild, near, near)
 
 
+def whole(method: MethodDescriptor, known: Known) -> list[Message]:
+    """Requests in which every field is set: as many as it takes to show each of several alternatives."""
+    return [_whole(method.input_type, known, turn) for turn in range(_alternatives(method.input_type))]
+
+
+def _alternatives(descriptor: Descriptor) -> int:
+    counts = [len(choice.fields) for choice in descriptor.oneofs]
+    counts += [
+        _alternatives(item.message_type) for item in descriptor.fields if item.message_type is not None
+    ]
+    return max(counts, default=1)
+
+
+def _whole(descriptor: Descriptor, known: Known, turn: int) -> Message:
+    message = message_factory.GetMessageClass(descriptor)()
+    for item in descriptor.fields:
+        choice = item.containing_oneof
+        if choice is not None and choice.fields[turn % len(choice.fields)] is not item:
+            continue
+        value = _plain(item, known, turn)
+        message.MergeFrom(
+            type(message)(**{item.name: [value] if item.is_repeated and not _is_map(item) else value})
+        )
+    return message
+
+
+def _plain(item: FieldDescriptor, known: Known, turn: int) -> Any:
+    if _is_map(item):
+        return {key: values[0] for key, values in known.keys.items() if values}
+    if item.message_type is not None:
+        return _whole(item.message_type, known, turn)
+    if item.enum_type is not None:
+        return item.enum_type.values[-1].number
+    if item.type == FieldDescriptor.TYPE_STRING:
+        return next(iter(known.texts.get(item.name, ())), "x")
+    return b"x" if item.type == FieldDescriptor.TYPE_BYTES else 1
+
+
 def _one_field(item: FieldDescriptor, known: Known) -> st.SearchStrategy[tuple[str, Any]]:
-    return st.tuples(st.just(item.name), _field(item, known, depth=0))
+    return st.tuples(st.just(item.name), _field(item, known))
 
 
 def _changed(right: Message, change: tuple[str, Any], replace: bool) -> Message:
@@ -85,9 +123,14 @@ def fields_set(message: Message) -> Iterator[str]:
                 yield from fields_set(inner)
 
 
-def _message(descriptor: Descriptor, known: Known, *, depth: int) -> st.SearchStrategy[Message]:
+def _message(descriptor: Descriptor, known: Known, *, full: bool = False) -> st.SearchStrategy[Message]:
     make = message_factory.GetMessageClass(descriptor)
-    parts = {item.name: _field(item, known, depth=depth) for item in descriptor.fields}
+    parts = {item.name: _field(item, known, full=full) for item in descriptor.fields}
+    if full:
+        order = st.permutations(list(parts)).flatmap(
+            lambda names: st.fixed_dictionaries({name: parts[name] for name in names})
+        )
+        return order.map(lambda values: _made(make, values))
     return st.fixed_dictionaries({}, optional=parts).map(lambda values: _made(make, values))
 
 
@@ -100,10 +143,10 @@ def _made(make: type[Message], values: Mapping[str, Any]) -> Message:
     return message
 
 
-def _field(item: FieldDescriptor, known: Known, *, depth: int) -> st.SearchStrategy[Any]:
+def _field(item: FieldDescriptor, known: Known, *, full: bool = False) -> st.SearchStrategy[Any]:
     if _is_map(item):
         return _map(known, known.texts.get(item.name, ()))
-    one = _value(item, known, depth=depth)
+    one = _value(item, known, full=full)
     if not item.is_repeated:
         return one
     return st.one_of(st.lists(one, min_size=1, max_size=3), one.map(lambda value: [value] * 50))
@@ -139,9 +182,9 @@ def _text(right: Sequence[str]) -> st.SearchStrategy[str]:
     return st.one_of(known, known, known, known.flatmap(inputs.near), inputs.text())
 
 
-def _value(item: FieldDescriptor, known: Known, *, depth: int) -> st.SearchStrategy[Any]:
+def _value(item: FieldDescriptor, known: Known, *, full: bool) -> st.SearchStrategy[Any]:
     if item.message_type is not None:
-        return _message(item.message_type, known, depth=depth + 1)
+        return _message(item.message_type, known, full=full)
     if item.enum_type is not None:
         numbers = [value.number for value in item.enum_type.values]
         return st.one_of(st.sampled_from(numbers), st.sampled_from(numbers), inputs.integers(32, signed=True))

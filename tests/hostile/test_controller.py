@@ -18,7 +18,7 @@ from tests.controller.driver import GIB, block, mount
 from tests.controller_process import ControllerProcess
 from tests.hostile.calls import PROPER, Caller, Tried
 from tests.hostile.inputs import tried
-from tests.hostile.messages import Known, methods, requests
+from tests.hostile.messages import Known, methods, requests, whole
 from tests.soak import array
 from tests.soak.array import SoakedArray
 
@@ -143,15 +143,15 @@ def test_every_request_is_answered_with_a_proper_code(
 ) -> None:
     pid, done = process.pid, Tried()
 
-    @tried(60)
-    @given(request=requests(method, known))
     def hold(request: Message) -> None:
         code, detail = caller.call(method, request, done)
         assert code in PROPER, f"{code.name}: {detail}"
         assert "unforeseen" not in detail
         assert caller.lives()
 
-    hold()
+    for request in whole(method, known):
+        hold(request)
+    tried(60)(given(request=requests(method, known))(hold))()
     assert process.running
     assert process.pid == pid
     assert not done.missing(method)

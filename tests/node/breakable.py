@@ -1,4 +1,4 @@
-"""The real node plugin in a process that kills itself, as by kill -9, at a chosen step of a call.
+"""The real node plugin in a process that is broken, or killed as by kill -9, at a chosen step of a call.
 
 A step is whatever the plugin does to the host: each command, each mount by system call, each write to a
 device, each folder or file that is made or removed. The steps are wrapped here, in the child, so that the
@@ -10,52 +10,73 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import errno
 import functools
-import multiprocessing
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
+from csi_powerflex import scope
 from csi_powerflex.app import node
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.host import blockdev, mounts, run
 from csi_powerflex.observability import log
 from csi_powerflex.operations import places
+from tests.children import CONTEXT
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.node.breakable"])
 _CLONE_NEWNS = 0x00020000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
+# What is left of a call once its deadline is to pass, and how long a step then takes.
+_LAST_SECONDS, _SLOW_SECONDS = 0.1, 0.25
+
+# After these the call is repeated: the process lives, or another has come.
+PASSING = (
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+)
+
+
 class When(enum.Enum):
-    """At which moment of the step the process dies."""
+    """What happens to the step. A process that was not killed gets the same call again."""
 
-    BEFORE = "before"
-    DURING = "during"
+    BEFORE = "killed before"
+    DURING = "killed during"
     """A command has been started and goes on without its parent; other steps count as done."""
-    AFTER = "after"
+    AFTER = "killed after"
+    REFUSED = "refused"
+    """It fails and has done nothing."""
+    LOST = "done, and said to have failed"
+    LATE = "late"
+    """The deadline of the call passes, and then it is done, unless the driver has ended it."""
+    UNANSWERED = "done, and late"
+    """It is done, and the deadline of the call passes before it answers."""
 
-
-def start_server() -> None:
-    """Start the server that children are forked from, outside of any test's mount namespace."""
-    ensure_running()
+    @property
+    def kills(self) -> bool:
+        """Whether the process dies of it."""
+        return self in (When.BEFORE, When.DURING, When.AFTER)
 
 
 class BreakingNode:
-    """A node plugin for ``host`` that dies at its ``step``-th step, counted from 0."""
+    """A node plugin for ``host`` that meets trouble at its ``step``-th step, counted from 0."""
 
     def __init__(self, host: LoopHost, *, step: int, when: When) -> None:
         self._host = host
+        self._when = when
+        self._step = step
         self._steps = host.folder / "steps"
         self._steps.write_text("")
         self._socket = host.folder / "breaking.sock"
@@ -65,7 +86,7 @@ class BreakingNode:
             mount_roots=(host.kubelet,),
             sdc=host.settings(),
         )
-        self._process = _CONTEXT.Process(
+        self._process = CONTEXT.Process(
             target=_serve,
             args=(
                 settings,
@@ -94,18 +115,23 @@ class BreakingNode:
         self._process.join()
         self._process.close()
 
-    def died_in(self, call: Callable[[Kubelet], object]) -> bool:
-        """Make the call; whether the process died of it at its step."""
+    def broke_in(self, call: Callable[[Kubelet], object]) -> bool:
+        """Make the call; whether it came to its step. A process that lives is called again until done."""
+        kubelet = Kubelet(self._channel, self._host.kubelet)
         try:
-            call(Kubelet(self._channel, self._host.kubelet))
+            call(kubelet)
         except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if error.code() not in PASSING:
                 raise
+            if not self._when.kills:
+                repeated(lambda: call(kubelet))
+                return True
             self._process.join(10)
             if self._process.exitcode != -signal.SIGKILL:
                 raise
             return True
-        return False
+        # A step may be one that is tried again by itself, or that can be done without.
+        return not self._when.kills and len(self.steps()) > self._step
 
     def steps(self) -> list[str]:
         """What was done so far."""
@@ -125,34 +151,51 @@ def _serve(
         node.run(settings)
 
 
+def repeated(call: Callable[[], object]) -> None:
+    """Call as the kubelet does: again while the answer says that it may work later."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            call()
+        except grpc.RpcError as error:
+            if error.code() not in PASSING or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 class _Counter:
-    def __init__(self, steps: Path, last: int) -> None:
+    def __init__(self, steps: Path, due: int) -> None:
         self._steps = steps
-        self._last = last
+        self._due = due
         self._count = 0
 
-    def is_last(self, name: str) -> bool:
+    def is_due(self, name: str) -> bool:
         with self._steps.open("a") as file:
             file.write(f"{name}\n")
         self._count += 1
-        return self._count > self._last
+        return self._count == self._due + 1
 
 
 def _break(counter: _Counter, when: When) -> None:
     start = run._start
 
-    def start_and_die(command: Sequence[str], keep_open: Any) -> subprocess.Popen[str]:
-        last = counter.is_last(Path(command[0]).name)
-        if last and when is When.BEFORE:
+    def broken(command: Sequence[str], keep_open: Any) -> subprocess.Popen[str]:
+        if not counter.is_due(Path(command[0]).name):
+            return start(command, keep_open)
+        if when is When.BEFORE:
             _die()
-        process = start(command, keep_open)
-        if last:
-            if when is When.AFTER:
-                process.communicate()
+        if when in (When.LATE, When.UNANSWERED):
+            _let_the_deadline_come()
+        process = start(_in_trouble(command, when), keep_open)
+        if when is When.AFTER:
+            process.communicate()
+        if when.kills:
             _die()
         return process
 
-    run._start = start_and_die
+    run._start = broken
     for module, name in (
         (mounts, "bind"),
         (mounts, "detach"),
@@ -162,21 +205,46 @@ def _break(counter: _Counter, when: When) -> None:
         (places, "make_file"),
         (places, "remove"),
     ):
-        setattr(module, name, _dying(getattr(module, name), counter, when))
+        setattr(module, name, _breaking(getattr(module, name), counter, when))
 
 
-def _dying(function: Callable[..., Any], counter: _Counter, when: When) -> Callable[..., Any]:
+def _in_trouble(command: Sequence[str], when: When) -> Sequence[str]:
+    """The command that is run in place of ``command``."""
+    scripts = {
+        When.REFUSED: 'echo "Input/output error" >&2; exit 32',
+        When.LOST: '"$@" >&2; kill -KILL $$',
+        When.LATE: f'sleep {_SLOW_SECONDS}; exec "$@"',
+        When.UNANSWERED: f'"$@"; code=$?; sleep {_SLOW_SECONDS}; exit $code',
+    }
+    return ["/bin/sh", "-c", scripts[when], "sh", *command] if when in scripts else command
+
+
+def _breaking(function: Callable[..., Any], counter: _Counter, when: When) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **keywords: Any) -> Any:
-        last = counter.is_last(function.__name__)
-        if last and when is When.BEFORE:
+        if not counter.is_due(function.__name__):
+            return function(*args, **keywords)
+        if when is When.BEFORE:
             _die()
+        if when is When.REFUSED:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if when in (When.LATE, When.UNANSWERED):
+            _let_the_deadline_come()
+            time.sleep(_LAST_SECONDS)
         result = function(*args, **keywords)
-        if last:
+        if when is When.LOST:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if when.kills:
             _die()
         return result
 
     return wrapped
+
+
+def _let_the_deadline_come() -> None:
+    call = scope.current()
+    assert call is not None
+    call.deadline = time.monotonic() + _LAST_SECONDS
 
 
 def _die() -> None:

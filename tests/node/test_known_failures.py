@@ -13,11 +13,11 @@ import pytest
 from csi_powerflex.host import blockdev, mountinfo, mounts
 from csi_powerflex.operations import places
 from csi_powerflex.transport.sdc import Sdc
+from tests.node.breakable import repeated
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import GUID, LoopHost, Volume, command
 from tests.node.process import NodeProcess
 from tests.node.test_data_first import volume_end
-from tests.node.test_kill import retried
 
 root = pytest.mark.root
 ReplaceTool = Callable[[str, str], None]
@@ -64,7 +64,7 @@ def test_a_making_that_outlasts_its_call_is_waited_for_and_not_begun_again(
     with refused(grpc.StatusCode.ABORTED, "still works on", volume.path):
         node.stage(volume)
     go_on.touch()
-    retried(lambda: node.stage(volume))
+    repeated(lambda: node.stage(volume))
     assert made.read_text().count("\n") == 1
     (node.staging(volume) / "file").write_text("works")
     assert b"csi-powerflex" not in volume_end(volume)

@@ -11,12 +11,14 @@ import grpc
 import pytest
 
 from csi_powerflex.csi.node import CAPABILITIES
+from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.host.filesystem import KINDS
 from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB, MIB
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import GUID, SYSTEM, LoopHost, command
+from tests.node.test_data_first import mbr, write
 from tests.node.test_letting_go import kill_filesystem
 
 pytestmark = pytest.mark.root
@@ -161,6 +163,14 @@ def test_the_limit_of_volumes_can_differ_by_node(host: LoopHost, node: Kubelet) 
         node.info()
 
 
+def test_without_a_limit_of_ours_the_arrays_counts(host: LoopHost, node: Kubelet) -> None:
+    """8,192 volumes for each host; 0 would tell the scheduler that there is no limit at all."""
+    limit = host.folder / "max-volumes"
+    for configured in ("0", "9000"):
+        limit.write_text(configured)
+        assert node.info().max_volumes_per_node == 8192
+
+
 def test_volumes_that_the_host_uses_itself_are_not_offered(host: LoopHost, node: Kubelet) -> None:
     ours, theirs = host.volume(), host.volume()
     node.stage(ours)
@@ -173,6 +183,23 @@ def test_volumes_that_the_host_uses_itself_are_not_offered(host: LoopHost, node:
     assert node.info().max_volumes_per_node == 1
 
 
+def test_a_partition_that_the_host_uses_takes_its_volume(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    part = host.folder / "part1"
+    write(volume, 0, mbr())
+    command("partx", "--add", volume.path)
+    try:
+        (number,) = blockdev.numbers(volume.path)[1:]
+        command("mknod", part, "b", *number.split(":"))
+        command("mkfs.ext4", "-q", "-E", "nodiscard", part)
+        assert node.info().max_volumes_per_node == 10
+        command("mount", part, "/mnt")
+        assert node.info().max_volumes_per_node == 9
+        command("umount", "/mnt")
+    finally:
+        command("partx", "--delete", volume.path)
+
+
 def test_each_capability_has_its_call(node: Kubelet) -> None:
     answer = node.stub.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest())
     assert {capability.rpc.type for capability in answer.capabilities} == set(CAPABILITIES)
@@ -180,3 +207,18 @@ def test_each_capability_has_its_call(node: Kubelet) -> None:
 
 def test_the_filesystems_that_are_promised_can_be_made() -> None:
     assert tuple(KINDS) == FILESYSTEMS
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\r", "\x1c", "\x85", "\u2028"], ids=ascii)
+def test_a_path_with_a_character_like_an_end_of_line_hides_no_mount(
+    host: LoopHost, node: Kubelet, character: str
+) -> None:
+    volume = host.volume()
+    path = host.kubelet / f"odd{character}name"
+    path.mkdir()
+    node.stage(volume, path=path)
+    mounted = mountinfo.at(path)
+    assert mounted is not None
+    assert mountinfo.is_of(mounted, volume.path)
+    node.unstage(volume, path=path)
+    assert mountinfo.at(path) is None

@@ -37,8 +37,11 @@ def test_it_ends_in_order_and_takes_its_socket_away(host: LoopHost) -> None:
 def test_the_node_is_known_by_its_sdc_and_by_the_systems_it_reaches(host: LoopHost) -> None:
     other = "0f1e2d3c4b5a6978"
     host.know_systems(SYSTEM, other)
+    with NodeProcess(host) as before:
+        first = before.kubelet.info()
     with NodeProcess(host) as node:
         info = node.kubelet.stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+    assert info == first
     assert info.node_id == f"sdc:{GUID}"
     assert dict(info.accessible_topology.segments) == {
         f"csi.powerflex.dev/{SYSTEM}": "true",

@@ -467,3 +467,26 @@ def test_a_system_may_be_named_by_its_id(file: Path) -> None:
 def test_systems_without_name_or_id_are_not_taken_for_one(file: Path) -> None:
     file.write_text(MINIMAL + MINIMAL.partition("\n")[2], encoding="utf-8")
     assert len(systems.load(file)) == 2
+
+
+@pytest.mark.parametrize(
+    "scalar", ["!!timestamp soon", "!!bool perhaps", "!!int ''", "!!float x", "2001-99-99"]
+)
+def test_a_value_that_is_not_what_its_tag_says_is_refused(file: Path, scalar: str) -> None:
+    message = refusal(file, with_line(f"requestTimeout: {scalar}"))
+    assert "this looks like a number or a date but is none" in message
+
+
+@pytest.mark.parametrize("content", ["[" * 5000, "{a: " * 5000, "\n" + "- " * 5000], ids=["[", "{", "-"])
+def test_a_file_nested_too_deeply_is_refused(file: Path, content: str) -> None:
+    assert "nested too deeply" in refusal(file, f"systems: {content}")
+
+
+@pytest.mark.parametrize("key", ["caFile", "name", "username", "storagePool"])
+@pytest.mark.parametrize("character", [r"\0", r"\e", r"\n", r"\u2028"])
+def test_a_text_with_a_character_that_cannot_be_printed_is_refused(
+    file: Path, key: str, character: str
+) -> None:
+    content = MINIMAL.replace("    username: admin\n", "") if key == "username" else MINIMAL
+    message = refusal(file, content + f'    {key}: "a{character}b"\n')
+    assert message == f"systems[0].{key}: holds a character that cannot be printed; write it anew"

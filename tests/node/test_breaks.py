@@ -1,27 +1,27 @@
-"""Kill -9 of the node plugin at every step of every call: a retry comes to the same end, nothing leaks."""
+"""Trouble, or kill -9 of the node plugin, at every step of every call: a retry comes to the same end."""
 
 from __future__ import annotations
 
+import functools
 import itertools
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import pytest
 
 from csi_powerflex.host import mountinfo
 from csi_powerflex.operations import growth
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB
-from tests.node.breakable import BreakingNode, When, start_server
+from tests.children import start_server
+from tests.figures import Figures
+from tests.node.breakable import BreakingNode, When, repeated
 from tests.node.client import Kubelet, block, filesystem
 from tests.node.loophost import LoopHost, Volume
 
 pytestmark = pytest.mark.root
 
-_PASSING = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
 _DATA = "written before"
 
 Capability = csi_pb2.VolumeCapability
@@ -62,20 +62,6 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 each_moment = pytest.mark.parametrize("when", When, ids=lambda when: when.value)
 
 
-def retried(call: Callable[[], object]) -> None:
-    """Call as the kubelet does: again while the answer says that it may work later."""
-    until = time.monotonic() + 10
-    while True:
-        try:
-            call()
-        except grpc.RpcError as error:
-            if error.code() not in _PASSING or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
 def used(node: Kubelet, volume: Volume, way: Way) -> None:
     """Stage and publish the volume and write to it."""
     node.stage(volume, way.capability)
@@ -84,12 +70,22 @@ def used(node: Kubelet, volume: Volume, way: Way) -> None:
 
 def released(node: Kubelet, volume: Volume) -> None:
     """Unpublish and unstage the volume."""
-    retried(lambda: node.unpublish(volume))
-    retried(lambda: node.unstage(volume))
+    repeated(lambda: node.unpublish(volume))
+    repeated(lambda: node.unstage(volume))
 
 
-def at_every_step(
+AtEveryStep = Callable[..., list[str]]
+
+
+@pytest.fixture
+def at_every_step(host: LoopHost, figures: Figures) -> AtEveryStep:
+    """Break a call at each of its steps; see ``broken_at_every_step``."""
+    return functools.partial(broken_at_every_step, host, figures)
+
+
+def broken_at_every_step(
     host: LoopHost,
+    figures: Figures,
     when: When,
     *,
     prepare: Callable[[Volume], object],
@@ -102,29 +98,29 @@ def at_every_step(
         volume = host.volume()
         prepare(volume)
         with BreakingNode(host, step=step, when=when) as breaking:
-            died = breaking.died_in(lambda kubelet, volume=volume: call(kubelet, volume))  # type: ignore[misc] # the default binds the loop's volume
+            broke = breaking.broke_in(lambda kubelet, volume=volume: call(kubelet, volume))  # type: ignore[misc] # the default binds the loop's volume
             steps = breaking.steps()
-        assert died == (len(steps) > step)
+        assert broke == (len(steps) > step), f"step {step + 1} of {steps}"
         finish(volume)
         assert host.mounts() == table
         volume.unmap()
-        if not died:
+        if not broke:
             return steps
+        figures.add("node calls broken and repeated to the same end")
     raise AssertionError("itertools.count ended")
 
 
 @each_moment
 @each_way
-def test_killed_while_staging(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+def test_broken_while_staging(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
     def finish(volume: Volume) -> None:
-        retried(lambda: node.stage(volume, way.capability))
+        repeated(lambda: node.stage(volume, way.capability))
         target = node.publish(volume, way.capability)
         way.write(target)
         assert way.read(target) == _DATA
         released(node, volume)
 
     steps = at_every_step(
-        host,
         when,
         prepare=lambda _volume: None,
         call=lambda kubelet, volume: kubelet.stage(volume, way.capability),
@@ -136,8 +132,8 @@ def test_killed_while_staging(host: LoopHost, node: Kubelet, way: Way, when: Whe
 
 @each_moment
 @each_way
-def test_killed_while_staging_what_was_used_before(
-    host: LoopHost, node: Kubelet, way: Way, when: When
+def test_broken_while_staging_what_was_used_before(
+    at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When
 ) -> None:
     def prepare(volume: Volume) -> None:
         used(node, volume, way)
@@ -145,12 +141,11 @@ def test_killed_while_staging_what_was_used_before(
         volume.grow(16 * GIB)
 
     def finish(volume: Volume) -> None:
-        retried(lambda: node.stage(volume, way.capability))
+        repeated(lambda: node.stage(volume, way.capability))
         assert way.read(node.publish(volume, way.capability)) == _DATA
         released(node, volume)
 
     at_every_step(
-        host,
         when,
         prepare=prepare,
         call=lambda kubelet, volume: kubelet.stage(volume, way.capability),
@@ -160,14 +155,13 @@ def test_killed_while_staging_what_was_used_before(
 
 @each_moment
 @each_way
-def test_killed_while_publishing(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+def test_broken_while_publishing(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
     def finish(volume: Volume) -> None:
-        retried(lambda: node.publish(volume, way.capability, readonly=True))
+        repeated(lambda: node.publish(volume, way.capability, readonly=True))
         released(node, volume)
         assert not node.target(volume).exists()
 
     steps = at_every_step(
-        host,
         when,
         prepare=lambda volume: node.stage(volume, way.capability),
         call=lambda kubelet, volume: kubelet.publish(volume, way.capability, readonly=True),
@@ -178,15 +172,14 @@ def test_killed_while_publishing(host: LoopHost, node: Kubelet, way: Way, when: 
 
 @each_moment
 @each_way
-def test_killed_while_unpublishing(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+def test_broken_while_unpublishing(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
     def finish(volume: Volume) -> None:
-        retried(lambda: node.unpublish(volume))
+        repeated(lambda: node.unpublish(volume))
         assert not node.target(volume).exists()
         assert way.read(node.publish(volume, way.capability)) == _DATA
         released(node, volume)
 
     steps = at_every_step(
-        host,
         when,
         prepare=lambda volume: used(node, volume, way),
         call=lambda kubelet, volume: kubelet.unpublish(volume),
@@ -197,20 +190,19 @@ def test_killed_while_unpublishing(host: LoopHost, node: Kubelet, way: Way, when
 
 @each_moment
 @pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.name)
-def test_killed_while_unstaging(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+def test_broken_while_unstaging(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
     def prepare(volume: Volume) -> None:
         used(node, volume, way)
         node.unpublish(volume)
 
     def finish(volume: Volume) -> None:
-        retried(lambda: node.unstage(volume))
+        repeated(lambda: node.unstage(volume))
         assert mountinfo.at(node.staging(volume)) is None
-        retried(lambda: node.stage(volume, way.capability))
+        repeated(lambda: node.stage(volume, way.capability))
         assert way.read(node.staging(volume)) == _DATA
-        retried(lambda: node.unstage(volume))
+        repeated(lambda: node.unstage(volume))
 
     steps = at_every_step(
-        host,
         when,
         prepare=prepare,
         call=lambda kubelet, volume: kubelet.unstage(volume),
@@ -221,7 +213,7 @@ def test_killed_while_unstaging(host: LoopHost, node: Kubelet, way: Way, when: W
 
 @each_moment
 @pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.name)
-def test_killed_while_expanding(host: LoopHost, node: Kubelet, way: Way, when: When) -> None:
+def test_broken_while_expanding(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
     if way.name == "ext4" and not growth.can_grow_ext4_online():
         pytest.skip("growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give")
 
@@ -230,12 +222,10 @@ def test_killed_while_expanding(host: LoopHost, node: Kubelet, way: Way, when: W
         volume.grow(16 * GIB)
 
     def finish(volume: Volume) -> None:
-        retried(lambda: node.expand(volume))
+        repeated(lambda: node.expand(volume))
         status = node.capacity(volume)
         assert status > 15 * GIB
         assert way.read(node.target(volume)) == _DATA
         released(node, volume)
 
-    at_every_step(
-        host, when, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish
-    )
+    at_every_step(when, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish)

@@ -1,0 +1,106 @@
+"""What a call leaves behind, told so that two runs compare: without ids and times."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from csi_powerflex.simulator.model import Volume
+from tests.controller.world import World
+
+_TIME = re.compile(r"\s*creation_time \{[^}]*\}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The volumes that came since some moment, how many mappings they have, and the wishes kept for them."""
+
+    volumes: tuple[str, ...]
+    mappings: int
+    wishes: tuple[tuple[str, str], ...]
+
+
+class Before:
+    """The moment before a run: what exists then is not to be touched by it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._there = self._described(_every(world).values(), {})
+        self._labels: dict[str, str] = {}
+
+    def look(self) -> dict[str, str]:
+        """What to call the ids that came since, in the order in which they came; also of those gone again."""
+        came = [volume for volume in _every(self._world).values() if volume.id not in self._there]
+        for volume in came:
+            self._label(volume.id, "new")
+            if volume.group_id:
+                self._label(volume.group_id, "group")
+        return self._labels
+
+    def _label(self, object_id: str, kind: str) -> None:
+        number = sum(label.startswith(f"<{kind}") for label in self._labels.values())
+        self._labels.setdefault(object_id, f"<{kind} {number}>")
+
+    def picture(self) -> Picture:
+        """What came since. Asserts that nothing else has changed."""
+        labels = self.look()
+        present = _every(self._world).values()
+        old = [volume for volume in present if volume.id in self._there]
+        assert self._described(old, {}) == self._there, "the call touched what it was not told to"
+        new = [volume for volume in present if volume.id not in self._there]
+        described = self._described(new, labels).values()
+        mappings = sum(len(volume.mappings) for volume in new)
+        return Picture(tuple(sorted(map(repr, described))), mappings, self._wishes(labels))
+
+    def told(self, answer: object) -> str:
+        """An answer without what differs between two runs."""
+        text = _TIME.sub("", str(answer))
+        for object_id, label in self.look().items():
+            text = text.replace(object_id, label)
+        return text
+
+    def _wishes(self, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        file = self._world.more.get("state_file")
+        if file is None:
+            return ()
+        with closing(sqlite3.connect(file)) as database:
+            rows = database.execute("SELECT volume, parameters FROM wishes").fetchall()
+        there = {volume.id for volume in _every(self._world).values()}
+        by_id = {handle.partition("-")[2]: parameters for handle, parameters in rows}
+        assert not labels.keys() & by_id.keys() - there, "limits are kept for a volume that is gone"
+        return tuple(sorted((labels[key], value) for key, value in by_id.items() if key in labels))
+
+    def _described(self, volumes: Iterable[Volume], labels: Mapping[str, str]) -> dict[str, object]:
+        return {volume.id: _describe(self._world, volume, labels) for volume in volumes}
+
+
+def _every(world: World) -> dict[str, Volume]:
+    return {
+        volume_id: volume
+        for gateway in world.simulator.gateways
+        for volume_id, volume in gateway.array.volumes.items()
+    }
+
+
+def _describe(world: World, volume: Volume, labels: Mapping[str, str]) -> tuple[object, ...]:
+    hosts = {
+        host.id: host.name for gateway in world.simulator.gateways for host in gateway.array.hosts.values()
+    }
+    mappings = sorted(
+        (hosts[mapping.host_id], mapping.access_mode, mapping.limit_iops, mapping.limit_bw_mbps)
+        for mapping in volume.mappings
+    )
+    return (
+        labels.get(volume.id, volume.id),
+        (volume.name or "")[:1],
+        volume.size_kb,
+        volume.type,
+        volume.access_limit,
+        labels.get(volume.ancestor_id or "", volume.ancestor_id),
+        labels.get(volume.group_id or "", volume.group_id),
+        volume.secure_until > 0,
+        mappings,
+    )
