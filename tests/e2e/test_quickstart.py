@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
-
-import pytest
 
 from tests.e2e.cluster import NAMESPACE, Cluster
 from tests.e2e.conftest import install
-from tests.e2e.machine_limits import may_grow_ext4
 
 _ROOT = Path(__file__).parents[2]
 
@@ -25,7 +21,6 @@ def _commands(part: str) -> list[str]:
     ]
 
 
-@pytest.mark.filterwarnings("default")
 def test_the_quickstart_of_the_readme_leads_to_a_pod_with_a_volume_and_away_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -38,9 +33,6 @@ def test_the_quickstart_of_the_readme_leads_to_a_pod_with_a_volume_and_away_agai
     for name in ("charts", "deploy"):
         (tmp_path / name).symlink_to(_ROOT / name)
     commands = [*_commands("install"), *_commands("use")]
-    if not may_grow_ext4():
-        warnings.warn("no mounted ext4 grows here: the quickstart's expansion is left out", stacklevel=1)
-        commands = [each for each in commands if "expansion.yaml" not in each and "16Gi" not in each]
     assert len(commands) > 8
     try:
         kubernetes.shell("\n".join(commands), tmp_path)
