@@ -124,6 +124,10 @@ fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; 
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: test-emulated
+test-emulated: $(VENV)/.dev ## Run tests that need another kernel, in an emulated machine; as root on Debian, minutes
+	@tests/emulated/run
+
 .PHONY: bench-node
 bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
 	@$(BIN)/python -m tests.bench.node
