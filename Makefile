@@ -124,6 +124,10 @@ fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; 
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: bench-node
+bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
+	@$(BIN)/python -m tests.bench.node
+
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator
@@ -146,6 +150,14 @@ proto: .venv-proto/.proto ## Generate csi_powerflex/pb from proto/csi.proto
 format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: e2e
+e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go; the first build takes long)
+	@$(BIN)/python -m tests.e2e.run $(ARGS)
+
+.PHONY: bench-e2e
+bench-e2e: $(VENV)/.dev ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
+	@$(BIN)/python -m tests.e2e.run -s tests/e2e/bench.py
 
 # The versions and hashes that the images are built from, for every platform and Python that we support.
 UV := .venv-lock/bin/uv
