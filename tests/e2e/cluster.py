@@ -67,33 +67,33 @@ class Cluster:
         self.plane.stop()
         self.array.stop()
 
-    def make_secret(self) -> None:
-        """The Secret that an operator makes: how to reach the array."""
+    def systems(self) -> dict[str, str]:
+        """The files that an operator writes to say how the array is reached, by name."""
         facts = self.array.facts
-        systems = {
-            "systems": [
-                {
-                    "name": "array",
-                    "endpoints": [facts["url"]],
-                    "username": facts["username"],
-                    "passwordFile": "/etc/powerflex/password",
-                    "caFile": "/etc/powerflex/ca.pem",
-                    "protectionDomain": facts["protectionDomain"],
-                    "storagePool": facts["storagePool"],
-                }
-            ]
+        system = {
+            "name": "array",
+            "endpoints": [facts["url"]],
+            "username": facts["username"],
+            "passwordFile": "/etc/powerflex/password",
+            "caFile": "/etc/powerflex/ca.pem",
+            "protectionDomain": facts["protectionDomain"],
+            "storagePool": facts["storagePool"],
         }
+        return {
+            "systems.yaml": json.dumps({"systems": [system]}),
+            "password": facts["password"],
+            "ca.pem": Path(facts["caFile"]).read_text(),
+        }
+
+    def make_secret(self) -> None:
+        """Make or renew the Secret with these files."""
         self.kubernetes.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": "powerflex", "namespace": NAMESPACE},
-                "stringData": {
-                    "systems.yaml": json.dumps(systems),
-                    "password": facts["password"],
-                    "ca.pem": Path(facts["caFile"]).read_text(),
-                },
+                "stringData": self.systems(),
             },
         )
 

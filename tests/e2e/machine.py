@@ -252,6 +252,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
                     "failSwapOn": False,
                     "cgroupDriver": "cgroupfs",
                     "cgroupsPerQOS": False,
+                    "cgroupRoot": f"/{self._folder.parent.name}",
                     "enforceNodeAllocatable": [],
                     "makeIPTablesUtilChains": False,
                     "evictionHard": {

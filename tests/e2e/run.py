@@ -2,8 +2,9 @@
 
 The tests and all that they start live in one process, network and mount namespace of this machine, so nothing
 of theirs meets anything of the machine's, and the end of the tests is the end of everything. What a namespace
-does not hold (loop devices, control groups, a folder in /dev) is looked for afterwards; leftovers are taken
-away and make the run fail.
+does not hold, loop devices and control groups, is looked for afterwards by the name of this run's folder, as
+other runs may be under way; leftovers are taken away and make the run fail. Where the machine has no
+/dev/disk/by-id, an empty one stays.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.e2e import build
 FOLDER_VARIABLE = "CSI_POWERFLEX_E2E_FOLDER"
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _PYTEST = ["--verbose", "--no-header", "-p", "no:randomly", "-p", "no:cacheprovider"]
+_KILLED_SECONDS = 10
 _GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -32,15 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     build.main()
     folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-e2e-"))
-    groups = _groups()
-    disk = Path("/dev/disk")
-    had_disk = disk.exists()
     command = [*_NAMESPACES, sys.executable, "-m", "pytest", *_PYTEST, *arguments]
     status = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(folder)}, check=False).returncode
-    left = [*_remove_loops(folder), *_remove_groups(groups)]
-    if not had_disk and disk.exists():
-        (disk / "by-id").rmdir()
-        disk.rmdir()
+    left = [*_remove_loops(folder), *_remove_groups(folder.name)]
     if status and "CSI_POWERFLEX_E2E_KEEP" in os.environ:
         print(f"logs: {folder}")  # noqa: T201
     else:
@@ -78,17 +75,31 @@ def _remove_loops(folder: Path) -> list[str]:
     return left
 
 
-def _groups() -> set[Path]:
-    """The control groups that pods' containers are in."""
-    return {Path(root, name) for root, names, _ in os.walk(_GROUPS) if "k8s.io" in root for name in names}
+def _remove_groups(name: str) -> list[str]:
+    """Remove the control groups below ``name``, which kubelets were given; returns those of containers."""
+    left = []
+    for root in sorted(_GROUPS.glob(f"*/{name}")) + sorted(_GROUPS.glob(name)):
+        folders = [Path(path) for path, _, _ in os.walk(root, topdown=False)]
+        left += [str(folder) for folder in folders if folder != root]
+        for folder in folders:
+            _remove_group(folder)
+    return left
 
 
-def _remove_groups(before: set[Path]) -> list[str]:
-    """Remove control groups that are new; those of containers that were not ended in order are leftovers."""
-    new = _groups() - before
-    for group in sorted(new, key=lambda path: len(path.parts), reverse=True):
-        group.rmdir()
-    return [str(group) for group in sorted(new)]
+def _remove_group(folder: Path) -> None:
+    """The kernel takes a moment to let a group go whose processes were killed."""
+    deadline = time.monotonic() + _KILLED_SECONDS
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 if __name__ == "__main__":

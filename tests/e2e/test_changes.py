@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubernetes import Object
+from tests.e2e.machine_limits import may_grow_ext4
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space
-
-_CAP_SYS_RESOURCE = 24
-
-
-def _may_grow_ext4() -> bool:
-    """Whether this machine lets a mounted ext4 grow; the kernel wants CAP_SYS_RESOURCE for it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
-    return bool(effective >> _CAP_SYS_RESOURCE & 1)
 
 
 def _ask_for(space: Space, claim: str, size: int) -> None:
@@ -36,7 +27,7 @@ def _has(size: int) -> Any:
 
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
 def test_a_filesystem_grows_under_a_running_pod(space: Space, filesystem: str) -> None:
-    if filesystem == "ext4" and not _may_grow_ext4():
+    if filesystem == "ext4" and not may_grow_ext4():
         pytest.skip("this machine lacks CAP_SYS_RESOURCE, without which no mounted ext4 grows")
     space.claim("data", storage_class="powerflex" if filesystem == "ext4" else f"powerflex-{filesystem}")
     space.pod("user", {"/data": "data"}, node="worker1")

@@ -172,8 +172,8 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
             lost.run("dd", "if=/dev/zero", f"of={mount}/intruder", "bs=4096", "count=1", "conv=fsync")
     finally:
         lost.recover()
-    cluster.await_ready("worker2", seconds=120)
-    kubernetes.kubectl("taint", "nodes", "worker2", "node.kubernetes.io/out-of-service-")
+        cluster.await_ready("worker2", seconds=120)
+        kubernetes.kubectl("taint", "nodes", "worker2", "node.kubernetes.io/out-of-service-")
     _until_driver_runs(kubernetes, _NODE, 2, without=set())
     assert space.run("db-0", "ls /data") == "visits"
     space.claim("other")
