@@ -108,7 +108,7 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 .PHONY: e2e
-e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go; the first build takes long)
+e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go)
 	@$(BIN)/python -m tests.e2e.run $(ARGS)
 
 .PHONY: bench-e2e
