@@ -45,6 +45,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         )
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Show a failure at once: the rest of a run takes minutes."""
+    if report.failed and FOLDER_VARIABLE in os.environ:
+        print(f"\n{report.longreprtext[-4000:]}", flush=True)  # noqa: T201
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print scenario, result and time."""
     if not _results or FOLDER_VARIABLE not in os.environ:
