@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE not in item.path.parents:
             continue
-        item.add_marker(pytest.mark.timeout(400))
+        item.add_marker(pytest.mark.timeout(600))
         if FOLDER_VARIABLE not in os.environ:
             item.add_marker(
                 pytest.mark.skip(reason="needs a cluster in namespaces of its own: run `make e2e`")
@@ -75,7 +75,7 @@ def install(cluster: Cluster, *arguments: str) -> None:
     chart = _HERE.parents[1] / "charts" / "csi-powerflex"
     cluster.kubernetes.helm(
         "upgrade", "--install", "csi-powerflex", str(chart), "--namespace", NAMESPACE,
-        "--values", str(_HERE / "values.yaml"), "--wait", "--timeout=180s", *arguments,
+        "--values", str(_HERE / "values.yaml"), "--wait", "--timeout=300s", *arguments,
     )  # fmt: skip
     for name in cluster.machines:
         cluster.kubernetes.until(
