@@ -71,6 +71,10 @@ $(HELM):
 deploy: $(VENV)/.dev $(HELM) ## Render the chart into the plain manifests of deploy/
 	@$(BIN)/python deploy/render.py $(HELM)
 
+.PHONY: model
+model: $(VENV)/.dev ## Try 1,000 random sequences of calls against the model of CSI; takes minutes
+	@MODEL_SEQUENCES=1000 $(BIN)/pytest -q tests/controller/test_model.py $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
