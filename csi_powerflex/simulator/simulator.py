@@ -70,6 +70,9 @@ class Simulator:
         hosts_by_folder: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        names = [plan.blueprint.name for plan in plans]
+        if len(set(names)) != len(names):
+            raise CannotSimulate(f"systems need names of their own, as each is kept below its name: {names}")
         reason = loop.why_unavailable() if hosts or hosts_by_folder else None
         if reason is not None:
             raise CannotSimulate(f"{_list_of(hosts)} cannot have devices: {reason}")

@@ -11,7 +11,7 @@ import pytest
 
 from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.ownership import Claim, StillMounted, clear_orphans, remove
-from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
+from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 from tests.simulator.client import Array
 from tests.simulator.devices import mapped
 from tests.simulator.test_cli import mapped_volume, running, session
@@ -151,3 +151,9 @@ def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Pa
         device.write_bytes(b"written".ljust(4096))
         with running(tmp_path), device.open("rb") as opened:
             assert opened.read(7) == b"written"
+
+
+def test_two_systems_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotSimulate, match="systems need names of their own"):
+        Simulator([SystemPlan("4.5"), SystemPlan("5.0")], folder=tmp_path / "array")
+    assert not (tmp_path / "array").exists()

@@ -1,0 +1,427 @@
+"""Random sequences of calls to the controller, in any order and repeated, judged by a small model of CSI.
+
+Two systems of different generations, five volume names, three nodes; the calls meet trouble, and the
+controller is restarted between them. After each step, what the arrays hold has to be what the model says, to
+the last mapping. ``make model`` tries many more sequences, and others each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from csi_powerflex.gateway import client
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.conftest import MakeWorld
+from tests.controller.driver import GIB, Mode, block, mount
+from tests.controller.model import Code, Group, Item, Model, Refused
+from tests.controller.world import World
+from tests.figures import Figures
+
+UNKNOWN = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.ABORTED)
+TROUBLES = (
+    Fault(trouble=Trouble.RESET),
+    Fault(trouble=Trouble.LOST_REPLY),
+    Fault(trouble=Trouble.TRUNCATED),
+    Fault(trouble=Trouble.REVOKE),
+    Fault(trouble=Trouble.ERROR, status=503),
+    Fault(trouble=Trouble.HTML, status=502, after_effect=True),
+)
+WAYS = {
+    "writes": ("ReadWrite", False, mount(Mode.SINGLE_NODE_WRITER)),
+    "reads": ("ReadOnly", True, mount(Mode.MULTI_NODE_READER_ONLY)),
+    "shares": ("ReadWrite", True, block(Mode.MULTI_NODE_MULTI_WRITER)),
+}
+
+# A small number of names, so that calls meet what others did.
+volumes = st.sampled_from([f"pvc-{number}" for number in range(5)])
+snapshots = st.sampled_from([f"snapshot-{number}" for number in range(3)])
+groups = st.sampled_from(["group-0", "group-1"])
+nodes = st.sampled_from(["a", "b", "c"])
+sizes = st.sampled_from([0, 1, 8, 9, 16, 24])
+limits = st.sampled_from([0, 0, 0, 8, 12, 16])
+
+Answer = TypeVar("Answer")
+
+
+class Controller(RuleBasedStateMachine):
+    """One sequence. The world outlives it, and has to be empty again at its end."""
+
+    world: World
+    figures: Figures
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clear()
+        self.driver = self.world.restart()
+        arrays = [gateway.array for gateway in self.world.simulator.gateways]
+        self.systems = [array.system.id for array in arrays]
+        self.model = Model(dict(zip(self.systems, (8, 1), strict=True)))
+        # The last id of each name, for calls on what is gone.
+        self.ids: dict[str, str] = {}
+
+    # --- volumes ---------------------------------------------------------------------------------
+
+    @rule(name=volumes, required=sizes, limit=limits)
+    def create(self, name: str, required: int, limit: int) -> None:
+        there = self.model.volumes.get(name)
+        home = self.systems.index(there.system) if there else _number(name) % 2
+        answer = self.ask(
+            lambda: self.model.create(name, self.systems[home], required=required, limit=limit),
+            lambda: self.driver.create(
+                name, gib=required, limit=limit, parameters={"systemID": f"array{home}"}, **_wish(name)
+            ),
+        )
+        self.made(name, answer, None)
+
+    @rule(name=volumes, required=sizes, first=st.sampled_from([0, 1]))
+    def create_where_it_fits(self, name: str, required: int, first: int) -> None:
+        """Let the topology choose: the preferred system for a new volume, that of the volume if it exists."""
+        there = self.model.volumes.get(name)
+        home = there.system if there else self.systems[first]
+        order = [self.systems[first], self.systems[1 - first]]
+        requirement = csi_pb2.TopologyRequirement(
+            preferred=[csi_pb2.Topology(segments={f"csi.powerflex.dev/{system}": "true"}) for system in order]
+        )
+        answer = self.ask(
+            lambda: self.model.create(name, home, required=required, limit=0),
+            lambda: self.driver.create(
+                name, gib=required, accessibility_requirements=requirement, **_wish(name)
+            ),
+        )
+        self.made(name, answer, None)
+
+    @rule(name=volumes, source=volumes, required=sizes, limit=limits)
+    def clone(self, name: str, source: str, required: int, limit: int) -> None:
+        origin = self.model.volumes.get(source)
+        if name == source or self.elsewhere(name, origin):
+            return
+        answer = self.ask(
+            lambda: self.model.copy(name, origin, required=required, limit=limit),
+            lambda: self.driver.clone(name, self.id(source), gib=required, limit=limit, **_wish(name)),
+        )
+        self.made(name, answer, origin)
+
+    @rule(name=volumes, source=snapshots, required=sizes, limit=limits)
+    def restore(self, name: str, source: str, required: int, limit: int) -> None:
+        origin = self.model.snapshots.get(source)
+        if self.elsewhere(name, origin):
+            return
+        answer = self.ask(
+            lambda: self.model.copy(name, origin, required=required, limit=limit),
+            lambda: self.driver.restore(name, self.id(source), gib=required, limit=limit, **_wish(name)),
+        )
+        self.made(name, answer, origin)
+
+    @rule(name=volumes)
+    def delete(self, name: str) -> None:
+        self.ask(lambda: self.model.delete(name), lambda: self.driver.delete(self.id(name)))
+
+    @rule(name=volumes, required=sizes, limit=limits)
+    def expand(self, name: str, required: int, limit: int) -> None:
+        self.ask(
+            lambda: self.model.expand(name, required=required, limit=limit) * GIB,
+            lambda: self.driver.expand(self.id(name), gib=required, limit=limit).capacity_bytes,
+        )
+
+    @rule(name=volumes, iops=st.sampled_from([0, 300, 700]))
+    def modify(self, name: str, iops: int) -> None:
+        def expected() -> None:
+            self.model.found(name).iops = iops
+
+        self.ask(expected, lambda: self.driver.modify(self.id(name), iopsLimit=str(iops)))
+
+    # --- mappings --------------------------------------------------------------------------------
+
+    @rule(name=volumes, node=nodes, way=st.sampled_from(sorted(WAYS)))
+    def publish(self, name: str, node: str, way: str) -> None:
+        access, shared, capability = WAYS[way]
+        there = self.model.volumes.get(name)
+        volume = there.message if there else self.id(name)
+        assert isinstance(volume, csi_pb2.Volume | str)
+        self.ask(
+            lambda: self.model.publish(name, node, access, shared=shared),
+            lambda: self.driver.publish(
+                volume, self.world.node(node), capability, readonly=access == "ReadOnly"
+            ),
+        )
+
+    @rule(name=volumes, node=st.one_of(nodes, st.none()))
+    def unpublish(self, name: str, node: str | None) -> None:
+        self.ask(
+            lambda: self.model.unpublish(name, node),
+            lambda: self.driver.unpublish(self.id(name), self.world.node(node) if node else ""),
+        )
+
+    # --- snapshots -------------------------------------------------------------------------------
+
+    @rule(name=snapshots, volume=volumes)
+    def snapshot(self, name: str, volume: str) -> None:
+        there, source = self.model.snapshots.get(name), self.model.volumes.get(volume)
+        if there and (self.orphaned(there) or (source and source.system != there.system)):
+            return  # what it was cut from cannot be told any more; and names are kept apart by system
+        answer = self.ask(
+            lambda: self.model.snapshot(name, volume),
+            lambda: self.driver.snapshot(self.id(volume), name),
+        )
+        if answer is not None and source is not None:
+            assert answer.source_volume_id == source.id
+            self.same_or_new(self.model.snapshots, name, answer.snapshot_id)
+            item = Item(answer.snapshot_id, answer.size_bytes // GIB, source.id, answer, copied=True)
+            self.model.snapshots.setdefault(name, item)
+
+    @rule(name=snapshots)
+    def delete_snapshot(self, name: str) -> None:
+        self.ask(lambda: self.model.delete_snapshot(name), lambda: self.driver.delete_snapshot(self.id(name)))
+
+    @rule(name=groups, members=st.lists(volumes, min_size=1, max_size=3, unique=True))
+    def group(self, name: str, members: list[str]) -> None:
+        there = self.model.groups.get(name)
+        sources = [self.model.volumes[member] for member in members if member in self.model.volumes]
+        if there and (
+            any(self.orphaned(item) for item in there.members.values())
+            or any(source.system != there.id.partition("-")[0] for source in sources)
+        ):
+            return
+        answer = self.ask(
+            lambda: self.model.group(name, members),
+            lambda: self.driver.group_snapshot(name, *(self.id(member) for member in members)),
+        )
+        if answer is not None:
+            assert [item.source_volume_id for item in answer.snapshots] == [source.id for source in sources]
+            if there:
+                assert answer.group_snapshot_id == there.id
+                return
+            made = {
+                item.source_volume_id: Item(
+                    item.snapshot_id, item.size_bytes // GIB, item.source_volume_id, item, copied=True
+                )
+                for item in answer.snapshots
+            }
+            self.model.groups[name] = Group(answer.group_snapshot_id, made)
+            self.ids[name] = answer.group_snapshot_id
+
+    @rule(name=groups, named=st.booleans())
+    def delete_group(self, name: str, named: bool) -> None:
+        there = self.model.groups.get(name)
+        members = [item.id for item in there.members.values()] if there and named else []
+        self.ask(
+            lambda: self.model.delete_group(name), lambda: self.driver.delete_group(self.id(name), *members)
+        )
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    @rule(most=st.sampled_from([0, 1, 3]))
+    def list_volumes(self, most: int) -> None:
+        listed: dict[str, tuple[int, set[str]]] = {}
+        token = ""
+        while True:
+            request = csi_pb2.ListVolumesRequest(max_entries=most, starting_token=token)
+            page = self.told(lambda request=request: self.driver.controller.ListVolumes(request, timeout=30))  # type: ignore[misc]  # bound by default
+            for entry in page.entries:
+                assert entry.volume.volume_id not in listed
+                published = set(entry.status.published_node_ids)
+                listed[entry.volume.volume_id] = (entry.volume.capacity_bytes // GIB, published)
+            token = page.next_token
+            if not token:
+                break
+        assert listed == {
+            item.id: (item.size, {self.world.node(node) for node in item.published})
+            for item in self.model.volumes.values()
+        }
+
+    @rule(source=st.one_of(volumes, st.none()))
+    def list_snapshots(self, source: str | None) -> None:
+        request = csi_pb2.ListSnapshotsRequest(source_volume_id=self.id(source) if source else "")
+        page = self.told(lambda: self.driver.controller.ListSnapshots(request, timeout=30))
+        every = set(self.model.items()) - set(self.model.volumes.values())
+        wanted = [item for item in every if source is None or item.origin == self.id(source)]
+        assert {entry.snapshot.snapshot_id for entry in page.entries} == {item.id for item in wanted}
+
+    @rule(name=volumes)
+    def get(self, name: str) -> None:
+        def size() -> int:
+            return self.model.found(name).size * GIB
+
+        self.ask(size, lambda: self.driver.get(self.id(name)).volume.capacity_bytes)
+
+    # --- trouble ---------------------------------------------------------------------------------
+
+    @rule(
+        fault=st.sampled_from(TROUBLES), system=st.sampled_from([0, 1]), skip=st.sampled_from([0, 0, 1, 2, 3])
+    )
+    def meet_trouble(self, fault: Fault, system: int, skip: int) -> None:
+        """Let one of the next requests go wrong; the call is repeated until it is answered."""
+        armed = Fault(
+            trouble=fault.trouble,
+            status=fault.status,
+            after_effect=fault.after_effect,
+            times=1,
+            skip=skip,
+            path="/api/*",
+        )
+        self.world.simulator.gateways[system].inject(armed)
+
+    @rule()
+    def restart(self) -> None:
+        """Another controller takes over, which remembers nothing but its file."""
+        self.driver = self.world.restart()
+
+    def clear(self) -> None:
+        """Take away what a sequence that failed has left."""
+        for gateway in self.world.simulator.gateways:
+            gateway.faults.clear()
+            for volume_id in list(gateway.array.volumes):
+                self.world.driver.unpublish(f"{gateway.array.system.id}-{volume_id}")
+                self.world.driver.delete(f"{gateway.array.system.id}-{volume_id}")
+
+    # --- the judge -------------------------------------------------------------------------------
+
+    def ask(self, expected: Callable[[], object], call: Callable[[], Answer]) -> Answer | None:
+        """Make a call; the model says how it has to end. None where it had to be refused, and was."""
+        wanted, codes = _expected(expected)
+        if codes:
+            with pytest.raises(grpc.RpcError) as refusal:
+                self.told(call)
+            code = refusal.value.code()
+            assert code in codes, f"{code.name}, not {codes}: {refusal.value.details()}"
+            return None
+        answer = self.told(call)
+        if isinstance(answer, csi_pb2.Volume):
+            assert answer.capacity_bytes == wanted * GIB  # type: ignore[operator]  # the models of these give sizes
+        elif isinstance(answer, int):
+            assert answer == wanted
+        return answer
+
+    def told(self, call: Callable[[], Answer]) -> Answer:
+        """The answer of a call that is repeated while its outcome is unknown."""
+        self.figures.add("steps of the model")
+        for _ in range(6):
+            try:
+                return call()
+            except grpc.RpcError as error:
+                if error.code() not in UNKNOWN:
+                    raise
+        raise AssertionError("the call did not come to an end in six tries")
+
+    def made(self, name: str, answer: csi_pb2.Volume | None, origin: Item | None) -> None:
+        """Take a created volume into the model."""
+        if answer is None:
+            return
+        self.same_or_new(self.model.volumes, name, answer.volume_id)
+        size = answer.capacity_bytes // GIB
+        there = self.model.volumes.get(name)
+        if there is not None:
+            there.size = size
+            return
+        iops = int(_wish(name)["mutable_parameters"].get("iopsLimit", 0))
+        source = origin.id if origin else None
+        self.model.volumes[name] = Item(answer.volume_id, size, source, answer, origin is not None, iops)
+
+    def same_or_new(self, items: dict[str, Item], name: str, found: str) -> None:
+        there = items.get(name)
+        assert found == there.id if there else found not in self.ids.values()
+        self.ids[name] = found
+
+    def id(self, name: str) -> str:
+        """The id that the name has or had, else one that never was."""
+        return self.ids.get(name, f"{self.systems[0]}-{_number(name):016x}")
+
+    def elsewhere(self, name: str, origin: Item | None) -> bool:
+        """Whether the name is taken on another system than the source's: names are kept apart by system."""
+        there = self.model.volumes.get(name)
+        return there is not None and origin is not None and there.system != origin.system
+
+    def orphaned(self, item: Item) -> bool:
+        """Whether what the snapshot was cut from is gone, so that the array names another origin, or none."""
+        message = item.message
+        assert isinstance(message, csi_pb2.Snapshot)
+        return item.origin != message.source_volume_id
+
+    @invariant()
+    def the_arrays_hold_what_the_model_says(self) -> None:
+        held = {}
+        for system, gateway in zip(self.systems, self.world.simulator.gateways, strict=True):
+            hosts = {host.id: host.name for host in gateway.array.hosts.values()}
+            for volume in gateway.array.volumes.values():
+                mappings = {
+                    hosts[mapping.host_id]: (mapping.access_mode, mapping.limit_iops)
+                    for mapping in volume.mappings
+                }
+                held[f"{system}-{volume.id}"] = (volume.size_kb * 1024 / GIB, mappings)
+        assert held == {
+            item.id: (item.size, {node: (access, item.iops) for node, access in item.published.items()})
+            for item in self.model.items()
+        }
+
+    def teardown(self) -> None:
+        """Everything can be given back, and then nothing is left."""
+        for gateway in self.world.simulator.gateways:
+            gateway.faults.clear()
+        for name in list(self.model.volumes):
+            self.unpublish(name, None)
+            self.delete(name)
+        for name in list(self.model.snapshots):
+            self.delete_snapshot(name)
+        for name in list(self.model.groups):
+            self.delete_group(name, named=True)
+        assert not any(gateway.array.volumes for gateway in self.world.simulator.gateways)
+
+
+def _expected(expected: Callable[[], object]) -> tuple[object, tuple[Code, ...]]:
+    """What a call has to answer, and the codes with one of which it has to be refused, if it has to be."""
+    try:
+        return expected(), ()
+    except Refused as refused:
+        return None, refused.codes
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _wish(name: str) -> dict[str, Any]:
+    """Some volumes are made with limits, always the same for one name."""
+    return {"mutable_parameters": {"iopsLimit": "500"} if _number(name) == 1 else {}}
+
+
+def run(examples: int, *, repeatable: bool, **attributes: Any) -> None:
+    """Try so many sequences."""
+    machine = type("Controller", (Controller,), attributes)
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            derandomize=repeatable,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+@pytest.mark.timeout(3600)
+def test_any_sequence_of_calls_keeps_the_rules_of_csi(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    # The pauses between the client's attempts only cost time here.
+    monkeypatch.setattr(client, "_FIRST_PAUSE_SECONDS", 0.001)
+    world = make_world(
+        SystemPlan(version="4.5", blueprint=Blueprint("east")),
+        SystemPlan(version="5.0", blueprint=Blueprint("west")),
+    )
+    world.more["state_file"] = world.folder / "wishes"
+    world.restart()
+    examples = os.environ.get("MODEL_SEQUENCES")
+    run(int(examples or 40), repeatable=examples is None, world=world, figures=figures)
