@@ -93,7 +93,8 @@ def test_devices_of_a_run_in_another_mount_namespace_are_adopted(tmp_path: Path)
     """A killed container's namespace is gone, and the kernel shows its files by paths that lead nowhere."""
     ready = tmp_path / "ready.json"
     folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
-    (folder / "systems" / "sim1" / "volumes").mkdir(parents=True)  # files, in no filesystem of their own
+    files = folder / "systems" / "sim1" / "volumes"  # there already, so that no filesystem is made for them
+    files.mkdir(parents=True)
     elsewhere.mkdir()
     serve = f"{sys.executable} -m csi_powerflex simulate --state={elsewhere} --host=a --ready-file={ready}"
     script = f"mount --bind {folder} {elsewhere} && exec {serve}"
@@ -101,15 +102,19 @@ def test_devices_of_a_run_in_another_mount_namespace_are_adopted(tmp_path: Path)
     try:
         until(ready.exists, seconds=20)
         device = elsewhere_mapped(json.loads(ready.read_text()), folder)
+        process.kill()
+        process.wait()
+        until(lambda: not (loop.backing_file(device) or tmp_path).is_relative_to(tmp_path))
+        with Simulator(folder=folder, hosts=("a",)) as simulator:
+            (link,) = simulator.hosts["a"].by_id.iterdir()
+            assert link.readlink() == device
+            assert list(loop.under(files)) == [device]
+        assert loop.backing_file(device) is None
     finally:
         process.kill()
         process.wait()
-    until(lambda: not (loop.backing_file(device) or tmp_path).is_relative_to(tmp_path))
-    with Simulator(folder=folder, hosts=("a",)) as simulator:
-        (link,) = simulator.hosts["a"].by_id.iterdir()
-        assert link.readlink() == device
-        assert list(loop.under(folder / "systems" / "sim1" / "volumes")) == [device]
-    assert loop.backing_file(device) is None
+        for left, file in loop.under(files).items():
+            loop.detach(left, file)
 
 
 def elsewhere_mapped(facts: dict[str, Any], folder: Path) -> Path:
