@@ -13,39 +13,46 @@ RUN apt-get update -qq \
         btrfs-progs e2fsprogs mount python3 tini util-linux xfsprogs >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 
-# --- the wheel, and the environments it is installed in ----------------------------------------------
-FROM base AS build
+# --- the environments that the images get --------------------------------------------------------------
+FROM base AS tools
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
         ca-certificates python3-pip python3-venv >/dev/null
 WORKDIR /src
-COPY docker/build.lock docker/
+COPY docker docker
+
+FROM tools AS wheel
 RUN python3 -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: --requirement docker/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY csi_powerflex csi_powerflex
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
-# What only the asynchronous half of the Kubernetes client needs is as large as all the rest of it: it goes.
-# Hashed bytecode is not written again at the first start, which a read-only root would prevent.
-FROM build AS driver-build
-COPY docker/driver.lock docker/
+# Packages first, so that a change of the code leaves their layer as it is. Of the Kubernetes client, the
+# asynchronous half is as large as all the rest and never imported.
+FROM tools AS driver-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/driver.lock \
- && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
- && rm -r csi_powerflex/simulator csi_powerflex/demo csi_powerflex/cli/simulate.py csi_powerflex/cli/demo.py \
  && rm -r kubernetes/aio \
  && python3 -m compileall -q --invalidation-mode unchecked-hash .
+COPY --from=wheel /wheels /wheels
+# Bytecode checked by nothing is used as it is, even where the root filesystem cannot be written.
+RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
+ && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
+ && rm -r simulator demo cli/simulate.py cli/demo.py \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash .
 
-FROM build AS simulator-build
-COPY docker/simulator.lock docker/
+FROM tools AS simulator-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/simulator.lock \
- && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash .
+COPY --from=wheel /wheels /wheels
+RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
+ && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
  && python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 # --- the simulated array -----------------------------------------------------------------------------

@@ -80,9 +80,57 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
 
+# What decides about data: every line and branch of it has to be tested.
+DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
+	operations/attachment operations/attempts operations/expansion operations/groups operations/growth \
+	operations/mountoptions operations/node_expansion operations/placement operations/places operations/publishing \
+	operations/quality operations/snapshots operations/staging operations/volumes \
+	host/blockdev host/filesystem host/mountinfo host/mounts host/probe transport/sdc \
+	gateway/array gateway/codes gateway/meanings ids names units))
+comma := ,
+space := $() $()
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Run the tests and measure which lines and branches they reach
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@echo "what decides about data, of which all has to be reached:"
+	@$(BIN)/coverage report --include="$(subst $(space),$(comma),$(DATA_BEARING))" --fail-under=100
+
+# pip-audit and uv live apart: what they bring is neither to be audited nor to be resolved with ours.
+.venv-supply/.supply: | $(VENV)/.venv
+	@echo "setting up .venv-supply (first time only) ..."
+	@$(PYTHON) -m venv --clear .venv-supply
+	@.venv-supply/bin/pip install --quiet --disable-pip-version-check pip-audit uv
+	@touch $@
+
+.PHONY: audit
+audit: $(VENV)/.dev .venv-supply/.supply ## Look for known vulnerabilities in all that is installed
+	@$(BIN)/python -m tests.supply.audit .venv-supply/bin/pip-audit $(ARGS)
+
+.venv-lowest/.lowest: pyproject.toml .venv-supply/.supply
+	@echo "setting up .venv-lowest with the oldest versions that pyproject.toml allows ..."
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@.venv-supply/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev,simulator,demo,kubernetes]'
+	@touch $@
+
+.PHONY: test-lowest
+test-lowest: .venv-lowest/.lowest ## Run unit, contract and controller tests with the oldest versions allowed
+	@.venv-lowest/bin/python -m pytest -q tests/unit tests/contract tests/controller $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; takes many minutes
+	@HOSTILE_FACTOR=30 $(BIN)/pytest --timeout=0 tests/hostile $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+.PHONY: bench-node
+bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
+	@$(BIN)/python -m tests.bench.node
 
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
@@ -107,6 +155,14 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: e2e
+e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go; the first build takes long)
+	@$(BIN)/python -m tests.e2e.run $(ARGS)
+
+.PHONY: bench-e2e
+bench-e2e: $(VENV)/.dev ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
+	@$(BIN)/python -m tests.e2e.run -s tests/e2e/bench.py
+
 # The versions and hashes that the images are built from, for every platform and Python that we support.
 UV := .venv-lock/bin/uv
 
@@ -124,5 +180,5 @@ lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allo
 
 .PHONY: clean
 clean: ## Remove virtual environments and caches
-	rm -rf .venv .venv-proto .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .venv .venv-proto .venv-supply .venv-lowest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,7 +50,9 @@ def rendered(helm: str) -> str:
         raise SystemExit(made.stderr)
     if _MARK not in made.stdout:
         raise ValueError(f"the rendered chart has no {_MARK}")
-    return _HEAD + made.stdout.replace(_MARK, _PLACEHOLDER)
+    # Helm 3 and 4 leave blank lines in different places.
+    text = "".join(line for line in made.stdout.splitlines(keepends=True) if line.strip())
+    return _HEAD + text.replace(_MARK, _PLACEHOLDER)
 
 
 def main() -> None:

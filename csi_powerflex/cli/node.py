@@ -34,7 +34,7 @@ role_options = options.together(
     ),
     click.option(
         "--max-volumes",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, 999_999_999),
         default=0,
         show_default=True,
         help="Volumes that this node may have, those that the host itself uses included; 0 for as many as"

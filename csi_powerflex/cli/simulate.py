@@ -6,8 +6,7 @@ import json
 import os
 import resource
 import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from csi_powerflex import signals
 from csi_powerflex.cli import settings
 from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.dialect import DIALECTS
@@ -172,16 +172,14 @@ def command(**options: object) -> None:
     stays.
     """
     asked = _Asked(**options)  # type: ignore[arg-type]  # click gives the types that its options declare
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     _allow_connections()
     if asked.ready_file is not None:
         asked.ready_file.unlink(missing_ok=True)  # of a run that was killed: it would name what is not there
     if asked.state is None:
         for folder in clear_orphans():
             click.echo(f"removed {folder}, left by a simulator that was killed", err=True)
-    _simulate(asked, stop)
+    with signals.caught(signal.SIGTERM, signal.SIGINT) as stopped:
+        _simulate(asked, stopped)
 
 
 def _allow_connections() -> None:
@@ -190,7 +188,7 @@ def _allow_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _simulate(asked: _Asked, stop: threading.Event) -> None:
+def _simulate(asked: _Asked, stopped: Callable[[], object]) -> None:
     try:
         from csi_powerflex.simulator.server import Place, Server  # noqa: PLC0415 - needs the extra
     except ImportError as error:
@@ -208,7 +206,7 @@ def _simulate(asked: _Asked, stop: threading.Event) -> None:
         except OSError as error:
             raise click.ClickException(_about_ports(asked, error)) from error
         with server, _announced(server, asked):
-            stop.wait()
+            stopped()
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class VolumeLimit:
             return self.number
         if not text:
             return self.number
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
             raise FailedPrecondition(
                 f"{self.file} must hold the number of volumes for this node, not {text[:40]!r}"
             )

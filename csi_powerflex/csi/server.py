@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import secrets
 import signal
 import socket
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import grpc
 
+from csi_powerflex import signals
 from csi_powerflex.csi.interceptor import Interceptor
 from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
@@ -75,12 +75,11 @@ def serve(
         InvalidArgument, FailedPrecondition: the endpoint cannot be served on.
     """
     with (
-        _caught(signal.SIGTERM, signal.SIGINT) as arrived,
+        signals.caught(signal.SIGTERM, signal.SIGINT) as arrived,
         serving(endpoint, register),
         while_serving or contextlib.nullcontext(),
     ):
-        number = arrived.get()
-        log.info("stopping", signal=signal.Signals(number).name, grace_seconds=_GRACE_SECONDS)
+        log.info("stopping", signal=arrived().name, grace_seconds=_GRACE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -117,21 +116,6 @@ def _stop(server: grpc.Server, pool: Workers) -> None:
     server.stop(_GRACE_SECONDS).wait()
     if time.monotonic() >= until and (left := pool.busy()):
         log.warning("calls left behind, they did not end in time", calls=left, grace_seconds=_GRACE_SECONDS)
-
-
-@contextlib.contextmanager
-def _caught(*numbers: signal.Signals) -> Iterator[queue.SimpleQueue[int]]:
-    """Catch these signals for the block: their numbers arrive in the queue."""
-    # A SimpleQueue may be filled by a handler that interrupts its own reader; an Event would deadlock.
-    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
-    previous = {
-        number: signal.signal(number, lambda caught, _frame: arrived.put(caught)) for number in numbers
-    }
-    try:
-        yield arrived
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

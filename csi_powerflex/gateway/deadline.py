@@ -11,6 +11,7 @@ import contextvars
 import http.client
 import io
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -32,12 +33,29 @@ def of(deadline: float) -> Iterator[None]:
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """An adapter of requests that makes such connections."""
+    """An adapter of requests that makes such connections; ``verify``: whether certificates are."""
+
+    def __init__(self, *, verify: bool, **options: Any) -> None:
+        self._verify = verify
+        super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Called by requests to make its pools."""
+        if self._verify:
+            options["ssl_context"] = _context()
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"https": _Pool}
+
+
+def _context() -> ssl.SSLContext:
+    """As urllib3 makes it, but that certificates need not have the form of RFC 5280 to the letter.
+
+    From Python 3.13 on that is asked by default, and refuses authorities that name no key identifier, as
+    those of gateways often do not. Who signed what for whom is verified all the same.
+    """
+    context = urllib3.util.ssl_.create_urllib3_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 class _Reader(io.RawIOBase):

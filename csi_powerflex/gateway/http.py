@@ -68,6 +68,7 @@ class Http:
         self._session.mount(
             "https://",
             DeadlineAdapter(
+                verify=settings.verify_certificate,
                 pool_connections=len(settings.endpoints),
                 pool_maxsize=_POOL_SIZE,
                 pool_block=False,

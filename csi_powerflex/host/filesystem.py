@@ -19,6 +19,9 @@ from csi_powerflex.host.run import AtDeadline, run
 _LONG_SECONDS = 24 * 3600.0
 """The cap for work that takes as long as the volume is large; the deadline of the call is what counts."""
 
+# Suboptions whose value is a file or a device, by path, label or UUID (mke2fs(8), mkfs.xfs(8)).
+_NAMING = frozenset({"name", "file", "device", "logdev", "rtdev"})
+
 # e2fsck(8), exit codes; they add up.
 _E2FSCK_CORRECTED = 1 | 2
 _E2FSCK_UNCORRECTED = 4
@@ -122,7 +125,9 @@ def format_options(name: str, text: str) -> tuple[tuple[str, str], ...]:
     if rest:
         raise InvalidArgument(f"format options {text!r} for {name}: {rest[0]!r} is not an option")
     for option, value in pairs:
-        if "/" in value or "name=" in value or "file" in value.split(","):
+        if not value.isprintable():
+            raise InvalidArgument(f"format options {text!r} for {name}: {option} holds a control character")
+        if "/" in value or _NAMING.intersection(part.partition("=")[0].strip() for part in value.split(",")):
             raise InvalidArgument(
                 f"format options {text!r} for {name}: {option} must not name a file or device"
             )

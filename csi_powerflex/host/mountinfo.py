@@ -52,7 +52,9 @@ class Mount:
 
 def read() -> tuple[Mount, ...]:
     """All mounts that this process sees, in the order in which they were made."""
-    return tuple(_parse(line) for line in _TABLE.read_text(errors="surrogateescape").splitlines())
+    # Only a newline ends a line; what else Python takes for an end, such as a form feed, is not escaped.
+    lines = os.fsdecode(_TABLE.read_bytes()).split("\n")
+    return tuple(_parse(line) for line in lines if line)
 
 
 def at(point: Path, table: Sequence[Mount] | None = None) -> Mount | None:

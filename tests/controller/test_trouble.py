@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 
 import grpc
 import msgspec
 import pytest
+import urllib3
 
 from csi_powerflex.config.secret import Secret
+from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator import certificates
 from tests.controller.driver import mount, refused
@@ -43,6 +46,24 @@ def test_a_certificate_of_another_authority_is_not_accepted(array45: World) -> N
     world = reconfigured(array45, ca_file=str(stranger.authority))
     text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
     assert "the certificate was not accepted" in text
+
+
+def test_certificates_need_not_have_the_form_of_the_rfc_to_the_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make = urllib3.util.ssl_.create_urllib3_context
+
+    def strict() -> ssl.SSLContext:  # as from Python 3.13 on
+        context = make()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(urllib3.util.ssl_, "create_urllib3_context", strict)
+    pools = DeadlineAdapter(verify=True).poolmanager
+    context = pools.connection_pool_kw["ssl_context"]
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
 
 
 def test_a_second_endpoint_serves_while_the_first_is_away(array45: World) -> None:

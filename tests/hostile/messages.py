@@ -37,7 +37,7 @@ def methods(service: str) -> list[MethodDescriptor]:
 
 def requests(method: MethodDescriptor, known: Known) -> st.SearchStrategy[Message]:
     """Requests of an RPC: hostile all over, or right but for one field."""
-    wild = _message(method.input_type, known, depth=0)
+    wild = _message(method.input_type, known)
     right = known.right.get(method.name, ())
     if not right or not method.input_type.fields:
         return wild
@@ -89,7 +89,7 @@ def _plain(item: FieldDescriptor, known: Known, turn: int) -> Any:
 
 
 def _one_field(item: FieldDescriptor, known: Known) -> st.SearchStrategy[tuple[str, Any]]:
-    return st.tuples(st.just(item.name), _field(item, known, depth=0))
+    return st.tuples(st.just(item.name), _field(item, known))
 
 
 def _changed(right: Message, change: tuple[str, Any], replace: bool) -> Message:
@@ -123,9 +123,9 @@ def fields_set(message: Message) -> Iterator[str]:
                 yield from fields_set(inner)
 
 
-def _message(descriptor: Descriptor, known: Known, *, depth: int) -> st.SearchStrategy[Message]:
+def _message(descriptor: Descriptor, known: Known) -> st.SearchStrategy[Message]:
     make = message_factory.GetMessageClass(descriptor)
-    parts = {item.name: _field(item, known, depth=depth) for item in descriptor.fields}
+    parts = {item.name: _field(item, known) for item in descriptor.fields}
     return st.fixed_dictionaries({}, optional=parts).map(lambda values: _made(make, values))
 
 
@@ -138,10 +138,10 @@ def _made(make: type[Message], values: Mapping[str, Any]) -> Message:
     return message
 
 
-def _field(item: FieldDescriptor, known: Known, *, depth: int) -> st.SearchStrategy[Any]:
+def _field(item: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
     if _is_map(item):
         return _map(known, known.texts.get(item.name, ()))
-    one = _value(item, known, depth=depth)
+    one = _value(item, known)
     if not item.is_repeated:
         return one
     return st.one_of(st.lists(one, min_size=1, max_size=3), one.map(lambda value: [value] * 50))
@@ -177,9 +177,9 @@ def _text(right: Sequence[str]) -> st.SearchStrategy[str]:
     return st.one_of(known, known, known, known.flatmap(inputs.near), inputs.text())
 
 
-def _value(item: FieldDescriptor, known: Known, *, depth: int) -> st.SearchStrategy[Any]:
+def _value(item: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
     if item.message_type is not None:
-        return _message(item.message_type, known, depth=depth + 1)
+        return _message(item.message_type, known)
     if item.enum_type is not None:
         numbers = [value.number for value in item.enum_type.values]
         return st.one_of(st.sampled_from(numbers), st.sampled_from(numbers), inputs.integers(32, signed=True))

@@ -17,6 +17,7 @@ from csi_powerflex.config.systems import SystemSettings
 from csi_powerflex.csi import server
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.observability import endpoint
+from tests.figures import Figures
 from tests.hostile import inputs
 from tests.hostile.inputs import tried
 from tests.secrets.canary import PASSWORD_CORE, found
@@ -98,9 +99,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "systems.yaml"
 
 
-def test_a_document_of_any_shape_is_taken_or_refused_in_one_line(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_document_of_any_shape_is_taken_or_refused_in_one_line(path: Path, figures: Figures) -> None:
     codes: Counter[str] = Counter()
 
     @tried(200)
@@ -115,13 +114,10 @@ def test_a_document_of_any_shape_is_taken_or_refused_in_one_line(
     hold()
     assert codes["refused"]
     assert codes["taken"]
-    with capsys.disabled():
-        print(f"\nconfigurations: {codes.total()} inputs: {dict(codes)}", end="")  # noqa: T201 - figures
+    figures.add("hostile configurations", codes.total())
 
 
-def test_text_of_any_kind_is_taken_or_refused_in_one_line(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_of_any_kind_is_taken_or_refused_in_one_line(path: Path, figures: Figures) -> None:
     codes: Counter[str] = Counter()
 
     @tried(200)
@@ -132,8 +128,7 @@ def test_text_of_any_kind_is_taken_or_refused_in_one_line(
 
     hold()
     assert codes["refused"]
-    with capsys.disabled():
-        print(f"\ntexts: {codes.total()} inputs: {dict(codes)}", end="")  # noqa: T201 - figures
+    figures.add("hostile configurations", codes.total())
 
 
 @st.composite
@@ -157,9 +152,7 @@ def urls(draw: st.DrawFn) -> str:
     return "".join(parts)
 
 
-def test_a_url_of_any_form_is_taken_or_refused_without_its_password(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_url_of_any_form_is_taken_or_refused_without_its_password(path: Path, figures: Figures) -> None:
     codes: Counter[str] = Counter()
 
     @tried(200)
@@ -171,8 +164,7 @@ def test_a_url_of_any_form_is_taken_or_refused_without_its_password(
     hold()
     assert codes["refused"]
     assert codes["taken"]
-    with capsys.disabled():
-        print(f"\nURLs: {codes.total()} inputs: {dict(codes)}", end="")  # noqa: T201 - figures
+    figures.add("hostile configurations", codes.total())
 
 
 _PART = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(

@@ -22,6 +22,7 @@ from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.driver import Driver
 from tests.controller_process import ControllerProcess
+from tests.figures import Figures
 from tests.hostile import inputs
 from tests.hostile.calls import NOT_NOW, PROPER
 from tests.hostile.inputs import tried
@@ -227,10 +228,7 @@ CALLS: dict[str, Callable[[World, Driver, str, str, str], object]] = {
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["logged in", "logging in"])
-def test_no_answer_of_a_gateway_breaks_a_call(
-    world: World, restarted: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    codes: dict[str, int] = {}
+def test_no_answer_of_a_gateway_breaks_a_call(world: World, restarted: bool, figures: Figures) -> None:
     before = world.array.twisted
 
     @tried(30 if restarted else 180)
@@ -249,7 +247,6 @@ def test_no_answer_of_a_gateway_breaks_a_call(
         finally:
             driver.seconds = 30.0
             world.array.next(None)
-        codes[code.name] = codes.get(code.name, 0) + 1
         assert code in PROPER | NOT_NOW, f"{code.name}: {detail}"
         assert "unforeseen" not in detail
         assert world.process.running
@@ -257,5 +254,4 @@ def test_no_answer_of_a_gateway_breaks_a_call(
 
     hold()
     assert world.array.twisted > before
-    with capsys.disabled():
-        print(f"\n{world.array.twisted - before} answers twisted: {codes}", end="")  # noqa: T201 - figures
+    figures.add("gateway answers twisted", world.array.twisted - before)

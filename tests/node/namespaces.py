@@ -36,7 +36,7 @@ def own_mounts() -> Iterator[None]:
             # Some thread of gRPC may outlive the test and keep its namespace: take the mounts away before.
             for mount in reversed(mountinfo.read()):
                 if mount.point not in there:
-                    _check(_LIBC.umount2(os.fsencode(mount.point), _MNT_DETACH))
+                    umount(mount.point)
     finally:
         # A thread that shares its working directory with others may not change its mount namespace.
         _check(_LIBC.unshare(_CLONE_FS))
@@ -54,6 +54,11 @@ def _leave_loop_mounts(needed: Path) -> None:
         of_loop = mount.source.startswith("/dev/loop") or (mount.of_device_file and "/loop" in mount.root)
         if of_loop and not needed.is_relative_to(mount.point):
             _LIBC.umount2(os.fsencode(mount.point), _MNT_DETACH)  # it may have gone by itself
+
+
+def umount(point: str) -> None:
+    """Take the mount at ``point`` out of sight."""
+    _check(_LIBC.umount2(os.fsencode(point), _MNT_DETACH))
 
 
 def _check(result: int) -> None:

@@ -53,14 +53,17 @@ def test_pods_can_end_after_a_restart_of_the_plugin(host: LoopHost, kind: str) -
 
 @root
 def test_a_making_that_outlasts_its_call_is_waited_for_and_not_begun_again(
-    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, request: pytest.FixtureRequest
 ) -> None:
     """The client's deadline is shorter than the work: cut or doubled, it would never end."""
     volume = host.volume()
     made, go_on = host.folder / "made", host.folder / "go-on"
     replace_tool("mkfs.ext4", f'echo >> {made}; until [ -e {go_on} ]; do sleep 0.02; done; exec $real "$@"')
+    # However the test ends, the tool must not stay behind with the device's lock.
+    request.addfinalizer(go_on.touch)
     with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-        node.stage(volume, timeout=1)
+        node.stage(volume, timeout=3)
+    assert made.exists()
     with refused(grpc.StatusCode.ABORTED, "still works on", volume.path):
         node.stage(volume)
     go_on.touch()

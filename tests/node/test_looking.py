@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from csi_powerflex.csi.node import CAPABILITIES
-from csi_powerflex.host import blockdev
+from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.host.filesystem import KINDS
 from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.pb import csi_pb2
@@ -158,9 +158,10 @@ def test_the_limit_of_volumes_can_differ_by_node(host: LoopHost, node: Kubelet) 
     assert node.info().max_volumes_per_node == 10
     (host.folder / "max-volumes").write_text("25\n")
     assert node.info().max_volumes_per_node == 25
-    (host.folder / "max-volumes").write_text("many")
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, "max-volumes", "many"):
-        node.info()
+    for text in ("many", "9" * 30, "0" * 5000):
+        (host.folder / "max-volumes").write_text(text)
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "max-volumes", text[:40]):
+            node.info()
 
 
 def test_without_a_limit_of_ours_the_arrays_counts(host: LoopHost, node: Kubelet) -> None:
@@ -207,3 +208,18 @@ def test_each_capability_has_its_call(node: Kubelet) -> None:
 
 def test_the_filesystems_that_are_promised_can_be_made() -> None:
     assert tuple(KINDS) == FILESYSTEMS
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\r", "\x1c", "\x85", "\u2028"], ids=ascii)
+def test_a_path_with_a_character_like_an_end_of_line_hides_no_mount(
+    host: LoopHost, node: Kubelet, character: str
+) -> None:
+    volume = host.volume()
+    path = host.kubelet / f"odd{character}name"
+    path.mkdir()
+    node.stage(volume, path=path)
+    mounted = mountinfo.at(path)
+    assert mounted is not None
+    assert mountinfo.is_of(mounted, volume.path)
+    node.unstage(volume, path=path)
+    assert mountinfo.at(path) is None

@@ -34,11 +34,21 @@ each_filesystem = pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
         ["bind"],
         ["loop=/dev/loop0"],
         ["X-mount.mkdir"],
+        ["ro=recursive"],
+        ["rw=recursive"],
+        ["a\0b"],
+        ["a\nb"],
     ],
 )
 def test_mount_options_that_contradict_or_harm_are_refused(flags: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="mount option"):
         mountoptions.checked(flags)
+
+
+def test_no_quotation_mark_of_one_option_sets_free_what_another_quotes() -> None:
+    # Joined, mount(8) would read these as a",x" and remount and ".
+    with pytest.raises(InvalidArgument, match="quotation mark that is not closed"):
+        mountoptions.checked(['a"', 'x",remount,"'])
 
 
 def test_mount_options_keep_their_order_and_come_once() -> None:
@@ -100,6 +110,11 @@ def test_options_for_the_making_are_used(host: LoopHost, node: Kubelet) -> None:
         ("btrfs", "--force"),
         ("btrfs", "--rootdir /etc"),
         ("btrfs", "-b 1G"),
+        ("ext4", "-J device=LABEL=journal"),
+        ("ext4", "-L 'a\0b'"),
+        ("xfs", "-l logdev=vmlinuz"),
+        ("xfs", "-r rtdev=vmlinuz"),
+        ("xfs", "-d file=1"),
     ],
 )
 def test_options_that_harm_are_refused(fs_type: str, text: str) -> None:

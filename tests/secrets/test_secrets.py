@@ -32,6 +32,7 @@ from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.driver import block, mount
 from tests.controller_process import ControllerProcess
+from tests.figures import Figures
 from tests.node.client import filesystem, ticket
 from tests.node.loophost import LoopHost
 from tests.node.process import NodeProcess, log_of
@@ -103,11 +104,12 @@ class Watched:
             if path.is_file():
                 self.hear(str(path), path.read_bytes())
 
-    def nothing_leaked(self) -> None:
+    def nothing_leaked(self, figures: Figures) -> None:
         assert self.heard
         words = [PASSWORD_CORE, SECRET_FIELD, *dict.fromkeys(_parts(self.tokens))]
         leaks = {where: leaked for where, content in self.heard if (leaked := found(words, content))}
         assert not leaks
+        figures.add("outputs searched for secrets", len(self.heard))
 
 
 def _parts(tokens: list[str]) -> Iterator[str]:
@@ -223,7 +225,7 @@ def life(world: Watched, process: ControllerProcess) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_volumes_life_at_debug_level_shows_no_secret(array: Watched, form: str) -> None:
+def test_a_volumes_life_at_debug_level_shows_no_secret(array: Watched, form: str, figures: Figures) -> None:
     with ControllerProcess(
         array.folder / "driver",
         array.systems,
@@ -236,7 +238,7 @@ def test_a_volumes_life_at_debug_level_shows_no_secret(array: Watched, form: str
     assert SECRETS.keys() <= set(process.output().decode().replace('\\"', '"').split('"')), (
         "which secrets were sent is what the debug log is to show"
     )
-    array.nothing_leaked()
+    array.nothing_leaked(figures)
 
 
 TROUBLES = {
@@ -254,7 +256,7 @@ TROUBLES = {
 }
 
 
-def test_no_error_of_the_gateway_shows_a_secret(array: Watched) -> None:
+def test_no_error_of_the_gateway_shows_a_secret(array: Watched, figures: Figures) -> None:
     """Each trouble at a request with a token, and at the login."""
     array.write(requestTimeout=1.5)
     gateway = array.simulator.gateway
@@ -273,7 +275,7 @@ def test_no_error_of_the_gateway_shows_a_secret(array: Watched) -> None:
         array.look_at(process)
     array.hear_files(process.folder)
     assert refused >= len(TROUBLES), "most of the troubles have to show as errors"
-    array.nothing_leaked()
+    array.nothing_leaked(figures)
 
 
 def _copied(fault: Fault, path: str) -> Fault:
@@ -288,7 +290,7 @@ def _copied(fault: Fault, path: str) -> Fault:
     )
 
 
-def test_a_refused_or_unreadable_password_is_not_shown(array: Watched) -> None:
+def test_a_refused_or_unreadable_password_is_not_shown(array: Watched, figures: Figures) -> None:
     password = array.folder / "password"
     for number, content in enumerate((f"{PASSWORD}wrong", f"\xff{PASSWORD}", f"{PASSWORD}\n\n{PASSWORD}")):
         password.write_bytes(content.encode("latin-1"))
@@ -304,10 +306,10 @@ def test_a_refused_or_unreadable_password_is_not_shown(array: Watched) -> None:
             assert "the controller ended" in str(error)  # noqa: PT017 - the text is judged below as well
             array.hear("refused start", str(error))
         array.hear_files(array.folder / f"driver{number}")
-    array.nothing_leaked()
+    array.nothing_leaked(figures)
 
 
-def test_a_fault_nobody_foresaw_shows_no_secret_in_its_stack(array: Watched) -> None:
+def test_a_fault_nobody_foresaw_shows_no_secret_in_its_stack(array: Watched, figures: Figures) -> None:
     with ControllerProcess(
         array.folder / "driver", array.systems, debugging("json"), module="tests.secrets.crashing"
     ) as process:
@@ -321,7 +323,7 @@ def test_a_fault_nobody_foresaw_shows_no_secret_in_its_stack(array: Watched) -> 
     assert wrote.count("Traceback") >= 3
     assert array.tokens
     array.hear_files(process.folder)
-    array.nothing_leaked()
+    array.nothing_leaked(figures)
 
 
 GATEWAY = "endpoints: [https://gateway], username: admin"
@@ -363,7 +365,9 @@ def test_a_mistake_in_the_systems_file_shows_no_password_at_the_start(
     assert done.stderr.startswith(f"Error: {path}: ")
 
 
-def test_a_mistake_in_the_systems_file_shows_no_password_while_running(array45: Watched) -> None:
+def test_a_mistake_in_the_systems_file_shows_no_password_while_running(
+    array45: Watched, figures: Figures
+) -> None:
     with ControllerProcess(array45.folder / "driver", array45.systems, debugging("text")) as process:
         array45.systems.write_text(MISTAKES["a glued colon beside a key"])
         process.wait_for("configuration not changed")
@@ -373,7 +377,7 @@ def test_a_mistake_in_the_systems_file_shows_no_password_while_running(array45: 
         assert array45.ask(process.driver.controller.CreateVolume, request) is None
         array45.look_at(process)
     array45.hear_files(process.folder)
-    array45.nothing_leaked()
+    array45.nothing_leaked(figures)
 
 
 @pytest.mark.parametrize("command", [(), *((role,) for role in sorted(RoleGroup.ROLES))])

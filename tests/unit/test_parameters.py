@@ -65,6 +65,12 @@ def test_a_limit_that_the_array_would_not_take_is_refused(key: str, value: str, 
             read({key: value})
 
 
+@pytest.mark.parametrize("value", ["0" * 19 + "99999", "9" * 5000, "0" * 5000, "-1", "1.0", "١"])
+def test_a_number_that_only_begins_like_one_in_range_is_refused(value: str) -> None:
+    with pytest.raises(InvalidArgument, match="must be a whole number from 0 to 1023"):
+        VolumeParameters.parse({"maxVtreeMembers": value})
+
+
 def test_an_unknown_mutable_parameter_is_refused_with_a_hint() -> None:
     with pytest.raises(
         InvalidArgument, match="unknown mutable parameter 'iopslimit'; did you mean 'iopsLimit'"

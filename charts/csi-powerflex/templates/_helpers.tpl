@@ -55,6 +55,26 @@ sim0
 {{- end -}}
 {{- end -}}
 
+{{/* Refuses an upgrade that would leave volumes behind: what is in their names and PersistentVolumes cannot change. */}}
+{{- define "csi-powerflex.requireSame" -}}
+{{- $present := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-controller" (include "csi-powerflex.fullname" .)) -}}
+{{- $wanted := dict "cluster-id" (include "csi-powerflex.clusterId" .) "driver-name" .Values.driverName -}}
+{{- $values := dict "cluster-id" "clusterId" "driver-name" "driverName" -}}
+{{- range (dig "spec" "template" "spec" "containers" list $present) -}}
+{{- if eq .name "driver" -}}
+{{- range .args -}}
+{{- $argument := . -}}
+{{- range $option, $value := $wanted -}}
+{{- $prefix := printf "--%s=" $option -}}
+{{- if and (hasPrefix $prefix $argument) (ne $argument (print $prefix $value)) -}}
+{{- fail (printf "%s is %s and was %s: it must never change, or the volumes that are there would be left behind; set it back" (get $values $option) $value (trimPrefix $prefix $argument)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The Secret with systems.yaml. */}}
 {{- define "csi-powerflex.systemsSecret" -}}
 {{- if .Values.existingSecret -}}

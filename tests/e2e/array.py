@@ -1,0 +1,111 @@
+"""The simulated PowerFlex that the cluster's volumes are on: a process beside the cluster, as an array is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.e2e.processes import Daemon, await_true
+
+PORT = 8443
+
+
+class Array:
+    """``csi-powerflex simulate``, serving on ``address``; its hosts are the workers."""
+
+    def __init__(self, folder: Path, address: str, hosts: Sequence[str]) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._ready = folder / "ready.json"
+        self._command = [
+            sys.executable,
+            "-m",
+            "csi_powerflex",
+            "simulate",
+            f"--state={folder / 'state'}",
+            f"--ready-file={self._ready}",
+            f"--address={address}",
+            f"--port={PORT}",
+            *(f"--host={host}" for host in hosts),
+        ]
+        self._daemon = Daemon("array", self._command, folder)
+        self.facts: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Start it; it is ready when this returns. After ``stop`` or ``kill`` it goes on with what it had."""
+        self._daemon.start_until(self._ready.exists)
+        self.facts = json.loads(self._ready.read_text())
+
+    def stop(self) -> None:
+        """End it as an administrator would."""
+        self._daemon.stop(seconds=30)
+
+    def restart_with_password(self, password: str) -> None:
+        """Let its user have another password from now on. No volume may be in use: devices go and come."""
+        self.stop()
+        self._daemon = Daemon("array", [*self._command, f"--password={password}"], self._folder)
+        self.start()
+
+    def pause_gateway(self) -> None:
+        """Let the gateway answer nothing but HTTP 503, as a load balancer without servers. Data go on."""
+        fault = {"trouble": "html", "route": "*", "status": 503}
+        requests.post(f"{self.facts['adminUrl']}/faults", json=fault, timeout=10).raise_for_status()
+
+    def resume_gateway(self) -> None:
+        """Take the trouble away."""
+        requests.delete(f"{self.facts['adminUrl']}/faults", timeout=10).raise_for_status()
+
+    def requests_since(self, number: int) -> list[dict[str, Any]]:
+        """The log of requests from ``number`` on."""
+        reply = requests.get(f"{self.facts['adminUrl']}/requests", params={"since": number}, timeout=10)
+        return list(reply.json()["requests"])
+
+    # --- as its administrator sees it --------------------------------------------------------------
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False  # an authority named in the environment would take the array's own's place
+        session.verify = self.facts["caFile"]
+        login = {"username": self.facts["username"], "password": self.facts["password"]}
+        reply = session.post(f"{self.facts['url']}/rest/auth/login", json=login, timeout=10)
+        reply.raise_for_status()
+        session.headers["Authorization"] = f"Bearer {reply.json()['access_token']}"
+        return session
+
+    def get(self, path: str) -> Any:
+        """The answer of a GET below /api."""
+        with self._session() as session:
+            reply = session.get(f"{self.facts['url']}/api/{path}", timeout=10)
+            reply.raise_for_status()
+            return reply.json()
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The answer of a POST below /api."""
+        with self._session() as session:
+            reply = session.post(f"{self.facts['url']}/api/{path}", json=body, timeout=10)
+            reply.raise_for_status()
+            return reply.json()
+
+    def volumes(self) -> dict[str, dict[str, Any]]:
+        """Every volume and snapshot by its id."""
+        return {volume["id"]: volume for volume in self.get("types/Volume/instances")}
+
+    def await_volumes(self, wanted: set[str], *, seconds: float = 60) -> None:
+        """Wait until there are just the volumes with these ids."""
+        await_true(
+            lambda: set(self.volumes()) == wanted,
+            what=f"the array having only the volumes {sorted(wanted)}",
+            seconds=seconds,
+            every=0.3,
+        )
+
+    def hosts_of(self, volume_id: str) -> set[str]:
+        """The names of the hosts that a volume is mapped to."""
+        names = {sdc["id"]: sdc["name"] for sdc in self.get("types/Sdc/instances")}
+        mapped = self.get(f"instances/Volume::{volume_id}")["mappedSdcInfo"] or []
+        return {names[mapping["sdcId"]] for mapping in mapped}

@@ -1,0 +1,101 @@
+"""One cluster for all scenarios, a namespace for each, and what must hold after every one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import NAMESPACE, Cluster, running
+from tests.e2e.kubernetes import Kubernetes
+from tests.e2e.run import FOLDER_VARIABLE
+from tests.e2e.space import Space
+
+_HERE = Path(__file__).parent
+_results: list[tuple[str, str, float]] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without the namespaces of ``make e2e`` nothing here can run; a scenario has time."""
+    for item in items:
+        if _HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.timeout(400))
+        if FOLDER_VARIABLE not in os.environ:
+            item.add_marker(
+                pytest.mark.skip(reason="needs a cluster in namespaces of its own: run `make e2e`")
+            )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember what the summary tells of a scenario, and leave the sign of a failure for fixtures."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's result
+    if report.when == "call" or report.outcome != "passed":
+        _results.append(
+            (
+                item.name,
+                report.outcome if report.when == "call" else f"{report.outcome} in {report.when}",
+                report.duration,
+            )
+        )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print scenario, result and time."""
+    if not _results or FOLDER_VARIABLE not in os.environ:
+        return
+    terminalreporter.section("scenarios")
+    for name, outcome, seconds in _results:
+        sentence = name.removeprefix("test_").replace("_", " ")
+        terminalreporter.write_line(f"{outcome:8} {seconds:6.1f} s  {sentence}")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster with the driver installed, as a user installs it."""
+    with running(Path(os.environ[FOLDER_VARIABLE])) as cluster:
+        cluster.make_secret()
+        install(cluster)
+        yield cluster
+
+
+def install(cluster: Cluster, *arguments: str) -> None:
+    """Install the chart and wait until all of it is ready, registered at every kubelet."""
+    chart = _HERE.parents[1] / "charts" / "csi-powerflex"
+    cluster.kubernetes.helm(
+        "upgrade", "--install", "csi-powerflex", str(chart), "--namespace", NAMESPACE,
+        "--values", str(_HERE / "values.yaml"), "--wait", "--timeout=180s", *arguments,
+    )  # fmt: skip
+    for name in cluster.machines:
+        cluster.kubernetes.until(
+            "csinodes",
+            name,
+            None,
+            lambda node: any(
+                each["name"] == "csi.powerflex.dev" for each in node["spec"].get("drivers") or ()
+            ),
+            what="known to have the driver",
+        )
+
+
+@pytest.fixture
+def kubernetes(cluster: Cluster) -> Kubernetes:
+    """The cluster's API."""
+    return cluster.kubernetes
+
+
+@pytest.fixture
+def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """A namespace for the scenario. Afterwards the array must have exactly the volumes that it had before."""
+    before = set(cluster.array.volumes())
+    name = f"s{int(time.time() * 1000) % 10**9}"
+    space = Space(cluster.kubernetes, name)
+    space.open()
+    yield space
+    space.close()
+    cluster.array.await_volumes(before)

@@ -1,0 +1,239 @@
+"""Kubernetes as a user meets it: kubectl and helm for what is done, the API itself for what is waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.e2e import build
+from tests.e2e.controlplane import ControlPlane
+
+Object = dict[str, Any]
+
+_GROUPS = {
+    "csidrivers": "apis/storage.k8s.io/v1",
+    "csinodes": "apis/storage.k8s.io/v1",
+    "csistoragecapacities": "apis/storage.k8s.io/v1",
+    "volumeattachments": "apis/storage.k8s.io/v1",
+    "deployments": "apis/apps/v1",
+    "daemonsets": "apis/apps/v1",
+    "statefulsets": "apis/apps/v1",
+    "leases": "apis/coordination.k8s.io/v1",
+    "volumesnapshots": "apis/snapshot.storage.k8s.io/v1",
+    "volumesnapshotcontents": "apis/snapshot.storage.k8s.io/v1",
+    "volumegroupsnapshots": "apis/groupsnapshot.storage.k8s.io/v1",
+    "volumegroupsnapshotcontents": "apis/groupsnapshot.storage.k8s.io/v1",
+}
+_CLUSTER_WIDE = {
+    "csidrivers", "csinodes", "namespaces", "nodes", "persistentvolumes", "volumeattachments",
+    "volumesnapshotcontents", "volumegroupsnapshotcontents",
+}  # fmt: skip
+
+
+class Refused(Exception):
+    """A command failed; the message is what it said."""
+
+
+class NotSo(AssertionError):
+    """What was waited for did not come; the message shows what was there instead."""
+
+
+class Kubernetes:
+    """The cluster's API. Objects are plain dictionaries; kinds are named in lower-case plural."""
+
+    def __init__(self, plane: ControlPlane, authority: Path) -> None:
+        self.kubeconfig = plane.kubeconfig
+        self._url = plane.url
+        self._session = requests.Session()
+        self._session.trust_env = False  # an authority named in the environment would take our own's place
+        self._session.verify = str(authority)
+        self._session.cert = (str(plane.admin.certificate), str(plane.admin.key))
+
+    # --- commands ----------------------------------------------------------------------------------
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
+        """Run kubectl; what it printed.
+
+        Raises:
+            Refused: it failed.
+        """
+        return self._run([str(build.BIN / "kubectl"), *arguments], stdin=stdin, seconds=seconds)
+
+    def helm(self, *arguments: str, seconds: float = 300) -> str:
+        """Run helm; what it printed.
+
+        Raises:
+            Refused: it failed.
+        """
+        return self._run([str(build.BIN / "helm"), *arguments], seconds=seconds)
+
+    def shell(self, script: str, folder: Path, *, seconds: float = 300) -> str:
+        """Run lines of a shell as a user types them, in ``folder``, with kubectl and helm at hand.
+
+        Raises:
+            Refused: one of them failed.
+        """
+        return self._run(["sh", "-euc", script], seconds=seconds, folder=folder)
+
+    def _run(
+        self, command: list[str], *, stdin: str | None = None, seconds: float, folder: Path | None = None
+    ) -> str:
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{build.BIN}:{os.environ['PATH']}",
+            "HELM_CACHE_HOME": str(self.kubeconfig.parent / "helm"),
+        }
+        done = subprocess.run(
+            command,
+            input=stdin,
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if done.returncode:
+            raise Refused(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def apply(self, *objects: Object) -> None:
+        """Make or change objects."""
+        text = "\n---\n".join(json.dumps(each) for each in objects)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+
+    def run_in(self, namespace: str, pod: str, script: str, *, seconds: float = 60) -> str:
+        """Run a shell script in a pod; what it printed, without the last line's end.
+
+        Raises:
+            Refused: it failed.
+        """
+        return self.kubectl(
+            "exec", "--namespace", namespace, pod, "--", "sh", "-ec", script, seconds=seconds
+        ).rstrip("\n")
+
+    # --- the API -----------------------------------------------------------------------------------
+
+    def _path(self, kind: str, namespace: str | None, name: str | None) -> str:
+        parts = [self._url, _GROUPS.get(kind, "api/v1")]
+        if namespace is not None and kind not in _CLUSTER_WIDE:
+            parts += ["namespaces", namespace]
+        parts.append(kind)
+        if name is not None:
+            parts.append(name)
+        return "/".join(parts)
+
+    def find(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """An object, or None."""
+        reply = self._session.get(self._path(kind, namespace, name), timeout=10)
+        if reply.status_code == 404:
+            return None
+        reply.raise_for_status()
+        found: Object = reply.json()
+        return found
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
+        """An object that is there."""
+        found = self.find(kind, name, namespace)
+        if found is None:
+            raise NotSo(f"there is no {kind} {name} in {namespace}")
+        return found
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
+        """All objects of a kind."""
+        reply = self._session.get(
+            self._path(kind, namespace, None), params={"labelSelector": labels}, timeout=20
+        )
+        reply.raise_for_status()
+        items: list[Object] = reply.json()["items"]
+        return items
+
+    def create(self, kind: str, body: Object, namespace: str | None = None) -> Object:
+        """Make an object, without the start of a kubectl: for what is measured."""
+        reply = self._session.post(self._path(kind, namespace, None), json=body, timeout=20)
+        if not reply.ok:
+            raise Refused(f"making {kind}: {reply.text}")
+        made: Object = reply.json()
+        return made
+
+    def patch(self, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
+        """Change an object by a JSON merge patch."""
+        reply = self._session.patch(
+            self._path(kind, namespace, name),
+            data=json.dumps(change),
+            headers={"Content-Type": "application/merge-patch+json"},
+            timeout=20,
+        )
+        if not reply.ok:
+            raise Refused(f"changing {kind} {name}: {reply.text}")
+        changed: Object = reply.json()
+        return changed
+
+    def delete(self, kind: str, name: str, namespace: str | None = None, *, grace: int | None = None) -> None:
+        """Ask for an object to go; one that is not there is no trouble."""
+        body = {} if grace is None else {"gracePeriodSeconds": grace}
+        reply = self._session.delete(self._path(kind, namespace, name), json=body, timeout=20)
+        if reply.status_code != 404:
+            reply.raise_for_status()
+
+    # --- waiting -----------------------------------------------------------------------------------
+
+    def until(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        true: Callable[[Object], bool],
+        *,
+        what: str,
+        seconds: float = 60,
+    ) -> Object:
+        """Wait until what is ``true`` of an object; the object.
+
+        Raises:
+            NotSo: it was not within ``seconds``; the message has the object's state and events.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.find(kind, name, namespace)
+            if found is not None and true(found):
+                return found
+            if time.monotonic() > deadline:
+                state = json.dumps(found.get("status", {}), indent=1) if found else "it is not there"
+                raise NotSo(
+                    f"{kind} {name} was not {what} within {seconds:.0f} s: {state}\n{self.told_of(namespace)}"
+                )
+            time.sleep(0.1)
+
+    def until_gone(
+        self, kind: str, names: Iterable[str], namespace: str | None, *, seconds: float = 60
+    ) -> None:
+        """Wait until none of the objects is there any more.
+
+        Raises:
+            NotSo: one was still there after ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        for name in names:
+            while (found := self.find(kind, name, namespace)) is not None:
+                if time.monotonic() > deadline:
+                    held = {key: found["metadata"].get(key) for key in ("finalizers", "deletionTimestamp")}
+                    told = self.told_of(namespace)
+                    raise NotSo(f"{kind} {name} was still there after {seconds:.0f} s: {held}\n{told}")
+                time.sleep(0.1)
+
+    def told_of(self, namespace: str | None) -> str:
+        """The newest events of a namespace, a line each."""
+        events = self.list("events", namespace)[-25:]
+        return "\n".join(
+            f"  {event.get('involvedObject', {}).get('name')}: {event.get('reason')}: {event.get('message')}"
+            for event in events
+        )

@@ -1,0 +1,293 @@
+"""One worker of the cluster: a kubelet and a containerd in namespaces of their own, on this machine.
+
+A worker has its own mounts, network and host name: the kubelet's folder, the SDC's tool and /dev/disk/by-id
+are where they are on any machine, and the chart's defaults hold. It is an SDC host of the simulated array.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e import build
+from tests.e2e.kubeconfig import write as write_kubeconfig
+from tests.e2e.pki import Authority
+from tests.e2e.processes import Daemon, await_true
+
+BRIDGE = "e2e"
+CONTROL_ADDRESS = "10.99.0.1"
+SERVICES = "10.96.0.0/24"
+API_SERVICE = "10.96.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sdc:
+    """The host of the simulated array that this worker is, by the folders of the simulator."""
+
+    tools: Path
+    by_id: Path
+
+
+class Machine:
+    """A worker. ``number`` counts from 1; everything it keeps is in ``folder``."""
+
+    def __init__(self, name: str, number: int, folder: Path, authority: Authority, sdc: Sdc) -> None:
+        self.name = name
+        self.address = f"10.99.0.{10 + number}"
+        self.pods = f"10.244.{number}.0/24"
+        self._folder = folder
+        self._authority = authority
+        self._sdc = sdc
+        self._socket = folder / "containerd.sock"
+        folder.mkdir(parents=True)
+        holder = ["unshare", "--mount", "--net", "--uts", "--propagation", "slave", "sleep", "infinity"]
+        self._holder = Daemon("namespaces", holder, folder)
+        self.containerd: Daemon
+        self.kubelet: Daemon
+
+    # --- life --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make its namespaces, start containerd with all images, then the kubelet."""
+        self._holder.start()
+        await_true(self._has_namespaces, what=f"{self.name} having its namespaces")
+        self._connect()
+        self._lay_out()
+        self._start_containerd()
+        self._import_images()
+        self._start_kubelet()
+
+    def _start_containerd(self) -> None:
+        config = self._write_containerd_config()
+        self.containerd = Daemon(
+            "containerd", ["containerd", "-c", config], self._folder, inside=self._inside
+        )
+        self.containerd.start_until(lambda: self._ctr("version", check=False).returncode == 0)
+
+    def _start_kubelet(self) -> None:
+        pair = self._authority.issue(
+            f"system:node:{self.name}", groups=["system:nodes"], addresses=[self.address]
+        )
+        kubeconfig = write_kubeconfig(self._folder / "kubeconfig", CONTROL_ADDRESS, self._authority, pair)
+        command: list[str | Path] = [
+            build.BIN / "kubelet",
+            f"--config={self._write_kubelet_config(pair.certificate, pair.key)}",
+            f"--kubeconfig={kubeconfig}",
+            f"--hostname-override={self.name}",
+            f"--node-ip={self.address}",
+        ]
+        self.kubelet = Daemon("kubelet", command, self._folder, inside=self._inside)
+        self.kubelet.start()
+
+    def stop(self) -> None:
+        """End the kubelet, every container, containerd, and the namespaces with all mounts in them."""
+        if hasattr(self, "kubelet"):
+            self.kubelet.stop()
+        if hasattr(self, "containerd") and self.containerd.running:
+            self._remove_containers()
+            self.containerd.stop()
+        self._holder.kill()
+
+    def _remove_containers(self) -> None:
+        for task in self._ctr("tasks", "ls", "-q", check=False).stdout.split():
+            self._ctr("tasks", "rm", "--force", task, check=False)
+        for container in self._ctr("containers", "ls", "-q", check=False).stdout.split():
+            self._ctr("containers", "rm", container, check=False)
+
+    def crash(self) -> None:
+        """Lose the machine: nothing of it answers any more, and nothing of it is told."""
+        self.kubelet.kill()
+        self.run("ip", "link", "set", "eth0", "down")
+
+    def recover(self) -> None:
+        """Start it anew, as after power has come back: all its containers are gone."""
+        self._remove_containers()
+        for mount in reversed(self._mounts_of_pods()):
+            self.run("umount", "--lazy", mount)
+        self.run("ip", "link", "set", "eth0", "up")
+        self.run("ip", "route", "replace", "default", "via", CONTROL_ADDRESS)
+        self.kubelet.start()
+
+    # --- its namespaces ------------------------------------------------------------------------------
+
+    @property
+    def _pid(self) -> int:
+        assert self._holder._process is not None
+        return self._holder._process.pid
+
+    @property
+    def _inside(self) -> list[str]:
+        return ["nsenter", f"--target={self._pid}", "--mount", "--net", "--uts", "--wdns=/"]
+
+    def _has_namespaces(self) -> bool:
+        return all(
+            Path(f"/proc/{self._pid}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink()
+            for kind in ("mnt", "net", "uts")
+        )
+
+    def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on this machine, as its administrator would."""
+        arguments = [*self._inside, *map(str, command)]
+        return subprocess.run(arguments, capture_output=True, text=True, check=check, timeout=60)
+
+    def _connect(self) -> None:
+        """Plug it into the bridge, and let the others find its pods."""
+        outside = f"v-{self.name}"[:15]
+        _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(self._pid))
+        _ip("link", "set", outside, "master", BRIDGE, "up")
+        _ip("route", "add", self.pods, "via", self.address)
+        for command in (
+            f"hostname {self.name}",
+            "ip link set lo up",
+            f"ip address add {self.address}/24 dev eth0",
+            "ip link set eth0 up",
+            f"ip route add default via {CONTROL_ADDRESS}",
+            "sysctl -qw net.ipv4.ip_forward=1",
+        ):
+            self.run(*command.split())
+
+    def _lay_out(self) -> None:
+        """Folders where a machine has them, laid over this one's, which stay as they are."""
+        for place in ("opt", "var/lib"):
+            upper, work = self._folder / "over" / place, self._folder / "work" / place
+            upper.mkdir(parents=True)
+            work.mkdir(parents=True)
+            options = f"lowerdir=/{place},upperdir={upper},workdir={work}"
+            self.run("mount", "-t", "overlay", "-o", options, "overlay", f"/{place}")
+        self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        self._bind(self._sdc.tools, Path("/opt/emc/scaleio/sdc/bin"))
+        self._bind(self._sdc.by_id, Path("/dev/disk/by-id"))
+        kubelet = self._folder / "kubelet"
+        kubelet.mkdir()
+        self._bind(kubelet, Path("/var/lib/kubelet"))
+        self.run("mount", "--make-rshared", "/var/lib/kubelet")
+
+    def _bind(self, source: Path, target: Path) -> None:
+        self.run("mkdir", "-p", target)
+        self.run("mount", "--bind", source, target)
+
+    def _mounts_of_pods(self) -> list[str]:
+        mounts = Path(f"/proc/{self._pid}/mounts").read_text().splitlines()
+        points = [line.split()[1] for line in mounts]
+        return [
+            point
+            for point in points
+            if point.startswith(("/var/lib/kubelet/pods", "/var/lib/kubelet/plugins"))
+        ]
+
+    # --- containers ----------------------------------------------------------------------------------
+
+    def _ctr(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("ctr", "--address", self._socket, "--namespace", "k8s.io", *arguments, check=check)
+
+    def _import_images(self) -> None:
+        for archive in sorted(build.IMAGES.glob("*.tar")):
+            self._ctr("images", "import", archive)
+
+    def _write_containerd_config(self) -> Path:
+        network = self._folder / "cni"
+        network.mkdir()
+        (network / "10-e2e.conflist").write_text(
+            json.dumps(
+                {
+                    "cniVersion": "0.4.0",
+                    "name": "e2e",
+                    "plugins": [
+                        {
+                            "type": "ptp",
+                            "ipam": {
+                                "type": "host-local",
+                                "ranges": [[{"subnet": self.pods}]],
+                                "routes": [{"dst": "0.0.0.0/0"}],
+                                "dataDir": str(self._folder / "ipam"),
+                            },
+                        }
+                    ],
+                }
+            )
+        )
+        config = self._folder / "containerd.toml"
+        config.write_text(
+            f"""
+version = 2
+root = "{self._folder}/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs"]
+[grpc]
+  address = "{self._socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{build.PAUSE_IMAGE}"
+  restrict_oom_score_adj = true
+  stream_server_address = "127.0.0.1"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{network}"
+"""
+        )
+        return config
+
+    def _write_kubelet_config(self, certificate: Path, key: Path) -> Path:
+        """What is not as by default: no cgroup hierarchy of its own, and timers that make tests short."""
+        config = self._folder / "kubelet.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                    "kind": "KubeletConfiguration",
+                    "address": self.address,
+                    "authentication": {
+                        "anonymous": {"enabled": False},
+                        "webhook": {"enabled": True},
+                        "x509": {"clientCAFile": str(self._authority.certificate)},
+                    },
+                    "authorization": {"mode": "Webhook"},
+                    "tlsCertFile": str(certificate),
+                    "tlsPrivateKeyFile": str(key),
+                    "containerRuntimeEndpoint": f"unix://{self._socket}",
+                    "podLogsDir": str(self._folder / "pod-logs"),
+                    "resolvConf": "",
+                    "failCgroupV1": False,
+                    "failSwapOn": False,
+                    "cgroupDriver": "cgroupfs",
+                    "cgroupsPerQOS": False,
+                    "cgroupRoot": f"/{self._folder.parent.name}",
+                    "enforceNodeAllocatable": [],
+                    "makeIPTablesUtilChains": False,
+                    "evictionHard": {
+                        "nodefs.available": "1%",
+                        "imagefs.available": "1%",
+                        "memory.available": "10Mi",
+                    },
+                    "imageGCHighThresholdPercent": 100,
+                    "nodeStatusUpdateFrequency": "1s",
+                    "nodeLeaseDurationSeconds": 10,
+                    "syncFrequency": "2s",
+                    "volumeStatsAggPeriod": "10s",
+                    "maxPods": 200,
+                    "registryPullQPS": 0,
+                }
+            )
+        )
+        return config
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def prepare_network() -> None:
+    """Make the bridge that the workers hang on, with the addresses of the control plane and of its Service.
+
+    Must be called in a network namespace of our own.
+    """
+    for command in (
+        "link set lo up",
+        f"link add {BRIDGE} type bridge",
+        f"address add {CONTROL_ADDRESS}/24 dev {BRIDGE}",
+        f"address add {API_SERVICE}/32 dev lo",
+        f"link set {BRIDGE} up",
+    ):
+        _ip(*command.split())
+    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)

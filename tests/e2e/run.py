@@ -1,0 +1,106 @@
+"""Runs the end-to-end tests in namespaces of their own: ``python -m tests.e2e.run [pytest's arguments]``.
+
+The tests and all that they start live in one process, network and mount namespace of this machine, so nothing
+of theirs meets anything of the machine's, and the end of the tests is the end of everything. What a namespace
+does not hold, loop devices and control groups, is looked for afterwards by the name of this run's folder, as
+other runs may be under way; leftovers are taken away and make the run fail. Where the machine has no
+/dev/disk/by-id, an empty one stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.e2e import build
+
+FOLDER_VARIABLE = "CSI_POWERFLEX_E2E_FOLDER"
+_NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+_PYTEST = ["--verbose", "--no-header", "-p", "no:randomly", "-p", "no:cacheprovider"]
+_KILLED_SECONDS = 10
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build what is missing, run the tests, look for leftovers; the exit status."""
+    missing = why_impossible()
+    if missing:
+        print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)  # noqa: T201
+        return 1
+    build.main()
+    folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-e2e-"))
+    command = [*_NAMESPACES, sys.executable, "-m", "pytest", *_PYTEST, *arguments]
+    status = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(folder)}, check=False).returncode
+    left = [*_remove_loops(folder), *_remove_groups(folder.name)]
+    if status and "CSI_POWERFLEX_E2E_KEEP" in os.environ:
+        print(f"logs: {folder}")  # noqa: T201
+    else:
+        shutil.rmtree(folder)
+    for each in left:
+        print(f"left behind, and taken away: {each}", file=sys.stderr)  # noqa: T201
+    return status or bool(left)
+
+
+def why_impossible() -> str | None:
+    """What this machine lacks, None if nothing."""
+    if os.geteuid() != 0:
+        return "they need root, for namespaces, mounts and loop devices"
+    if not os.access("/dev/loop-control", os.R_OK | os.W_OK):
+        return "this machine offers no loop devices"
+    if shutil.which("go") is None:
+        return "Kubernetes is built with Go, which is not installed"
+    packages = [package for command, package in build.PACKAGES.items() if shutil.which(command) is None]
+    if not Path("/usr/lib/cni/ptp").exists():
+        packages.append("containernetworking-plugins")
+    return f"apt-get install {' '.join(packages)}" if packages else None
+
+
+def _remove_loops(folder: Path) -> list[str]:
+    """Detach loop devices over files below ``folder``; returns what there was."""
+    done = subprocess.run(
+        ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = [line for line in done.stdout.splitlines() if str(folder) in line]
+    for line in left:
+        subprocess.run(["losetup", "--detach", line.split()[0]], check=True)
+    return left
+
+
+def _remove_groups(name: str) -> list[str]:
+    """Remove the control groups below ``name``, which kubelets were given; returns those of containers."""
+    left = []
+    for root in sorted(_GROUPS.glob(f"*/{name}")) + sorted(_GROUPS.glob(name)):
+        folders = [Path(path) for path, _, _ in os.walk(root, topdown=False)]
+        left += [str(folder) for folder in folders if folder != root]
+        for folder in folders:
+            _remove_group(folder)
+    return left
+
+
+def _remove_group(folder: Path) -> None:
+    """The kernel takes a moment to let a group go whose processes were killed."""
+    deadline = time.monotonic() + _KILLED_SECONDS
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["tests/e2e"]))

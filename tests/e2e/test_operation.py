@@ -1,0 +1,255 @@
+"""What happens while volumes are in use: restarts, losses, upgrades, and trouble at the array."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.cluster import NAMESPACE, Cluster
+from tests.e2e.conftest import install
+from tests.e2e.kubernetes import Kubernetes, Object
+from tests.e2e.processes import await_true
+from tests.e2e.space import Space, is_running, pod_spec
+
+_CONTROLLER = "app.kubernetes.io/component=controller"
+_NODE = "app.kubernetes.io/component=node"
+
+
+def _driver_pods(kubernetes: Kubernetes, labels: str) -> list[Object]:
+    return kubernetes.list("pods", NAMESPACE, labels=labels)
+
+
+def _name(thing: Object) -> str:
+    name: str = thing["metadata"]["name"]
+    return name
+
+
+def _until_driver_runs(kubernetes: Kubernetes, labels: str, count: int, *, without: set[str]) -> None:
+    def so() -> bool:
+        pods = _driver_pods(kubernetes, labels)
+        return len(pods) == count and all(is_running(pod) and _name(pod) not in without for pod in pods)
+
+    await_true(so, what=f"{count} new pods of {labels} running", seconds=120)
+
+
+def _visits(space: Space, pod: str) -> str:
+    return space.run(pod, "date >> /data/visits; sync; wc -l < /data/visits").strip()
+
+
+def test_pods_go_on_while_the_node_plugin_restarts_and_end_after_it(cluster: Cluster, space: Space) -> None:
+    kubernetes = cluster.kubernetes
+    space.claim("data")
+    space.pod("user", {"/data": "data"}, node="worker1")
+    (plugin,) = [pod for pod in _driver_pods(kubernetes, _NODE) if pod["spec"]["nodeName"] == "worker1"]
+    kubernetes.delete("pods", _name(plugin), NAMESPACE, grace=0)
+    assert _visits(space, "user") == "1"
+    _until_driver_runs(kubernetes, _NODE, 2, without={_name(plugin)})
+    assert _visits(space, "user") == "2"
+    space.claim("second")
+    space.pod("other", {"/data": "second"}, node="worker1")
+    space.remove_pod("user")
+    space.pod("user", {"/data": "data"}, node="worker2")
+    assert _visits(space, "user") == "3"
+
+
+def test_nothing_is_lost_or_made_twice_when_both_controllers_are_killed_at_work(
+    cluster: Cluster, space: Space
+) -> None:
+    kubernetes = cluster.kubernetes
+    before = set(cluster.array.volumes())
+    killed = {_name(pod) for pod in _driver_pods(kubernetes, _CONTROLLER)}
+    claims = [space.claim(f"data-{number}", storage_class="powerflex-immediate") for number in range(8)]
+    for name in killed:
+        kubernetes.delete("pods", name, NAMESPACE, grace=0)
+    for claim in claims:
+        space.volume(claim, seconds=180)
+    assert len(set(cluster.array.volumes()) - before) == len(claims)
+    _until_driver_runs(kubernetes, _CONTROLLER, 2, without=killed)
+
+
+def test_the_second_controller_takes_over_from_the_leader(cluster: Cluster, space: Space) -> None:
+    kubernetes = cluster.kubernetes
+
+    def leader() -> str:
+        leases = kubernetes.list("leases", NAMESPACE)
+        (lease,) = [each for each in leases if _name(each) == "csi-powerflex-dev"]
+        return str(lease["spec"].get("holderIdentity") or "")
+
+    first = leader()
+    assert first in {_name(pod) for pod in _driver_pods(kubernetes, _CONTROLLER)}
+    kubernetes.delete("pods", first, NAMESPACE, grace=0)
+    space.claim("data", storage_class="powerflex-immediate")
+    space.volume("data", seconds=120)
+    assert leader() not in {first, ""}
+    _until_driver_runs(kubernetes, _CONTROLLER, 2, without={first})
+
+
+def test_pods_go_on_while_their_kubelet_restarts_and_new_ones_start_after_it(
+    cluster: Cluster, space: Space
+) -> None:
+    machine = cluster.machines["worker1"]
+    space.claim("data")
+    space.pod("user", {"/data": "data"}, node="worker1")
+    started = space.until_running("user")["status"]["containerStatuses"][0]["containerID"]
+    machine.kubelet.kill()
+    machine.kubelet.start()
+    cluster.await_ready("worker1")
+    space.claim("second")
+    space.pod("other", {"/data": "second"}, node="worker1")
+    assert _visits(space, "user") == "1"
+    assert space.until_running("user")["status"]["containerStatuses"][0]["containerID"] == started
+    space.remove_pod("user")
+    assert cluster.array.hosts_of(space.array_id("second")) == {"worker1"}
+
+
+def test_a_gateway_that_is_away_for_a_minute_stops_nobody_and_all_is_made_up_for(
+    cluster: Cluster, space: Space
+) -> None:
+    space.claim("data")
+    space.pod("user", {"/data": "data"}, node="worker1")
+    cluster.array.pause_gateway()
+    try:
+        space.claim("asked-meanwhile")
+        space.pod("late", {"/data": "asked-meanwhile"}, node="worker2", wait=False)
+        space.kubernetes.delete("pods", "user", space.name)
+        space.pod("again", {"/data": "data"}, node="worker1", wait=False)
+        time.sleep(60)  # the minute of the name: long enough for every retry to be on its longest wait
+    finally:
+        cluster.array.resume_gateway()
+    space.until_running("late", seconds=150)
+    space.until_running("again", seconds=150)
+    assert _visits(space, "again") == "1"
+
+
+def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, space: Space) -> None:
+    kubernetes, array = cluster.kubernetes, cluster.array
+    lost = cluster.machines["worker2"]
+    labels = {"app": "survivor"}
+    space.claim("data")  # ext4: the one kernel of both workers would refuse two mounts of one xfs
+    kubernetes.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "db", "namespace": space.name},
+            "spec": {
+                "replicas": 1,
+                "serviceName": "db",
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": pod_spec({"/data": "data"}) | _prefers("worker2"),
+                },
+            },
+        }
+    )
+    pod = space.until_running("db-0")
+    assert pod["spec"]["nodeName"] == "worker2"
+    assert _visits(space, "db-0") == "1"
+    (mount,) = [
+        point
+        for point in lost.run("findmnt", "--raw", "--noheadings", "--output", "TARGET").stdout.split()
+        if pod["metadata"]["uid"] in point and "volumes/kubernetes.io~csi" in point
+    ]
+    lost.crash()
+    try:
+        cluster.await_ready("worker2", ready=False)
+        taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+        kubernetes.kubectl("taint", "nodes", "worker2", taint)
+        kubernetes.until(
+            "pods",
+            "db-0",
+            space.name,
+            lambda pod: pod["spec"].get("nodeName") == "worker1" and is_running(pod),
+            what="running on worker1",
+            seconds=180,
+        )
+        assert _visits(space, "db-0") == "2"
+        assert array.hosts_of(space.array_id("data")) == {"worker1"}
+        # The lost machine's own processes still live: what they write does not reach the volume.
+        with pytest.raises(subprocess.CalledProcessError, match="returned non-zero"):
+            lost.run("dd", "if=/dev/zero", f"of={mount}/intruder", "bs=4096", "count=1", "conv=fsync")
+    finally:
+        lost.recover()
+        cluster.await_ready("worker2", seconds=120)
+        kubernetes.kubectl("taint", "nodes", "worker2", "node.kubernetes.io/out-of-service-")
+    _until_driver_runs(kubernetes, _NODE, 2, without=set())
+    assert space.run("db-0", "ls /data") == "visits"
+    space.claim("other")
+    space.pod("new", {"/data": "other"}, node="worker2")
+
+
+def _prefers(node: str) -> Object:
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+    preference = {"weight": 100, "preference": term}
+    return {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}}
+
+
+def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
+    cluster: Cluster, space: Space
+) -> None:
+    kubernetes = cluster.kubernetes
+    space.claim("data")
+    space.pod("user", {"/data": "data"}, node="worker1")
+    install(cluster, "--set", "node.maxVolumes=1")
+    try:
+        for node in ("worker1", "worker2"):
+            kubernetes.until(
+                "csinodes", node, None, lambda found: _limit(found) == 1, what="limited to one volume"
+            )
+        assert _visits(space, "user") == "1"
+        space.claim("second")
+        space.pod("too-many", {"/data": "second"}, node="worker1", wait=False)
+        space.until_event("too-many", "FailedScheduling", saying="volume")
+        space.remove_pod("user")
+        space.until_running("too-many")
+    finally:
+        install(cluster)
+    for node in ("worker1", "worker2"):
+        kubernetes.until("csinodes", node, None, lambda found: _limit(found) is None, what="without a limit")
+
+
+def _limit(node: Object) -> int | None:
+    (driver,) = [each for each in node["spec"]["drivers"] or () if each["name"] == "csi.powerflex.dev"] or [
+        {}
+    ]
+    count: int | None = (driver.get("allocatable") or {}).get("count")
+    return count
+
+
+def test_volumes_stay_when_the_chart_is_uninstalled_and_are_of_use_when_it_is_back(
+    cluster: Cluster, space: Space
+) -> None:
+    kubernetes, array = cluster.kubernetes, cluster.array
+    space.claim("data")
+    space.pod("user", {"/data": "data"}, node="worker1")
+    assert _visits(space, "user") == "1"
+    volume_id = space.array_id("data")
+    kubernetes.helm("uninstall", "csi-powerflex", "--namespace", NAMESPACE, "--wait", "--timeout=120s")
+    try:
+        assert _visits(space, "user") == "2"
+        assert volume_id in array.volumes()
+        assert kubernetes.find("csidrivers", "csi.powerflex.dev") is None
+    finally:
+        install(cluster)
+    space.remove_pod("user")
+    space.pod("user", {"/data": "data"}, node="worker2")
+    assert _visits(space, "user") == "3"
+
+
+def test_a_password_that_was_changed_is_taken_from_the_secret_without_a_restart(
+    cluster: Cluster, space: Space
+) -> None:
+    kubernetes, array = cluster.kubernetes, cluster.array
+    names = {_name(pod): pod["status"]["containerStatuses"] for pod in _driver_pods(kubernetes, _CONTROLLER)}
+    before = array.facts["password"]
+    for password in ("Changed-1!", before):
+        array.restart_with_password(password)
+        cluster.make_secret()
+        claim = space.claim(f"after-{len(password)}", storage_class="powerflex-immediate")
+        space.volume(claim, seconds=150)
+    now = {_name(pod): pod["status"]["containerStatuses"] for pod in _driver_pods(kubernetes, _CONTROLLER)}
+    assert {name: [each["restartCount"] for each in status] for name, status in now.items()} == {
+        name: [each["restartCount"] for each in status] for name, status in names.items()
+    }

@@ -1,0 +1,63 @@
+"""Waiting for a signal."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from csi_powerflex.signals import caught
+
+SCRIPT = """
+import os, signal, sys, threading
+from csi_powerflex.signals import caught
+with caught(signal.SIGTERM) as arrived:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    waiting = threading.Event()
+    def take():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        waiting.wait(20)
+    threading.Thread(target=take, daemon=True).start()
+    print(arrived().name)
+"""
+
+
+def test_a_signal_that_does_not_interrupt_the_main_thread_ends_the_wait() -> None:
+    """It is delivered to another thread here, so that it cannot: as if it came just before the wait."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("SIGTERM\n", "", 0)
+
+
+def test_a_signal_that_came_before_the_wait_ends_it() -> None:
+    with caught(signal.SIGUSR2) as arrived:
+        signal.raise_signal(signal.SIGUSR2)
+        assert arrived() is signal.SIGUSR2
+
+
+def test_other_signals_do_not_end_the_wait() -> None:
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append(number))
+    try:
+        with caught(signal.SIGUSR2) as arrived:
+            signal.raise_signal(signal.SIGUSR1)
+            threading.Timer(0.1, signal.raise_signal, (signal.SIGUSR2,)).start()
+            assert arrived() is signal.SIGUSR2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [signal.SIGUSR1]
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_was_before_is_put_back(handler: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGUSR2, handler)
+    try:
+        with caught(signal.SIGUSR2):
+            assert signal.getsignal(signal.SIGUSR2) is not handler
+        assert signal.getsignal(signal.SIGUSR2) is handler
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.signal(signal.SIGUSR2, before)
