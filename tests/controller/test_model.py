@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import grpc
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from csi_powerflex.gateway import client
 from csi_powerflex.pb import csi_pb2
@@ -68,6 +68,14 @@ class Controller(RuleBasedStateMachine):
         self.model = Model(dict(zip(self.systems, (8, 1), strict=True)))
         # The last id of each name, for calls on what is gone.
         self.ids: dict[str, str] = {}
+
+    @initialize(many=st.integers(0, 4), cut=st.booleans())
+    def begin(self, many: int, cut: bool) -> None:
+        """Some volumes and a snapshot, so that not every sequence begins with nothing."""
+        for number in range(many):
+            self.create(f"pvc-{number}", 8, 0)
+        if cut:
+            self.snapshot("snapshot-0", "pvc-0")
 
     # --- volumes ---------------------------------------------------------------------------------
 
