@@ -54,7 +54,7 @@ class Attempts:
     def may_hold(self, label: str, name: str) -> bool:
         """Whether the system holds the volume as far as is known, or may.
 
-        It was made there, or an attempt to make it ended without an answer, and nobody has found it absent since.
+        It was made there, or an attempt ended without an answer, and nobody has found it absent since.
         """
         with self._lock:
             return (label, name) in self._doubts or (label, name) in self._made
