@@ -29,6 +29,7 @@ from csi_powerflex.operations.listing import Listing
 from csi_powerflex.operations.nodes import Nodes
 from csi_powerflex.operations.placement import Placement
 from csi_powerflex.operations.quality import Quality
+from csi_powerflex.operations.quality_watch import QualityWatch
 from csi_powerflex.operations.snapshots import Snapshots
 from csi_powerflex.operations.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
@@ -89,7 +90,8 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
             lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
         ]
         try:
-            yield Services(register, _watching(settings, fleet))
+            with _following(wishes, quality):
+                yield Services(register, _watching(settings, fleet))
         finally:
             with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
                 fleet.close()
@@ -107,9 +109,22 @@ def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
             "pip install 'csi-powerflex[kubernetes]'"
         ) from error
     path = str(settings.kubeconfig) if settings.kubeconfig else None
-    wishes = kubernetes.connect(settings.driver_name, path)
-    wishes.start()
-    return wishes
+    return kubernetes.connect(settings.driver_name, path)
+
+
+@contextlib.contextmanager
+def _following(wishes: LocalWishes | KubernetesWishes, quality: Quality) -> Iterator[None]:
+    """Follow what the cluster asks for during the block, where it is a cluster that keeps the wishes."""
+    if isinstance(wishes, LocalWishes):
+        yield
+        return
+    watch = QualityWatch(quality)
+    watch.start()
+    wishes.start(watch.changed)
+    try:
+        yield
+    finally:
+        watch.stop()
 
 
 @contextlib.contextmanager

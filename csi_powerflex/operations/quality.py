@@ -48,6 +48,15 @@ class Quality:
         self.begin(volume.handle, asked)
         return asked.overridden_by(self._wishes.current(volume.handle)).limits_for(volume.size)
 
+    def follow(self, handle: VolumeHandle) -> None:
+        """Give every mapping the limits of the present wish, which has come to be without a call.
+
+        Raises:
+            NotFound: the volume does not exist.
+        """
+        array = self._fleet.array(handle.system_id)
+        self.apply(array, array.volume(handle.volume_id), self._wishes.current(handle))
+
     def apply(self, array: Array, volume: Volume, wish: Wish) -> None:
         """Set the limits of every mapping that has others."""
         limits = wish.limits_for(volume.size)

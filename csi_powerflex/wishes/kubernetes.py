@@ -19,7 +19,7 @@ import msgspec
 import urllib3
 
 from csi_powerflex import scope
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.quality import KEYS, Wish
 from csi_powerflex.observability.log import Log
@@ -86,6 +86,10 @@ class _Lately(msgspec.Struct, frozen=True):
     first: bool
 
 
+def _nobody(_handle: VolumeHandle) -> None:
+    """Who is told of changes where nobody asked to be."""
+
+
 class KubernetesWishes:
     """Wishes of the volumes of one driver; ``start`` before use, ``close`` at the end."""
 
@@ -95,6 +99,7 @@ class KubernetesWishes:
         self._volumes: dict[str, _Volume] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
         self._lately: dict[str, _Lately] = {}
+        self._changed: Callable[[VolumeHandle], None] = _nobody
         self._stopping = threading.Event()
         core, storage = kubernetes.client.CoreV1Api(api), kubernetes.client.StorageV1Api(api)
         self._followers = (
@@ -107,8 +112,9 @@ class KubernetesWishes:
             ),
         )
 
-    def start(self) -> None:
-        """Begin to follow, in threads of their own."""
+    def start(self, changed: Callable[[VolumeHandle], None] | None = None) -> None:
+        """Begin to follow, in threads of their own; ``changed`` is told of volumes that got another class."""
+        self._changed = changed or _nobody
         for follower in self._followers:
             follower.start()
 
@@ -179,14 +185,23 @@ class KubernetesWishes:
         except InvalidArgument as error:
             log.warning("limits of a PersistentVolume ignored", volume=source.volume_handle, reason=error)
             wish = Wish()
+        volume = _Volume(found.spec.volume_attributes_class_name, wish)
         with self._lock:
             before = self._volumes.pop(source.volume_handle, None)
             if not gone:
-                volume = _Volume(found.spec.volume_attributes_class_name, wish)
                 self._volumes[source.volume_handle] = volume
-                if before is not None and before.class_name != volume.class_name:
-                    # The change that was remembered has reached the PersistentVolume.
-                    self._lately.pop(source.volume_handle, None)
+            changed = not gone and before is not None and before.class_name != volume.class_name
+            if changed:
+                # The change that was remembered has reached the PersistentVolume.
+                self._lately.pop(source.volume_handle, None)
+        if changed:
+            self._tell(source.volume_handle)
+
+    def _tell(self, volume_handle: str) -> None:
+        try:
+            self._changed(VolumeHandle.parse(volume_handle))
+        except NotFound as error:
+            log.warning("PersistentVolume of no volume ignored", volume=volume_handle, reason=error)
 
     def _take_class(self, found: _Object, *, gone: bool) -> None:
         if found.driver_name != self._driver:

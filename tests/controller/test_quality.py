@@ -259,6 +259,11 @@ def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping
         eventually(has_gold)
         world.restart().expand(volume.volume_id, gib=16)
         assert limits(world, volume) == [(160, 4096)]
+        # Another controller was asked to change the class. This one, which may have mapped the volume
+        # meanwhile, sees it in the cluster.
+        cluster.put_class("iron", iopsLimit="30", bandwidthLimitInKbps="1024")
+        cluster.put_volume(volume.volume_id, "iron", **dict(volume.volume_context))
+        eventually(lambda: limits(world, volume) == [(30, 1024)])
         world.more.clear()
         world.restart()
 
