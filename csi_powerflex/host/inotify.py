@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import select
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,7 +40,8 @@ class DirectoryWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        # The kernel takes ten to twenty milliseconds to end a watch, and nobody has to wait for that.
+        threading.Thread(target=os.close, args=(self._fd,), name="end-of-watch", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Wait until something changed, at most ``seconds``; whether it did."""

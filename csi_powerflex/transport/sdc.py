@@ -117,6 +117,9 @@ class Sdc:
             Unavailable: it did not come in time.
             FailedPrecondition: what the link leads to is another volume's device.
         """
+        # Most often it is there already, and then needs no watch.
+        if isinstance(device := self._verified(ticket), Path):
+            return device
         began = time.monotonic()
         limit = began + max(scope.remaining(self._settings.device_seconds) - _ANSWER_SECONDS, 0.0)
         rescan_at = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from csi_powerflex import scope
 from csi_powerflex.errors import FailedPrecondition, Unavailable
+from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.model.node import Ticket
 from csi_powerflex.transport import sdc as sdc_module
 from csi_powerflex.transport.sdc import Sdc
@@ -50,6 +52,33 @@ class Late:
         now = time.monotonic()
         self._thread.join()
         return now - self.at
+
+
+def test_a_device_that_is_there_is_not_watched_for(
+    host: LoopHost, sdc: Sdc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch costs a system call that takes longer than all the rest."""
+    volume = host.volume()
+    monkeypatch.delattr(sdc_module, "DirectoryWatch")
+    assert sdc.attach(ticket(volume)) == volume.path
+
+
+def test_watches_leave_nothing_behind(host: LoopHost) -> None:
+    def watches() -> int:
+        found = 0
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # the one that lists the folder
+                found += "inotify" in str(link.readlink())
+        return found
+
+    before = watches()
+    for _ in range(5):
+        with DirectoryWatch(host.by_id):
+            pass
+    for thread in threading.enumerate():
+        if thread.name == "end-of-watch":
+            thread.join()
+    assert watches() == before
 
 
 @pytest.mark.usefixtures("never_poll")
