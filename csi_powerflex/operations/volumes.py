@@ -139,15 +139,15 @@ class Volumes:
     def _search(self, request: VolumeRequest, places: list[Place], name: str) -> _Search:
         """Look for the volume on every system that may have it: names are unique on each, not across them.
 
-        A system that does not answer is left out, unless an attempt there may have made the volume.
+        A system that does not answer is left out, unless an earlier call made the volume there or may have.
 
         Raises:
             AlreadyExists: the volume exists and does not fit.
             Unavailable: it may exist on a system that does not answer, or none answers.
         """
         allowed = {place.array.label for place in places}
-        doubted = [array for array in self._fleet.arrays() if self._attempts.doubtful(array.label, name)]
-        elsewhere = [array for array in doubted if array.label not in allowed]
+        suspected = [array for array in self._fleet.arrays() if self._attempts.may_hold(array.label, name)]
+        elsewhere = [array for array in suspected if array.label not in allowed]
         if len(allowed) == 1 and not elsewhere:
             # The attempt to create it tells, without a look before.
             return _Search(None, places)
@@ -159,7 +159,7 @@ class Volumes:
             except NotFound:
                 self._attempts.absent(array.label, name)
             except DriverError as error:
-                if array in doubted:
+                if array in suspected:
                     raise _perhaps_there(request, array, error) from error
                 log.warning("system left out of the choice", system=array.label, reason=error)
                 silent[array.label] = error
@@ -330,8 +330,8 @@ def _name_taken(volume: Volume, request: VolumeRequest, wrong: str | None) -> Al
 
 def _perhaps_there(request: VolumeRequest, array: Array, error: DriverError) -> Unavailable:
     return Unavailable(
-        f"volume {request.name} may exist on system {array.label}, where an earlier attempt ended without an "
-        f"answer, and is not made elsewhere until that system tells: {error}"
+        f"volume {request.name} may exist on system {array.label}, where an earlier call made it or ended "
+        f"without an answer, and is not made elsewhere until that system tells: {error}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import grpc
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from csi_powerflex.gateway import client
 from csi_powerflex.pb import csi_pb2
@@ -69,6 +69,14 @@ class Controller(RuleBasedStateMachine):
         # The last id of each name, for calls on what is gone.
         self.ids: dict[str, str] = {}
 
+    @initialize(many=st.integers(0, 4), cut=st.booleans())
+    def begin(self, many: int, cut: bool) -> None:
+        """Some volumes and a snapshot, so that not every sequence begins with nothing."""
+        for number in range(many):
+            self.create(f"pvc-{number}", 8, 0)
+        if cut:
+            self.snapshot("snapshot-0", "pvc-0")
+
     # --- volumes ---------------------------------------------------------------------------------
 
     @rule(name=volumes, required=sizes, limit=limits)
@@ -85,7 +93,12 @@ class Controller(RuleBasedStateMachine):
 
     @rule(name=volumes, required=sizes, first=st.sampled_from([0, 1]))
     def create_where_it_fits(self, name: str, required: int, first: int) -> None:
-        """Let the topology choose: the preferred system for a new volume, that of the volume if it exists."""
+        """Let the topology choose: the preferred system for a new volume, that of the volume if it exists.
+
+        Without trouble: a system that does not answer is left out where others serve.
+        """
+        for gateway in self.world.simulator.gateways:
+            gateway.faults.clear()
         there = self.model.volumes.get(name)
         home = there.system if there else self.systems[first]
         order = [self.systems[first], self.systems[1 - first]]

@@ -142,6 +142,26 @@ def test_an_attempt_without_an_answer_never_leads_to_a_second_volume(make_world:
     assert (len(first.array.volumes), len(second.array.volumes)) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    "trouble", [AWAY, Fault(trouble=Trouble.HTML, status=502)], ids=["overloaded", "behind a broken proxy"]
+)
+def test_a_volume_is_not_made_again_elsewhere_when_the_answer_to_its_making_was_lost_on_the_way_to_the_caller(
+    make_world: MakeWorld, trouble: Fault
+) -> None:
+    """The caller repeats a call that succeeded, just as the system that has the volume goes away."""
+    world = two_systems(make_world)
+    first, second = world.simulator.gateways
+    made = world.driver.create(accessibility_requirements=either(world))
+    first.inject(trouble)
+    text = refused(
+        grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=either(world))
+    )
+    assert "volume pvc-1 may exist on system array0" in text
+    first.faults.clear()
+    assert world.driver.create(accessibility_requirements=either(world)) == made
+    assert not second.array.volumes
+
+
 def test_a_volume_that_may_lie_where_the_topology_does_not_reach_any_more_is_told(
     make_world: MakeWorld,
 ) -> None:

@@ -146,7 +146,7 @@ def test_only_so_many_attempts_are_remembered(monkeypatch: pytest.MonkeyPatch) -
         remembered.made("array", f"made-{number}", f"id-{number}")
         remembered.doubt("array", f"doubted-{number}")
     assert [remembered.volume_id("array", f"made-{number}") for number in range(3)] == [None, "id-1", "id-2"]
-    assert [remembered.doubtful("array", f"doubted-{number}") for number in range(3)] == [False, True, True]
+    assert [remembered.may_hold("array", f"doubted-{number}") for number in range(3)] == [False, True, True]
 
 
 # --- what a gateway tells of itself ----------------------------------------------------------------
