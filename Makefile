@@ -85,7 +85,7 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	operations/attachment operations/attempts operations/expansion operations/groups operations/growth \
 	operations/mountoptions operations/node_expansion operations/placement operations/places operations/publishing \
 	operations/quality operations/snapshots operations/staging operations/volumes \
-	host/blockdev host/filesystem host/mountinfo host/mounts host/probe transport/sdc \
+	host/blockdev host/filesystem host/fssize host/mountinfo host/mounts host/probe host/twins transport/sdc \
 	gateway/array gateway/codes gateway/meanings ids names units))
 comma := ,
 space := $() $()

@@ -24,10 +24,26 @@ __all__ = ["change"]  # a fixture
 Changing = Callable[[str, Change], None]
 
 
-def strike(world: World, route: str, code: int, *, message: str | None = None, status: int = 500) -> None:
+def strike(
+    world: World,
+    route: str,
+    code: int,
+    *,
+    message: str | None = None,
+    status: int = 500,
+    after_effect: bool = False,
+) -> None:
     """Let the next request of ``route`` be refused."""
     world.simulator.gateway.inject(
-        Fault(trouble=Trouble.ERROR, route=route, code=code, times=1, message=message, status=status)
+        Fault(
+            trouble=Trouble.ERROR,
+            route=route,
+            code=code,
+            times=1,
+            message=message,
+            status=status,
+            after_effect=after_effect,
+        )
     )
 
 
@@ -42,6 +58,15 @@ def test_a_mapping_refused_for_another_host_that_is_not_to_be_seen_is_no_mapping
     )
     assert "is mapped to another node" in text
     assert array45.driver.publish(volume, array45.node("a"))
+
+
+def test_a_mapping_that_was_made_though_the_array_says_it_was_there_is_the_one_asked_for(
+    array45: World,
+) -> None:
+    volume = array45.driver.create()
+    strike(array45, "Volume.addMappedSdc", 81, after_effect=True)
+    assert array45.driver.publish(volume, array45.node("a"))
+    assert len(array45.volume(volume.volume_id).mappings) == 1
 
 
 def test_a_host_whose_id_is_not_known_any_more_is_looked_up_again_to_unmap_it(array45: World) -> None:
@@ -147,6 +172,34 @@ def test_only_so_many_attempts_are_remembered(monkeypatch: pytest.MonkeyPatch) -
         remembered.doubt("array", f"doubted-{number}")
     assert [remembered.volume_id("array", f"made-{number}") for number in range(3)] == [None, "id-1", "id-2"]
     assert [remembered.may_hold("array", f"doubted-{number}") for number in range(3)] == [False, True, True]
+
+
+# --- snapshots -----------------------------------------------------------------------------------
+
+
+def test_a_snapshot_that_went_though_the_array_answered_with_an_error_is_deleted(array45: World) -> None:
+    snapshot = array45.driver.snapshot(array45.driver.create().volume_id).snapshot_id
+    strike(array45, "Volume.removeVolume", 9999, after_effect=True)
+    array45.driver.delete_snapshot(snapshot)
+    assert snapshot.partition("-")[2] not in array45.array.volumes
+
+
+def test_a_snapshot_that_is_still_there_after_an_error_is_not_deleted(array45: World) -> None:
+    snapshot = array45.driver.snapshot(array45.driver.create().volume_id).snapshot_id
+    strike(array45, "Volume.removeVolume", 9999)
+    refused(grpc.StatusCode.UNAVAILABLE, lambda: array45.driver.delete_snapshot(snapshot))
+    assert snapshot.partition("-")[2] in array45.array.volumes
+
+
+def test_a_group_that_another_removes_at_the_same_time_is_deleted(array45: World) -> None:
+    volumes = [array45.driver.create(name).volume_id for name in ("pvc-1", "pvc-2")]
+    request = csi_pb2.CreateVolumeGroupSnapshotRequest(name="group", source_volume_ids=volumes)
+    group = array45.driver.group.CreateVolumeGroupSnapshot(request, timeout=30).group_snapshot
+    strike(array45, "System.removeConsistencyGroupSnapshots", 183, after_effect=True)
+    array45.driver.group.DeleteVolumeGroupSnapshot(
+        csi_pb2.DeleteVolumeGroupSnapshotRequest(group_snapshot_id=group.group_snapshot_id), timeout=30
+    )
+    assert len(array45.array.volumes) == 2
 
 
 # --- what a gateway tells of itself ----------------------------------------------------------------

@@ -12,7 +12,15 @@ import pytest
 
 from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, InvalidArgument, Unavailable
-from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo, mounts, probe
+from csi_powerflex.host import (
+    blockdev,
+    filesystem as filesystems,
+    fssize,
+    mountinfo,
+    mounts,
+    probe,
+    twins,
+)
 from csi_powerflex.host.run import CommandFailed, Completed
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import Filesystem, Origin, RawBlock, Ticket
@@ -106,6 +114,18 @@ def test_an_option_of_the_user_takes_the_place_of_ours(host: LoopHost, node: Kub
     )
     share = int(found["Reserved block count"]) / int(found["Block count"])
     assert share == pytest.approx(0.07, abs=0.001)
+
+
+def test_the_size_of_a_filesystem_that_is_not_there_is_not_told(host: LoopHost, gone: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="has no ext4 superblock"):
+        fssize.ext4(host.volume().path)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        fssize.ext4(gone)
+    for size in (fssize.xfs, fssize.btrfs):
+        with pytest.raises(Unavailable, match="does not answer"):
+            size(host.kubelet / "missing")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        twins._identifier(gone)
 
 
 # --- mounts --------------------------------------------------------------------------------------
