@@ -196,6 +196,7 @@ def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
     kubernetes = cluster.kubernetes
     space.claim("data")
     space.pod("user", {"/data": "data"}, node="worker1")
+    before = {name: _limit(kubernetes.get("csinodes", name)) for name in cluster.machines}
     install(cluster, "--set", "node.maxVolumes=1")
     try:
         for node in ("worker1", "worker2"):
@@ -210,8 +211,8 @@ def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
         space.until_running("too-many")
     finally:
         install(cluster)
-    for node in ("worker1", "worker2"):
-        kubernetes.until("csinodes", node, None, lambda found: _limit(found) is None, what="without a limit")
+    for name, limit in before.items():
+        _until_limited(kubernetes, name, limit)
 
 
 def _limit(node: Object) -> int | None:
