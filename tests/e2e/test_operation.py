@@ -196,12 +196,11 @@ def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
     kubernetes = cluster.kubernetes
     space.claim("data")
     space.pod("user", {"/data": "data"}, node="worker1")
+    before = {name: _limit(kubernetes.get("csinodes", name)) for name in cluster.machines}
     install(cluster, "--set", "node.maxVolumes=1")
     try:
-        for node in ("worker1", "worker2"):
-            kubernetes.until(
-                "csinodes", node, None, lambda found: _limit(found) == 1, what="limited to one volume"
-            )
+        for name in cluster.machines:
+            _until_limited(kubernetes, name, 1)
         assert _visits(space, "user") == "1"
         space.claim("second")
         space.pod("too-many", {"/data": "second"}, node="worker1", wait=False)
@@ -210,16 +209,23 @@ def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
         space.until_running("too-many")
     finally:
         install(cluster)
-    for node in ("worker1", "worker2"):
-        kubernetes.until("csinodes", node, None, lambda found: _limit(found) is None, what="without a limit")
+    for name, limit in before.items():
+        _until_limited(kubernetes, name, limit)
+
+
+def _until_limited(kubernetes: Kubernetes, node: str, limit: int | None) -> None:
+    kubernetes.until(
+        "csinodes", node, None, lambda found: _limit(found) == limit, what=f"limited to {limit} volumes"
+    )
 
 
 def _limit(node: Object) -> int | None:
-    (driver,) = [each for each in node["spec"]["drivers"] or () if each["name"] == "csi.powerflex.dev"] or [
-        {}
-    ]
-    count: int | None = (driver.get("allocatable") or {}).get("count")
-    return count
+    """How many volumes a node may have; 0 while the driver is not registered there."""
+    for driver in node["spec"]["drivers"] or ():
+        if driver["name"] == "csi.powerflex.dev":
+            count: int | None = (driver.get("allocatable") or {}).get("count")
+            return count
+    return 0
 
 
 def test_volumes_stay_when_the_chart_is_uninstalled_and_are_of_use_when_it_is_back(
