@@ -145,6 +145,28 @@ def test_a_copy_that_was_made_and_not_yet_grown_is_grown_by_the_repeated_call(
     assert world.volume(copy.volume_id).size_kb * 1024 == 16 * GIB
 
 
+@pytest.mark.parametrize("limit", [0, 8])
+def test_a_copy_stays_as_it_is_when_it_is_asked_for_again_after_its_source_was_grown(
+    driver: Driver, limit: int
+) -> None:
+    volume = driver.create(gib=8)
+    copy = driver.clone("pvc-copy", volume.volume_id, limit=limit)
+    driver.expand(volume.volume_id, gib=16)
+    assert driver.clone("pvc-copy", volume.volume_id, limit=limit) == copy
+
+
+def test_a_copy_that_filled_its_tree_is_found_by_the_repeated_call(make_world: MakeWorld) -> None:
+    """Both by the class's limit and by the array's."""
+    world = make_world(settings=Settings(max_snapshots_per_vtree=2))
+    volume = world.driver.create()
+    parameters = {"maxVtreeMembers": "2"}
+    first = world.driver.clone("pvc-copy", volume.volume_id, parameters=parameters)
+    assert world.driver.clone("pvc-copy", volume.volume_id, parameters=parameters) == first
+    second = world.driver.clone("pvc-other", volume.volume_id)
+    assert world.driver.clone("pvc-other", volume.volume_id) == second
+    refused(FULL, lambda: world.driver.clone("pvc-third", volume.volume_id))
+
+
 def test_a_name_in_use_is_not_given_to_a_copy_of_something_else(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.clone("pvc-3", first.volume_id)
