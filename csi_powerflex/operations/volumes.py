@@ -27,6 +27,7 @@ from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.attempts import Attempts
+from csi_powerflex.operations.named import volume_named
 from csi_powerflex.operations.placement import (
     ANYWHERE,
     LOOK_SECONDS,
@@ -181,9 +182,12 @@ class Volumes:
             volume_id = array.create_volume(
                 name=name, size=size, pool=pool, provisioning=parameters.provisioning
             )
-        except NameInUse:
-            volume = array.volume(array.volume_id_by_name(name))
-            return _fitting(volume, request, [place])
+        except (NameInUse, ResourceExhausted):
+            # A pool that is full may be so with the volume that an earlier call made.
+            there = volume_named(array, name)
+            if there is None:
+                raise
+            return _fitting(there, request, [place])
         except NotSent:
             raise
         except (Unavailable, DeadlineExceeded):
@@ -215,11 +219,12 @@ class Volumes:
         place = self._placement.place_of(array, pool, request.parameters, request.requirement)
         try:
             volume_id, size = self._copy_anew(array, request, origin, pool, name)
-        except (NameInUse, OutOfRange, TreeFull):
-            # An earlier call may have made it, and then the source was grown, or the tree is full with it.
-            made = self._copy_there(array, request, origin, name)
+        except (NameInUse, OutOfRange, ResourceExhausted):
+            # An earlier call may have made it; since then its source was grown, or tree or pool are full.
+            made = volume_named(array, name)
             if made is None:
                 raise
+            _check_is_copy(made, request, origin)
             volume_id, size = made.handle.volume_id, self._grown(array, request, made, pool)
         handle = VolumeHandle(source.system_id, volume_id)
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
@@ -244,16 +249,6 @@ class Volumes:
         if origin.size < size:
             array.resize_volume(volume_id, size)
         return volume_id, size
-
-    @staticmethod
-    def _copy_there(array: Array, request: VolumeRequest, origin: Volume, name: str) -> Volume | None:
-        """The copy that an earlier call made, or None."""
-        try:
-            made = array.volume(array.volume_id_by_name(name))
-        except NotFound:
-            return None
-        _check_is_copy(made, request, origin)
-        return made
 
     @staticmethod
     def _grown(array: Array, request: VolumeRequest, made: Volume, pool: Pool) -> int:

@@ -167,6 +167,31 @@ def test_a_copy_that_filled_its_tree_is_found_by_the_repeated_call(make_world: M
     refused(FULL, lambda: world.driver.clone("pvc-third", volume.volume_id))
 
 
+def test_what_was_made_before_the_pool_became_full_is_found_by_the_repeated_call(world: World) -> None:
+    """Else a caller whose first answer was lost would take it for not made, and leave it behind for ever."""
+
+    def make(driver: Driver) -> list[str]:
+        volume_id = driver.create().volume_id
+        snapshot_id = driver.snapshot(volume_id).snapshot_id
+        return [
+            volume_id,
+            snapshot_id,
+            driver.restore("pvc-restored", snapshot_id).volume_id,
+            driver.group_snapshot("group-1", volume_id).group_snapshot_id,
+        ]
+
+    first = make(world.driver)
+    assert world.simulator.gateway.set_full("sp1", full=True)
+    assert make(world.restart()) == first
+    for call in (
+        lambda: world.driver.create("pvc-2"),
+        lambda: world.driver.snapshot(first[0], "snapshot-2"),
+        lambda: world.driver.clone("pvc-clone", first[0]),
+        lambda: world.driver.group_snapshot("group-2", first[0]),
+    ):
+        refused(FULL, call)
+
+
 def test_a_name_in_use_is_not_given_to_a_copy_of_something_else(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.clone("pvc-3", first.volume_id)
