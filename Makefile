@@ -128,6 +128,10 @@ fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; 
 soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen minute; takes minutes
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: test-emulated
+test-emulated: $(VENV)/.dev ## Run tests that need another kernel, in an emulated machine; as root on Debian, minutes
+	@tests/emulated/run
+
 .PHONY: bench-node
 bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
 	@$(BIN)/python -m tests.bench.node
@@ -156,12 +160,12 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 .PHONY: e2e
-e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go; the first build takes long)
+e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go)
 	@$(BIN)/python -m tests.e2e.run $(ARGS)
 
 .PHONY: bench-e2e
 bench-e2e: $(VENV)/.dev ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
-	@$(BIN)/python -m tests.e2e.run -s tests/e2e/bench.py
+	@$(BIN)/python -m tests.e2e.run --capture=no tests/e2e/bench.py
 
 # The versions and hashes that the images are built from, for every platform and Python that we support.
 UV := .venv-lock/bin/uv

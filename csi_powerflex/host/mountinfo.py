@@ -15,7 +15,6 @@ from pathlib import Path
 
 _TABLE = Path("/proc/thread-self/mountinfo")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
-_DELETED = "//deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,6 @@ class Mount:
     def of_device_file(self) -> bool:
         """Whether this is the bind mount of a device file, as a raw block volume is published."""
         return self.filesystem in ("devtmpfs", "tmpfs") and self.root != "/"
-
-    @property
-    def orphaned(self) -> bool:
-        """Whether the file or directory that is bound here has been deleted since."""
-        return self.root.endswith(_DELETED)
 
 
 def read() -> tuple[Mount, ...]:

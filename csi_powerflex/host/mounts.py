@@ -54,11 +54,12 @@ def bind(source: Path, point: Path, *, read_only: bool) -> None:
     Raises:
         FailedPrecondition: the kernel refused.
     """
-    tree = _call(
-        "open_tree", _SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source),
-        _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_SYMLINK_NOFOLLOW,
-    )  # fmt: skip
+    tree = -1
     try:
+        tree = _call(
+            "open_tree", _SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source),
+            _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_SYMLINK_NOFOLLOW,
+        )  # fmt: skip
         if read_only:
             attributes = _MountAttributes(attr_set=_MOUNT_ATTR_RDONLY)
             _call(
@@ -71,7 +72,8 @@ def bind(source: Path, point: Path, *, read_only: bool) -> None:
     except OSError as error:
         raise FailedPrecondition(f"{source} cannot be bound to {point}: {error}") from error
     finally:
-        os.close(tree)
+        if tree >= 0:
+            os.close(tree)
 
 
 def unmount(point: Path) -> None:

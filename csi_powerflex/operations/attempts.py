@@ -9,8 +9,8 @@ from __future__ import annotations
 import collections
 import threading
 
-# What costs only requests when it is forgotten, and what would cost a second volume.
-_REMEMBERED = 1024
+# Forgetting one could cost a second volume, should its creation be repeated while its system is away.
+_REMEMBERED = 16384
 _DOUBTFUL = 65536
 
 _Key = tuple[str, str]
@@ -52,7 +52,9 @@ class Attempts:
                 self._doubts.popitem(last=False)
 
     def may_hold(self, label: str, name: str) -> bool:
-        """Whether the system holds the volume as far as is known, or may: it was made there, or an attempt to
-        ended without an answer, and nobody has found it absent since."""
+        """Whether the system holds the volume as far as is known, or may.
+
+        It was made there, or an attempt ended without an answer, and nobody has found it absent since.
+        """
         with self._lock:
             return (label, name) in self._doubts or (label, name) in self._made

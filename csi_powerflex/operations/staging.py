@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
 from csi_powerflex.host import blockdev, filesystem, mountinfo, mounts, probe, twins
@@ -206,6 +207,8 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
                 f"asked and the "
                 "volume was left alone: use it as a block volume, or empty it yourself"
             )
+        case _:
+            assert_never(content)
 
 
 def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinished, hold: int) -> None:

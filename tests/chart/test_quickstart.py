@@ -26,7 +26,7 @@ def test_every_command_is_one_of_the_two_tools_and_its_files_are_there(name: str
     found = commands(name)
     assert found
     for words in found:
-        assert words[0] in ("helm", "kubectl")
+        assert words[0].rpartition("=$(")[2] in ("helm", "kubectl")
         for before, word in itertools.pairwise(words):
             if before == "--filename" or word.startswith("charts/"):
                 assert (ROOT / word).exists(), word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,10 +19,10 @@ from tests.controller.world import World
 Change = Callable[[Any], Any]
 
 
-@pytest.fixture
-def change(array45: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Change], None]]:
+@contextlib.contextmanager
+def changing(world: World) -> Iterator[Callable[[str, Change], None]]:
     """Change what a route answers: ``change(route, function of the decoded answer)``."""
-    gateway = array45.simulator.gateway
+    gateway = world.simulator.gateway
     run, changes, changed_routes = gateway.run, dict[str, Change](), set[str]()
 
     def answer(route: Route, request: Request) -> Response:
@@ -33,9 +34,17 @@ def change(array45: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         content = changed if isinstance(changed, bytes) else json.dumps(changed).encode()
         return Response(response.status, content, response.content_type, response.headers)
 
-    monkeypatch.setattr(gateway, "run", answer)
-    yield changes.__setitem__
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(gateway, "run", answer)
+        yield changes.__setitem__
     assert changed_routes == changes.keys(), "a change was of an answer that nobody asked for"
+
+
+@pytest.fixture
+def change(array45: World) -> Iterator[Callable[[str, Change], None]]:
+    """``changing`` for the one system."""
+    with changing(array45) as change:
+        yield change
 
 
 def unreadable(call: Callable[[], object]) -> str:

@@ -95,7 +95,7 @@ class Array:
         """Every volume and snapshot by its id."""
         return {volume["id"]: volume for volume in self.get("types/Volume/instances")}
 
-    def await_volumes(self, wanted: set[str], *, seconds: float = 60) -> None:
+    def await_volumes(self, wanted: set[str], *, seconds: float = 120) -> None:
         """Wait until there are just the volumes with these ids."""
         await_true(
             lambda: set(self.volumes()) == wanted,

@@ -127,7 +127,6 @@ def _buildah(*arguments: str | Path) -> str:
             "buildah",
             f"--root={folder}/root",
             f"--runroot={folder}/run",
-            "--storage-driver=overlay",
             *map(str, arguments),
         ],
         env={**os.environ, "BUILDAH_ISOLATION": "chroot"},

@@ -49,7 +49,7 @@ class Cluster:
         for name in self.machines:
             self.await_ready(name)
 
-    def await_ready(self, worker: str, *, ready: bool = True, seconds: float = 60) -> None:
+    def await_ready(self, worker: str, *, ready: bool = True, seconds: float = 120) -> None:
         """Wait until a worker is ready, or is known not to be."""
         self.kubernetes.until(
             "nodes",

@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE not in item.path.parents:
             continue
-        item.add_marker(pytest.mark.timeout(400))
+        item.add_marker(pytest.mark.timeout(600))
         if FOLDER_VARIABLE not in os.environ:
             item.add_marker(
                 pytest.mark.skip(reason="needs a cluster in namespaces of its own: run `make e2e`")
@@ -43,6 +43,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 report.duration,
             )
         )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Show a failure at once: the rest of a run takes minutes."""
+    if report.failed and FOLDER_VARIABLE in os.environ:
+        print(f"\n{report.longreprtext[-4000:]}", flush=True)  # noqa: T201
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -69,7 +75,7 @@ def install(cluster: Cluster, *arguments: str) -> None:
     chart = _HERE.parents[1] / "charts" / "csi-powerflex"
     cluster.kubernetes.helm(
         "upgrade", "--install", "csi-powerflex", str(chart), "--namespace", NAMESPACE,
-        "--values", str(_HERE / "values.yaml"), "--wait", "--timeout=180s", *arguments,
+        "--values", str(_HERE / "values.yaml"), "--wait", "--timeout=300s", *arguments,
     )  # fmt: skip
     for name in cluster.machines:
         cluster.kubernetes.until(

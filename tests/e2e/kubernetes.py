@@ -110,7 +110,7 @@ class Kubernetes:
         text = "\n---\n".join(json.dumps(each) for each in objects)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
-    def run_in(self, namespace: str, pod: str, script: str, *, seconds: float = 60) -> str:
+    def run_in(self, namespace: str, pod: str, script: str, *, seconds: float = 120) -> str:
         """Run a shell script in a pod; what it printed, without the last line's end.
 
         Raises:
@@ -194,7 +194,7 @@ class Kubernetes:
         true: Callable[[Object], bool],
         *,
         what: str,
-        seconds: float = 60,
+        seconds: float = 120,
     ) -> Object:
         """Wait until what is ``true`` of an object; the object.
 
@@ -214,7 +214,7 @@ class Kubernetes:
             time.sleep(0.1)
 
     def until_gone(
-        self, kind: str, names: Iterable[str], namespace: str | None, *, seconds: float = 60
+        self, kind: str, names: Iterable[str], namespace: str | None, *, seconds: float = 120
     ) -> None:
         """Wait until none of the objects is there any more.
 

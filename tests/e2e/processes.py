@@ -15,7 +15,7 @@ class NotReady(Exception):
     """Something did not become ready in time; carries the end of the log that tells why."""
 
 
-def await_true(ready: Callable[[], bool], *, what: str, seconds: float = 60, every: float = 0.1) -> None:
+def await_true(ready: Callable[[], bool], *, what: str, seconds: float = 120, every: float = 0.1) -> None:
     """Wait until ``ready``.
 
     Raises:
@@ -56,7 +56,7 @@ class Daemon:
                 start_new_session=True,
             )
 
-    def start_until(self, ready: Callable[[], bool], *, seconds: float = 60) -> None:
+    def start_until(self, ready: Callable[[], bool], *, seconds: float = 120) -> None:
         """Start it and wait until ``ready``.
 
         Raises:

@@ -73,7 +73,7 @@ class Space:
         )
         return name
 
-    def volume(self, claim: str, *, seconds: float = 60) -> Object:
+    def volume(self, claim: str, *, seconds: float = 120) -> Object:
         """The PersistentVolume that a claim is, or comes to be, bound to."""
         bound = self.kubernetes.until(
             "persistentvolumeclaims",
@@ -90,7 +90,7 @@ class Space:
         handle: str = self.volume(claim)["spec"]["csi"]["volumeHandle"]
         return handle.rpartition("-")[2]
 
-    def until_claim(self, name: str, true: Any, *, what: str, seconds: float = 60) -> Object:
+    def until_claim(self, name: str, true: Any, *, what: str, seconds: float = 120) -> Object:
         """Wait until what is ``true`` of a claim."""
         return self.kubernetes.until(
             "persistentvolumeclaims", name, self.name, true, what=what, seconds=seconds
@@ -122,11 +122,11 @@ class Space:
             self.until_running(name)
         return name
 
-    def until_running(self, name: str, *, seconds: float = 90) -> Object:
+    def until_running(self, name: str, *, seconds: float = 180) -> Object:
         """Wait until a pod runs; the pod."""
         return self.kubernetes.until("pods", name, self.name, is_running, what="running", seconds=seconds)
 
-    def until_event(self, name: str, reason: str, *, saying: str = "", seconds: float = 60) -> None:
+    def until_event(self, name: str, reason: str, *, saying: str = "", seconds: float = 120) -> None:
         """Wait until an event of that reason tells of the object."""
         deadline = time.monotonic() + seconds
         while not any(
@@ -139,7 +139,7 @@ class Space:
                 raise NotSo(f"no event {reason} told of {name}:\n{self.kubernetes.told_of(self.name)}")
             time.sleep(0.2)
 
-    def run(self, pod: str, script: str, *, seconds: float = 60) -> str:
+    def run(self, pod: str, script: str, *, seconds: float = 120) -> str:
         """Run a script in a pod; what it printed."""
         return self.kubernetes.run_in(self.name, pod, script, seconds=seconds)
 

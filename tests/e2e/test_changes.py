@@ -33,7 +33,7 @@ def test_a_filesystem_grows_under_a_running_pod(space: Space, filesystem: str) -
     space.pod("user", {"/data": "data"}, node="worker1")
     space.run("user", "echo kept > /data/file; sync")
     _ask_for(space, "data", 16)
-    space.until_claim("data", _has(16), what="of 16 GiB", seconds=90)
+    space.until_claim("data", _has(16), what="of 16 GiB")
     assert int(space.run("user", "df -m /data | awk 'NR > 1 { print $2 }'")) > 15000
     assert space.run("user", "cat /data/file") == "kept"
 
@@ -45,7 +45,7 @@ def test_an_ext4_volume_that_no_pod_uses_grows_and_the_next_pod_finds_the_room(s
     space.remove_pod("user")
     _ask_for(space, "data", 16)
     space.pod("user", {"/data": "data"}, node="worker2")
-    space.until_claim("data", _has(16), what="of 16 GiB", seconds=90)
+    space.until_claim("data", _has(16), what="of 16 GiB")
     assert int(space.run("user", "df -m /data | awk 'NR > 1 { print $2 }'")) > 15000
     assert space.run("user", "cat /data/file") == "kept"
 
@@ -54,7 +54,7 @@ def test_a_raw_block_volume_grows_under_a_running_pod(space: Space) -> None:
     space.claim("disk", block=True)
     space.pod("user", {"/dev/disk0": "disk"}, node="worker1", block=True)
     _ask_for(space, "disk", 24)
-    space.until_claim("disk", _has(24), what="of 24 GiB", seconds=90)
+    space.until_claim("disk", _has(24), what="of 24 GiB")
     assert int(space.run("user", "blockdev --getsize64 /dev/disk0")) == 24 << 30
 
 
@@ -73,7 +73,7 @@ def test_a_volume_changes_its_class_of_service_and_keeps_it_from_node_to_node(
             "data",
             lambda claim: claim["status"].get("currentVolumeAttributesClassName") == name,
             what=f"of class {name}",
-            seconds=90,
+            seconds=180,
         )
 
     space.claim("data", attributes="silver")
@@ -92,6 +92,6 @@ def test_the_scheduler_is_told_how_much_room_there_is(cluster: Cluster) -> None:
     def told() -> dict[str, Object]:
         return {each["storageClassName"]: each for each in cluster.kubernetes.list("csistoragecapacities")}
 
-    await_true(lambda: "powerflex" in told(), what="the capacity of the class being told", seconds=90)
+    await_true(lambda: "powerflex" in told(), what="the capacity of the class being told")
     capacity = told()["powerflex"]
     assert capacity["capacity"] not in {"0", "", None}

@@ -75,7 +75,7 @@ def test_two_volumes_are_cut_at_one_moment_and_restored(space: Space) -> None:
         space.name,
         lambda group: group.get("status", {}).get("readyToUse") is True,
         what="ready to use",
-        seconds=90,
+        seconds=180,
     )
     members = {}
     for snapshot in space.kubernetes.list("volumesnapshots", space.name):

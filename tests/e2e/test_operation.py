@@ -31,7 +31,7 @@ def _until_driver_runs(kubernetes: Kubernetes, labels: str, count: int, *, witho
         pods = _driver_pods(kubernetes, labels)
         return len(pods) == count and all(is_running(pod) and _name(pod) not in without for pod in pods)
 
-    await_true(so, what=f"{count} new pods of {labels} running", seconds=120)
+    await_true(so, what=f"{count} new pods of {labels} running", seconds=240)
 
 
 def _visits(space: Space, pod: str) -> str:
@@ -64,7 +64,7 @@ def test_nothing_is_lost_or_made_twice_when_both_controllers_are_killed_at_work(
     for name in killed:
         kubernetes.delete("pods", name, NAMESPACE, grace=0)
     for claim in claims:
-        space.volume(claim, seconds=180)
+        space.volume(claim, seconds=240)
     assert len(set(cluster.array.volumes()) - before) == len(claims)
     _until_driver_runs(kubernetes, _CONTROLLER, 2, without=killed)
 
@@ -77,11 +77,15 @@ def test_the_second_controller_takes_over_from_the_leader(cluster: Cluster, spac
         (lease,) = [each for each in leases if _name(each) == "csi-powerflex-dev"]
         return str(lease["spec"].get("holderIdentity") or "")
 
+    def lives() -> bool:
+        return leader() in {_name(pod) for pod in _driver_pods(kubernetes, _CONTROLLER) if is_running(pod)}
+
+    # Of a leader that an earlier scenario killed, the lease takes its time to run out.
+    await_true(lives, what="a living controller leading")
     first = leader()
-    assert first in {_name(pod) for pod in _driver_pods(kubernetes, _CONTROLLER)}
     kubernetes.delete("pods", first, NAMESPACE, grace=0)
     space.claim("data", storage_class="powerflex-immediate")
-    space.volume("data", seconds=120)
+    space.volume("data", seconds=240)
     assert leader() not in {first, ""}
     _until_driver_runs(kubernetes, _CONTROLLER, 2, without={first})
 
@@ -118,8 +122,8 @@ def test_a_gateway_that_is_away_for_a_minute_stops_nobody_and_all_is_made_up_for
         time.sleep(60)  # the minute of the name: long enough for every retry to be on its longest wait
     finally:
         cluster.array.resume_gateway()
-    space.until_running("late", seconds=150)
-    space.until_running("again", seconds=150)
+    space.until_running("late", seconds=240)
+    space.until_running("again", seconds=240)
     assert _visits(space, "again") == "1"
 
 
@@ -163,7 +167,7 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
             space.name,
             lambda pod: pod["spec"].get("nodeName") == "worker1" and is_running(pod),
             what="running on worker1",
-            seconds=180,
+            seconds=240,
         )
         assert _visits(space, "db-0") == "2"
         assert array.hosts_of(space.array_id("data")) == {"worker1"}
@@ -172,10 +176,10 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
             lost.run("dd", "if=/dev/zero", f"of={mount}/intruder", "bs=4096", "count=1", "conv=fsync")
     finally:
         lost.recover()
-        cluster.await_ready("worker2", seconds=120)
+        cluster.await_ready("worker2", seconds=240)
         kubernetes.kubectl("taint", "nodes", "worker2", "node.kubernetes.io/out-of-service-")
     _until_driver_runs(kubernetes, _NODE, 2, without=set())
-    assert space.run("db-0", "ls /data") == "visits"
+    assert "intruder" not in space.run("db-0", "ls /data")
     space.claim("other")
     space.pod("new", {"/data": "other"}, node="worker2")
 
@@ -226,7 +230,7 @@ def test_volumes_stay_when_the_chart_is_uninstalled_and_are_of_use_when_it_is_ba
     space.pod("user", {"/data": "data"}, node="worker1")
     assert _visits(space, "user") == "1"
     volume_id = space.array_id("data")
-    kubernetes.helm("uninstall", "csi-powerflex", "--namespace", NAMESPACE, "--wait", "--timeout=120s")
+    kubernetes.helm("uninstall", "csi-powerflex", "--namespace", NAMESPACE, "--wait", "--timeout=240s")
     try:
         assert _visits(space, "user") == "2"
         assert volume_id in array.volumes()
@@ -248,7 +252,7 @@ def test_a_password_that_was_changed_is_taken_from_the_secret_without_a_restart(
         array.restart_with_password(password)
         cluster.make_secret()
         claim = space.claim(f"after-{len(password)}", storage_class="powerflex-immediate")
-        space.volume(claim, seconds=150)
+        space.volume(claim, seconds=240)
     now = {_name(pod): pod["status"]["containerStatuses"] for pod in _driver_pods(kubernetes, _CONTROLLER)}
     assert {name: [each["restartCount"] for each in status] for name, status in now.items()} == {
         name: [each["restartCount"] for each in status] for name, status in names.items()

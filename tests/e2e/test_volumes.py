@@ -54,7 +54,7 @@ def test_a_volume_for_one_node_is_refused_on_a_second_until_the_first_lets_go(
     space.until_event("second", "FailedAttachVolume")
     assert cluster.array.hosts_of(space.array_id("data")) == {"worker1"}
     space.remove_pod("first")
-    space.until_running("second", seconds=150)
+    space.until_running("second", seconds=240)
     assert cluster.array.hosts_of(space.array_id("data")) == {"worker2"}
 
 

@@ -14,9 +14,12 @@ pytestmark = pytest.mark.root
 
 online_ext4 = pytest.mark.skipif(
     not growth.can_grow_ext4_online(),
-    reason="growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give",
+    reason="growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give; "
+    "make test-emulated runs it",
 )
-each_online = pytest.mark.parametrize("fs_type", [pytest.param("ext4", marks=online_ext4), "xfs", "btrfs"])
+each_online = pytest.mark.parametrize(
+    "fs_type", [pytest.param("ext4", marks=[online_ext4, pytest.mark.emulated]), "xfs", "btrfs"]
+)
 
 
 @each_online

@@ -12,6 +12,7 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo, twins
 from csi_powerflex.model.node import Origin
 from csi_powerflex.operations import mountoptions
+from tests.node.btrfs import takes_twins_for_one, tells_twins_apart
 from tests.node.client import Kubelet, Mode, filesystem, refused
 from tests.node.loophost import LoopHost, Volume, command
 
@@ -167,7 +168,7 @@ def test_a_writable_copy_of_a_volume_in_use_is_recovered(host: LoopHost, node: K
 
 
 @root
-@each_filesystem
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs", pytest.param("btrfs", marks=tells_twins_apart)])
 def test_an_older_copy_is_mounted_after_its_source_went_on(
     host: LoopHost, node: Kubelet, fs_type: str
 ) -> None:
@@ -256,6 +257,45 @@ def test_a_kernel_that_mounts_the_source_in_place_of_its_copy_is_found_out(
         node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
     assert mountinfo.at(node.staging(copy)) is None
     assert mountinfo.at(node.staging(source)) is not None
+
+
+@root
+@takes_twins_for_one
+@pytest.mark.emulated
+def test_a_copy_of_a_btrfs_is_refused_beside_its_source_and_works_without_it(
+    host: LoopHost, node: Kubelet
+) -> None:
+    source, copy = btrfs_and_copy(host, node)
+    (node.staging(source) / "file").write_text("of the source")
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"beside {source.path}", "Linux 6.7", "another node"
+    ):
+        node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
+    assert host.mounts() == [mountinfo.at(node.staging(source))]
+    node.unstage(source)
+    source.unmap()
+    command("btrfs", "device", "scan", "--forget")
+    staging = node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
+    assert not (staging / "file").exists()
+
+
+@root
+@takes_twins_for_one
+@pytest.mark.emulated
+def test_an_older_copy_of_a_btrfs_is_not_taken_for_what_its_source_became(
+    host: LoopHost, node: Kubelet
+) -> None:
+    """The kernel remembers a source that was here before, and has the newer data."""
+    source = host.volume()
+    staging = node.stage(source, filesystem("btrfs"))
+    (staging / "file").write_text("old")
+    node.unstage(source)
+    copy = host.copy(source)
+    node.stage(source, filesystem("btrfs"))
+    (staging / "file").write_text("new")
+    node.unstage(source)
+    of_copy = node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
+    assert (of_copy / "file").read_text() == "old"
 
 
 @root

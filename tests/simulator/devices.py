@@ -23,10 +23,10 @@ def simulated(folder: Path, version: str = "4.5") -> Iterator[Array]:
     assert not any(str(folder) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen within five seconds"
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} seconds"
         time.sleep(0.001)
 
 
@@ -45,6 +45,17 @@ def devices_over_volumes(array: Array) -> dict[Path, Path]:
     plane = array.gateway.array.plane
     assert isinstance(plane, FolderPlane)
     return loop.under(plane.folder)
+
+
+def write(device: Path, data: bytes) -> None:
+    """Write to the beginning of a device, through to its file.
+
+    Closing it alone would do that only if nobody else, such as a probing udev, has it open at that moment.
+    """
+    with device.open("r+b") as opened:
+        opened.write(data.ljust(4096))
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 def size_of(device: Path) -> int:

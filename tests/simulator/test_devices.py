@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from csi_powerflex.simulator.hosts import btrfs, loop
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
-from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until
+from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until, write
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("devices")]
 
@@ -34,7 +38,7 @@ def test_an_unmapping_takes_device_and_link_away(tmp_path: Path) -> None:
 def test_what_one_host_writes_the_other_reads(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
-        mapped(array, volume_id, "a").write_bytes(b"written on a".ljust(4096))
+        write(mapped(array, volume_id, "a"), b"written on a")
         array.unmap(volume_id, "a")
         with mapped(array, volume_id, "b").open("rb") as device:
             assert device.read(12) == b"written on a"
@@ -59,7 +63,7 @@ def test_a_read_only_mapping_is_a_read_only_device(tmp_path: Path) -> None:
             volume_id, "setVolumeMappingAccessMode", sdcId=array.sdcs["a"], accessMode="ReadWrite"
         )
         until(lambda: not is_read_only(device))
-        device.write_bytes(b"yes".ljust(4096))
+        write(device, b"yes")
 
 
 def is_read_only(device: Path) -> bool:
@@ -83,6 +87,83 @@ def test_a_restart_adopts_recreates_and_drops_devices(tmp_path: Path) -> None:
                 assert extra not in devices_over_volumes(array)
         finally:
             loop.detach(extra, file)
+
+
+def test_devices_of_a_run_in_another_mount_namespace_are_adopted(tmp_path: Path) -> None:
+    """A killed container's namespace is gone, and the kernel shows its files by paths that lead nowhere."""
+    ready = tmp_path / "ready.json"
+    folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    files = folder / "systems" / "sim1" / "volumes"  # there already, so that no filesystem is made for them
+    files.mkdir(parents=True)
+    elsewhere.mkdir()
+    serve = f"{sys.executable} -m csi_powerflex simulate --state={elsewhere} --host=a --ready-file={ready}"
+    script = f"mount --bind {folder} {elsewhere} && exec {serve}"
+    process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", script])
+    try:
+        until(ready.exists, seconds=20)
+        device = elsewhere_mapped(json.loads(ready.read_text()), folder)
+        process.kill()
+        process.wait()
+        until(lambda: not (loop.backing_file(device) or tmp_path).is_relative_to(tmp_path))
+        with Simulator(folder=folder, hosts=("a",)) as simulator:
+            (link,) = simulator.hosts["a"].by_id.iterdir()
+            assert link.readlink() == device
+            assert list(loop.under(files)) == [device]
+        assert loop.backing_file(device) is None
+    finally:
+        process.kill()
+        process.wait()
+        for left, file in loop.under(files).items():
+            loop.detach(left, file)
+
+
+def elsewhere_mapped(facts: dict[str, Any], folder: Path) -> Path:
+    """The device of a new volume on the host a of a simulator that sees ``folder`` elsewhere."""
+    with requests.Session() as client:
+        client.trust_env = False
+        client.verify = str(folder / "tls" / "ca.pem")
+        login = {"username": facts["username"], "password": facts["password"]}
+        token = client.post(f"{facts['url']}/rest/auth/login", json=login, timeout=5).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        (pool,) = client.get(f"{facts['url']}/api/types/StoragePool/instances", timeout=5).json()
+        body = {"storagePoolId": pool["id"], "volumeSizeInGb": "8"}
+        volume = client.post(f"{facts['url']}/api/types/Volume/instances", json=body, timeout=5).json()["id"]
+        action = f"{facts['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
+        client.post(action, json={"guid": facts["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
+    link = folder / "hosts" / "a" / "by-id" / f"emc-vol-{facts['systemId']}-{volume}"
+    until(lambda: os.path.lexists(link))
+    return link.readlink()
+
+
+def _mounts_of(process: int) -> Path:
+    return Path(f"/proc/{process}/ns/mnt").readlink()
+
+
+def test_a_pool_that_is_still_mounted_elsewhere_is_mounted_from_the_same_device(tmp_path: Path) -> None:
+    """Two devices over one image would be two filesystems that know nothing of each other."""
+    reason = btrfs.why_unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    plane = btrfs.BtrfsPlane(tmp_path)
+    pinned = None
+    try:
+        (device,) = loop.under(tmp_path)
+        keep = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]  # a copy of all mounts
+        pinned = subprocess.Popen(keep)
+        until(lambda: _mounts_of(pinned.pid) != _mounts_of(os.getpid()))
+        plane.close()
+        assert list(loop.under(tmp_path)) == [device]
+        again = btrfs.BtrfsPlane(tmp_path)
+        try:
+            assert list(loop.under(tmp_path)) == [device]
+        finally:
+            again.close()
+    finally:
+        plane.close()
+        if pinned is not None:
+            pinned.kill()
+            pinned.wait()
+    until(lambda: not loop.under(tmp_path))
 
 
 def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> None:
@@ -113,7 +194,7 @@ def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> N
 
 def test_data_is_never_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with simulated(tmp_path) as array:
-        mapped(array, array.create()).write_bytes(b"precious".ljust(4096))
+        write(mapped(array, array.create()), b"precious")
     monkeypatch.setattr(btrfs, "why_unavailable", lambda: "btrfs is gone")
     if (tmp_path / "systems" / "sim1" / "pool.img").exists():
         with pytest.raises(CannotSimulate, match="the volumes' data cannot be reached: btrfs is gone"):
@@ -125,10 +206,10 @@ def test_without_btrfs_snapshots_are_copies(tmp_path: Path, monkeypatch: pytest.
     with simulated(tmp_path) as array:
         first, second = array.create(), array.create()
         device = mapped(array, first)
-        device.write_bytes(b"original".ljust(4096))
-        mapped(array, second).write_bytes(b"second".ljust(4096))
+        write(device, b"original")
+        write(mapped(array, second), b"second")
         snapshots = array.snapshot(first, second)
-        device.write_bytes(b"changed".ljust(4096))
+        write(device, b"changed")
         for snapshot, expected in zip(snapshots, (b"original", b"second"), strict=True):
             with mapped(array, snapshot, "b").open("rb") as opened:
                 assert opened.read(8).rstrip() == expected

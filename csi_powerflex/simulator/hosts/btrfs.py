@@ -82,11 +82,8 @@ class BtrfsPlane(FolderPlane):
             return
         if not self.image.exists():
             _make_image(self.image)
-        device = loop.attach(self.image, read_only=False)
-        try:
+        with loop.shared(self.image) as device:
             _mount(device, self.mountpoint)
-        finally:
-            loop.detach_when_unused(device)
 
     def _drop(self, name: str) -> None:
         _command(self.mountpoint, _SNAPSHOT_DESTROY, struct.pack(f"<q{_NAME_V1}s", 0, name.encode()))

@@ -112,11 +112,11 @@ def detach(device: Path, file: Path) -> None:
 
     A device that is over another file by now belongs to somebody else and is left alone.
     """
-    if backing_file(device) != file:
+    if not is_over(device, file):
         return
     with _opened(device, os.O_RDONLY) as descriptor:
         # It could change hands until it was open; from now on it cannot.
-        if backing_file(device) != file:
+        if not is_over(device, file):
             return
         fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", 0))
         fcntl.ioctl(descriptor, _CLR_FD, 0)
@@ -138,8 +138,61 @@ def detach_when_unused(device: Path) -> None:
         fcntl.ioctl(descriptor, _CLR_FD, 0)
 
 
+@contextlib.contextmanager
+def shared(file: Path) -> Iterator[Path]:
+    """A device over ``file`` for the block, kept for as long as somebody has mounted it.
+
+    One that is there already, if any: through two devices a filesystem would be mounted twice, each without
+    knowledge of the other. It may be mounted in a namespace that is not ours.
+    """
+    for device in _over(file):
+        with _opened(device, os.O_RDONLY):
+            if is_over(device, file):
+                yield device
+                return
+    device = attach(file, read_only=False)
+    try:
+        yield device
+    finally:
+        detach_when_unused(device)
+
+
+def is_over(device: Path, file: Path) -> bool:
+    """Whether ``file`` is under the loop device: by its path, or by what it is.
+
+    The path is as the mount namespace in which the device was made showed it: after the end of a container,
+    or through another mount, the same file has another.
+    """
+    found = backing_file(device)
+    return found == file or (found is not None and _is_same(device, found, file))
+
+
+def _is_same(device: Path, shown: Path, file: Path) -> bool:
+    """Whether the device, over a file that is ``shown`` at another path, is over ``file``.
+
+    The device itself is asked only if that path leads nowhere here: while we have it open, its owner could
+    not give it up.
+    """
+    if shown.name != file.name:
+        return False
+    try:
+        if shown.exists():
+            return shown.samefile(file)
+        status = file.stat()
+        with _opened(device, os.O_RDONLY) as descriptor:
+            info = fcntl.ioctl(descriptor, _GET_STATUS64, bytes(_INFO_SIZE))
+    except OSError:
+        return False
+    return struct.unpack_from("<QQ", info) == (status.st_dev, status.st_ino)
+
+
+def _over(file: Path) -> list[Path]:
+    devices = [Path("/dev") / entry.name for entry in _SYSFS.glob("loop*") if not _is_cut_off(entry)]
+    return [device for device in devices if is_over(device, file)]
+
+
 def backing_file(device: Path) -> Path | None:
-    """The file under a loop device; None when it has none."""
+    """The file under a loop device, by the path that the kernel shows; None when it has none."""
     try:
         text = (_SYSFS / device.name / "loop" / "backing_file").read_text().rstrip("\n")
     except OSError:
@@ -148,13 +201,20 @@ def backing_file(device: Path) -> Path | None:
 
 
 def under(folder: Path) -> dict[Path, Path]:
-    """The loop devices over files below ``folder``: device to file."""
+    """The loop devices over files below ``folder``: device to file.
+
+    Of a device whose path leads elsewhere, a file directly in ``folder`` is found; see ``is_over``.
+    """
     found = {}
     for entry in _SYSFS.glob("loop*"):
         device = Path("/dev") / entry.name
         file = backing_file(device)
-        if file is not None and file.is_relative_to(folder) and not _is_cut_off(entry):
+        if file is None or _is_cut_off(entry):
+            continue
+        if file.is_relative_to(folder):
             found[device] = file
+        elif _is_same(device, file, folder / file.name):
+            found[device] = folder / file.name
     return found
 
 

@@ -10,7 +10,9 @@ import (
 	"log"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
@@ -119,6 +121,7 @@ func main() {
 	flag.StringVar(&d.node, "node", "", "this node's name; without it only the controller is of use")
 	flag.StringVar(&d.root, "root", "/csi/folders", "where the volumes lie")
 	flag.Parse()
+	endWhenAsked()
 	if err := os.Remove(*socket); err != nil && !os.IsNotExist(err) {
 		log.Fatal(err)
 	}
@@ -131,4 +134,14 @@ func main() {
 	csi.RegisterControllerServer(server, d)
 	csi.RegisterNodeServer(server, d)
 	log.Fatal(server.Serve(listener))
+}
+
+// The first process of a container hears no signal that it does not ask for.
+func endWhenAsked() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	go func() {
+		<-asked
+		os.Exit(0)
+	}()
 }

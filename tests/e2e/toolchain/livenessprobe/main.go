@@ -8,6 +8,9 @@ import (
 	"flag"
 	"log"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/kubernetes-csi/csi-lib-utils/connection"
@@ -21,6 +24,7 @@ func main() {
 	timeout := flag.Duration("probe-timeout", time.Second, "longest wait for an answer of the driver")
 	_ = flag.Int("v", 0, "verbosity; this one is always terse")
 	flag.Parse()
+	endWhenAsked()
 	if *endpoint == "" {
 		*endpoint = ":" + *port
 	}
@@ -42,4 +46,14 @@ func main() {
 		}
 	})
 	log.Fatal(http.ListenAndServe(*endpoint, nil))
+}
+
+// The first process of a container hears no signal that it does not ask for.
+func endWhenAsked() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	go func() {
+		<-asked
+		os.Exit(0)
+	}()
 }

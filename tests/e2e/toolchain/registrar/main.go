@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/kubernetes-csi/csi-lib-utils/connection"
@@ -73,7 +75,16 @@ func main() {
 	}
 	server := grpc.NewServer()
 	registration.RegisterRegistrationServer(server, &registrar{driver: driver, endpoint: *endpoint})
-	log.Fatal(server.Serve(listener))
+	// The end of the server removes the socket, by which the kubelet knows that the driver goes.
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	go func() {
+		<-asked
+		server.Stop()
+	}()
+	if err := server.Serve(listener); err != nil {
+		log.Fatal(err)
+	}
 }
 
 func driverName(address string, timeout time.Duration) string {

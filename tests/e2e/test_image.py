@@ -1,0 +1,79 @@
+"""What is in the driver's image, and what is not."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from typing import Any
+
+import pytest
+
+from tests.e2e import build
+from tests.e2e.cluster import NAMESPACE, Cluster
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    """The image's configuration."""
+    with tarfile.open(build.IMAGES / "driver.tar") as archive:
+        (manifest,) = json.load(_opened(archive, "manifest.json"))
+        content: dict[str, Any] = json.load(_opened(archive, manifest["Config"]))
+    return content["config"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def files() -> set[str]:
+    """The files and links of all its layers."""
+    found: set[str] = set()
+    with tarfile.open(build.IMAGES / "driver.tar") as archive:
+        (manifest,) = json.load(_opened(archive, "manifest.json"))
+        for layer in manifest["Layers"]:
+            with tarfile.open(fileobj=_opened(archive, layer)) as content:
+                found |= {member.name.removeprefix("./") for member in content if not member.isdir()}
+    return found
+
+
+def _opened(archive: tarfile.TarFile, name: str) -> Any:
+    opened = archive.extractfile(name)
+    assert opened is not None
+    return opened
+
+
+def test_the_image_runs_as_nobody_in_particular_below_a_reaper(config: dict[str, Any]) -> None:
+    assert config["User"] == "65532:65532"
+    assert config["Entrypoint"] == ["/usr/bin/tini", "--", "csi-powerflex"]
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.title"] == "csi-powerflex"
+    assert labels["org.opencontainers.image.version"] == build.app_version()
+
+
+def test_the_image_has_the_tools_of_filesystems_and_neither_simulator_nor_build_tools(
+    files: set[str],
+) -> None:
+    names = {name.rpartition("/")[2] for name in files}
+    assert {
+        "mkfs.ext4",
+        "mkfs.xfs",
+        "mkfs.btrfs",
+        "resize2fs",
+        "xfs_growfs",
+        "btrfs",
+        "nvme",
+        "tini",
+    } <= names
+    assert not {"gcc", "cc", "make", "pip", "pip3", "go"} & names
+    package = {name.partition("/csi_powerflex/")[2] for name in files if "/csi_powerflex/" in name}
+    assert "cli/node.py" in package
+    assert not [
+        name for name in package if name.startswith(("simulator/", "demo/", "cli/simulate", "cli/demo"))
+    ]
+
+
+def test_the_command_in_the_image_offers_what_it_can_do(cluster: Cluster) -> None:
+    node = "daemonset/csi-powerflex-node"
+    shown = cluster.kubernetes.kubectl(
+        "exec", "--namespace", NAMESPACE, node, "--container=driver", "--", "csi-powerflex", "--help"
+    )
+    commands = {line.split()[0] for line in shown.partition("Commands:")[2].splitlines() if line.strip()}
+    assert {"controller", "node", "version"} <= commands
+    assert not {"simulate", "demo"} & commands
