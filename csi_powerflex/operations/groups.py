@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import names
-from csi_powerflex.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from csi_powerflex.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from csi_powerflex.ids import GroupHandle, VolumeHandle
 from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume
 from csi_powerflex.model.parameters import SnapshotParameters
@@ -53,9 +53,13 @@ class Groups:
             made = array.take_snapshots(
                 copies, access=parameters.access, retention_minutes=parameters.retention_minutes
             )
-        except NameInUse as error:
-            return self._existing(array, csi_name, copies, error)
-        except TreeFull as error:
+        except (NameInUse, ResourceExhausted) as error:
+            # Trees or a pool that are full may be so with the snapshots that an earlier call took.
+            existing = self._existing(array, csi_name, copies)
+            if existing is not None:
+                return existing
+            if not isinstance(error, TreeFull):
+                raise
             raise TreeFull(
                 f"group snapshot {csi_name} was not taken: the tree of one of its volumes has as many "
                 "members as the array allows; delete some of their snapshots or clones"
@@ -110,11 +114,18 @@ class Groups:
             raise InvalidArgument(f"not of group snapshot {handle}: {', '.join(strangers)}")
         return found
 
-    def _existing(self, array: Array, csi_name: str, copies: Sequence[Copy], error: NameInUse) -> Group:
-        """The group that was cut by an earlier call of the same name."""
+    @staticmethod
+    def _existing(array: Array, csi_name: str, copies: Sequence[Copy]) -> Group | None:
+        """The group that was cut by an earlier call of the same name, or None.
+
+        Raises:
+            AlreadyExists: it is a group of other volumes.
+        """
         volumes = array.volumes()
         wanted = {copy.name for copy in copies}
         groups = {volume.group_id for volume in volumes if volume.name in wanted}
+        if not groups:
+            return None
         members = [volume for volume in volumes if volume.group_id in groups - {None}]
         asked = {copy.volume_id for copy in copies}
         found = {volume.ancestor_id for volume in members}
@@ -122,7 +133,7 @@ class Groups:
             raise AlreadyExists(
                 f"group snapshot {csi_name} exists already, of the volumes {_readable(found)}, and "
                 f"{_readable(asked)} were asked for; use another name"
-            ) from error
+            )
         return _group(members, copies)
 
     def _member_name(self, csi_name: str, position: int) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime
 
 from csi_powerflex import names
-from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound
+from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, ResourceExhausted
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeMapped
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.named import volume_named
 
 log = Log(__name__)
 
@@ -42,16 +43,19 @@ class Snapshots:
                 access=parameters.access,
                 retention_minutes=parameters.retention_minutes,
             )
-        except NameInUse:
-            snapshot = array.volume(array.volume_id_by_name(name))
+        except (NameInUse, ResourceExhausted) as error:
+            # A tree or pool that is full may be so with the snapshot that an earlier call took.
+            snapshot = volume_named(array, name)
+            if snapshot is None:
+                if isinstance(error, TreeFull):
+                    raise tree_full(array, source) from error
+                raise
             if snapshot.ancestor_id != source.volume_id:
                 raise AlreadyExists(
                     f"snapshot {csi_name} exists already as {snapshot.handle}, and was not made of volume "
                     f"{source}; use another name"
                 ) from None
             return snapshot
-        except TreeFull as error:
-            raise tree_full(array, source) from error
         log.info("snapshot taken", snapshot=f"{source.system_id}-{made[0]}", source=source, array_name=name)
         return array.volume(made[0])
 

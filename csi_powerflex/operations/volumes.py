@@ -27,6 +27,7 @@ from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.attempts import Attempts
+from csi_powerflex.operations.named import volume_named
 from csi_powerflex.operations.placement import (
     ANYWHERE,
     LOOK_SECONDS,
@@ -181,9 +182,12 @@ class Volumes:
             volume_id = array.create_volume(
                 name=name, size=size, pool=pool, provisioning=parameters.provisioning
             )
-        except NameInUse:
-            volume = array.volume(array.volume_id_by_name(name))
-            return _fitting(volume, request, [place])
+        except (NameInUse, ResourceExhausted):
+            # A pool that is full may be so with the volume that an earlier call made.
+            there = volume_named(array, name)
+            if there is None:
+                raise
+            return _fitting(there, request, [place])
         except NotSent:
             raise
         except (Unavailable, DeadlineExceeded):
@@ -213,28 +217,47 @@ class Volumes:
         origin = array.volume(source.volume_id)
         pool = array.pool_by_id(origin.pool_id)
         place = self._placement.place_of(array, pool, request.parameters, request.requirement)
+        try:
+            volume_id, size = self._copy_anew(array, request, origin, pool, name)
+        except (NameInUse, OutOfRange, ResourceExhausted):
+            # An earlier call may have made it; since then its source was grown, or tree or pool are full.
+            made = volume_named(array, name)
+            if made is None:
+                raise
+            _check_is_copy(made, request, origin)
+            volume_id, size = made.handle.volume_id, self._grown(array, request, made, pool)
+        handle = VolumeHandle(source.system_id, volume_id)
+        log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
+        return Provisioned(handle=handle, size=size, copied=True, zone=place.zone)
+
+    @staticmethod
+    def _copy_anew(
+        array: Array, request: VolumeRequest, origin: Volume, pool: Pool, name: str
+    ) -> tuple[str, int]:
+        """Make the copy and return its id and size."""
         size = _size(request, pool, least=origin.size)
         if request.parameters.max_tree_members:
             _check_tree(array, origin, request.parameters.max_tree_members)
-        present = origin.size
         try:
             volume_id = array.clone(Copy(origin.handle.volume_id, name))
-        except NameInUse:
-            copy = array.volume(array.volume_id_by_name(name))
-            _check_is_copy(copy, request, origin)
-            volume_id, present = copy.handle.volume_id, copy.size
         except TreeFull as error:
             members = array.tree_members(origin.tree_id)
             raise TreeFull(
-                f"volume {source} cannot be copied: its tree {origin.tree_id} has {members} members (volume, "
-                "snapshots and clones), as many as the array allows; delete some of them"
+                f"volume {origin.handle} cannot be copied: its tree {origin.tree_id} has {members} members "
+                "(volume, snapshots and clones), as many as the array allows; delete some of them"
             ) from error
-        if present < size:
+        if origin.size < size:
             array.resize_volume(volume_id, size)
-            present = size
-        handle = VolumeHandle(source.system_id, volume_id)
-        log.info("volume copied", volume=handle, source=source, array_name=name, size=present)
-        return Provisioned(handle=handle, size=present, copied=True, zone=place.zone)
+        return volume_id, size
+
+    @staticmethod
+    def _grown(array: Array, request: VolumeRequest, made: Volume, pool: Pool) -> int:
+        """The size of the copy that an earlier call made, grown where that call was cut before it did."""
+        if made.size >= request.required:
+            return made.size
+        size = _size(request, pool, least=made.size)
+        array.resize_volume(made.handle.volume_id, size)
+        return size
 
 
 def _size(request: VolumeRequest, pool: Pool, *, least: int) -> int:

@@ -145,6 +145,53 @@ def test_a_copy_that_was_made_and_not_yet_grown_is_grown_by_the_repeated_call(
     assert world.volume(copy.volume_id).size_kb * 1024 == 16 * GIB
 
 
+@pytest.mark.parametrize("limit", [0, 8])
+def test_a_copy_stays_as_it_is_when_it_is_asked_for_again_after_its_source_was_grown(
+    driver: Driver, limit: int
+) -> None:
+    volume = driver.create(gib=8)
+    copy = driver.clone("pvc-copy", volume.volume_id, limit=limit)
+    driver.expand(volume.volume_id, gib=16)
+    assert driver.clone("pvc-copy", volume.volume_id, limit=limit) == copy
+
+
+def test_a_copy_that_filled_its_tree_is_found_by_the_repeated_call(make_world: MakeWorld) -> None:
+    """Both by the class's limit and by the array's."""
+    world = make_world(settings=Settings(max_snapshots_per_vtree=2))
+    volume = world.driver.create()
+    parameters = {"maxVtreeMembers": "2"}
+    first = world.driver.clone("pvc-copy", volume.volume_id, parameters=parameters)
+    assert world.driver.clone("pvc-copy", volume.volume_id, parameters=parameters) == first
+    second = world.driver.clone("pvc-other", volume.volume_id)
+    assert world.driver.clone("pvc-other", volume.volume_id) == second
+    refused(FULL, lambda: world.driver.clone("pvc-third", volume.volume_id))
+
+
+def test_what_was_made_before_the_pool_became_full_is_found_by_the_repeated_call(world: World) -> None:
+    """Else a caller whose first answer was lost would take it for not made, and leave it behind for ever."""
+
+    def make(driver: Driver) -> list[str]:
+        volume_id = driver.create().volume_id
+        snapshot_id = driver.snapshot(volume_id).snapshot_id
+        return [
+            volume_id,
+            snapshot_id,
+            driver.restore("pvc-restored", snapshot_id).volume_id,
+            driver.group_snapshot("group-1", volume_id).group_snapshot_id,
+        ]
+
+    first = make(world.driver)
+    assert world.simulator.gateway.set_full("sp1", full=True)
+    assert make(world.restart()) == first
+    for call in (
+        lambda: world.driver.create("pvc-2"),
+        lambda: world.driver.snapshot(first[0], "snapshot-2"),
+        lambda: world.driver.clone("pvc-clone", first[0]),
+        lambda: world.driver.group_snapshot("group-2", first[0]),
+    ):
+        refused(FULL, call)
+
+
 def test_a_name_in_use_is_not_given_to_a_copy_of_something_else(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.clone("pvc-3", first.volume_id)
