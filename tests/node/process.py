@@ -47,7 +47,10 @@ class NodeProcess:
         )
 
     def __enter__(self) -> Self:
-        self._channel = grpc.insecure_channel(f"unix:{self._socket}")
+        # Of its own: a connection to a killed predecessor at the same path is not to be shared.
+        self._channel = grpc.insecure_channel(
+            f"unix:{self._socket}", options=[("grpc.use_local_subchannel_pool", 1)]
+        )
         grpc.channel_ready_future(self._channel).result(timeout=10)
         return self
 
