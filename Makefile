@@ -184,5 +184,5 @@ lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allo
 
 .PHONY: clean
 clean: ## Remove virtual environments and caches
-	rm -rf .venv .venv-proto .venv-supply .venv-lowest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .coverage .coverage.* .venv .venv-proto .venv-supply .venv-lowest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
