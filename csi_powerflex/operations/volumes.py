@@ -104,7 +104,7 @@ class Volumes:
         refusals: list[DriverError] = []
         for place in search.places:
             try:
-                return self._create_at(place, request, name)
+                return self._create_at(place, request, name, search.places)
             except (ResourceExhausted, NotSent) as error:
                 refusals.append(error)
         # A system that was not reached may have room.
@@ -171,13 +171,15 @@ class Volumes:
             raise next(iter(silent.values()))
         return _Search(None, [place for place in places if place.array.label not in silent])
 
-    def _create_at(self, place: Place, request: VolumeRequest, name: str) -> Provisioned:
+    def _create_at(self, place: Place, request: VolumeRequest, name: str, places: list[Place]) -> Provisioned:
+        """Make the volume there; one that exists on that system may lie in any of ``places``."""
         array, pool, parameters = place.array, place.pool, request.parameters
+        here = [item for item in places if item.array is array]
         _check_pool(pool, parameters)
         size = _size(request, pool, least=0)
         known = self._made_lately(array, name)
         if known is not None:
-            return _fitting(known, request, [place])
+            return _fitting(known, request, here)
         try:
             volume_id = array.create_volume(
                 name=name, size=size, pool=pool, provisioning=parameters.provisioning
@@ -187,7 +189,7 @@ class Volumes:
             there = volume_named(array, name)
             if there is None:
                 raise
-            return _fitting(there, request, [place])
+            return _fitting(there, request, here)
         except NotSent:
             raise
         except (Unavailable, DeadlineExceeded):

@@ -248,6 +248,20 @@ def test_the_next_pool_of_the_zone_serves_when_the_first_is_full(zoned: World) -
     assert place(zoned, volume) == "pda/slow"
 
 
+@pytest.mark.parametrize("full", [True, False], ids=["still full", "with room again"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["remembered", "after a restart"])
+def test_a_volume_in_the_next_pool_of_the_zone_is_found_again(
+    zoned: World, *, full: bool, restarted: bool
+) -> None:
+    wanted = requirement(reach(zoned, 0, zone="a"))
+    zoned.simulator.gateway.set_full("fast", full=True)
+    volume = zoned.driver.create(accessibility_requirements=wanted)
+    zoned.simulator.gateway.set_full("fast", full=full)
+    driver = zoned.restart() if restarted else zoned.driver
+    assert driver.create(accessibility_requirements=wanted) == volume
+    assert len(zoned.array.volumes) == 1
+
+
 def test_a_class_can_name_a_pool_within_the_zone(zoned: World) -> None:
     wanted = requirement(reach(zoned, 0, zone="a"))
     volume = zoned.driver.create(accessibility_requirements=wanted, parameters={"storagepool": "slow"})
