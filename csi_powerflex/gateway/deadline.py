@@ -11,13 +11,14 @@ import contextvars
 import http.client
 import io
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import requests.adapters
 import urllib3
+
+from csi_powerflex import tls
 
 _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("deadline")
 
@@ -42,20 +43,9 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Called by requests to make its pools."""
         if self._verify:
-            options["ssl_context"] = _context()
+            options["ssl_context"] = tls.context()
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"https": _Pool}
-
-
-def _context() -> ssl.SSLContext:
-    """As urllib3 makes it, but that certificates need not have the form of RFC 5280 to the letter.
-
-    From Python 3.13 on that is asked by default, and refuses authorities that name no key identifier, as
-    those of gateways often do not. Who signed what for whom is verified all the same.
-    """
-    context = urllib3.util.ssl_.create_urllib3_context()
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
 
 
 class _Reader(io.RawIOBase):

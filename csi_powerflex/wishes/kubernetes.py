@@ -16,9 +16,8 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import msgspec
-import urllib3
 
-from csi_powerflex import scope
+from csi_powerflex import scope, tls
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.quality import KEYS, Wish
@@ -341,12 +340,7 @@ def connect(driver_name: str, kubeconfig: str | None) -> KubernetesWishes:
 
 
 def _accept_lax_certificates(api: kubernetes.client.ApiClient) -> None:
-    """Do not ask that certificates have the form of RFC 5280 to the letter, as Python does from 3.13 on.
-
-    The authorities of many clusters name no key identifier. Who signed what for whom is verified as ever.
-    """
+    """Have the client check certificates as ``tls.context`` says, where it checks them."""
     settings = api.rest_client.pool_manager.connection_pool_kw
     if settings.get("cert_reqs") == ssl.CERT_REQUIRED:
-        context = urllib3.util.ssl_.create_urllib3_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        settings["ssl_context"] = context
+        settings["ssl_context"] = tls.context()
