@@ -59,11 +59,9 @@ class QualityWatch:
         with scope.entered(scope.Scope("quality", str(handle), deadline=deadline)):
             try:
                 self._quality.follow(handle)
-            except (Unavailable, DeadlineExceeded) as error:
-                # The call that changed the class has set the limits, and so does the next mapping.
-                if last:
-                    log.warning("limits not looked at after a change of class", volume=handle, reason=error)
-                return False
             except DriverError as error:
+                if isinstance(error, Unavailable | DeadlineExceeded) and not last:
+                    return False
+                # The call that changed the class has set the limits, and so does the next mapping.
                 log.warning("limits not looked at after a change of class", volume=handle, reason=error)
         return True

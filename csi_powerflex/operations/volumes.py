@@ -156,17 +156,17 @@ class Volumes:
         for array in [*{place.array.label: place.array for place in places}.values(), *elsewhere]:
             try:
                 with scope.within(LOOK_SECONDS):
-                    volume = array.volume(array.volume_id_by_name(name))
-            except NotFound:
-                self._attempts.absent(array.label, name)
+                    volume = volume_named(array, name)
             except DriverError as error:
                 if array in suspected:
                     raise _perhaps_there(request, array, error) from error
                 log.warning("system left out of the choice", system=array.label, reason=error)
                 silent[array.label] = error
-            else:
+                continue
+            if volume is not None:
                 at = [place for place in places if place.array is array]
                 return _Search(_fitting(volume, request, at), [])
+            self._attempts.absent(array.label, name)
         if allowed <= silent.keys():
             raise next(iter(silent.values()))
         return _Search(None, [place for place in places if place.array.label not in silent])
