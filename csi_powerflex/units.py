@@ -1,4 +1,4 @@
-"""Sizes: bytes everywhere in the driver, and the array's granularity."""
+"""Sizes: bytes everywhere in the driver, and the array's granularity; and whole numbers as people write them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 INT64_MAX = 2**63 - 1
+
+
+def whole_number(text: str, *, digits: int) -> int | None:
+    """The number that ``text`` writes in at most so many decimal digits; None where it writes none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
 def round_up(size: int, granularity: int) -> int:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_powerflex import units
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 
 MdmGroup = tuple[str, ...]
@@ -90,11 +91,12 @@ class VolumeLimit:
             return self.number
         if not text:
             return self.number
-        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        number = units.whole_number(text, digits=9)
+        if number is None:
             raise FailedPrecondition(
                 f"{self.file} must hold the number of volumes for this node, not {text[:40]!r}"
             )
-        return int(text)
+        return number
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model import quality
 from csi_powerflex.model.array import Access, Provisioning
@@ -62,9 +63,10 @@ def _choice(options: type[enum.StrEnum]) -> Callable[[str], enum.StrEnum]:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(value: str) -> int:
-        if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
+        number = units.whole_number(value, digits=9)
+        if number is None or not least <= number <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(value)
+        return number
 
     return read
 

@@ -79,9 +79,9 @@ def _number(parameters: Mapping[str, str], key: str, *, least: int = 1, step: in
     text = parameters.get(key)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    number = units.whole_number(text, digits=18)
+    if number is None:
         raise InvalidArgument(f"{key}={text!r}: must be a whole number, 0 for unlimited")
-    number = int(text)
     if number and number < least:
         raise InvalidArgument(f"{key}={number}: the array takes 0 (unlimited) or at least {least}")
     if number % step:

@@ -17,6 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client
 
+from csi_powerflex import units
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.observability.log import Log
 
@@ -31,10 +32,11 @@ def address(text: str) -> tuple[str, int]:
     Raises:
         InvalidArgument: it is neither.
     """
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
+    host, _, end = text.rpartition(":")
+    port = units.whole_number(end, digits=5)
+    if port is None or port >= 65536:
         raise InvalidArgument(f"the metrics address must be HOST:PORT or :PORT, not {text!r}")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - inside a pod, every address is meant
+    return host.strip("[]") or "0.0.0.0", port  # noqa: S104 - inside a pod, every address is meant
 
 
 @contextlib.contextmanager

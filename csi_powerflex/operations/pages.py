@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from csi_powerflex import units
 from csi_powerflex.errors import Expired, InvalidArgument
 
 Item = TypeVar("Item")
@@ -73,9 +74,10 @@ class Pages(Generic[Item]):
         with self._lock:
             self._drop_old()
             kept = self._lists.get(name)
-        if kept is None or not (place.isascii() and place.isdigit()) or len(place) > 9:
+        start = units.whole_number(place, digits=9)
+        if kept is None or start is None:
             raise Expired("the token's list is not kept, or not any more; start again without a token")
-        return name, min(int(place), len(kept[1])), kept[1]
+        return name, min(start, len(kept[1])), kept[1]
 
     def _drop_old(self) -> None:
         now = self._clock()
