@@ -1,4 +1,4 @@
-"""Sizes: bytes everywhere in the driver, and the array's granularity; and whole numbers as people write them."""
+"""Sizes: bytes everywhere in the driver, and the array's granularity; whole numbers as people write them."""
 
 from __future__ import annotations
 
