@@ -161,11 +161,11 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 .PHONY: e2e
-e2e: $(VENV)/.dev ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go)
+e2e: $(VENV)/.dev $(HELM) ## Run the scenarios in a real Kubernetes of two nodes on this machine (root, Go)
 	@$(BIN)/python -m tests.e2e.run $(ARGS)
 
 .PHONY: bench-e2e
-bench-e2e: $(VENV)/.dev ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
+bench-e2e: $(VENV)/.dev $(HELM) ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
 	@$(BIN)/python -m tests.e2e.run --capture=no tests/e2e/bench.py
 
 # The versions and hashes that the images are built from, for every platform and Python that we support.

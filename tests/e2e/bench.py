@@ -26,16 +26,7 @@ _BURST = 100
 def folders(cluster: Cluster) -> Iterator[None]:
     """The driver to compare with, with the sidecars that the chart has."""
     cluster.kubernetes.apply(*_folders_objects())
-    for name in cluster.machines:
-        cluster.kubernetes.until(
-            "csinodes",
-            name,
-            None,
-            lambda node: any(
-                each["name"] == "folders.csi.test" for each in node["spec"].get("drivers") or ()
-            ),
-            what="known to have the driver of folders",
-        )
+    cluster.await_driver("folders.csi.test")
     yield
     for kind, name in (("deployments", "folders"), ("daemonsets", "folders")):
         cluster.kubernetes.delete(kind, name, NAMESPACE)

@@ -20,8 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "e2e"
 BIN = CACHE / "bin"
+HELM = ROOT / ".cache" / "bin" / "helm"
+"""Made by make, for the tests of the chart too."""
 IMAGES = CACHE / "images"
-TOOLCHAIN = ROOT / "tests" / "e2e" / "toolchain"
+_TOOLCHAIN = ROOT / "tests" / "e2e" / "toolchain"
+_KUBERNETES, _SIDECARS = _TOOLCHAIN / "kubernetes", _TOOLCHAIN / "sidecars"
 
 PACKAGES = {
     "buildah": "buildah",
@@ -29,14 +32,15 @@ PACKAGES = {
     "containerd": "containerd",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
+    "nft": "nftables",
     "runc": "runc",
 }
 """A command of each Debian package that is needed."""
 
 _SUITE = "trixie"
 _BASE = "localhost/e2e-base"
-_KUBERNETES = "k8s.io/kubernetes"
 _SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8"
+_MONITORS = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 
 DRIVER_IMAGE = "localhost/csi-powerflex"
 SIMULATOR_IMAGE = "localhost/csi-powerflex-simulator"
@@ -53,13 +57,13 @@ SIDECARS = {
 """The upstream sidecars and the modules that they are built from."""
 
 STAND_INS = {"csi-node-driver-registrar": "registrar", "livenessprobe": "livenessprobe"}
-"""Sidecars that the Go module proxy does not have, and ours in their place (toolchain/registrar says why)."""
+"""Sidecars that the Go module proxy does not have, and ours in their place (toolchain/sidecars/registrar says why)."""
 
 
 def main() -> None:
     """Build everything."""
     for what, build in (
-        ("Kubernetes, Helm, etcd and the sidecars", binaries),
+        ("Kubernetes, etcd, CoreDNS and the sidecars", binaries),
         ("the Debian base image", base_image),
         ("the driver's and the simulator's image", project_images),
         ("images of single programs", program_images),
@@ -73,47 +77,46 @@ def main() -> None:
 
 
 def version_of(module: str) -> str:
-    """The version of a Go module that is built, such as v1.36.3."""
-    done = subprocess.run(
-        ["go", "list", "-m", "-f", "{{.Version}}", module],
-        cwd=TOOLCHAIN,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    """The version of a sidecar's Go module, such as v4.13.0."""
+    return _go("list", "-m", "-f", "{{.Version}}", module, folder=_SIDECARS)
 
 
 def snapshot_crds() -> list[Path]:
     """The files with the snapshot APIs' definitions, as the module with their client brings them."""
-    done = subprocess.run(
-        ["go", "list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT],
-        cwd=TOOLCHAIN,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return sorted(Path(done.stdout.strip(), "config", "crd").glob("*storage.k8s.io_*.yaml"))
+    folder = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
+    return sorted(Path(folder, "config", "crd").glob("*storage.k8s.io_*.yaml"))
+
+
+def monitor_crd() -> Path:
+    """The file with the ServiceMonitor's definition; of the module that has it nothing is compiled."""
+    folder = json.loads(_go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
+    return Path(folder, "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
+
+
+def _go(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(["go", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def binaries() -> bool:
-    """Build all Go programs at once, so that what they share is compiled once; whether there was need to."""
-    sources = [path for path in TOOLCHAIN.rglob("*") if path.is_file()]
+    """Build all Go programs, those of a module at once; whether there was need to."""
+    sources = [path for path in _TOOLCHAIN.rglob("*") if path.is_file()]
     return _made_of(sources, CACHE / "binaries.stamp", _build_binaries)
 
 
 def _build_binaries() -> None:
-    version = version_of(_KUBERNETES)
+    version = _go("list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", folder=_KUBERNETES)
     major, minor, _ = version.removeprefix("v").split(".")
     stamp = "k8s.io/component-base/version."
     flags = f"-s -w -X {stamp}gitVersion={version} -X {stamp}gitMajor={major} -X {stamp}gitMinor={minor}"
     BIN.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        ["go", "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-o={BIN}/", "tool"],
-        cwd=TOOLCHAIN,
-        env={**os.environ, "CGO_ENABLED": "0"},
-        check=True,
-    )
+    for folder in (_KUBERNETES, _SIDECARS):
+        subprocess.run(
+            ["go", "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-o={BIN}/", "tool"],
+            cwd=folder,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            check=True,
+        )
     (BIN / "server").rename(BIN / "etcd")
 
 

@@ -11,12 +11,16 @@ from pathlib import Path
 from tests.e2e import build
 from tests.e2e.array import Array
 from tests.e2e.controlplane import ControlPlane
-from tests.e2e.kubernetes import Kubernetes
+from tests.e2e.kubernetes import Kubernetes, Object
 from tests.e2e.machine import CONTROL_ADDRESS, Machine, Sdc, prepare_network
 from tests.e2e.pki import Authority
 
 WORKERS = ("worker1", "worker2")
 NAMESPACE = "powerflex"
+RELEASE = "csi-powerflex"
+DRIVER = "csi.powerflex.dev"
+CHART = build.ROOT / "charts" / "csi-powerflex"
+_VALUES = Path(__file__).with_name("values.yaml")
 
 
 class Cluster:
@@ -43,7 +47,7 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda part: part.start(), (self.array, self.plane)))
             list(pool.map(Machine.start, self.machines.values()))
-        crds = build.snapshot_crds()
+        crds = (*build.snapshot_crds(), build.monitor_crd())
         self.kubernetes.kubectl("apply", "--server-side", *(f"--filename={crd}" for crd in crds))
         self.plane.start_snapshot_controller()
         for name in self.machines:
@@ -59,6 +63,27 @@ class Cluster:
             what="ready" if ready else "known to be lost",
             seconds=seconds,
         )
+
+    def install(self, *arguments: str) -> None:
+        """Install or upgrade the chart and wait until all of it is ready, registered at every kubelet."""
+        self.kubernetes.helm(
+            "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE,
+            "--values", str(_VALUES), "--wait", "--timeout=300s", *arguments,
+        )  # fmt: skip
+        self.await_driver(DRIVER)
+
+    def uninstall(self) -> None:
+        """Uninstall the chart; volumes stay."""
+        self.kubernetes.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout=240s")
+
+    def await_driver(self, driver: str) -> None:
+        """Wait until a CSI driver is registered at every kubelet."""
+
+        def has_driver(node: Object) -> bool:
+            return any(each["name"] == driver for each in node["spec"].get("drivers") or ())
+
+        for name in self.machines:
+            self.kubernetes.until("csinodes", name, None, has_driver, what=f"known to have {driver}")
 
     def stop(self) -> None:
         """End everything, the array last."""
@@ -85,24 +110,23 @@ class Cluster:
             "ca.pem": Path(facts["caFile"]).read_text(),
         }
 
-    def make_secret(self) -> None:
-        """Make or renew the Secret with these files."""
+    def make_secret(self, name: str = "powerflex") -> None:
+        """Make or renew a Secret with these files."""
         self.kubernetes.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": {"name": "powerflex", "namespace": NAMESPACE},
+                "metadata": {"name": name, "namespace": NAMESPACE},
                 "stringData": self.systems(),
             },
         )
 
 
-def is_ready(node: dict[str, object]) -> bool:
+def is_ready(node: Object) -> bool:
     """Whether a Node is ready."""
-    status = node["status"]
-    assert isinstance(status, dict)
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
+    conditions = node["status"].get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import NAMESPACE, Cluster, running
+from tests.e2e.cluster import Cluster, running
 from tests.e2e.kubernetes import Kubernetes
 from tests.e2e.run import FOLDER_VARIABLE
 from tests.e2e.space import Space
@@ -66,27 +66,8 @@ def cluster() -> Iterator[Cluster]:
     """The cluster with the driver installed, as a user installs it."""
     with running(Path(os.environ[FOLDER_VARIABLE])) as cluster:
         cluster.make_secret()
-        install(cluster)
+        cluster.install()
         yield cluster
-
-
-def install(cluster: Cluster, *arguments: str) -> None:
-    """Install the chart and wait until all of it is ready, registered at every kubelet."""
-    chart = _HERE.parents[1] / "charts" / "csi-powerflex"
-    cluster.kubernetes.helm(
-        "upgrade", "--install", "csi-powerflex", str(chart), "--namespace", NAMESPACE,
-        "--values", str(_HERE / "values.yaml"), "--wait", "--timeout=300s", *arguments,
-    )  # fmt: skip
-    for name in cluster.machines:
-        cluster.kubernetes.until(
-            "csinodes",
-            name,
-            None,
-            lambda node: any(
-                each["name"] == "csi.powerflex.dev" for each in node["spec"].get("drivers") or ()
-            ),
-            what="known to have the driver",
-        )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The cluster's control plane: etcd, API server, controller manager, scheduler and snapshot controller."""
+"""The cluster's control plane: etcd, API server, controller manager, scheduler, snapshot controller, DNS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import requests
 
 from tests.e2e import build
 from tests.e2e.kubeconfig import write as write_kubeconfig
-from tests.e2e.machine import API_SERVICE, CONTROL_ADDRESS, SERVICES
+from tests.e2e.machine import API_SERVICE, CONTROL_ADDRESS, DNS_DOMAIN, SERVICES
 from tests.e2e.pki import Authority
 from tests.e2e.processes import Daemon
 
@@ -42,6 +42,7 @@ class ControlPlane:
         etcd.start()
         self._start_api_server()
         self._start_controllers()
+        self._start_dns()
 
     def _daemon(self, name: str, *command: str | Path) -> Daemon:
         daemon = Daemon(name, command, self._folder)
@@ -72,7 +73,6 @@ class ControlPlane:
             f"--service-account-key-file={self._tokens}",
             f"--service-account-signing-key-file={self._tokens}",
             "--allow-privileged=true",
-            "--endpoint-reconciler-type=none",
             "--kubelet-preferred-address-types=InternalIP",
             f"--kubelet-certificate-authority={self._authority.certificate}",
             f"--kubelet-client-certificate={to_kubelets.certificate}",
@@ -118,6 +118,22 @@ class ControlPlane:
                 self._folder / f"{name}.kubeconfig", CONTROL_ADDRESS, self._authority, pair
             )
             self._daemon(name, build.BIN / name, f"--kubeconfig={kubeconfig}", *arguments).start()
+
+    def _start_dns(self) -> None:
+        """Tell pods the addresses of Services by their names, and refuse all else."""
+        config = self._folder / "dns.conf"
+        config.write_text(
+            f"""
+.:53 {{
+  bind {CONTROL_ADDRESS}
+  errors
+  kubernetes {DNS_DOMAIN} {{
+    kubeconfig {self.kubeconfig}
+  }}
+}}
+"""
+        )
+        self._daemon("dns", build.BIN / "dns", f"-conf={config}").start()
 
     def start_snapshot_controller(self) -> None:
         """Start the controller of the snapshot APIs, which have to be there."""

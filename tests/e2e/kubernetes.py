@@ -26,6 +26,7 @@ _GROUPS = {
     "daemonsets": "apis/apps/v1",
     "statefulsets": "apis/apps/v1",
     "leases": "apis/coordination.k8s.io/v1",
+    "servicemonitors": "apis/monitoring.coreos.com/v1",
     "volumesnapshots": "apis/snapshot.storage.k8s.io/v1",
     "volumesnapshotcontents": "apis/snapshot.storage.k8s.io/v1",
     "volumegroupsnapshots": "apis/groupsnapshot.storage.k8s.io/v1",
@@ -64,7 +65,7 @@ class Kubernetes:
         Raises:
             Refused: it failed.
         """
-        return self._run([str(build.BIN / "kubectl"), *arguments], stdin=stdin, seconds=seconds)
+        return self._run(["kubectl", *arguments], stdin=stdin, seconds=seconds)
 
     def helm(self, *arguments: str, seconds: float = 300) -> str:
         """Run helm; what it printed.
@@ -72,7 +73,7 @@ class Kubernetes:
         Raises:
             Refused: it failed.
         """
-        return self._run([str(build.BIN / "helm"), *arguments], seconds=seconds)
+        return self._run(["helm", *arguments], seconds=seconds)
 
     def shell(self, script: str, folder: Path, *, seconds: float = 300) -> str:
         """Run lines of a shell as a user types them, in ``folder``, with kubectl and helm at hand.
@@ -88,7 +89,7 @@ class Kubernetes:
         environment = {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
-            "PATH": f"{build.BIN}:{os.environ['PATH']}",
+            "PATH": f"{build.BIN}:{build.HELM.parent}:{os.environ['PATH']}",
             "HELM_CACHE_HOME": str(self.kubeconfig.parent / "helm"),
         }
         done = subprocess.run(

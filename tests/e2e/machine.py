@@ -1,4 +1,4 @@
-"""One worker of the cluster: a kubelet and a containerd in namespaces of their own, on this machine.
+"""One worker of the cluster: kubelet, containerd and kube-proxy in namespaces of their own, on this machine.
 
 A worker has its own mounts, network and host name: the kubelet's folder, the SDC's tool and /dev/disk/by-id
 are where they are on any machine, and the chart's defaults hold. It is an SDC host of the simulated array.
@@ -20,6 +20,8 @@ BRIDGE = "e2e"
 CONTROL_ADDRESS = "10.99.0.1"
 SERVICES = "10.96.0.0/24"
 API_SERVICE = "10.96.0.1"
+PODS = "10.244.0.0/16"
+DNS_DOMAIN = "cluster.local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,22 @@ class Machine:
         self._holder = Daemon("namespaces", holder, folder)
         self.containerd: Daemon
         self.kubelet: Daemon
+        self._proxy: Daemon
 
     # --- life --------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make its namespaces, start containerd with all images, then the kubelet."""
+        """Make its namespaces, start containerd with all images, then the kubelet and kube-proxy."""
         self._holder.start()
         await_true(self._has_namespaces, what=f"{self.name} having its namespaces")
         self._connect()
         self._lay_out()
         self._start_containerd()
-        self._import_images()
+        for archive in sorted(build.IMAGES.glob("*.tar")):
+            if archive.stem != "simulator":  # it runs beside the cluster, as an array does
+                self.import_image(archive)
         self._start_kubelet()
+        self._start_proxy()
 
     def _start_containerd(self) -> None:
         config = self._write_containerd_config()
@@ -81,8 +87,22 @@ class Machine:
         self.kubelet = Daemon("kubelet", command, self._folder, inside=self._inside)
         self.kubelet.start()
 
+    def _start_proxy(self) -> None:
+        pair = self._authority.issue("system:kube-proxy")
+        kubeconfig = write_kubeconfig(
+            self._folder / "proxy.kubeconfig", CONTROL_ADDRESS, self._authority, pair
+        )
+        command: list[str | Path] = [
+            build.BIN / "kube-proxy",
+            f"--config={self._write_proxy_config(kubeconfig)}",
+        ]
+        self._proxy = Daemon("kube-proxy", command, self._folder, inside=self._inside)
+        self._proxy.start()
+
     def stop(self) -> None:
         """End the kubelet, every container, containerd, and the namespaces with all mounts in them."""
+        if hasattr(self, "_proxy"):
+            self._proxy.stop()
         if hasattr(self, "kubelet"):
             self.kubelet.stop()
         if hasattr(self, "containerd") and self.containerd.running:
@@ -159,10 +179,13 @@ class Machine:
         self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
         self._bind(self._sdc.tools, Path("/opt/emc/scaleio/sdc/bin"))
         self._bind(self._sdc.by_id, Path("/dev/disk/by-id"))
-        kubelet = self._folder / "kubelet"
-        kubelet.mkdir()
-        self._bind(kubelet, Path("/var/lib/kubelet"))
-        self.run("mount", "--make-rshared", "/var/lib/kubelet")
+        self.share(self._folder / "kubelet", Path("/var/lib/kubelet"))
+
+    def share(self, source: Path, target: Path) -> None:
+        """Have a folder that other machines have too, with what containers mount below it."""
+        source.mkdir(exist_ok=True)
+        self._bind(source, target)
+        self.run("mount", "--make-rshared", target)
 
     def _bind(self, source: Path, target: Path) -> None:
         self.run("mkdir", "-p", target)
@@ -182,10 +205,9 @@ class Machine:
     def _ctr(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("ctr", "--address", self._socket, "--namespace", "k8s.io", *arguments, check=check)
 
-    def _import_images(self) -> None:
-        for archive in sorted(build.IMAGES.glob("*.tar")):
-            if archive.stem != "simulator":  # it runs beside the cluster, as an array does
-                self._ctr("images", "import", archive)
+    def import_image(self, archive: Path) -> None:
+        """Let its pods have the image that is in an archive."""
+        self._ctr("images", "import", archive)
 
     def _write_containerd_config(self) -> Path:
         network = self._folder / "cni"
@@ -249,6 +271,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
                     "containerRuntimeEndpoint": f"unix://{self._socket}",
                     "podLogsDir": str(self._folder / "pod-logs"),
                     "resolvConf": "",
+                    "clusterDNS": [CONTROL_ADDRESS],
+                    "clusterDomain": DNS_DOMAIN,
                     "failCgroupV1": False,
                     "failSwapOn": False,
                     "cgroupDriver": "cgroupfs",
@@ -273,13 +297,32 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         )
         return config
 
+    def _write_proxy_config(self, kubeconfig: Path) -> Path:
+        config = self._folder / "proxy.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                    "kind": "KubeProxyConfiguration",
+                    "clientConnection": {"kubeconfig": str(kubeconfig)},
+                    "hostnameOverride": self.name,
+                    "clusterCIDR": PODS,
+                    "mode": "nftables",
+                    # The kernel's own bounds hold: they are the whole machine's.
+                    "conntrack": {"maxPerCore": 0, "min": 0},
+                    "healthzBindAddress": "127.0.0.1:10256",
+                }
+            )
+        )
+        return config
+
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
 def prepare_network() -> None:
-    """Make the bridge that the workers hang on, with the addresses of the control plane and of its Service.
+    """Make the bridge that the workers hang on, with the address of the control plane.
 
     Must be called in a network namespace of our own.
     """
@@ -287,7 +330,6 @@ def prepare_network() -> None:
         "link set lo up",
         f"link add {BRIDGE} type bridge",
         f"address add {CONTROL_ADDRESS}/24 dev {BRIDGE}",
-        f"address add {API_SERVICE}/32 dev lo",
         f"link set {BRIDGE} up",
     ):
         _ip(*command.split())

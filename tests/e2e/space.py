@@ -27,6 +27,7 @@ class Space:
     def close(self) -> None:
         """Delete all that was made in it and wait until it is gone; then let the namespace go by itself."""
         for kind in (
+            "deployments",
             "statefulsets",
             "pods",
             "volumegroupsnapshots",

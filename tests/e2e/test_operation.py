@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from tests.e2e.cluster import NAMESPACE, Cluster
-from tests.e2e.conftest import install
+from tests.e2e.cluster import DRIVER, NAMESPACE, Cluster
 from tests.e2e.kubernetes import Kubernetes, Object
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space, is_running, pod_spec
@@ -197,7 +196,7 @@ def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
     space.claim("data")
     space.pod("user", {"/data": "data"}, node="worker1")
     before = {name: _limit(kubernetes.get("csinodes", name)) for name in cluster.machines}
-    install(cluster, "--set", "node.maxVolumes=1")
+    cluster.install("--set", "node.maxVolumes=1")
     try:
         for name in cluster.machines:
             _until_limited(kubernetes, name, 1)
@@ -208,7 +207,7 @@ def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
         space.remove_pod("user")
         space.until_running("too-many")
     finally:
-        install(cluster)
+        cluster.install()
     for name, limit in before.items():
         _until_limited(kubernetes, name, limit)
 
@@ -222,7 +221,7 @@ def _until_limited(kubernetes: Kubernetes, node: str, limit: int | None) -> None
 def _limit(node: Object) -> int | None:
     """How many volumes a node may have; 0 while the driver is not registered there."""
     for driver in node["spec"]["drivers"] or ():
-        if driver["name"] == "csi.powerflex.dev":
+        if driver["name"] == DRIVER:
             count: int | None = (driver.get("allocatable") or {}).get("count")
             return count
     return 0
@@ -236,13 +235,13 @@ def test_volumes_stay_when_the_chart_is_uninstalled_and_are_of_use_when_it_is_ba
     space.pod("user", {"/data": "data"}, node="worker1")
     assert _visits(space, "user") == "1"
     volume_id = space.array_id("data")
-    kubernetes.helm("uninstall", "csi-powerflex", "--namespace", NAMESPACE, "--wait", "--timeout=240s")
+    cluster.uninstall()
     try:
         assert _visits(space, "user") == "2"
         assert volume_id in array.volumes()
-        assert kubernetes.find("csidrivers", "csi.powerflex.dev") is None
+        assert kubernetes.find("csidrivers", DRIVER) is None
     finally:
-        install(cluster)
+        cluster.install()
     space.remove_pod("user")
     space.pod("user", {"/data": "data"}, node="worker2")
     assert _visits(space, "user") == "3"

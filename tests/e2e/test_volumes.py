@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import DRIVER, Cluster
 from tests.e2e.kubernetes import Refused
 from tests.e2e.space import Space, claim_spec, of_snapshot, pod_spec
 
@@ -161,7 +161,7 @@ def test_a_volume_that_was_on_the_array_before_is_used_and_stays(cluster: Cluste
                 "accessModes": ["ReadWriteOnce"],
                 "persistentVolumeReclaimPolicy": "Retain",
                 "csi": {
-                    "driver": "csi.powerflex.dev",
+                    "driver": DRIVER,
                     "volumeHandle": f"{array.facts['systemId']}-{volume_id}",
                     "fsType": "ext4",
                     "volumeAttributes": {"origin": "empty"},

@@ -1,0 +1,124 @@
+"""The ways to install that users are shown: README's quickstart, word for word, and the plain manifests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import build
+from tests.e2e.cluster import DRIVER, NAMESPACE, RELEASE, Cluster
+from tests.e2e.kubernetes import Kubernetes
+from tests.e2e.processes import await_true
+from tests.e2e.space import Space, is_running
+
+_SIMULATED = Path("/var/lib/csi-powerflex-simulator")
+# What needs another product, a volume of the reader's own array, or is what this module makes itself.
+_NOT_RUN = {"kubevirt", "static-volume", "systems-secret"}
+
+
+def _commands(part: str) -> list[str]:
+    """The lines that a reader types, of the block that README marks as ``part``."""
+    text = (build.ROOT / "README.md").read_text()
+    (block,) = re.findall(rf"<!-- quickstart: {part} -->\n+```console\n(.*?)```", text, flags=re.DOTALL)
+    return [
+        line.strip().replace("\\\n", "")
+        for line in re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, flags=re.MULTILINE)
+    ]
+
+
+@pytest.fixture(scope="module")
+def bare(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster without the driver, which is installed again afterwards."""
+    cluster.uninstall()
+    cluster.kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait")
+    yield cluster
+    cluster.make_secret()
+    cluster.install()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The folder in which a reader of README types: what they cloned, and the files that they wrote."""
+    for name in ("charts", "deploy"):
+        (tmp_path / name).symlink_to(build.ROOT / name)
+    return tmp_path
+
+
+@pytest.fixture
+def one_machine(bare: Cluster) -> None:
+    """Workers that share a folder for the simulated array, as one machine that has two node names."""
+    for machine in bare.machines.values():
+        machine.share(bare.folder / "simulated", _SIMULATED)
+        machine.import_image(build.IMAGES / "simulator.tar")
+
+
+def test_the_quickstart_with_an_array_leads_to_a_pod_with_a_volume_and_away_again(
+    bare: Cluster, checkout: Path
+) -> None:
+    before = set(bare.array.volumes())
+    for name, text in bare.systems().items():
+        (checkout / name).write_text(text)
+    commands = [*_commands("install"), *_commands("use")]
+    assert len(commands) > 8
+    bare.kubernetes.shell("\n".join(commands), checkout)
+    bare.array.await_volumes(before)
+    bare.kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait")
+
+
+def test_the_quickstart_without_an_array_brings_one_and_leads_to_a_pod_with_a_volume_and_away_again(
+    bare: Cluster, checkout: Path, one_machine: None
+) -> None:
+    before = set(bare.array.volumes())
+    commands = [*_commands("simulate"), *_commands("use")]
+    assert len(commands) > 8
+    bare.kubernetes.shell("\n".join(commands), checkout, seconds=600)
+    assert set(bare.array.volumes()) == before
+    bare.kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait")
+
+
+def test_every_example_works_with_the_plain_manifests(bare: Cluster) -> None:
+    kubernetes, array = bare.kubernetes, bare.array
+    before = set(array.volumes())
+    bare.make_secret("powerflex-systems")
+    manifests = str(build.ROOT / "deploy" / "csi-powerflex.yaml")
+    kubernetes.kubectl("apply", "--filename", manifests)
+    _until_rolled_out(kubernetes)
+    bare.await_driver(DRIVER)
+    space = Space(kubernetes, "examples")
+    space.open()
+    examples = build.ROOT / "deploy" / "examples"
+    first = ["pod", "snapshot"]  # of which others make copies, before the volume is grown
+    others = {path.stem for path in examples.glob("*.yaml")} - _NOT_RUN - {*first}
+    for name in (*first, *sorted(others)):
+        kubernetes.kubectl("apply", f"--namespace={space.name}", "--filename", str(examples / f"{name}.yaml"))
+        _until_all_run(space)
+        if name == "snapshot":
+            space.until_snapshot("data-snapshot")
+    for pod in ("copy-reader", "reader", "deployment/readers"):
+        assert kubernetes.kubectl("logs", f"--namespace={space.name}", pod).strip()
+    kubernetes.until(
+        "volumegroupsnapshots",
+        "bank",
+        space.name,
+        lambda group: group.get("status", {}).get("readyToUse") is True,
+        what="ready to use",
+    )
+    space.close()
+    array.await_volumes(before)
+    kubernetes.kubectl("delete", "--filename", manifests, "--wait")
+
+
+def _until_rolled_out(kubernetes: Kubernetes) -> None:
+    for workload in (f"deployment/{RELEASE}-controller", f"daemonset/{RELEASE}-node"):
+        kubernetes.kubectl("rollout", "status", f"--namespace={NAMESPACE}", workload, seconds=300)
+
+
+def _until_all_run(space: Space) -> None:
+    def so() -> bool:
+        pods = space.kubernetes.list("pods", space.name)
+        return bool(pods) and all(is_running(pod) for pod in pods)
+
+    await_true(so, what=f"every pod of {space.name} running", seconds=240)
