@@ -57,7 +57,7 @@ SIDECARS = {
 """The upstream sidecars and the modules that they are built from."""
 
 STAND_INS = {"csi-node-driver-registrar": "registrar", "livenessprobe": "livenessprobe"}
-"""Sidecars that the Go module proxy does not have, and ours in their place (toolchain/sidecars/registrar says why)."""
+"""Sidecars that the Go module proxy does not have, and ours in their place (sidecars/registrar says why)."""
 
 
 def main() -> None:
