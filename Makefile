@@ -166,7 +166,7 @@ e2e: $(VENV)/.dev $(HELM) ## Run the scenarios in a real Kubernetes of two nodes
 
 .PHONY: bench-e2e
 bench-e2e: $(VENV)/.dev $(HELM) ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
-	@$(BIN)/python -m tests.e2e.run --capture=no tests/e2e/bench.py
+	@$(BIN)/python -m tests.e2e.run --capture=no tests/e2e/bench.py $(ARGS)
 
 # The versions and hashes that the images are built from, for every platform and Python that we support.
 UV := .venv-lock/bin/uv

@@ -1,7 +1,9 @@
 """Measures what a user waits for: from a claim and its pod to the pod running; run by ``make bench-e2e``.
 
-Beside it the same with a driver that only makes a folder (toolchain/folders), in the same cluster with the
-same sidecars: the difference is what csi-powerflex and the array cost.
+Beside it the same with a driver that only makes a folder (toolchain/sidecars/folders), in the same cluster and
+with the same sidecars: the difference is what csi-powerflex and the array cost. Any other driver takes that
+one's place with ``make bench-e2e ARGS="--beside FOLDER"``: the folder has manifests.yaml, with the driver, its
+StorageClass and all that it needs, and the archives of its images, ``*.tar``.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e import build
 from tests.e2e.cluster import NAMESPACE, Cluster
@@ -18,23 +22,33 @@ from tests.e2e.kubernetes import Object
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space, claim_spec, is_running, pod_spec
 
+_OURS = "powerflex"
 _ROUNDS = 20
 _BURST = 100
 
 
 @pytest.fixture(scope="module")
-def folders(cluster: Cluster) -> Iterator[None]:
-    """The driver to compare with, with the sidecars that the chart has."""
-    cluster.kubernetes.apply(*_folders_objects())
-    cluster.await_driver("folders.csi.test")
-    yield
-    for kind, name in (("deployments", "folders"), ("daemonsets", "folders")):
-        cluster.kubernetes.delete(kind, name, NAMESPACE)
+def beside(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The StorageClass of the driver to compare with, which is installed."""
+    folder: Path | None = request.config.getoption("--beside")
+    objects = _folders_objects() if folder is None else _read(folder / "manifests.yaml")
+    for archive in () if folder is None else sorted(folder.glob("*.tar")):
+        for machine in cluster.machines.values():
+            machine.import_image(archive)
+    (storage_class,) = (each for each in objects if each["kind"] == "StorageClass")
+    cluster.kubernetes.apply(*objects)
+    cluster.await_driver(storage_class["provisioner"])
+    yield storage_class["metadata"]["name"]
+    cluster.kubernetes.delete_all(*objects)
 
 
-def test_claim_to_running_pod(cluster: Cluster, space: Space, folders: None) -> None:
+def _read(manifests: Path) -> list[Object]:
+    return [each for each in yaml.safe_load_all(manifests.read_text()) if each]
+
+
+def test_claim_to_running_pod(space: Space, beside: str) -> None:
     """One claim and one pod at a time, the two drivers in turn."""
-    seconds: dict[str, list[float]] = {"powerflex": [], "folders": []}
+    seconds: dict[str, list[float]] = {_OURS: [], beside: []}
     for number in range(_ROUNDS):
         for storage_class, taken in seconds.items():
             name = f"{storage_class}-{number}"
@@ -51,10 +65,11 @@ def test_claim_to_running_pod(cluster: Cluster, space: Space, folders: None) -> 
         )
 
 
-@pytest.mark.parametrize("storage_class", ["powerflex", "folders"])
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
 @pytest.mark.timeout(1200)
-def test_burst(space: Space, folders: None, storage_class: str) -> None:
+def test_burst(space: Space, beside: str, whose: str) -> None:
     """Many claims, each with a pod, all at once on two workers."""
+    storage_class = _OURS if whose == "ours" else beside
     names = {f"p{number}" for number in range(_BURST)}
     began = time.monotonic()
     for name in sorted(names):

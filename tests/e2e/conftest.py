@@ -18,6 +18,11 @@ _HERE = Path(__file__).parent
 _results: list[tuple[str, str, float]] = []
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option of the benchmark."""
+    parser.addoption("--beside", type=Path, help="folder with another driver for bench.py (see there)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without the namespaces of ``make e2e`` nothing here can run; a scenario has time."""
     for item in items:

@@ -111,6 +111,11 @@ class Kubernetes:
         text = "\n---\n".join(json.dumps(each) for each in objects)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
+    def delete_all(self, *objects: Object) -> None:
+        """Delete objects and wait until they are gone."""
+        text = "\n---\n".join(json.dumps(each) for each in objects)
+        self.kubectl("delete", "--wait", "-f", "-", stdin=text)
+
     def run_in(self, namespace: str, pod: str, script: str, *, seconds: float = 120) -> str:
         """Run a shell script in a pod; what it printed, without the last line's end.
 
