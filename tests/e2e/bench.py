@@ -1,9 +1,9 @@
 """Measures what a user waits for: from a claim and its pod to the pod running; run by ``make bench-e2e``.
 
-Beside it the same with a driver that only makes a folder (toolchain/sidecars/folders), in the same cluster and
-with the same sidecars: the difference is what csi-powerflex and the array cost. Any other driver takes that
-one's place with ``make bench-e2e ARGS="--beside FOLDER"``: the folder has manifests.yaml, with the driver, its
-StorageClass and all that it needs, and the archives of its images, ``*.tar``.
+Beside it the same with a driver that only makes a folder (toolchain/sidecars/folders), in the same cluster
+and with the same sidecars: the difference is what csi-powerflex and the array cost. Any other driver takes
+that one's place with ``make bench-e2e ARGS="--beside FOLDER"``: the folder has manifests.yaml, with the
+driver, its StorageClass and all that it needs, and the archives of its images, ``*.tar``.
 """
 
 from __future__ import annotations
