@@ -125,7 +125,7 @@ def _folders_objects() -> list[Object]:
     elects = ["--csi-address=/csi/csi.sock", "--kube-api-qps=50", "--kube-api-burst=100"]
 
     def sidecar(name: str) -> Object:
-        image = f"registry.k8s.io/sig-storage/{name}:{build.version_of(build.SIDECARS[name])}"
+        image = f"registry.k8s.io/sig-storage/{name}:{build.version_of(name)}"
         workers = "--worker-threads=50"
         return {"name": name, "image": image, "args": [*elects, workers], "volumeMounts": [socket]}
 

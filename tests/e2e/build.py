@@ -76,9 +76,11 @@ def main() -> None:
 # --- programs --------------------------------------------------------------------------------------
 
 
-def version_of(module: str) -> str:
-    """The version of a sidecar's Go module, such as v4.13.0."""
-    return _go("list", "-m", "-f", "{{.Version}}", module, folder=_SIDECARS)
+def version_of(sidecar: str) -> str:
+    """The version of an upstream sidecar that is built, such as v4.13.0."""
+    # Provisioner 6.3 is for the client-go of Kubernetes 1.36; of 6.4, the proxy lacks a library.
+    folder = _KUBERNETES if sidecar == "csi-provisioner" else _SIDECARS
+    return _go("list", "-m", "-f", "{{.Version}}", SIDECARS[sidecar], folder=folder)
 
 
 def snapshot_crds() -> list[Path]:
@@ -238,10 +240,10 @@ def _build_programs() -> None:
     _pack("busybox", BUSYBOX_IMAGE, Path(busybox), command=["/bin/sh"], busybox=True)
     _pack("pause", PAUSE_IMAGE, Path(busybox), command=["/bin/sleep", "1000000000"], busybox=True)
     _pack("folders", FOLDERS_IMAGE, BIN / "folders", entrypoint=["/bin/folders"])
-    for name, module in SIDECARS.items():
+    for name in SIDECARS:
         _pack(
             name,
-            f"registry.k8s.io/sig-storage/{name}:{version_of(module)}",
+            f"registry.k8s.io/sig-storage/{name}:{version_of(name)}",
             BIN / name,
             entrypoint=[f"/bin/{name}"],
         )
