@@ -136,6 +136,10 @@ SPREAD = _closed(
     nodeAffinityPolicy=TEXT,
     nodeTaintsPolicy=TEXT,
 )
+_IPV4 = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}"
+# What can be no IPv6 address is refused here, what is none all the same by the node.
+_IPV6 = r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}"
+MDMS: Schema = {"type": "string", "pattern": f"^({_IPV4}|{_IPV6})(,({_IPV4}|{_IPV6}))*$"}
 IMAGE = {"registry": TEXT, "repository": WORD, "tag": TEXT, "digest": TEXT}
 
 # What a class may be called, and what it may have beside its parameters.
@@ -235,6 +239,8 @@ SHAPES: dict[str, Schema] = {
     "kubeletDir": PATH,
     "stateDir": PATH,
     "sdcDir": PATH,
+    "configDir": PATH,
+    "mdms": _list(MDMS),
     "csiDriver.fsGroupPolicy": _choice("ReadWriteOnceWithFSType", "File", "None"),
     "csiDriver.nodeAllocatableUpdatePeriodSeconds": {
         "anyOf": [{"const": 0}, {"type": "integer", "minimum": 10}]
