@@ -113,6 +113,23 @@ FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 TEXTS: Schema = {"type": "object", "additionalProperties": TEXT}
+# Of one label, those that the chart sets itself excepted.
+_LABEL = r"^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$"
+_OWN_LABELS = ("name", "instance", "version", "component", "managed-by")
+LABELS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "string", "pattern": _LABEL},
+    "properties": dict.fromkeys(
+        ("helm.sh/chart", *(f"app.kubernetes.io/{name}" for name in _OWN_LABELS)), False
+    ),
+}
+FILES: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"systems.yaml": False},
+    "patternProperties": {"^[-._A-Za-z0-9]+$": TEXT},
+}
+NAME: Schema = {"type": "string", "pattern": "^([a-z]([a-z0-9-]*[a-z0-9])?)?$"}
 SECONDS: Schema = {"type": "number", "minimum": 0}
 DURATION: Schema = {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"}
 PATH: Schema = {"type": "string", "pattern": "^/[^\\s]*[^/\\s]$"}
@@ -140,13 +157,14 @@ _IPV4 = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-
 # What can be no IPv6 address is refused here, what is none all the same by the node.
 _IPV6 = r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}"
 MDMS: Schema = {"type": "string", "pattern": f"^({_IPV4}|{_IPV6})(,({_IPV4}|{_IPV6}))*$"}
-IMAGE = {"registry": TEXT, "repository": WORD, "tag": TEXT, "digest": TEXT}
+DIGEST: Schema = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
+IMAGE = {"registry": TEXT, "repository": WORD, "tag": TEXT, "digest": DIGEST}
 
 # What a class may be called, and what it may have beside its parameters.
 _CLASS = {
     "name": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"},
     "annotations": TEXTS,
-    "labels": TEXTS,
+    "labels": LABELS,
 }
 
 
@@ -229,7 +247,7 @@ def _without_nulls(schema: Schema) -> Schema:
 SHAPES: dict[str, Schema] = {
     "clusterId": {"type": "string", "pattern": "^([a-z0-9]{4})?$"},
     "systems": _systems(),
-    "systemsFiles": TEXTS,
+    "systemsFiles": FILES,
     "storageClasses": _list(_storage_class()),
     "volumeSnapshotClasses": _list(_snapshot_class()),
     "volumeGroupSnapshotClasses": _list(_snapshot_class()),
@@ -255,6 +273,10 @@ SHAPES: dict[str, Schema] = {
     "simulator.version": {"type": "string", "enum": ["3.6", "4.0", "4.5", "4.6", "5.0"]},
     "simulator.port": PORT,
     "image": _closed(**IMAGE),
+    "digest": DIGEST,
+    "nameOverride": NAME | {"maxLength": 63},
+    "fullnameOverride": NAME,
+    "node.maxVolumes": COUNT | {"maximum": 999_999},
     "tests.image": TEXT,
     "pullPolicy": _choice("IfNotPresent", "Always", "Never"),
     "repository": WORD,
@@ -283,10 +305,10 @@ SHAPES: dict[str, Schema] = {
     "maxUnavailable": AMOUNT,
     "seLinuxOptions": _closed(user=TEXT, role=TEXT, type=TEXT, level=TEXT),
     "podAnnotations": TEXTS,
-    "podLabels": TEXTS,
-    "commonLabels": TEXTS,
+    "podLabels": LABELS,
+    "commonLabels": LABELS,
     "serviceAccountAnnotations": TEXTS,
-    "serviceMonitorLabels": TEXTS,
+    "serviceMonitorLabels": LABELS,
     "metricsFrom": _list(
         _closed(namespaceSelector=SELECTOR, podSelector=SELECTOR, ipBlock={"type": "object"})
     ),

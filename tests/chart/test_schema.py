@@ -68,6 +68,14 @@ WRONG_VALUES = [
             "::g",
         )
     ),
+    ('commonLabels={"app.kubernetes.io/name": "a"}', "at '/commonLabels/app.kubernetes.io~1name'"),
+    ('controller.podLabels={"a": "b c"}', "at '/controller/podLabels/a'"),
+    ('systemsFiles={"systems.yaml": "a"}', "at '/systemsFiles/systems.yaml'"),
+    ('systemsFiles={"ca/pem": "a"}', "additional properties 'ca/pem' not allowed"),
+    ('fullnameOverride="flex.prod"', "at '/fullnameOverride'"),
+    ('image.digest="0123"', "at '/image/digest'"),
+    # Helm would write it as 1e+06.
+    ("node.maxVolumes=1000000", "at '/node/maxVolumes'"),
     ('controller.extraArgs=["log-level=debug"]', "at '/controller/extraArgs/0'"),
 ]
 
@@ -86,6 +94,7 @@ CONTRADICTIONS = [
         ('systems=[{"url": "powerflex://a:b@c/d"}]',),
         "existingSecret and systems (or systemsFiles) are both set",
     ),
+    ((f'kubeletDir="/{"k" * 80}"',), "longer than the 107 characters that a socket's path may have"),
     (
         ("node.sdcOnDemand.enabled=true", "simulator.enabled=true", 'existingSecret=""'),
         "node.sdcOnDemand.enabled and simulator.enabled are both set: simulated hosts have no SDC",
