@@ -139,6 +139,7 @@ QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["strin
 AMOUNT: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]}
 # Of Kubernetes' own objects only the first level is checked here; the API server checks the rest.
 ANY: Schema = {"type": ["object", "array", "string", "number", "boolean"]}
+ROLLING = _closed(maxSurge=AMOUNT, maxUnavailable=AMOUNT)
 EXPRESSIONS = _list(_closed(key=TEXT, operator=TEXT, values=_list(TEXT)))
 SELECTOR = _closed(matchLabels=TEXTS, matchExpressions=EXPRESSIONS)
 TOLERATION = _closed(key=TEXT, operator=TEXT, value=TEXT, effect=TEXT, tolerationSeconds=COUNT)
@@ -298,10 +299,8 @@ SHAPES: dict[str, Schema] = {
         nodeAffinity={"type": "object"}, podAffinity={"type": "object"}, podAntiAffinity={"type": "object"}
     ),
     "topologySpreadConstraints": _list(SPREAD),
-    "updateStrategy": _closed(
-        type=_choice("RollingUpdate", "OnDelete", "Recreate"),
-        rollingUpdate=_closed(maxSurge=AMOUNT, maxUnavailable=AMOUNT),
-    ),
+    "controller.updateStrategy": _closed(type=_choice("RollingUpdate", "Recreate"), rollingUpdate=ROLLING),
+    "node.updateStrategy": _closed(type=_choice("RollingUpdate", "OnDelete"), rollingUpdate=ROLLING),
     "maxUnavailable": AMOUNT,
     "seLinuxOptions": _closed(user=TEXT, role=TEXT, type=TEXT, level=TEXT),
     "podAnnotations": TEXTS,

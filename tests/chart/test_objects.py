@@ -160,6 +160,25 @@ def test_a_release_whose_name_would_be_none_for_a_service_needs_another(helm: st
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "123"
 
 
+def test_another_way_to_update_takes_no_settings_of_the_rolling_one(helm: str) -> None:
+    settings = ('controller.updateStrategy.type="Recreate"', 'node.updateStrategy.type="OnDelete"')
+    manifests = chart.rendered(helm, Case("minimal", "1.36", settings=settings))
+    (controller,), (node,) = (chart.of_kind(manifests, kind) for kind in ("Deployment", "DaemonSet"))
+    assert controller["spec"]["strategy"] == {"type": "Recreate"}
+    assert node["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_two_releases_with_different_names_of_drivers_share_no_object(helm: str) -> None:
+    second = Case(
+        "minimal", "1.36", settings=('driverName="csi.second.example"', "storageClasses=[]"), release="b"
+    )
+    both = [
+        {(each["kind"], each["metadata"]["name"]) for each in chart.rendered(helm, case)}
+        for case in (Case("minimal", "1.36"), second)
+    ]
+    assert both[0].isdisjoint(both[1])
+
+
 def test_what_is_set_twice_is_what_was_set_closest(helm: str) -> None:
     only = '"name": "1", "isDefault": true, "labels": {"team": "one"}'
     no = '{"storageclass.kubernetes.io/is-default-class": "false"}'
@@ -261,6 +280,7 @@ def test_the_notes_say_what_comes_next(helm: str) -> None:
     assert done.returncode == 0, done.stderr
     _, _, notes = done.stdout.partition("NOTES:\n")
     assert "rollout status deployment/release-csi-powerflex-controller" in notes
+    assert "app.kubernetes.io/instance=release,app.kubernetes.io/component=controller" in notes
     assert "helm test release --namespace storage" in notes
     assert "mark on the array is k8s1" in notes
     assert "Snapshots are off: the cluster has no API snapshot.storage.k8s.io/v1" in notes

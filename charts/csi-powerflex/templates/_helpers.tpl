@@ -157,6 +157,11 @@ sim0
 {{- end -}}
 {{- end -}}
 
+{{/* An update strategy. Takes the one that was given: Kubernetes has rollingUpdate for the type RollingUpdate alone. */}}
+{{- define "csi-powerflex.updateStrategy" -}}
+{{ ternary . (omit . "rollingUpdate") (eq (default "RollingUpdate" .type) "RollingUpdate") | toYaml }}
+{{- end -}}
+
 {{/* What every container but the node's driver is held to. */}}
 {{- define "csi-powerflex.confined" -}}
 allowPrivilegeEscalation: false
