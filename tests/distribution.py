@@ -1,10 +1,11 @@
 """What runs beside what where pytest-xdist runs the tests on several workers, and what begins first.
 
 A worker is a process of its own, and two share what a machine has once: above all its loop devices,
-where the number that one test gives back is the next that another gets. So all tests with devices run on
-one worker. Those of csi-sanity, which come in cells with processes and a folder each, run wherever there
-is time. So does the rest: the tests of a file together, with what they set up for all of them, and those
-of the longest files one by one.
+where the number that one test gives back is the next that another gets. So tests with devices run on one
+worker, but for the breaks of the node, half of them: there everything belongs to one step of one test.
+Those of csi-sanity, which come in cells with processes and a folder each, run wherever there is time. So
+does the rest: the tests of a file together, with what they set up for all of them, and those of the
+longest files one by one.
 """
 
 from __future__ import annotations
@@ -27,14 +28,21 @@ _DEVICES = (
     "tests/simulator/test_ownership.py",
 )
 _CELL = re.compile(r"tests/sanity/.*-((?:one|two)-[\d.]+-(?:mount|block))\]$")
+_BREAKS_OF_THE_NODE = "tests/node/test_breaks.py"
 _ONE_BY_ONE = ("tests/controller/test_breaks.py",)
 # What would keep the run waiting if it began last; of the rest, the order is that of pytest-randomly.
-_FIRST = (*_DEVICES, "tests/soak/", "tests/controller/test_model.py", "tests/controller/test_breaks.py")
+_FIRST = (
+    "tests/soak/",
+    "tests/controller/test_model.py",
+    _BREAKS_OF_THE_NODE,
+    *_DEVICES,
+    "tests/controller/test_breaks.py",
+)
 
 
 def group(nodeid: str) -> str:
     """The group of a test; a group runs on one worker."""
-    if nodeid.startswith(_DEVICES):
+    if nodeid.startswith(_DEVICES) and not nodeid.startswith(_BREAKS_OF_THE_NODE):
         return "devices"
     if cell := _CELL.match(nodeid):
         return cell[1]

@@ -9,6 +9,7 @@ from tests.distribution import group
     ("nodeid", "name"),
     [
         ("tests/node/test_staging.py::test_it[a::b]", "devices"),
+        ("tests/node/test_breaks.py::test_it[a]", "tests/node/test_breaks.py"),
         ("tests/simulator/test_devices.py::test_it", "devices"),
         ("tests/simulator/test_faults.py::test_it", "tests/simulator/test_faults.py"),
         ("tests/sanity/test_sanity.py::test_csi_sanity[Controller [x] does-one-3.6-mount]", "one-3.6-mount"),
