@@ -45,9 +45,14 @@ generate = $(PROTO_BIN)/python -m grpc_tools.protoc -Icsi_powerflex/pb=proto \
 demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated PowerFlex
 	@$(BIN)/csi-powerflex demo
 
+# As many processes as there are processors, four at most; one for single files, where starting others costs more
+# than they spare. See tests/distribution.py for what runs beside what.
+WORKERS ?= $(if $(findstring .py,$(ARGS)),0,auto)
+distributed = -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where they exist
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(distributed) $(ARGS)
 
 CSI_SANITY := .cache/bin/csi-sanity
 
@@ -58,7 +63,7 @@ $(CSI_SANITY):
 
 .PHONY: sanity
 sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the driver and a simulated array
-	@$(BIN)/pytest -q tests/sanity $(ARGS)
+	@$(BIN)/pytest $(distributed) -q tests/sanity $(ARGS)
 
 HELM := .cache/bin/helm
 
@@ -93,7 +98,7 @@ space := $() $()
 .PHONY: coverage
 coverage: $(VENV)/.dev ## Run the tests and measure which lines and branches they reach
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest $(distributed) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 	@echo "what decides about data, of which all has to be reached:"
@@ -119,7 +124,7 @@ audit: $(VENV)/.dev .venv-supply/.supply ## Look for known vulnerabilities in al
 .PHONY: test-lowest
 test-lowest: .venv-lowest/.lowest ## Run unit, contract and controller tests with the oldest versions allowed
 	@# Without the two that say more about our own steps than about anybody's version, and take longest.
-	@.venv-lowest/bin/python -m pytest -q tests/unit tests/contract tests/controller --ignore tests/controller/test_breaks.py --ignore tests/controller/test_model.py $(ARGS)
+	@.venv-lowest/bin/python -m pytest $(distributed) -q tests/unit tests/contract tests/controller --ignore tests/controller/test_breaks.py --ignore tests/controller/test_model.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; takes many minutes

@@ -113,6 +113,23 @@ FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 TEXTS: Schema = {"type": "object", "additionalProperties": TEXT}
+# Of one label, those that the chart sets itself excepted.
+_LABEL = r"^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$"
+_OWN_LABELS = ("name", "instance", "version", "component", "managed-by")
+LABELS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "string", "pattern": _LABEL},
+    "properties": dict.fromkeys(
+        ("helm.sh/chart", *(f"app.kubernetes.io/{name}" for name in _OWN_LABELS)), False
+    ),
+}
+FILES: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"systems.yaml": False},
+    "patternProperties": {"^[-._A-Za-z0-9]+$": TEXT},
+}
+NAME: Schema = {"type": "string", "pattern": "^([a-z]([a-z0-9-]*[a-z0-9])?)?$"}
 SECONDS: Schema = {"type": "number", "minimum": 0}
 DURATION: Schema = {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"}
 PATH: Schema = {"type": "string", "pattern": "^/[^\\s]*[^/\\s]$"}
@@ -122,6 +139,7 @@ QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["strin
 AMOUNT: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]}
 # Of Kubernetes' own objects only the first level is checked here; the API server checks the rest.
 ANY: Schema = {"type": ["object", "array", "string", "number", "boolean"]}
+ROLLING = _closed(maxSurge=AMOUNT, maxUnavailable=AMOUNT)
 EXPRESSIONS = _list(_closed(key=TEXT, operator=TEXT, values=_list(TEXT)))
 SELECTOR = _closed(matchLabels=TEXTS, matchExpressions=EXPRESSIONS)
 TOLERATION = _closed(key=TEXT, operator=TEXT, value=TEXT, effect=TEXT, tolerationSeconds=COUNT)
@@ -136,13 +154,18 @@ SPREAD = _closed(
     nodeAffinityPolicy=TEXT,
     nodeTaintsPolicy=TEXT,
 )
-IMAGE = {"registry": TEXT, "repository": WORD, "tag": TEXT, "digest": TEXT}
+_IPV4 = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}"
+# What can be no IPv6 address is refused here, what is none all the same by the node.
+_IPV6 = r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}"
+MDMS: Schema = {"type": "string", "pattern": f"^({_IPV4}|{_IPV6})(,({_IPV4}|{_IPV6}))*$"}
+DIGEST: Schema = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
+IMAGE = {"registry": TEXT, "repository": WORD, "tag": TEXT, "digest": DIGEST}
 
 # What a class may be called, and what it may have beside its parameters.
 _CLASS = {
     "name": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"},
     "annotations": TEXTS,
-    "labels": TEXTS,
+    "labels": LABELS,
 }
 
 
@@ -225,7 +248,7 @@ def _without_nulls(schema: Schema) -> Schema:
 SHAPES: dict[str, Schema] = {
     "clusterId": {"type": "string", "pattern": "^([a-z0-9]{4})?$"},
     "systems": _systems(),
-    "systemsFiles": TEXTS,
+    "systemsFiles": FILES,
     "storageClasses": _list(_storage_class()),
     "volumeSnapshotClasses": _list(_snapshot_class()),
     "volumeGroupSnapshotClasses": _list(_snapshot_class()),
@@ -235,6 +258,8 @@ SHAPES: dict[str, Schema] = {
     "kubeletDir": PATH,
     "stateDir": PATH,
     "sdcDir": PATH,
+    "configDir": PATH,
+    "mdms": _list(MDMS),
     "csiDriver.fsGroupPolicy": _choice("ReadWriteOnceWithFSType", "File", "None"),
     "csiDriver.nodeAllocatableUpdatePeriodSeconds": {
         "anyOf": [{"const": 0}, {"type": "integer", "minimum": 10}]
@@ -249,6 +274,10 @@ SHAPES: dict[str, Schema] = {
     "simulator.version": {"type": "string", "enum": ["3.6", "4.0", "4.5", "4.6", "5.0"]},
     "simulator.port": PORT,
     "image": _closed(**IMAGE),
+    "digest": DIGEST,
+    "nameOverride": NAME | {"maxLength": 63},
+    "fullnameOverride": NAME,
+    "node.maxVolumes": COUNT | {"maximum": 999_999},
     "tests.image": TEXT,
     "pullPolicy": _choice("IfNotPresent", "Always", "Never"),
     "repository": WORD,
@@ -270,17 +299,15 @@ SHAPES: dict[str, Schema] = {
         nodeAffinity={"type": "object"}, podAffinity={"type": "object"}, podAntiAffinity={"type": "object"}
     ),
     "topologySpreadConstraints": _list(SPREAD),
-    "updateStrategy": _closed(
-        type=_choice("RollingUpdate", "OnDelete", "Recreate"),
-        rollingUpdate=_closed(maxSurge=AMOUNT, maxUnavailable=AMOUNT),
-    ),
+    "controller.updateStrategy": _closed(type=_choice("RollingUpdate", "Recreate"), rollingUpdate=ROLLING),
+    "node.updateStrategy": _closed(type=_choice("RollingUpdate", "OnDelete"), rollingUpdate=ROLLING),
     "maxUnavailable": AMOUNT,
     "seLinuxOptions": _closed(user=TEXT, role=TEXT, type=TEXT, level=TEXT),
     "podAnnotations": TEXTS,
-    "podLabels": TEXTS,
-    "commonLabels": TEXTS,
+    "podLabels": LABELS,
+    "commonLabels": LABELS,
     "serviceAccountAnnotations": TEXTS,
-    "serviceMonitorLabels": TEXTS,
+    "serviceMonitorLabels": LABELS,
     "metricsFrom": _list(
         _closed(namespaceSelector=SELECTOR, podSelector=SELECTOR, ipBlock={"type": "object"})
     ),

@@ -3,13 +3,16 @@
 import io
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from csi_powerflex.observability import log
+from tests.distribution import Workers
 from tests.figures import Figures
 
 _FIGURES = pytest.StashKey[Figures]()
+_OF_A_WORKER = "figures"  # the key under which a worker of pytest-xdist hands its own to the run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,11 +25,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FIGURES] = Figures()
+    if config.pluginmanager.has_plugin("xdist"):
+        config.pluginmanager.register(Workers())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("--floors") and session.config.stash[_FIGURES].fallen():
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_OF_A_WORKER] = session.config.stash[_FIGURES].handed_over()
+    elif session.config.getoption("--floors") and session.config.stash[_FIGURES].fallen():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker has ended; of one that crashed there are no figures, and the floors show it."""
+    handed = getattr(node, "workeroutput", {}).get(_OF_A_WORKER)
+    if handed is not None:
+        node.config.stash[_FIGURES].take(handed)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -93,6 +93,13 @@ role_options = options.together(
         " the module.",
     ),
     click.option(
+        "--host-mount-namespace",
+        type=_PATH,
+        metavar="FILE",
+        help="With --sdc-on-demand, in a container: the host's mount namespace, in which systemctl and"
+        " modprobe run: /proc/1/ns/mnt where the container shares the host's process ids.",
+    ),
+    click.option(
         "--drv-cfg-file",
         type=_PATH,
         default=_SDC.configuration,
@@ -119,13 +126,16 @@ def settings_from(
     sdc_on_demand: bool,
     sdc_mdms: tuple[str, ...],
     systemctl: str,
+    host_mount_namespace: Path | None,
     drv_cfg_file: Path,
     **_others: object,
 ) -> NodeSettings:
     """The settings that the options make; a command of several roles has others beside."""
     if sdc_mdms and not sdc_on_demand:
         raise click.UsageError("--sdc-mdm takes effect with --sdc-on-demand only")
-    on_demand = SdcOnDemand(mdms=tuple(map(mdm_group, sdc_mdms)), systemctl=systemctl)
+    on_demand = SdcOnDemand(
+        mdms=tuple(map(mdm_group, sdc_mdms)), systemctl=systemctl, mount_namespace=host_mount_namespace
+    )
     return NodeSettings(
         endpoint=endpoint,
         driver_name=driver_name,

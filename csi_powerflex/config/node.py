@@ -37,10 +37,13 @@ class SdcOnDemand:
     Attributes:
         mdms: for each system the addresses of its MDMs.
         systemctl: the name or path of systemctl; where there is none, modprobe loads the kernel module.
+        mount_namespace: the host's mount namespace, in which both run, for a process in a container; None
+            where this process runs in it.
     """
 
     mdms: tuple[MdmGroup, ...] = ()
     systemctl: str = "systemctl"
+    mount_namespace: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ In a good run there is nothing to take away. Only what lies below the demo's own
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,23 @@ def below(folder: Path) -> Leftovers:
     loops = [
         f"/dev/{entry.parent.parent.name}"
         for entry in Path("/sys/block").glob("loop*/loop/backing_file")
-        if entry.read_text(encoding="utf-8").startswith(prefix)
+        if _text(entry).startswith(prefix)
     ]
     # Innermost first, as they have to be unmounted.
     return Leftovers(
         mounts=tuple(sorted((mount for mount in mounts if mount.startswith(prefix)), reverse=True)),
         loops=tuple(sorted(loops)),
     )
+
+
+def _text(entry: Path) -> str:
+    """What the kernel shows there; nothing of a device that somebody else let go while we looked."""
+    try:
+        return entry.read_text(encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.ENXIO, errno.ENOENT):
+            raise
+        return ""
 
 
 def take_away(found: Leftovers) -> None:

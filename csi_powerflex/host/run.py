@@ -39,6 +39,7 @@ PACKAGES = {
     "xfs_growfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
     "btrfs": "btrfs-progs",
+    "nsenter": "util-linux",
     "systemctl": "systemd",
     "modprobe": "kmod",
 }

@@ -22,6 +22,7 @@ from csi_powerflex.simulator.simulator import Simulator
 _BACKLOG = 4096
 _GRACE_SECONDS = 1
 _CLOSING_SECONDS = 0.02
+_TICK_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class Server:
         configs = [self._config(Application(gateway)) for gateway in simulator.gateways]
         admin = Admin({gateway.array.system.name: gateway for gateway in simulator.gateways})
         configs.append(_config(AdminApplication(admin)))
-        self._servers = [uvicorn.Server(config) for config in configs]
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._servers = [_Endpoint(config, self._told) for config in configs]
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 
     @property
@@ -101,6 +104,9 @@ class Server:
         """Stop serving and wait for it."""
         for server in self._servers:
             server.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself, as when an endpoint failed
+                self._loop.call_soon_threadsafe(self._told.set)
         self._thread.join()
         for sock in self._sockets:
             sock.close()
@@ -113,6 +119,7 @@ class Server:
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=_event_loop) as runner:
+            self._loop = runner.get_loop()
             runner.run(self._serve())
 
     async def _serve(self) -> None:
@@ -136,6 +143,35 @@ class Server:
                 return
 
 
+class _Endpoint(uvicorn.Server):
+    """An endpoint that ends as soon as ``told`` is set; uvicorn looks ten times a second, and pauses."""
+
+    def __init__(self, config: uvicorn.Config, told: asyncio.Event) -> None:
+        super().__init__(config)
+        self._told = told
+
+    async def main_loop(self) -> None:
+        """Serve, and renew the Date header each second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, and give those that are the grace time to be answered and to end."""
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        until = time.monotonic() + _GRACE_SECONDS
+        while (state.connections or state.tasks) and time.monotonic() < until:
+            await asyncio.sleep(_CLOSING_SECONDS)
+        for task in state.tasks:
+            task.cancel()
+
+
 def _config(application: Application | AdminApplication) -> uvicorn.Config:
     return uvicorn.Config(
         application,
@@ -145,7 +181,6 @@ def _config(application: Application | AdminApplication) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=_BACKLOG,
     )
 

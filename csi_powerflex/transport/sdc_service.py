@@ -4,6 +4,10 @@ started, and every MDM of the configuration known to it.
 Off by default: on most hosts the SDC is the business of whoever installed it. What runs is never stopped or
 restarted, and nothing is started while volumes are here, whatever the service manager says: that would take
 the disks from under their pods. Addresses are added and never taken away.
+
+In a container, the tools that start it run in the host's mount namespace, where they, systemd's socket and
+the kernel's modules are. The host's PID namespace has to be shared as well: systemctl gives up on a service
+manager whose process id it cannot see ("No data available"; seen with systemd 252).
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ _INSTALL = "install the PowerFlex SDC on this host for the kernel that it runs"
 # systemctl(1), "Exit status": what the LSB has, of which is-active and start say these.
 _ACTIVE, _INACTIVE = 0, 3
 _NO_SUCH_UNIT = 5
+
+_OWN_NAMESPACE = Path("/proc/self/ns/mnt")
 
 # The SDC registers with a system within seconds of hearing of it.
 _REACH_SECONDS = 15.0
@@ -73,6 +79,7 @@ class SdcService:
 
     def _start(self, volumes_here: Collection[Path]) -> bool:
         """Start the SDC unless it runs; whether that was needed."""
+        self._require_host()
         state = self._state_by_systemd()
         running = _MODULE.is_dir() if state is None else state == _ACTIVE
         if running:
@@ -80,42 +87,76 @@ class SdcService:
         if volumes_here:
             log.warning("SDC left alone, volumes are here", state=state, volumes=len(volumes_here))
             return False
-        if state is None:
-            self._load_module()
-        else:
-            self._start_unit()
-        log.info("SDC started", by="modprobe" if state is None else "systemd")
+        if state is not None and self._start_unit():
+            log.info("SDC started", by="systemd")
+            return True
+        if _MODULE.is_dir():
+            return False
+        self._load_module()
+        log.info("SDC started", by="modprobe")
         return True
 
     def _state_by_systemd(self) -> int | None:
-        """What systemd says of the unit; None where there is no such unit, or no systemd."""
-        if not installed(self._settings.systemctl):
+        """What systemd says of the unit; None where there is no systemd, or it knows no such unit.
+
+        It may call that inactive too, as version 252 does.
+        """
+        if self._settings.mount_namespace is None and not installed(self._settings.systemctl):
             return None
-        completed = run([self._settings.systemctl, "is-active", _UNIT], accept=range(256))
+        completed = run(self._on_host(self._settings.systemctl, "is-active", _UNIT), accept=range(256))
         if completed.code in (_ACTIVE, _INACTIVE):
             return completed.code
         log.debug("systemd does not know the SDC", code=completed.code, words=completed.stderr.strip())
         return None
 
-    def _start_unit(self) -> None:
+    def _start_unit(self) -> bool:
+        """Start the service; False where there is none."""
         try:
-            run([self._settings.systemctl, "start", _UNIT])
+            run(self._on_host(self._settings.systemctl, "start", _UNIT))
         except CommandFailed as error:
             if error.code == _NO_SUCH_UNIT:
-                raise FailedPrecondition(f"this host has no SDC: {error}; {_INSTALL}") from error
+                return False
             raise Unavailable(
                 f"the SDC does not start: {error}; see `systemctl status {_UNIT}` and the kernel's log on "
                 "this host"
             ) from error
+        return True
 
-    @staticmethod
-    def _load_module() -> None:
+    def _load_module(self) -> None:
         try:
-            run(["modprobe", _UNIT])
+            run(self._on_host("modprobe", _UNIT))
         except CommandFailed as error:
             raise FailedPrecondition(
                 f"this host has no service {_UNIT}, and its kernel has no such module: {error}; {_INSTALL}"
             ) from error
+
+    def _on_host(self, *command: str) -> tuple[str, ...]:
+        """The command as it has to be run here. It ends with the code that it has on the host, and with 127
+        where the host does not have it."""
+        namespace = self._settings.mount_namespace
+        return command if namespace is None else ("nsenter", f"--mount={namespace}", "--", *command)
+
+    def _require_host(self) -> None:
+        """Check that what is said to be the host's mount namespace is one, and not that of this container.
+
+        Raises:
+            FailedPrecondition: it is not.
+        """
+        namespace = self._settings.mount_namespace
+        if namespace is None:
+            return
+        try:
+            own = namespace.samefile(_OWN_NAMESPACE)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"the host's mount namespace {namespace} cannot be looked at: {error.strerror}; the "
+                "container must be privileged"
+            ) from error
+        if own:
+            raise FailedPrecondition(
+                f"{namespace} is the mount namespace of this very process: a pod needs hostPID: true, and on "
+                "the host itself leave out --host-mount-namespace"
+            )
 
     def _answer(self, limit: float) -> tuple[KnownSystem, ...]:
         """What the SDC knows, as soon as it answers; it needs a moment when it was started just now."""

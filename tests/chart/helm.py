@@ -36,6 +36,7 @@ class Case:
     apis: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     options: tuple[str, ...] = field(default=())
+    release: str = "release"
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ CASES = (
 
 def template(helm: str, case: Case) -> subprocess.CompletedProcess[str]:
     """``helm template`` for the case, however it ends."""
-    command = [helm, "template", "release", str(CHART), "--namespace", "storage"]
+    command = [helm, "template", case.release, str(CHART), "--namespace", "storage"]
     command += ["--values", str(VALUES / f"{case.values}.yaml"), "--kube-version", f"{case.kubernetes}.0"]
     for api in case.apis:
         command += ["--api-versions", api]
@@ -67,7 +68,22 @@ def rendered(helm: str, case: Case) -> list[Manifest]:
     """The objects of the case."""
     done = template(helm, case)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, _Strict) if document]
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that is there twice, as Kubernetes does."""
+
+
+def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        assert key.value not in found, f"{key.value} is there twice: {key.start_mark}"
+        found[key.value] = loader.construct_object(value, deep=True)
+    return found
+
+
+_Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:

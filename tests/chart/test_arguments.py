@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import click
 import pytest
 import yaml
 
 from csi_powerflex.config import systems as systems_file
+from csi_powerflex.config.node import mdm_group
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
 from tests.chart import helm as chart
 from tests.chart.arguments import parsed
@@ -91,6 +93,17 @@ def test_values_reach_our_own_program(every_case: dict[Case, list[Manifest]]) ->
     assert options["node"]["drv_cfg"] == Path("/opt/sdc/bin/drv_cfg")
     assert options["node"]["max_volumes"] == 100
     assert options["node"]["mount_roots"] == (Path("/mnt/other"),)
+    assert options["node"]["sdc_on_demand"] is True
+    assert options["node"]["sdc_mdms"] == ("192.0.2.1,192.0.2.2", "2001:db8::1")
+    assert options["node"]["drv_cfg_file"] == Path("/etc/sdc/drv_cfg.txt")
+
+
+def test_the_node_takes_the_mdms_that_the_chart_takes(every_case: dict[Case, list[Manifest]]) -> None:
+    options = ours(next(found for case, found in every_case.items() if case.values == "full"))
+    assert [mdm_group(str(text)) for text in cast("tuple[str, ...]", options["node"]["sdc_mdms"])] == [
+        ("192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1",),
+    ]
 
 
 def test_attributes_classes_are_read_exactly_where_the_cluster_serves_them(

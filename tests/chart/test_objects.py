@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart import helm as chart, strict
 from tests.chart.helm import CHART, SNAPSHOT_APIS, VALUES, Case, Manifest
@@ -144,6 +146,86 @@ def test_every_name_is_one_that_kubernetes_takes(helm: str) -> None:
         assert each["metadata"].get("namespace", "storage") == "storage"
 
 
+@pytest.mark.parametrize(("release", "prefix"), [("my.release", "my-release-csi"), ("a1", "a1-csi")])
+def test_names_begin_with_the_name_of_the_release(helm: str, release: str, prefix: str) -> None:
+    for each in chart.of_kind(chart.rendered(helm, Case("minimal", "1.36", release=release)), "Service"):
+        assert each["metadata"]["name"].startswith(prefix)
+
+
+def test_a_release_whose_name_would_be_none_for_a_service_needs_another(helm: str) -> None:
+    done = chart.template(helm, Case("minimal", "1.36", release="123"))
+    assert "have to begin with a letter: choose another name for the release, or set" in done.stderr
+    named = Case("minimal", "1.36", settings=('fullnameOverride="flex"',), release="123")
+    for each in chart.rendered(helm, named):
+        assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "123"
+
+
+def test_another_way_to_update_takes_no_settings_of_the_rolling_one(helm: str) -> None:
+    settings = ('controller.updateStrategy.type="Recreate"', 'node.updateStrategy.type="OnDelete"')
+    manifests = chart.rendered(helm, Case("minimal", "1.36", settings=settings))
+    (controller,), (node,) = (chart.of_kind(manifests, kind) for kind in ("Deployment", "DaemonSet"))
+    assert controller["spec"]["strategy"] == {"type": "Recreate"}
+    assert node["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_two_releases_with_different_names_of_drivers_share_no_object(helm: str) -> None:
+    second = Case(
+        "minimal", "1.36", settings=('driverName="csi.second.example"', "storageClasses=[]"), release="b"
+    )
+    both = [
+        {(each["kind"], each["metadata"]["name"]) for each in chart.rendered(helm, case)}
+        for case in (Case("minimal", "1.36"), second)
+    ]
+    assert both[0].isdisjoint(both[1])
+
+
+def test_what_is_set_twice_is_what_was_set_closest(helm: str) -> None:
+    only = '"name": "1", "isDefault": true, "labels": {"team": "one"}'
+    no = '{"storageclass.kubernetes.io/is-default-class": "false"}'
+    settings = (
+        'commonLabels={"team": "storage", "floor": "2"}',
+        'controller.podLabels={"team": "controllers"}',
+        'controller.podAnnotations={"kubectl.kubernetes.io/default-container": "csi-attacher"}',
+        'metrics={"serviceMonitors": true, "serviceMonitorLabels": {"team": "metrics"}}',
+        f'storageClasses=[{{{only}, "annotations": {no}}}]',
+    )
+    manifests = chart.rendered(helm, Case("minimal", "1.36", settings=settings))
+    (deployment,) = chart.of_kind(manifests, "Deployment")
+    pod = deployment["spec"]["template"]["metadata"]
+    assert (pod["labels"]["team"], pod["labels"]["floor"]) == ("controllers", "2")
+    assert pod["annotations"] == {"kubectl.kubernetes.io/default-container": "csi-attacher"}
+    for monitor in chart.of_kind(manifests, "ServiceMonitor"):
+        assert monitor["metadata"]["labels"]["team"] == "metrics"
+    (made,) = chart.of_kind(manifests, "StorageClass")
+    assert (made["metadata"]["name"], made["metadata"]["labels"]["team"]) == ("1", "one")
+    assert made["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["p'\"\\ #{}: $(X) {{ x }}\t\u00e9 \n  lead ", "0123", "true", "-", "|", "%&!*@`", "a\r\nb"],
+)
+def test_passwords_and_files_come_through_as_they_are(helm: str, text: str) -> None:
+    settings = (
+        'existingSecret=""',
+        f'systems=[{{"endpoints": ["https://a"], "username": "b", "password": {json.dumps(text)}}}]',
+        f'systemsFiles={{"ca.pem": {json.dumps(text)}}}',
+    )
+    (secret,) = chart.of_kind(chart.rendered(helm, Case("minimal", "1.36", settings=settings)), "Secret")
+    assert yaml.safe_load(secret["stringData"]["systems.yaml"])["systems"][0]["password"] == text
+    assert secret["stringData"]["ca.pem"] == text
+
+
+@pytest.mark.parametrize(
+    "argument", ['--mount-root=/a b "c" \\d', "--mount-root=#x: {y}", "--mount-root=\u00e9"]
+)
+def test_arguments_come_through_as_they_are(helm: str, argument: str) -> None:
+    setting = f"node.extraArgs=[{json.dumps(argument)}]"
+    manifests = chart.rendered(helm, Case("minimal", "1.36", settings=(setting,)))
+    found = {(part, name): each.get("args", ()) for part, name, each in chart.containers(manifests)}
+    assert argument in found["node", "driver"]
+
+
 def test_every_image_can_come_from_a_mirror(helm: str) -> None:
     case = Case("simulator", "1.36", SNAPSHOT_APIS, ('imageRegistry="mirror.example.org"',))
     manifests = chart.rendered(helm, case)
@@ -198,6 +280,7 @@ def test_the_notes_say_what_comes_next(helm: str) -> None:
     assert done.returncode == 0, done.stderr
     _, _, notes = done.stdout.partition("NOTES:\n")
     assert "rollout status deployment/release-csi-powerflex-controller" in notes
+    assert "app.kubernetes.io/instance=release,app.kubernetes.io/component=controller" in notes
     assert "helm test release --namespace storage" in notes
     assert "mark on the array is k8s1" in notes
     assert "Snapshots are off: the cluster has no API snapshot.storage.k8s.io/v1" in notes

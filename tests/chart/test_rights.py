@@ -176,9 +176,17 @@ def test_the_controller_and_the_test_run_without_root(manifests: list[Manifest])
 
 def test_only_the_node_and_the_simulator_reach_into_the_host(manifests: list[Manifest]) -> None:
     for component, spec in chart.pods(manifests):
-        assert not {"hostPID", "hostIPC"} & spec.keys()
+        assert "hostIPC" not in spec
         paths = {volume["hostPath"]["path"] for volume in spec.get("volumes", ()) if "hostPath" in volume}
         assert bool(paths) == (component in ("node", "simulator")), component
+
+
+def test_the_host_s_processes_are_seen_by_the_nodes_alone_and_only_to_start_the_sdc(
+    every_case: dict[Case, list[Manifest]],
+) -> None:
+    for case, manifests in every_case.items():
+        seeing = [component for component, spec in chart.pods(manifests) if "hostPID" in spec]
+        assert seeing == (["node"] if case.values == "full" else []), case.name
 
 
 def test_mounts_travel_to_the_host_only_from_where_they_must(manifests: list[Manifest]) -> None:

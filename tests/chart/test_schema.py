@@ -13,6 +13,7 @@ from tests.chart.helm import CHART, Case
 TYPING_ERRORS = [
     ('clusterID="k8s1"', "additional properties 'clusterID' not allowed"),
     ("controller.replica=3", "at '/controller': additional properties 'replica' not allowed"),
+    ("node.sdcOnDemand.mdm=[]", "at '/node/sdcOnDemand': additional properties 'mdm' not allowed"),
     ("node.maxVolume=3", "at '/node': additional properties 'maxVolume' not allowed"),
     ("sidecars.provisoner={}", "at '/sidecars': additional properties 'provisoner' not allowed"),
     (
@@ -55,6 +56,26 @@ WRONG_VALUES = [
     ('systems=[{"username": "a"}]', "missing property 'endpoints'"),
     ('systems=[{"url": "powerflex://a:b@c/d", "verifyCertificate": "no"}]', "got string, want boolean"),
     ('simulator.version="9"', "at '/simulator/version'"),
+    *(
+        (f'node.sdcOnDemand.mdms=["{text}"]', "at '/node/sdcOnDemand/mdms/0'")
+        for text in (
+            "",
+            "mdm1.example.org",
+            "192.0.2.256",
+            "192.0.2",
+            "192.0.2.1,",
+            "192.0.2.1 192.0.2.2",
+            "::g",
+        )
+    ),
+    ('commonLabels={"app.kubernetes.io/name": "a"}', "at '/commonLabels/app.kubernetes.io~1name'"),
+    ('controller.podLabels={"a": "b c"}', "at '/controller/podLabels/a'"),
+    ('systemsFiles={"systems.yaml": "a"}', "at '/systemsFiles/systems.yaml'"),
+    ('systemsFiles={"ca/pem": "a"}', "additional properties 'ca/pem' not allowed"),
+    ('fullnameOverride="flex.prod"', "at '/fullnameOverride'"),
+    ('image.digest="0123"', "at '/image/digest'"),
+    # Helm would write it as 1e+06.
+    ("node.maxVolumes=1000000", "at '/node/maxVolumes'"),
     ('controller.extraArgs=["log-level=debug"]', "at '/controller/extraArgs/0'"),
 ]
 
@@ -72,6 +93,11 @@ CONTRADICTIONS = [
     (
         ('systems=[{"url": "powerflex://a:b@c/d"}]',),
         "existingSecret and systems (or systemsFiles) are both set",
+    ),
+    ((f'kubeletDir="/{"k" * 80}"',), "longer than the 107 characters that a socket's path may have"),
+    (
+        ("node.sdcOnDemand.enabled=true", "simulator.enabled=true", 'existingSecret=""'),
+        "node.sdcOnDemand.enabled and simulator.enabled are both set: simulated hosts have no SDC",
     ),
     (("simulator.enabled=true",), "existingSecret and simulator.enabled are both set"),
 ]

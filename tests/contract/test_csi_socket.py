@@ -173,6 +173,19 @@ def wait_until_refused(identity: csi_pb2_grpc.IdentityStub) -> None:
     raise AssertionError("the server still takes calls")
 
 
+def wait_until_nobody_listens(socket: Path) -> None:
+    """Connect until that is refused: gRPC closes its socket some time after it has refused the first call."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        with contextlib.closing(sockets.socket(sockets.AF_UNIX)) as client:
+            try:
+                client.connect(str(socket))
+            except ConnectionRefusedError:
+                return
+        time.sleep(0.001)
+    raise AssertionError("the server still listens")
+
+
 def test_a_process_that_ends_leaves_the_socket_of_its_successor(
     process: subprocess.Popen[str], socket: Path
 ) -> None:
@@ -183,6 +196,7 @@ def test_a_process_that_ends_leaves_the_socket_of_its_successor(
         wait_for_line(process, "call is inside")
         process.terminate()
         wait_until_refused(csi_pb2_grpc.IdentityStub(channel))
+        wait_until_nobody_listens(socket)
         with server.serving(f"unix://{socket}", registrations(Scripted())):
             process.stdin.write("go on\n")
             process.stdin.flush()

@@ -24,7 +24,7 @@ from csi_powerflex.app import controller
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.gateway.http import Http
 from csi_powerflex.observability import log
-from tests.children import CONTEXT
+from tests.children import CONTEXT, wait_for_socket
 from tests.controller.driver import Driver
 
 # What is left of a call's time once its deadline is to pass: enough for the gateway to get the request.
@@ -79,6 +79,7 @@ class BreakingController:
 
     def __enter__(self) -> Self:
         self._process.start()
+        wait_for_socket(self._socket, self._process.is_alive)
         self._driver = Driver(self._socket)
         self._driver.wait_until_ready()
         return self

@@ -158,7 +158,9 @@ def test_a_url_of_any_form_is_taken_or_refused_without_its_password(path: Path, 
     @tried(200)
     @given(url=urls(), more=st.dictionaries(st.sampled_from(_KEYS), _SCALARS, max_size=1))
     def hold(url: str, more: dict[str, object]) -> None:
-        path.write_text(yaml.safe_dump({"systems": [{"url": url} | more]}), encoding="utf-8")
+        path.write_text(
+            yaml.safe_dump({"systems": [{"url": url} | more]}, allow_unicode=True), encoding="utf-8"
+        )
         judge(path, codes)
 
     hold()

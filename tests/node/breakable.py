@@ -29,7 +29,7 @@ from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.host import blockdev, mounts, run
 from csi_powerflex.observability import log
 from csi_powerflex.operations import places
-from tests.children import CONTEXT
+from tests.children import CONTEXT, wait_for_socket
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 
@@ -100,6 +100,7 @@ class BreakingNode:
 
     def __enter__(self) -> Self:
         self._process.start()
+        wait_for_socket(self._socket, self._process.is_alive)
         self._channel = grpc.insecure_channel(
             f"unix:{self._socket}",
             options=[("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)],
@@ -114,6 +115,7 @@ class BreakingNode:
         self._process.kill()
         self._process.join()
         self._process.close()
+        self._socket.unlink(missing_ok=True)
 
     def broke_in(self, call: Callable[[Kubelet], object]) -> bool:
         """Make the call; whether it came to its step. A process that lives is called again until done."""

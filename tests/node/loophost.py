@@ -54,7 +54,7 @@ case "$1 $2" in
     if [ -e "$here/stopped" ] || [ -e "$here/inactive" ]; then echo inactive; exit 3; fi
     echo active ;;
 "start scini")
-    if [ -e "$here/broken" ]; then echo "Job for scini.service failed" >&2; exit 1; fi
+    if [ -e "$here/broken" ]; then echo "Job for scini.service failed" >&2; exit $(cat "$here/broken"); fi
     rm "$here/stopped" ;;
 *) exit 1 ;;
 esac

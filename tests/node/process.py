@@ -13,6 +13,7 @@ from typing import Self
 
 import grpc
 
+from tests.children import wait_for_socket
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 
@@ -47,9 +48,11 @@ class NodeProcess:
         )
 
     def __enter__(self) -> Self:
+        wait_for_socket(self._socket, lambda: self.process.poll() is None)
         # Of its own: a connection to a killed predecessor at the same path is not to be shared.
         self._channel = grpc.insecure_channel(
-            f"unix:{self._socket}", options=[("grpc.use_local_subchannel_pool", 1)]
+            f"unix:{self._socket}",
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 20)],
         )
         grpc.channel_ready_future(self._channel).result(timeout=10)
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +27,15 @@ ReplaceTool = Callable[[str, str], None]
 OTHER = "0f1e2d3c4b5a6978"
 MDMS: MdmGroup = ("192.0.2.11", "192.0.2.12")
 OTHER_MDMS: MdmGroup = ("198.51.100.11", "198.51.100.12")
+# Each test has a mount namespace of its own, as a container has; this one is outside.
+HOST_NAMESPACE = Path(f"/proc/{os.getppid()}/ns/mnt")
 
 
-def on_demand(host: LoopHost, *mdms: MdmGroup, systemctl: Path | None = None) -> Sdc:
+def on_demand(
+    host: LoopHost, *mdms: MdmGroup, systemctl: Path | None = None, namespace: Path | None = None
+) -> Sdc:
     """The SDC of ``host``, to be brought up by the driver."""
-    wanted = SdcOnDemand(mdms=mdms, systemctl=str(systemctl or host.systemctl))
+    wanted = SdcOnDemand(mdms=mdms, systemctl=str(systemctl or host.systemctl), mount_namespace=namespace)
     settings = dataclasses.replace(host.settings(), configuration=host.sdc / "drv_cfg.txt", on_demand=wanted)
     return Sdc(settings)
 
@@ -124,6 +129,18 @@ def test_without_a_service_the_module_is_loaded(
 
 
 @root
+def test_a_module_that_is_loaded_needs_no_service(
+    host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Systemd 252 calls a service inactive that it does not know."""
+    monkeypatch.setattr(sdc_service, "_MODULE", tmp_path)
+    (host.sdc / "inactive").touch()
+    (host.sdc / "broken").write_text("5")
+    on_demand(host).prepare()
+    assert changes(host) == ["systemctl start scini"]
+
+
+@root
 def test_a_host_without_the_module_is_told_what_to_install(
     host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -135,9 +152,50 @@ def test_a_host_without_the_module_is_told_what_to_install(
 
 
 @root
+def test_in_a_container_the_tools_run_in_the_host_s_mount_namespace(host: LoopHost) -> None:
+    host.know_systems()
+    host.stop_sdc()
+    host.serve_system(SYSTEM, *MDMS)
+    script = host.systemctl.read_text()
+    where = f"readlink /proc/self/ns/mnt >> {host.sdc}/where"
+    host.systemctl.write_text(script.replace("#!/bin/sh\n", f"#!/bin/sh\n{where}\n"))
+    on_demand(host, MDMS, namespace=HOST_NAMESPACE).prepare()
+    assert [call.split()[0] for call in changes(host)] == ["systemctl", "--add_mdm"]
+    seen = set((host.sdc / "where").read_text().split())
+    assert seen == {str(HOST_NAMESPACE.readlink())}
+    assert seen != {str(Path("/proc/self/ns/mnt").readlink())}
+
+
+@root
+def test_a_host_without_systemd_is_asked_for_its_module(
+    host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sdc_service, "_MODULE", tmp_path / "scini")
+    sdc = on_demand(host, systemctl=tmp_path / "no-systemctl", namespace=HOST_NAMESPACE)
+    with pytest.raises(
+        FailedPrecondition, match=rf"`nsenter --mount={HOST_NAMESPACE} -- modprobe scini` failed"
+    ):
+        sdc.prepare()
+
+
+@root
+@pytest.mark.parametrize(
+    ("namespace", "words"),
+    [
+        ("/proc/self/ns/mnt", "is the mount namespace of this very process"),
+        ("/nowhere/mnt", "cannot be looked at: No such file or directory"),
+    ],
+)
+def test_a_namespace_that_is_not_the_host_s_is_refused(host: LoopHost, namespace: str, words: str) -> None:
+    with pytest.raises(FailedPrecondition, match=words):
+        on_demand(host, namespace=Path(namespace)).prepare()
+    assert host.calls() == []
+
+
+@root
 def test_a_service_that_does_not_start_is_told_in_its_words(host: LoopHost) -> None:
     host.stop_sdc()
-    (host.sdc / "broken").touch()
+    (host.sdc / "broken").write_text("1")
     with pytest.raises(Unavailable, match=r"Job for scini.service failed.*see `systemctl status scini`"):
         on_demand(host, MDMS).prepare()
 
@@ -202,7 +260,7 @@ def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
     monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 0.1)
     volume = host.volume(mapped=False)
     host.stop_sdc()
-    (host.sdc / "broken").touch()
+    (host.sdc / "broken").write_text("1")
     ticket = Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
     sdc = on_demand(host, MDMS)
     with (

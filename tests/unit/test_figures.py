@@ -30,3 +30,14 @@ def test_a_figure_that_falls_is_named_and_one_that_was_not_counted_has_fallen() 
 def test_a_figure_without_a_floor_cannot_be_counted() -> None:
     with pytest.raises(KeyError, match="has no floor"):
         Figures().add("what nobody wrote down")
+
+
+def test_the_figures_of_workers_add_up() -> None:
+    figures = Figures()
+    name, floor = next(iter(FLOORS.items()))
+    for worker in range(2):
+        other = Figures()
+        other.add(name, floor)
+        other.tell([f"of worker {worker}"])
+        figures.take(other.handed_over())
+    assert figures.lines() == ["of worker 0", "of worker 1", f"{name}: {2 * floor:,}"]

@@ -14,6 +14,8 @@ _OF_KUBERNETES = (
     "hostPath type check failed",
     "waiting for first consumer",
     "ContainerCreating",
+    "violates PodSecurity",
+    "MountVolume.SetUp failed",
     "registrar",
 )
 

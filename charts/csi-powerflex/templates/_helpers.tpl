@@ -1,33 +1,35 @@
 {{/* Names, labels and the few decisions that several templates share. */}}
 
 {{- define "csi-powerflex.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 44 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 44 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 44 | trimSuffix "-" -}}
+{{- $wanted := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $made := default $wanted .Values.fullnameOverride | replace "." "-" | trunc 44 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]" $made) -}}
+{{- fail (printf "%s would begin the names of Services, which have to begin with a letter: choose another name for the release, or set fullnameOverride" $made) -}}
 {{- end -}}
-{{- end -}}
+{{- $made -}}
 {{- end -}}
 
-{{/* Labels of an object. Takes a dict: root, component (or ""). */}}
+{{/* Labels of an object. Takes a dict: root, component (or ""), and optionally more, which win over commonLabels. */}}
 {{- define "csi-powerflex.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{ include "csi-powerflex.selector" . }}
-{{- with .root.Values.commonLabels }}
+{{- with merge (dict) (default dict .more) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* Annotations of pods. Takes those that were given. */}}
+{{- define "csi-powerflex.podAnnotations" -}}
+{{ merge (dict) . (dict "kubectl.kubernetes.io/default-container" "driver") | toYaml }}
 {{- end -}}
 
 {{/* Labels that select the pods of a component; never change. Takes a dict: root, component (or ""). */}}
 {{- define "csi-powerflex.selector" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
@@ -35,7 +37,7 @@ app.kubernetes.io/component: {{ . }}
 
 {{/* The reference of an image. Takes a dict: root, image. */}}
 {{- define "csi-powerflex.image" -}}
-{{- $registry := default .image.registry .root.Values.imageRegistry -}}
+{{- $registry := default .image.registry .root.Values.imageRegistry | trimSuffix "/" -}}
 {{- $name := printf "%s/%s" $registry .image.repository | trimPrefix "/" -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $name .image.digest -}}
@@ -155,6 +157,11 @@ sim0
 {{- end -}}
 {{- end -}}
 
+{{/* An update strategy. Takes the one that was given: Kubernetes has rollingUpdate for the type RollingUpdate alone. */}}
+{{- define "csi-powerflex.updateStrategy" -}}
+{{ ternary . (omit . "rollingUpdate") (eq (default "RollingUpdate" .type) "RollingUpdate") | toYaml }}
+{{- end -}}
+
 {{/* What every container but the node's driver is held to. */}}
 {{- define "csi-powerflex.confined" -}}
 allowPrivilegeEscalation: false
@@ -164,20 +171,13 @@ capabilities: {drop: [ALL]}
 
 {{/* The metadata of a class. Takes a dict: root, class, defaultAnnotation (or ""). */}}
 {{- define "csi-powerflex.classMetadata" -}}
-name: {{ .class.name }}
+name: {{ toYaml .class.name }}
 labels:
-  {{- include "csi-powerflex.labels" (dict "root" .root "component" "") | nindent 2 }}
-  {{- with .class.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- if or .class.annotations .class.isDefault }}
+  {{- include "csi-powerflex.labels" (dict "root" .root "component" "" "more" .class.labels) | nindent 2 }}
+{{- $default := ternary (dict .defaultAnnotation "true") dict (default false .class.isDefault) }}
+{{- with merge (dict) $default (default dict .class.annotations) }}
 annotations:
-  {{- if .class.isDefault }}
-  {{ .defaultAnnotation }}: "true"
-  {{- end }}
-  {{- with .class.annotations }}
   {{- toYaml . | nindent 2 }}
-  {{- end }}
 {{- end }}
 {{- end -}}
 
