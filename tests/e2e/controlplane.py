@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import requests
@@ -133,7 +134,7 @@ class ControlPlane:
 }}
 """
         )
-        self._daemon("dns", build.BIN / "dns", f"-conf={config}").start()
+        self._daemon("dns", build.BIN / "dns", f"-conf={config}").start_until(_answers_names)
 
     def start_snapshot_controller(self) -> None:
         """Start the controller of the snapshot APIs, which have to be there."""
@@ -149,3 +150,11 @@ class ControlPlane:
         """End it; the API server, which would wait for its watchers, is not asked for long."""
         for daemon in reversed(self._daemons):
             daemon.stop(seconds=2)
+
+
+def _answers_names() -> bool:
+    try:
+        socket.create_connection((CONTROL_ADDRESS, 53), timeout=2).close()
+    except OSError:
+        return False
+    return True
