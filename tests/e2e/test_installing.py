@@ -14,6 +14,7 @@ from tests.e2e.kubernetes import Kubernetes
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space, is_running
 
+_MANIFESTS = build.ROOT / "deploy" / "csi-powerflex.yaml"
 _SIMULATED = Path("/var/lib/csi-powerflex-simulator")
 # What needs another product, a volume of the reader's own array, or is what this module makes itself.
 _NOT_RUN = {"kubevirt", "static-volume", "systems-secret"}
@@ -30,13 +31,26 @@ def _commands(part: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def bare(cluster: Cluster) -> Iterator[Cluster]:
+def without_driver(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster without the driver, which is installed again afterwards."""
-    cluster.uninstall()
-    cluster.kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait")
     yield cluster
+    _clear(cluster)
     cluster.make_secret()
     cluster.install()
+
+
+@pytest.fixture
+def bare(without_driver: Cluster) -> Cluster:
+    """The cluster with nothing of any way to install left."""
+    _clear(without_driver)
+    return without_driver
+
+
+def _clear(cluster: Cluster) -> None:
+    kubernetes = cluster.kubernetes
+    kubernetes.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+    kubernetes.kubectl("delete", "--ignore-not-found", "--filename", str(_MANIFESTS))
+    kubernetes.kubectl("delete", "--ignore-not-found", "namespace", NAMESPACE)
 
 
 @pytest.fixture
@@ -65,7 +79,6 @@ def test_the_quickstart_with_an_array_leads_to_a_pod_with_a_volume_and_away_agai
     assert len(commands) > 8
     bare.kubernetes.shell("\n".join(commands), checkout)
     bare.array.await_volumes(before)
-    bare.kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait")
 
 
 def test_the_quickstart_without_an_array_brings_one_and_leads_to_a_pod_with_a_volume_and_away_again(
@@ -76,15 +89,13 @@ def test_the_quickstart_without_an_array_brings_one_and_leads_to_a_pod_with_a_vo
     assert len(commands) > 8
     bare.kubernetes.shell("\n".join(commands), checkout, seconds=600)
     assert set(bare.array.volumes()) == before
-    bare.kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait")
 
 
 def test_every_example_works_with_the_plain_manifests(bare: Cluster) -> None:
     kubernetes, array = bare.kubernetes, bare.array
     before = set(array.volumes())
     bare.make_secret("powerflex-systems")
-    manifests = str(build.ROOT / "deploy" / "csi-powerflex.yaml")
-    kubernetes.kubectl("apply", "--filename", manifests)
+    kubernetes.kubectl("apply", "--filename", str(_MANIFESTS))
     _until_rolled_out(kubernetes)
     bare.await_driver(DRIVER)
     space = Space(kubernetes, "examples")
@@ -108,7 +119,6 @@ def test_every_example_works_with_the_plain_manifests(bare: Cluster) -> None:
     )
     space.close()
     array.await_volumes(before)
-    kubernetes.kubectl("delete", "--filename", manifests, "--wait")
 
 
 def _until_rolled_out(kubernetes: Kubernetes) -> None:
