@@ -15,6 +15,7 @@ from tests.e2e.processes import await_true
 from tests.e2e.space import Space, is_running
 
 _MANIFESTS = build.ROOT / "deploy" / "csi-powerflex.yaml"
+_APPLY = "sed s/CHANGE-ME/k8s1/ deploy/csi-powerflex.yaml | kubectl apply --filename -"
 _SIMULATED = Path("/var/lib/csi-powerflex-simulator")
 # What needs another product, a volume of the reader's own array, or is what this module makes itself.
 _NOT_RUN = {"kubevirt", "static-volume", "systems-secret"}
@@ -89,13 +90,21 @@ def test_the_quickstart_without_an_array_brings_one_and_leads_to_a_pod_with_a_vo
     assert len(commands) > 8
     bare.kubernetes.shell("\n".join(commands), checkout, seconds=600)
     assert set(bare.array.volumes()) == before
+    await_true(lambda: not _devices_of_simulated(bare), what="the simulated array's devices gone")
 
 
-def test_every_example_works_with_the_plain_manifests(bare: Cluster) -> None:
+def _devices_of_simulated(cluster: Cluster) -> list[str]:
+    machine = next(iter(cluster.machines.values()))
+    listed = machine.run("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE").stdout
+    return [line for line in listed.splitlines() if str(_SIMULATED) in line]
+
+
+def test_every_example_works_with_the_plain_manifests(bare: Cluster, checkout: Path) -> None:
     kubernetes, array = bare.kubernetes, bare.array
     before = set(array.volumes())
+    assert f"$ {_APPLY}\n" in (build.ROOT / "docs" / "install.md").read_text()
+    kubernetes.shell(_APPLY, checkout)
     bare.make_secret("powerflex-systems")
-    kubernetes.kubectl("apply", "--filename", str(_MANIFESTS))
     _until_rolled_out(kubernetes)
     bare.await_driver(DRIVER)
     space = Space(kubernetes, "examples")
