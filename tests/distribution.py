@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-_DEVICES = (
+WITH_DEVICES = (
+    "tests/chart/test_sdc_on_demand.py",
     "tests/chart/test_simulated_array.py",
     "tests/demo/",
     "tests/hostile/test_node.py",
@@ -35,14 +36,14 @@ _FIRST = (
     "tests/soak/",
     "tests/controller/test_model.py",
     _BREAKS_OF_THE_NODE,
-    *_DEVICES,
+    *WITH_DEVICES,
     "tests/controller/test_breaks.py",
 )
 
 
 def group(nodeid: str) -> str:
     """The group of a test; a group runs on one worker."""
-    if nodeid.startswith(_DEVICES) and not nodeid.startswith(_BREAKS_OF_THE_NODE):
+    if nodeid.startswith(WITH_DEVICES) and not nodeid.startswith(_BREAKS_OF_THE_NODE):
         return "devices"
     if cell := _CELL.match(nodeid):
         return cell[1]
@@ -64,15 +65,8 @@ class Workers:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Put first what is to begin first."""
-        if not hasattr(config, "workerinput"):
-            return
-        for item in items:
-            known = item.nodeid.startswith(_DEVICES) or _CELL.match(item.nodeid)
-            if item.get_closest_marker("root") and not known:
-                raise pytest.UsageError(
-                    f"{item.nodeid} is marked root: tests/distribution.py has to know where devices are used"
-                )
-        items.sort(key=_turn)
+        if hasattr(config, "workerinput"):
+            items.sort(key=_turn)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, object, object]:

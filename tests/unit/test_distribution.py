@@ -1,8 +1,13 @@
 """What runs beside what."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.distribution import group
+from tests.distribution import WITH_DEVICES, group
+
+_TESTS = Path(__file__).parents[1]
+_IN_CELLS = "tests/sanity/"
 
 
 @pytest.mark.parametrize(
@@ -19,3 +24,10 @@ from tests.distribution import group
 )
 def test_tests_that_share_something_are_one_group(nodeid: str, name: str) -> None:
     assert group(nodeid) == name
+
+
+def test_every_file_with_tests_that_need_root_is_known_to_use_devices() -> None:
+    files = [path for path in _TESTS.rglob("test_*.py") if "pytest.mark.root" in path.read_text()]
+    names = [str(path.relative_to(_TESTS.parent)) for path in files if path != Path(__file__)]
+    assert len(names) > 20
+    assert [name for name in names if not name.startswith((*WITH_DEVICES, _IN_CELLS))] == []
