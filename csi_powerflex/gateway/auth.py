@@ -45,6 +45,7 @@ _PATIENCE_SECONDS = 5.0
 _NOT_OFFERED = (401, 404, 405)
 
 _JSON = {"Content-Type": "application/json"}
+_BASIC = "Basic"
 
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
 """(method, path, headers, body) to an answer: one request without a token."""
@@ -61,6 +62,16 @@ class Token:
     renew_at: float
     expires: float
     platform: TokenPayload | None = None
+
+    def secrets(self) -> list[Secret]:
+        """All that must not be shown: what the header carries, as it is and decoded, and what renews it."""
+        scheme, _, carried = self.header.reveal().partition(" ")
+        secrets = [carried]
+        if scheme == _BASIC:
+            secrets.append(base64.b64decode(carried).decode().partition(":")[2])
+        if self.platform is not None:
+            secrets += [self.platform.refresh_token or "", self.platform.id_token or ""]
+        return [Secret(secret) for secret in secrets]
 
 
 class Authenticator:
@@ -118,6 +129,15 @@ class Authenticator:
             token, self._token = self._token, None
         if token is not None:
             self._give_back(token)
+
+    def veil(self, text: str) -> str:
+        """What the gateway said, without the credentials of ours that it may have repeated."""
+        with self._lock:
+            known = [self._last_password, *(self._token.secrets() if self._token else ())]
+        for secret in known:
+            if secret is not None and secret.reveal():
+                text = text.replace(secret.reveal(), str(secret))
+        return text
 
     def _give_back(self, token: Token) -> None:
         headers = {"Authorization": token.header.reveal(), **_JSON}
@@ -251,4 +271,4 @@ class Authenticator:
 
 
 def _basic(user_and_password: str) -> str:
-    return "Basic " + base64.b64encode(user_and_password.encode()).decode("ascii")
+    return f"{_BASIC} " + base64.b64encode(user_and_password.encode()).decode("ascii")

@@ -182,6 +182,7 @@ class Client:
         if error.details:
             first = error.details[0]
             code, message = first.rc or code, first.error_message or first.error or message
+        message = self._authenticator.veil(message)
         if reply.status == 403:
             return PermissionDenied(f"{self._where(path)}: {message}")
         return codes.meaning_of(reply.status, code, message)(

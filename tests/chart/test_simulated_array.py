@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,14 @@ class Installed:
 
 
 @pytest.fixture
-def installed(helm: str, tmp_path: Path) -> Iterator[Installed]:
+def folder() -> Iterator[Path]:
+    """A folder with a short name, as a kubelet's is: a socket's path must not be long."""
+    with tempfile.TemporaryDirectory(prefix="chart-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def installed(helm: str, folder: Path) -> Iterator[Installed]:
     """The chart, rendered with a simulated array on this machine."""
     reason = missing_for_devices("ext4")
     if reason is not None:
@@ -77,25 +85,25 @@ def installed(helm: str, tmp_path: Path) -> Iterator[Installed]:
             'simulator.existingSecret=""',
             'simulator.address="127.0.0.1"',
             f"simulator.port={port}",
-            f'simulator.stateDir="{tmp_path}/state"',
-            f'kubeletDir="{tmp_path}/kubelet"',
+            f'simulator.stateDir="{folder}/state"',
+            f'kubeletDir="{folder}/kubelet"',
             "metrics.enabled=false",
         ),
     )
     manifests = chart.rendered(helm, case)
-    (tmp_path / "kubelet").mkdir()
+    (folder / "kubelet").mkdir()
     keys = chart.named(manifests, "Secret", "-simulator")["data"]
     files = {name: base64.b64decode(text) for name, text in keys.items()}
-    _write(tmp_path / "simulator-secret", files)
+    _write(folder / "simulator-secret", files)
     systems = chart.named(manifests, "Secret", "-systems")["stringData"]
     moved = {
-        name: text.replace("/etc/powerflex-simulator", f"{tmp_path}/simulator-secret")
+        name: text.replace("/etc/powerflex-simulator", f"{folder}/simulator-secret")
         for name, text in systems.items()
     }
-    _write(tmp_path / "systems-secret", {name: text.encode() for name, text in moved.items()})
+    _write(folder / "systems-secret", {name: text.encode() for name, text in moved.items()})
     environment = {"NODE_NAME": "node-1.example.org", "SIMULATED_PASSWORD": files["password"].decode()}
-    yield Installed(tmp_path, manifests, environment)
-    left = leftovers.below(tmp_path)
+    yield Installed(folder, manifests, environment)
+    left = leftovers.below(folder)
     if left:
         leftovers.take_away(left)
     assert not left

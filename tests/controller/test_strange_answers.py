@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -134,3 +136,30 @@ def test_a_token_that_cannot_be_sent_is_none_and_is_not_shown(
     text = unreadable(array45.driver.create)
     assert "did not answer with a token" in text
     assert token == "" or token not in text
+
+
+def test_credentials_that_an_error_of_the_gateway_repeats_are_not_passed_on(
+    world: World, json_log: io.StringIO
+) -> None:
+    run = world.simulator.gateway.run
+    sent: list[str] = []
+
+    def repeat(route: Route, request: Request) -> Response:
+        if route.name != "Volume.create":
+            return run(route, request)
+        carried = request.headers["authorization"].partition(" ")[2]
+        password = world.systems[0].read_password().reveal()
+        sent[:] = [carried, password]
+        with contextlib.suppress(ValueError):
+            sent.append(base64.b64decode(carried, validate=True).decode().partition(":")[2])
+        return Response(500, json.dumps({"message": f"who is {sent}?", "httpStatusCode": 500}).encode())
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.simulator.gateway, "run", repeat)
+        text = unreadable(world.driver.create)
+    assert "who is" in text
+    assert "***" in text
+    assert len(sent) >= 2
+    for secret in sent:
+        assert secret not in text
+        assert secret not in json_log.getvalue()
