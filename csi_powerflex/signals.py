@@ -1,10 +1,11 @@
-"""Waiting for a signal in the main thread, without ever missing one."""
+"""Waiting for a signal in the main thread without ever missing one, and letting one wait."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 
@@ -34,3 +35,24 @@ def caught(*numbers: signal.Signals) -> Iterator[Callable[[], signal.Signals]]:
             signal.set_wakeup_fd(descriptor)
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held(*numbers: signal.Signals) -> Iterator[None]:
+    """Let these signals take effect after the block and not in it.
+
+    For what must not be cut in two, such as to start a process and to note that it was started. Other threads
+    than the main one never run handlers, and need nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    previous = {number: signal.signal(number, lambda held, _frame: came.append(held)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for late in dict.fromkeys(came):
+            signal.raise_signal(late)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from csi_powerflex import signals
 
 _END_SECONDS = 10.0
 
@@ -40,7 +43,8 @@ class Process:
         Raises:
             NotReady: it ended before, or did not get ready within ``seconds``.
         """
-        with self._log.open("ab") as output:
+        # A process that was started and not noted would be left behind.
+        with self._log.open("ab") as output, signals.held(signal.SIGINT, signal.SIGTERM):
             self._child = subprocess.Popen(
                 self._arguments,
                 stdin=subprocess.DEVNULL,

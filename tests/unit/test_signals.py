@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from csi_powerflex.signals import caught
+from csi_powerflex.signals import caught, held
 
 SCRIPT = """
 import os, signal, sys, threading
@@ -61,3 +61,31 @@ def test_what_was_before_is_put_back(handler: signal.Handlers) -> None:
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_a_held_signal_takes_effect_after_the_block_and_once() -> None:
+    steps = []
+
+    def interrupted() -> None:
+        with held(signal.SIGINT):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            steps.append("not cut in two")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert steps == ["not cut in two"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_another_thread_than_the_main_one_nothing_has_to_be_held() -> None:
+    handlers = []
+
+    def look() -> None:
+        with held(signal.SIGINT):
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGINT)]

@@ -1,0 +1,38 @@
+"""The demo's processes, when Ctrl-C comes at a bad moment."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_powerflex.demo.processes import Process, ended
+
+
+def test_a_process_that_starts_as_ctrl_c_comes_is_ended_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class InterruptedPopen(subprocess.Popen[bytes]):
+        """Ctrl-C comes when the process runs and nobody has noted it yet."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", InterruptedPopen)
+    process = Process("simulate", ["simulate", f"--state={tmp_path / 'state'}"], tmp_path / "log")
+
+    def run() -> None:
+        with ended(process):
+            process.start(lambda: False)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (child,) = started
+    assert child.poll() is not None
