@@ -182,7 +182,7 @@ class Machine:
         self.share(self._folder / "kubelet", Path("/var/lib/kubelet"))
 
     def share(self, source: Path, target: Path) -> None:
-        """Have a folder that other machines have too, with what containers mount below it."""
+        """Have a folder from outside; whoever has it sees what containers mount below it."""
         source.mkdir(exist_ok=True)
         self._bind(source, target)
         self.run("mount", "--make-rshared", target)

@@ -169,12 +169,20 @@ class Space:
 
     def until_snapshot(self, name: str) -> Object:
         """Wait until a snapshot can be used."""
+        return self._until_ready_to_use("volumesnapshots", name)
+
+    def until_group_snapshot(self, name: str) -> Object:
+        """Wait until a group snapshot can be used."""
+        return self._until_ready_to_use("volumegroupsnapshots", name, seconds=180)
+
+    def _until_ready_to_use(self, kind: str, name: str, *, seconds: float = 120) -> Object:
         return self.kubernetes.until(
-            "volumesnapshots",
+            kind,
             name,
             self.name,
             lambda found: found.get("status", {}).get("readyToUse") is True,
             what="ready to use",
+            seconds=seconds,
         )
 
 

@@ -69,14 +69,7 @@ def test_two_volumes_are_cut_at_one_moment_and_restored(space: Space) -> None:
             },
         }
     )
-    space.kubernetes.until(
-        "volumegroupsnapshots",
-        "both",
-        space.name,
-        lambda group: group.get("status", {}).get("readyToUse") is True,
-        what="ready to use",
-        seconds=180,
-    )
+    space.until_group_snapshot("both")
     members = {}
     for snapshot in space.kubernetes.list("volumesnapshots", space.name):
         name = snapshot["metadata"]["name"]

@@ -119,13 +119,7 @@ def test_every_example_works_with_the_plain_manifests(bare: Cluster, checkout: P
             space.until_snapshot("data-snapshot")
     for pod in ("copy-reader", "reader", "deployment/readers"):
         assert kubernetes.kubectl("logs", f"--namespace={space.name}", pod).strip()
-    kubernetes.until(
-        "volumegroupsnapshots",
-        "bank",
-        space.name,
-        lambda group: group.get("status", {}).get("readyToUse") is True,
-        what="ready to use",
-    )
+    space.until_group_snapshot("bank")
     space.close()
     array.await_volumes(before)
 
