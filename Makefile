@@ -54,12 +54,22 @@ distributed = -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reo
 test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where they exist
 	@$(BIN)/pytest $(distributed) $(ARGS)
 
+# What `make test` can use beyond Python, git and make: programs from Debian's packages, and two built with Go.
+.PHONY: tools
+tools: ## Install or build the tools without which some tests are left out (Debian or Ubuntu, root, Go)
+	@$(PYTHON) -m tests.tools
+	@if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_SANITY) $(HELM); \
+	else echo "csi-sanity and Helm are built with Go, which is not installed: install Go 1.21 or newer, then run make tools again."; fi
+
+# The flags are those of the end-to-end tests' builds, so that nothing is compiled a second time for them.
+go_install = CGO_ENABLED=0 GOBIN=$(CURDIR)/.cache/bin nice -n 10 go install -trimpath -ldflags='-s -w'
+
 CSI_SANITY := .cache/bin/csi-sanity
 
 $(CSI_SANITY):
 	@command -v go >/dev/null || { echo "csi-sanity is built with Go, which is not installed"; exit 1; }
 	@echo "building csi-sanity (first time only) ..."
-	@GOBIN=$(CURDIR)/.cache/bin go install github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0
+	@$(go_install) github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0
 
 .PHONY: sanity
 sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the driver and a simulated array
@@ -70,7 +80,7 @@ HELM := .cache/bin/helm
 $(HELM):
 	@command -v go >/dev/null || { echo "helm is built with Go, which is not installed; or point HELM at one: make HELM=/usr/bin/helm ..."; exit 1; }
 	@echo "building helm (first time only) ..."
-	@GOBIN=$(CURDIR)/.cache/bin nice -n 10 go install helm.sh/helm/v4/cmd/helm@v4.3.1
+	@$(go_install) helm.sh/helm/v4/cmd/helm@v4.3.1
 
 .PHONY: deploy
 deploy: $(VENV)/.dev $(HELM) ## Render the chart into the plain manifests of deploy/

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from csi_powerflex.observability import log
 from tests.distribution import Workers
 from tests.figures import Figures
+
+pytest_plugins = ["tests.needs"]
 
 _FIGURES = pytest.StashKey[Figures]()
 _OF_A_WORKER = "figures"  # the key under which a worker of pytest-xdist hands its own to the run
@@ -60,6 +63,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Where tests count what they tried."""
     return request.config.stash[_FIGURES]
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT interrupt, whatever this process inherited: what runs in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
     except ModuleNotFoundError as error:
         raise FailedPrecondition(
             f"--kubernetes needs the package {error.name}, which is not installed: "
-            "pip install 'csi-powerflex[kubernetes]'"
+            "in a clone of the project, run pip install '.[kubernetes]'"
         ) from error
     path = str(settings.kubeconfig) if settings.kubeconfig else None
     return kubernetes.connect(settings.driver_name, path)

@@ -37,6 +37,6 @@ def command(filesystem: str, mebibytes: int) -> None:
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"the demo needs the package {error.name}, which is not installed: "
-            "pip install 'csi-powerflex[demo]'"
+            "in a clone of the project, run pip install '.[demo]'"
         ) from error
     sys.exit(show.run(filesystem=filesystem, mebibytes=mebibytes))

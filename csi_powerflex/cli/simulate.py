@@ -194,7 +194,7 @@ def _simulate(asked: _Asked, stopped: Callable[[], object]) -> None:
     except ImportError as error:
         raise click.ClickException(
             f"the simulator needs packages that are not installed ({error}): "
-            "pip install 'csi-powerflex[simulator]'"
+            "in a clone of the project, run pip install '.[simulator]'"
         ) from error
     with _simulated(asked) as simulator:
         ports = [asked.port + number if asked.port else 0 for number in range(len(simulator.gateways))]

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from csi_powerflex import signals
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the demo early; the last one comes when its terminal is closed."""
+
 _END_SECONDS = 10.0
 
 
@@ -37,14 +40,14 @@ class Process:
         """Whether the process lives."""
         return self._child is not None and self._child.poll() is None
 
-    def start(self, ready: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    def start(self, ready: Callable[[], bool], *, seconds: float = 120.0) -> None:
         """Start it and wait until ``ready``.
 
         Raises:
             NotReady: it ended before, or did not get ready within ``seconds``.
         """
         # A process that was started and not noted would be left behind.
-        with self._log.open("ab") as output, signals.held(signal.SIGINT, signal.SIGTERM):
+        with self._log.open("ab") as output, signals.held(*INTERRUPTS):
             self._child = subprocess.Popen(
                 self._arguments,
                 stdin=subprocess.DEVNULL,

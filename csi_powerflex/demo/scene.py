@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from csi_powerflex import signals
 from csi_powerflex.demo import leftovers
 from csi_powerflex.demo.orchestrator import Client
-from csi_powerflex.demo.processes import Process
+from csi_powerflex.demo.processes import INTERRUPTS, Process
 
 NODES = ("a", "b")
+_LOOP_CONTROL = "/dev/loop-control"
 _CAP_SYS_ADMIN = 21
 
 
@@ -28,8 +30,10 @@ def missing_for_devices(filesystem: str) -> str | None:
     effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
     if not effective >> _CAP_SYS_ADMIN & 1:
         return "this container lacks the capability CAP_SYS_ADMIN, which mounting needs"
-    if not os.access("/dev/loop-control", os.R_OK | os.W_OK):
-        return "this machine offers no loop devices (/dev/loop-control)"
+    try:
+        os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"this machine offers no loop devices ({_LOOP_CONTROL}: {error.strerror})"
     tool = f"mkfs.{filesystem}"
     if shutil.which(tool) is None:
         return f"{tool} is not installed"
@@ -141,7 +145,7 @@ class Scene:
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """While things are taken down, a second Ctrl-C must not leave them half way."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
     try:
         yield
     finally:
@@ -152,15 +156,22 @@ def uninterrupted() -> Iterator[None]:
 @contextlib.contextmanager
 def opened(*, devices: bool) -> Iterator[Scene]:
     """A scene in a new temporary folder; when the block ends, nothing of it is left."""
-    folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-"))
-    scene = Scene(folder, devices=devices)
+    scene = None
     try:
+        # A folder that was made and not noted would be left behind.
+        with signals.held(*INTERRUPTS):
+            scene = Scene(Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-")), devices=devices)
         scene.start()
         yield scene
     finally:
         with uninterrupted():
-            scene.stop()
-            left = leftovers.below(folder)
-            if left:
-                leftovers.take_away(left)
-            shutil.rmtree(folder)
+            if scene is not None:
+                _remove(scene)
+
+
+def _remove(scene: Scene) -> None:
+    scene.stop()
+    left = leftovers.below(scene.folder)
+    if left:
+        leftovers.take_away(left)
+    shutil.rmtree(scene.folder)

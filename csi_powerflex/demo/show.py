@@ -15,7 +15,7 @@ from rich.text import Text
 
 from csi_powerflex.demo import leftovers, scene
 from csi_powerflex.demo.orchestrator import Refused
-from csi_powerflex.demo.processes import NotReady
+from csi_powerflex.demo.processes import INTERRUPTS, NotReady
 from csi_powerflex.demo.walk import Disappointed, Step, Walk
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -69,9 +69,7 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     missing = scene.missing_for_devices(filesystem)
     parts = "the controller" if missing else "the controller and two nodes"
     console.print(f"A volume's life: a simulated PowerFlex, {parts}, each a process of its own.\n")
-    # Both are set, as a shell starts what it runs in the background with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    _take_interrupts()
     began = time.monotonic()
     try:
         with scene.opened(devices=missing is None) as stage:
@@ -92,6 +90,15 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     if missing:
         console.print(f"Left out: devices, filesystems and mounts on the nodes, because {missing}.")
     return OK
+
+
+def _take_interrupts() -> None:
+    """Let each signal that ends the demo be raised as KeyboardInterrupt, so that all is taken down."""
+    for number in INTERRUPTS:
+        # A shell starts what it runs in the background with SIGINT ignored, and who sends it all the same
+        # wants an end. Who has SIGHUP ignored (nohup) wants the demo to outlive its terminal.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _walk(walk: Walk, screen: Screen) -> None:

@@ -8,12 +8,19 @@ from tests.chart import helm as chart
 from tests.chart.helm import CASES, Case, Manifest
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each test that uses the fixture ``helm`` need Helm."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "helm" in item.fixturenames:
+            item.add_marker(pytest.mark.needs("helm"))
+
+
 @pytest.fixture(scope="session")
 def helm() -> str:
-    """The path of Helm; skips where there is none."""
+    """The path of Helm."""
     found = chart.binary()
-    if found is None:
-        pytest.skip("helm is not installed; `make .cache/bin/helm` builds it with Go")
+    assert found is not None  # else the test is skipped, see above
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests import tools
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "csi-powerflex"
@@ -23,8 +24,7 @@ Manifest = dict[str, Any]
 
 def binary() -> str | None:
     """The Helm that `make` builds, or the one that is installed."""
-    built = ROOT / ".cache" / "bin" / "helm"
-    return os.environ.get("HELM") or (str(built) if built.exists() else shutil.which("helm"))
+    return os.environ.get("HELM") or tools.built("helm")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ chart's mounts of the host and without those tools.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import subprocess
@@ -43,8 +42,6 @@ rm {folder}/stopped
 @pytest.fixture
 def host() -> Iterator[LoopHost]:
     """A host whose SDC is installed and does not run."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for namespaces")
     # The path of a socket may have 107 characters, of which a test's own folder would take too many.
     with tempfile.TemporaryDirectory(prefix="sdc-") as folder:
         yield _host(Path(folder) / "host")
@@ -131,7 +128,7 @@ def changes(host: LoopHost) -> list[str]:
     return [call for call in host.calls() if "is-active" not in call and "--query" not in call]
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 @pytest.mark.parametrize(
     ("without_service", "start"), [(False, "systemctl start scini"), (True, "modprobe scini")]
 )
@@ -148,7 +145,7 @@ def test_the_node_starts_the_host_s_sdc_and_tells_it_of_its_system(
     assert (host.folder / "etc" / "drv_cfg.txt").read_text() == f"mdm {MDMS}\n"
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 def test_without_the_host_s_processes_the_answer_says_what_is_missing(helm: str, host: LoopHost) -> None:
     pod = rendered(helm, host)
     del pod["hostPID"]

@@ -22,7 +22,6 @@ import pytest
 from csi_powerflex.demo import leftovers
 from csi_powerflex.demo.orchestrator import Client
 from csi_powerflex.demo.processes import Process, ended
-from csi_powerflex.demo.scene import missing_for_devices
 from csi_powerflex.pb import csi_pb2
 from tests.chart import helm as chart
 from tests.chart.arguments import parsed
@@ -73,9 +72,6 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def installed(helm: str, folder: Path) -> Iterator[Installed]:
     """The chart, rendered with a simulated array on this machine."""
-    reason = missing_for_devices("ext4")
-    if reason is not None:
-        pytest.skip(reason)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     case = Case(
@@ -137,7 +133,7 @@ def _listens(port: int) -> bool:
     return False
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 def test_a_volume_lives_on_the_array_that_the_chart_brings(installed: Installed) -> None:
     capability = csi_pb2.VolumeCapability(
         mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"),

@@ -21,6 +21,9 @@ from tests.controller.world import World
 
 RENEWAL = "/rest/auth/update-token"
 
+# 3.x has no renewal apart from a login.
+versions_with_renewal = pytest.mark.parametrize("world", ["4.5", "5.0"], indirect=True)
+
 
 class Ahead:
     """The driver's clock, put forward together with the array's."""
@@ -72,9 +75,8 @@ def test_a_session_slept_over_is_replaced_by_a_login(world: World, clock: Ahead)
     assert logins(world) == 2
 
 
+@versions_with_renewal
 def test_while_one_call_renews_a_token_the_others_go_on_with_it(world: World, clock: Ahead) -> None:
-    if not world.array.dialect.platform:
-        pytest.skip("3.x has no renewal apart from a login")
     world.driver.create("pvc-0")
     clock.pass_over(280.0)
     gateway = world.simulator.gateway
@@ -88,9 +90,8 @@ def test_while_one_call_renews_a_token_the_others_go_on_with_it(world: World, cl
     assert logins(world) == 1
 
 
+@versions_with_renewal
 def test_a_token_that_cannot_be_renewed_serves_until_its_end(world: World, clock: Ahead) -> None:
-    if not world.array.dialect.platform:
-        pytest.skip("3.x has no renewal apart from a login")
     world.driver.create("pvc-0")
     clock.pass_over(280.0)
     world.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, status=503, path="/rest/auth/*"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex.demo import leftovers, scene
+from csi_powerflex.demo import leftovers
 
 DEMO = [sys.executable, "-m", "csi_powerflex", "demo", "--mebibytes=4"]
 
@@ -27,14 +27,6 @@ def place() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="d-") as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
-
-
-@pytest.fixture
-def devices() -> None:
-    """Skip where block devices cannot be had."""
-    reason = scene.missing_for_devices("ext4")
-    if reason is not None:
-        pytest.skip(reason)
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -60,8 +52,7 @@ def assert_nothing_left(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.root
-@pytest.mark.usefixtures("devices")
+@pytest.mark.needs("devices")
 def test_the_demo_walks_a_volume_through_its_life_and_leaves_nothing(place: Path) -> None:
     done = subprocess.run(DEMO, env=environment(place), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,8 +68,7 @@ def test_the_demo_walks_a_volume_through_its_life_and_leaves_nothing(place: Path
     assert_nothing_left(place)
 
 
-@pytest.mark.root
-@pytest.mark.usefixtures("devices")
+@pytest.mark.needs("devices")
 @pytest.mark.parametrize("moment", ["simulate", "controller", "by-id/emc-vol", "globalmount"])
 def test_an_interrupted_demo_leaves_nothing(place: Path, moment: str) -> None:
     """Ctrl-C while things start, and while the volume is mapped or mounted."""

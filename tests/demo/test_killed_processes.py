@@ -14,14 +14,11 @@ from csi_powerflex.demo.walk import Walk
 @pytest.fixture
 def stage() -> Iterator[Scene]:
     """A running scene."""
-    reason = scene.missing_for_devices("ext4")
-    if reason is not None:
-        pytest.skip(reason)
     with scene.opened(devices=True) as running:
         yield running
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 def test_whoever_is_killed_after_a_step_comes_to_the_same_end_when_it_is_repeated(stage: Scene) -> None:
     restart = {stage.client: stage.start_controller} | {
         node.client: node.start for node in stage.nodes.values()

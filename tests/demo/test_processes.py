@@ -12,6 +12,7 @@ import pytest
 from csi_powerflex.demo.processes import Process, ended
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_process_that_starts_as_ctrl_c_comes_is_ended_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

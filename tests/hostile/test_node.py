@@ -24,10 +24,7 @@ from tests.node.loophost import LoopHost, Volume
 from tests.node.namespaces import own_mounts, umount
 from tests.node.process import NodeProcess
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root and loop devices"),
-]
+pytestmark = pytest.mark.needs("devices")
 
 METHODS = [method for service in ("Identity", "Node") for method in methods(service)]
 _MIB = 1024 * 1024

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,15 +17,6 @@ from csi_powerflex.transport.sdc import Sdc
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 from tests.node.namespaces import own_mounts
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.geteuid() == 0 and Path("/dev/loop-control").exists():
-        return
-    skip = pytest.mark.skip(reason="needs root and loop devices")
-    for item in items:
-        if item.get_closest_marker("root"):
-            item.add_marker(skip)
 
 
 @pytest.fixture

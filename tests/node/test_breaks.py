@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from csi_powerflex.host import mountinfo
-from csi_powerflex.operations import growth
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB
 from tests.children import start_server
@@ -20,7 +19,7 @@ from tests.node.breakable import BreakingNode, When, repeated
 from tests.node.client import Kubelet, block, filesystem
 from tests.node.loophost import LoopHost, Volume
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 _DATA = "written before"
 
@@ -57,8 +56,15 @@ class Way:
         return (target / "file").read_text()
 
 
-WAYS = [Way(name, filesystem(name)) for name in ("ext4", "xfs", "btrfs")] + [Way("block", block())]
-each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+EXT4 = Way("ext4", filesystem("ext4"))
+FILESYSTEMS = [
+    EXT4,
+    pytest.param(Way("xfs", filesystem("xfs")), marks=pytest.mark.needs("xfs")),
+    pytest.param(Way("btrfs", filesystem("btrfs")), marks=pytest.mark.needs("btrfs")),
+]
+GROWING = [pytest.param(EXT4, marks=pytest.mark.needs("online-ext4")), *FILESYSTEMS[1:]]
+each_way = pytest.mark.parametrize("way", [*FILESYSTEMS, Way("block", block())], ids=lambda way: way.name)
+each_filesystem = pytest.mark.parametrize("way", FILESYSTEMS, ids=lambda way: way.name)
 each_moment = pytest.mark.parametrize("when", When, ids=lambda when: when.value)
 
 
@@ -189,7 +195,7 @@ def test_broken_while_unpublishing(at_every_step: AtEveryStep, node: Kubelet, wa
 
 
 @each_moment
-@pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.name)
+@each_filesystem
 def test_broken_while_unstaging(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
     def prepare(volume: Volume) -> None:
         used(node, volume, way)
@@ -212,11 +218,8 @@ def test_broken_while_unstaging(at_every_step: AtEveryStep, node: Kubelet, way: 
 
 
 @each_moment
-@pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.name)
+@pytest.mark.parametrize("way", GROWING, ids=lambda way: way.name)
 def test_broken_while_expanding(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
-    if way.name == "ext4" and not growth.can_grow_ext4_online():
-        pytest.skip("growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give")
-
     def prepare(volume: Volume) -> None:
         used(node, volume, way)
         volume.grow(16 * GIB)

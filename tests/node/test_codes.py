@@ -15,7 +15,7 @@ from csi_powerflex.units import GIB
 from tests.node.client import EXT4, Kubelet, Mode, block, filesystem, refused, ticket
 from tests.node.loophost import LoopHost, command
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 EXISTS = grpc.StatusCode.ALREADY_EXISTS

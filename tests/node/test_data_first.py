@@ -16,11 +16,12 @@ import pytest
 from csi_powerflex.host import mountinfo, probe
 from csi_powerflex.model.node import Origin
 from csi_powerflex.units import GIB, MIB
+from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, Mode, filesystem, refused
 from tests.node.loophost import LoopHost, Volume, command
 from tests.node.namespaces import own_mounts
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 ReplaceTool = Callable[[str, str], None]
 Refusal = grpc.StatusCode.FAILED_PRECONDITION
@@ -81,7 +82,14 @@ def test_a_volume_that_holds_something_else_is_left_alone(host: LoopHost, node: 
     assert fingerprint(volume) == before
 
 
-@pytest.mark.parametrize(("there", "asked"), [("xfs", "ext4"), ("ext4", "xfs"), ("btrfs", "ext4")])
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        pytest.param("xfs", "ext4", marks=pytest.mark.needs("xfs")),
+        pytest.param("ext4", "xfs", marks=pytest.mark.needs("xfs")),
+        pytest.param("btrfs", "ext4", marks=pytest.mark.needs("btrfs")),
+    ],
+)
 def test_another_filesystem_is_left_alone(host: LoopHost, node: Kubelet, there: str, asked: str) -> None:
     volume = host.volume()
     staging = node.stage(volume, filesystem(there))
@@ -237,7 +245,7 @@ def test_a_device_in_use_out_of_sight_is_neither_checked_nor_formatted(host: Loo
         other.join()
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
 def test_a_filesystem_cut_short_in_the_making_is_made_anew(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, fs_type: str
 ) -> None:

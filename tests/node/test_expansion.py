@@ -7,18 +7,18 @@ import pytest
 
 from csi_powerflex.operations import growth
 from csi_powerflex.units import GIB
+from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, Mode, block, filesystem, refused
 from tests.node.loophost import LoopHost, command
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
-online_ext4 = pytest.mark.skipif(
-    not growth.can_grow_ext4_online(),
-    reason="growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give; "
-    "make test-emulated runs it",
-)
 each_online = pytest.mark.parametrize(
-    "fs_type", [pytest.param("ext4", marks=[online_ext4, pytest.mark.emulated]), "xfs", "btrfs"]
+    "fs_type",
+    [
+        pytest.param("ext4", marks=[pytest.mark.needs("online-ext4"), pytest.mark.emulated]),
+        *EACH_FILESYSTEM[1:],
+    ],
 )
 
 
@@ -66,6 +66,7 @@ def test_a_block_volume_has_its_size_at_once(host: LoopHost, node: Kubelet) -> N
     assert node.expand(volume) == 16 * GIB
 
 
+@pytest.mark.needs("xfs")
 def test_a_device_that_has_not_heard_of_its_size_is_rescanned(host: LoopHost, node: Kubelet) -> None:
     capability = filesystem("xfs")
     volume = host.volume(size=8 * GIB)
@@ -86,6 +87,7 @@ def test_a_device_that_does_not_grow_is_told(host: LoopHost, node: Kubelet) -> N
         node.expand(volume, required=16 * GIB)
 
 
+@pytest.mark.needs("xfs")
 def test_without_a_wanted_size_it_grows_to_its_device(host: LoopHost, node: Kubelet) -> None:
     capability = filesystem("xfs")
     volume = host.volume(size=8 * GIB)
@@ -114,6 +116,7 @@ def test_expand_out_of_range_that_no_size_can_be_in(host: LoopHost, node: Kubele
         node.expand(volume, required=-1)
 
 
+@pytest.mark.needs("xfs")
 def test_expand_finds_the_volume_by_its_staging_path_alone(host: LoopHost, node: Kubelet) -> None:
     """Kubelets differ in what they send as volume_path."""
     capability = filesystem("xfs")
@@ -132,6 +135,7 @@ def test_expand_not_found_where_the_volume_is_not(host: LoopHost, node: Kubelet)
         node.expand(other)
 
 
+@pytest.mark.needs("xfs")
 def test_expand_failed_precondition_on_a_read_only_filesystem(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume(size=8 * GIB)
     reader = filesystem("xfs", mode=Mode.SINGLE_NODE_READER_ONLY)
@@ -144,6 +148,7 @@ def test_expand_failed_precondition_on_a_read_only_filesystem(host: LoopHost, no
         node.expand(volume)
 
 
+@pytest.mark.needs("xfs")
 def test_an_expansion_that_was_cut_short_is_caught_up_with_at_staging(host: LoopHost, node: Kubelet) -> None:
     capability = filesystem("xfs")
     volume = host.volume(size=8 * GIB)

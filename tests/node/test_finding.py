@@ -19,7 +19,7 @@ from csi_powerflex.transport.sdc import Sdc
 from tests.node.client import Kubelet, refused
 from tests.node.loophost import GUID, SYSTEM, LoopHost, Volume
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 
 def ticket(volume: Volume) -> Ticket:

@@ -19,7 +19,7 @@ from tests.node.loophost import GUID, LoopHost, Volume, command
 from tests.node.process import NodeProcess
 from tests.node.test_data_first import volume_end
 
-root = pytest.mark.root
+with_devices = pytest.mark.needs("devices")
 ReplaceTool = Callable[[str, str], None]
 
 
@@ -34,7 +34,7 @@ def lose(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     volume.unmap()
 
 
-@root
+@with_devices
 @pytest.mark.parametrize("kind", ["filesystem", "block"])
 def test_pods_can_end_after_a_restart_of_the_plugin(host: LoopHost, kind: str) -> None:
     """Pods stuck in Terminating: state in the plugin's memory or private mounts was lost."""
@@ -51,7 +51,7 @@ def test_pods_can_end_after_a_restart_of_the_plugin(host: LoopHost, kind: str) -
     assert host.mounts() == []
 
 
-@root
+@with_devices
 def test_a_making_that_outlasts_its_call_is_waited_for_and_not_begun_again(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, request: pytest.FixtureRequest
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_making_that_outlasts_its_call_is_waited_for_and_not_begun_again(
     assert b"csi-powerflex" not in volume_end(volume)
 
 
-@root
+@with_devices
 def test_an_ext4_with_errors_that_can_be_mended_is_mended_before_it_is_mounted(
     host: LoopHost, node: Kubelet
 ) -> None:
@@ -88,7 +88,7 @@ def test_an_ext4_with_errors_that_can_be_mended_is_mended_before_it_is_mounted(
     assert os.statvfs(staged).f_ffree > 7
 
 
-@root
+@with_devices
 def test_an_unmount_that_hangs_on_a_lost_device_does_not_keep_the_volume(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +105,7 @@ def test_an_unmount_that_hangs_on_a_lost_device_does_not_keep_the_volume(
     assert host.mounts() == []
 
 
-@root
+@with_devices
 def test_an_unmount_that_hangs_on_a_device_that_works_is_not_forced(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +122,7 @@ def test_an_unmount_that_hangs_on_a_device_that_works_is_not_forced(
     assert mountinfo.at(staged) is None
 
 
-@root
+@with_devices
 def test_a_target_that_shows_a_lost_device_is_published_anew(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_target_that_shows_a_lost_device_is_published_anew(
     assert mountinfo.at(target) == mountinfo.of_device(volume.path)[-1]
 
 
-@root
+@with_devices
 def test_more_mounts_than_one_call_takes_away_are_gone_after_the_next(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +156,7 @@ def test_more_mounts_than_one_call_takes_away_are_gone_after_the_next(
     assert not target.exists()
 
 
-@root
+@with_devices
 def test_statistics_of_a_device_that_is_gone_are_refused_at_once(host: LoopHost, node: Kubelet) -> None:
     """Not after waiting for it, as for one that is about to come."""
     volume = host.volume()
@@ -168,7 +168,7 @@ def test_statistics_of_a_device_that_is_gone_are_refused_at_once(host: LoopHost,
         node.usage(volume)
 
 
-@root
+@with_devices
 def test_statistics_of_a_filesystem_that_gives_errors_say_so(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +184,7 @@ def test_statistics_of_a_filesystem_that_gives_errors_say_so(
         node.usage(volume)
 
 
-@root
+@with_devices
 def test_a_device_path_in_the_context_leads_nowhere(host: LoopHost, node: Kubelet) -> None:
     """The device is found anew by the volume's ids at every call."""
     volume, other = host.volume(), host.volume()
@@ -194,7 +194,7 @@ def test_a_device_path_in_the_context_leads_nowhere(host: LoopHost, node: Kubele
     assert mount.source == str(volume.path)
 
 
-@root
+@with_devices
 @pytest.mark.parametrize("present", ["nothing", "file", "device that is no SDC"])
 def test_without_an_answer_of_the_kernel_module_the_tool_is_asked(host: LoopHost, present: str) -> None:
     control = host.sdc / "scini"
@@ -208,7 +208,7 @@ def test_without_an_answer_of_the_kernel_module_the_tool_is_asked(host: LoopHost
     assert host.calls() == ["--query_guid", "--rescan"]
 
 
-@root
+@with_devices
 def test_the_kernel_module_is_asked_before_the_tool(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer's form is that of scini; there is no such module here to give it."""
     (host.sdc / "scini").symlink_to("/dev/null")
@@ -230,7 +230,7 @@ def test_the_kernel_module_is_asked_before_the_tool(host: LoopHost, monkeypatch:
     assert host.calls() == []
 
 
-@root
+@with_devices
 def test_an_ioctl_that_does_not_say_success_is_none(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:
     (host.sdc / "scini").symlink_to("/dev/null")
     monkeypatch.setattr(fcntl, "ioctl", lambda *_: 0)

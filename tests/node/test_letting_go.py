@@ -14,10 +14,11 @@ import pytest
 
 from csi_powerflex.host import mountinfo, mounts
 from csi_powerflex.pb import csi_pb2
+from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import LoopHost
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 # linux/fs.h: FS_IOC_SHUTDOWN, _IOR('X', 125, __u32): from then on the filesystem gives EIO.
 _SHUTDOWN = 0x8004587D
@@ -61,7 +62,7 @@ def test_a_target_left_behind_by_a_half_done_publish_is_removed(host: LoopHost, 
     assert not node.target(volume).exists()
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM[:2])
 def test_a_dead_filesystem_is_taken_away(host: LoopHost, node: Kubelet, fs_type: str) -> None:
     volume = host.volume()
     staging = node.stage(volume, filesystem(fs_type))

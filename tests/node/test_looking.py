@@ -16,15 +16,16 @@ from csi_powerflex.host.filesystem import KINDS
 from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB, MIB
+from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import GUID, SYSTEM, LoopHost, command
 from tests.node.test_data_first import mbr, write
 from tests.node.test_letting_go import kill_filesystem
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
 def test_usage_follows_what_is_written(host: LoopHost, node: Kubelet, fs_type: str) -> None:
     volume = host.volume()
     node.stage(volume, filesystem(fs_type))
@@ -117,6 +118,7 @@ def test_health_of_a_device_with_errors(host: LoopHost, node: Kubelet) -> None:
     assert node.health(volume) == {"DeviceErrors": "INACCESSIBLE"}
 
 
+@pytest.mark.needs("xfs")
 def test_health_of_a_dead_filesystem(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     staging = node.stage(volume, filesystem("xfs"))

@@ -12,15 +12,15 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo, twins
 from csi_powerflex.model.node import Origin
 from csi_powerflex.operations import mountoptions
-from tests.node.btrfs import takes_twins_for_one, tells_twins_apart
+from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_BESIDE_ITS_COPY
 from tests.node.client import Kubelet, Mode, filesystem, refused
 from tests.node.loophost import LoopHost, Volume, command
 
-root = pytest.mark.root
+with_devices = pytest.mark.needs("devices")
 ReplaceTool = Callable[[str, str], None]
 
 CONTEXT = 'context="system_u:object_r:container_file_t:s0:c1,c2"'
-each_filesystem = pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
+each_filesystem = pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_commas_of_a_label_do_not_part_it() -> None:
     assert mountoptions.selinux_context([CONTEXT]) == "system_u:object_r:container_file_t:s0:c1,c2"
 
 
-@root
+@with_devices
 def test_contradicting_mount_options_are_refused_before_anything_is_done(
     host: LoopHost, node: Kubelet
 ) -> None:
@@ -74,7 +74,7 @@ def test_contradicting_mount_options_are_refused_before_anything_is_done(
         node.stage(volume, filesystem("ext4", "ro", "rw"), timeout=1)
 
 
-@root
+@with_devices
 def test_a_label_goes_to_mount_as_it_is(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, tmp_path: Path
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_label_goes_to_mount_as_it_is(
     assert f"rw,{CONTEXT}" in (tmp_path / "arguments").read_text().splitlines()
 
 
-@root
+@with_devices
 def test_options_for_the_making_are_used(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     node.stage(volume, context={"mkfsFormatOption": "-L data -E stride=16 -i 65536"})
@@ -123,7 +123,7 @@ def test_options_that_harm_are_refused(fs_type: str, text: str) -> None:
         filesystems.format_options(fs_type, text)
 
 
-@root
+@with_devices
 def test_options_that_harm_are_refused_before_anything_is_done(host: LoopHost, node: Kubelet) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "-F"):
         node.stage(host.volume(), context={"mkfsFormatOption": "-F"})
@@ -142,7 +142,7 @@ def crashed_copy(host: LoopHost, node: Kubelet, fs_type: str) -> Volume:
     return host.copy(source)
 
 
-@root
+@with_devices
 @each_filesystem
 def test_a_snapshot_of_a_volume_in_use_is_read_beside_it(host: LoopHost, node: Kubelet, fs_type: str) -> None:
     """The mapping is read-only, so the journal cannot be replayed: what was in it alone is not seen."""
@@ -158,7 +158,7 @@ def test_a_snapshot_of_a_volume_in_use_is_read_beside_it(host: LoopHost, node: K
     assert (target / "file").read_text() == "of the source"
 
 
-@root
+@with_devices
 @each_filesystem
 def test_a_writable_copy_of_a_volume_in_use_is_recovered(host: LoopHost, node: Kubelet, fs_type: str) -> None:
     copy = crashed_copy(host, node, fs_type)
@@ -167,8 +167,8 @@ def test_a_writable_copy_of_a_volume_in_use_is_recovered(host: LoopHost, node: K
     (staging / "new").write_text("written")
 
 
-@root
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs", pytest.param("btrfs", marks=tells_twins_apart)])
+@with_devices
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM_BESIDE_ITS_COPY)
 def test_an_older_copy_is_mounted_after_its_source_went_on(
     host: LoopHost, node: Kubelet, fs_type: str
 ) -> None:
@@ -187,7 +187,7 @@ def test_an_older_copy_is_mounted_after_its_source_went_on(
     assert (staging / "file").read_text() == "new"
 
 
-@root
+@with_devices
 def test_what_is_mounted_of_a_device_that_is_gone_is_mounted_anew(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +209,7 @@ def test_what_is_mounted_of_a_device_that_is_gone_is_mounted_anew(
     assert (staging / "file").read_text() == "kept"
 
 
-@root
+@with_devices
 def test_what_is_mounted_of_another_working_device_is_left_alone(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     staging = node.stage(volume)
@@ -232,7 +232,8 @@ def btrfs_and_copy(host: LoopHost, node: Kubelet) -> tuple[Volume, Volume]:
     return source, copy
 
 
-@root
+@with_devices
+@pytest.mark.needs("btrfs")
 def test_a_kernel_that_refuses_a_copy_of_a_btrfs_beside_it_is_explained(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
 ) -> None:
@@ -246,7 +247,8 @@ def test_a_kernel_that_refuses_a_copy_of_a_btrfs_beside_it_is_explained(
     assert mountinfo.at(node.staging(copy)) is None
 
 
-@root
+@with_devices
+@pytest.mark.needs("btrfs")
 def test_a_kernel_that_mounts_the_source_in_place_of_its_copy_is_found_out(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
 ) -> None:
@@ -259,8 +261,8 @@ def test_a_kernel_that_mounts_the_source_in_place_of_its_copy_is_found_out(
     assert mountinfo.at(node.staging(source)) is not None
 
 
-@root
-@takes_twins_for_one
+@with_devices
+@pytest.mark.needs("btrfs", "one-btrfs-of-one-id")
 @pytest.mark.emulated
 def test_a_copy_of_a_btrfs_is_refused_beside_its_source_and_works_without_it(
     host: LoopHost, node: Kubelet
@@ -279,8 +281,8 @@ def test_a_copy_of_a_btrfs_is_refused_beside_its_source_and_works_without_it(
     assert not (staging / "file").exists()
 
 
-@root
-@takes_twins_for_one
+@with_devices
+@pytest.mark.needs("btrfs", "one-btrfs-of-one-id")
 @pytest.mark.emulated
 def test_an_older_copy_of_a_btrfs_is_not_taken_for_what_its_source_became(
     host: LoopHost, node: Kubelet
@@ -298,7 +300,8 @@ def test_an_older_copy_of_a_btrfs_is_not_taken_for_what_its_source_became(
     assert (of_copy / "file").read_text() == "old"
 
 
-@root
+@with_devices
+@pytest.mark.needs("btrfs")
 def test_the_twins_of_a_device_are_those_with_its_id(host: LoopHost, node: Kubelet) -> None:
     source, copy = btrfs_and_copy(host, node)
     ext4 = host.volume()

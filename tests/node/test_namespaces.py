@@ -10,7 +10,7 @@ from csi_powerflex.host import blockdev, mountinfo
 from tests.node.loophost import LoopHost, command
 from tests.node.namespaces import own_mounts
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 
 def test_a_mount_of_another_run_is_neither_seen_nor_held(host: LoopHost, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from csi_powerflex.pb import csi_pb2
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.process import NodeProcess
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 
 def test_a_restart_unmounts_nothing_and_the_next_calls_do_nothing(host: LoopHost) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.node.client import Kubelet, Mode, block, filesystem, refused
 from tests.node.loophost import LoopHost
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 
 def test_a_staged_filesystem_appears_at_the_target(host: LoopHost, node: Kubelet) -> None:

@@ -29,7 +29,7 @@ from csi_powerflex.transport.sdc import Sdc
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import SYSTEM, LoopHost, command
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
 HANDLE = VolumeHandle(SYSTEM, "b1f0c2d400000099")
 
@@ -263,6 +263,7 @@ def test_another_label_than_the_one_it_is_mounted_with_is_another_way(host: Loop
         staging._require_same(mounted, volume.path, staging._Wanted(request, "ext4", options))
 
 
+@pytest.mark.needs("xfs")
 def test_an_xfs_that_is_damaged_needs_a_person(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     node.stage(volume, filesystem("xfs"))

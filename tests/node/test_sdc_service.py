@@ -21,7 +21,7 @@ from csi_powerflex.transport.sdc import Sdc
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.process import NodeProcess, log_of
 
-root = pytest.mark.root
+with_devices = pytest.mark.needs("devices")
 ReplaceTool = Callable[[str, str], None]
 
 OTHER = "0f1e2d3c4b5a6978"
@@ -51,14 +51,14 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sdc_service, "_POLL_SECONDS", 0.02)
 
 
-@root
+@with_devices
 def test_by_default_the_sdc_is_left_to_others(host: LoopHost, sdc: Sdc) -> None:
     host.stop_sdc()
     sdc.prepare()
     assert host.calls() == []
 
 
-@root
+@with_devices
 def test_an_sdc_that_does_not_run_is_started_and_told_of_its_systems(host: LoopHost) -> None:
     host.know_systems()
     host.stop_sdc()
@@ -75,7 +75,7 @@ def test_an_sdc_that_does_not_run_is_started_and_told_of_its_systems(host: LoopH
     assert sdc.systems() == (OTHER, SYSTEM)
 
 
-@root
+@with_devices
 def test_an_sdc_that_has_all_it_needs_is_not_touched(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
@@ -87,7 +87,7 @@ def test_an_sdc_that_has_all_it_needs_is_not_touched(host: LoopHost) -> None:
     assert changes(host) == before
 
 
-@root
+@with_devices
 def test_every_mdm_is_checked_and_not_the_first_alone(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS, "192.0.2.13")
@@ -101,7 +101,7 @@ def test_every_mdm_is_checked_and_not_the_first_alone(host: LoopHost) -> None:
     assert sdc.systems() == (SYSTEM,)
 
 
-@root
+@with_devices
 def test_an_sdc_with_volumes_is_not_started_whatever_systemd_says(host: LoopHost) -> None:
     """As where someone loaded the module by hand: its service would load it anew, under the pods' feet."""
     host.volume()
@@ -114,7 +114,7 @@ def test_an_sdc_with_volumes_is_not_started_whatever_systemd_says(host: LoopHost
     assert sdc.systems() == (SYSTEM,)
 
 
-@root
+@with_devices
 def test_without_a_service_the_module_is_loaded(
     host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -128,7 +128,7 @@ def test_without_a_service_the_module_is_loaded(
     assert changes(host) == ["modprobe scini"]
 
 
-@root
+@with_devices
 def test_a_module_that_is_loaded_needs_no_service(
     host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_module_that_is_loaded_needs_no_service(
     assert changes(host) == ["systemctl start scini"]
 
 
-@root
+@with_devices
 def test_a_host_without_the_module_is_told_what_to_install(
     host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -151,7 +151,7 @@ def test_a_host_without_the_module_is_told_what_to_install(
         on_demand(host).prepare()
 
 
-@root
+@with_devices
 def test_in_a_container_the_tools_run_in_the_host_s_mount_namespace(host: LoopHost) -> None:
     host.know_systems()
     host.stop_sdc()
@@ -166,7 +166,7 @@ def test_in_a_container_the_tools_run_in_the_host_s_mount_namespace(host: LoopHo
     assert seen != {str(Path("/proc/self/ns/mnt").readlink())}
 
 
-@root
+@with_devices
 def test_a_host_without_systemd_is_asked_for_its_module(
     host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -178,7 +178,7 @@ def test_a_host_without_systemd_is_asked_for_its_module(
         sdc.prepare()
 
 
-@root
+@with_devices
 @pytest.mark.parametrize(
     ("namespace", "words"),
     [
@@ -192,7 +192,7 @@ def test_a_namespace_that_is_not_the_host_s_is_refused(host: LoopHost, namespace
     assert host.calls() == []
 
 
-@root
+@with_devices
 def test_a_service_that_does_not_start_is_told_in_its_words(host: LoopHost) -> None:
     host.stop_sdc()
     (host.sdc / "broken").write_text("1")
@@ -200,14 +200,14 @@ def test_a_service_that_does_not_start_is_told_in_its_words(host: LoopHost) -> N
         on_demand(host, MDMS).prepare()
 
 
-@root
+@with_devices
 def test_mdms_that_are_not_reached_are_named(host: LoopHost) -> None:
     host.know_systems()
     with pytest.raises(Unavailable, match=r"192.0.2.11,192.0.2.12: check the addresses, the network"):
         on_demand(host, MDMS).prepare()
 
 
-@root
+@with_devices
 def test_a_system_that_is_away_does_not_keep_the_host_from_another(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
@@ -216,7 +216,7 @@ def test_a_system_that_is_away_does_not_keep_the_host_from_another(host: LoopHos
     assert sdc.systems() == (SYSTEM,)
 
 
-@root
+@with_devices
 def test_mdms_of_two_systems_in_one_group_are_refused(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
@@ -228,7 +228,7 @@ def test_mdms_of_two_systems_in_one_group_are_refused(host: LoopHost) -> None:
     assert changes(host) == before
 
 
-@root
+@with_devices
 def test_a_tool_that_ignores_what_it_is_told_is_found_out(host: LoopHost) -> None:
     """drv_cfg can end well and do nothing, so what it lists afterwards is what counts."""
     host.know_systems()
@@ -237,7 +237,7 @@ def test_a_tool_that_ignores_what_it_is_told_is_found_out(host: LoopHost) -> Non
         on_demand(host, MDMS).prepare()
 
 
-@root
+@with_devices
 def test_a_device_that_does_not_come_brings_the_sdc_up(
     host: LoopHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +253,7 @@ def test_a_device_that_does_not_come_brings_the_sdc_up(
     assert [call.split()[0] for call in changes(host)] == ["systemctl", "--add_mdm", "--rescan"]
 
 
-@root
+@with_devices
 def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
     host: LoopHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +270,7 @@ def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
         sdc.attach(ticket)
 
 
-@root
+@with_devices
 def test_the_node_plugin_brings_the_sdc_up_when_the_cluster_asks_who_it_is(host: LoopHost) -> None:
     host.know_systems()
     host.stop_sdc()

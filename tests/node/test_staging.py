@@ -10,14 +10,13 @@ import pytest
 from csi_powerflex.host import mountinfo
 from csi_powerflex.model.node import Origin
 from csi_powerflex.units import GIB
-from tests.node.btrfs import tells_twins_apart
+from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_BESIDE_ITS_COPY
 from tests.node.client import Kubelet, Mode, block, filesystem
 from tests.node.loophost import LoopHost
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.needs("devices")
 
-FILESYSTEMS = ("ext4", "xfs", "btrfs")
-each_filesystem = pytest.mark.parametrize("fs_type", FILESYSTEMS)
+each_filesystem = pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
 
 
 def mounted(path: Path) -> mountinfo.Mount:
@@ -78,7 +77,7 @@ def test_the_mount_options_are_used(host: LoopHost, node: Kubelet) -> None:
     assert {"noatime", "nodev", "nosuid", "rw"} <= mount.options
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs", pytest.param("btrfs", marks=tells_twins_apart)])
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM_BESIDE_ITS_COPY)
 def test_a_copy_is_mounted_beside_its_source(host: LoopHost, node: Kubelet, fs_type: str) -> None:
     source = host.volume()
     staging = node.stage(source, filesystem(fs_type))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ET
@@ -38,7 +37,6 @@ _CALLS_WITH_SECRETS = [
         "GetSnapshot",
     )
 ]
-_INSTALLED = Path(__file__).parents[2] / ".cache" / "bin" / "csi-sanity"
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,6 @@ class Outcome:
 
     status: str
     message: str
-
-
-def tool() -> str | None:
-    """The csi-sanity to run: that of ``make sanity``, else one on the PATH."""
-    return str(_INSTALLED) if _INSTALLED.exists() else shutil.which("csi-sanity")
 
 
 def cases(sanity: str) -> list[str]:

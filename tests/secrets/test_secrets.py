@@ -395,8 +395,7 @@ def test_no_help_takes_or_shows_a_secret(array45: Watched, command: tuple[str, .
         assert b"--token" not in done.stdout
 
 
-@pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root and loop devices")
+@pytest.mark.needs("devices")
 def test_the_node_shows_no_secret_of_a_request(tmp_path: Path) -> None:
     host = LoopHost(tmp_path / "host")
     heard: list[bytes] = []

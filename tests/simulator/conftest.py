@@ -7,7 +7,6 @@ import pytest
 
 from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.clock import ManualClock
-from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.simulator.client import Array
@@ -42,11 +41,3 @@ def make_array(tmp_path: Path, clock: ManualClock) -> Iterator[MakeArray]:
 def array(make_array: MakeArray) -> Array:
     """A 4.5 array."""
     return make_array()
-
-
-@pytest.fixture
-def devices() -> None:
-    """Skip where block devices cannot be had."""
-    reason = loop.why_unavailable()
-    if reason is not None:
-        pytest.skip(reason)

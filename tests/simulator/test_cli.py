@@ -114,7 +114,7 @@ def test_a_certificate_that_is_missing_is_one_clear_line(tmp_path: Path) -> None
     assert (done.exit_code, done.output) == (1, f"Error: --tls-dir: there is no {tmp_path / 'ca.crt'}\n")
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 @pytest.mark.usefixtures("devices")
 def test_whoever_makes_a_folder_becomes_a_host_and_still_is_one_after_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "state"
@@ -291,7 +291,7 @@ def test_hosts_without_root_are_refused_plainly(monkeypatch: pytest.MonkeyPatch,
     assert "the hosts a cannot have devices: block devices need root" in result.output
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 @pytest.mark.usefixtures("devices")
 def test_a_killed_simulator_finds_its_devices_again(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--host", "a")

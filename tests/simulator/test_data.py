@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex.simulator.hosts import btrfs
 from tests.simulator.client import Array
 from tests.simulator.devices import mapped, simulated, until
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("devices")]
+pytestmark = pytest.mark.needs("devices")
 
 BLOCK = 4096
 SLOTS = 64
@@ -76,13 +75,11 @@ def looked_at(array: Array, volume_id: str) -> Iterator[Path]:
     array.unmap(volume_id, "b")
 
 
+@pytest.mark.needs("btrfs")  # copies of several files are not one moment
 @pytest.mark.parametrize(("version", "action"), [("4.5", "snapshotVolumes"), ("5.0", "createThinClone")])
 def test_a_group_snapshot_is_one_moment_for_all_its_volumes(
     tmp_path: Path, version: str, action: str
 ) -> None:
-    reason = btrfs.why_unavailable()
-    if reason is not None:
-        pytest.skip(f"cuts of several volumes are not one moment here: {reason}")
     with simulated(tmp_path, version) as array:
         first, second = array.create(), array.create()
         with Writer(mapped(array, first), mapped(array, second)) as writer:

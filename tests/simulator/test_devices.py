@@ -17,7 +17,7 @@ from csi_powerflex.simulator.hosts import btrfs, loop
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
 from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until, write
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("devices")]
+pytestmark = pytest.mark.needs("devices")
 
 
 def test_a_mapping_is_a_block_device_of_the_volumes_size(tmp_path: Path) -> None:
@@ -139,11 +139,9 @@ def _mounts_of(process: int) -> Path:
     return Path(f"/proc/{process}/ns/mnt").readlink()
 
 
+@pytest.mark.needs("btrfs")
 def test_a_pool_that_is_still_mounted_elsewhere_is_mounted_from_the_same_device(tmp_path: Path) -> None:
     """Two devices over one image would be two filesystems that know nothing of each other."""
-    reason = btrfs.why_unavailable()
-    if reason is not None:
-        pytest.skip(reason)
     plane = btrfs.BtrfsPlane(tmp_path)
     pinned = None
     try:

@@ -106,7 +106,7 @@ def test_a_state_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
     assert done.stderr == f"Error: {folder} is in use by another simulator\n"
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 @pytest.mark.usefixtures("devices")
 def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
     folder = orphan()
@@ -124,7 +124,7 @@ def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
     assert clear_orphans() == [folder]
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 @pytest.mark.usefixtures("devices")
 def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
     tmp_path: Path, temporary: Path
@@ -142,7 +142,7 @@ def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.root
+@pytest.mark.needs("devices")
 @pytest.mark.usefixtures("devices")
 def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Path) -> None:
     with Simulator(hosts=("a",)) as simulator:

@@ -26,8 +26,8 @@ def test_tests_that_share_something_are_one_group(nodeid: str, name: str) -> Non
     assert group(nodeid) == name
 
 
-def test_every_file_with_tests_that_need_root_is_known_to_use_devices() -> None:
-    files = [path for path in _TESTS.rglob("test_*.py") if "pytest.mark.root" in path.read_text()]
+def test_every_file_with_tests_that_need_devices_is_known_to_use_devices() -> None:
+    files = [path for path in _TESTS.rglob("test_*.py") if 'needs("devices"' in path.read_text()]
     names = [str(path.relative_to(_TESTS.parent)) for path in files if path != Path(__file__)]
     assert len(names) > 20
     assert [name for name in names if not name.startswith((*WITH_DEVICES, _IN_CELLS))] == []

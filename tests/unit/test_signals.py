@@ -63,6 +63,7 @@ def test_what_was_before_is_put_back(handler: signal.Handlers) -> None:
         signal.signal(signal.SIGUSR2, before)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_held_signal_takes_effect_after_the_block_and_once() -> None:
     steps = []
 
@@ -76,6 +77,16 @@ def test_a_held_signal_takes_effect_after_the_block_and_once() -> None:
         interrupted()
     assert steps == ["not cut in two"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_held_signal_that_was_ignored_before_is_ignored_again() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with held(signal.SIGINT):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_in_another_thread_than_the_main_one_nothing_has_to_be_held() -> None:

@@ -1,0 +1,232 @@
+"""What tests need of a machine, and the table of those that were left out.
+
+A test says what it needs with ``@pytest.mark.needs("devices", "xfs")``. Where a need is not met, the test is
+skipped with the reason. The run ends with a table: how many tests were left out, which command brings them,
+and why. A skip without a reason fails the run.
+"""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import errno
+import functools
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from csi_powerflex.operations import growth
+from tests import tools
+from tests.chart import helm
+
+BY_ROOT = "sudo make test"
+BY_TOOLS = "make tools"
+BY_EMULATION = "make test-emulated"
+
+_TELLS_COPIES_APART = (6, 7)
+_NO_REASON = ("", "Skipped", "unconditional skip")  # pytest's own words where a test gives none
+_PROPERTY = "brought by"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a need is not met on this machine, and the command that helps; "-" if none does."""
+
+    reason: str
+    remedy: str
+
+
+def _devices() -> Lack | None:
+    if os.geteuid() != 0:
+        return Lack("block devices and mounts need root, and this run has another user", BY_ROOT)
+    return _commands("losetup", "mount", "unshare", "blkid", "mkfs.ext4") or _mounts() or _loop_devices()
+
+
+def _commands(*names: str) -> Lack | None:
+    lacking = {name: package for name, package in tools.missing("test").items() if name in names}
+    return Lack(f"not installed: {tools.described(lacking)}", BY_TOOLS) if lacking else None
+
+
+def _mounts() -> Lack | None:
+    """Whether this process may mount, which nothing but an attempt tells."""
+    done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
+    return (
+        Lack(f"this machine does not let us mount: {done.stderr.strip()}", "-") if done.returncode else None
+    )
+
+
+def _loop_devices() -> Lack | None:
+    """Whether a loop device can be had, which nothing but an attempt tells either."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(1024 * 1024)
+        attach = ["losetup", "--find", "--show", file.name]
+        done = subprocess.run(attach, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return Lack(f"this machine offers no loop devices: {done.stderr.strip()}", "-")
+        subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+    return None
+
+
+def _filesystem(name: str, *commands: str) -> Lack | None:
+    if (lacking := _commands(*commands)) is not None:
+        return lacking
+    return None if _kernel_has(name) else Lack(f"this machine's kernel has no {name}", BY_EMULATION)
+
+
+def _kernel_has(filesystem: str) -> bool:
+    """Whether the kernel knows a filesystem, or loads its module when asked to mount one."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # There is no such device, so nothing is mounted: the error tells whether the filesystem is known.
+    libc.mount(b"no-such-device", os.fsencode(tempfile.gettempdir()), filesystem.encode(), 0, None)
+    return ctypes.get_errno() not in (errno.ENODEV, errno.EPERM)
+
+
+def _program(name: str, path: str | None) -> Lack | None:
+    return None if path else Lack(f"{name} is not installed", f"{BY_TOOLS} (needs Go)")
+
+
+def _online_ext4() -> Lack | None:
+    if growth.can_grow_ext4_online():
+        return None
+    return Lack(
+        "growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give", BY_EMULATION
+    )
+
+
+def _two_btrfs_of_one_id() -> Lack | None:
+    if _kernel_version() >= _TELLS_COPIES_APART:
+        return None
+    return Lack("before Linux 6.7 the kernel mounts only one of two btrfs with equal ids", "a newer kernel")
+
+
+def _one_btrfs_of_one_id() -> Lack | None:
+    if _kernel_version() < _TELLS_COPIES_APART:
+        return None
+    return Lack("since Linux 6.7 the kernel mounts two btrfs with equal ids", BY_EMULATION)
+
+
+def _kernel_version() -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+NEEDS: Mapping[str, Callable[[], Lack | None]] = {
+    "devices": _devices,
+    "xfs": lambda: _filesystem("xfs", "mkfs.xfs", "xfs_db"),
+    "btrfs": lambda: _filesystem("btrfs", "mkfs.btrfs", "btrfs"),
+    "online-ext4": _online_ext4,
+    "two-btrfs-of-one-id": _two_btrfs_of_one_id,
+    "one-btrfs-of-one-id": _one_btrfs_of_one_id,
+    "helm": lambda: _program("Helm", helm.binary()),
+    "csi-sanity": lambda: _program("csi-sanity", tools.built("csi-sanity")),
+}
+"""What a test can name in its mark; the first need that is not met is the reason of its skip."""
+
+
+@functools.cache
+def lack(need: str) -> Lack | None:
+    """Why this machine does not meet a need; None where it does.
+
+    Raises:
+        pytest.UsageError: no need has that name.
+    """
+    if need not in NEEDS:
+        raise pytest.UsageError(f"no need is named {need!r}; tests/needs.py has {', '.join(NEEDS)}")
+    return NEEDS[need]()
+
+
+EACH_FILESYSTEM = (
+    "ext4",
+    pytest.param("xfs", marks=pytest.mark.needs("xfs")),
+    pytest.param("btrfs", marks=pytest.mark.needs("btrfs")),
+)
+"""The filesystems of the driver, as parameters of a test that makes each."""
+
+EACH_FILESYSTEM_BESIDE_ITS_COPY = (
+    *EACH_FILESYSTEM[:2],
+    pytest.param("btrfs", marks=pytest.mark.needs("btrfs", "two-btrfs-of-one-id")),
+)
+"""The same for a test that mounts a filesystem and its copy on one machine."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of a run that is to leave out nothing that could be had."""
+    parser.addoption(
+        "--complete",
+        action="store_true",
+        help="fail when tests were left out that `make tools` would bring",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark and register the plugin."""
+    config.addinivalue_line("markers", "needs(name, ...): what of tests/needs.py the test cannot do without")
+    config.pluginmanager.register(LeftOut(complete=config.getoption("--complete")))
+
+
+class LeftOut:
+    """Skips what this machine cannot run, counts it, and tells of it at the end."""
+
+    def __init__(self, *, complete: bool) -> None:
+        self._complete = complete
+        self._skipped: collections.Counter[tuple[str, str]] = collections.Counter()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Mark what has to be skipped."""
+        for item in items:
+            # The test's own marks come last: what its module needs is the first thing to say.
+            names = [name for mark in reversed(list(item.iter_markers("needs"))) for name in mark.args]
+            found = next((found for name in names if (found := lack(name))), None)
+            if found is not None:
+                item.add_marker(pytest.mark.skip(reason=found.reason))
+                item.user_properties.append((_PROPERTY, found.remedy))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a skip; workers of pytest-xdist pass theirs on."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            remedies = dict(report.user_properties)
+            self._skipped[str(remedies.get(_PROPERTY, "-")), _reason(report)] += 1
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Let the run fail for what must not be left out."""
+        if self._refused() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table."""
+        if not self._skipped:
+            return
+        terminalreporter.section("left out")
+        width = max(len("brought by"), *(len(remedy) for remedy, _ in self._skipped))
+        terminalreporter.line(f"tests  {'brought by':{width}}  because")
+        for (remedy, reason), count in sorted(self._skipped.items()):
+            terminalreporter.line(f"{count:5}  {remedy:{width}}  {reason or 'NO REASON IS GIVEN'}")
+        for line in self._refused():
+            terminalreporter.line(line, red=True)
+
+    def _refused(self) -> list[str]:
+        refused = [
+            f"FAILED: {count} tests were skipped without a reason"
+            for (_, reason), count in self._skipped.items()
+            if reason in _NO_REASON
+        ]
+        if self._complete:
+            refused += [
+                f"FAILED: {count} tests were left out, and `{remedy}` would bring them (--complete)"
+                for (remedy, _), count in self._skipped.items()
+                if remedy.startswith(BY_TOOLS)
+            ]
+        return refused
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """The words of a skip."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped:").strip()
+    return str(report.longrepr)

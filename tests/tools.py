@@ -1,0 +1,130 @@
+"""The programs beyond Python, git and make that tests use, and the Debian package of each.
+
+``python -m tests.tools [GROUP ...]`` installs the missing ones on Debian and Ubuntu, as root. Elsewhere, and
+without root, it prints what to install. It needs nothing but the standard library: it runs before anything is
+set up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "test": {
+        "blkid": "util-linux",
+        "unshare": "util-linux",
+        "losetup": "mount",
+        "mount": "mount",
+        "mkfs.ext4": "e2fsprogs",
+        "mkfs.xfs": "xfsprogs",
+        "xfs_db": "xfsprogs",
+        "mkfs.btrfs": "btrfs-progs",
+        "btrfs": "btrfs-progs",
+    },
+    "bare": {
+        "debootstrap": "debootstrap",
+        "git": "git",
+    },
+    "emulated": {
+        "qemu-system-x86_64": "qemu-system-x86",
+        "depmod": "kmod",
+        "mkfs.ext4": "e2fsprogs",
+        "mkfs.xfs": "xfsprogs",
+        "mkfs.btrfs": "btrfs-progs",
+    },
+    "e2e": {
+        "buildah": "buildah",
+        "busybox": "busybox-static",
+        "containerd": "containerd",
+        "debootstrap": "debootstrap",
+        "ip": "iproute2",
+        "mkfs.btrfs": "btrfs-progs",
+        "nft": "nftables",
+        "runc": "runc",
+        "/usr/lib/cni/ptp": "containernetworking-plugins",
+    },
+}
+"""For each group of tests: the commands that it needs, or the paths of files, and the package of each."""
+
+_BUILT = Path(__file__).resolve().parents[1] / ".cache" / "bin"
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def located(command: str) -> str | None:
+    """The path of a command; also where only root looks for commands by default."""
+    return shutil.which(command, path=os.pathsep.join((os.environ.get("PATH", ""), *_SYSTEM_FOLDERS)))
+
+
+def built(program: str) -> str | None:
+    """The path of a program that make builds with Go, or of one that is installed."""
+    path = _BUILT / program
+    return str(path) if path.exists() else located(program)
+
+
+def missing(group: str) -> dict[str, str]:
+    """The commands of a group that are not installed, each with its package."""
+    return {command: package for command, package in PACKAGES[group].items() if located(command) is None}
+
+
+def described(lacking: Mapping[str, str]) -> str:
+    """Packages and what of them is missing, for people."""
+    commands: dict[str, list[str]] = {}
+    for command, package in lacking.items():
+        commands.setdefault(package, []).append(command)
+    return ", ".join(f"{package} ({', '.join(names)})" for package, names in sorted(commands.items()))
+
+
+def bring(groups: Iterable[str]) -> int:
+    """Install what is missing of these groups, or print it; the exit status."""
+    lacking = {command: package for group in groups for command, package in missing(group).items()}
+    if not lacking:
+        print("Debian's packages: all there.")  # noqa: T201 - a command
+        return 0
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *sorted(set(lacking.values()))]
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        print(f"Missing: {described(lacking)}.")  # noqa: T201
+        print(f"On Debian and Ubuntu, as root: apt-get update && {' '.join(install)}")  # noqa: T201
+        return 0
+    print(f"Installing {described(lacking)} ...", flush=True)  # noqa: T201
+    for command in (["apt-get", "update"], install):
+        if (status := _run_quietly(command)) != 0:
+            return status
+    return 0
+
+
+def _run_quietly(command: Sequence[str]) -> int:
+    """Run a command; what it printed is shown only when it fails."""
+    done = subprocess.run(
+        command,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        print(f"{done.stdout}`{' '.join(command)}` failed with status {done.returncode}.", file=sys.stderr)  # noqa: T201
+    return done.returncode
+
+
+def main() -> int:
+    """Bring the tools of the groups that the arguments name."""
+    parser = argparse.ArgumentParser(prog=f"python -m {Path(__file__).parent.name}.tools")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(PACKAGES)}; default: test")
+    groups = parser.parse_args().groups or ["test"]
+    unknown = [group for group in groups if group not in PACKAGES]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(PACKAGES)}")
+    return bring(groups)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
