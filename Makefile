@@ -55,11 +55,15 @@ test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where
 	@$(BIN)/pytest $(distributed) $(ARGS)
 
 # What `make test` can use beyond Python, git and make: programs from Debian's packages, and two built with Go.
+# FOR="e2e bare emulated" installs what the other tests need.
+FOR ?= test
 .PHONY: tools
 tools: ## Install or build the tools without which some tests are left out (Debian or Ubuntu, root, Go)
-	@$(PYTHON) -m tests.tools
-	@if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_SANITY) $(HELM); \
-	else echo "csi-sanity and Helm are built with Go, which is not installed: install Go 1.21 or newer, then run make tools again."; fi
+	@$(PYTHON) -m tests.tools $(FOR)
+	@$(if $(filter test,$(FOR)),$(go_tools))
+
+go_tools = if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_SANITY) $(HELM); \
+	else echo "csi-sanity and Helm are built with Go: install Go 1.21 or newer, then run make tools again."; fi
 
 # The flags are those of the end-to-end tests' builds, so that nothing is compiled a second time for them.
 go_install = CGO_ENABLED=0 GOBIN=$(CURDIR)/.cache/bin nice -n 10 go install -trimpath -ldflags='-s -w'
@@ -147,6 +151,10 @@ soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen m
 .PHONY: test-emulated
 test-emulated: $(VENV)/.dev ## Run tests that need another kernel, in an emulated machine; as root on Debian, minutes
 	@tests/emulated/run
+
+.PHONY: test-bare
+test-bare: ## Try README's two commands on a minimal Debian with nothing else, as root and not (root, minutes)
+	@$(PYTHON) -m tests.bare
 
 .PHONY: bench-node
 bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root

@@ -23,6 +23,7 @@ import pytest
 from csi_powerflex.operations import growth
 from tests import tools
 from tests.chart import helm
+from tests.commands import output_of
 
 BY_ROOT = "sudo make test"
 BY_TOOLS = "make tools"
@@ -68,7 +69,7 @@ def _loop_devices() -> Lack | None:
         done = subprocess.run(attach, capture_output=True, text=True, check=False)
         if done.returncode:
             return Lack(f"this machine offers no loop devices: {done.stderr.strip()}", "-")
-        subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+        output_of(["losetup", "--detach", done.stdout.strip()])
     return None
 
 

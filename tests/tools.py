@@ -47,6 +47,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "mkfs.btrfs": "btrfs-progs",
         "nft": "nftables",
         "runc": "runc",
+        "sysctl": "procps",
         "/usr/lib/cni/ptp": "containernetworking-plugins",
     },
 }

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import os
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from csi_powerflex.pb import csi_pb2
 from tests.chart import helm as chart
 from tests.chart.arguments import parsed
 from tests.chart.helm import Case, Manifest
+from tests.commands import output_of
 
 _WRITER = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
 _GIB = 2**30
@@ -121,7 +121,7 @@ def running(installed: Installed) -> Iterator[tuple[Client, Client]]:
             stack.callback(client.close)
         stack.enter_context(ended(installed.process("simulator", "simulator"))).start(lambda: _listens(port))
         join = installed.words("node", "join-simulator")
-        subprocess.run(join, check=True, timeout=20, capture_output=True)
+        output_of(join)
         stack.enter_context(ended(installed.process("controller"))).start(controller.answers)
         stack.enter_context(ended(installed.process("node"))).start(node.answers)
         yield controller, node

@@ -13,6 +13,7 @@ import yaml
 from tests.chart import helm as chart
 from tests.chart.cluster import Cluster
 from tests.chart.helm import CHART, SNAPSHOT_APIS, VALUES, Manifest
+from tests.commands import output_of
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/storage/deployments/release-csi-powerflex-controller"
 SIMULATOR_SECRET = "/api/v1/namespaces/storage/secrets/release-csi-powerflex-simulator"
@@ -20,8 +21,7 @@ SIMULATOR_SECRET = "/api/v1/namespaces/storage/secrets/release-csi-powerflex-sim
 
 def upgrade(helm: str, tmp_path: Path, cluster: Cluster, values: str, *settings: str) -> Any:
     """``helm template`` that asks the cluster, as an upgrade does."""
-    version = subprocess.run([helm, "version", "--short"], capture_output=True, text=True, check=True).stdout
-    if version.startswith("v3"):
+    if output_of([helm, "version", "--short"]).startswith("v3"):
         pytest.skip("Helm 3 renders with what a cluster has only where it installs into one")
     kubeconfig = tmp_path / "kubeconfig"
     cluster.write_kubeconfig(kubeconfig)

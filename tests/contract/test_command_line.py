@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from csi_powerflex import __version__
 from csi_powerflex.cli.main import RoleGroup, main
+from tests.commands import output_of
 
 PASSWORD = "hunter2-secret"
 SYSTEMS = f"""\
@@ -113,10 +114,7 @@ from csi_powerflex.cli.main import main
 main(["--help"], standalone_mode=False)
 print(sorted({"grpc", "requests", "yaml"} & sys.modules.keys()))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert output_of([sys.executable, "-c", code]).splitlines()[-1] == "[]"
 
 
 def test_an_unknown_command_is_named() -> None:

@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests.commands import output_of
 from tests.contract.conftest import PATIENCE_SECONDS
 
 GUID = "B0E3BFB8-C20B-43BF-93C8-13339E85AA50"
@@ -88,11 +89,5 @@ def test_every_service_answers_on_the_socket_and_a_signal_ends_them_all(
 
 
 def test_the_help_has_the_options_of_both_roles() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "csi_powerflex", "unified", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert {"--systems", "--kubelet-dir", "--cluster-id", "--by-id-dir"} <= set(done.stdout.split())
+    help_text = output_of([sys.executable, "-m", "csi_powerflex", "unified", "--help"])
+    assert {"--systems", "--kubelet-dir", "--cluster-id", "--by-id-dir"} <= set(help_text.split())

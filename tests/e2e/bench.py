@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e import build
+from tests.e2e import built
 from tests.e2e.cluster import NAMESPACE, Cluster
 from tests.e2e.kubernetes import Object
 from tests.e2e.processes import await_true
@@ -125,14 +125,14 @@ def _folders_objects() -> list[Object]:
     elects = ["--csi-address=/csi/csi.sock", "--kube-api-qps=50", "--kube-api-burst=100"]
 
     def sidecar(name: str) -> Object:
-        image = f"registry.k8s.io/sig-storage/{name}:{build.version_of(name)}"
+        image = f"registry.k8s.io/sig-storage/{name}:{built.version_of(name)}"
         workers = "--worker-threads=50"
         return {"name": name, "image": image, "args": [*elects, workers], "volumeMounts": [socket]}
 
     def driver(*arguments: str, **more: object) -> Object:
         return {
             "name": "driver",
-            "image": build.FOLDERS_IMAGE,
+            "image": built.FOLDERS_IMAGE,
             "args": list(arguments),
             "volumeMounts": [socket],
         } | more
@@ -143,7 +143,7 @@ def _folders_objects() -> list[Object]:
         "volumes": [{"name": "socket", "emptyDir": {}}],
     }
     kubelet = {"name": "kubelet", "mountPath": "/var/lib/kubelet", "mountPropagation": "Bidirectional"}
-    registrar = build.STAND_INS["csi-node-driver-registrar"]
+    registrar = built.STAND_INS["csi-node-driver-registrar"]
     node = {
         "containers": [
             driver(
@@ -154,7 +154,7 @@ def _folders_objects() -> list[Object]:
             ),
             {
                 "name": registrar,
-                "image": build.reference_of("csi-node-driver-registrar"),
+                "image": built.reference_of("csi-node-driver-registrar"),
                 "args": [f"--kubelet-registration-path={plugin}/csi.sock"],
                 "volumeMounts": [socket, {"name": "registration", "mountPath": "/registration"}],
             },

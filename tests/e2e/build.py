@@ -11,42 +11,38 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / ".cache" / "e2e"
-BIN = CACHE / "bin"
-HELM = ROOT / ".cache" / "bin" / "helm"
-"""Made by make, for the tests of the chart too."""
-IMAGES = CACHE / "images"
+from tests import registries, tools
+from tests.commands import output_of
+from tests.e2e.built import (
+    BIN,
+    BUSYBOX_IMAGE,
+    CACHE,
+    CRDS,
+    DRIVER_IMAGE,
+    FOLDERS_IMAGE,
+    IMAGES,
+    PAUSE_IMAGE,
+    ROOT,
+    SIMULATOR_IMAGE,
+    STAND_INS,
+    VERSIONS,
+    app_version,
+    reference_of,
+    version_of,
+)
+
 _TOOLCHAIN = ROOT / "tests" / "e2e" / "toolchain"
 _KUBERNETES, _SIDECARS = _TOOLCHAIN / "kubernetes", _TOOLCHAIN / "sidecars"
-
-PACKAGES = {
-    "buildah": "buildah",
-    "busybox": "busybox-static",
-    "containerd": "containerd",
-    "debootstrap": "debootstrap",
-    "ip": "iproute2",
-    "nft": "nftables",
-    "runc": "runc",
-}
-"""A command of each Debian package that is needed."""
 
 _SUITE = "trixie"
 _BASE = "localhost/e2e-base"
 _SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 _MONITORS = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
-
-DRIVER_IMAGE = "localhost/csi-powerflex"
-SIMULATOR_IMAGE = "localhost/csi-powerflex-simulator"
-BUSYBOX_IMAGE = "docker.io/library/busybox:1.37"
-PAUSE_IMAGE = "e2e.test/pause:1"
-FOLDERS_IMAGE = "e2e.test/folders:1"
 
 SIDECARS = {
     "csi-attacher": "github.com/kubernetes-csi/external-attacher/v4",
@@ -55,9 +51,6 @@ SIDECARS = {
     "csi-snapshotter": "github.com/kubernetes-csi/external-snapshotter/v8",
 }
 """The upstream sidecars and the modules that they are built from."""
-
-STAND_INS = {"csi-node-driver-registrar": "registrar", "livenessprobe": "livenessprobe"}
-"""Sidecars that the Go module proxy does not have, and ours in their place (sidecars/registrar says why)."""
 
 
 def main() -> None:
@@ -76,33 +69,19 @@ def main() -> None:
 # --- programs --------------------------------------------------------------------------------------
 
 
-def version_of(sidecar: str) -> str:
-    """The version of an upstream sidecar that is built, such as v4.13.0."""
+def _version_of(sidecar: str) -> str:
     # Provisioner 6.3 is for the client-go of Kubernetes 1.36; of 6.4, the proxy lacks a library.
     folder = _KUBERNETES if sidecar == "csi-provisioner" else _SIDECARS
     return _go("list", "-m", "-f", "{{.Version}}", SIDECARS[sidecar], folder=folder)
 
 
-def snapshot_crds() -> list[Path]:
-    """The files with the snapshot APIs' definitions, as the module with their client brings them."""
-    folder = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
-    return sorted(Path(folder, "config", "crd").glob("*storage.k8s.io_*.yaml"))
-
-
-def monitor_crd() -> Path:
-    """The file with the ServiceMonitor's definition; of the module that has it nothing is compiled."""
-    folder = json.loads(_go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
-    return Path(folder, "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
-
-
 def _go(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(["go", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return output_of(["go", *arguments], folder=folder)
 
 
 def binaries() -> bool:
     """Build all Go programs, those of a module at once; whether there was need to."""
-    sources = [path for path in _TOOLCHAIN.rglob("*") if path.is_file()]
+    sources = [Path(__file__), *(path for path in _TOOLCHAIN.rglob("*") if path.is_file())]
     return _made_of(sources, CACHE / "binaries.stamp", _build_binaries)
 
 
@@ -113,33 +92,37 @@ def _build_binaries() -> None:
     flags = f"-s -w -X {stamp}gitVersion={version} -X {stamp}gitMajor={major} -X {stamp}gitMinor={minor}"
     BIN.mkdir(parents=True, exist_ok=True)
     for folder in (_KUBERNETES, _SIDECARS):
-        subprocess.run(
+        # The flags are those of make's Go programs: so nothing is compiled twice.
+        output_of(
             ["go", "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-o={BIN}/", "tool"],
-            cwd=folder,
-            env={**os.environ, "CGO_ENABLED": "0"},
-            check=True,
+            folder=folder,
+            environment={**os.environ, "CGO_ENABLED": "0"},
         )
     (BIN / "server").rename(BIN / "etcd")
+    VERSIONS.write_text(json.dumps({sidecar: _version_of(sidecar) for sidecar in SIDECARS}))
+    shutil.rmtree(CRDS, ignore_errors=True)
+    CRDS.mkdir()
+    for definition in _definitions():
+        shutil.copy(definition, CRDS)
+
+
+def _definitions() -> Iterator[Path]:
+    """The files with the custom resources that the cluster gets; of their modules little is compiled."""
+    snapshots = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
+    yield from Path(snapshots, "config", "crd").glob("*storage.k8s.io_*.yaml")
+    monitors = json.loads(_go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
+    yield Path(monitors, "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
 
 
 # --- images ----------------------------------------------------------------------------------------
 
 
 def _buildah(*arguments: str | Path) -> str:
-    folder = CACHE / "storage"
-    done = subprocess.run(
-        [
-            "buildah",
-            f"--root={folder}/root",
-            f"--runroot={folder}/run",
-            *map(str, arguments),
-        ],
-        env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
+    storage = CACHE / "storage"
+    return output_of(
+        ["buildah", f"--root={storage}/root", f"--runroot={storage}/run", *arguments],
+        environment={**os.environ, "BUILDAH_ISOLATION": "chroot"},
     )
-    return done.stdout.strip()
 
 
 def base_image() -> bool:
@@ -150,12 +133,9 @@ def base_image() -> bool:
 def _build_base() -> None:
     folder = CACHE / "base"
     shutil.rmtree(folder, ignore_errors=True)
-    mirror = _debian_mirror()
+    mirror = registries.debian_mirror()
     command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", _SUITE, str(folder), mirror]
-    log = CACHE / "debootstrap.log"
-    with log.open("wb") as output:
-        if subprocess.run(command, stdout=output, stderr=output, check=False).returncode:
-            raise SystemExit(f"debootstrap failed: see {log}")
+    output_of(command)
     slim = folder / "etc/dpkg/dpkg.cfg.d/slim"
     for unwanted in ("doc", "info", "locale", "man"):
         with slim.open("a") as rules:
@@ -167,24 +147,6 @@ def _build_base() -> None:
     _buildah("add", "--quiet", container, folder, "/")
     _buildah("commit", "--quiet", "--rm", container, _BASE)
     shutil.rmtree(folder)
-
-
-def _debian_mirror() -> str:
-    """The mirror that this machine uses."""
-    command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    for line in done.stdout.splitlines():
-        origin, _, address = line.partition(" ")
-        if origin == "Debian" and "security" not in address:
-            return address
-    return "http://deb.debian.org/debian"
-
-
-def app_version() -> str:
-    """The driver's version: the tag of its images."""
-    values: dict[str, str] = {}
-    exec((ROOT / "csi_powerflex" / "_version.py").read_text(), values)  # noqa: S102 - our own file
-    return values["__version__"]
 
 
 def project_images() -> bool:
@@ -200,7 +162,7 @@ def project_images() -> bool:
 def _build_project() -> None:
     version = app_version()
     settings = CACHE / "pip.conf"
-    settings.write_text(_pip_settings())
+    settings.write_text(registries.pip_settings())
     mounts = [f"--volume={settings}:/etc/pip.conf:ro", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro"]
     for target, image in (("simulator", SIMULATOR_IMAGE), ("driver", DRIVER_IMAGE)):
         _buildah(
@@ -214,19 +176,6 @@ def _build_project() -> None:
     _buildah("rmi", "--prune")
 
 
-def _pip_settings() -> str:
-    """How pip on this machine reaches its index, as a pip.conf."""
-    done = subprocess.run(["pip3", "config", "list"], capture_output=True, text=True, check=True)
-    wanted = {"cert", "index-url", "extra-index-url", "proxy", "trusted-host", "timeout", "default-timeout"}
-    lines = ["[global]"]
-    for line in done.stdout.splitlines():
-        name, _, value = line.partition("=")
-        key = name.rpartition(".")[2]
-        if key in wanted:
-            lines.append(f"{key.removeprefix('default-')} = {value.strip(chr(39))}")
-    return "\n".join(dict.fromkeys(lines)) + "\n"
-
-
 def program_images() -> bool:
     """Pack each sidecar, and busybox, into an image of nothing else; whether there was need to."""
     sources = [CACHE / "binaries.stamp", ROOT / "charts/csi-powerflex/values.yaml"]
@@ -235,7 +184,7 @@ def program_images() -> bool:
 
 def _build_programs() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
-    busybox = shutil.which("busybox")
+    busybox = tools.located("busybox")
     assert busybox is not None
     _pack("busybox", BUSYBOX_IMAGE, Path(busybox), command=["/bin/sh"], busybox=True)
     _pack("pause", PAUSE_IMAGE, Path(busybox), command=["/bin/sleep", "1000000000"], busybox=True)
@@ -249,19 +198,6 @@ def _build_programs() -> None:
         )
     for name, program in STAND_INS.items():
         _pack(name, reference_of(name), BIN / program, entrypoint=[f"/bin/{program}"])
-
-
-def reference_of(image: str) -> str:
-    """The reference of a sidecar's image in the chart."""
-    import yaml  # noqa: PLC0415 - only here
-
-    values = yaml.safe_load((ROOT / "charts/csi-powerflex/values.yaml").read_text())
-    (tag,) = (
-        sidecar["image"]["tag"]
-        for sidecar in values["sidecars"].values()
-        if sidecar["image"]["repository"] == f"sig-storage/{image}"
-    )
-    return f"registry.k8s.io/sig-storage/{image}:{tag}"
 
 
 def _pack(
@@ -295,8 +231,7 @@ def _pack(
 
 
 def _applets(program: Path) -> list[str]:
-    done = subprocess.run([program, "--list"], capture_output=True, text=True, check=True)
-    return [name for name in done.stdout.split() if name != "busybox"]
+    return [name for name in output_of([program, "--list"]).split() if name != "busybox"]
 
 
 def _layer(program: Path, links: Sequence[str]) -> bytes:

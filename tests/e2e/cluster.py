@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.e2e import build
+from tests.e2e import built
 from tests.e2e.array import Array
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.kubernetes import Kubernetes, Object
@@ -19,7 +19,7 @@ WORKERS = ("worker1", "worker2")
 NAMESPACE = "powerflex"
 RELEASE = "csi-powerflex"
 DRIVER = "csi.powerflex.dev"
-CHART = build.ROOT / "charts" / "csi-powerflex"
+CHART = built.ROOT / "charts" / "csi-powerflex"
 _VALUES = Path(__file__).with_name("values.yaml")
 
 
@@ -47,7 +47,7 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda part: part.start(), (self.array, self.plane)))
             list(pool.map(Machine.start, self.machines.values()))
-        crds = (*build.snapshot_crds(), build.monitor_crd())
+        crds = built.crds()
         self.kubernetes.kubectl("apply", "--server-side", *(f"--filename={crd}" for crd in crds))
         self.plane.start_snapshot_controller()
         for name in self.machines:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from tests.e2e import build
+from tests.e2e import built
 from tests.e2e.kubeconfig import write as write_kubeconfig
 from tests.e2e.machine import API_SERVICE, CONTROL_ADDRESS, DNS_DOMAIN, SERVICES
 from tests.e2e.pki import Authority
@@ -33,7 +33,7 @@ class ControlPlane:
         """Start it; the API answers when this returns."""
         etcd = self._daemon(
             "etcd",
-            build.BIN / "etcd",
+            built.BIN / "etcd",
             f"--data-dir={self._folder}/etcd",
             f"--listen-client-urls={_ETCD}",
             f"--advertise-client-urls={_ETCD}",
@@ -59,7 +59,7 @@ class ControlPlane:
         self._tokens = self._authority.service_account_key()
         self._daemon(
             "kube-apiserver",
-            build.BIN / "kube-apiserver",
+            built.BIN / "kube-apiserver",
             f"--etcd-servers={_ETCD}",
             "--bind-address=0.0.0.0",
             "--secure-port=443",
@@ -118,7 +118,7 @@ class ControlPlane:
             kubeconfig = write_kubeconfig(
                 self._folder / f"{name}.kubeconfig", CONTROL_ADDRESS, self._authority, pair
             )
-            self._daemon(name, build.BIN / name, f"--kubeconfig={kubeconfig}", *arguments).start()
+            self._daemon(name, built.BIN / name, f"--kubeconfig={kubeconfig}", *arguments).start()
 
     def _start_dns(self) -> None:
         """Tell pods the addresses of Services by their names, and refuse all else."""
@@ -134,13 +134,13 @@ class ControlPlane:
 }}
 """
         )
-        self._daemon("dns", build.BIN / "dns", f"-conf={config}").start_until(_answers_names)
+        self._daemon("dns", built.BIN / "dns", f"-conf={config}").start_until(_answers_names)
 
     def start_snapshot_controller(self) -> None:
         """Start the controller of the snapshot APIs, which have to be there."""
         self._daemon(
             "snapshot-controller",
-            build.BIN / "snapshot-controller",
+            built.BIN / "snapshot-controller",
             f"--kubeconfig={self.kubeconfig}",
             "--feature-gates=CSIVolumeGroupSnapshot=true",
             "--v=2",

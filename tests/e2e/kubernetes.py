@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from tests.e2e import build
+from tests.e2e import built
 from tests.e2e.controlplane import ControlPlane
 
 Object = dict[str, Any]
@@ -89,7 +89,7 @@ class Kubernetes:
         environment = {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
-            "PATH": f"{build.BIN}:{build.HELM.parent}:{os.environ['PATH']}",
+            "PATH": f"{built.BIN}:{built.HELM.parent}:{os.environ['PATH']}",
             "HELM_CACHE_HOME": str(self.kubeconfig.parent / "helm"),
         }
         done = subprocess.run(

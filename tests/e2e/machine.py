@@ -11,7 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e import build
+from tests.commands import checked, output_of
+from tests.e2e import built
 from tests.e2e.kubeconfig import write as write_kubeconfig
 from tests.e2e.pki import Authority
 from tests.e2e.processes import Daemon, await_true
@@ -59,7 +60,7 @@ class Machine:
         self._connect()
         self._lay_out()
         self._start_containerd()
-        for archive in sorted(build.IMAGES.glob("*.tar")):
+        for archive in sorted(built.IMAGES.glob("*.tar")):
             if archive.stem != "simulator":  # it runs beside the cluster, as an array does
                 self.import_image(archive)
         self._start_kubelet()
@@ -78,7 +79,7 @@ class Machine:
         )
         kubeconfig = write_kubeconfig(self._folder / "kubeconfig", CONTROL_ADDRESS, self._authority, pair)
         command: list[str | Path] = [
-            build.BIN / "kubelet",
+            built.BIN / "kubelet",
             f"--config={self._write_kubelet_config(pair.certificate, pair.key)}",
             f"--kubeconfig={kubeconfig}",
             f"--hostname-override={self.name}",
@@ -93,7 +94,7 @@ class Machine:
             self._folder / "proxy.kubeconfig", CONTROL_ADDRESS, self._authority, pair
         )
         command: list[str | Path] = [
-            build.BIN / "kube-proxy",
+            built.BIN / "kube-proxy",
             f"--config={self._write_proxy_config(kubeconfig)}",
         ]
         self._proxy = Daemon("kube-proxy", command, self._folder, inside=self._inside)
@@ -150,7 +151,8 @@ class Machine:
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on this machine, as its administrator would."""
         arguments = [*self._inside, *map(str, command)]
-        return subprocess.run(arguments, capture_output=True, text=True, check=check, timeout=60)
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+        return checked(done) if check else done
 
     def _connect(self) -> None:
         """Plug it into the bridge, and let the others find its pods."""
@@ -241,7 +243,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [grpc]
   address = "{self._socket}"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{build.PAUSE_IMAGE}"
+  sandbox_image = "{built.PAUSE_IMAGE}"
   restrict_oom_score_adj = true
   stream_server_address = "127.0.0.1"
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -318,7 +320,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
+    output_of(["ip", *arguments])
 
 
 def prepare_network() -> None:
@@ -333,4 +335,4 @@ def prepare_network() -> None:
         f"link set {BRIDGE} up",
     ):
         _ip(*command.split())
-    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    output_of(["sysctl", "-qw", "net.ipv4.ip_forward=1"])

@@ -18,10 +18,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import tools
+from tests.commands import CommandFailed, output_of
 from tests.e2e import build
 
 FOLDER_VARIABLE = "CSI_POWERFLEX_E2E_FOLDER"
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+# What the scenarios need was fetched before. A download would hide that the build forgot something.
+_NO_DOWNLOADS = {"GOPROXY": "off", "GOFLAGS": "-mod=readonly", "PIP_NO_INDEX": "1"}
 _PYTEST = ["--verbose", "--no-header", "-p", "no:randomly", "-p", "no:cacheprovider"]
 _KILLED_SECONDS = 10
 _GROUPS = Path("/sys/fs/cgroup")
@@ -33,10 +37,15 @@ def main(arguments: Sequence[str]) -> int:
     if missing:
         print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)  # noqa: T201
         return 1
-    build.main()
+    try:
+        build.main()
+    except CommandFailed as error:
+        print(f"\n{error}", file=sys.stderr)  # noqa: T201
+        return 1
     folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-e2e-"))
     command = [*_NAMESPACES, sys.executable, "-m", "pytest", *_PYTEST, *arguments]
-    status = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(folder)}, check=False).returncode
+    environment = {**os.environ, **_NO_DOWNLOADS, FOLDER_VARIABLE: str(folder)}
+    status = subprocess.run(command, env=environment, check=False).returncode
     left = [*_remove_loops(folder), *_remove_groups(folder.name)]
     if status and "CSI_POWERFLEX_E2E_KEEP" in os.environ:
         print(f"logs: {folder}")  # noqa: T201
@@ -55,23 +64,18 @@ def why_impossible() -> str | None:
         return "this machine offers no loop devices"
     if shutil.which("go") is None:
         return "Kubernetes is built with Go, which is not installed"
-    packages = [package for command, package in build.PACKAGES.items() if shutil.which(command) is None]
-    if not Path("/usr/lib/cni/ptp").exists():
-        packages.append("containernetworking-plugins")
-    return f"apt-get install {' '.join(packages)}" if packages else None
+    lacking = tools.missing("e2e")
+    return (
+        f"not installed: {tools.described(lacking)}; `make tools FOR=e2e` installs them" if lacking else None
+    )
 
 
 def _remove_loops(folder: Path) -> list[str]:
     """Detach loop devices over files below ``folder``; returns what there was."""
-    done = subprocess.run(
-        ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    left = [line for line in done.stdout.splitlines() if str(folder) in line]
+    devices = output_of(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"])
+    left = [line for line in devices.splitlines() if str(folder) in line]
     for line in left:
-        subprocess.run(["losetup", "--detach", line.split()[0]], check=True)
+        output_of(["losetup", "--detach", line.split()[0]])
     return left
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.e2e.build import BUSYBOX_IMAGE
+from tests.e2e.built import BUSYBOX_IMAGE
 from tests.e2e.kubernetes import Kubernetes, NotSo, Object
 
 GIB = 8

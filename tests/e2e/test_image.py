@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import build
+from tests.e2e import built
 from tests.e2e.cluster import NAMESPACE, Cluster
 
 
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
     """The image's configuration."""
-    with tarfile.open(build.IMAGES / "driver.tar") as archive:
+    with tarfile.open(built.IMAGES / "driver.tar") as archive:
         (manifest,) = json.load(_opened(archive, "manifest.json"))
         content: dict[str, Any] = json.load(_opened(archive, manifest["Config"]))
     return content["config"]  # type: ignore[no-any-return]
@@ -25,7 +25,7 @@ def config() -> dict[str, Any]:
 def files() -> set[str]:
     """The files and links of all its layers."""
     found: set[str] = set()
-    with tarfile.open(build.IMAGES / "driver.tar") as archive:
+    with tarfile.open(built.IMAGES / "driver.tar") as archive:
         (manifest,) = json.load(_opened(archive, "manifest.json"))
         for layer in manifest["Layers"]:
             with tarfile.open(fileobj=_opened(archive, layer)) as content:
@@ -44,7 +44,7 @@ def test_the_image_runs_as_nobody_in_particular_below_a_reaper(config: dict[str,
     assert config["Entrypoint"] == ["/usr/bin/tini", "--", "csi-powerflex"]
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == "csi-powerflex"
-    assert labels["org.opencontainers.image.version"] == build.app_version()
+    assert labels["org.opencontainers.image.version"] == built.app_version()
 
 
 def test_the_image_has_the_tools_of_filesystems_and_neither_simulator_nor_build_tools(

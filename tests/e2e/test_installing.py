@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import build
+from tests.e2e import built
 from tests.e2e.cluster import DRIVER, NAMESPACE, RELEASE, Cluster
 from tests.e2e.kubernetes import Kubernetes
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space, is_running
 
-_MANIFESTS = build.ROOT / "deploy" / "csi-powerflex.yaml"
+_MANIFESTS = built.ROOT / "deploy" / "csi-powerflex.yaml"
 _APPLY = "sed s/CHANGE-ME/k8s1/ deploy/csi-powerflex.yaml | kubectl apply --filename -"
 _SIMULATED = Path("/var/lib/csi-powerflex-simulator")
 # What needs another product, a volume of the reader's own array, or is what this module makes itself.
@@ -23,7 +23,7 @@ _NOT_RUN = {"kubevirt", "static-volume", "systems-secret"}
 
 def _commands(part: str) -> list[str]:
     """The lines that a reader types, of the block that README marks as ``part``."""
-    text = (build.ROOT / "README.md").read_text()
+    text = (built.ROOT / "README.md").read_text()
     (block,) = re.findall(rf"<!-- quickstart: {part} -->\n+```console\n(.*?)```", text, flags=re.DOTALL)
     return [
         line.strip().replace("\\\n", "")
@@ -58,7 +58,7 @@ def _clear(cluster: Cluster) -> None:
 def checkout(tmp_path: Path) -> Path:
     """The folder in which a reader of README types: what they cloned, and the files that they wrote."""
     for name in ("charts", "deploy"):
-        (tmp_path / name).symlink_to(build.ROOT / name)
+        (tmp_path / name).symlink_to(built.ROOT / name)
     return tmp_path
 
 
@@ -67,7 +67,7 @@ def one_machine(bare: Cluster) -> None:
     """Workers that share a folder for the simulated array, as one machine that has two node names."""
     for machine in bare.machines.values():
         machine.share(bare.folder / "simulated", _SIMULATED)
-        machine.import_image(build.IMAGES / "simulator.tar")
+        machine.import_image(built.IMAGES / "simulator.tar")
 
 
 def test_the_quickstart_with_an_array_leads_to_a_pod_with_a_volume_and_away_again(
@@ -102,14 +102,14 @@ def _devices_of_simulated(cluster: Cluster) -> list[str]:
 def test_every_example_works_with_the_plain_manifests(bare: Cluster, checkout: Path) -> None:
     kubernetes, array = bare.kubernetes, bare.array
     before = set(array.volumes())
-    assert f"$ {_APPLY}\n" in (build.ROOT / "docs" / "install.md").read_text()
+    assert f"$ {_APPLY}\n" in (built.ROOT / "docs" / "install.md").read_text()
     kubernetes.shell(_APPLY, checkout)
     bare.make_secret("powerflex-systems")
     _until_rolled_out(kubernetes)
     bare.await_driver(DRIVER)
     space = Space(kubernetes, "examples")
     space.open()
-    examples = build.ROOT / "deploy" / "examples"
+    examples = built.ROOT / "deploy" / "examples"
     first = ["pod", "snapshot"]  # of which others make copies, before the volume is grown
     others = {path.stem for path in examples.glob("*.yaml")} - _NOT_RUN - {*first}
     for name in (*first, *sorted(others)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB
+from tests.commands import output_of
 
 SYSTEM = "5a1b2c3d4e5f600f"
 GUID = "B0E3BFB8-C20B-43BF-93C8-13339E85AA50"
@@ -63,10 +63,7 @@ esac
 
 def command(*words: object) -> str:
     """Run a command of the host and return what it printed."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AssertionError(f"{words} ended with {done.returncode}: {done.stderr}{done.stdout}")
-    return done.stdout.strip()
+    return output_of([str(word) for word in words])
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any
 
 from csi_powerflex.demo.orchestrator import Client
 from csi_powerflex.demo.processes import Process, ended
+from tests.commands import output_of
 
 _GIB = 1024**3
 # As many as csi-sanity publishes, less one that must be refused.
@@ -69,7 +70,7 @@ def cases(sanity: str) -> list[str]:
             "--ginkgo.dry-run",
             f"--ginkgo.junit-report={report}",
         ]
-        subprocess.run(command, check=True, capture_output=True)
+        output_of(command)
         return sorted(_read(report))
 
 

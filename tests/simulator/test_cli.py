@@ -25,6 +25,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from csi_powerflex.cli.simulate import command
 from csi_powerflex.simulator import certificates
+from tests.commands import output_of
 from tests.simulator.devices import nothing_is_left, until
 
 
@@ -227,8 +228,7 @@ def test_the_tool_of_a_host_works_where_its_folder_is_mounted_elsewhere(tmp_path
     with running(tmp_path, "--sdc", "a") as (_, ready):
         host = ready["hosts"]["a"]
         elsewhere = shutil.copytree(Path(host["drvCfg"]).parent, tmp_path / "bin") / "drv_cfg"
-        done = subprocess.run([elsewhere, "--query_guid"], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == host["guid"]
+        assert output_of([elsewhere, "--query_guid"]) == host["guid"]
 
 
 def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
@@ -247,8 +247,7 @@ def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
             volumes = client.get(f"{west['url']}/api/types/Volume/instances", timeout=5).json()
             assert [volume["genType"] for volume in volumes] == ["EC"] * 3
         drv_cfg = [east["hosts"]["a"]["drvCfg"], "--query_mdms"]
-        done = subprocess.run(drv_cfg, capture_output=True, text=True, check=True)
-        count, *mdms = done.stdout.splitlines()
+        count, *mdms = output_of(drv_cfg).splitlines()
         assert count == "Retrieved 2 mdm(s)"
         assert {line.split()[1] for line in mdms} == {east["systemId"], west["systemId"]}
 

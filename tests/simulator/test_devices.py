@@ -15,6 +15,7 @@ import requests
 
 from csi_powerflex.simulator.hosts import btrfs, loop
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
+from tests.commands import output_of
 from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until, write
 
 pytestmark = pytest.mark.needs("devices")
@@ -171,8 +172,7 @@ def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> N
         host = array.simulator.hosts["a"]
 
         def drv_cfg(*arguments: str) -> list[str]:
-            done = subprocess.run([host.drv_cfg, *arguments], capture_output=True, text=True, check=True)
-            return done.stdout.splitlines()
+            return output_of([host.drv_cfg, *arguments]).splitlines()
 
         assert drv_cfg("--query_guid") == [host.guid]
         count, mdm = drv_cfg("--query_mdms")

@@ -12,6 +12,7 @@ import pytest
 from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.ownership import Claim, StillMounted, clear_orphans, remove
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
+from tests.commands import output_of
 from tests.simulator.client import Array
 from tests.simulator.devices import mapped, until
 from tests.simulator.test_cli import mapped_volume, running, session
@@ -112,7 +113,7 @@ def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
     folder = orphan()
     mountpoint = folder / "of another"
     mountpoint.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "none", str(mountpoint)], check=True)
+    output_of(["mount", "-t", "tmpfs", "none", mountpoint])
     try:
         (mountpoint / "data").write_text("precious")
         assert clear_orphans() == []
@@ -120,7 +121,7 @@ def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
             remove(folder)
         assert (mountpoint / "data").read_text() == "precious"
     finally:
-        subprocess.run(["umount", str(mountpoint)], check=True)
+        output_of(["umount", mountpoint])
     assert clear_orphans() == [folder]
 
 

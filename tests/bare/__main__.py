@@ -1,0 +1,108 @@
+"""README's two commands on a machine that has Python, git and make and nothing else: ``python -m tests.bare``.
+
+The machine is a minimal Debian in a folder, with processes and mounts of its own; its network and its loop
+devices are those of this machine. Both commands run there as root and as another user, each in a fresh clone
+of the last commit, with an empty home and no caches, in the background. It ends with 1 when a command fails,
+when the demo leaves something behind, or when a test is skipped without a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests import registries, tools
+from tests.commands import CommandFailed, output_of
+
+_ROOT = Path(__file__).resolve().parents[2]
+_IMAGE = _ROOT / ".cache" / "bare"
+_SUITE = "bookworm"  # its Python is the oldest that the project supports
+_PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
+
+# After one full run for each of them: what uses optional tools, and what differs for another user than root.
+_AS_ROOT = "-m needs -k 'not broken'"
+_AS_USER = "tests/unit tests/contract tests/demo tests/simulator tests/chart tests/node tests/secrets"
+
+_IN_THE_MACHINE = """
+mount --rbind /dev "$1/dev"
+mount --rbind /sys "$1/sys"
+mount -t proc proc "$1/proc"
+mount -t tmpfs -o mode=1777 tmp "$1/dev/shm"
+cd "$1"
+exec chroot {user} "$1" env -i HOME={home} PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin {command}
+"""
+
+
+def main() -> int:
+    """Make the machine, try both commands as both users, then ``make tools``; the exit status."""
+    if os.geteuid() != 0:
+        print("a bare machine is made by root: sudo make test-bare", file=sys.stderr)  # noqa: T201
+        return 1
+    lacking = tools.missing("bare")
+    if lacking:
+        print(f"not installed: {tools.described(lacking)}; run make tools FOR=bare", file=sys.stderr)  # noqa: T201
+        return 1
+    with tempfile.TemporaryDirectory(prefix="csi-powerflex-bare-") as folder:
+        try:
+            machine = _machine(Path(folder))
+        except CommandFailed as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            return 1
+        newcomer = "/srv/newcomer.sh /srv/project.bundle"
+        tries = (
+            ("root", f'{newcomer} "{_AS_ROOT}"'),
+            ("user", f'{newcomer} "{_AS_USER}"'),
+            ("user", "make -C /home/user/csi-powerflex tools"),
+            ("root", "make -C /root/csi-powerflex tools"),
+            ("root", 'make -C /root/csi-powerflex test ARGS="-q --complete tests/node/test_staging.py"'),
+        )
+        for user, command in tries:
+            print(f"--- as {user}: {command}", flush=True)  # noqa: T201
+            if _run(machine, user, command) != 0:
+                print(f"FAILED as {user}: {command}", file=sys.stderr)  # noqa: T201
+                return 1
+    return 0
+
+
+def _machine(folder: Path) -> Path:
+    """A new machine below ``folder``, with the project as a bundle that can be cloned; its root folder.
+
+    Raises:
+        CommandFailed: it cannot be made; the message says why.
+    """
+    if not (_IMAGE / "ready").exists():
+        print(f"making a minimal Debian {_SUITE} (first time only) ...", flush=True)  # noqa: T201
+        shutil.rmtree(_IMAGE, ignore_errors=True)
+        _IMAGE.mkdir(parents=True)
+        packages = f"--include={','.join(_PACKAGES)}"
+        mirror = registries.debian_mirror()
+        output_of(["debootstrap", "--variant=minbase", packages, _SUITE, _IMAGE / "root", mirror])
+        (_IMAGE / "ready").touch()
+    root = folder / "root"
+    output_of(["cp", "--archive", _IMAGE / "root", root])
+    output_of(["chroot", root, "useradd", "--create-home", "user"])
+    # Names and certificates are looked up as on this machine; so is the index of Python's packages.
+    for file in ("etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt"):
+        shutil.copy(Path("/", file), root / file)
+    (root / "etc/pip.conf").write_text(registries.pip_settings())
+    output_of(["git", "bundle", "create", "--quiet", root / "srv/project.bundle", "HEAD"], folder=_ROOT)
+    shutil.copy(Path(__file__).with_name("newcomer.sh"), root / "srv")
+    return root
+
+
+def _run(machine: Path, user: str, command: str) -> int:
+    """Run a command in the machine; its status. What it started ends with it."""
+    home = "/root" if user == "root" else f"/home/{user}"
+    script = _IN_THE_MACHINE.format(user=f"--userspec={user}:{user}", home=home, command=command)
+    namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
+    return subprocess.run(
+        [*namespaces, "sh", "-ec", script, "sh", machine], stdin=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+#!/bin/sh
+# What a newcomer types on a bare machine, and what has to come of it; run there by tests/bare/__main__.py.
+# Usage: newcomer.sh BUNDLE PYTEST_ARGUMENTS
+set -eu
+cd "$HOME"
+git clone --quiet "$1" csi-powerflex
+cd csi-powerflex
+
+# Runs a command as `nohup ... &` does in a script: apart from the terminal, and with SIGINT ignored.
+in_background() {
+    began=$(date +%s)
+    nohup "$@" >"$HOME/output" 2>&1 </dev/null &
+    if ! wait $!; then
+        cat "$HOME/output"
+        echo "FAILED as $(id -un): $*"
+        exit 1
+    fi
+    echo "$(id -un): $* ($(($(date +%s) - began)) s)"
+}
+
+nothing_is_left() {
+    left=$(
+        ls -A /tmp
+        grep -h /tmp/ /sys/block/loop*/loop/backing_file 2>/dev/null || true
+        cut -d ' ' -f 5 /proc/self/mountinfo | grep ^/tmp/ || true
+        grep -lz csi_powerflex /proc/[0-9]*/cmdline 2>/dev/null || true
+    )
+    if [ -n "$left" ]; then
+        echo "FAILED as $(id -un): left behind: $left"
+        exit 1
+    fi
+}
+
+nothing_is_left
+in_background make demo
+grep "Nothing is left" "$HOME/output"
+nothing_is_left
+in_background make test ARGS="$2"
+sed -n '/= left out =/,$p' "$HOME/output"

@@ -1,0 +1,61 @@
+"""Commands that tests and their builds run, which show what they printed when they fail."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_LAST_CHARACTERS = 8000
+
+
+class CommandFailed(Exception):
+    """A command failed; the message has what it printed."""
+
+
+def output_of(
+    command: Sequence[str | Path],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> str:
+    """Run a command and return what it printed on standard output, without blanks at the ends.
+
+    Args:
+        command: the program and its arguments; nothing is on its standard input.
+        folder: where it runs; by default where this process does.
+        environment: in place of this process's.
+
+    Raises:
+        CommandFailed: it ended with another status than 0.
+        subprocess.TimeoutExpired: it took longer than ``seconds``.
+    """
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env=environment,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    checked(done)
+    return done.stdout.strip()
+
+
+def checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """A command that has ended and whose output was kept.
+
+    Raises:
+        CommandFailed: it ended with another status than 0.
+    """
+    if done.returncode:
+        printed = "\n".join(filter(None, (done.stdout.strip(), done.stderr.strip())))
+        raise CommandFailed(
+            f"`{' '.join(map(str, done.args))}` ended with status {done.returncode}:\n"
+            f"{printed[-_LAST_CHARACTERS:] or 'it printed nothing'}"
+        )
+    return done

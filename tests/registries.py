@@ -1,0 +1,36 @@
+"""How this machine reaches Debian's packages and Python's, for the machines and images that tests make."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.commands import output_of
+
+_PUBLIC_MIRROR = "http://deb.debian.org/debian"
+_OF_THE_INDEX = {"cert", "index-url", "extra-index-url", "proxy", "trusted-host", "timeout"}
+
+
+def debian_mirror() -> str:
+    """The mirror of Debian that this machine uses; the public one where it is no Debian."""
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return _PUBLIC_MIRROR
+    for line in done.stdout.splitlines():
+        origin, _, address = line.partition(" ")
+        if origin == "Debian" and "security" not in address:
+            return address
+    return _PUBLIC_MIRROR
+
+
+def pip_settings() -> str:
+    """How pip reaches its index here, as the text of a pip.conf."""
+    lines = ["[global]"]
+    for line in output_of([sys.executable, "-m", "pip", "config", "list"]).splitlines():
+        key, _, value = line.partition("=")
+        name = key.rpartition(".")[2].removeprefix("default-")
+        if name in _OF_THE_INDEX:
+            lines.append(f"{name} = {value.strip(chr(39))}")
+    return "\n".join(dict.fromkeys(lines)) + "\n"
