@@ -57,7 +57,9 @@ def _mounts() -> Lack | None:
     """Whether this process may mount, which nothing but an attempt tells."""
     done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
     return (
-        Lack(f"this machine does not let us mount: {done.stderr.strip()}", "-") if done.returncode else None
+        Lack(f"tests cannot have mounts of their own here: {done.stderr.strip()}", "-")
+        if done.returncode
+        else None
     )
 
 

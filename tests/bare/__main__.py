@@ -27,7 +27,9 @@ _PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 _AS_ROOT = "-m needs -k 'not broken'"
 _AS_USER = "tests/unit tests/contract tests/demo tests/simulator tests/chart tests/node tests/secrets"
 
+# Tests make mount namespaces of their own, for which the machine's root has to be a mount.
 _IN_THE_MACHINE = """
+mount --bind "$1" "$1"
 mount --rbind /dev "$1/dev"
 mount --rbind /sys "$1/sys"
 mount -t proc proc "$1/proc"

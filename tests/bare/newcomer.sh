@@ -3,7 +3,7 @@
 # Usage: newcomer.sh BUNDLE PYTEST_ARGUMENTS
 set -eu
 cd "$HOME"
-git clone --quiet "$1" csi-powerflex
+git -c advice.detachedHead=false clone --quiet "$1" csi-powerflex
 cd csi-powerflex
 
 # Runs a command as `nohup ... &` does in a script: apart from the terminal, and with SIGINT ignored.
@@ -18,20 +18,22 @@ in_background() {
     echo "$(id -un): $* ($(($(date +%s) - began)) s)"
 }
 
+traces() {
+    ls -A /tmp
+    grep -h /tmp/ /sys/block/loop*/loop/backing_file 2>/dev/null || true
+    cut -d ' ' -f 5 /proc/self/mountinfo | grep ^/tmp/ || true
+    grep -lz csi_powerflex /proc/[0-9]*/cmdline 2>/dev/null || true
+}
+
 nothing_is_left() {
-    left=$(
-        ls -A /tmp
-        grep -h /tmp/ /sys/block/loop*/loop/backing_file 2>/dev/null || true
-        cut -d ' ' -f 5 /proc/self/mountinfo | grep ^/tmp/ || true
-        grep -lz csi_powerflex /proc/[0-9]*/cmdline 2>/dev/null || true
-    )
-    if [ -n "$left" ]; then
-        echo "FAILED as $(id -un): left behind: $left"
+    left=$(traces)
+    if [ "$left" != "$before" ]; then
+        echo "FAILED as $(id -un): left behind: $left; there was before: $before"
         exit 1
     fi
 }
 
-nothing_is_left
+before=$(traces)
 in_background make demo
 grep "Nothing is left" "$HOME/output"
 nothing_is_left
