@@ -45,7 +45,11 @@ class Lack:
 def _devices() -> Lack | None:
     if os.geteuid() != 0:
         return Lack("block devices and mounts need root, and this run has another user", BY_ROOT)
-    return _commands("losetup", "mount", "unshare", "blkid", "mkfs.ext4") or _mounts() or _loop_devices()
+    return (
+        _commands("losetup", "mount", "unshare", "nsenter", "blkid", "mkfs.ext4")
+        or _mounts()
+        or _loop_devices()
+    )
 
 
 def _commands(*names: str) -> Lack | None:
@@ -54,13 +58,13 @@ def _commands(*names: str) -> Lack | None:
 
 
 def _mounts() -> Lack | None:
-    """Whether this process may mount, which nothing but an attempt tells."""
-    done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
-    return (
-        Lack(f"tests cannot have mounts of their own here: {done.stderr.strip()}", "-")
-        if done.returncode
-        else None
-    )
+    """Whether a process can have mounts of its own and come back, which nothing but an attempt tells."""
+    back = ["nsenter", "--mount=/proc/self/ns/mnt", "test", "-e", __file__]  # in a chroot it leads elsewhere
+    done = subprocess.run(["unshare", "--mount", *back], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    why = done.stderr.strip() or "it is a chroot; in a container they can"
+    return Lack(f"tests cannot have mounts of their own on this machine: {why}", "-")
 
 
 def _loop_devices() -> Lack | None:

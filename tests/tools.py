@@ -18,6 +18,7 @@ from pathlib import Path
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     "test": {
         "blkid": "util-linux",
+        "nsenter": "util-linux",
         "unshare": "util-linux",
         "losetup": "mount",
         "mount": "mount",

@@ -1,4 +1,4 @@
-"""README's two commands on a machine that has Python, git and make and nothing else: ``python -m tests.bare``.
+"""README's two commands on a machine that has Python, git and make alone: ``python -m tests.bare``.
 
 The machine is a minimal Debian in a folder, with processes and mounts of its own; its network and its loop
 devices are those of this machine. Both commands run there as root and as another user, each in a fresh clone
@@ -27,7 +27,7 @@ _PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 _AS_ROOT = "-m needs -k 'not broken'"
 _AS_USER = "tests/unit tests/contract tests/demo tests/simulator tests/chart tests/node tests/secrets"
 
-# Tests make mount namespaces of their own, for which the machine's root has to be a mount.
+# As a container's root is made: a chroot would be left by a process that changes its mount namespace.
 _IN_THE_MACHINE = """
 mount --bind "$1" "$1"
 mount --rbind /dev "$1/dev"
@@ -35,7 +35,10 @@ mount --rbind /sys "$1/sys"
 mount -t proc proc "$1/proc"
 mount -t tmpfs -o mode=1777 tmp "$1/dev/shm"
 cd "$1"
-exec chroot {user} "$1" env -i HOME={home} PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin {command}
+pivot_root . mnt
+umount --lazy /mnt
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec chroot --userspec="$2" / env -i HOME="$3" PATH="$PATH" sh -c "$4"
 """
 
 
@@ -99,10 +102,11 @@ def _machine(folder: Path) -> Path:
 def _run(machine: Path, user: str, command: str) -> int:
     """Run a command in the machine; its status. What it started ends with it."""
     home = "/root" if user == "root" else f"/home/{user}"
-    script = _IN_THE_MACHINE.format(user=f"--userspec={user}:{user}", home=home, command=command)
     namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
     return subprocess.run(
-        [*namespaces, "sh", "-ec", script, "sh", machine], stdin=subprocess.DEVNULL, check=False
+        [*namespaces, "sh", "-ec", _IN_THE_MACHINE, "sh", machine, f"{user}:{user}", home, command],
+        stdin=subprocess.DEVNULL,
+        check=False,
     ).returncode
 
 
