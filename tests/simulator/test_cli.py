@@ -116,7 +116,6 @@ def test_a_certificate_that_is_missing_is_one_clear_line(tmp_path: Path) -> None
 
 
 @pytest.mark.needs("devices")
-@pytest.mark.usefixtures("devices")
 def test_whoever_makes_a_folder_becomes_a_host_and_still_is_one_after_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "state"
     options = ("--state", str(state), "--hosts-by-folder")
@@ -291,7 +290,6 @@ def test_hosts_without_root_are_refused_plainly(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.needs("devices")
-@pytest.mark.usefixtures("devices")
 def test_a_killed_simulator_finds_its_devices_again(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--host", "a")
     with running(tmp_path, *options) as (process, ready), session(ready) as client:

@@ -108,7 +108,6 @@ def test_a_state_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("devices")
-@pytest.mark.usefixtures("devices")
 def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
     folder = orphan()
     mountpoint = folder / "of another"
@@ -126,7 +125,6 @@ def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
 
 
 @pytest.mark.needs("devices")
-@pytest.mark.usefixtures("devices")
 def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
     tmp_path: Path, temporary: Path
 ) -> None:
@@ -144,7 +142,6 @@ def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
 
 
 @pytest.mark.needs("devices")
-@pytest.mark.usefixtures("devices")
 def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Path) -> None:
     with Simulator(hosts=("a",)) as simulator:
         array = Array(simulator)
