@@ -72,7 +72,7 @@ CSI_SANITY := .cache/bin/csi-sanity
 
 $(CSI_SANITY):
 	@command -v go >/dev/null || { echo "csi-sanity is built with Go, which is not installed"; exit 1; }
-	@echo "building csi-sanity (first time only) ..."
+	@echo "building csi-sanity (first time only, a minute or two) ..."
 	@$(go_install) github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0
 
 .PHONY: sanity
@@ -83,7 +83,7 @@ HELM := .cache/bin/helm
 
 $(HELM):
 	@command -v go >/dev/null || { echo "helm is built with Go, which is not installed; or point HELM at one: make HELM=/usr/bin/helm ..."; exit 1; }
-	@echo "building helm (first time only) ..."
+	@echo "building Helm (first time only, some minutes) ..."
 	@$(go_install) helm.sh/helm/v4/cmd/helm@v4.3.1
 
 .PHONY: deploy

@@ -132,7 +132,7 @@ NEEDS: Mapping[str, Callable[[], Lack | None]] = {
     "helm": lambda: _program("Helm", helm.binary()),
     "csi-sanity": lambda: _program("csi-sanity", tools.built("csi-sanity")),
 }
-"""What a test can name in its mark; the first need that is not met is the reason of its skip."""
+"""What a test can name in its mark. The first one here that is not met is the reason of its skip."""
 
 
 @functools.cache
@@ -186,9 +186,8 @@ class LeftOut:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Mark what has to be skipped."""
         for item in items:
-            # The test's own marks come last: what its module needs is the first thing to say.
-            names = [name for mark in reversed(list(item.iter_markers("needs"))) for name in mark.args]
-            found = next((found for name in names if (found := lack(name))), None)
+            names = [name for mark in item.iter_markers("needs") for name in mark.args]
+            found = next((found for name in sorted(names, key=_rank) if (found := lack(name))), None)
             if found is not None:
                 item.add_marker(pytest.mark.skip(reason=found.reason))
                 item.user_properties.append((_PROPERTY, found.remedy))
@@ -230,6 +229,11 @@ class LeftOut:
                 if remedy.startswith(BY_TOOLS)
             ]
         return refused
+
+
+def _rank(need: str) -> int:
+    """The place of a need among all of them; one that nobody knows comes first, and is refused."""
+    return list(NEEDS).index(need) if need in NEEDS else -1
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -33,6 +33,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "git": "git",
     },
     "emulated": {
+        "busybox": "busybox-static",
         "qemu-system-x86_64": "qemu-system-x86",
         "depmod": "kmod",
         "mkfs.ext4": "e2fsprogs",
