@@ -153,11 +153,11 @@ def test_an_array_that_cannot_be_reached_is_unavailable_and_nothing_is_doubted(a
 def test_where_no_system_answers_the_call_is_repeated(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (placement, volumes):
-        monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
     world = two_systems(make_world)
     wanted = either(world)
     world.driver.create("pvc-warm", accessibility_requirements=wanted)
+    for module in (placement, volumes):
+        monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
     for gateway in world.simulator.gateways:
         gateway.inject(Fault(trouble=AWAY.trouble, status=AWAY.status))
     refused(grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=wanted))

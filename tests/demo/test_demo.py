@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -68,6 +69,51 @@ def test_the_demo_walks_a_volume_through_its_life_and_leaves_nothing(place: Path
     assert_nothing_left(place)
 
 
+def until(reached: Callable[[], bool], demo: subprocess.Popen[bytes]) -> None:
+    """Wait until the demo has come to a moment."""
+    deadline = time.monotonic() + 100
+    while not reached():
+        assert demo.poll() is None, "the demo ended before it got there"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.needs("devices")
+def test_a_demo_whose_terminal_is_closed_leaves_nothing(place: Path) -> None:
+    ours, its = os.openpty()
+    demo = subprocess.Popen(
+        ["setsid", "--ctty", *DEMO[:-1], "--mebibytes=256"],
+        env=environment(place),
+        stdin=its,
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    os.set_blocking(ours, False)
+
+    def is_mounted() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            os.read(ours, 65536)  # a terminal that nobody reads would stop the demo
+        return bool(leftovers.below(place).mounts)
+
+    until(is_mounted, demo)
+    os.close(ours)
+    demo.wait(60)
+    assert_nothing_left(place)
+
+
+@pytest.mark.needs("devices")
+def test_a_demo_that_is_to_outlive_its_terminal_does(place: Path) -> None:
+    demo = subprocess.Popen(
+        ["nohup", *DEMO], env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    until(lambda: bool(leftovers.below(place).mounts), demo)
+    demo.send_signal(signal.SIGHUP)
+    output, _ = demo.communicate(timeout=100)
+    assert demo.returncode == 0, output.decode()
+    assert b"Nothing is left" in output
+
+
 @pytest.mark.needs("devices")
 @pytest.mark.parametrize("moment", ["simulate", "controller", "by-id/emc-vol", "globalmount"])
 def test_an_interrupted_demo_leaves_nothing(place: Path, moment: str) -> None:
@@ -84,11 +130,7 @@ def test_an_interrupted_demo_leaves_nothing(place: Path, moment: str) -> None:
         "by-id/emc-vol": lambda: any(place.glob("*/array/hosts/*/by-id/emc-vol-*")),
         "globalmount": lambda: bool(leftovers.below(place).mounts),
     }[moment]
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert demo.poll() is None, "the demo ended before it got there"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(reached, demo)
     demo.send_signal(signal.SIGINT)
     output, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130, (output + errors).decode()

@@ -196,7 +196,7 @@ def test_a_device_that_is_smaller_than_the_volume_is_not_used(host: LoopHost, no
     volume = host.volume(size=8 * GIB)
     volume.size = 16 * GIB
     with refused(grpc.StatusCode.UNAVAILABLE, volume.link, "which has 8 GiB and not the 16 GiB"):
-        node.stage(volume, timeout=1)
+        node.stage(volume, timeout=2)
 
 
 def test_a_device_with_the_links_of_two_volumes_is_not_used(host: LoopHost, node: Kubelet) -> None:
@@ -213,14 +213,14 @@ def test_the_link_of_a_partition_is_not_the_volume(host: LoopHost, node: Kubelet
     volume = host.volume(mapped=False)
     Path(f"{volume.link}-part1").symlink_to(volume.connect())
     with refused(grpc.StatusCode.UNAVAILABLE, volume.link):
-        node.stage(volume, timeout=1)
+        node.stage(volume, timeout=2)
 
 
 def test_the_same_volume_id_of_another_system_is_not_the_volume(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume(mapped=False)
     (host.by_id / f"emc-vol-0f1e2d3c4b5a6978-{volume.handle.volume_id}").symlink_to(volume.connect())
     with refused(grpc.StatusCode.UNAVAILABLE, volume.link):
-        node.stage(volume, timeout=1)
+        node.stage(volume, timeout=2)
 
 
 def test_a_device_in_use_out_of_sight_is_neither_checked_nor_formatted(host: LoopHost, node: Kubelet) -> None:

@@ -82,7 +82,7 @@ def test_a_device_that_does_not_grow_is_told(host: LoopHost, node: Kubelet) -> N
     volume = host.volume(size=8 * GIB)
     node.stage(volume)
     node.publish(volume)
-    node.timeout = 1
+    node.timeout = 2
     with refused(grpc.StatusCode.UNAVAILABLE, "8 GiB and not the 16 GiB"):
         node.expand(volume, required=16 * GIB)
 

@@ -163,7 +163,7 @@ def test_statistics_of_a_device_that_is_gone_are_refused_at_once(host: LoopHost,
     node.stage(volume)
     node.publish(volume)
     volume.unmap()
-    node.timeout = 1
+    node.timeout = 4
     with refused(grpc.StatusCode.UNAVAILABLE, volume.handle, "is gone"):
         node.usage(volume)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -83,7 +82,7 @@ def test_a_mount_that_hangs_does_not_hang_the_plugin(
 
     def statvfs(path: Path) -> os.statvfs_result:
         if path == node.target(hanging):
-            asleep.wait(10)
+            asleep.wait(100)
         return real(path)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
@@ -91,10 +90,10 @@ def test_a_mount_that_hangs_does_not_hang_the_plugin(
         node.timeout = 0.5
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
             node.usage(hanging)
-        began = time.monotonic()
+        node.timeout = 60
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED, "has not since an earlier call"):
             node.usage(hanging)
-        assert time.monotonic() - began < 0.3
+        assert not asleep.is_set()
         assert node.capacity(well) > 7 * GIB
     finally:
         asleep.set()

@@ -71,7 +71,7 @@ def test_contradicting_mount_options_are_refused_before_anything_is_done(
 ) -> None:
     volume = host.volume(mapped=False)
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "'ro' and 'rw'"):
-        node.stage(volume, filesystem("ext4", "ro", "rw"), timeout=1)
+        node.stage(volume, filesystem("ext4", "ro", "rw"), timeout=4)
 
 
 @with_devices

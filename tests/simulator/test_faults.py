@@ -79,7 +79,7 @@ def test_a_fixed_latency_delays_the_answer(browser: Browser) -> None:
     browser.gateway.inject(Fault(trouble=Trouble.LATENCY, route="version", seconds=0.15, times=1))
     before = time.monotonic()
     assert browser.get().status_code == 200
-    assert 0.15 <= time.monotonic() - before < 1
+    assert time.monotonic() - before >= 0.15
 
 
 def test_a_latency_may_be_drawn_from_a_distribution(browser: Browser) -> None:
@@ -96,12 +96,11 @@ def test_a_latency_may_be_drawn_from_a_distribution(browser: Browser) -> None:
 
 
 def test_others_are_served_while_one_request_waits(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.LATENCY, route="Volume.list", seconds=3))
+    fault = browser.gateway.inject(Fault(trouble=Trouble.LATENCY, route="Volume.list", seconds=60))
     with pytest.raises(requests.ReadTimeout):
-        browser.get("/api/types/Volume/instances", patience=0.1)
-    before = time.monotonic()
-    browser.get()
-    assert time.monotonic() - before < 1
+        browser.get("/api/types/Volume/instances", patience=0.5)
+    assert browser.gateway.faults.struck(fault) == 1
+    assert browser.get(patience=30).status_code == 200
 
 
 def test_an_mdm_error_has_its_code_and_text_and_no_effect(browser: Browser) -> None:
@@ -140,7 +139,7 @@ def test_a_reset_comes_before_the_effect(browser: Browser) -> None:
 
 def test_a_reply_may_never_end(browser: Browser) -> None:
     browser.gateway.inject(Fault(trouble=Trouble.ENDLESS, route="version", times=1))
-    with browser.session.get(browser.server.url + "/api/version", stream=True, timeout=2) as answer:
+    with browser.session.get(browser.server.url + "/api/version", stream=True, timeout=30) as answer:
         assert answer.status_code == 200
         deadline = time.monotonic() + 0.7
         received = b""
