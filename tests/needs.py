@@ -29,6 +29,7 @@ BY_ROOT = "sudo make test"
 BY_TOOLS = "make tools"
 BY_EMULATION = "make test-emulated"
 
+_BASIC = ("util-linux", "mount", "e2fsprogs")  # what tests with devices cannot do without
 _TELLS_COPIES_APART = (6, 7)
 _NO_REASON = ("", "Skipped", "unconditional skip")  # pytest's own words where a test gives none
 _PROPERTY = "brought by"
@@ -45,15 +46,11 @@ class Lack:
 def _devices() -> Lack | None:
     if os.geteuid() != 0:
         return Lack("block devices and mounts need root, and this run has another user", BY_ROOT)
-    return (
-        _commands("losetup", "mount", "unshare", "nsenter", "blkid", "mkfs.ext4")
-        or _mounts()
-        or _loop_devices()
-    )
+    return _commands(*_BASIC) or _mounts() or _loop_devices()
 
 
-def _commands(*names: str) -> Lack | None:
-    lacking = {name: package for name, package in tools.missing("test").items() if name in names}
+def _commands(*packages: str) -> Lack | None:
+    lacking = {name: package for name, package in tools.missing("test").items() if package in packages}
     return Lack(f"not installed: {tools.described(lacking)}", BY_TOOLS) if lacking else None
 
 
@@ -79,8 +76,8 @@ def _loop_devices() -> Lack | None:
     return None
 
 
-def _filesystem(name: str, *commands: str) -> Lack | None:
-    if (lacking := _commands(*commands)) is not None:
+def _filesystem(name: str, package: str) -> Lack | None:
+    if (lacking := _commands(package)) is not None:
         return lacking
     return None if _kernel_has(name) else Lack(f"this machine's kernel has no {name}", BY_EMULATION)
 
@@ -124,8 +121,8 @@ def _kernel_version() -> tuple[int, ...]:
 
 NEEDS: Mapping[str, Callable[[], Lack | None]] = {
     "devices": _devices,
-    "xfs": lambda: _filesystem("xfs", "mkfs.xfs", "xfs_db"),
-    "btrfs": lambda: _filesystem("btrfs", "mkfs.btrfs", "btrfs"),
+    "xfs": lambda: _filesystem("xfs", "xfsprogs"),
+    "btrfs": lambda: _filesystem("btrfs", "btrfs-progs"),
     "online-ext4": _online_ext4,
     "two-btrfs-of-one-id": _two_btrfs_of_one_id,
     "one-btrfs-of-one-id": _one_btrfs_of_one_id,
@@ -171,7 +168,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark and register the plugin."""
+    """Declare the mark, register the plugin, and let tests find what only root's PATH has by default."""
+    os.environ["PATH"] = tools.search_path()
     config.addinivalue_line("markers", "needs(name, ...): what of tests/needs.py the test cannot do without")
     config.pluginmanager.register(LeftOut(complete=config.getoption("--complete")))
 

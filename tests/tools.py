@@ -18,13 +18,25 @@ from pathlib import Path
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     "test": {
         "blkid": "util-linux",
+        "blockdev": "util-linux",
+        "fsfreeze": "util-linux",
         "nsenter": "util-linux",
+        "partx": "util-linux",
+        "setpriv": "util-linux",
+        "setsid": "util-linux",
         "unshare": "util-linux",
+        "wipefs": "util-linux",
         "losetup": "mount",
         "mount": "mount",
+        "umount": "mount",
+        "debugfs": "e2fsprogs",
+        "dumpe2fs": "e2fsprogs",
+        "e2fsck": "e2fsprogs",
         "mkfs.ext4": "e2fsprogs",
+        "resize2fs": "e2fsprogs",
         "mkfs.xfs": "xfsprogs",
         "xfs_db": "xfsprogs",
+        "xfs_growfs": "xfsprogs",
         "mkfs.btrfs": "btrfs-progs",
         "btrfs": "btrfs-progs",
     },
@@ -61,7 +73,13 @@ _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 def located(command: str) -> str | None:
     """The path of a command; also where only root looks for commands by default."""
-    return shutil.which(command, path=os.pathsep.join((os.environ.get("PATH", ""), *_SYSTEM_FOLDERS)))
+    return shutil.which(command, path=search_path())
+
+
+def search_path() -> str:
+    """This process's PATH, with the folders of root's that it lacks."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([*folders, *(each for each in _SYSTEM_FOLDERS if each not in folders)])
 
 
 def built(program: str) -> str | None:

@@ -18,6 +18,7 @@ from csi_powerflex.demo.orchestrator import Client
 from csi_powerflex.demo.processes import INTERRUPTS, Process
 
 NODES = ("a", "b")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where the driver looks for tools
 _LOOP_CONTROL = "/dev/loop-control"
 _CAP_SYS_ADMIN = 21
 
@@ -34,10 +35,9 @@ def missing_for_devices(filesystem: str) -> str | None:
         os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return f"this machine offers no loop devices ({_LOOP_CONTROL}: {error.strerror})"
-    tool = f"mkfs.{filesystem}"
-    if shutil.which(tool) is None:
-        return f"{tool} is not installed"
-    return None
+    tools = ("blkid", "mount", "umount", "wipefs", f"mkfs.{filesystem}")
+    missing = [tool for tool in tools if shutil.which(tool, path=_PATH) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
 
 
 class NodeScene:

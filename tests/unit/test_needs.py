@@ -100,7 +100,9 @@ def test_missing_commands_are_named_with_their_packages(monkeypatch: pytest.Monk
         None,
         needs.Lack("this machine's kernel has no btrfs", needs.BY_EMULATION),
     )
-    assert needs.NEEDS["xfs"]() == needs.Lack("not installed: xfsprogs (mkfs.xfs, xfs_db)", needs.BY_TOOLS)
+    assert needs.NEEDS["xfs"]() == needs.Lack(
+        "not installed: xfsprogs (mkfs.xfs, xfs_db, xfs_growfs)", needs.BY_TOOLS
+    )
 
 
 def test_a_filesystem_that_no_kernel_has_is_told_from_one_that_every_kernel_has() -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -98,9 +100,15 @@ def why_unavailable() -> str | None:
     """Why such a filesystem cannot be had on this machine, in words; None when it can be tried."""
     if shutil.which("mkfs.btrfs") is None:
         return "mkfs.btrfs is not installed (Debian package btrfs-progs)"
-    if "btrfs" not in Path("/proc/filesystems").read_text().split():
-        return "this kernel has no btrfs"
-    return loop.why_unavailable()
+    if (reason := loop.why_unavailable()) is not None:
+        return reason
+    return None if _kernel_has_btrfs() else "this kernel has no btrfs"
+
+
+def _kernel_has_btrfs() -> bool:
+    """Ask for a mount of what does not exist: the kernel loads the module for it, if it has one."""
+    _libc.mount(b"no-such-device", os.fsencode(tempfile.gettempdir()), b"btrfs", ctypes.c_ulong(0), None)
+    return ctypes.get_errno() != errno.ENODEV
 
 
 def _make_image(image: Path) -> None:
