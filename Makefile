@@ -154,7 +154,7 @@ test-emulated: $(VENV)/.dev ## Run tests that need another kernel, in an emulate
 
 .PHONY: test-bare
 test-bare: ## Try README's two commands on a minimal Debian with nothing else, as root and not (root, minutes)
-	@$(PYTHON) -m tests.bare
+	@$(PYTHON) -m tests.bare $(ARGS)
 
 .PHONY: bench-node
 bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
