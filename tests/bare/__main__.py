@@ -46,6 +46,7 @@ exec chroot --userspec="$2" / env -i HOME="$3" PATH="$PATH" sh -c "$4"
 def main(arguments: Sequence[str]) -> int:
     """Make the machine, try both commands as both users, then ``make tools``; the exit status."""
     full = "--full" in arguments
+    os.environ["PATH"] = tools.search_path()
     if os.geteuid() != 0:
         print("a bare machine is made by root: sudo make test-bare", file=sys.stderr)  # noqa: T201
         return 1

@@ -33,6 +33,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def main(arguments: Sequence[str]) -> int:
     """Build what is missing, run the tests, look for leftovers; the exit status."""
+    os.environ["PATH"] = tools.search_path()
     missing = why_impossible()
     if missing:
         print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)  # noqa: T201
