@@ -188,7 +188,7 @@ class LeftOut:
             found = next((found for name in sorted(names, key=_rank) if (found := lack(name))), None)
             if found is not None:
                 item.add_marker(pytest.mark.skip(reason=found.reason))
-                item.user_properties.append((_PROPERTY, found.remedy))
+                item.user_properties.append((_PROPERTY, _remedy(found, item)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a skip; workers of pytest-xdist pass theirs on."""
@@ -227,6 +227,12 @@ class LeftOut:
                 if remedy.startswith(BY_TOOLS)
             ]
         return refused
+
+
+def _remedy(found: Lack, item: pytest.Item) -> str:
+    """The command that brings a test: the emulated machine runs only those that are marked for it."""
+    runs = found.remedy != BY_EMULATION or item.get_closest_marker("emulated")
+    return found.remedy if runs else "-"
 
 
 def _rank(need: str) -> int:

@@ -64,6 +64,20 @@ def test_what_is_left_out_is_counted_with_the_reason_and_the_command_that_brings
     assert "1 passed, 4 skipped" in done.stdout
 
 
+def test_the_emulated_machine_is_named_only_for_the_tests_that_it_runs(run: Run) -> None:
+    tests = """
+@pytest.mark.needs("xfs")
+def test_one(): pass
+
+@pytest.mark.emulated
+@pytest.mark.needs("xfs")
+def test_two(): pass
+"""
+    done = run(tests, xfs="make test-emulated")
+    rows = [line.split() for line in done.stdout.splitlines() if "no xfs here" in line]
+    assert [row[:2] for row in rows] == [["1", "-"], ["1", "make"]]
+
+
 def test_a_run_with_everything_it_needs_has_no_table(run: Run) -> None:
     done = run("def test_it(): pass")
     assert done.returncode == 0
