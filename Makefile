@@ -66,14 +66,14 @@ go_tools = if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_
 	else echo "csi-sanity and Helm are built with Go: install Go 1.21 or newer, then run make tools again."; fi
 
 # The flags are those of the end-to-end tests' builds, so that nothing is compiled a second time for them.
-go_install = CGO_ENABLED=0 GOBIN=$(CURDIR)/.cache/bin nice -n 10 go install -trimpath -ldflags='-s -w'
+go_install = printed=$$(CGO_ENABLED=0 GOBIN="$(CURDIR)/.cache/bin" nice -n 10 go install -trimpath -ldflags='-s -w' $(1) 2>&1) || { echo "$$printed"; exit 1; }
 
 CSI_SANITY := .cache/bin/csi-sanity
 
 $(CSI_SANITY):
 	@command -v go >/dev/null || { echo "csi-sanity is built with Go, which is not installed"; exit 1; }
 	@echo "building csi-sanity (first time only, a minute or two) ..."
-	@$(go_install) github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0
+	@$(call go_install,github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0)
 
 .PHONY: sanity
 sanity: $(VENV)/.dev $(CSI_SANITY) ## Run the official csi-sanity against the driver and a simulated array
@@ -84,7 +84,7 @@ HELM := .cache/bin/helm
 $(HELM):
 	@command -v go >/dev/null || { echo "helm is built with Go, which is not installed; or point HELM at one: make HELM=/usr/bin/helm ..."; exit 1; }
 	@echo "building Helm (first time only, some minutes) ..."
-	@$(go_install) helm.sh/helm/v4/cmd/helm@v4.3.1
+	@$(call go_install,helm.sh/helm/v4/cmd/helm@v4.3.1)
 
 .PHONY: deploy
 deploy: $(VENV)/.dev $(HELM) ## Render the chart into the plain manifests of deploy/
