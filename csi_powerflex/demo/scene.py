@@ -21,6 +21,7 @@ NODES = ("a", "b")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where the driver looks for tools
 _LOOP_CONTROL = "/dev/loop-control"
 _CAP_SYS_ADMIN = 21
+_LONGEST_TMPDIR = 60  # a socket's path has 107 bytes at most, of which names of ours take 45
 
 
 def missing_for_devices(filesystem: str) -> str | None:
@@ -160,13 +161,20 @@ def opened(*, devices: bool) -> Iterator[Scene]:
     try:
         # A folder that was made and not noted would be left behind.
         with signals.held(*INTERRUPTS):
-            scene = Scene(Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-")), devices=devices)
+            scene = Scene(_new_folder(), devices=devices)
         scene.start()
         yield scene
     finally:
         with uninterrupted():
             if scene is not None:
                 _remove(scene)
+
+
+def _new_folder() -> Path:
+    """A temporary folder; where TMPDIR is too long for the sockets in it, another than that."""
+    base = tempfile.gettempdir()
+    short = len(os.fsencode(base)) <= _LONGEST_TMPDIR
+    return Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-", dir=base if short else "/tmp"))  # noqa: S108 - a new one
 
 
 def _remove(scene: Scene) -> None:

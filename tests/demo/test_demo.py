@@ -114,6 +114,17 @@ def test_a_demo_that_is_to_outlive_its_terminal_does(place: Path) -> None:
     assert b"Nothing is left" in output
 
 
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_not_used(place: Path) -> None:
+    folder = place / ("x" * 70)
+    folder.mkdir(mode=0o777)
+    done = subprocess.run(
+        DEMO, env=environment(place) | {"TMPDIR": str(folder)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "below /tmp/csi-powerflex-demo-" in done.stdout
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.needs("devices")
 @pytest.mark.parametrize("moment", ["simulate", "controller", "by-id/emc-vol", "globalmount"])
 def test_an_interrupted_demo_leaves_nothing(place: Path, moment: str) -> None:
