@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 import pytest
 
+from tests.commands import CommandFailed
 from tests.e2e.cluster import DRIVER, NAMESPACE, Cluster
 from tests.e2e.kubernetes import Kubernetes, Object
 from tests.e2e.processes import await_true
@@ -171,7 +171,7 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
         assert _visits(space, "db-0") == "2"
         assert array.hosts_of(space.array_id("data")) == {"worker1"}
         # The lost machine's own processes still live: what they write does not reach the volume.
-        with pytest.raises(subprocess.CalledProcessError, match="returned non-zero"):
+        with pytest.raises(CommandFailed, match="Input/output error"):
             lost.run("dd", "if=/dev/zero", f"of={mount}/intruder", "bs=4096", "count=1", "conv=fsync")
     finally:
         lost.recover()
