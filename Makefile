@@ -51,7 +51,7 @@ WORKERS ?= $(if $(findstring .py,$(ARGS)),0,auto)
 distributed = -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
-test: $(VENV)/.dev ## Run the tests; what needs root and loop devices runs where they exist
+test: $(VENV)/.dev ## Run the tests; what this machine cannot run is left out, and a table at the end says why
 	@$(BIN)/pytest $(distributed) $(ARGS)
 
 # What `make test` can use beyond Python, git and make: programs from Debian's packages, and two built with Go.
@@ -63,7 +63,7 @@ tools: ## Install or build the tools without which some tests are left out (Debi
 	@$(if $(filter test,$(FOR)),$(go_tools))
 
 go_tools = if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_SANITY) $(HELM); \
-	else echo "csi-sanity and Helm are built with Go: install Go 1.21 or newer, then run make tools again."; fi
+	else echo "csi-sanity and Helm are built with Go, and no go is in PATH: install Go 1.21 or newer, or add it to PATH, then run make tools again."; fi
 
 # The flags are those of the end-to-end tests' builds, so that nothing is compiled a second time for them.
 go_install = printed=$$(CGO_ENABLED=0 GOBIN="$(CURDIR)/.cache/bin" nice -n 10 go install -trimpath -ldflags='-s -w' $(1) 2>&1) || { echo "$$printed"; exit 1; }

@@ -105,14 +105,14 @@ def bring(groups: Iterable[str]) -> int:
     """Install what is missing of these groups, or print it; the exit status."""
     lacking = {command: package for group in groups for command, package in missing(group).items()}
     if not lacking:
-        print("Debian's packages: all there.")  # noqa: T201 - a command
+        print("Debian's packages: all there.")
         return 0
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *sorted(set(lacking.values()))]
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        print(f"Missing: {described(lacking)}.")  # noqa: T201
-        print(f"On Debian and Ubuntu, as root: apt-get update && {' '.join(install)}")  # noqa: T201
+        print(f"Missing: {described(lacking)}.")
+        print(f"On Debian and Ubuntu, as root: apt-get update && {' '.join(install)}")
         return 0
-    print(f"Installing {described(lacking)} ...", flush=True)  # noqa: T201
+    print(f"Installing {described(lacking)} ...", flush=True)
     for command in (["apt-get", "update"], install):
         if (status := _run_quietly(command)) != 0:
             return status
@@ -132,7 +132,7 @@ def _run_quietly(command: Sequence[str]) -> int:
         check=False,
     )
     if done.returncode:
-        print(f"{done.stdout}`{' '.join(command)}` failed with status {done.returncode}.", file=sys.stderr)  # noqa: T201
+        print(f"{done.stdout}`{' '.join(command)}` failed with status {done.returncode}.", file=sys.stderr)
     return done.returncode
 
 

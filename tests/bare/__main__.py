@@ -48,17 +48,17 @@ def main(arguments: Sequence[str]) -> int:
     full = "--full" in arguments
     os.environ["PATH"] = tools.search_path()
     if os.geteuid() != 0:
-        print("a bare machine is made by root: sudo make test-bare", file=sys.stderr)  # noqa: T201
+        print("a bare machine is made by root: sudo make test-bare", file=sys.stderr)
         return 1
     lacking = tools.missing("bare")
     if lacking:
-        print(f"not installed: {tools.described(lacking)}; run make tools FOR=bare", file=sys.stderr)  # noqa: T201
+        print(f"not installed: {tools.described(lacking)}; run make tools FOR=bare", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="csi-powerflex-bare-") as folder:
         try:
             machine = _machine(Path(folder))
         except CommandFailed as error:
-            print(error, file=sys.stderr)  # noqa: T201
+            print(error, file=sys.stderr)
             return 1
         newcomer = "/srv/newcomer.sh /srv/project.bundle"
         tries = (
@@ -69,9 +69,9 @@ def main(arguments: Sequence[str]) -> int:
             ("root", 'make -C /root/csi-powerflex test ARGS="-q --complete tests/node/test_staging.py"'),
         )
         for user, command in tries:
-            print(f"--- as {user}: {command}", flush=True)  # noqa: T201
+            print(f"--- as {user}: {command}", flush=True)
             if _run(machine, user, command) != 0:
-                print(f"FAILED as {user}: {command}", file=sys.stderr)  # noqa: T201
+                print(f"FAILED as {user}: {command}", file=sys.stderr)
                 return 1
     return 0
 
@@ -83,7 +83,7 @@ def _machine(folder: Path) -> Path:
         CommandFailed: it cannot be made; the message says why.
     """
     if not (_IMAGE / "ready").exists():
-        print(f"making a minimal Debian {_SUITE} (first time only) ...", flush=True)  # noqa: T201
+        print(f"making a minimal Debian {_SUITE} (first time only) ...", flush=True)
         shutil.rmtree(_IMAGE, ignore_errors=True)
         _IMAGE.mkdir(parents=True)
         packages = f"--include={','.join(_PACKAGES)}"

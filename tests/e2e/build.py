@@ -62,8 +62,8 @@ def main() -> None:
         ("images of single programs", program_images),
     ):
         began = time.monotonic()
-        print(f"{what} ...", end=" ", flush=True)  # noqa: T201 - a command
-        print(f"{'built' if build() else 'there'} ({time.monotonic() - began:.0f} s)", flush=True)  # noqa: T201
+        print(f"{what} ...", end=" ", flush=True)
+        print(f"{'built' if build() else 'there'} ({time.monotonic() - began:.0f} s)", flush=True)
 
 
 # --- programs --------------------------------------------------------------------------------------

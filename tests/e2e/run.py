@@ -36,12 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["PATH"] = tools.search_path()
     missing = why_impossible()
     if missing:
-        print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)  # noqa: T201
+        print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)
         return 1
     try:
         build.main()
     except CommandFailed as error:
-        print(f"\n{error}", file=sys.stderr)  # noqa: T201
+        print(f"\n{error}", file=sys.stderr)
         return 1
     folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-e2e-"))
     command = [*_NAMESPACES, sys.executable, "-m", "pytest", *_PYTEST, *arguments]
@@ -49,11 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     status = subprocess.run(command, env=environment, check=False).returncode
     left = [*_remove_loops(folder), *_remove_groups(folder.name)]
     if status and "CSI_POWERFLEX_E2E_KEEP" in os.environ:
-        print(f"logs: {folder}")  # noqa: T201
+        print(f"logs: {folder}")
     else:
         shutil.rmtree(folder)
     for each in left:
-        print(f"left behind, and taken away: {each}", file=sys.stderr)  # noqa: T201
+        print(f"left behind, and taken away: {each}", file=sys.stderr)
     return status or bool(left)
 
 
