@@ -171,7 +171,7 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
         assert _visits(space, "db-0") == "2"
         assert array.hosts_of(space.array_id("data")) == {"worker1"}
         # The lost machine's own processes still live: what they write does not reach the volume.
-        with pytest.raises(CommandFailed, match="Input/output error|Read-only file system"):
+        with pytest.raises(CommandFailed, match=r"Input/output error|Read-only file system"):
             lost.run("dd", "if=/dev/zero", f"of={mount}/intruder", "bs=4096", "count=1", "conv=fsync")
     finally:
         lost.recover()
