@@ -153,8 +153,8 @@ test-emulated: $(VENV)/.dev ## Run tests that need another kernel, in an emulate
 	@tests/emulated/run
 
 .PHONY: test-bare
-test-bare: ## Try README's two commands on a minimal Debian with nothing else, as root and not (root, minutes)
-	@$(PYTHON) -m tests.bare $(ARGS)
+test-bare: $(VENV)/.venv ## Try README's two commands on a minimal Debian with nothing else, as root and not (root, minutes)
+	@$(BIN)/python -m tests.bare $(ARGS)
 
 .PHONY: bench-node
 bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
