@@ -33,6 +33,7 @@ _BASIC = ("util-linux", "mount", "e2fsprogs")  # what tests with devices cannot 
 _TELLS_COPIES_APART = (6, 7)
 _NO_REASON = ("", "Skipped", "unconditional skip")  # pytest's own words where a test gives none
 _PROPERTY = "brought by"
+_LOOPBACK = "127.0.0.1,localhost,::1"
 _LONGEST_TMPDIR = 20  # the path of a socket has 107 bytes at most, and tests' folders have long names
 
 
@@ -169,12 +170,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark, register the plugin, and let tests find what only root's PATH has by default."""
+    """Declare the mark, register the plugin, and take out of the environment what would mislead tests."""
+    _adapt_environment()
+    config.addinivalue_line("markers", "needs(name, ...): what of tests/needs.py the test cannot do without")
+    config.pluginmanager.register(LeftOut(complete=config.getoption("--complete")))
+
+
+def _adapt_environment() -> None:
+    """Let tests, and what they start, find root's tools, a short temporary folder, and loopback directly."""
     os.environ["PATH"] = tools.search_path()
     if len(tempfile.gettempdir()) > _LONGEST_TMPDIR:
         tempfile.tempdir = os.environ["TMPDIR"] = "/tmp"  # noqa: S108 - each run makes a folder of its own there
-    config.addinivalue_line("markers", "needs(name, ...): what of tests/needs.py the test cannot do without")
-    config.pluginmanager.register(LeftOut(complete=config.getoption("--complete")))
+    # A proxy of the environment cannot reach this machine's loopback.
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (direct, _LOOPBACK)))
 
 
 class LeftOut:
