@@ -18,7 +18,6 @@ def output_of(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    seconds: float | None = None,
 ) -> str:
     """Run a command and return what it printed on standard output, without blanks at the ends.
 
@@ -29,13 +28,11 @@ def output_of(
 
     Raises:
         CommandFailed: it ended with another status than 0.
-        subprocess.TimeoutExpired: it took longer than ``seconds``.
     """
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
         env=environment,
-        timeout=seconds,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -7,22 +7,24 @@ import sys
 
 from tests.commands import output_of
 
-_PUBLIC_MIRROR = "http://deb.debian.org/debian"
 _OF_THE_INDEX = {"cert", "index-url", "extra-index-url", "proxy", "trusted-host", "timeout"}
 
 
-def debian_mirror() -> str:
-    """The mirror of Debian that this machine uses; the public one where it is no Debian."""
+def debian_mirror() -> list[str]:
+    """The mirror of Debian that this machine uses, as debootstrap's argument.
+
+    Nothing where this machine is no Debian: debootstrap then takes its own default.
+    """
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return _PUBLIC_MIRROR
+        return []
     for line in done.stdout.splitlines():
         origin, _, address = line.partition(" ")
         if origin == "Debian" and "security" not in address:
-            return address
-    return _PUBLIC_MIRROR
+            return [address]
+    return []
 
 
 def pip_settings() -> str:

@@ -87,8 +87,8 @@ def _machine(folder: Path) -> Path:
         shutil.rmtree(_IMAGE, ignore_errors=True)
         _IMAGE.mkdir(parents=True)
         packages = f"--include={','.join(_PACKAGES)}"
-        mirror = registries.debian_mirror()
-        output_of(["debootstrap", "--variant=minbase", packages, _SUITE, _IMAGE / "root", mirror])
+        minimal: list[str | Path] = ["debootstrap", "--variant=minbase", packages, _SUITE, _IMAGE / "root"]
+        output_of([*minimal, *registries.debian_mirror()])
         (_IMAGE / "ready").touch()
     root = folder / "root"
     output_of(["cp", "--archive", _IMAGE / "root", root])

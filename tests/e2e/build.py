@@ -133,9 +133,8 @@ def base_image() -> bool:
 def _build_base() -> None:
     folder = CACHE / "base"
     shutil.rmtree(folder, ignore_errors=True)
-    mirror = registries.debian_mirror()
-    command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", _SUITE, str(folder), mirror]
-    output_of(command)
+    minimal = ["debootstrap", "--variant=minbase", "--include=ca-certificates"]
+    output_of([*minimal, _SUITE, folder, *registries.debian_mirror()])
     slim = folder / "etc/dpkg/dpkg.cfg.d/slim"
     for unwanted in ("doc", "info", "locale", "man"):
         with slim.open("a") as rules:

@@ -93,7 +93,6 @@ def test_a_mount_that_hangs_does_not_hang_the_plugin(
         node.timeout = 60
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED, "has not since an earlier call"):
             node.usage(hanging)
-        assert not asleep.is_set()
         assert node.capacity(well) > 7 * GIB
     finally:
         asleep.set()
