@@ -87,24 +87,29 @@ class Client:
         return self._call("POST", path, msgspec.json.encode(body), answer, effect)
 
     def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+        failure: DriverError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS
             try:
                 reply = self._authorised(method, path, body)
+            except DeadlineExceeded as error:
+                if failure is None or effect is not Effect.READ:
+                    raise
+                # A read leaves nothing in doubt, so the reason of the repetition says more.
+                raise failure from error
             except NotSent as error:
                 self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
-                self._pause_or_raise(attempt, last=last, error=error)
+                failure = error
             except TokenRefused as error:
-                self._pause_or_raise(attempt, last=last, error=error)
+                failure = error
             except Cut as error:
-                self._pause_or_raise(attempt, last=last or effect is Effect.ONCE, error=error)
+                last = last or effect is Effect.ONCE
+                failure = error
             else:
                 if reply.status not in _OVERLOADED:
                     return self._decode(method, path, reply, answer)
-                overloaded = Unavailable(
-                    f"{self._where(path)} answered HTTP {reply.status}: it is overloaded"
-                )
-                self._pause_or_raise(attempt, last=last, error=overloaded)
+                failure = Unavailable(f"{self._where(path)} answered HTTP {reply.status}: it is overloaded")
+            self._pause_or_raise(attempt, last=last, error=failure)
         raise AssertionError("the last attempt returns or raises")
 
     def _pause_or_raise(self, attempt: int, *, last: bool, error: DriverError) -> None:

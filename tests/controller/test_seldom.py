@@ -7,7 +7,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from csi_powerflex.operations import attempts, placement, volumes
+from csi_powerflex.operations import attempts
 from csi_powerflex.operations.attempts import Attempts
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
@@ -150,14 +150,10 @@ def test_an_array_that_cannot_be_reached_is_unavailable_and_nothing_is_doubted(a
     assert "cannot connect" in text
 
 
-def test_where_no_system_answers_the_call_is_repeated(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_system_answers_the_call_is_repeated(make_world: MakeWorld) -> None:
     world = two_systems(make_world)
     wanted = either(world)
     world.driver.create("pvc-warm", accessibility_requirements=wanted)
-    for module in (placement, volumes):
-        monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
     for gateway in world.simulator.gateways:
         gateway.inject(Fault(trouble=AWAY.trouble, status=AWAY.status))
     refused(grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=wanted))

@@ -15,6 +15,7 @@ from csi_powerflex.config.secret import Secret
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator import certificates
+from csi_powerflex.simulator.faults import Fault, Trouble
 from tests.controller.driver import mount, refused
 from tests.controller.world import World
 
@@ -89,6 +90,17 @@ def test_a_gateway_that_accepts_and_never_answers_costs_one_deadline_and_no_lock
             # Our own answer frees the lock just before the deadline: at once, the name can be tried again.
         world.systems = good
         assert world.restart().create("pvc-1").volume_id
+
+
+def test_a_read_that_is_repeated_until_time_is_up_tells_why_it_was_repeated(array45: World) -> None:
+    request = csi_pb2.ControllerGetVolumeRequest(volume_id=array45.driver.create().volume_id)
+    array45.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, status=503, times=1))
+    array45.simulator.gateway.inject(Fault(trouble=Trouble.FREEZE, skip=1))
+    text = refused(
+        grpc.StatusCode.UNAVAILABLE, lambda: array45.driver.controller.ControllerGetVolume(request, timeout=3)
+    )
+    array45.simulator.gateway.faults.clear()
+    assert "answered HTTP 503" in text
 
 
 @pytest.mark.parametrize("verify", [True, False])
