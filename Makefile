@@ -101,11 +101,11 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
-	operations/attachment operations/attempts operations/expansion operations/groups operations/growth \
-	operations/mountoptions operations/node_expansion operations/placement operations/places operations/publishing \
-	operations/quality operations/snapshots operations/staging operations/volumes \
-	host/blockdev host/filesystem host/fssize host/mountinfo host/mounts host/probe host/twins transport/sdc \
-	gateway/array gateway/codes gateway/meanings ids names units))
+	operations/controller/attachment operations/controller/create_history operations/controller/expansion operations/controller/group_snapshots operations/node/resize \
+	operations/node/mount_options operations/node/expansion operations/controller/placement operations/node/target_paths operations/node/publishing \
+	operations/controller/qos operations/controller/snapshots operations/node/staging operations/controller/volumes \
+	host/blockdev host/filesystem host/fssize host/mountinfo host/mounts host/probe host/btrfs transport/sdc/transport \
+	gateway/array gateway/codes gateway/convert ids names units))
 comma := ,
 space := $() $()
 

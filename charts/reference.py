@@ -20,8 +20,8 @@ import msgspec
 import yaml
 
 from csi_powerflex.config.secret import Secret
-from csi_powerflex.config.systems import SystemSettings
-from csi_powerflex.model import quality
+from csi_powerflex.config.systems.schema import SystemSettings
+from csi_powerflex.model import qos
 from csi_powerflex.model.parameters import SIDECAR_PREFIX, SnapshotParameters, VolumeParameters
 
 CHART = Path(__file__).parent / "csi-powerflex"
@@ -211,7 +211,7 @@ def _storage_class() -> Schema:
 
 
 def _attributes_class() -> Schema:
-    mutable = {key: meaning for key, meaning in _keys(VolumeParameters).items() if key in quality.KEYS}
+    mutable = {key: meaning for key, meaning in _keys(VolumeParameters).items() if key in qos.KEYS}
     return _closed(
         ("name", "parameters"),
         **_CLASS,

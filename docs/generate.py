@@ -18,8 +18,8 @@ import click
 import msgspec
 
 from csi_powerflex.cli.main import RoleGroup
-from csi_powerflex.config.systems import SystemSettings, ZoneSettings
-from csi_powerflex.model import quality
+from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
+from csi_powerflex.model import qos
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters
 from csi_powerflex.observability import metrics
 
@@ -30,7 +30,7 @@ _NOTICE = "<!-- Made by docs/generate.py; run `make docs` after a change. -->\n"
 def parameters() -> str:
     """docs/parameters.md, from the fields of the parameter classes."""
     volume = list(_fields(VolumeParameters))
-    mutable = [row for row in volume if row[0].strip("`") in quality.KEYS]
+    mutable = [row for row in volume if row[0].strip("`") in qos.KEYS]
     return "\n".join(
         [
             "# Parameters of classes",

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from csi_powerflex.operations import growth
+from csi_powerflex.operations.node import resize
 from tests import tools
 from tests.chart import helm
 from tests.commands import output_of
@@ -97,7 +97,7 @@ def _program(name: str, path: str | None) -> Lack | None:
 
 
 def _online_ext4() -> Lack | None:
-    if growth.can_grow_ext4_online():
+    if resize.can_grow_ext4_online():
         return None
     return Lack(
         "growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give", BY_EMULATION

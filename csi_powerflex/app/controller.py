@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.config.controller import ControllerSettings
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.watch import SystemsWatch
 from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller, Operations
@@ -18,25 +18,25 @@ from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.gateway.fleet import GatewayFleet
-from csi_powerflex.gateway.watch import FleetWatch
+from csi_powerflex.gateway.monitor import FleetWatch
 from csi_powerflex.observability import endpoint
-from csi_powerflex.operations.attachment import Attachment
-from csi_powerflex.operations.capacity import Capacity
-from csi_powerflex.operations.expansion import Expansion
-from csi_powerflex.operations.groups import Groups
-from csi_powerflex.operations.health import Health
-from csi_powerflex.operations.listing import Listing
-from csi_powerflex.operations.nodes import Nodes
-from csi_powerflex.operations.placement import Placement
-from csi_powerflex.operations.quality import Quality
-from csi_powerflex.operations.quality_watch import QualityWatch
-from csi_powerflex.operations.snapshots import Snapshots
-from csi_powerflex.operations.volumes import Volumes
+from csi_powerflex.operations.controller.attachment import Attachment
+from csi_powerflex.operations.controller.capacity import Capacity
+from csi_powerflex.operations.controller.expansion import Expansion
+from csi_powerflex.operations.controller.group_snapshots import Groups
+from csi_powerflex.operations.controller.health import Health
+from csi_powerflex.operations.controller.known_nodes import Nodes
+from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.qos import Quality
+from csi_powerflex.operations.controller.qos_sync import QualityWatch
+from csi_powerflex.operations.controller.snapshots import Snapshots
+from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
-from csi_powerflex.wishes.local import LocalWishes
+from csi_powerflex.qos_store.local import LocalWishes
 
 if TYPE_CHECKING:
-    from csi_powerflex.wishes.kubernetes import KubernetesWishes
+    from csi_powerflex.qos_store.kubernetes import KubernetesWishes
 
 # Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
 _LOGOUT_SECONDS = 3.0
@@ -93,7 +93,9 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
             with _following(wishes, quality):
                 yield Services(register, _watching(settings, fleet))
         finally:
-            with scope.entered(scope.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)):
+            with call_context.entered(
+                call_context.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)
+            ):
                 fleet.close()
 
 
@@ -102,7 +104,7 @@ def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
     if not settings.in_kubernetes:
         return LocalWishes(settings.state_file)
     try:
-        from csi_powerflex.wishes import kubernetes  # noqa: PLC0415 - large, and an extra
+        from csi_powerflex.qos_store import kubernetes  # noqa: PLC0415 - large, and an extra
     except ModuleNotFoundError as error:
         raise FailedPrecondition(
             f"--kubernetes needs the package {error.name}, which is not installed: "

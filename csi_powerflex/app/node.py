@@ -8,18 +8,18 @@ from csi_powerflex.csi.identity import Identity
 from csi_powerflex.csi.node import Node, NodeOperations
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import filesystem
-from csi_powerflex.host.bounded import Bounded
 from csi_powerflex.host.run import missing_tools
+from csi_powerflex.host.time_limit import Bounded
 from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node_expansion import Expansion
-from csi_powerflex.operations.node_health import Health
-from csi_powerflex.operations.nodeinfo import NodeFacts
-from csi_powerflex.operations.publishing import Publishing
-from csi_powerflex.operations.staging import Staging
-from csi_powerflex.operations.stats import Stats
+from csi_powerflex.operations.node.expansion import Expansion
+from csi_powerflex.operations.node.health import Health
+from csi_powerflex.operations.node.info import NodeFacts
+from csi_powerflex.operations.node.publishing import Publishing
+from csi_powerflex.operations.node.staging import Staging
+from csi_powerflex.operations.node.stats import Stats
 from csi_powerflex.pb import csi_pb2_grpc
-from csi_powerflex.transport.sdc import Sdc
+from csi_powerflex.transport.sdc.transport import Sdc
 
 log = Log(__name__)
 

@@ -10,8 +10,8 @@ import click
 from csi_powerflex import names
 from csi_powerflex.app import controller
 from csi_powerflex.cli import options, settings
-from csi_powerflex.config import systems as systems_file
 from csi_powerflex.config.controller import ControllerSettings
+from csi_powerflex.config.systems import loader
 from csi_powerflex.observability import log
 
 role_options = options.together(
@@ -86,7 +86,7 @@ def settings_from(
         endpoint=endpoint,
         driver_name=driver_name,
         cluster_id=names.require_cluster_id(cluster_id),
-        systems=systems_file.load(systems),
+        systems=loader.load(systems),
         over_commit=over_commit,
         state_file=state_file,
         systems_file=systems,

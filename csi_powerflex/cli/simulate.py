@@ -16,9 +16,9 @@ import click
 
 from csi_powerflex import signals
 from csi_powerflex.cli import settings
-from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.atomic import write_atomically
 from csi_powerflex.simulator.dialect import DIALECTS
-from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.ownership import clear_orphans
 from csi_powerflex.simulator.scenario import BadScenario, read_faults, read_systems
 from csi_powerflex.simulator.settings import Settings

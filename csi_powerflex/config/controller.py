@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems.schema import SystemSettings
 
 DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
 

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from csi_powerflex.config import systems as systems_file
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems import loader
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -66,7 +66,7 @@ class SystemsWatch:
         first, self._looked = not self._looked, True
         before, self._file, self._contents = self._contents, file, contents
         try:
-            systems = systems_file.load(self._path)
+            systems = loader.load(self._path)
         except InvalidArgument as error:
             metrics.CONFIGURATION_LOADS.labels("refused").inc()
             log.error("configuration not changed", reason=error)

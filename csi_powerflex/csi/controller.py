@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.wrappers_pb2 import Int64Value
 
-from csi_powerflex.csi import convert
+from csi_powerflex.csi.convert import controller
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Volume
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.attachment import Attachment
-from csi_powerflex.operations.capacity import Capacity
-from csi_powerflex.operations.expansion import Expansion
-from csi_powerflex.operations.health import Health
-from csi_powerflex.operations.listing import Listing
-from csi_powerflex.operations.placement import Placement
-from csi_powerflex.operations.quality import Quality
-from csi_powerflex.operations.snapshots import Snapshots
-from csi_powerflex.operations.volumes import Volumes
+from csi_powerflex.operations.controller.attachment import Attachment
+from csi_powerflex.operations.controller.capacity import Capacity
+from csi_powerflex.operations.controller.expansion import Expansion
+from csi_powerflex.operations.controller.health import Health
+from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.qos import Quality
+from csi_powerflex.operations.controller.snapshots import Snapshots
+from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 log = Log(__name__)
@@ -81,12 +81,12 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
         """Create the volume, or return it if it exists and fits."""
-        asked = convert.volume_request(request)
+        asked = controller.volume_request(request)
         wish = asked.parameters.wish.overridden_by(parse_mutable(request.mutable_parameters))
         made = self._volumes.create(asked)
         self._quality.begin(made.handle, wish)
         segments = self._placement.segments(made.handle.system_id, made.zone)
-        return csi_pb2.CreateVolumeResponse(volume=convert.created_volume(made, request, segments))
+        return csi_pb2.CreateVolumeResponse(volume=controller.created_volume(made, request, segments))
 
     def DeleteVolume(
         self, request: csi_pb2.DeleteVolumeRequest, context: grpc.ServicerContext
@@ -105,7 +105,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Map the volume to the node."""
-        ticket = self._attachment.publish(convert.publish_request(request))
+        ticket = self._attachment.publish(controller.publish_request(request))
         return csi_pb2.ControllerPublishVolumeResponse(publish_context=ticket.to_context())
 
     def ControllerUnpublishVolume(
@@ -125,7 +125,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
         """Confirm the capabilities, or say why not."""
-        asked = convert.capabilities(request.volume_capabilities)
+        asked = controller.capabilities(request.volume_capabilities)
         volume = self._volumes.get(VolumeHandle.parse(request.volume_id))
         try:
             VolumeParameters.parse(request.parameters)
@@ -174,7 +174,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             VolumeHandle.parse(request.source_volume_id),
             SnapshotParameters.parse(request.parameters),
         )
-        return csi_pb2.CreateSnapshotResponse(snapshot=convert.snapshot(found))
+        return csi_pb2.CreateSnapshotResponse(snapshot=controller.snapshot(found))
 
     def DeleteSnapshot(
         self, request: csi_pb2.DeleteSnapshotRequest, context: grpc.ServicerContext
@@ -193,7 +193,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.GetSnapshotResponse:
         """One snapshot."""
         found = self._snapshots.get(VolumeHandle.parse(request.snapshot_id))
-        return csi_pb2.GetSnapshotResponse(snapshot=convert.snapshot(found))
+        return csi_pb2.GetSnapshotResponse(snapshot=controller.snapshot(found))
 
     def ListVolumes(
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
@@ -203,7 +203,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         return csi_pb2.ListVolumesResponse(
             entries=[
                 csi_pb2.ListVolumesResponse.Entry(
-                    volume=convert.listed_volume(item.volume, self._segments(item.volume)),
+                    volume=controller.listed_volume(item.volume, self._segments(item.volume)),
                     status=csi_pb2.ListVolumesResponse.VolumeStatus(
                         published_node_ids=[str(node) for node in item.nodes]
                     ),
@@ -219,7 +219,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """One volume, with the nodes that have it."""
         item = self._listing.volume(VolumeHandle.parse(request.volume_id))
         return csi_pb2.ControllerGetVolumeResponse(
-            volume=convert.listed_volume(item.volume, self._segments(item.volume)),
+            volume=controller.listed_volume(item.volume, self._segments(item.volume)),
             status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
                 published_node_ids=[str(node) for node in item.nodes]
             ),
@@ -237,7 +237,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         )
         return csi_pb2.ListSnapshotsResponse(
             entries=[
-                csi_pb2.ListSnapshotsResponse.Entry(snapshot=convert.snapshot(found)) for found in page.items
+                csi_pb2.ListSnapshotsResponse.Entry(snapshot=controller.snapshot(found))
+                for found in page.items
             ],
             next_token=page.next_token,
         )
@@ -246,7 +247,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetCapacityResponse:
         """How much more can be provisioned."""
-        for capability in convert.capabilities(request.volume_capabilities):
+        for capability in controller.capabilities(request.volume_capabilities):
             capability.check()
         left = self._capacity.available(request.parameters, dict(request.accessible_topology.segments))
         return csi_pb2.GetCapacityResponse(
@@ -260,7 +261,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerGetVolumeHealthResponse:
         """What is wrong with one volume."""
         health = self._health.of(VolumeHandle.parse(request.volume_id))
-        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=convert.volume_health(health))
+        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=controller.volume_health(health))
 
     def ControllerListVolumeHealth(
         self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
@@ -268,7 +269,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """A page of the volumes that something is wrong with."""
         page = self._health.unwell(token=request.starting_token, most=request.max_entries)
         return csi_pb2.ControllerListVolumeHealthResponse(
-            entries=[convert.volume_health(health) for health in page.items], next_token=page.next_token
+            entries=[controller.volume_health(health) for health in page.items], next_token=page.next_token
         )
 
     def _segments(self, volume: Volume) -> dict[str, str]:

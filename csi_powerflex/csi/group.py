@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import grpc
 
-from csi_powerflex.csi import convert
+from csi_powerflex.csi.convert import controller
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import GroupHandle, VolumeHandle
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.groups import Groups
+from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 log = Log(__name__)
@@ -43,7 +43,7 @@ class GroupController(csi_pb2_grpc.GroupControllerServicer):
             [VolumeHandle.parse(volume_id) for volume_id in request.source_volume_ids],
             SnapshotParameters.parse(request.parameters),
         )
-        return csi_pb2.CreateVolumeGroupSnapshotResponse(group_snapshot=convert.group_snapshot(group))
+        return csi_pb2.CreateVolumeGroupSnapshotResponse(group_snapshot=controller.group_snapshot(group))
 
     def DeleteVolumeGroupSnapshot(
         self, request: csi_pb2.DeleteVolumeGroupSnapshotRequest, context: grpc.ServicerContext
@@ -63,7 +63,7 @@ class GroupController(csi_pb2_grpc.GroupControllerServicer):
         """The group and its snapshots."""
         handle = GroupHandle.parse(request.group_snapshot_id)
         group = self._groups.get(handle, _members(request.snapshot_ids))
-        return csi_pb2.GetVolumeGroupSnapshotResponse(group_snapshot=convert.group_snapshot(group))
+        return csi_pb2.GetVolumeGroupSnapshotResponse(group_snapshot=controller.group_snapshot(group))
 
 
 def _members(snapshot_ids: Iterable[str]) -> list[VolumeHandle]:

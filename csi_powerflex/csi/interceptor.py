@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf.message import Message
 
-from csi_powerflex import errors, scope
+from csi_powerflex import call_context, errors
 from csi_powerflex.csi import policy, redact, status
 from csi_powerflex.csi.locks import Locks
 from csi_powerflex.observability import metrics
@@ -65,7 +65,10 @@ class Interceptor(grpc.ServerInterceptor):
         guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
 
         def call(request: Message, context: grpc.ServicerContext) -> object:
-            with scope.entered(_scope_of(rpc, context)) as current, _reported(current, request) as outcome:
+            with (
+                call_context.entered(_scope_of(rpc, context)) as current,
+                _reported(current, request) as outcome,
+            ):
                 try:
                     _require(request, guard.required)
                     with self._locks.holding(guard.locks(request), rpc), self._place(guard):
@@ -103,16 +106,16 @@ class _Outcome:
         self.code = grpc.StatusCode.OK
 
 
-def _scope_of(rpc: str, context: grpc.ServicerContext) -> scope.Scope:
+def _scope_of(rpc: str, context: grpc.ServicerContext) -> call_context.Scope:
     left = context.time_remaining()
     deadline = None
     if left < _NO_DEADLINE_SECONDS:
         deadline = time.monotonic() + left - min(_ANSWER_SECONDS, left / 10)
-    return scope.Scope(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
+    return call_context.Scope(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
 
 
 @contextlib.contextmanager
-def _reported(current: scope.Scope, request: Message) -> Iterator[_Outcome]:
+def _reported(current: call_context.Scope, request: Message) -> Iterator[_Outcome]:
     """One log line in, one out, and the metrics. Probes come every few seconds, so only debug says them."""
     say = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
     subject = {
@@ -141,7 +144,7 @@ def _require(request: Message, fields: tuple[str, ...]) -> None:
 
 
 def _judge(
-    error: Exception, current: scope.Scope, guard: policy.Policy, context: grpc.ServicerContext
+    error: Exception, current: call_context.Scope, guard: policy.Policy, context: grpc.ServicerContext
 ) -> tuple[grpc.StatusCode, str]:
     """The code and message that ``error`` becomes for the caller."""
     rpc = current.rpc
@@ -163,7 +166,7 @@ def _judge(
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
 
 
-def _show_cost(context: grpc.ServicerContext, current: scope.Scope) -> None:
+def _show_cost(context: grpc.ServicerContext, current: call_context.Scope) -> None:
     """Tell the caller, in trailing metadata, under which id to look in the log and what the call cost."""
     counts = [(f"x-{what.replace('_', '-')}", str(count)) for what, count in current.counts.items()]
     context.set_trailing_metadata((("x-request-id", current.request_id), *counts))

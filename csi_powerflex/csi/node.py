@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import grpc
 
-from csi_powerflex.csi import convert
+from csi_powerflex.csi.convert import controller
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Access
 from csi_powerflex.model.capability import AccessMode, Capability
 from csi_powerflex.model.node import ORIGIN_KEY, Origin, Ticket
-from csi_powerflex.operations.node_expansion import ExpandRequest, Expansion
-from csi_powerflex.operations.node_health import Health, Severity
-from csi_powerflex.operations.nodeinfo import NodeFacts
-from csi_powerflex.operations.publishing import Publishing, PublishRequest
-from csi_powerflex.operations.staging import StageRequest, Staging
-from csi_powerflex.operations.stats import DeviceSize, Stats, Usage
+from csi_powerflex.operations.node.expansion import ExpandRequest, Expansion
+from csi_powerflex.operations.node.health import Health, Severity
+from csi_powerflex.operations.node.info import NodeFacts
+from csi_powerflex.operations.node.publishing import Publishing, PublishRequest
+from csi_powerflex.operations.node.staging import StageRequest, Staging
+from csi_powerflex.operations.node.stats import DeviceSize, Stats, Usage
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 _Rpc = csi_pb2.NodeServiceCapability.RPC
@@ -122,7 +122,7 @@ class Node(csi_pb2_grpc.NodeServicer):
                 staging=request.staging_target_path,
                 required=request.capacity_range.required_bytes,
                 limit=request.capacity_range.limit_bytes,
-                use=convert.capability(request.volume_capability).use if known else None,
+                use=controller.capability(request.volume_capability).use if known else None,
             )
         )
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size)
@@ -175,7 +175,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         info = self._operations.facts.info()
         topology = csi_pb2.Topology()
         for system in info.systems:
-            topology.MergeFrom(convert.topology(self._driver_name, system))
+            topology.MergeFrom(controller.topology(self._driver_name, system))
         return csi_pb2.NodeGetInfoResponse(
             node_id=str(info.identity), max_volumes_per_node=info.max_volumes, accessible_topology=topology
         )
@@ -231,4 +231,4 @@ def _origin(context: Mapping[str, str]) -> Origin:
 
 def _capability(request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest) -> Capability:
     """How the volume is to be used; the context names the filesystem where the claim does not."""
-    return convert.capability(request.volume_capability, request.volume_context.get(FILESYSTEM_KEY))
+    return controller.capability(request.volume_capability, request.volume_context.get(FILESYSTEM_KEY))

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from csi_powerflex.demo import leftovers, scene
+from csi_powerflex.demo import environment, leftovers
 from csi_powerflex.demo.orchestrator import Refused
 from csi_powerflex.demo.processes import INTERRUPTS, NotReady
-from csi_powerflex.demo.walk import Disappointed, Step, Walk
+from csi_powerflex.demo.scenario import Disappointed, Step, Walk
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 _WIDTH = 120
@@ -66,13 +66,13 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     """Show the whole life of a volume; returns the exit status."""
     screen = Screen()
     console = screen.console
-    missing = scene.missing_for_devices(filesystem)
+    missing = environment.missing_for_devices(filesystem)
     parts = "the controller" if missing else "the controller and two nodes"
     console.print(f"A volume's life: a simulated PowerFlex, {parts}, each a process of its own.\n")
     _take_interrupts()
     began = time.monotonic()
     try:
-        with scene.opened(devices=missing is None) as stage:
+        with environment.opened(devices=missing is None) as stage:
             console.print(f"[dim]started in {time.monotonic() - began:.1f} s, below {stage.folder}[/dim]\n")
             _walk(Walk(stage, filesystem=filesystem, mebibytes=mebibytes), screen)
     except KeyboardInterrupt:
@@ -109,7 +109,7 @@ def _walk(walk: Walk, screen: Screen) -> None:
         screen.console.print()
     except BaseException:
         # What a broken driver does not take down, the scene's end does; the first error is the news.
-        with scene.uninterrupted(), contextlib.suppress(Refused):
+        with environment.uninterrupted(), contextlib.suppress(Refused):
             walk.give_up()
         raise
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from csi_powerflex import units
-from csi_powerflex.config.systems import SystemSettings, ZoneSettings
+from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.errors import DriverError, Unavailable
-from csi_powerflex.gateway import meanings
+from csi_powerflex.gateway import convert
+from csi_powerflex.gateway.cache import Hosts, Pools
 from csi_powerflex.gateway.client import Client, Effect
-from csi_powerflex.gateway.directories import Hosts, Pools
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
     CreatedPayload,
@@ -137,9 +137,9 @@ class GatewayArray:
                 "metrics": ["physical_total", "physical_free", "logical_provisioned"],
             }
             answer = self._client.post("/dtapi/rest/v1/metrics/query", body, MetricsPayload, Effect.READ)
-            return meanings.room_from_metrics(answer)
+            return convert.room_from_metrics(answer)
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        return meanings.room_from_statistics(self._client.get(path, PoolStatisticsPayload))
+        return convert.room_from_statistics(self._client.get(path, PoolStatisticsPayload))
 
     def condition(self, pool: Pool) -> Condition:
         """See ``Array.condition``: of the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
@@ -189,20 +189,20 @@ class GatewayArray:
     def volume(self, volume_id: str) -> Volume:
         """See ``Array.volume``."""
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload)
-        return meanings.volume(self.system_id(), payload)
+        return convert.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
         """See ``Array.volumes``."""
         system_id = self.system_id()
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
-        return [meanings.volume(system_id, payload) for payload in payloads]
+        return [convert.volume(system_id, payload) for payload in payloads]
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         """See ``Array.volumes_by_id``."""
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
         body = {"ids": list(volume_ids)}
         payloads = self._client.post(path, body, tuple[VolumePayload, ...], Effect.READ)
-        return [meanings.volume(self.system_id(), payload) for payload in payloads]
+        return [convert.volume(self.system_id(), payload) for payload in payloads]
 
     def volume_id_by_name(self, name: str) -> str:
         """See ``Array.volume_id_by_name``."""

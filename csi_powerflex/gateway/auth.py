@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.config.secret import Secret
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import (
     DeadlineExceeded,
     DriverError,
@@ -113,14 +113,14 @@ class Authenticator:
             if leading:
                 return self._lead(renewal, token)
             try:
-                return renewal.result(timeout=scope.remaining(self._settings.request_timeout))
+                return renewal.result(timeout=call_context.remaining(self._settings.request_timeout))
             except concurrent.futures.TimeoutError as error:
                 raise DeadlineExceeded(
                     f"waited for a login at {self._settings.label}; repeat the call"
                 ) from error
             except DeadlineExceeded:
                 # The call that was logging in ran out of its own time; ours may not be over yet.
-                scope.remaining(self._settings.request_timeout)
+                call_context.remaining(self._settings.request_timeout)
 
     def log_out(self) -> None:
         """Give the session back, for good: the array has 128 of them (protocol notes, limits)."""

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import msgspec
 
-from csi_powerflex import scope
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex import call_context
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import (
     DeadlineExceeded,
     DriverError,
@@ -118,7 +118,7 @@ class Client:
         if last:
             raise error
         try:
-            enough = scope.remaining(pause) >= pause
+            enough = call_context.remaining(pause) >= pause
         except DeadlineExceeded:
             enough = False
         if not enough:
@@ -148,7 +148,7 @@ class Client:
 
     def _send_once(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         url = self._settings.endpoints[self._endpoint].rstrip("/") + path
-        scope.count("gateway_requests")
+        call_context.count("gateway_requests")
         began = time.monotonic()
         status = "none"
         try:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
 

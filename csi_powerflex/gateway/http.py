@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import requests
 import urllib3.exceptions
 
-from csi_powerflex import scope
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex import call_context
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import DeadlineExceeded, NotSent, Unavailable
 from csi_powerflex.gateway import deadline
 from csi_powerflex.gateway.deadline import DeadlineAdapter
@@ -82,7 +82,7 @@ class Http:
         Raises:
             NotSent, Cut, OutOfTime: as named. A redirect is an answer, not followed.
         """
-        patience = scope.remaining(self._timeout)
+        patience = call_context.remaining(self._timeout)
         try:
             with deadline.of(time.monotonic() + patience):
                 response = self._session.request(

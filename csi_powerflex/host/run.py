@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, DriverError, FailedPrecondition, Unavailable
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -121,8 +121,8 @@ def run(
         ToolMissing: it is not installed.
     """
     executable = _executable(command[0])
-    limit = scope.remaining(cap)
-    scope.count("host_commands")
+    limit = call_context.remaining(cap)
+    call_context.count("host_commands")
     began = time.monotonic()
     result = "timeout"
     try:

@@ -8,14 +8,14 @@ context, which is fixed for the volume's life.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.model import quality
+from csi_powerflex.hints import did_you_mean
+from csi_powerflex.model import qos
 from csi_powerflex.model.array import Access, Provisioning
 
 # The sidecars' own keys: they act on these themselves and pass some of them on.
@@ -73,7 +73,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 def _limit(key: str) -> Callable[[str], str]:
     def read(value: str) -> str:
-        quality.Wish.parse({key: value})
+        qos.Wish.parse({key: value})
         return value
 
     return read
@@ -119,24 +119,24 @@ class VolumeParameters:
         "transport", "The way from nodes to the volume: auto or sdc", _choice(Transport), Transport.AUTO
     )
     iops: str | None = _parameter(
-        quality.IOPS, "Most operations per second of each node; 0 for unlimited", _limit(quality.IOPS), None
+        qos.IOPS, "Most operations per second of each node; 0 for unlimited", _limit(qos.IOPS), None
     )
     bandwidth: str | None = _parameter(
-        quality.BANDWIDTH,
+        qos.BANDWIDTH,
         "Most KB per second of each node, a multiple of 1024; 0 for unlimited",
-        _limit(quality.BANDWIDTH),
+        _limit(qos.BANDWIDTH),
         None,
     )
     iops_per_gib: str | None = _parameter(
-        quality.IOPS_PER_GIB,
+        qos.IOPS_PER_GIB,
         "As iopsLimit, for each GiB of the volume",
-        _limit(quality.IOPS_PER_GIB),
+        _limit(qos.IOPS_PER_GIB),
         None,
     )
     bandwidth_per_gib: str | None = _parameter(
-        quality.BANDWIDTH_PER_GIB,
+        qos.BANDWIDTH_PER_GIB,
         "As bandwidthLimitInKbps, for each GiB of the volume, a multiple of 128",
-        _limit(quality.BANDWIDTH_PER_GIB),
+        _limit(qos.BANDWIDTH_PER_GIB),
         None,
     )
     filesystem: str | None = _parameter(
@@ -156,11 +156,11 @@ class VolumeParameters:
         return _parse(cls, parameters)
 
     @property
-    def wish(self) -> quality.Wish:
+    def wish(self) -> qos.Wish:
         """The limits that the class asks for."""
         values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
-        pairs = zip(quality.KEYS, values, strict=True)
-        return quality.Wish.parse({key: value for key, value in pairs if value is not None})
+        pairs = zip(qos.KEYS, values, strict=True)
+        return qos.Wish.parse({key: value for key, value in pairs if value is not None})
 
     def for_node(self) -> dict[str, str]:
         """The parameters that the node needs, as it reads them from the volume context."""
@@ -194,16 +194,16 @@ class SnapshotParameters:
         return _parse(cls, parameters)
 
 
-def parse_mutable(parameters: Mapping[str, str]) -> quality.Wish:
+def parse_mutable(parameters: Mapping[str, str]) -> qos.Wish:
     """Read a VolumeAttributesClass's parameters.
 
     Raises:
         InvalidArgument: an unknown key, with the closest known one, or a value the array would not take.
     """
     for key in parameters:
-        if key not in quality.KEYS:
-            raise InvalidArgument(f"unknown mutable parameter {key!r}; {_hint(key, quality.KEYS)}")
-    return quality.Wish.parse(parameters)
+        if key not in qos.KEYS:
+            raise InvalidArgument(f"unknown mutable parameter {key!r}; {did_you_mean(key, qos.KEYS)}")
+    return qos.Wish.parse(parameters)
 
 
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters)
@@ -216,17 +216,9 @@ def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
         if key.startswith(SIDECAR_PREFIX):
             continue
         if key not in fields:
-            raise InvalidArgument(f"unknown parameter {key!r}; {_hint(key, fields)}")
+            raise InvalidArgument(f"unknown parameter {key!r}; {did_you_mean(key, fields)}")
         try:
             values[fields[key].name] = fields[key].metadata["read"](value)
         except ValueError as error:
             raise InvalidArgument(f"parameter {key}={value!r}: {error}") from error
     return kind(**values)
-
-
-def _hint(key: str, known: Iterable[str]) -> str:
-    by_lower_case = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(key.lower(), by_lower_case, n=1)
-    if close:
-        return f"did you mean {by_lower_case[close[0]]!r}?"
-    return f"known are: {', '.join(by_lower_case.values())}"

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Access, Condition, Copy, Host, Limits, Pool, Provisioning, Room, Volume
-from csi_powerflex.model.quality import Wish
+from csi_powerflex.model.qos import Wish
 
 
 class Zone(Protocol):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 
 _ROOT = "csi_powerflex"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/@%+-,")
@@ -76,7 +76,7 @@ def configure(*, level: str = "info", form: Format = Format.TEXT, stream: TextIO
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:
     facts: dict[str, object] = {}
-    call = scope.current()
+    call = call_context.current()
     if call is not None:
         facts["request"] = call.request_id
         facts["rpc"] = call.rpc

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from urllib.parse import parse_qsl, unquote
 
 from csi_powerflex.simulator import faults
+from csi_powerflex.simulator.api_error import Refusal
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response, json_response
-from csi_powerflex.simulator.refusal import Refusal
 
 Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]

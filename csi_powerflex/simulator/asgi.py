@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from csi_powerflex.simulator.admin import Admin
 from csi_powerflex.simulator.faults import Plan, Trouble, cut_short, of_wrong_shape
 from csi_powerflex.simulator.gateway import Gateway
-from csi_powerflex.simulator.kinds.kind import Effect
 from csi_powerflex.simulator.message import Request, Response
+from csi_powerflex.simulator.resources.resource_type import Effect
 from csi_powerflex.simulator.routes import Route
 
 Scope = MutableMapping[str, Any]  # as the ASGI specification has it

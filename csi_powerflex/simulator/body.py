@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Self
 
-from csi_powerflex.simulator.refusal import malformed, missing_one_of, missing_parameters
+from csi_powerflex.simulator.api_error import malformed, missing_one_of, missing_parameters
 
 
 class Body:

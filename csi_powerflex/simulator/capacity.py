@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from csi_powerflex.simulator.api_error import by_mdm
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.model import ERASURE_CODED, GIB_IN_KIB, SNAPSHOT, THICK, THIN, StoragePool
-from csi_powerflex.simulator.refusal import by_mdm
 
 _BLOCK = 8 * GIB_IN_KIB
 

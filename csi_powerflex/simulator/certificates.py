@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.atomic import write_atomically
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397

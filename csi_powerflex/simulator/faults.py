@@ -16,8 +16,8 @@ from typing import Annotated
 
 import msgspec
 
+from csi_powerflex.simulator.api_error import CAUSES, Refusal
 from csi_powerflex.simulator.message import HTML, Request, Response
-from csi_powerflex.simulator.refusal import CAUSES, Refusal
 from csi_powerflex.simulator.routes import Route
 
 _PAGE = b"""<html>

@@ -10,17 +10,17 @@ import threading
 from collections.abc import Callable
 
 from csi_powerflex.simulator import routes
+from csi_powerflex.simulator.api_error import Refusal, by_mdm
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.faults import Fault, Faults, Plan, Trouble
-from csi_powerflex.simulator.kinds import migration, removal
-from csi_powerflex.simulator.kinds.kind import Effect
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.model import User
 from csi_powerflex.simulator.platform import Platform
-from csi_powerflex.simulator.refusal import Refusal, by_mdm
 from csi_powerflex.simulator.request_log import Entry, RequestLog
+from csi_powerflex.simulator.resources import migration, removal
+from csi_powerflex.simulator.resources.resource_type import Effect
 from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.sessions import Sessions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.refusal import by_mdm
+from csi_powerflex.simulator.api_error import by_mdm
 
 MAX_NAME = 31
 

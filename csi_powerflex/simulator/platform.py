@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from csi_powerflex.simulator.array import Array
-from csi_powerflex.simulator.kinds.kind import Effect, View
 from csi_powerflex.simulator.message import Request, Response, json_response
 from csi_powerflex.simulator.model import User
+from csi_powerflex.simulator.resources.resource_type import Effect, View
 from csi_powerflex.simulator.routes import Route
 
 

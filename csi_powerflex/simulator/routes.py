@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from csi_powerflex.simulator.api_error import Refusal, by_mdm, malformed, missing_one_of
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.kinds import KINDS, host, metrics, storage_pool, system, volume
-from csi_powerflex.simulator.kinds.kind import Effect, Kind, View
-from csi_powerflex.simulator.kinds.statistics import selected
 from csi_powerflex.simulator.message import Request, Response, json_list, json_response
-from csi_powerflex.simulator.refusal import Refusal, by_mdm, malformed, missing_one_of
+from csi_powerflex.simulator.resources import KINDS, host, metrics, storage_pool, system, volume
+from csi_powerflex.simulator.resources.resource_type import Effect, Kind, View
+from csi_powerflex.simulator.resources.statistics import selected
 
 Run = Callable[[Array, Body], Response]
 

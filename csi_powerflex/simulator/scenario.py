@@ -9,9 +9,9 @@ import msgspec
 import yaml
 
 from csi_powerflex.simulator import faults
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.faults import Fault
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 

@@ -12,9 +12,9 @@ import json
 import secrets
 from dataclasses import dataclass
 
+from csi_powerflex.simulator.api_error import by_mdm
 from csi_powerflex.simulator.clock import Clock
 from csi_powerflex.simulator.dialect import Dialect
-from csi_powerflex.simulator.refusal import by_mdm
 from csi_powerflex.simulator.settings import Settings
 
 GATEWAY_LIFE = 8 * 3600.0

@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csi_powerflex.simulator import blueprint as plans, ownership
+from csi_powerflex.simulator import initial_state as plans, ownership
 from csi_powerflex.simulator.array import Array
-from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.atomic import write_atomically
 from csi_powerflex.simulator.clock import Clock, SystemClock
 from csi_powerflex.simulator.dialect import DIALECTS
-from csi_powerflex.simulator.folder import write_atomically
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.hosts import btrfs, drv_cfg, loop
 from csi_powerflex.simulator.hosts.agent import SdcAgent, drop_strays, wait_until_gone
 from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane, CannotMount
 from csi_powerflex.simulator.hosts.files import FolderPlane
-from csi_powerflex.simulator.hosts.newcomers import Newcomers
+from csi_powerflex.simulator.hosts.host_discovery import Newcomers
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
-from csi_powerflex.simulator.kinds.host import register_sdc
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.ownership import Claim, InUse, StillMounted
+from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.store import Store
 

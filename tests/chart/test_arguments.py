@@ -9,8 +9,8 @@ import click
 import pytest
 import yaml
 
-from csi_powerflex.config import systems as systems_file
 from csi_powerflex.config.node import mdm_group
+from csi_powerflex.config.systems import loader
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
 from tests.chart import helm as chart
 from tests.chart.arguments import parsed
@@ -139,7 +139,7 @@ def test_the_driver_takes_the_systems_that_the_chart_writes(
                         (tmp_path / "file").write_text("x")
                         system[key] = str(tmp_path / "file")
             path.write_text(yaml.safe_dump(content))
-            assert len(systems_file.load(path)) == (2 if case.values == "full" else 1)
+            assert len(loader.load(path)) == (2 if case.values == "full" else 1)
 
 
 def test_the_driver_takes_the_parameters_of_every_class(manifests: list[Manifest]) -> None:

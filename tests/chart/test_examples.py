@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from csi_powerflex.config import systems as systems_file
 from csi_powerflex.config.secret import Secret
+from csi_powerflex.config.systems import loader
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import ORIGIN_KEY, Origin
 from tests.chart import strict
@@ -101,7 +101,7 @@ def test_the_secret_of_the_examples_is_the_one_of_the_plain_manifests_and_can_be
     assert secret["metadata"]["namespace"] == deployment["metadata"]["namespace"]
     for name, text in secret["stringData"].items():
         (tmp_path / name).write_text(text.replace("/etc/powerflex", str(tmp_path)))
-    (system,) = systems_file.load(tmp_path / "systems.yaml")
+    (system,) = loader.load(tmp_path / "systems.yaml")
     assert system.read_password() == Secret("change-me")
 
 

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.message import Message
 
 import csi_powerflex
-from csi_powerflex import errors, scope
+from csi_powerflex import call_context, errors
 from csi_powerflex.csi import server, status
 from csi_powerflex.errors import DriverError
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
@@ -248,7 +248,7 @@ def test_a_message_with_an_undecodable_path_arrives(edge: Edge) -> None:
 
 def test_the_call_sees_the_deadline_of_its_client_less_a_margin_for_the_answer(edge: Edge) -> None:
     seen: list[float] = []
-    edge.act(lambda _request: seen.append(scope.remaining(600)))
+    edge.act(lambda _request: seen.append(call_context.remaining(600)))
     began = time.monotonic()
     edge.node.NodeStageVolume(stage_request(), timeout=9)
     took = time.monotonic() - began
@@ -257,8 +257,8 @@ def test_the_call_sees_the_deadline_of_its_client_less_a_margin_for_the_answer(e
 
 
 def test_a_call_without_deadline_has_none(edge: Edge) -> None:
-    seen: list[scope.Scope | None] = []
-    edge.act(lambda _request: seen.append(scope.current()))
+    seen: list[call_context.Scope | None] = []
+    edge.act(lambda _request: seen.append(call_context.current()))
     edge.node.NodeStageVolume(stage_request())
     assert seen[0] is not None
     assert seen[0].deadline is None
@@ -279,10 +279,10 @@ def test_time_is_up_inside_before_it_is_up_for_the_client(edge: Edge) -> None:
     ends: list[float | None] = []
 
     def wait_in_vain(_request: Message) -> None:
-        current = scope.current()
+        current = call_context.current()
         ends.append(current.deadline if current else None)
         while True:
-            time.sleep(min(0.01, scope.remaining(600)))
+            time.sleep(min(0.01, call_context.remaining(600)))
 
     edge.act(wait_in_vain)
     call = edge.node.NodeStageVolume.future(stage_request(), timeout=1)
@@ -331,7 +331,7 @@ def test_a_slow_place_is_given_back_however_the_call_ended(
 
 
 def test_a_call_is_logged_when_it_begins_and_when_it_ends(edge: Edge, json_log: io.StringIO) -> None:
-    edge.act(lambda _request: scope.count("host_commands"))
+    edge.act(lambda _request: call_context.count("host_commands"))
     edge.node.NodeStageVolume(stage_request("v7"))
     (began,), (ended,) = events(json_log, "call began"), events(json_log, "call ended")
     assert began["rpc"] == ended["rpc"] == "NodeStageVolume"
@@ -349,7 +349,7 @@ def test_a_failed_call_is_logged_with_its_code_and_reason(edge: Edge, json_log: 
 
 
 def test_the_request_id_reaches_the_client_with_what_the_call_cost(edge: Edge, json_log: io.StringIO) -> None:
-    edge.act(lambda _request: scope.count("host_commands"))
+    edge.act(lambda _request: call_context.count("host_commands"))
     _, call = edge.node.NodeStageVolume.with_call(stage_request())
     (ended,) = events(json_log, "call ended")
     assert dict(call.trailing_metadata()) == {"x-request-id": ended["request"], "x-host-commands": "1"}

@@ -19,7 +19,7 @@ from typing import Any, Self
 import grpc
 import pytest
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.app import controller
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.gateway.http import Http
@@ -53,7 +53,7 @@ class Deadline:
     def _approach(self) -> None:
         with self._lock:
             due, self._left = self._left == 0, self._left - 1
-        call = scope.current()
+        call = call_context.current()
         if due and call is not None:
             call.deadline = time.monotonic() + _LAST_SECONDS
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from csi_powerflex.config.secret import Secret
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.simulator import certificates
 from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.settings import Settings

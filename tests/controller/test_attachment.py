@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from csi_powerflex.simulator.kinds.host import register_sdc
+from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, block, mount, refused

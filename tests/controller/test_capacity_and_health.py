@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, refused

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import kubernetes.client
 import pytest
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.quality import Wish
-from csi_powerflex.wishes import kubernetes as wishes_module
-from csi_powerflex.wishes.kubernetes import KubernetesWishes, connect
+from csi_powerflex.model.qos import Wish
+from csi_powerflex.qos_store import kubernetes as wishes_module
+from csi_powerflex.qos_store.kubernetes import KubernetesWishes, connect
 from tests.controller.api_server import DRIVER, ApiServer
 from tests.controller.eventually import eventually
 
@@ -103,7 +103,7 @@ def test_before_the_first_list_a_call_waits_and_then_says_what_for(
     cluster.away = True
     wishes.start()
     with (
-        scope.entered(scope.Scope("ControllerPublishVolume", "x")),
+        call_context.entered(call_context.Scope("ControllerPublishVolume", "x")),
         pytest.raises(Unavailable, match="has not told its persistentvolumes yet"),
     ):
         wishes.current(HANDLE)

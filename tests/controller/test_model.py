@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from csi_powerflex.gateway import client
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Mode, block, mount

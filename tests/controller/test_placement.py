@@ -8,11 +8,11 @@ import grpc
 import msgspec
 import pytest
 
-from csi_powerflex.config.systems import ZoneSettings
-from csi_powerflex.operations import placement, volumes
+from csi_powerflex.config.systems.schema import ZoneSettings
+from csi_powerflex.operations.controller import placement, volumes
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, refused

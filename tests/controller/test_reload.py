@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from csi_powerflex.config import systems as systems_file
+from csi_powerflex.config.systems import loader
 from csi_powerflex.observability import metrics
-from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import refused
@@ -42,7 +42,7 @@ class Files:
             for settings in world.systems
         ]
         self.write()
-        world.systems = systems_file.load(self.systems)
+        world.systems = loader.load(self.systems)
 
     def write(self) -> None:
         new = self.folder / "new"

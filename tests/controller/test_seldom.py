@@ -7,11 +7,11 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from csi_powerflex.operations import attempts
-from csi_powerflex.operations.attempts import Attempts
+from csi_powerflex.operations.controller import create_history
+from csi_powerflex.operations.controller.create_history import Attempts
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, refused
@@ -160,8 +160,8 @@ def test_where_no_system_answers_the_call_is_repeated(make_world: MakeWorld) -> 
 
 
 def test_only_so_many_attempts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "_REMEMBERED", 2)
-    monkeypatch.setattr(attempts, "_DOUBTFUL", 2)
+    monkeypatch.setattr(create_history, "_REMEMBERED", 2)
+    monkeypatch.setattr(create_history, "_DOUBTFUL", 2)
     remembered = Attempts()
     for number in range(3):
         remembered.made("array", f"made-{number}", f"id-{number}")

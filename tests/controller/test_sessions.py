@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import mount

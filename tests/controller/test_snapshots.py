@@ -7,7 +7,7 @@ import pytest
 
 from csi_powerflex.names import Kind, array_name
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from csi_powerflex.names import Kind, array_name
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, Mode, block, mount, refused

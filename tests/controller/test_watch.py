@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.observability import endpoint, metrics
-from csi_powerflex.simulator.blueprint import Blueprint
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.eventually import eventually

@@ -9,7 +9,7 @@ from typing import Any
 
 from csi_powerflex.app import controller as app
 from csi_powerflex.config.controller import ControllerSettings
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.csi import server
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.model import Volume

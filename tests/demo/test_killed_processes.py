@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from csi_powerflex.demo import scene
-from csi_powerflex.demo.scene import Scene
-from csi_powerflex.demo.walk import Walk
+from csi_powerflex.demo import environment
+from csi_powerflex.demo.environment import Scene
+from csi_powerflex.demo.scenario import Walk
 
 
 @pytest.fixture
 def stage() -> Iterator[Scene]:
     """A running scene."""
-    with scene.opened(devices=True) as running:
+    with environment.opened(devices=True) as running:
         yield running
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from csi_powerflex.config import systems as systems_file
-from csi_powerflex.config.systems import SystemSettings
+from csi_powerflex.config.systems import loader
+from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.csi import server
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.observability import endpoint
@@ -75,7 +75,7 @@ def judge(path: Path, codes: Counter[str]) -> tuple[SystemSettings, ...]:
     refusal: InvalidArgument | None = None
     systems: tuple[SystemSettings, ...] = ()
     try:
-        systems = systems_file.load(path)
+        systems = loader.load(path)
     except InvalidArgument as error:
         refusal = error
     if refusal is not None:

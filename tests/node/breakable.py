@@ -23,12 +23,12 @@ from typing import Any, Self
 
 import grpc
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.app import node
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.host import blockdev, mounts, run
 from csi_powerflex.observability import log
-from csi_powerflex.operations import places
+from csi_powerflex.operations.node import target_paths
 from tests.children import CONTEXT, wait_for_socket
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
@@ -203,9 +203,9 @@ def _break(counter: _Counter, when: When) -> None:
         (mounts, "detach"),
         (blockdev, "write"),
         (blockdev, "set_read_only"),
-        (places, "make_directory"),
-        (places, "make_file"),
-        (places, "remove"),
+        (target_paths, "make_directory"),
+        (target_paths, "make_file"),
+        (target_paths, "remove"),
     ):
         setattr(module, name, _breaking(getattr(module, name), counter, when))
 
@@ -244,7 +244,7 @@ def _breaking(function: Callable[..., Any], counter: _Counter, when: When) -> Ca
 
 
 def _let_the_deadline_come() -> None:
-    call = scope.current()
+    call = call_context.current()
     assert call is not None
     call.deadline = time.monotonic() + _LAST_SECONDS
 

@@ -13,7 +13,7 @@ from csi_powerflex.config.node import NodeSettings, VolumeLimit
 from csi_powerflex.csi.interceptor import Interceptor
 from csi_powerflex.host import run
 from csi_powerflex.pb import csi_pb2_grpc
-from csi_powerflex.transport.sdc import Sdc
+from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 from tests.node.namespaces import own_mounts

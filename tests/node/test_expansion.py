@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from csi_powerflex.operations import growth
+from csi_powerflex.operations.node import resize
 from csi_powerflex.units import GIB
 from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, Mode, block, filesystem, refused
@@ -40,7 +40,7 @@ def test_a_filesystem_in_use_grows(host: LoopHost, node: Kubelet, fs_type: str) 
 def test_an_ext4_in_use_that_may_not_grow_says_why_and_grows_at_the_next_staging(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(growth, "can_grow_ext4_online", lambda: False)
+    monkeypatch.setattr(resize, "can_grow_ext4_online", lambda: False)
     volume = host.volume(size=8 * GIB)
     staging = node.stage(volume)
     node.publish(volume)

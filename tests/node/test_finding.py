@@ -10,12 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.model.node import Ticket
-from csi_powerflex.transport import sdc as sdc_module
-from csi_powerflex.transport.sdc import Sdc
+from csi_powerflex.transport.sdc import transport as sdc_module
+from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, refused
 from tests.node.loophost import GUID, SYSTEM, LoopHost, Volume
 
@@ -168,7 +168,7 @@ def test_the_wait_ends_with_the_deadline_of_the_call(host: LoopHost, sdc: Sdc) -
     volume = host.volume(mapped=False)
     began = time.monotonic()
     with (
-        scope.entered(scope.Scope("NodeStageVolume", "x", deadline=began + 1.0)),
+        call_context.entered(call_context.Scope("NodeStageVolume", "x", deadline=began + 1.0)),
         pytest.raises(Unavailable, match="did not come"),
     ):
         sdc.attach(ticket(volume))

@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from csi_powerflex.host import blockdev, mountinfo, mounts
-from csi_powerflex.operations import places
-from csi_powerflex.transport.sdc import Sdc
+from csi_powerflex.operations.node import target_paths
+from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.breakable import repeated
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import GUID, LoopHost, Volume, command
@@ -144,7 +144,7 @@ def test_a_target_that_shows_a_lost_device_is_published_anew(
 def test_more_mounts_than_one_call_takes_away_are_gone_after_the_next(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places, "_MOST_STACKED", 3)
+    monkeypatch.setattr(target_paths, "_MOST_STACKED", 3)
     volume = host.volume()
     staged = node.stage(volume)
     target = node.publish(volume)

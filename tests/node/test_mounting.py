@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.host import blockdev, filesystem as filesystems, mountinfo, twins
+from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, mountinfo
 from csi_powerflex.model.node import Origin
-from csi_powerflex.operations import mountoptions
+from csi_powerflex.operations.node import mount_options
 from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_BESIDE_ITS_COPY
 from tests.node.client import Kubelet, Mode, filesystem, refused
 from tests.node.loophost import LoopHost, Volume, command
@@ -43,17 +43,17 @@ each_filesystem = pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
 )
 def test_mount_options_that_contradict_or_harm_are_refused(flags: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="mount option"):
-        mountoptions.checked(flags)
+        mount_options.checked(flags)
 
 
 def test_no_quotation_mark_of_one_option_sets_free_what_another_quotes() -> None:
     # Joined, mount(8) would read these as a",x" and remount and ".
     with pytest.raises(InvalidArgument, match="quotation mark that is not closed"):
-        mountoptions.checked(['a"', 'x",remount,"'])
+        mount_options.checked(['a"', 'x",remount,"'])
 
 
 def test_mount_options_keep_their_order_and_come_once() -> None:
-    assert mountoptions.checked(["noatime,nodev", "defaults", "noatime", CONTEXT]) == (
+    assert mount_options.checked(["noatime,nodev", "defaults", "noatime", CONTEXT]) == (
         "noatime",
         "nodev",
         CONTEXT,
@@ -61,8 +61,8 @@ def test_mount_options_keep_their_order_and_come_once() -> None:
 
 
 def test_the_commas_of_a_label_do_not_part_it() -> None:
-    assert mountoptions.split(f"rw,{CONTEXT},noatime") == ("rw", CONTEXT, "noatime")
-    assert mountoptions.selinux_context([CONTEXT]) == "system_u:object_r:container_file_t:s0:c1,c2"
+    assert mount_options.split(f"rw,{CONTEXT},noatime") == ("rw", CONTEXT, "noatime")
+    assert mount_options.selinux_context([CONTEXT]) == "system_u:object_r:container_file_t:s0:c1,c2"
 
 
 @with_devices
@@ -306,6 +306,6 @@ def test_the_twins_of_a_device_are_those_with_its_id(host: LoopHost, node: Kubel
     source, copy = btrfs_and_copy(host, node)
     ext4 = host.volume()
     node.stage(ext4)
-    assert twins.mounted(copy.path) == [str(source.path)]
-    assert twins.mounted(source.path) == []
-    assert twins.mounted(ext4.path) == []
+    assert btrfs.mounted(copy.path) == [str(source.path)]
+    assert btrfs.mounted(source.path) == []
+    assert btrfs.mounted(ext4.path) == []

@@ -12,20 +12,12 @@ import pytest
 
 from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, InvalidArgument, Unavailable
-from csi_powerflex.host import (
-    blockdev,
-    filesystem as filesystems,
-    fssize,
-    mountinfo,
-    mounts,
-    probe,
-    twins,
-)
+from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, fssize, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed, Completed
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import Filesystem, Origin, RawBlock, Ticket
-from csi_powerflex.operations import places, publishing, staging
-from csi_powerflex.transport.sdc import Sdc
+from csi_powerflex.operations.node import publishing, staging, target_paths
+from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.loophost import SYSTEM, LoopHost, command
 
@@ -125,7 +117,7 @@ def test_the_size_of_a_filesystem_that_is_not_there_is_not_told(host: LoopHost, 
         with pytest.raises(Unavailable, match="does not answer"):
             size(host.kubelet / "missing")
     with pytest.raises(Unavailable, match="cannot be read"):
-        twins._identifier(gone)
+        btrfs._identifier(gone)
 
 
 # --- mounts --------------------------------------------------------------------------------------
@@ -148,7 +140,7 @@ def test_what_is_not_mounted_cannot_be_detached(host: LoopHost) -> None:
 def test_a_mount_whose_device_file_is_gone_has_no_device() -> None:
     mount = mountinfo.Mount("0:99", "/", "/x", frozenset(), "btrfs", "/dev/none", frozenset())
     assert mountinfo.number_behind(mount) is None
-    assert not places.alive(mount)
+    assert not target_paths.alive(mount)
 
 
 def test_a_path_with_blanks_and_backslashes_is_found_in_the_mount_table(
@@ -208,7 +200,7 @@ def test_a_mount_that_cannot_even_be_detached_is_told_unless_it_is_gone(
 # --- paths ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [places.make_directory, places.make_file])
+@pytest.mark.parametrize("make", [target_paths.make_directory, target_paths.make_file])
 def test_a_place_without_its_parent_cannot_be_made(host: LoopHost, make: Callable[[Path], None]) -> None:
     with pytest.raises(FailedPrecondition, match="cannot be made: No such file or directory"):
         make(host.kubelet / "missing" / "place")
@@ -218,9 +210,13 @@ def test_a_place_that_is_there_already_is_taken_as_it_is(host: LoopHost) -> None
     folder, file, full = host.kubelet / "folder", host.kubelet / "file", host.kubelet / "full"
     full.write_text("content")
     for _ in range(2):
-        places.make_directory(folder)
-        places.make_file(file)
-    for make, path in ((places.make_directory, file), (places.make_file, folder), (places.make_file, full)):
+        target_paths.make_directory(folder)
+        target_paths.make_file(file)
+    for make, path in (
+        (target_paths.make_directory, file),
+        (target_paths.make_file, folder),
+        (target_paths.make_file, full),
+    ):
         with pytest.raises(FailedPrecondition, match="exists and is not"):
             make(path)
     assert full.read_text() == "content"
@@ -329,7 +325,7 @@ def test_a_stale_link_to_nothing_is_no_second_name(host: LoopHost, sdc: Sdc) -> 
 def test_a_rescan_is_not_waited_for_longer_than_it_is_worth(
     sdc: Sdc, host: LoopHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("csi_powerflex.transport.sdc._LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("csi_powerflex.transport.sdc.transport._LOCK_SECONDS", 0.01)
     with sdc._rescan_lock:
         sdc.rescan()
     assert host.calls() == []

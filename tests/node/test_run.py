@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded
 from csi_powerflex.host import run as run_module
-from csi_powerflex.host.bounded import Bounded
 from csi_powerflex.host.run import (
     AtDeadline,
     CommandFailed,
@@ -22,6 +21,7 @@ from csi_powerflex.host.run import (
     missing_tools,
     run,
 )
+from csi_powerflex.host.time_limit import Bounded
 
 SH = "/bin/sh"
 
@@ -124,7 +124,7 @@ def test_nothing_follows_work_that_failed_after_all() -> None:
 def test_the_deadline_of_the_call_counts() -> None:
     began = time.monotonic()
     with (
-        scope.entered(scope.Scope("NodeStageVolume", "x", deadline=began + 0.2)) as current,
+        call_context.entered(call_context.Scope("NodeStageVolume", "x", deadline=began + 0.2)) as current,
         pytest.raises(DeadlineExceeded),
     ):
         run([SH, "-c", "sleep 60"])

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.cli.main import main
 from csi_powerflex.config.node import MdmGroup, SdcOnDemand, mdm_group
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
 from csi_powerflex.model.node import Ticket
-from csi_powerflex.transport import sdc as sdc_module, sdc_service
-from csi_powerflex.transport.sdc import Sdc
+from csi_powerflex.transport.sdc import service, transport as sdc_module
+from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.process import NodeProcess, log_of
 
@@ -47,8 +47,8 @@ def changes(host: LoopHost) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdc_service, "_REACH_SECONDS", 1.0)
-    monkeypatch.setattr(sdc_service, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(service, "_REACH_SECONDS", 1.0)
+    monkeypatch.setattr(service, "_POLL_SECONDS", 0.02)
 
 
 @with_devices
@@ -119,7 +119,7 @@ def test_without_a_service_the_module_is_loaded(
     host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = tmp_path / "scini"
-    monkeypatch.setattr(sdc_service, "_MODULE", module)
+    monkeypatch.setattr(service, "_MODULE", module)
     replace_tool("modprobe", f'echo modprobe "$@" >> {host.sdc}/calls; mkdir {module}; rm {host.sdc}/stopped')
     (host.sdc / "no-unit").touch()
     host.stop_sdc()
@@ -133,7 +133,7 @@ def test_a_module_that_is_loaded_needs_no_service(
     host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Systemd 252 calls a service inactive that it does not know."""
-    monkeypatch.setattr(sdc_service, "_MODULE", tmp_path)
+    monkeypatch.setattr(service, "_MODULE", tmp_path)
     (host.sdc / "inactive").touch()
     (host.sdc / "broken").write_text("5")
     on_demand(host).prepare()
@@ -144,7 +144,7 @@ def test_a_module_that_is_loaded_needs_no_service(
 def test_a_host_without_the_module_is_told_what_to_install(
     host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sdc_service, "_MODULE", tmp_path / "scini")
+    monkeypatch.setattr(service, "_MODULE", tmp_path / "scini")
     replace_tool("modprobe", "echo 'Module scini not found' >&2; exit 1")
     (host.sdc / "no-unit").touch()
     with pytest.raises(FailedPrecondition, match=r"Module scini not found.*install the PowerFlex SDC"):
@@ -170,7 +170,7 @@ def test_in_a_container_the_tools_run_in_the_host_s_mount_namespace(host: LoopHo
 def test_a_host_without_systemd_is_asked_for_its_module(
     host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sdc_service, "_MODULE", tmp_path / "scini")
+    monkeypatch.setattr(service, "_MODULE", tmp_path / "scini")
     sdc = on_demand(host, systemctl=tmp_path / "no-systemctl", namespace=HOST_NAMESPACE)
     with pytest.raises(
         FailedPrecondition, match=rf"`nsenter --mount={HOST_NAMESPACE} -- modprobe scini` failed"
@@ -264,7 +264,7 @@ def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
     ticket = Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
     sdc = on_demand(host, MDMS)
     with (
-        scope.entered(scope.Scope("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
+        call_context.entered(call_context.Scope("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
         pytest.raises(Unavailable, match=r"did not come.*the SDC does not start: .*Job for scini"),
     ):
         sdc.attach(ticket)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex.simulator.blueprint import Blueprint
 from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.initial_state import Blueprint
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.simulator.client import Array

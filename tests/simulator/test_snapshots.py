@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from csi_powerflex.simulator.blueprint import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from tests.simulator.client import GIB_KB, Array
 from tests.simulator.conftest import MakeArray

@@ -11,7 +11,8 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from csi_powerflex import errors
-from csi_powerflex.csi import convert, redact, server, status
+from csi_powerflex.csi import redact, server, status
+from csi_powerflex.csi.convert import controller
 from csi_powerflex.csi.locks import Locks
 from csi_powerflex.errors import Busy, InvalidArgument
 from csi_powerflex.model.array import Provisioning
@@ -206,7 +207,7 @@ def capability_message(mode: int = MODES.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCa
 
 
 def test_a_mount_capability_is_converted() -> None:
-    assert convert.capability(capability_message()) == Capability(
+    assert controller.capability(capability_message()) == Capability(
         Filesystem("xfs", ("noatime", "discard")), AccessMode.SINGLE_NODE_WRITER
     )
 
@@ -215,38 +216,38 @@ def test_without_a_type_the_filesystem_is_ext4() -> None:
     message = capability_message()
     message.mount.Clear()
     message.mount.SetInParent()
-    assert convert.capability(message).use == Filesystem("ext4")
+    assert controller.capability(message).use == Filesystem("ext4")
 
 
 @pytest.mark.parametrize("mode", AccessMode)
 def test_every_access_mode_is_converted(mode: AccessMode) -> None:
     message = capability_message(MODES.Mode.Value(mode.name))
     message.block.SetInParent()
-    assert convert.capability(message) == Capability(RawBlock(), mode)
+    assert controller.capability(message) == Capability(RawBlock(), mode)
 
 
 def test_a_capability_without_access_type_is_refused() -> None:
     message = csi_pb2.VolumeCapability(access_mode=MODES(mode=MODES.SINGLE_NODE_WRITER))
     with pytest.raises(InvalidArgument, match="must say block or mount"):
-        convert.capability(message)
+        controller.capability(message)
 
 
 def test_a_capability_without_access_mode_is_refused() -> None:
     message = csi_pb2.VolumeCapability(block=csi_pb2.VolumeCapability.BlockVolume())
     with pytest.raises(InvalidArgument, match="must name an access mode"):
-        convert.capability(message)
+        controller.capability(message)
     with pytest.raises(InvalidArgument, match="must name an access mode"):
-        convert.capability(capability_message(MODES.UNKNOWN))
+        controller.capability(capability_message(MODES.UNKNOWN))
 
 
 def test_an_access_mode_of_a_later_protocol_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="access mode 99 is not known"):
-        convert.capability(capability_message(99))
+        controller.capability(capability_message(99))
 
 
 def test_one_capability_that_cannot_be_read_refuses_all() -> None:
     with pytest.raises(InvalidArgument, match="must say block or mount"):
-        convert.capabilities([capability_message(), csi_pb2.VolumeCapability()])
+        controller.capabilities([capability_message(), csi_pb2.VolumeCapability()])
 
 
 def create_request() -> csi_pb2.CreateVolumeRequest:
@@ -259,21 +260,21 @@ def create_request() -> csi_pb2.CreateVolumeRequest:
 
 
 def test_a_volume_request_is_converted() -> None:
-    request = convert.volume_request(create_request())
+    request = controller.volume_request(create_request())
     assert (request.name, request.required, request.limit) == ("pvc-1", 5, 9)
-    assert request.capabilities == (convert.capability(capability_message()),)
+    assert request.capabilities == (controller.capability(capability_message()),)
     assert request.parameters.provisioning is Provisioning.THICK
 
 
 def test_a_volume_request_without_range_leaves_the_size_open() -> None:
     message = create_request()
     message.ClearField("capacity_range")
-    request = convert.volume_request(message)
+    request = controller.volume_request(message)
     assert (request.required, request.limit) == (0, 0)
 
 
 def test_the_topology_of_a_system_is_one_segment() -> None:
-    assert dict(convert.topology("csi.example.org", "0123456789abcdef").segments) == {
+    assert dict(controller.topology("csi.example.org", "0123456789abcdef").segments) == {
         "csi.example.org/0123456789abcdef": "true"
     }
 

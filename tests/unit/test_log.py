@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
 from csi_powerflex.observability import log
 from csi_powerflex.observability.log import Format, Log
 
@@ -88,7 +88,7 @@ def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event:
 
 
 def test_lines_within_a_call_carry_its_request_and_rpc(json_log: io.StringIO) -> None:
-    with scope.entered(scope.Scope(rpc="CreateVolume", request_id="ab12")):
+    with call_context.entered(call_context.Scope(rpc="CreateVolume", request_id="ab12")):
         here.info("inside")
     inside = last_json(json_log)
     here.info("outside")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from csi_powerflex.errors import Expired
-from csi_powerflex.operations import pages
-from csi_powerflex.operations.pages import Pages
+from csi_powerflex.operations.controller import pagination
+from csi_powerflex.operations.controller.pagination import Pages
 
 
 class Clock:
@@ -44,7 +44,7 @@ def test_a_token_ends_with_its_time() -> None:
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_KEPT_ITEMS", 10)
+    monkeypatch.setattr(pagination, "_KEPT_ITEMS", 10)
     kept: Pages[int] = Pages()
     tokens = [kept.page(lambda: list(range(4)), token="", most=1).next_token for _ in range(3)]
     with pytest.raises(Expired):
@@ -53,7 +53,7 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.M
 
 
 def test_the_newest_list_is_kept_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_KEPT_ITEMS", 10)
+    monkeypatch.setattr(pagination, "_KEPT_ITEMS", 10)
     kept: Pages[int] = Pages()
     token = kept.page(lambda: list(range(50)), token="", most=1).next_token
     assert len(kept.page(list, token=token, most=0).items) == 49

@@ -7,7 +7,7 @@ import pytest
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Provisioning
 from csi_powerflex.model.parameters import SizePolicy, Transport, VolumeParameters, parse_mutable
-from csi_powerflex.model.quality import Wish
+from csi_powerflex.model.qos import Wish
 
 ALL = {
     "systemID": "prod",

@@ -6,56 +6,56 @@ import time
 
 import pytest
 
-from csi_powerflex import scope
+from csi_powerflex import call_context
+from csi_powerflex.call_context import Scope
 from csi_powerflex.errors import DeadlineExceeded
-from csi_powerflex.scope import Scope
 
 
 def test_outside_of_a_call_the_cap_is_what_remains() -> None:
-    assert scope.current() is None
-    assert scope.remaining(7.5) == 7.5
+    assert call_context.current() is None
+    assert call_context.remaining(7.5) == 7.5
 
 
 def test_a_call_without_deadline_has_the_cap() -> None:
-    with scope.entered(Scope("Probe", "1")):
-        assert scope.remaining(7.5) == 7.5
+    with call_context.entered(Scope("Probe", "1")):
+        assert call_context.remaining(7.5) == 7.5
 
 
 def test_what_remains_is_the_lesser_of_cap_and_deadline() -> None:
-    with scope.entered(Scope("Probe", "1", deadline=time.monotonic() + 60)):
-        assert scope.remaining(5) == 5
-        assert 59 < scope.remaining(600) <= 60
+    with call_context.entered(Scope("Probe", "1", deadline=time.monotonic() + 60)):
+        assert call_context.remaining(5) == 5
+        assert 59 < call_context.remaining(600) <= 60
 
 
 def test_a_passed_deadline_says_which_call_to_repeat() -> None:
     call = Scope("CreateVolume", "1", deadline=time.monotonic())
     with (
-        scope.entered(call),
+        call_context.entered(call),
         pytest.raises(DeadlineExceeded, match="deadline of CreateVolume passed; repeat"),
     ):
-        scope.remaining(5)
+        call_context.remaining(5)
 
 
 def test_calls_nest_and_the_outer_one_comes_back_even_after_an_error() -> None:
     outer, inner = Scope("Outer", "1"), Scope("Inner", "2")
-    with scope.entered(outer):
-        with contextlib.suppress(KeyError), scope.entered(inner):
-            assert scope.current() is inner
+    with call_context.entered(outer):
+        with contextlib.suppress(KeyError), call_context.entered(inner):
+            assert call_context.current() is inner
             raise KeyError
-        assert scope.current() is outer
-    assert scope.current() is None
+        assert call_context.current() is outer
+    assert call_context.current() is None
 
 
 def test_counts_belong_to_the_call() -> None:
     call = Scope("Probe", "1")
-    scope.count("requests")
-    with scope.entered(call):
-        scope.count("requests")
-        scope.count("requests")
-        scope.count("commands")
+    call_context.count("requests")
+    with call_context.entered(call):
+        call_context.count("requests")
+        call_context.count("requests")
+        call_context.count("commands")
     assert call.counts == {"requests": 2, "commands": 1}
 
 
 def test_a_call_is_not_seen_from_another_context() -> None:
-    with scope.entered(Scope("Probe", "1")):
-        assert contextvars.Context().run(scope.current) is None
+    with call_context.entered(Scope("Probe", "1")):
+        assert contextvars.Context().run(call_context.current) is None

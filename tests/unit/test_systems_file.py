@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from csi_powerflex.config import systems
 from csi_powerflex.config.secret import Secret
+from csi_powerflex.config.systems import loader, schema
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 
 PASSWORD = "hunter2-Ω-secret"
@@ -21,14 +21,14 @@ systems:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "systems.yaml"
+    return tmp_path / "schema.yaml"
 
 
 def refusal(file: Path, content: str | bytes) -> str:
     """The message that refuses ``content``: one line that names the file and keeps the password."""
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InvalidArgument) as refused:
-        systems.load(file)
+        loader.load(file)
     message = str(refused.value)
     assert message.startswith(f"{file}: ")
     assert len(message.splitlines()) == 1
@@ -45,8 +45,8 @@ def with_line(line: str) -> str:
 
 def test_the_least_that_works(file: Path) -> None:
     file.write_text(MINIMAL, encoding="utf-8")
-    (system,) = systems.load(file)
-    assert system == systems.SystemSettings(
+    (system,) = loader.load(file)
+    assert system == schema.SystemSettings(
         endpoints=("https://gateway.example",), username="admin", password=Secret(PASSWORD)
     )
     assert system.verify_certificate
@@ -56,8 +56,8 @@ def test_the_least_that_works(file: Path) -> None:
 
 def test_a_url_stands_for_endpoint_user_password_and_pool(file: Path) -> None:
     file.write_text("systems: [{url: 'powerflex://adm%40in:p%2Fw%3Ax@gateway.example:8443/pool%201'}]")
-    (system,) = systems.load(file)
-    assert system == systems.SystemSettings(
+    (system,) = loader.load(file)
+    assert system == schema.SystemSettings(
         endpoints=("https://gateway.example:8443",),
         username="adm@in",
         password=Secret("p/w:x"),
@@ -111,8 +111,8 @@ systems:
 """,
         encoding="utf-8",
     )
-    one, two = systems.load(file)
-    assert one == systems.SystemSettings(
+    one, two = loader.load(file)
+    assert one == schema.SystemSettings(
         endpoints=("https://one.example:8443", "https://[2001:db8::1]"),
         username="admin",
         password_file=f"{file.parent}/password",
@@ -138,13 +138,13 @@ systems:
 def test_messages_call_a_system_by_the_best_name_there_is(
     name: str | None, id_: str | None, label: str
 ) -> None:
-    system = systems.SystemSettings(endpoints=("https://gateway.example",), username="a", name=name, id=id_)
+    system = schema.SystemSettings(endpoints=("https://gateway.example",), username="a", name=name, id=id_)
     assert system.label == label
 
 
 def test_the_password_does_not_show_in_the_settings(file: Path) -> None:
     file.write_text(MINIMAL, encoding="utf-8")
-    (system,) = systems.load(file)
+    (system,) = loader.load(file)
     assert PASSWORD not in repr(system)
     assert PASSWORD not in str(system)
 
@@ -154,13 +154,13 @@ def test_the_password_does_not_show_in_the_settings(file: Path) -> None:
 
 def test_a_missing_file(file: Path) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        systems.load(file)
+        loader.load(file)
     assert str(refused.value) == f"{file}: cannot be read: No such file or directory"
 
 
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="cannot be read: Is a directory"):
-        systems.load(tmp_path)
+        loader.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8", b"a: \x00", b"a: \xff", b"a: \x1b"])
@@ -210,7 +210,7 @@ def test_whatever_the_password_breaks_it_is_not_shown(file: Path, password: str)
     file.write_text(MINIMAL.replace(PASSWORD, f"{password}{inside}"), encoding="utf-8")
     refused: list[InvalidArgument] = []
     try:
-        systems.load(file)
+        loader.load(file)
     except InvalidArgument as error:
         refused.append(error)
     shown = "".join("".join(traceback.format_exception(error)) for error in refused)
@@ -427,7 +427,7 @@ def test_a_changed_password_file_is_taken_up(file: Path) -> None:
     path = file.parent / "password"
     path.write_text("old\r\n", encoding="utf-8")
     file.write_text(with_password_file(path), encoding="utf-8")
-    (system,) = systems.load(file)
+    (system,) = loader.load(file)
     assert system.read_password().reveal() == "old"
     path.write_text("  new with spaces \n", encoding="utf-8")
     assert system.read_password().reveal() == "  new with spaces "
@@ -437,7 +437,7 @@ def test_a_password_file_that_went_away_is_not_the_fault_of_the_request(file: Pa
     path = file.parent / "password"
     path.write_text("old", encoding="utf-8")
     file.write_text(with_password_file(path), encoding="utf-8")
-    (system,) = systems.load(file)
+    (system,) = loader.load(file)
     path.unlink()
     with pytest.raises(FailedPrecondition, match="cannot read passwordFile"):
         system.read_password()
@@ -461,12 +461,12 @@ def test_two_systems_of_one_name(file: Path, one: str, other: str, where: str) -
 
 def test_a_system_may_be_named_by_its_id(file: Path) -> None:
     file.write_text(with_line("id: 0123456789abcdef\n    name: 0123456789abcdef"), encoding="utf-8")
-    assert systems.load(file)[0].label == "0123456789abcdef"
+    assert loader.load(file)[0].label == "0123456789abcdef"
 
 
 def test_systems_without_name_or_id_are_not_taken_for_one(file: Path) -> None:
     file.write_text(MINIMAL + MINIMAL.partition("\n")[2], encoding="utf-8")
-    assert len(systems.load(file)) == 2
+    assert len(loader.load(file)) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.simulator.folder import write_atomically
+from csi_powerflex.simulator.atomic import write_atomically
 
 _SCRIPT = """#!/bin/sh
 # The drv_cfg of the simulated host {name}. It starts no process, so that it answers at once, and finds what

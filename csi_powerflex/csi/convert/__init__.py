@@ -1,0 +1,1 @@
+"""CSI messages to the driver's values, and back."""

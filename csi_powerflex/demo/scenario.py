@@ -1,0 +1,286 @@
+"""The steps of a volume's life, as Kubernetes would take them, each of which may be repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from csi_powerflex.demo.environment import NodeScene, Scene
+from csi_powerflex.demo.orchestrator import Client, Refused
+from csi_powerflex.pb import csi_pb2
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+class Disappointed(Exception):
+    """The driver did something else than it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what it is for, which RPC it makes of whom, and the doing, which returns what to show."""
+
+    title: str
+    rpc: str
+    client: Client | None
+    run: Callable[[], str]
+
+
+class Walk:
+    """One volume's life in a scene. State is what an orchestrator would keep: ids and contexts."""
+
+    def __init__(self, scene: Scene, *, filesystem: str, mebibytes: int) -> None:
+        self._scene = scene
+        self._mebibytes = mebibytes
+        self._name = f"pvc-{uuid.uuid4()}"
+        self._capability = csi_pb2.VolumeCapability(
+            mount=csi_pb2.VolumeCapability.MountVolume(fs_type=filesystem),
+            access_mode=csi_pb2.VolumeCapability.AccessMode(
+                mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+            ),
+        )
+        self._volume = csi_pb2.Volume()
+        self._publish_context: dict[str, dict[str, str]] = {}
+        self._checksum = ""
+
+    def steps(self) -> Iterator[Step]:
+        """The whole life, in order."""
+        controller = self._scene.client
+        yield Step("create a volume of 8 GiB", "CreateVolume", controller, self._create)
+        yield self._publish("a")
+        if self._scene.devices:
+            node = self._scene.nodes["a"]
+            yield from self._mount(node)
+            yield Step(f"a pod writes {self._mebibytes} MiB", "", None, lambda: self._write(node))
+            yield from self._unmount(node)
+        yield self._unpublish("a")
+        yield self._publish("b")
+        if self._scene.devices:
+            node = self._scene.nodes["b"]
+            yield from self._mount(node)
+            yield Step("the pod reads it all back", "", None, lambda: self._read(node))
+        yield Step(
+            "node a is refused meanwhile", "ControllerPublishVolume", controller, lambda: self._refused("a")
+        )
+        if self._scene.devices:
+            yield from self._unmount(self._scene.nodes["b"])
+        yield self._unpublish("b")
+        yield Step("delete the volume", "DeleteVolume", controller, self._delete)
+        yield Step("it is gone", "ValidateVolumeCapabilities", controller, self._gone)
+
+    def give_up(self) -> None:
+        """Take down whatever exists, in the order an orchestrator would; every call is harmless when done."""
+        for node in self._scene.nodes.values():
+            if node.process.running and self._volume.volume_id:
+                self._unpublish_volume(node)
+                self._unstage_volume(node)
+        if self._scene.controller.running and self._volume.volume_id:
+            for name in self._publish_context:
+                self._unmap(name)
+            self._delete()
+
+    # --- controller ------------------------------------------------------------------------------
+
+    def _create(self) -> str:
+        answer = self._scene.client.call(
+            self._scene.client.controller.CreateVolume,
+            csi_pb2.CreateVolumeRequest(
+                name=self._name,
+                capacity_range=csi_pb2.CapacityRange(required_bytes=8 * GIB),
+                volume_capabilities=[self._capability],
+            ),
+        )
+        self._volume = answer.volume
+        return f"volume {answer.volume.volume_id}"
+
+    def _publish(self, name: str) -> Step:
+        return Step(
+            f"map it to node {name}", "ControllerPublishVolume", self._scene.client, lambda: self._map(name)
+        )
+
+    def _map(self, name: str) -> str:
+        answer = self._scene.client.call(
+            self._scene.client.controller.ControllerPublishVolume,
+            csi_pb2.ControllerPublishVolumeRequest(
+                volume_id=self._volume.volume_id,
+                node_id=self._node_id(name),
+                volume_capability=self._capability,
+                volume_context=self._volume.volume_context,
+            ),
+        )
+        self._publish_context[name] = dict(answer.publish_context)
+        return f"node id {self._node_id(name)[:17]}…"
+
+    def _unpublish(self, name: str) -> Step:
+        return Step(
+            f"unmap it from node {name}",
+            "ControllerUnpublishVolume",
+            self._scene.client,
+            lambda: self._unmap(name),
+        )
+
+    def _unmap(self, name: str) -> str:
+        self._scene.client.call(
+            self._scene.client.controller.ControllerUnpublishVolume,
+            csi_pb2.ControllerUnpublishVolumeRequest(
+                volume_id=self._volume.volume_id, node_id=self._node_id(name)
+            ),
+        )
+        return ""
+
+    def _refused(self, name: str) -> str:
+        try:
+            self._map(name)
+        except Refused as refusal:
+            if refusal.code is not grpc.StatusCode.FAILED_PRECONDITION:
+                raise
+            return f"{refusal.code.name}: {refusal.detail.partition(';')[0]}"
+        raise Disappointed(f"a single-node volume in use was mapped to node {name} as well")
+
+    def _delete(self) -> str:
+        self._scene.client.call(
+            self._scene.client.controller.DeleteVolume,
+            csi_pb2.DeleteVolumeRequest(volume_id=self._volume.volume_id),
+        )
+        return ""
+
+    def _gone(self) -> str:
+        try:
+            self._scene.client.call(
+                self._scene.client.controller.ValidateVolumeCapabilities,
+                csi_pb2.ValidateVolumeCapabilitiesRequest(
+                    volume_id=self._volume.volume_id, volume_capabilities=[self._capability]
+                ),
+            )
+        except Refused as refusal:
+            if refusal.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return refusal.code.name
+        raise Disappointed(f"volume {self._volume.volume_id} still exists")
+
+    def _node_id(self, name: str) -> str:
+        """As the node itself says it; without node processes, as the array knows its SDC."""
+        if name not in self._scene.nodes:
+            return f"sdc:{self._scene.guids[name]}"
+        client = self._scene.nodes[name].client
+        return client.call(client.node.NodeGetInfo, csi_pb2.NodeGetInfoRequest()).node_id
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def _mount(self, node: NodeScene) -> Iterator[Step]:
+        yield Step(
+            f"node {node.name} finds and mounts it",
+            "NodeStageVolume",
+            node.client,
+            lambda: self._stage_volume(node),
+        )
+        yield Step(
+            "mount it into the pod", "NodePublishVolume", node.client, lambda: self._publish_volume(node)
+        )
+
+    def _unmount(self, node: NodeScene) -> Iterator[Step]:
+        yield Step(
+            "unmount it from the pod",
+            "NodeUnpublishVolume",
+            node.client,
+            lambda: self._unpublish_volume(node),
+        )
+        yield Step(
+            f"node {node.name} lets go of it",
+            "NodeUnstageVolume",
+            node.client,
+            lambda: self._unstage_volume(node),
+        )
+
+    def _staging(self, node: NodeScene) -> Path:
+        return node.kubelet / "plugins" / "staging" / self._name
+
+    def _target(self, node: NodeScene) -> Path:
+        return node.kubelet / "pods" / "pod" / "volumes" / self._name
+
+    def _stage_volume(self, node: NodeScene) -> str:
+        staging = self._staging(node)
+        staging.mkdir(parents=True, exist_ok=True)
+        node.client.call(
+            node.client.node.NodeStageVolume,
+            csi_pb2.NodeStageVolumeRequest(
+                volume_id=self._volume.volume_id,
+                publish_context=self._publish_context[node.name],
+                staging_target_path=str(staging),
+                volume_capability=self._capability,
+                volume_context=self._volume.volume_context,
+            ),
+        )
+        return _mounted(staging)
+
+    def _publish_volume(self, node: NodeScene) -> str:
+        target = self._target(node)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        node.client.call(
+            node.client.node.NodePublishVolume,
+            csi_pb2.NodePublishVolumeRequest(
+                volume_id=self._volume.volume_id,
+                publish_context=self._publish_context[node.name],
+                staging_target_path=str(self._staging(node)),
+                target_path=str(target),
+                volume_capability=self._capability,
+                volume_context=self._volume.volume_context,
+            ),
+        )
+        return ""
+
+    def _unpublish_volume(self, node: NodeScene) -> str:
+        node.client.call(
+            node.client.node.NodeUnpublishVolume,
+            csi_pb2.NodeUnpublishVolumeRequest(
+                volume_id=self._volume.volume_id, target_path=str(self._target(node))
+            ),
+        )
+        return ""
+
+    def _unstage_volume(self, node: NodeScene) -> str:
+        node.client.call(
+            node.client.node.NodeUnstageVolume,
+            csi_pb2.NodeUnstageVolumeRequest(
+                volume_id=self._volume.volume_id, staging_target_path=str(self._staging(node))
+            ),
+        )
+        return ""
+
+    # --- the pod ---------------------------------------------------------------------------------
+
+    def _write(self, node: NodeScene) -> str:
+        digest = hashlib.sha256()
+        with (self._target(node) / "data").open("wb") as file:
+            for _ in range(self._mebibytes):
+                block = os.urandom(MIB)
+                digest.update(block)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        self._checksum = digest.hexdigest()
+        return f"sha256 {self._checksum[:16]}…"
+
+    def _read(self, node: NodeScene) -> str:
+        with (self._target(node) / "data").open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self._checksum:
+            raise Disappointed(f"node {node.name} read sha256 {found}, and {self._checksum} was written")
+        return f"sha256 {found[:16]}… equal"
+
+
+def _mounted(path: Path) -> str:
+    """What the kernel says is mounted at ``path``."""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        fields = line.split()
+        if fields[4] == str(path):
+            filesystem, device = fields[fields.index("-") + 1 : fields.index("-") + 3]
+            return f"{device}, {filesystem}"
+    raise Disappointed(f"nothing is mounted at {path}")

@@ -1,0 +1,1 @@
+"""What each controller and group controller RPC does. Independent of ``operations.node``."""

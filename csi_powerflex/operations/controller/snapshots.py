@@ -1,0 +1,132 @@
+"""Snapshots of single volumes.
+
+To the array a snapshot is a volume like any other. Ours are told by the first letter of their names: what was
+restored from a snapshot, or cloned, carries the name of a volume.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from csi_powerflex import names
+from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, ResourceExhausted
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeMapped
+from csi_powerflex.model.parameters import SnapshotParameters
+from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.lookup import volume_named
+
+log = Log(__name__)
+
+
+class Snapshots:
+    """The snapshots of one cluster on a fleet of systems."""
+
+    def __init__(self, fleet: Fleet, cluster_id: str) -> None:
+        self._fleet = fleet
+        self._cluster_id = cluster_id
+
+    def create(self, csi_name: str, source: VolumeHandle, parameters: SnapshotParameters) -> Volume:
+        """The snapshot of that name, cut now if it does not exist.
+
+        Raises:
+            NotFound: the source does not exist.
+            AlreadyExists: the name belongs to something else.
+            ResourceExhausted: the source's tree or its pool is full.
+        """
+        array = self._fleet.array(source.system_id)
+        name = names.array_name(names.Kind.SNAPSHOT, self._cluster_id, csi_name)
+        try:
+            made = array.take_snapshots(
+                [Copy(source.volume_id, name)],
+                access=parameters.access,
+                retention_minutes=parameters.retention_minutes,
+            )
+        except (NameInUse, ResourceExhausted) as error:
+            # A tree or pool that is full may be so with the snapshot that an earlier call took.
+            snapshot = volume_named(array, name)
+            if snapshot is None:
+                if isinstance(error, TreeFull):
+                    raise tree_full(array, source) from error
+                raise
+            if snapshot.ancestor_id != source.volume_id:
+                raise AlreadyExists(
+                    f"snapshot {csi_name} exists already as {snapshot.handle}, and was not made of volume "
+                    f"{source}; use another name"
+                ) from None
+            return snapshot
+        log.info("snapshot taken", snapshot=f"{source.system_id}-{made[0]}", source=source, array_name=name)
+        return array.volume(made[0])
+
+    def delete(self, handle: VolumeHandle) -> None:
+        """Remove the snapshot; one that does not exist is removed.
+
+        Raises:
+            FailedPrecondition: it is mapped, or its retention has not ended.
+        """
+        array = self._fleet.array(handle.system_id)
+        try:
+            array.remove_volume(handle.volume_id)
+        except NotFound:
+            log.info("snapshot did not exist", snapshot=handle)
+        except VolumeMapped as error:
+            raise VolumeMapped(
+                f"snapshot {handle} is mapped to a host and was not removed; unmap it first"
+            ) from error
+        except DriverError as error:
+            # The array has no code for a retention that has not ended, so look whether that is why.
+            if _still_there(array, handle, error):
+                raise
+            log.info("snapshot removed, though the array's answer did not come", snapshot=handle)
+        else:
+            log.info("snapshot removed", snapshot=handle)
+
+    def get(self, handle: VolumeHandle) -> Volume:
+        """The snapshot.
+
+        Raises:
+            NotFound: there is no such volume, or it is none that a snapshot could be.
+        """
+        found = self._fleet.array(handle.system_id).volume(handle.volume_id)
+        if not is_snapshot(found):
+            raise NotFound(f"{handle} is a volume, not a snapshot")
+        return found
+
+
+def is_snapshot(volume: Volume) -> bool:
+    """Whether it is a snapshot rather than a volume: by the name we gave it, else by being a copy to read."""
+    kind = names.kind_of(volume.name)
+    return volume.copied if kind is None else kind is not names.Kind.VOLUME
+
+
+def in_group(snapshot: Volume) -> bool:
+    """Whether it was cut as a member of a group snapshot."""
+    return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None
+
+
+def tree_full(array: Array, source: VolumeHandle) -> TreeFull:
+    """What to say when a volume's tree takes no further member."""
+    tree_id = array.volume(source.volume_id).tree_id
+    members = array.tree_members(tree_id)
+    return TreeFull(
+        f"no snapshot of volume {source} was taken: its tree {tree_id} has {members} members "
+        "(volume, snapshots and clones), as many as the array allows; delete some of them"
+    )
+
+
+def _still_there(array: Array, handle: VolumeHandle, cause: DriverError) -> bool:
+    """Whether a snapshot that could not be removed exists.
+
+    Raises:
+        FailedPrecondition: it does, and its retention is the cause.
+    """
+    try:
+        until = array.volume(handle.volume_id).locked_until
+    except NotFound:
+        return False
+    if until is not None and until > datetime.datetime.now(tz=datetime.UTC):
+        raise FailedPrecondition(
+            f"snapshot {handle} is secure and cannot be removed before {until:%Y-%m-%d %H:%M} UTC"
+        ) from cause
+    return True

@@ -1,0 +1,1 @@
+"""What each node RPC does. Independent of ``operations.controller``."""

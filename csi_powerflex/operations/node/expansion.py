@@ -1,0 +1,94 @@
+"""Expanding a volume on the node: the device first, then the filesystem on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.errors import FailedPrecondition, NotFound, OutOfRange
+from csi_powerflex.host import blockdev, mountinfo
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.node import Filesystem, NodeTransport, Ticket, Use
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.node import resize, target_paths
+from csi_powerflex.units import check_range, readable
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandRequest:
+    """What NodeExpandVolume asks. ``required`` and ``limit`` are bytes, 0 for "not given"; ``use``
+    may be unknown."""
+
+    handle: VolumeHandle
+    path: str
+    staging: str
+    required: int
+    limit: int
+    use: Use | None
+
+
+class Expansion:
+    """Grows volumes that are staged on this host."""
+
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path]) -> None:
+        self._transport = transport
+        self._roots = roots
+
+    def expand(self, request: ExpandRequest) -> int:
+        """Grow the volume's filesystem to its device, and return the size of that in bytes; large enough
+        is done.
+
+        Raises:
+            NotFound: the volume is not at the path.
+            OutOfRange: it is larger than the limit, or the range contradicts itself.
+            FailedPrecondition: it cannot grow as it is mounted.
+            Unavailable: the device has not got the required size.
+        """
+        check_range(required=request.required, limit=request.limit)
+        mounted = self._mounted(request)
+        ticket = Ticket(
+            handle=request.handle,
+            transport=self._transport.name,
+            size=max(request.required, 1),
+            read_only=False,
+        )
+        device = self._transport.attach(ticket)
+        size = blockdev.size(device)
+        if request.limit and size > request.limit:
+            raise OutOfRange(
+                f"volume {request.handle} has {readable(size)}, above the limit of {readable(request.limit)}"
+            )
+        if mounted is not None and not mounted.of_device_file:
+            self._grow(request.handle, device, mounted)
+        return size
+
+    def _mounted(self, request: ExpandRequest) -> mountinfo.Mount | None:
+        """What the volume is mounted as; None for a block device.
+
+        Raises:
+            NotFound: it is not there.
+        """
+        device = self._transport.find(request.handle)
+        if device is None:
+            raise NotFound(f"volume {request.handle} has no device on this host")
+        table = mountinfo.read()
+        for path in target_paths.known((request.path, request.staging), self._roots):
+            mounted = mountinfo.at(path, table)
+            if mounted is not None and mountinfo.is_of(mounted, device):
+                return mounted
+        if request.use is None or isinstance(request.use, Filesystem):
+            raise NotFound(f"volume {request.handle} is not mounted at {request.path}")
+        return None
+
+    @staticmethod
+    def _grow(handle: VolumeHandle, device: Path, mounted: mountinfo.Mount) -> None:
+        if mounted.read_only and "ro" in mounted.super_options:
+            raise FailedPrecondition(
+                f"volume {handle} is mounted read-only at {mounted.point}, so its filesystem cannot grow"
+            )
+        with blockdev.held(device) as hold:
+            resize.grow_mounted(device, Path(mounted.point), mounted.filesystem, hold)
+        log.info("volume expanded", volume=handle, device=device)

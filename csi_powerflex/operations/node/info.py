@@ -1,0 +1,70 @@
+"""What this host is to the cluster: who it is, which systems it reaches, and how many volumes it can take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.config.node import VolumeLimit
+from csi_powerflex.host import blockdev, mountinfo
+from csi_powerflex.ids import NodeIdentity
+from csi_powerflex.model.node import NodeTransport
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.node import target_paths
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """``systems`` are ids of PowerFlex systems; ``max_volumes`` is how many the cluster may put here."""
+
+    identity: NodeIdentity
+    systems: tuple[str, ...]
+    max_volumes: int
+
+
+class NodeFacts:
+    """Looks at the host alone: no array and no Kubernetes API is asked, so neither can keep a node away."""
+
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path], limit: VolumeLimit) -> None:
+        self._transport = transport
+        self._roots = roots
+        self._limit = limit
+
+    def info(self) -> NodeInfo:
+        """The host as it is now.
+
+        Raises:
+            FailedPrecondition: it lacks what its transport needs.
+            Unavailable: that does not answer.
+        """
+        self._transport.prepare()
+        return NodeInfo(
+            identity=self._transport.identity(),
+            systems=self._transport.systems(),
+            max_volumes=self._max_volumes(),
+        )
+
+    def _max_volumes(self) -> int:
+        """The limit, less the volumes that the host itself uses: the scheduler does not know of those."""
+        most = self._transport.most_volumes
+        limit = min(self._limit.current() or most, most)
+        taken = self._used_by_host()
+        if taken:
+            log.info("volumes in use by the host itself", volumes=", ".join(map(str, taken)), limit=limit)
+        # In CSI, 0 means that there is no limit.
+        return max(limit - len(taken), 1)
+
+    def _used_by_host(self) -> list[Path]:
+        elsewhere = {
+            mountinfo.number_behind(mount)
+            for mount in mountinfo.read()
+            if not target_paths.inside(mount, self._roots)
+        }
+        return [
+            device
+            for device in self._transport.devices()
+            if blockdev.holders(device) or not elsewhere.isdisjoint(blockdev.numbers(device))
+        ]

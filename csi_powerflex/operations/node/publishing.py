@@ -1,0 +1,209 @@
+"""Publishing: what is staged appears at a pod's target path, and disappears again.
+
+A filesystem is bind-mounted from the staging path, a raw block device is bound onto a file. The mount table
+says what is published; nothing is remembered here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.errors import AlreadyExists, FailedPrecondition, Unavailable, VolumeInUse
+from csi_powerflex.host import blockdev, mountinfo, mounts
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.node import Filesystem, NodeTransport, Ticket, Use
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.node import mount_options, target_paths
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What NodePublishVolume asks. ``exclusive``: no second target on this node
+    (SINGLE_NODE_SINGLE_WRITER)."""
+
+    ticket: Ticket
+    staging: str
+    target: str
+    use: Use
+    read_only: bool
+    exclusive: bool
+
+
+class Publishing:
+    """Brings staged volumes to pods. ``roots``: the folders below which target paths may lie."""
+
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path]) -> None:
+        self._transport = transport
+        self._roots = roots
+
+    def publish(self, request: PublishRequest) -> None:
+        """Publish the volume at the target path; published there already in the same way is done.
+
+        Raises:
+            FailedPrecondition: the volume is not staged, or an exclusive one is published elsewhere.
+            AlreadyExists: something else is published at the target, or the same in another way.
+            Unavailable: the volume's device is not here.
+        """
+        target = target_paths.allowed(request.target, self._roots)
+        if not request.staging:
+            raise FailedPrecondition(
+                f"volume {request.ticket.handle} must be staged before it is published: "
+                f"staging_target_path is not set"
+            )
+        staging = target_paths.allowed(request.staging, self._roots)
+        if isinstance(request.use, Filesystem):
+            self._publish_filesystem(request, staging, target, request.use)
+        else:
+            self._publish_device(request, staging, target)
+
+    def _publish_filesystem(
+        self, request: PublishRequest, staging: Path, target: Path, use: Filesystem
+    ) -> None:
+        handle = request.ticket.handle
+        read_only = request.read_only or "ro" in mount_options.checked(use.mount_options)
+        device = self._transport.find(handle)
+        if device is None:
+            raise Unavailable(
+                f"the device of volume {handle} is not on this host; is the volume still mapped?"
+            )
+        table = mountinfo.read()
+        staged = mountinfo.at(staging, table)
+        if staged is None or not mountinfo.is_of(staged, device):
+            found = "nothing is mounted" if staged is None else f"{staged.source} is mounted"
+            raise FailedPrecondition(
+                f"volume {handle} is not staged: {found} at {staging}, and its device is {device}; "
+                f"stage it first"
+            )
+        if staged.read_only and not read_only:
+            raise FailedPrecondition(
+                f"volume {handle} is staged read-only at {staging} and cannot be published "
+                f"writable; stage it anew"
+            )
+        place = _Place(target, staging, device, read_only=read_only)
+        if self._is_published(place, request, table):
+            return
+        self._put(place, staging, target_paths.make_directory)
+        log.info("volume published", volume=handle, target=target, read_only=read_only)
+
+    def _publish_device(self, request: PublishRequest, staging: Path, target: Path) -> None:
+        handle = request.ticket.handle
+        if mountinfo.at(staging) is not None:
+            raise FailedPrecondition(
+                f"volume {handle} is staged with a filesystem at {staging} and cannot be published "
+                f"as a block device"
+            )
+        device = self._transport.attach(request.ticket)
+        place = _Place(target, staging, device, read_only=request.read_only)
+        table = mountinfo.read()
+        others = self._others(place, table)
+        with blockdev.held(device):
+            if self._is_published(place, request, table):
+                return
+            _protect(device, request, others)
+            self._put(place, device, target_paths.make_file)
+        log.info("block volume published", volume=handle, target=target, read_only=request.read_only)
+
+    def _is_published(self, place: _Place, request: PublishRequest, table: Sequence[mountinfo.Mount]) -> bool:
+        """Whether the target has this volume already, as asked.
+
+        Raises:
+            AlreadyExists: it has something else.
+            FailedPrecondition: the volume is published elsewhere and must not be published twice.
+        """
+        there = mountinfo.at(place.target, table)
+        if there is not None and not mountinfo.is_of(there, place.device) and not target_paths.alive(there):
+            log.warning("mount of a lost device replaced", target=place.target, source=there.source)
+            target_paths.unmount_all(place.target, last_resort_if_alive=True)
+            there = None
+        if there is not None:
+            place.require_same(there, request.ticket.handle)
+            return True
+        others = self._others(place, table)
+        if request.exclusive and others:
+            raise FailedPrecondition(
+                f"volume {request.ticket.handle} may be used by one pod only and is published at "
+                f"{', '.join(mount.point for mount in others)}; unpublish it there first"
+            )
+        return False
+
+    def _others(self, place: _Place, table: Sequence[mountinfo.Mount]) -> list[mountinfo.Mount]:
+        mine = (str(place.target), str(place.staging))
+        return [
+            mount
+            for mount in mountinfo.of_device(place.device, table)
+            if mount.point not in mine and target_paths.inside(mount, self._roots)
+        ]
+
+    @staticmethod
+    def _put(place: _Place, source: Path, make: Callable[[Path], None]) -> None:
+        with contextlib.ExitStack() as undo:
+            make(place.target)
+            undo.callback(target_paths.remove, place.target)
+            mounts.bind(source, place.target, read_only=place.read_only)
+            undo.pop_all()
+
+    def unpublish(self, handle: VolumeHandle | None, target: str) -> None:
+        """Take the volume from the target path and remove that; not there is done.
+
+        Raises:
+            FailedPrecondition: something other than an empty folder or file is at the target.
+        """
+        path = target_paths.allowed(target, self._roots)
+        if target_paths.unmount_all(path, last_resort_if_alive=True):
+            log.info("volume unpublished", volume=handle, target=path)
+        target_paths.remove(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a volume's device is to appear."""
+
+    target: Path
+    staging: Path
+    device: Path
+    read_only: bool
+
+    def require_same(self, there: mountinfo.Mount, handle: VolumeHandle) -> None:
+        """Make sure that what the target has is what is asked for.
+
+        Raises:
+            AlreadyExists: it is not (specification, NodePublishVolume).
+        """
+        if not mountinfo.is_of(there, self.device):
+            raise AlreadyExists(f"{self.target} has {there.source} mounted, and not volume {handle}")
+        if there.read_only != self.read_only:
+            state = "read-only" if there.read_only else "writable"
+            raise AlreadyExists(
+                f"volume {handle} is published at {self.target} {state} and was asked otherwise; "
+                f"unpublish it first"
+            )
+
+
+def _protect(device: Path, request: PublishRequest, others: Sequence[mountinfo.Mount]) -> None:
+    """Make ``device`` writable or not, as asked. A bind mount's read-only does not hold for a device file.
+
+    The protection is the device's, so all pods of the node share it.
+
+    Raises:
+        VolumeInUse: another pod has the volume in the other way.
+        FailedPrecondition: it is mapped read-only, and writing was asked.
+    """
+    if request.ticket.read_only and not request.read_only:
+        raise FailedPrecondition(
+            f"volume {request.ticket.handle} is mapped read-only and cannot be published writable"
+        )
+    if blockdev.is_read_only(device) == request.read_only:
+        return
+    if others:
+        state = "writable" if request.read_only else "read-only"
+        raise VolumeInUse(
+            f"block volume {request.ticket.handle} is published {state} at "
+            f"{', '.join(m.point for m in others)}; "
+            "on one node all pods must have it in the same way"
+        )
+    blockdev.set_read_only(device, read_only=request.read_only)

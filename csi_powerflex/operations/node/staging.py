@@ -1,0 +1,289 @@
+"""Staging: a volume's device becomes a mounted filesystem at the orchestrator's staging path, and back.
+
+What is done is read from the kernel (mount table, sysfs), never from a file of ours, so a restart of this
+process, of the kubelet or of the host needs no recovery. A raw block volume needs nothing but its device.
+
+The rules for data come first. A device is formatted only if the volume is new by its context, nothing uses
+it, and probing proves it blank; in every other case it is left as found and the answer says what was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
+from csi_powerflex.host import blockdev, btrfs, filesystem, mountinfo, mounts, probe
+from csi_powerflex.host.run import CommandFailed
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.node import Filesystem, NodeTransport, Origin, Ticket, Use
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.node import mount_options, resize, target_paths
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequest:
+    """What NodeStageVolume asks. ``read_only``: the volume is only to be read, whatever its
+    mapping allows."""
+
+    ticket: Ticket
+    path: str
+    use: Use
+    origin: Origin
+    read_only: bool = False
+    format_options: str = ""
+
+
+class Staging:
+    """Brings volumes to their staging paths. ``roots``: the folders below which those may lie."""
+
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path]) -> None:
+        self._transport = transport
+        self._roots = roots
+
+    def stage(self, request: StageRequest) -> None:
+        """Stage the volume; staged already in the same way is done.
+
+        Raises:
+            Unavailable: the device did not come, or a tool failed; nothing is left mounted.
+            FailedPrecondition: the device does not hold what it should.
+            AlreadyExists: something else is mounted at the path, or the same in another way.
+            Busy: an earlier command still works on the device.
+        """
+        point = target_paths.allowed(request.path, self._roots)
+        options = (
+            mount_options.checked(request.use.mount_options) if isinstance(request.use, Filesystem) else ()
+        )
+        device = self._transport.attach(request.ticket)
+        if isinstance(request.use, Filesystem):
+            wanted = _Wanted(request, request.use.type, options)
+            with blockdev.held(device) as hold:
+                self._stage_filesystem(device, point, wanted, hold)
+        elif mountinfo.at(point) is not None:
+            raise AlreadyExists(
+                f"{point} has a filesystem mounted; the volume cannot be staged there as a block device"
+            )
+
+    def _stage_filesystem(self, device: Path, point: Path, wanted: _Wanted, hold: int) -> None:
+        mounted = mountinfo.at(point)
+        if mounted is not None:
+            if _is_left_over(mounted, device):
+                log.warning("mount of a lost device replaced", point=point, source=mounted.source)
+                target_paths.unmount_all(point, last_resort_if_alive=False)
+            else:
+                _require_same(mounted, device, wanted)
+                self._catch_up(device, point, wanted, hold)
+                return
+        _prepare(device, wanted, hold)
+        _mount(device, point, wanted)
+        with contextlib.ExitStack() as undo:
+            undo.callback(target_paths.unmount_all, point, last_resort_if_alive=False)
+            _require_mounted(device, point, wanted)
+            if not wanted.read_only:
+                resize.grow_mounted(device, point, wanted.type, hold)
+            undo.pop_all()
+        log.info("volume staged", volume=wanted.handle, device=device, point=point, filesystem=wanted.type)
+
+    @staticmethod
+    def _catch_up(device: Path, point: Path, wanted: _Wanted, hold: int) -> None:
+        """Grow what is mounted already. That it cannot be grown now is no reason to refuse it to its pods."""
+        if wanted.read_only:
+            return
+        try:
+            resize.grow_mounted(device, point, wanted.type, hold)
+        except FailedPrecondition as error:
+            log.warning("filesystem not grown", volume=wanted.handle, reason=error)
+
+    def unstage(self, handle: VolumeHandle | None, path: str) -> None:
+        """Unmount the volume from its staging path; not staged is done. The path itself is the caller's.
+
+        Raises:
+            VolumeInUse: it is still published, and its device works: giving it up now would lose data.
+            FailedPrecondition: something still uses it.
+            DeadlineExceeded: unmounting did not end.
+        """
+        point = target_paths.allowed(path, self._roots)
+        mounted = mountinfo.at(point)
+        if mounted is None:
+            return
+        others = [
+            mount.point
+            for mount in mountinfo.read()
+            if mount.device == mounted.device
+            and mount.point != mounted.point
+            and target_paths.inside(mount, self._roots)
+        ]
+        if others and target_paths.alive(mounted):
+            raise VolumeInUse(
+                f"volume {handle} is still published at {', '.join(others)}; unpublish it there first"
+            )
+        target_paths.unmount_all(point, last_resort_if_alive=False)
+        log.info("volume unstaged", volume=handle, point=point)
+
+
+class _Wanted:
+    """How a filesystem is to be mounted."""
+
+    def __init__(self, request: StageRequest, filesystem_type: str, options: tuple[str, ...]) -> None:
+        self.handle = request.ticket.handle
+        self.type = filesystem_type
+        self.kind = filesystem.kind(filesystem_type)
+        self.options = options
+        self.read_only = request.read_only or request.ticket.read_only or "ro" in options
+        self.origin = request.origin
+        self.format_options = filesystem.format_options(filesystem_type, request.format_options)
+
+    def mount_options(self) -> list[str]:
+        options = [option for option in self.options if option not in ("ro", "rw")]
+        if self.origin is not Origin.EMPTY:
+            options += [option for option in self.kind.mount_of_copy if option not in options]
+        return ["ro" if self.read_only else "rw", *options]
+
+
+def _is_left_over(mounted: mountinfo.Mount, device: Path) -> bool:
+    """Whether what is mounted belongs to a device that is gone, as after a forced unmapping at the array."""
+    return not mountinfo.is_of(mounted, device) and not target_paths.alive(mounted)
+
+
+def _require_same(mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> None:
+    """Make sure that what is mounted is what is asked for.
+
+    Raises:
+        AlreadyExists: it is not (specification, NodeStageVolume).
+    """
+    if not mountinfo.is_of(mounted, device):
+        raise AlreadyExists(
+            f"{mounted.point} has {mounted.source} mounted, and not volume {wanted.handle}, which is {device}"
+        )
+    differences = []
+    if mounted.filesystem != wanted.type:
+        differences.append(f"filesystem {mounted.filesystem} instead of {wanted.type}")
+    if mounted.read_only != wanted.read_only:
+        differences.append("read-only" if mounted.read_only else "writable")
+    context = mount_options.selinux_context(mounted.super_options)
+    asked = mount_options.selinux_context(wanted.options)
+    if asked is not None and context is not None and asked != context:
+        differences.append(f"SELinux context {context} instead of {asked}")
+    if differences:
+        raise AlreadyExists(
+            f"volume {wanted.handle} is staged at {mounted.point} in another way: "
+            f"{', '.join(differences)}; unstage it first"
+        )
+
+
+def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
+    """See to it that ``device`` holds a sound filesystem of the wanted type.
+
+    Raises:
+        FailedPrecondition: it holds something else, or may not be formatted.
+    """
+    if mountinfo.of_device(device):
+        return  # In use through another path, hence formatted and not to be checked.
+    blockdev.require_unused(device)
+    if not wanted.read_only and blockdev.is_read_only(device):
+        # Left by a pod that had it as a read-only block device; nobody has it now.
+        blockdev.set_read_only(device, read_only=False)
+    content = probe.probe(device, wanted.handle)
+    match content:
+        case probe.Formatted(type=wanted.type):
+            if not wanted.read_only:
+                filesystem.check(device, wanted.type, keep_open=hold)
+                resize.grow_unmounted(device, wanted.type, hold)
+        case probe.Blank() | probe.Unfinished():
+            _format(device, wanted, content, hold)
+        case probe.Formatted(type=found):
+            raise FailedPrecondition(
+                f"volume {wanted.handle} holds a {found} filesystem and {wanted.type} is asked; "
+                f"it was left alone: ask for {found}, or use another volume"
+            )
+        case probe.Foreign(what=what):
+            raise FailedPrecondition(
+                f"volume {wanted.handle} ({device}) holds {what}; a {wanted.type} filesystem is "
+                f"asked and the "
+                "volume was left alone: use it as a block volume, or empty it yourself"
+            )
+        case _:
+            assert_never(content)
+
+
+def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinished, hold: int) -> None:
+    if wanted.origin is not Origin.EMPTY:
+        raise FailedPrecondition(
+            f"volume {wanted.handle} was made as a {wanted.origin} and should hold a filesystem, "
+            f"but none was found; "
+            "it was left alone: check its source"
+        )
+    if wanted.read_only:
+        raise FailedPrecondition(
+            f"volume {wanted.handle} is blank and is to be used read-only, so it cannot be formatted; "
+            "use it once in a mode that writes"
+        )
+    if isinstance(content, probe.Unfinished):
+        log.warning("unfinished filesystem erased", volume=wanted.handle, device=device)
+        probe.erase_unfinished(device, wanted.handle)
+    else:
+        probe.mark(device, wanted.handle)
+    filesystem.make(
+        device,
+        wanted.type,
+        wanted.format_options,
+        keep_open=hold,
+        finished=lambda: probe.unmark(device, wanted.handle),
+    )
+    log.info("volume formatted", volume=wanted.handle, device=device, filesystem=wanted.type)
+
+
+def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
+    """Mount ``device`` at ``point``.
+
+    Raises:
+        FailedPrecondition: its filesystem is damaged, or a btrfs with the same id is in the way.
+        CommandFailed: mount(8) said no for another reason.
+    """
+    options = wanted.mount_options()
+    try:
+        try:
+            mounts.mount(device, point, filesystem=wanted.type, options=options)
+        except CommandFailed as error:
+            if not (wanted.read_only and blockdev.is_read_only(device)):
+                raise
+            # A copy of a filesystem in use has a journal to replay, which a device that cannot be written
+            # does not allow; without it, it shows the state of the last checkpoint.
+            log.warning("mounting without recovery", volume=wanted.handle, device=device, reason=error)
+            without = [*options, wanted.kind.mount_without_recovery]
+            mounts.mount(device, point, filesystem=wanted.type, options=without)
+    except CommandFailed as error:
+        if "tructure needs cleaning" in error.words:
+            raise FailedPrecondition(
+                f"the {wanted.type} filesystem of volume {wanted.handle} is damaged and needs a "
+                f"person: {error}"
+            ) from error
+        if wanted.type == "btrfs" and "File exists" in error.words:
+            others = ", ".join(btrfs.mounted(device)) or "one that was here before"
+            raise _twins_met(device, wanted, others) from error
+        raise
+
+
+def _require_mounted(device: Path, point: Path, wanted: _Wanted) -> None:
+    """Make sure that ``point`` shows the volume's own device: the kernel may have had a twin of it at hand.
+
+    Raises:
+        FailedPrecondition: it does not.
+    """
+    mounted = mountinfo.at(point)
+    if mounted is None or not mountinfo.is_of(mounted, device):
+        raise _twins_met(device, wanted, "nothing" if mounted is None else mounted.source)
+
+
+def _twins_met(device: Path, wanted: _Wanted, others: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"volume {wanted.handle} ({device}) cannot be mounted on this node beside {others}: both carry the "
+        f"same {wanted.type}, as a copy and its source do, and this kernel does not tell them apart (Linux "
+        "6.7 and newer does); end the use of the other one here and run `btrfs device scan --forget`, or use "
+        "the volume on another node"
+    )

@@ -1,0 +1,86 @@
+"""How full a volume is. A volume that hangs costs its own call and no other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.errors import NotFound, Unavailable
+from csi_powerflex.host import blockdev, mountinfo
+from csi_powerflex.host.time_limit import Bounded
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.node import NodeTransport
+from csi_powerflex.operations.node import target_paths
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Of bytes or inodes. ``available`` is what an ordinary user may still take."""
+
+    total: int
+    used: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of a filesystem; ``inodes`` is None where it has no fixed number of them."""
+
+    capacity: Amount
+    inodes: Amount | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSize:
+    """Of a block volume, which only its user knows the filling of; in bytes."""
+
+    total: int
+
+
+class Stats:
+    """Measures volumes."""
+
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path], bounded: Bounded) -> None:
+        self._transport = transport
+        self._roots = roots
+        self._bounded = bounded
+
+    def usage(self, handle: VolumeHandle, path: str) -> Usage | DeviceSize:
+        """How full the volume at ``path`` is.
+
+        Raises:
+            NotFound: the volume is not at the path.
+            Unavailable: its device is gone or its filesystem gives errors.
+            DeadlineExceeded: it does not answer.
+        """
+        point = next(iter(target_paths.known((path,), self._roots)), None)
+        mounted = mountinfo.at(point) if point else None
+        if point is None or mounted is None:
+            raise NotFound(f"volume {handle} is not at {path!r}: nothing is mounted there")
+        device = self._transport.find(handle)
+        if device is None:
+            raise Unavailable(f"the device of volume {handle} is gone, though it is still mounted at {path}")
+        if not mountinfo.is_of(mounted, device):
+            raise NotFound(f"volume {handle} is not at {path!r}: {mounted.source} is mounted there")
+        if mounted.of_device_file:
+            return DeviceSize(self._bounded.call(str(device), lambda: blockdev.size(device)))
+        try:
+            return _usage(self._bounded.call(str(point), lambda: os.statvfs(point)))
+        except OSError as error:
+            raise Unavailable(f"volume {handle} at {path} does not answer: {error.strerror}") from error
+
+
+def _usage(found: os.statvfs_result) -> Usage:
+    return Usage(
+        capacity=Amount(
+            total=found.f_blocks * found.f_frsize,
+            used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+            available=found.f_bavail * found.f_frsize,
+        ),
+        # btrfs makes inodes as they are needed, and says 0.
+        inodes=Amount(found.f_files, found.f_files - found.f_ffree, found.f_favail)
+        if found.f_files
+        else None,
+    )

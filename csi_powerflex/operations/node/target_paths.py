@@ -1,0 +1,191 @@
+"""The paths at which volumes are staged and published: which are allowed, and how each is given back.
+
+The orchestrator names the paths, this process is root, and a path can be a mistake or a trap. So only paths
+below the configured folders count, no symbolic link below those leads anywhere, and nothing is ever deleted
+but an empty folder or an empty file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from csi_powerflex import call_context
+from csi_powerflex.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from csi_powerflex.host import blockdev, mountinfo, mounts
+from csi_powerflex.host.run import CommandFailed, CommandTimedOut
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
+
+_MOST_STACKED = 64
+_BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
+
+
+def allowed(text: str, roots: Sequence[Path]) -> Path:
+    """``text`` as a path that may be used, spelled as the kernel spells it in mountinfo.
+
+    Raises:
+        InvalidArgument: it is not a plain absolute path below one of ``roots``, or a symbolic link is in it.
+    """
+    path = Path(text)
+    if not path.is_absolute() or ".." in path.parts or "\0" in text or "\n" in text:
+        raise InvalidArgument(f"{text!r} is not a plain absolute path")
+    for root in roots:
+        # The root itself may be a link, to a larger disk say, and be named either way.
+        real = root.resolve()
+        for name in (root, real):
+            if path.is_relative_to(name) and path != name:
+                return _without_links(real, path.relative_to(name))
+    raise InvalidArgument(
+        f"{text!r} is outside of {', '.join(map(str, roots))}; if volumes belong there, name the "
+        f"folder with --mount-root"
+    )
+
+
+def known(texts: Sequence[str], roots: Sequence[Path]) -> list[Path]:
+    """Those of ``texts`` that are paths at which a volume can be; the others hold none."""
+    paths = []
+    for text in texts:
+        with contextlib.suppress(InvalidArgument):
+            paths.append(allowed(text, roots))
+    return paths
+
+
+def _without_links(root: Path, rest: Path) -> Path:
+    path = root
+    for part in rest.parts:
+        path = path / part
+        try:
+            if stat.S_ISLNK(path.lstat().st_mode):
+                raise InvalidArgument(f"{path} is a symbolic link; volumes are not mounted through links")
+        except FileNotFoundError:
+            break
+        except OSError as error:
+            # A dead mount does not answer, and is no link.
+            log.debug("path does not answer", path=path, reason=error)
+            break
+    return root / rest
+
+
+def inside(mount: mountinfo.Mount, roots: Sequence[Path]) -> bool:
+    """Whether ``mount`` is one of the places that the orchestrator uses."""
+    point = Path(mount.point)
+    return any(point.is_relative_to(root.resolve()) for root in roots)
+
+
+def unmount_all(point: Path, *, last_resort_if_alive: bool) -> bool:
+    """Unmount whatever is mounted at ``point``, however often; whether anything was.
+
+    Args:
+        last_resort_if_alive: whether a mount that stays busy may be detached, to end by itself later, even
+            though its device works. Right for a bind mount, whose data another mount looks after.
+
+    Raises:
+        FailedPrecondition: it is busy and must not be detached.
+        DeadlineExceeded: it did not end.
+    """
+    for count in range(_MOST_STACKED):
+        mount = mountinfo.at(point)
+        if mount is None:
+            return count > 0
+        _unmount(point, mount, last_resort_if_alive=last_resort_if_alive)
+    raise FailedPrecondition(f"{point} has more than {_MOST_STACKED} mounts on top of each other")
+
+
+def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool) -> None:
+    reason: Exception | None = None
+    for pause in (*_BUSY_PAUSES, 0.0):
+        try:
+            mounts.unmount(point)
+        except CommandFailed as error:
+            reason = error
+        except CommandTimedOut as error:
+            reason = error
+            break
+        else:
+            return
+        if mountinfo.at(point) != mount:
+            return  # someone else was faster
+        time.sleep(min(pause, call_context.remaining(pause + 1)))
+    dead = not alive(mount)
+    if isinstance(reason, CommandTimedOut) and not dead:
+        raise DeadlineExceeded(
+            f"{point} is not unmounted yet, its data may still be on their way: {reason}; repeat the call"
+        ) from reason
+    if not (dead or last_resort_if_alive):
+        raise FailedPrecondition(
+            f"{point} cannot be unmounted, something still uses it: {reason}"
+        ) from reason
+    log.warning("mount detached as the last resort", point=point, source=mount.source, reason=reason)
+    try:
+        mounts.detach(point)
+    except OSError as error:
+        if mountinfo.at(point) is not None:
+            raise FailedPrecondition(f"{point} cannot even be detached: {error}") from error
+
+
+def alive(mount: mountinfo.Mount) -> bool:
+    """Whether the kernel still has the device behind ``mount``."""
+    number = mountinfo.number_behind(mount)
+    return number is not None and blockdev.exists(number)
+
+
+def make_directory(path: Path) -> None:
+    """Make the folder ``path`` to mount on, where it is not there yet.
+
+    Raises:
+        FailedPrecondition: its parent is missing, or something else is in its place.
+    """
+    try:
+        path.mkdir(mode=0o750)
+    except FileExistsError:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise FailedPrecondition(
+                f"{path} exists and is not a folder, so no volume can be mounted there"
+            ) from None
+    except OSError as error:
+        raise FailedPrecondition(f"the folder {path} cannot be made: {error.strerror}") from error
+
+
+def make_file(path: Path) -> None:
+    """Make the empty file ``path`` to bind a device on, where it is not there yet.
+
+    Raises:
+        FailedPrecondition: its parent is missing, or something else is in its place.
+    """
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size:
+            raise FailedPrecondition(
+                f"{path} exists and is not an empty file, so no block device can be bound there"
+            ) from None
+    except OSError as error:
+        raise FailedPrecondition(f"the file {path} cannot be made: {error.strerror}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove the empty folder or file ``path``; gone is well.
+
+    Raises:
+        FailedPrecondition: it is not empty, or something else.
+    """
+    try:
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            path.rmdir()
+        elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            path.unlink()
+        else:
+            raise FailedPrecondition(f"{path} is left alone: it is neither an empty folder nor an empty file")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{path} is left alone, nothing is mounted there but it cannot be removed: {error.strerror}"
+        ) from error

@@ -1,0 +1,179 @@
+"""What a new system consists of, and how it is built."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.dialect import ERASURE_CODING, MIRRORING
+from csi_powerflex.simulator.model import (
+    ERASURE_CODED,
+    GIB_IN_KIB,
+    MEDIUM,
+    THIN,
+    Address,
+    Device,
+    ProtectionDomain,
+    Sds,
+    Sdt,
+    StoragePool,
+    System,
+    User,
+    Volume,
+    VTree,
+)
+from csi_powerflex.simulator.resources.data_server import data_group
+
+_SERVERS = 3
+_TARGETS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """A storage pool. ``layout`` None is that of its domain's generation; ``raw_gib`` counts both copies."""
+
+    name: str = "sp1"
+    layout: str | None = None
+    media: str = "SSD"
+    zero_padding: bool = True
+    raw_gib: int = 256 * 1024
+    spare_percent: int = 10
+    over_provisioning: int = 10
+    compression: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlan:
+    """A protection domain. ``generation`` None is that of the version."""
+
+    name: str = "pd1"
+    generation: str | None = None
+    pools: tuple[PoolPlan, ...] = (PoolPlan(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A system. ``volumes`` is how many thin volumes of the smallest size it has from the start."""
+
+    name: str = "sim1"
+    system_id: str | None = None
+    domains: tuple[DomainPlan, ...] = field(default_factory=lambda: (DomainPlan(),))
+    volumes: int = 0
+
+
+def build(array: Array, blueprint: Blueprint) -> None:
+    """Fill an array that has no objects yet."""
+    settings = array.settings
+    array.put(
+        System(
+            id=blueprint.system_id or f"{secrets.token_hex(7)}0f",
+            name=blueprint.name,
+            install_id=secrets.token_hex(8),
+            created=array.clock.now(),
+        )
+    )
+    array.put(
+        User(id=array.mint(array.users), name=settings.username, role="Superuser", password=settings.password)
+    )
+    for plan in blueprint.domains:
+        _build_domain(array, plan)
+    if blueprint.volumes:
+        _prefill(array, blueprint.volumes)
+    array.commit()
+
+
+def _build_domain(array: Array, plan: DomainPlan) -> ProtectionDomain:
+    generation = plan.generation or array.dialect.generation
+    if generation == ERASURE_CODING and not array.dialect.second_generation:
+        raise ValueError(f"version {array.dialect.version} has no erasure-coded protection domains")
+    domain = ProtectionDomain(id=array.mint(array.domains), name=plan.name, generation=generation)
+    array.put(domain)
+    for pool in plan.pools:
+        _build_pool(array, domain, pool)
+    _build_servers(array, domain)
+    return domain
+
+
+def _build_pool(array: Array, domain: ProtectionDomain, plan: PoolPlan) -> None:
+    erasure_coded = domain.generation != MIRRORING
+    layout = plan.layout or (ERASURE_CODED if erasure_coded else MEDIUM)
+    if (layout == ERASURE_CODED) != erasure_coded:
+        raise ValueError(
+            f"pool {plan.name}: {layout} does not fit a protection domain of {domain.generation}"
+        )
+    array.put(
+        StoragePool(
+            id=array.mint(array.pools),
+            name=plan.name,
+            domain_id=domain.id,
+            layout=layout,
+            raw_kb=plan.raw_gib * GIB_IN_KIB,
+            media=plan.media,
+            zero_padding=plan.zero_padding,
+            spare_percent=0 if erasure_coded else plan.spare_percent,
+            over_provisioning=plan.over_provisioning,
+            compression=plan.compression or ("Normal" if erasure_coded else "None"),
+            device_group_id=data_group(domain.id) if erasure_coded else None,
+        )
+    )
+
+
+def _build_servers(array: Array, domain: ProtectionDomain) -> None:
+    octet = len(array.domains)
+    for number in range(1, _SERVERS + 1):
+        server = Sds(
+            id=array.mint(array.sdss),
+            name=f"{domain.name}-sds{number}",
+            domain_id=domain.id,
+            addresses=[Address(ip=f"198.51.{octet}.{number}", role="all")],
+        )
+        array.put(server)
+        for pool in array.pools_of_domain(domain.id):
+            array.put(
+                Device(
+                    id=array.mint(array.devices, high_slot=number),
+                    name=f"{server.name}-{pool.name}"[:31],
+                    sds_id=server.id,
+                    pool_id=pool.id,
+                    path="/dev/sdb",
+                    capacity_kb=pool.raw_kb // _SERVERS,
+                )
+            )
+    if array.dialect.nvme:
+        for number in range(1, _TARGETS + 1):
+            target = Sdt(
+                id=array.mint(array.sdts),
+                name=f"{domain.name}-sdt{number}",
+                domain_id=domain.id,
+                addresses=[Address(ip=f"203.0.{octet}.{number}", role="StorageAndHost")],
+            )
+            array.put(target)
+
+
+def _prefill(array: Array, count: int) -> None:
+    """Make ``count`` volumes, in as many protection domains as their limits ask for."""
+    per_domain = array.settings.max_volumes_per_domain
+    while sum(bool(array.pools_of_domain(domain_id)) for domain_id in array.domains) * per_domain < count:
+        number = len(array.domains) + 1
+        _build_domain(array, DomainPlan(name=f"pd{number}"))
+    pools = [pools[0] for pools in map(array.pools_of_domain, array.domains) if pools]
+    now = int(array.clock.now())
+    for number in range(count):
+        pool = pools[number // per_domain]
+        volume = Volume(
+            id=array.mint(array.volumes),
+            name=f"prefilled-{number:06d}",
+            size_kb=pool.granularity_kb,
+            created=now,
+            type=THIN,
+            pool_id=pool.id,
+            vtree_id="",
+            nsid=array.next_namespace(),
+        )
+        tree = VTree(
+            id=array.mint(array.vtrees), pool_id=pool.id, base_volume_id=volume.id, volume_ids=[volume.id]
+        )
+        volume.vtree_id = tree.id
+        array.put(tree)
+        array.put(volume)

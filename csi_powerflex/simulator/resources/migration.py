@@ -1,0 +1,181 @@
+"""Moving a VTree to another pool, with progress that takes time."""
+
+from __future__ import annotations
+
+from csi_powerflex.simulator.api_error import by_mdm, malformed, without_code
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.capacity import of_pool
+from csi_powerflex.simulator.model import (
+    FINE,
+    MEDIUM,
+    THICK,
+    THIN,
+    Migration,
+    StoragePool,
+    Volume,
+    VTree,
+)
+from csi_powerflex.simulator.resources.resource_type import Action, View
+
+NORMAL = "MigrationNormal"
+PAUSED = "Paused"
+_CONVERSIONS = ("NoConversion", "ThinToThick", "ThickToThin")
+
+
+def _migrate(array: Array, volume: Volume, body: Body) -> View:
+    tree = array.vtrees[volume.vtree_id]
+    settle_tree(array, tree)
+    target = _target(array, body)
+    conversion = body.choice("volTypeConversion", _CONVERSIONS) or "NoConversion"
+    running = tree.migration
+    if running is not None:
+        return _redirect(array, tree, running, target)
+    if target.id == tree.pool_id:
+        raise by_mdm(718)
+    _refuse_pools(array, array.pools[tree.pool_id], target)
+    if not body.flag("ignoreDestinationCapacity"):
+        _refuse_capacity(array, tree, target)
+    array.change(
+        tree,
+        migration=Migration(
+            target_pool_id=target.id, status=NORMAL, since=array.clock.now(), conversion=conversion
+        ),
+    )
+    return {}
+
+
+def _redirect(array: Array, tree: VTree, running: Migration, target: StoragePool) -> View:
+    """A paused migration can be rolled back: by migrating to the pool it came from."""
+    if running.status == PAUSED and target.id == tree.pool_id:
+        array.change(tree, migration=None)
+        return {}
+    raise by_mdm(717 if target.id == running.target_pool_id else 719)
+
+
+def _target(array: Array, body: Body) -> StoragePool:
+    target = array.pools.get(body.required("destSPId").lower())
+    if target is None:
+        raise by_mdm(171)
+    return target
+
+
+def _refuse_pools(array: Array, source: StoragePool, target: StoragePool) -> None:
+    if array.is_erasure_coded(source.id) or array.is_erasure_coded(target.id):
+        raise malformed("VTree migration is not supported for erasure-coded Storage Pools")
+    if source.layout == target.layout == MEDIUM and source.zero_padding != target.zero_padding:
+        raise without_code("The Storage Pools differ in zero padding")
+    if source.layout == MEDIUM and target.layout == FINE and not source.zero_padding:
+        raise without_code("The source Storage Pool must be zero padded")
+
+
+def _refuse_capacity(array: Array, tree: VTree, target: StoragePool) -> None:
+    limit = of_pool(array, target).allocation_limit
+    base = sum(
+        volume.size_kb
+        for volume in map(array.volumes.__getitem__, tree.volume_ids)
+        if volume.type in (THIN, THICK)
+    )
+    if limit is not None and base > limit:
+        raise by_mdm(309)
+
+
+def settle_tree(array: Array, tree: VTree) -> None:
+    """Bring a tree's migration to where it is by now; it ends when all its bytes have moved."""
+    running = tree.migration
+    if running is None or running.status != NORMAL:
+        return
+    if running.done_seconds + array.clock.now() - running.since >= _duration(array, tree):
+        _arrive(array, tree, running)
+
+
+def settle(array: Array) -> None:
+    """Bring all migrations to where they are by now."""
+    for tree_id in list(array.migrating):
+        settle_tree(array, array.vtrees[tree_id])
+
+
+def _duration(array: Array, tree: VTree) -> float:
+    size = sum(array.volumes[volume_id].size_kb for volume_id in tree.volume_ids)
+    return size / array.settings.migration_kb_per_second
+
+
+def _arrive(array: Array, tree: VTree, running: Migration) -> None:
+    target = array.pools[running.target_pool_id]
+    for volume_id in tree.volume_ids:
+        volume = array.volumes[volume_id]
+        kind = volume.type
+        if running.conversion == "ThinToThick" and kind == THIN:
+            kind = THICK
+        elif running.conversion == "ThickToThin" and kind == THICK:
+            kind = THIN
+        compression = target.compression if target.layout == FINE else None
+        array.change(volume, pool_id=target.id, type=kind, compression=compression)
+    array.change(tree, pool_id=target.id, migration=None)
+
+
+def _running(array: Array, volume: Volume) -> tuple[VTree, Migration]:
+    tree = array.vtrees[volume.vtree_id]
+    settle_tree(array, tree)
+    if tree.migration is None:
+        raise without_code("The VTree is not migrating")
+    return tree, tree.migration
+
+
+def _pause(array: Array, volume: Volume, body: Body) -> View:
+    body.choice("pauseType", ("Gracefully", "Forcefully", "WithoutWaiting"))
+    tree, running = _running(array, volume)
+    if running.status != PAUSED:
+        running.done_seconds += array.clock.now() - running.since
+        running.status = PAUSED
+        running.pause_reason = "UserInitiated"
+        array.change(tree)
+    return {}
+
+
+def _resume(array: Array, volume: Volume, _: Body) -> View:
+    tree, running = _running(array, volume)
+    if running.status == PAUSED:
+        running.status = NORMAL
+        running.pause_reason = None
+        running.since = array.clock.now()
+        array.change(tree)
+    return {}
+
+
+def _set_position(array: Array, volume: Volume, body: Body) -> View:
+    body.choice("queuePosition", ("Head", "Tail"))
+    _running(array, volume)
+    return {}
+
+
+def view(array: Array, tree: VTree) -> View:
+    """``vtreeMigrationInfo`` of a tree."""
+    settle_tree(array, tree)
+    running = tree.migration
+    if running is None:
+        return {
+            "sourceStoragePoolId": None,
+            "destinationStoragePoolId": None,
+            "migrationStatus": "NotInMigration",
+            "migrationPauseReason": None,
+            "migrationQueuePosition": 0,
+            "thicknessConversionType": "NoConversion",
+        }
+    return {
+        "sourceStoragePoolId": tree.pool_id,
+        "destinationStoragePoolId": running.target_pool_id,
+        "migrationStatus": running.status,
+        "migrationPauseReason": running.pause_reason,
+        "migrationQueuePosition": 0,
+        "thicknessConversionType": running.conversion,
+    }
+
+
+ACTIONS: dict[str, Action[Volume]] = {
+    "migrateVTree": Action(_migrate),
+    "pauseVTreeMigration": Action(_pause),
+    "resumeVTreeMigration": Action(_resume),
+    "setVtreeMigrationQueuePosition": Action(_set_position),
+    "setVTreeMigrationQueuePosition": Action(_set_position),
+}

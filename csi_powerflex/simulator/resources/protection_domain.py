@@ -1,0 +1,135 @@
+"""Protection domains."""
+
+from __future__ import annotations
+
+from csi_powerflex.simulator.api_error import by_mdm
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.model import ProtectionDomain
+from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.resources import data_server, sdt, statistics, storage_pool
+from csi_powerflex.simulator.resources.resource_type import (
+    Action,
+    Kind,
+    View,
+    related_links,
+    self_link,
+    statistics_link,
+)
+
+
+def view(array: Array, domain: ProtectionDomain) -> View:
+    """The object as the gateway shows it."""
+    shown: View = {
+        "id": domain.id,
+        "name": domain.name,
+        "systemId": array.system.id,
+        "protectionDomainState": domain.state,
+        "rfcacheEnabled": True,
+        "rfcacheOpertionalMode": "WriteMiss",
+        "rfcachePageSizeKb": 64,
+        "rfcacheMaxIoSizeKb": 128,
+        "rfcacheAccpId": None,
+        "rebuildNetworkThrottlingInKbps": None,
+        "rebalanceNetworkThrottlingInKbps": None,
+        "overallIoNetworkThrottlingInKbps": None,
+        "vtreeMigrationNetworkThrottlingInKbps": None,
+        "rebuildNetworkThrottlingEnabled": False,
+        "rebalanceNetworkThrottlingEnabled": False,
+        "overallIoNetworkThrottlingEnabled": False,
+        "vtreeMigrationNetworkThrottlingEnabled": False,
+        "fglDefaultNumConcurrentWrites": 1000,
+        "fglMetadataCacheEnabled": False,
+        "fglDefaultMetadataCacheSize": 0,
+        "replicationCapacityMaxRatio": None,
+        "links": _links(array, domain),
+    }
+    if array.dialect.second_generation:
+        shown["genType"] = domain.generation
+    return shown
+
+
+def _links(array: Array, domain: ProtectionDomain) -> list[View]:
+    kinds = ["StoragePool", "Sds", "FaultSet"]
+    if array.dialect.nvme:
+        kinds.append("Sdt")
+    if array.dialect.second_generation:
+        kinds += ["StorageNode", "DeviceGroup"]
+    return [
+        self_link("ProtectionDomain", domain.id),
+        *related_links("ProtectionDomain", domain.id, *kinds),
+        statistics_link(array, "ProtectionDomain", "protection_domain", domain.id),
+        {"rel": "/api/parent/relationship/systemId", "href": f"/api/instances/System::{array.system.id}"},
+    ]
+
+
+def _create(array: Array, body: Body) -> View:
+    domain = ProtectionDomain(
+        id=array.mint(array.domains),
+        name=_free_name(array, body.required("name")),
+        generation=array.dialect.generation,
+    )
+    array.put(domain)
+    return {"id": domain.id}
+
+
+def _free_name(array: Array, name: str) -> str:
+    if any(domain.name == name for domain in array.domains.values()):
+        raise by_mdm(141)
+    return checked(name)
+
+
+def _rename(array: Array, domain: ProtectionDomain, body: Body) -> View:
+    name = body.required("name")
+    if name != domain.name:
+        array.change(domain, name=_free_name(array, name))
+    return {"id": domain.id}
+
+
+def _remove(array: Array, domain: ProtectionDomain, _: Body) -> View:
+    if array.pools_of_domain(domain.id):
+        raise by_mdm(93)
+    array.drop(domain)
+    return {}
+
+
+def _activate(array: Array, domain: ProtectionDomain, _: Body) -> View:
+    array.change(domain, state="Active")
+    return {}
+
+
+def _inactivate(array: Array, domain: ProtectionDomain, _: Body) -> View:
+    array.change(domain, state="Inactive")
+    return {}
+
+
+def _find(array: Array, body: Body) -> str:
+    return KIND.by_name(array, body.required("name")).id
+
+
+KIND: Kind[ProtectionDomain] = Kind(
+    name="ProtectionDomain",
+    listed="protectionDomainList",
+    objects=lambda array: array.domains,
+    view=view,
+    missing=142,
+    create=_create,
+    find=_find,
+    statistics=statistics.of_domain,
+    related={
+        "StoragePool": lambda array, domain: [
+            storage_pool.view(array, pool) for pool in array.pools_of_domain(domain.id)
+        ],
+        "Sds": lambda array, domain: data_server.sdss_of_domain(array, domain.id),
+        "StorageNode": lambda array, domain: data_server.nodes_of_domain(array, domain.id),
+        "DeviceGroup": lambda array, domain: data_server.device_groups_of_domain(array, domain.id),
+        "Sdt": lambda array, domain: sdt.of_domain(array, domain.id),
+        "FaultSet": lambda _array, _domain: [],
+    },
+    actions={
+        "setProtectionDomainName": Action(_rename),
+        "removeProtectionDomain": Action(_remove),
+        "activateProtectionDomain": Action(_activate),
+        "inactivateProtectionDomain": Action(_inactivate),
+    },
+)

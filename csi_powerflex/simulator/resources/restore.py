@@ -1,0 +1,70 @@
+"""Restoring: giving a volume the bytes of another volume of its tree."""
+
+from __future__ import annotations
+
+from csi_powerflex.simulator.api_error import by_mdm, malformed, not_hexadecimal, without_code
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.model import READ_ONLY_SNAPSHOT, Volume
+from csi_powerflex.simulator.resources.removal import refuse_removed
+from csi_powerflex.simulator.resources.resource_type import Action, Effect, View
+
+
+def _source(array: Array, body: Body, *names: str) -> Volume:
+    _, source_id = body.alternative(*names)
+    source = array.volumes.get(source_id.lower())
+    if source is None:
+        try:
+            int(source_id, 16)
+        except ValueError:
+            raise not_hexadecimal(source_id) from None
+        raise by_mdm(79)
+    refuse_removed(array, source)
+    return source
+
+
+def _take(array: Array, target: Volume, source: Volume) -> View:
+    if source.id == target.id:
+        raise by_mdm(339)
+    if source.vtree_id != target.vtree_id:
+        raise by_mdm(198)
+    if source.size_kb != target.size_kb:
+        raise without_code(
+            f"The sizes differ: the source has {source.size_kb} KB, the target {target.size_kb} KB"
+        )
+    if target.type == READ_ONLY_SNAPSHOT:
+        raise without_code("A read-only snapshot cannot be overwritten")
+    with array.standing_aside():
+        array.plane.overwrite(source.id, target.id)
+    array.change(target, restores=target.restores + 1)
+    return {}
+
+
+def _overwrite(array: Array, target: Volume, body: Body) -> View:
+    return _take(array, target, _source(array, body, "srcVolumeId"))
+
+
+def _restore(array: Array, target: Volume, body: Body) -> View:
+    """The second generation's restore: the source is a snapshot of the target or what it came from."""
+    _refuse_first_generation(array, target)
+    source = _source(array, body, "snapshotId", "srcVolumeId")
+    if source.ancestor_id != target.id and target.ancestor_id != source.id:
+        raise without_code("The snapshot is not directly related to the volume")
+    return _take(array, target, source)
+
+
+def _refresh(array: Array, target: Volume, body: Body) -> View:
+    _refuse_first_generation(array, target)
+    return _take(array, target, _source(array, body, "snapshotId", "srcVolumeId"))
+
+
+def _refuse_first_generation(array: Array, volume: Volume) -> None:
+    if not array.is_erasure_coded(volume.pool_id):
+        raise malformed("The operation is supported for volumes of erasure-coded Storage Pools only")
+
+
+ACTIONS: dict[str, Action[Volume]] = {
+    "overwriteVolumeContent": Action(_overwrite, Effect.SLOW),
+    "restore": Action(_restore, Effect.SLOW),
+    "refresh": Action(_refresh, Effect.SLOW),
+}

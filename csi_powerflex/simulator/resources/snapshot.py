@@ -1,0 +1,178 @@
+"""Snapshots, thin clones and consistency groups: asked of the system, for one volume or many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csi_powerflex.simulator.api_error import (
+    Refusal,
+    by_mdm,
+    malformed,
+    missing_parameters,
+    not_hexadecimal,
+    with_details,
+)
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.capacity import refuse_snapshot_of_full
+from csi_powerflex.simulator.model import (
+    READ_ONLY,
+    READ_ONLY_SNAPSHOT,
+    READ_WRITE,
+    SNAPSHOT,
+    System,
+    Volume,
+)
+from csi_powerflex.simulator.resources import removal
+from csi_powerflex.simulator.resources.protection import expiry
+from csi_powerflex.simulator.resources.resource_type import Action, Effect, View
+from csi_powerflex.simulator.resources.volume import free_name
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One snapshot to make."""
+
+    source: Volume
+    name: str | None
+    volume_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the snapshots of one call have in common."""
+
+    type: str
+    access_limit: str
+    secure_until: int
+
+
+def _snapshot_volumes(array: Array, _: System, body: Body) -> View:
+    """The first generation's snapshots: writable or not, as ``accessModeLimit`` says."""
+    limit = body.choice("accessModeLimit", (READ_WRITE, READ_ONLY)) or READ_WRITE
+    return _make(array, body, _Form(SNAPSHOT, limit, _retention(array, body)), erasure_coded=False)
+
+
+def _create_snapshot(array: Array, _: System, body: Body) -> View:
+    """The second generation's snapshots, which are read-only."""
+    if body.has("accessModeLimit"):
+        raise malformed("Request message is not valid: accessModeLimit is not a parameter of createSnapshot.")
+    form = _Form(READ_ONLY_SNAPSHOT, READ_ONLY, _retention(array, body))
+    return _make(array, body, form, erasure_coded=True)
+
+
+def _create_thin_clone(array: Array, _: System, body: Body) -> View:
+    """The second generation's writable clones of volumes, snapshots and clones."""
+    return _make(array, body, _Form(SNAPSHOT, READ_WRITE, 0), erasure_coded=True)
+
+
+def _retention(array: Array, body: Body) -> int:
+    return expiry(array, body.number("retentionPeriodInMin"))
+
+
+def _make(array: Array, body: Body, form: _Form, *, erasure_coded: bool) -> View:
+    wanted = _wanted(array, body, erasure_coded=erasure_coded)
+    group_id = array.mint(array.volumes)
+    made = [_snapshot(array, item, form, group_id) for item in wanted]
+    with array.standing_aside():
+        array.plane.cut([(item.source.id, snapshot.id) for item, snapshot in zip(wanted, made, strict=True)])
+    for snapshot in made:
+        array.put(snapshot)
+        tree = array.vtrees[snapshot.vtree_id]
+        array.change(tree, volume_ids=[*tree.volume_ids, snapshot.id])
+    return {"volumeIdList": [snapshot.id for snapshot in made], "snapshotGroupId": group_id}
+
+
+def _wanted(array: Array, body: Body, *, erasure_coded: bool) -> list[_Wanted]:
+    parts = body.parts("snapshotDefs")
+    if not parts:
+        raise missing_parameters("snapshotDefs")
+    wanted: list[_Wanted] = []
+    refusals: list[Refusal] = []
+    for part in parts:
+        try:
+            item = _one_wanted(array, part, erasure_coded=erasure_coded)
+            _refuse_twice(item, wanted)
+            _refuse_crowded_tree(array, item.source, wanted)
+            wanted.append(item)
+        except Refusal as refusal:
+            if refusal.status == 400:
+                raise
+            refusals.append(refusal)
+    if refusals:
+        raise with_details(refusals)
+    return wanted
+
+
+def _one_wanted(array: Array, part: Body, *, erasure_coded: bool) -> _Wanted:
+    volume_id = part.required("volumeId")
+    source = array.volumes.get(volume_id.lower())
+    if source is None:
+        try:
+            int(volume_id, 16)
+        except ValueError:
+            raise not_hexadecimal(volume_id) from None
+        raise by_mdm(79)
+    removal.refuse_removed(array, source)
+    if array.is_erasure_coded(source.pool_id) != erasure_coded:
+        calls = "snapshotVolumes" if erasure_coded else "createSnapshot or createThinClone"
+        raise malformed(f"The operation is not supported for this volume: use {calls}")
+    refuse_snapshot_of_full(array.pools[source.pool_id])
+    name = free_name(array, part.text("snapshotName"))
+    return _Wanted(source, name, part.text("volumeClass") or "defaultclass")
+
+
+def _refuse_twice(item: _Wanted, before: list[_Wanted]) -> None:
+    if item.name is not None and any(other.name == item.name for other in before):
+        raise by_mdm(99)
+
+
+def _refuse_crowded_tree(array: Array, source: Volume, before: list[_Wanted]) -> None:
+    settings = array.settings
+    limit = settings.max_snapshots_per_vtree
+    if array.is_erasure_coded(source.pool_id):
+        limit = settings.max_snapshots_per_vtree_erasure_coded
+    together = sum(item.source.vtree_id == source.vtree_id for item in before)
+    if len(array.vtrees[source.vtree_id].volume_ids) + together > limit:
+        raise by_mdm(182)
+
+
+def _snapshot(array: Array, item: _Wanted, form: _Form, group_id: str) -> Volume:
+    source = item.source
+    return Volume(
+        id=array.mint(array.volumes),
+        name=item.name,
+        size_kb=source.size_kb,
+        created=int(array.clock.now()),
+        type=form.type,
+        pool_id=source.pool_id,
+        vtree_id=source.vtree_id,
+        ancestor_id=source.id,
+        group_id=group_id,
+        access_limit=form.access_limit,
+        secure_until=form.secure_until,
+        compression=source.compression,
+        nsid=array.next_namespace(),
+        volume_class=item.volume_class,
+    )
+
+
+def _remove_group(array: Array, _: System, body: Body) -> View:
+    group_id = body.required("snapGroupId").lower()
+    members = [volume for volume in array.volumes.values() if volume.group_id == group_id]
+    if not members:
+        raise by_mdm(185)
+    for member in members:
+        removal.refuse_removed(array, member)
+        removal.refuse_kept(array, member)
+    for member in members:
+        removal.remove(array, member)
+    return {"numberOfVolumes": len(members)}
+
+
+ACTIONS: dict[str, Action[System]] = {
+    "snapshotVolumes": Action(_snapshot_volumes, Effect.SLOW),
+    "createSnapshot": Action(_create_snapshot, Effect.SLOW),
+    "createThinClone": Action(_create_thin_clone, Effect.SLOW),
+    "removeConsistencyGroupSnapshots": Action(_remove_group, Effect.SLOW),
+}

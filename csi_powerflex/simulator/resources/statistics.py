@@ -1,0 +1,242 @@
+"""Statistics of the first generation: flat objects of numbers per object.
+
+Nothing is measured here but capacity: bandwidth and latency counters exist and stand at zero.
+"""
+
+from __future__ import annotations
+
+from csi_powerflex.simulator import capacity
+from csi_powerflex.simulator.api_error import malformed, missing_parameters
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.model import (
+    ERASURE_CODED,
+    SNAPSHOT,
+    THICK,
+    THIN,
+    Host,
+    ProtectionDomain,
+    StoragePool,
+    System,
+    Volume,
+    VTree,
+)
+from csi_powerflex.simulator.resources.resource_type import View
+from csi_powerflex.simulator.resources.statistics_fields import (
+    POOL_COUNTERS,
+    POOL_EMPTY_LISTS,
+    POOL_ZEROS,
+    VOLUME_COUNTERS,
+)
+
+
+def _counters(names: tuple[str, ...]) -> View:
+    return {name: {"totalWeightInKb": 0, "numOccured": 0, "numSeconds": 0} for name in names}
+
+
+def _capacity_view(room: capacity.Capacity) -> View:
+    """The capacity figures: raw ones count both copies, ``net`` ones do not."""
+    thin_raw = 2 * room.thin
+    limit = room.allocation_limit
+    return {
+        "maxCapacityInKb": room.raw,
+        "capacityLimitInKb": room.raw,
+        "spareCapacityInKb": room.spare,
+        "capacityInUseInKb": 2 * room.used,
+        "unusedCapacityInKb": room.raw - room.spare - 2 * room.used,
+        "thickCapacityInUseInKb": 2 * room.thick,
+        "thinCapacityInUseInKb": 2 * room.thin_used,
+        "thinCapacityAllocatedInKb": thin_raw,
+        "thinCapacityAllocatedInKm": thin_raw,
+        "snapshotCapacityInKb": 2 * room.snapshots_used,
+        "snapCapacityInUseInKb": 2 * room.snapshots_used,
+        "vtreeAddresSpaceInKb": room.promised + room.snapshots,
+        "protectedCapacityInKb": 2 * room.used,
+        "capacityAvailableForVolumeAllocationInKb": room.available_for_thick,
+        "volumeAllocationLimitInKb": room.available_for_thick if limit is None else limit,
+        "netCapacityInUseInKb": room.used,
+        "netUnusedCapacityInKb": room.free,
+        "netCapacityInUseNoOverheadInKb": room.used,
+        "netMaxUserDataCapacityInKb": room.usable,
+        "netUserDataCapacityInKb": room.used,
+        "netUserDataCapacityNoTrimInKb": room.used,
+        "netThinUserDataCapacityInKb": room.thin_used,
+        "netThickUserDataCapacityInKb": room.thick,
+        "netMgUserDataCapacityInKb": room.used,
+        "netSnapshotCapacityInKb": room.snapshots_used,
+        "netProvisionedAddressesInKb": room.promised + room.snapshots,
+        "provisionedAddressesInKb": 2 * (room.promised + room.snapshots),
+        "volumeAddressSpaceInKb": room.promised + room.snapshots,
+        "userDataCapacityInKb": 2 * room.used,
+        "userDataCapacityNoTrimInKb": 2 * room.used,
+        "mgUserDdataCcapacityInKb": 2 * room.used,
+        "compressionRatio": 1.0,
+        "compressedDataCompressionRatio": 0.0,
+        "thinAndSnapshotRatio": 1.0,
+        "overallUsageRatio": 1.0,
+    }
+
+
+def _room_view(array: Array, pools: list[StoragePool]) -> View:
+    room = capacity.total([capacity.of_pool(array, pool) for pool in pools])
+    return {
+        **_capacity_view(room),
+        **_counts(array, pools),
+        **dict.fromkeys(POOL_ZEROS, 0),
+        **{name: [] for name in POOL_EMPTY_LISTS},
+        **_counters(POOL_COUNTERS),
+    }
+
+
+def _counts(array: Array, pools: list[StoragePool]) -> View:
+    totals = [array.totals[pool.id] for pool in pools]
+    volume_ids = [volume_id for part in totals for volume_id in list(part.volume_ids)]
+    unmapped = sum(not array.volumes[volume_id].mappings for volume_id in volume_ids)
+    return {
+        "numOfVolumes": len(volume_ids),
+        "numOfThinBaseVolumes": sum(part.count[THIN] for part in totals),
+        "numOfThickBaseVolumes": sum(part.count[THICK] for part in totals),
+        "numOfSnapshots": sum(part.count[SNAPSHOT] for part in totals),
+        "numOfUnmappedVolumes": unmapped,
+    }
+
+
+def _refuse_second_generation(array: Array, *, erasure_coded: bool) -> None:
+    if array.dialect.second_generation and erasure_coded:
+        raise malformed("Statistics are not supported for this object: use /dtapi/rest/v1/metrics/query")
+
+
+def of_pool(array: Array, pool: StoragePool) -> View:
+    """Statistics of a pool."""
+    _refuse_second_generation(array, erasure_coded=pool.layout == ERASURE_CODED)
+    devices = [device.id for device in array.devices.values() if device.pool_id == pool.id]
+    trees = [tree.id for tree in list(array.vtrees.values()) if tree.pool_id == pool.id]
+    return {
+        **_room_view(array, [pool]),
+        "numOfVtrees": len(trees),
+        "numOfDevices": len(devices),
+        "volumeIds": list(array.totals[pool.id].volume_ids),
+        "vtreeIds": trees,
+        "deviceIds": devices,
+        "spSdsIds": [server.id for server in array.sdss.values() if server.domain_id == pool.domain_id],
+    }
+
+
+def of_domain(array: Array, domain: ProtectionDomain) -> View:
+    """Statistics of a protection domain."""
+    _refuse_second_generation(array, erasure_coded=domain.generation == "EC")
+    pools = array.pools_of_domain(domain.id)
+    servers = [server.id for server in array.sdss.values() if server.domain_id == domain.id]
+    return {
+        **_room_view(array, pools),
+        "numOfStoragePools": len(pools),
+        "storagePoolIds": [pool.id for pool in pools],
+        "numOfSds": len(servers),
+        "sdsIds": servers,
+        "numOfFaultSets": 0,
+        "faultSetIds": [],
+    }
+
+
+def of_system(array: Array, _: System) -> View:
+    """Statistics of the whole system."""
+    _refuse_second_generation(array, erasure_coded=all(d.generation == "EC" for d in array.domains.values()))
+    sdcs = array.sdcs()
+    return {
+        **_room_view(array, list(array.pools.values())),
+        "numOfSdc": len(sdcs),
+        "sdcIds": [host.id for host in sdcs],
+        "numOfSds": len(array.sdss),
+        "numOfDevices": len(array.devices),
+        "numOfProtectionDomains": len(array.domains),
+        "protectionDomainIds": list(array.domains),
+        "numOfStoragePools": len(array.pools),
+        "numOfVtrees": len(array.vtrees),
+        "numOfFaultSets": 0,
+        "rmcacheSizeInKb": 0,
+        "rfcacheReadsReceived": 0,
+    }
+
+
+def of_volume(array: Array, volume: Volume) -> View:
+    """Statistics of a volume."""
+    _refuse_second_generation(array, erasure_coded=array.is_erasure_coded(volume.pool_id))
+    tree = [array.volumes[volume_id] for volume_id in array.vtrees[volume.vtree_id].volume_ids]
+    children = [item.id for item in tree if item.ancestor_id == volume.id]
+    below = _below(volume, tree)
+    return {
+        **_counters(VOLUME_COUNTERS),
+        "childVolumeIds": children,
+        "numOfChildVolumes": len(children),
+        "descendantVolumeIds": below,
+        "numOfDescendantVolumes": len(below),
+        "mappedSdcIds": [entry.host_id for entry in volume.mappings],
+        "numOfMappedSdcs": len(volume.mappings),
+        "initiatorSdcId": None,
+        "registrationKey": None,
+        "registrationKeys": [],
+        "reservationType": "NotReserved",
+        "replicationState": "UnmarkedForReplication",
+        "replicationJournalVolume": False,
+        "rplTotalJournalCap": 0,
+        "rplUsedJournalCap": 0,
+    }
+
+
+def _below(volume: Volume, tree: list[Volume]) -> list[str]:
+    found: list[str] = []
+    wave = {volume.id}
+    while wave:
+        wave = {item.id for item in tree if item.ancestor_id in wave}
+        found += wave
+    return found
+
+
+def of_vtree(array: Array, tree: VTree) -> View:
+    """Statistics of a VTree."""
+    _refuse_second_generation(array, erasure_coded=array.is_erasure_coded(tree.pool_id))
+    members = [array.volumes[volume_id] for volume_id in tree.volume_ids]
+    written = array.plane.allocated()
+    base = sum(written.get(member.id, 0) for member in members if member.ancestor_id is None) // 1024
+    snapshots = sum(written.get(member.id, 0) for member in members if member.ancestor_id) // 1024
+    sizes = sum(member.size_kb for member in members)
+    return {
+        "netCapacityInUseInKb": base + snapshots,
+        "baseNetCapacityInUseInKb": base,
+        "snapNetCapacityInUseInKb": snapshots,
+        "trimmedCapacityInKb": 0,
+        "netProvisionedAddressesInKb": sizes,
+        "provisionedAddressesInKb": 2 * sizes,
+        "vtreeAddresSpaceInKb": sizes,
+        "volumeAddressSpaceInKb": sizes,
+        "numOfVolumes": len(members),
+        "volumeIds": [member.id for member in members],
+        "volumesInDeletion": [],
+        "vtreeDeletionProgress": 0,
+        **_counters(("currentMigrationReadBwc", "currentMigrationWriteBwc")),
+    }
+
+
+def of_host(array: Array, host: Host) -> View:
+    """Statistics of an SDC."""
+    _refuse_second_generation(array, erasure_coded=True)
+    volume_ids = list(array.volume_ids_by_host.get(host.id, ()))
+    return {**_counters(VOLUME_COUNTERS), "volumeIds": volume_ids, "numOfMappedVolumes": len(volume_ids)}
+
+
+def selected(values: View, body: Body) -> View:
+    """The properties that a body names out of ``values``.
+
+    Raises:
+        Refusal: one of them does not exist; the text lists those that do.
+    """
+    properties = body.texts("properties")
+    if not properties:
+        raise missing_parameters("properties")
+    for name in properties:
+        if name not in values:
+            raise malformed(
+                f"properties should get one of the following values: {', '.join(sorted(values))}, "
+                f"but its value is {name}"
+            )
+    return {name: values[name] for name in properties}

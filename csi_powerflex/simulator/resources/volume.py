@@ -1,0 +1,301 @@
+"""Volumes: the object, creation, size, name, removal. Mappings and snapshots have modules of their own."""
+
+from __future__ import annotations
+
+from csi_powerflex.simulator.api_error import by_mdm, malformed
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.capacity import refuse_beyond_allocation
+from csi_powerflex.simulator.model import (
+    ERASURE_CODED,
+    FINE,
+    GIB_IN_KIB,
+    MEDIUM,
+    READ_ONLY_SNAPSHOT,
+    THICK,
+    THIN,
+    Mapping,
+    StoragePool,
+    Volume,
+    VTree,
+)
+from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.resources import mapping, migration, protection, removal, restore, statistics
+from csi_powerflex.simulator.resources.resource_type import Action, ClassAction, Effect, Kind, View
+
+
+def view(array: Array, item: Volume) -> View:
+    """The object as the gateway shows it."""
+    dialect = array.dialect
+    pool = array.pools[item.pool_id]
+    erasure_coded = pool.layout == ERASURE_CODED
+    shown: View = {
+        "id": item.id,
+        "name": item.name,
+        "sizeInKb": item.size_kb,
+        "creationTime": item.created,
+        "volumeType": item.type,
+        "storagePoolId": item.pool_id,
+        "vtreeId": item.vtree_id,
+        "ancestorVolumeId": item.ancestor_id,
+        "consistencyGroupId": item.group_id,
+        "mappedSdcInfo": [_mapping_view(array, entry) for entry in item.mappings] or None,
+        "accessModeLimit": item.access_limit,
+        "useRmcache": item.use_rmcache,
+        "dataLayout": pool.layout,
+        "compressionMethod": item.compression or dialect.no_compression,
+        "volumeClass": item.volume_class,
+        "managedBy": "ScaleIO",
+        "notGenuineSnapshot": item.reshaped,
+        "secureSnapshotExpTime": item.secure_until,
+        "lockedAutoSnapshot": item.locked,
+        "lockedAutoSnapshotMarkedForRemoval": False,
+        "snplIdOfAutoSnapshot": item.policy_of_snapshot,
+        "snplIdOfSourceVolume": item.policy_of_source,
+        "autoSnapshotGroupId": item.auto_group_id,
+        "retentionLevels": [],
+        "originalExpiryTime": item.secure_until,
+        "timeStampIsAccurate": False,
+        "volumeReplicationState": "UnmarkedForReplication",
+        "replicationJournalVolume": False,
+        "replicationTimeStamp": 0,
+        "pairIds": None,
+        "links": _links(item, erasure_coded=erasure_coded),
+    }
+    if dialect.nvme:
+        shown["nsid"] = item.nsid
+    else:
+        shown |= {"mappingToAllSdcsEnabled": False, "isObfuscated": False, "isVvol": False}
+        shown["mappedScsiInitiatorInfo"] = None
+    if dialect.second_generation:
+        shown["genType"] = "EC" if erasure_coded else "Mirroring"
+    return shown
+
+
+def _mapping_view(array: Array, entry: Mapping) -> View:
+    host = array.hosts[entry.host_id]
+    shown: View = {
+        "sdcId": host.id,
+        "sdcIp": host.ip,
+        "sdcName": host.name,
+        "limitIops": entry.limit_iops,
+        "limitBwInMbps": entry.limit_bw_mbps,
+        "isDirectBufferMapping": False,
+        "accessMode": entry.access_mode,
+        "hostType": host.type,
+    }
+    if array.dialect.nvme:
+        shown["nqn"] = host.nqn
+    return shown
+
+
+def _links(item: Volume, *, erasure_coded: bool) -> list[View]:
+    path = f"/api/instances/Volume::{item.id}"
+    metrics = "/dtapi/rest/v1/metrics/query"
+    links: list[View] = [
+        {"rel": "self", "href": path},
+        {"rel": metrics, "href": metrics, "body": {"resource_type": "volume", "ids": [item.id]}}
+        if erasure_coded
+        else {"rel": "/api/Volume/relationship/Statistics", "href": f"{path}/relationships/Statistics"},
+        {"rel": "/api/parent/relationship/vtreeId", "href": f"/api/instances/VTree::{item.vtree_id}"},
+        {
+            "rel": "/api/parent/relationship/storagePoolId",
+            "href": f"/api/instances/StoragePool::{item.pool_id}",
+        },
+    ]
+    if item.ancestor_id is not None:
+        parent = f"/api/instances/Volume::{item.ancestor_id}"
+        links.append({"rel": "/api/parent/relationship/ancestorVolumeId", "href": parent})
+    return links
+
+
+# --- creation ----------------------------------------------------------------------------------------
+
+
+def _create(array: Array, body: Body) -> View:
+    pool = _pool(array, body)
+    size_kb = _size_asked(array, pool, body)
+    kind = _type_asked(pool, body)
+    compression = _compression_asked(pool, body)
+    name = free_name(array, body.text("name"))
+    refuse_beyond_limits(array, pool)
+    refuse_beyond_allocation(array, pool, size_kb, thick=kind == THICK)
+    volume = Volume(
+        id=array.mint(array.volumes),
+        name=name,
+        size_kb=size_kb,
+        created=int(array.clock.now()),
+        type=kind,
+        pool_id=pool.id,
+        vtree_id="",
+        use_rmcache=bool(body.flag("useRmcache")),
+        compression=compression,
+        nsid=array.next_namespace(),
+        volume_class=body.text("volumeClass") or "defaultclass",
+    )
+    tree = VTree(
+        id=array.mint(array.vtrees), pool_id=pool.id, base_volume_id=volume.id, volume_ids=[volume.id]
+    )
+    volume.vtree_id = tree.id
+    array.put(tree)
+    array.put(volume)
+    return {"id": volume.id}
+
+
+def _pool(array: Array, body: Body) -> StoragePool:
+    pool_id = body.required("storagePoolId")
+    pool = array.pools.get(pool_id.lower())
+    if pool is None:
+        raise by_mdm(171)
+    domain_id = body.text("protectionDomainId")
+    if domain_id is not None and domain_id.lower() != pool.domain_id:
+        raise by_mdm(197)
+    if array.domains[pool.domain_id].state != "Active":
+        raise by_mdm(213)
+    return pool
+
+
+def _size_asked(array: Array, pool: StoragePool, body: Body) -> int:
+    unit, _ = body.alternative("volumeSizeInKb", "volumeSizeInGb")
+    size = body.number(unit) or 0
+    size_kb = size if unit == "volumeSizeInKb" else size * GIB_IN_KIB
+    if size_kb <= 0:
+        raise malformed(f"{unit} ({size}) must be a positive number")
+    rounded = -(-size_kb // pool.granularity_kb) * pool.granularity_kb
+    if rounded > array.settings.max_volume_gb * GIB_IN_KIB:
+        raise by_mdm(190)
+    return rounded
+
+
+def _type_asked(pool: StoragePool, body: Body) -> str:
+    kind = body.choice("volumeType", (THICK, THIN)) or (THICK if pool.layout == MEDIUM else THIN)
+    if kind == THICK and pool.layout != MEDIUM:
+        raise malformed(f"volumeType {THICK} is not supported in a Storage Pool of {pool.layout} data layout")
+    return kind
+
+
+def _compression_asked(pool: StoragePool, body: Body) -> str | None:
+    method = body.choice("compressionMethod", ("None", "Normal"))
+    if pool.layout == ERASURE_CODED and method is not None:
+        raise malformed("compressionMethod cannot be set for a volume of an erasure-coded Storage Pool")
+    return (method or pool.compression) if pool.layout == FINE else None
+
+
+def free_name(array: Array, name: str | None) -> str | None:
+    """``name``, when a volume may take it.
+
+    Raises:
+        Refusal: it breaks the rules for names, or another volume or snapshot of the system has it.
+    """
+    if name is None:
+        return None
+    if checked(name) in array.volume_ids_by_name:
+        raise by_mdm(99)
+    return name
+
+
+def refuse_beyond_limits(array: Array, pool: StoragePool) -> None:
+    """Refuse one more volume when the system or its domain has as many as it may have."""
+    settings = array.settings
+    if sum(_bases(array, other) for other in array.pools.values()) >= settings.max_volumes:
+        raise by_mdm(97)
+    in_domain = sum(_bases(array, other) for other in array.pools_of_domain(pool.domain_id))
+    if in_domain >= settings.max_volumes_per_domain:
+        raise by_mdm(96)
+
+
+def _bases(array: Array, pool: StoragePool) -> int:
+    counts = array.totals[pool.id].count
+    return counts[THIN] + counts[THICK]
+
+
+# --- size and name -----------------------------------------------------------------------------------
+
+
+def _set_size(array: Array, volume: Volume, body: Body) -> View:
+    body.required("sizeInGB")
+    size_gb = body.number("sizeInGB") or 0
+    pool = array.pools[volume.pool_id]
+    granularity_gb = pool.granularity_kb // GIB_IN_KIB
+    size_kb = size_gb * GIB_IN_KIB
+    if volume.type == READ_ONLY_SNAPSHOT:
+        raise malformed("A read-only snapshot cannot be resized")
+    if size_gb <= 0 or size_gb % granularity_gb:
+        raise by_mdm(225, granularity=granularity_gb)
+    if size_kb < volume.size_kb:
+        raise by_mdm(133)
+    if size_gb > array.settings.max_volume_gb:
+        raise by_mdm(190)
+    refuse_beyond_allocation(array, pool, size_kb - volume.size_kb, thick=volume.type == THICK)
+    array.change(volume, size_kb=size_kb)
+    return {}
+
+
+def _set_name(array: Array, volume: Volume, body: Body) -> View:
+    name = body.required("newName")
+    if name != volume.name:
+        array.change(volume, name=free_name(array, name))
+    return {}
+
+
+def _set_use_rmcache(array: Array, volume: Volume, body: Body) -> View:
+    if array.is_erasure_coded(volume.pool_id):
+        raise malformed("useRmcache cannot be set for a volume of an erasure-coded Storage Pool")
+    body.required("useRmcache")
+    array.change(volume, use_rmcache=bool(body.flag("useRmcache")))
+    return {}
+
+
+def _modify_compression(array: Array, volume: Volume, body: Body) -> View:
+    if array.pools[volume.pool_id].layout != FINE:
+        raise malformed("compressionMethod can only be changed in a Storage Pool of FineGranularity")
+    body.required("compressionMethod")
+    array.change(volume, compression=body.choice("compressionMethod", ("None", "Normal")))
+    return {}
+
+
+def _modify_class(array: Array, body: Body) -> View:
+    volume = KIND.get(array, body.required("id"))
+    array.change(volume, volume_class=body.required("newVolumeClass"))
+    return {}
+
+
+# --- lookup ------------------------------------------------------------------------------------------
+
+
+def id_of_name(array: Array, name: str) -> str:
+    """The id of the volume with this name.
+
+    Raises:
+        Refusal: 79 when there is none.
+    """
+    volume_id = array.volume_ids_by_name.get(name)
+    if volume_id is None:
+        raise by_mdm(79)
+    removal.refuse_removed(array, array.volumes[volume_id])
+    return volume_id
+
+
+KIND: Kind[Volume] = Kind(
+    name="Volume",
+    listed="volumeList",
+    objects=lambda array: array.volumes,
+    view=view,
+    missing=79,
+    guard=removal.refuse_removed,
+    create=_create,
+    find=lambda array, body: id_of_name(array, body.required("name")),
+    statistics=statistics.of_volume,
+    actions={
+        "setVolumeSize": Action(_set_size),
+        "setVolumeName": Action(_set_name),
+        "setVolumeUseRmcache": Action(_set_use_rmcache),
+        "modifyCompressionMethod": Action(_modify_compression),
+        **removal.ACTIONS,
+        **mapping.ACTIONS,
+        **restore.ACTIONS,
+        **protection.ACTIONS,
+        **migration.ACTIONS,
+    },
+    class_actions={"modifyVolumeClass": ClassAction(_modify_class, Effect.WRITE)},
+)

@@ -1,0 +1,58 @@
+"""VTrees: a volume with its snapshots and clones."""
+
+from __future__ import annotations
+
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.model import FINE, VTree
+from csi_powerflex.simulator.resources import migration, statistics, volume
+from csi_powerflex.simulator.resources.resource_type import (
+    Kind,
+    View,
+    parent_link,
+    related_links,
+    self_link,
+    statistics_link,
+)
+
+
+def view(array: Array, tree: VTree) -> View:
+    """The object as the gateway shows it."""
+    info = migration.view(array, tree)
+    pool = array.pools[tree.pool_id]
+    members = [array.volumes[volume_id] for volume_id in tree.volume_ids]
+    shown: View = {
+        "id": tree.id,
+        "name": None,
+        "storagePoolId": tree.pool_id,
+        "rootVolumes": [member.id for member in members if member.ancestor_id is None],
+        "baseVolumeId": tree.base_volume_id,
+        "compressionMethod": pool.compression if pool.layout == FINE else array.dialect.no_compression,
+        "dataLayout": pool.layout,
+        "inDeletion": False,
+        "vtreeMigrationInfo": info,
+        "links": [
+            self_link("VTree", tree.id),
+            *related_links("VTree", tree.id, "Volume"),
+            statistics_link(array, "VTree", "vtree", tree.id),
+            parent_link("StoragePool", tree.pool_id, "storagePoolId"),
+            parent_link("Volume", tree.base_volume_id, "baseVolumeId"),
+        ],
+    }
+    if array.dialect.second_generation:
+        shown["genType"] = array.domain_of(tree.pool_id).generation
+    return shown
+
+
+KIND: Kind[VTree] = Kind(
+    name="VTree",
+    listed="vTreeList",
+    objects=lambda array: array.vtrees,
+    view=view,
+    missing=230,
+    statistics=statistics.of_vtree,
+    related={
+        "Volume": lambda array, tree: [
+            volume.view(array, array.volumes[volume_id]) for volume_id in list(tree.volume_ids)
+        ],
+    },
+)
