@@ -18,7 +18,7 @@ from csi_powerflex.errors import DeadlineExceeded
 
 
 @dataclass(slots=True)
-class Scope:
+class CallContext:
     """One call under way. ``deadline`` is a value of ``time.monotonic()``, None for no limit.
 
     ``counts`` collects what the call cost (gateway requests, host commands), for its closing log line.
@@ -30,16 +30,16 @@ class Scope:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-_current: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("scope", default=None)
+_current: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar("scope", default=None)
 
 
-def current() -> Scope | None:
+def current() -> CallContext | None:
     """The call being served by this thread, or None outside of one."""
     return _current.get()
 
 
 @contextlib.contextmanager
-def entered(scope: Scope) -> Iterator[Scope]:
+def entered(scope: CallContext) -> Iterator[CallContext]:
     """Make ``scope`` the current one for the duration of the block."""
     token = _current.set(scope)
     try:

@@ -70,7 +70,7 @@ class Unavailable(DriverError):
     """A part that is needed does not answer just now; the same call may work later."""
 
 
-class NotSent(Unavailable):
+class ConnectFailed(Unavailable):
     """No connection could be made, so the request surely had no effect."""
 
 

@@ -18,7 +18,7 @@ from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.gateway.fleet import GatewayFleet
-from csi_powerflex.gateway.monitor import FleetWatch
+from csi_powerflex.gateway.monitor import FleetMonitor
 from csi_powerflex.observability import endpoint
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
@@ -28,15 +28,15 @@ from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import Nodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.placement import Placement
-from csi_powerflex.operations.controller.qos import Quality
-from csi_powerflex.operations.controller.qos_sync import QualityWatch
+from csi_powerflex.operations.controller.qos import Qos
+from csi_powerflex.operations.controller.qos_sync import QosSync
 from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
-from csi_powerflex.qos_store.local import LocalWishes
+from csi_powerflex.qos_store.local import LocalQosStore
 
 if TYPE_CHECKING:
-    from csi_powerflex.qos_store.kubernetes import KubernetesWishes
+    from csi_powerflex.qos_store.kubernetes import KubernetesQosStore
 
 # Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
 _LOGOUT_SECONDS = 3.0
@@ -67,17 +67,17 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
     fleet = GatewayFleet(settings.systems)
     placement = Placement(fleet, settings.driver_name)
     identity = Identity(settings.driver_name)
-    with contextlib.closing(_wishes(settings)) as wishes:
-        quality, nodes = Quality(fleet, wishes), Nodes()
+    with contextlib.closing(_qos_store(settings)) as qos_store:
+        qos, nodes = Qos(fleet, qos_store), Nodes()
         listing = Listing(fleet, nodes, settings.cluster_id)
         groups = GroupController(Groups(fleet, settings.cluster_id))
         controller = Controller(
             Operations(
                 placement=placement,
                 volumes=Volumes(fleet, placement, settings.cluster_id),
-                attachment=Attachment(fleet, quality, nodes),
-                expansion=Expansion(fleet, quality),
-                quality=quality,
+                attachment=Attachment(fleet, qos, nodes),
+                expansion=Expansion(fleet, qos),
+                qos=qos,
                 snapshots=Snapshots(fleet, settings.cluster_id),
                 listing=listing,
                 capacity=Capacity(placement, settings.over_commit),
@@ -90,19 +90,19 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
             lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
         ]
         try:
-            with _following(wishes, quality):
+            with _following(qos_store, qos):
                 yield Services(register, _watching(settings, fleet))
         finally:
             with call_context.entered(
-                call_context.Scope("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)
+                call_context.CallContext("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)
             ):
                 fleet.close()
 
 
-def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
+def _qos_store(settings: ControllerSettings) -> LocalQosStore | KubernetesQosStore:
     """Where wishes for quality of service are kept."""
     if not settings.in_kubernetes:
-        return LocalWishes(settings.state_file)
+        return LocalQosStore(settings.state_file)
     try:
         from csi_powerflex.qos_store import kubernetes  # noqa: PLC0415 - large, and an extra
     except ModuleNotFoundError as error:
@@ -115,14 +115,14 @@ def _wishes(settings: ControllerSettings) -> LocalWishes | KubernetesWishes:
 
 
 @contextlib.contextmanager
-def _following(wishes: LocalWishes | KubernetesWishes, quality: Quality) -> Iterator[None]:
+def _following(qos_store: LocalQosStore | KubernetesQosStore, qos: Qos) -> Iterator[None]:
     """Follow what the cluster asks for during the block, where it is a cluster that keeps the wishes."""
-    if isinstance(wishes, LocalWishes):
+    if isinstance(qos_store, LocalQosStore):
         yield
         return
-    watch = QualityWatch(quality)
+    watch = QosSync(qos)
     watch.start()
-    wishes.start(watch.changed)
+    qos_store.start(watch.changed)
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def _following(wishes: LocalWishes | KubernetesWishes, quality: Quality) -> Iter
 def _watching(settings: ControllerSettings, fleet: GatewayFleet) -> Iterator[None]:
     """Watch the systems and their file for the block, where that is asked for."""
     with contextlib.ExitStack() as watching:
-        systems = FleetWatch(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
+        systems = FleetMonitor(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
         if systems is not None:
             systems.start()
             watching.callback(systems.stop)

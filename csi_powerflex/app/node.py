@@ -9,12 +9,12 @@ from csi_powerflex.csi.node import Node, NodeOperations
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import filesystem
 from csi_powerflex.host.run import missing_tools
-from csi_powerflex.host.time_limit import Bounded
+from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node.expansion import Expansion
 from csi_powerflex.operations.node.health import Health
-from csi_powerflex.operations.node.info import NodeFacts
+from csi_powerflex.operations.node.info import NodeInfoReader
 from csi_powerflex.operations.node.publishing import Publishing
 from csi_powerflex.operations.node.staging import Staging
 from csi_powerflex.operations.node.stats import Stats
@@ -59,14 +59,14 @@ def service(settings: NodeSettings) -> Node:
     """The Node service with all that it calls."""
     transport = Sdc(settings.sdc)
     roots = settings.mount_roots
-    bounded = Bounded(_LOOK_SECONDS)
+    time_limit = TimeLimit(_LOOK_SECONDS)
     operations = NodeOperations(
         staging=Staging(transport, roots),
         publishing=Publishing(transport, roots),
         expansion=Expansion(transport, roots),
-        stats=Stats(transport, roots, bounded),
-        health=Health(transport, roots, bounded),
-        facts=NodeFacts(transport, roots, settings.limit),
+        stats=Stats(transport, roots, time_limit),
+        health=Health(transport, roots, time_limit),
+        facts=NodeInfoReader(transport, roots, settings.limit),
     )
     return Node(settings.driver_name, operations)
 

@@ -18,7 +18,7 @@ from csi_powerflex import signals
 from csi_powerflex.cli import settings
 from csi_powerflex.simulator.atomic import write_atomically
 from csi_powerflex.simulator.dialect import DIALECTS
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.ownership import clear_orphans
 from csi_powerflex.simulator.scenario import BadScenario, read_faults, read_systems
 from csi_powerflex.simulator.settings import Settings
@@ -190,7 +190,7 @@ def _allow_connections() -> None:
 
 def _simulate(asked: _Asked, stopped: Callable[[], object]) -> None:
     try:
-        from csi_powerflex.simulator.server import Place, Server  # noqa: PLC0415 - needs the extra
+        from csi_powerflex.simulator.server import ServeAddress, Server  # noqa: PLC0415 - needs the extra
     except ImportError as error:
         raise click.ClickException(
             f"the simulator needs packages that are not installed ({error}): "
@@ -199,8 +199,8 @@ def _simulate(asked: _Asked, stopped: Callable[[], object]) -> None:
     with _simulated(asked) as simulator:
         ports = [asked.port + number if asked.port else 0 for number in range(len(simulator.gateways))]
         try:
-            place = Place(asked.address, asked.names, asked.tls_dir)
-            server = Server(simulator, ports, asked.admin_port, place=place)
+            address = ServeAddress(asked.address, asked.names, asked.tls_dir)
+            server = Server(simulator, ports, asked.admin_port, address=address)
         except FileNotFoundError as error:
             raise click.ClickException(f"--tls-dir: there is no {error.filename}") from error
         except OSError as error:
@@ -246,7 +246,7 @@ def _plans(asked: _Asked) -> list[SystemPlan]:
     return [
         SystemPlan(
             version=asked.version,
-            blueprint=Blueprint(name=f"sim{number + 1}", volumes=asked.volumes),
+            initial_state=InitialState(name=f"sim{number + 1}", volumes=asked.volumes),
             settings=settings,
         )
         for number in range(asked.systems)

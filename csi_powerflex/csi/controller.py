@@ -19,7 +19,7 @@ from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.placement import Placement
-from csi_powerflex.operations.controller.qos import Quality
+from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
@@ -56,7 +56,7 @@ class Operations:
     volumes: Volumes
     attachment: Attachment
     expansion: Expansion
-    quality: Quality
+    qos: Qos
     snapshots: Snapshots
     listing: Listing
     capacity: Capacity
@@ -71,7 +71,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self._volumes = operations.volumes
         self._attachment = operations.attachment
         self._expansion = operations.expansion
-        self._quality = operations.quality
+        self._qos = operations.qos
         self._snapshots = operations.snapshots
         self._listing = operations.listing
         self._capacity = operations.capacity
@@ -82,9 +82,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.CreateVolumeResponse:
         """Create the volume, or return it if it exists and fits."""
         asked = controller.volume_request(request)
-        wish = asked.parameters.wish.overridden_by(parse_mutable(request.mutable_parameters))
+        qos_request = asked.parameters.qos_request.merged_with(parse_mutable(request.mutable_parameters))
         made = self._volumes.create(asked)
-        self._quality.begin(made.handle, wish)
+        self._qos.begin(made.handle, qos_request)
         segments = self._placement.segments(made.handle.system_id, made.zone)
         return csi_pb2.CreateVolumeResponse(volume=controller.created_volume(made, request, segments))
 
@@ -98,15 +98,15 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             log.info("nothing to delete", reason=error)
         else:
             self._volumes.delete(handle)
-            self._quality.forget(handle)
+            self._qos.forget(handle)
         return csi_pb2.DeleteVolumeResponse()
 
     def ControllerPublishVolume(
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Map the volume to the node."""
-        ticket = self._attachment.publish(controller.publish_request(request))
-        return csi_pb2.ControllerPublishVolumeResponse(publish_context=ticket.to_context())
+        publish_context = self._attachment.publish(controller.publish_request(request))
+        return csi_pb2.ControllerPublishVolumeResponse(publish_context=publish_context.to_context())
 
     def ControllerUnpublishVolume(
         self, request: csi_pb2.ControllerUnpublishVolumeRequest, context: grpc.ServicerContext
@@ -161,8 +161,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerModifyVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerModifyVolumeResponse:
         """Change the limits of the volume, mapped or not."""
-        wish = parse_mutable(request.mutable_parameters)
-        self._quality.modify(VolumeHandle.parse(request.volume_id), wish)
+        qos_request = parse_mutable(request.mutable_parameters)
+        self._qos.modify(VolumeHandle.parse(request.volume_id), qos_request)
         return csi_pb2.ControllerModifyVolumeResponse()
 
     def CreateSnapshot(
@@ -199,7 +199,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListVolumesResponse:
         """A page of the cluster's volumes, with the nodes that have them."""
-        page = self._listing.volumes(token=request.starting_token, most=request.max_entries)
+        page = self._listing.volumes(token=request.starting_token, max_entries=request.max_entries)
         return csi_pb2.ListVolumesResponse(
             entries=[
                 csi_pb2.ListVolumesResponse.Entry(
@@ -231,7 +231,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """A page of the cluster's snapshots."""
         page = self._listing.snapshots(
             token=request.starting_token,
-            most=request.max_entries,
+            max_entries=request.max_entries,
             snapshot_id=request.snapshot_id,
             source_id=request.source_volume_id,
         )
@@ -267,7 +267,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """A page of the volumes that something is wrong with."""
-        page = self._health.unwell(token=request.starting_token, most=request.max_entries)
+        page = self._health.unwell(token=request.starting_token, max_entries=request.max_entries)
         return csi_pb2.ControllerListVolumeHealthResponse(
             entries=[controller.volume_health(health) for health in page.items], next_token=page.next_token
         )

@@ -38,9 +38,9 @@ Handler = Callable[[Any, grpc.ServicerContext], Any]
 class Interceptor(grpc.ServerInterceptor):
     """Wraps each method once and reuses the wrapper."""
 
-    def __init__(self, *, slow_places: int) -> None:
+    def __init__(self, *, slow_slots: int) -> None:
         self._locks = Locks()
-        self._places = threading.BoundedSemaphore(slow_places)
+        self._places = threading.BoundedSemaphore(slow_slots)
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -93,7 +93,7 @@ class Interceptor(grpc.ServerInterceptor):
                 "every place for calls that wait for the array is taken; try again later"
             )
         try:
-            with metrics.RPC_SLOW_PLACES.track_inprogress():
+            with metrics.RPC_SLOW_SLOTS.track_inprogress():
                 yield
         finally:
             self._places.release()
@@ -106,16 +106,16 @@ class _Outcome:
         self.code = grpc.StatusCode.OK
 
 
-def _scope_of(rpc: str, context: grpc.ServicerContext) -> call_context.Scope:
+def _scope_of(rpc: str, context: grpc.ServicerContext) -> call_context.CallContext:
     left = context.time_remaining()
     deadline = None
     if left < _NO_DEADLINE_SECONDS:
         deadline = time.monotonic() + left - min(_ANSWER_SECONDS, left / 10)
-    return call_context.Scope(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
+    return call_context.CallContext(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
 
 
 @contextlib.contextmanager
-def _reported(current: call_context.Scope, request: Message) -> Iterator[_Outcome]:
+def _reported(current: call_context.CallContext, request: Message) -> Iterator[_Outcome]:
     """One log line in, one out, and the metrics. Probes come every few seconds, so only debug says them."""
     say = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
     subject = {
@@ -144,7 +144,7 @@ def _require(request: Message, fields: tuple[str, ...]) -> None:
 
 
 def _judge(
-    error: Exception, current: call_context.Scope, guard: policy.Policy, context: grpc.ServicerContext
+    error: Exception, current: call_context.CallContext, guard: policy.Policy, context: grpc.ServicerContext
 ) -> tuple[grpc.StatusCode, str]:
     """The code and message that ``error`` becomes for the caller."""
     rpc = current.rpc
@@ -156,8 +156,8 @@ def _judge(
     answered = context.code()  # type: ignore[attr-defined]  # the stubs lack it
     if isinstance(error, NotImplementedError) and answered is grpc.StatusCode.UNIMPLEMENTED:
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
-    metrics.RPC_UNFORESEEN.labels(rpc).inc()
-    log.unforeseen("call met an unforeseen error", error)
+    metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
+    log.unexpected("call met an unforeseen error", error)
     # Its text may hold anything, so it stays in the log.
     detail = (
         f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details under request id "
@@ -166,7 +166,7 @@ def _judge(
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
 
 
-def _show_cost(context: grpc.ServicerContext, current: call_context.Scope) -> None:
+def _show_cost(context: grpc.ServicerContext, current: call_context.CallContext) -> None:
     """Tell the caller, in trailing metadata, under which id to look in the log and what the call cost."""
     counts = [(f"x-{what.replace('_', '-')}", str(count)) for what, count in current.counts.items()]
     context.set_trailing_metadata((("x-request-id", current.request_id), *counts))

@@ -12,10 +12,10 @@ from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Access
 from csi_powerflex.model.capability import AccessMode, Capability
-from csi_powerflex.model.node import ORIGIN_KEY, Origin, Ticket
+from csi_powerflex.model.node import ORIGIN_KEY, Origin, PublishContext
 from csi_powerflex.operations.node.expansion import ExpandRequest, Expansion
 from csi_powerflex.operations.node.health import Health, Severity
-from csi_powerflex.operations.node.info import NodeFacts
+from csi_powerflex.operations.node.info import NodeInfoReader
 from csi_powerflex.operations.node.publishing import Publishing, PublishRequest
 from csi_powerflex.operations.node.staging import StageRequest, Staging
 from csi_powerflex.operations.node.stats import DeviceSize, Stats, Usage
@@ -47,7 +47,7 @@ class NodeOperations:
     expansion: Expansion
     stats: Stats
     health: Health
-    facts: NodeFacts
+    facts: NodeInfoReader
 
 
 class Node(csi_pb2_grpc.NodeServicer):
@@ -66,7 +66,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         capability.check()
         self._operations.staging.stage(
             StageRequest(
-                ticket=Ticket.from_context(handle, request.publish_context),
+                publish_context=PublishContext.from_context(handle, request.publish_context),
                 path=request.staging_target_path,
                 use=capability.use,
                 origin=_origin(request.volume_context),
@@ -90,14 +90,16 @@ class Node(csi_pb2_grpc.NodeServicer):
         handle = VolumeHandle.parse(request.volume_id)
         capability = _capability(request)
         capability.check()
-        ticket = Ticket.from_context(handle, request.publish_context)
+        publish_context = PublishContext.from_context(handle, request.publish_context)
         self._operations.publishing.publish(
             PublishRequest(
-                ticket=ticket,
+                publish_context=publish_context,
                 staging=request.staging_target_path,
                 target=request.target_path,
                 use=capability.use,
-                read_only=request.readonly or ticket.read_only or capability.mode.access is Access.READ_ONLY,
+                read_only=request.readonly
+                or publish_context.read_only
+                or capability.mode.access is Access.READ_ONLY,
                 exclusive=capability.mode is AccessMode.SINGLE_NODE_SINGLE_WRITER,
             )
         )

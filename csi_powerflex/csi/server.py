@@ -94,7 +94,7 @@ def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
     pool = Workers(WORKERS, "rpc")
     server = grpc.server(
         pool,  # type: ignore[arg-type] # its stub names the standard pool; all that it does is to submit
-        interceptors=[Interceptor(slow_places=WORKERS - QUICK_WORKERS)],
+        interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS)],
     )
     for add in register:
         add(server)

@@ -69,7 +69,7 @@ class NodeScene:
         self.process.start(self.client.answers)
 
 
-class Scene:
+class Environment:
     """Everything the walk needs. ``devices`` says whether nodes and real block devices are part of it."""
 
     def __init__(self, folder: Path, *, devices: bool) -> None:
@@ -155,13 +155,13 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(*, devices: bool) -> Iterator[Scene]:
+def opened(*, devices: bool) -> Iterator[Environment]:
     """A scene in a new temporary folder; when the block ends, nothing of it is left."""
     scene = None
     try:
         # A folder that was made and not noted would be left behind.
         with signals.held(*INTERRUPTS):
-            scene = Scene(_new_folder(), devices=devices)
+            scene = Environment(_new_folder(), devices=devices)
         scene.start()
         yield scene
     finally:
@@ -177,7 +177,7 @@ def _new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-", dir=base if short else "/tmp"))  # noqa: S108 - a new one
 
 
-def _remove(scene: Scene) -> None:
+def _remove(scene: Environment) -> None:
     scene.stop()
     left = leftovers.below(scene.folder)
     if left:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from csi_powerflex.demo.environment import NodeScene, Scene
+from csi_powerflex.demo.environment import Environment, NodeScene
 from csi_powerflex.demo.orchestrator import Client, Refused
 from csi_powerflex.pb import csi_pb2
 
@@ -19,7 +19,7 @@ GIB = 1024**3
 MIB = 1024**2
 
 
-class Disappointed(Exception):
+class UnexpectedResult(Exception):
     """The driver did something else than it should."""
 
 
@@ -33,10 +33,10 @@ class Step:
     run: Callable[[], str]
 
 
-class Walk:
+class Scenario:
     """One volume's life in a scene. State is what an orchestrator would keep: ids and contexts."""
 
-    def __init__(self, scene: Scene, *, filesystem: str, mebibytes: int) -> None:
+    def __init__(self, scene: Environment, *, filesystem: str, mebibytes: int) -> None:
         self._scene = scene
         self._mebibytes = mebibytes
         self._name = f"pvc-{uuid.uuid4()}"
@@ -138,11 +138,11 @@ class Walk:
     def _refused(self, name: str) -> str:
         try:
             self._map(name)
-        except Refused as refusal:
-            if refusal.code is not grpc.StatusCode.FAILED_PRECONDITION:
+        except Refused as error:
+            if error.code is not grpc.StatusCode.FAILED_PRECONDITION:
                 raise
-            return f"{refusal.code.name}: {refusal.detail.partition(';')[0]}"
-        raise Disappointed(f"a single-node volume in use was mapped to node {name} as well")
+            return f"{error.code.name}: {error.detail.partition(';')[0]}"
+        raise UnexpectedResult(f"a single-node volume in use was mapped to node {name} as well")
 
     def _delete(self) -> str:
         self._scene.client.call(
@@ -159,11 +159,11 @@ class Walk:
                     volume_id=self._volume.volume_id, volume_capabilities=[self._capability]
                 ),
             )
-        except Refused as refusal:
-            if refusal.code is not grpc.StatusCode.NOT_FOUND:
+        except Refused as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
                 raise
-            return refusal.code.name
-        raise Disappointed(f"volume {self._volume.volume_id} still exists")
+            return error.code.name
+        raise UnexpectedResult(f"volume {self._volume.volume_id} still exists")
 
     def _node_id(self, name: str) -> str:
         """As the node itself says it; without node processes, as the array knows its SDC."""
@@ -272,7 +272,7 @@ class Walk:
         with (self._target(node) / "data").open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != self._checksum:
-            raise Disappointed(f"node {node.name} read sha256 {found}, and {self._checksum} was written")
+            raise UnexpectedResult(f"node {node.name} read sha256 {found}, and {self._checksum} was written")
         return f"sha256 {found[:16]}… equal"
 
 
@@ -283,4 +283,4 @@ def _mounted(path: Path) -> str:
         if fields[4] == str(path):
             filesystem, device = fields[fields.index("-") + 1 : fields.index("-") + 3]
             return f"{device}, {filesystem}"
-    raise Disappointed(f"nothing is mounted at {path}")
+    raise UnexpectedResult(f"nothing is mounted at {path}")

@@ -16,7 +16,7 @@ from rich.text import Text
 from csi_powerflex.demo import environment, leftovers
 from csi_powerflex.demo.orchestrator import Refused
 from csi_powerflex.demo.processes import INTERRUPTS, NotReady
-from csi_powerflex.demo.scenario import Disappointed, Step, Walk
+from csi_powerflex.demo.scenario import Scenario, Step, UnexpectedResult
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 _WIDTH = 120
@@ -74,11 +74,11 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     try:
         with environment.opened(devices=missing is None) as stage:
             console.print(f"[dim]started in {time.monotonic() - began:.1f} s, below {stage.folder}[/dim]\n")
-            _walk(Walk(stage, filesystem=filesystem, mebibytes=mebibytes), screen)
+            _walk(Scenario(stage, filesystem=filesystem, mebibytes=mebibytes), screen)
     except KeyboardInterrupt:
         console.print("\nInterrupted; everything was taken down again.")
         return INTERRUPTED
-    except (Refused, Disappointed, NotReady) as error:
+    except (Refused, UnexpectedResult, NotReady) as error:
         console.print(Text(f"\n{error}", style="red"))
         return FAILED
     left = leftovers.below(stage.folder)
@@ -101,7 +101,7 @@ def _take_interrupts() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
-def _walk(walk: Walk, screen: Screen) -> None:
+def _walk(walk: Scenario, screen: Screen) -> None:
     try:
         with screen.live():
             for step in walk.steps():

@@ -34,9 +34,9 @@ from csi_powerflex.model.array import (
     HostGone,
     Limits,
     Pool,
+    PoolCapacity,
     PoolGone,
     Provisioning,
-    Room,
     Volume,
 )
 
@@ -49,7 +49,7 @@ class GatewayArray:
     def __init__(self, settings: SystemSettings) -> None:
         self.settings = settings
         # What kept the watch from looking at this system, None while it serves; only the watch sets it.
-        self.trouble: DriverError | None = None
+        self.last_error: DriverError | None = None
         self._client = Client(settings)
         self._system_id = settings.id
         self._pools = Pools(settings, self._client)
@@ -72,16 +72,16 @@ class GatewayArray:
         return self.settings.approve_hosts
 
     @property
-    def answers(self) -> bool:
+    def is_reachable(self) -> bool:
         """See ``Array.answers``."""
-        return self.trouble is None
+        return self.last_error is None
 
     @property
-    def known_id(self) -> str | None:
+    def cached_id(self) -> str | None:
         """The system's id as far as it is known without asking."""
         return self._system_id
 
-    def learn(self) -> None:
+    def refresh(self) -> None:
         """Ask for what seldom changes, whatever is remembered of it."""
         self.system_id()
         self._pools.refresh()
@@ -128,7 +128,7 @@ class GatewayArray:
         """See ``Array.pool_by_id``."""
         return self._pools.with_id(pool_id)
 
-    def room(self, pool: Pool) -> Room:
+    def room(self, pool: Pool) -> PoolCapacity:
         """See ``Array.room``: from Statistics, which PowerFlex 5 replaced by metrics (2.12)."""
         if pool.erasure_coded:
             body = {
@@ -137,9 +137,9 @@ class GatewayArray:
                 "metrics": ["physical_total", "physical_free", "logical_provisioned"],
             }
             answer = self._client.post("/dtapi/rest/v1/metrics/query", body, MetricsPayload, Effect.READ)
-            return convert.room_from_metrics(answer)
+            return convert.capacity_from_metrics(answer)
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        return convert.room_from_statistics(self._client.get(path, PoolStatisticsPayload))
+        return convert.capacity_from_statistics(self._client.get(path, PoolStatisticsPayload))
 
     def condition(self, pool: Pool) -> Condition:
         """See ``Array.condition``: of the domain's state and the pool's copies (2.4, 2.5, 2.12)."""

@@ -39,7 +39,7 @@ _MARGIN_SECONDS = 30.0
 # minutes covers both without keeping track of when it was last used.
 _GATEWAY_TOKEN_SECONDS = 9 * 60.0
 # After a renewal that failed, a token that still works is kept, and the next renewal tried this much later.
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 
 # What a 3.x gateway may answer where later ones log in: it knows no such path, or wants a token first.
 _NOT_OFFERED = (401, 404, 405)
@@ -130,7 +130,7 @@ class Authenticator:
         if token is not None:
             self._give_back(token)
 
-    def veil(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """What the gateway said, without the credentials of ours that it may have repeated."""
         with self._lock:
             known = [self._last_password, *(self._token.secrets() if self._token else ())]
@@ -183,7 +183,7 @@ class Authenticator:
             if old is None or old.expires <= now or isinstance(error, Unauthenticated):
                 raise
             log.warning("kept a token that could not be renewed", system=self._settings.label, reason=error)
-            return dataclasses.replace(old, renew_at=now + _PATIENCE_SECONDS)
+            return dataclasses.replace(old, renew_at=now + _TIMEOUT_SECONDS)
         metrics.GATEWAY_LOGINS.labels(self._settings.label, "OK").inc()
         log.info("logged in", system=self._settings.label)
         return token

@@ -17,15 +17,15 @@ import msgspec
 from csi_powerflex import call_context
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import (
+    ConnectFailed,
     DeadlineExceeded,
     DriverError,
-    NotSent,
     PermissionDenied,
     Unavailable,
 )
 from csi_powerflex.gateway import codes
 from csi_powerflex.gateway.auth import Authenticator, Token
-from csi_powerflex.gateway.http import Cut, Http, Reply
+from csi_powerflex.gateway.http import ConnectionLost, Http, Reply
 from csi_powerflex.gateway.payloads import UNREADABLE, ErrorPayload
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -97,12 +97,12 @@ class Client:
                     raise
                 # A read leaves nothing in doubt, so the reason of the repetition says more.
                 raise failure from error
-            except NotSent as error:
+            except ConnectFailed as error:
                 self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
                 failure = error
             except TokenRefused as error:
                 failure = error
-            except Cut as error:
+            except ConnectionLost as error:
                 last = last or effect is Effect.ONCE
                 failure = error
             else:
@@ -187,10 +187,10 @@ class Client:
         if error.details:
             first = error.details[0]
             code, message = first.rc or code, first.error_message or first.error or message
-        message = self._authenticator.veil(message)
+        message = self._authenticator.redact(message)
         if reply.status == 403:
             return PermissionDenied(f"{self._where(path)}: {message}")
-        return codes.meaning_of(reply.status, code, message)(
+        return codes.error_for(reply.status, code, message)(
             f"PowerFlex system {self._settings.label}: {message} (code {code})"
         )
 

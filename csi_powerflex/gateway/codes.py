@@ -10,7 +10,7 @@ from __future__ import annotations
 from csi_powerflex import errors
 from csi_powerflex.model import array
 
-MEANINGS: dict[int, type[errors.DriverError]] = {
+ERRORS: dict[int, type[errors.DriverError]] = {
     3: errors.NotFound,
     28: errors.Busy,
     32: errors.Busy,
@@ -65,10 +65,10 @@ MEANINGS: dict[int, type[errors.DriverError]] = {
 _NOT_AN_ID = "must be a hexadecimal number"
 
 
-def meaning_of(status: int, code: int, message: str) -> type[errors.DriverError]:
+def error_for(status: int, code: int, message: str) -> type[errors.DriverError]:
     """The kind of error that a refusal is: by the array's ``code``, else by what the gateway says itself."""
-    if code in MEANINGS:
-        return MEANINGS[code]
+    if code in ERRORS:
+        return ERRORS[code]
     if _NOT_AN_ID in message:
         return errors.NotFound
     # The gateway's own checks of a request (protocol notes, 3.1): it can never work as it stands.

@@ -16,19 +16,19 @@ from csi_powerflex.gateway.payloads import (
     VolumePayload,
 )
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Access, Limits, Mapping, Provisioning, Room, Volume
+from csi_powerflex.model.array import Access, Limits, Mapping, PoolCapacity, Provisioning, Volume
 
 _KBPS_PER_MBPS = 1024
 
 
-def room_from_statistics(found: PoolStatisticsPayload) -> Room:
+def capacity_from_statistics(found: PoolStatisticsPayload) -> PoolCapacity:
     """Mirrored pools count both copies in the raw figures, hence the half (7)."""
     raw = (
         found.thick_capacity_in_use_in_kb
         + found.thin_capacity_allocated_in_kb
         + found.snapshot_capacity_in_kb
     )
-    return Room(
+    return PoolCapacity(
         total=(found.net_capacity_in_use_in_kb + found.net_unused_capacity_in_kb) * units.KIB,
         unused=found.net_unused_capacity_in_kb * units.KIB,
         provisioned=raw // 2 * units.KIB,
@@ -37,7 +37,7 @@ def room_from_statistics(found: PoolStatisticsPayload) -> Room:
     )
 
 
-def room_from_metrics(found: MetricsPayload) -> Room:
+def capacity_from_metrics(found: MetricsPayload) -> PoolCapacity:
     values = {
         metric.name: int(metric.values[0])
         for resource in found.resources
@@ -48,7 +48,7 @@ def room_from_metrics(found: MetricsPayload) -> Room:
     if missing:
         raise Unavailable(f"the array does not tell a pool's {', '.join(sorted(missing))}")
     free = values["physical_free"]
-    return Room(
+    return PoolCapacity(
         total=values["physical_total"],
         unused=free,
         provisioned=values["logical_provisioned"],

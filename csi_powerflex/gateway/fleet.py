@@ -29,12 +29,12 @@ class GatewayFleet:
         """See ``Fleet.array``. A system is asked for its id only where its configuration does not tell."""
         arrays = self._arrays
         for array in arrays:
-            if array.known_id == system_id:
+            if array.cached_id == system_id:
                 return array
         unknown: list[DriverError] = []
         # Those that did not answer lately come last: another one may be the one that is looked for.
-        for array in sorted(arrays, key=lambda item: item.trouble is not None):
-            if array.known_id is not None:
+        for array in sorted(arrays, key=lambda item: item.last_error is not None):
+            if array.cached_id is not None:
                 continue
             try:
                 if array.system_id() == system_id:
@@ -59,10 +59,10 @@ class GatewayFleet:
                 f"several PowerFlex systems are configured ({_names(arrays)}); name one in systemID"
             )
         for array in arrays:
-            if system in (array.label, array.known_id):
+            if system in (array.label, array.cached_id):
                 return array
         for array in arrays:
-            if array.known_id is None and array.trouble is None and array.system_id() == system:
+            if array.cached_id is None and array.last_error is None and array.system_id() == system:
                 return array
         raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {_names(arrays)}")
 

@@ -17,7 +17,7 @@ import urllib3.exceptions
 
 from csi_powerflex import call_context
 from csi_powerflex.config.systems.schema import SystemSettings
-from csi_powerflex.errors import DeadlineExceeded, NotSent, Unavailable
+from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
 from csi_powerflex.gateway import deadline
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.observability.log import Log
@@ -30,11 +30,11 @@ _POOL_SIZE = 100
 """Connections kept to one gateway; the array serves 128 sessions in all (protocol notes, limits)."""
 
 
-class Cut(Unavailable):
+class ConnectionLost(Unavailable):
     """The connection broke after the request was sent: it may or may not have had its effect."""
 
 
-class OutOfTime(DeadlineExceeded):
+class ReadTimeout(DeadlineExceeded):
     """No answer came in time: the request may or may not have had its effect."""
 
 
@@ -82,15 +82,15 @@ class Http:
         Raises:
             NotSent, Cut, OutOfTime: as named. A redirect is an answer, not followed.
         """
-        patience = call_context.remaining(self._timeout)
+        timeout = call_context.remaining(self._timeout)
         try:
-            with deadline.of(time.monotonic() + patience):
+            with deadline.of(time.monotonic() + timeout):
                 response = self._session.request(
                     method,
                     url,
                     headers=dict(headers),
                     data=body,
-                    timeout=(min(_CONNECT_SECONDS, patience), patience),
+                    timeout=(min(_CONNECT_SECONDS, timeout), timeout),
                     verify=self._verify,
                     allow_redirects=False,
                 )
@@ -100,20 +100,22 @@ class Http:
                 body=response.content,
             )
         except requests.exceptions.SSLError as error:
-            raise NotSent(f"{_base(url)}: the certificate was not accepted: {_reason(error)}") from error
+            raise ConnectFailed(
+                f"{_base(url)}: the certificate was not accepted: {_reason(error)}"
+            ) from error
         except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
-            raise NotSent(
-                f"{_base(url)}: no connection within {min(_CONNECT_SECONDS, patience):.1f} s"
+            raise ConnectFailed(
+                f"{_base(url)}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s"
             ) from error
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-            raise OutOfTime(f"{_base(url)}: no answer within {patience:.1f} s") from error
+            raise ReadTimeout(f"{_base(url)}: no answer within {timeout:.1f} s") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if any(isinstance(cause, _TIMED_OUT) for cause in _causes(error)):
                 # requests calls a timeout in the middle of a body a connection error.
-                raise OutOfTime(f"{_base(url)}: the answer did not end within {patience:.1f} s") from error
+                raise ReadTimeout(f"{_base(url)}: the answer did not end within {timeout:.1f} s") from error
             if _never_connected(error):
-                raise NotSent(f"{_base(url)}: cannot connect: {_reason(error)}") from error
-            raise Cut(f"{_base(url)}: the connection broke: {_reason(error)}") from error
+                raise ConnectFailed(f"{_base(url)}: cannot connect: {_reason(error)}") from error
+            raise ConnectionLost(f"{_base(url)}: the connection broke: {_reason(error)}") from error
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -19,11 +19,11 @@ from csi_powerflex.observability.log import Log
 log = Log(__name__)
 
 # A system that does not answer is asked again soon, one that does seldom.
-_AWAY_SECONDS = 15.0
-_PATIENCE_SECONDS = 30.0
+_DOWN_INTERVAL_SECONDS = 15.0
+_TIMEOUT_SECONDS = 30.0
 
 
-class FleetWatch:
+class FleetMonitor:
     """Looks at every system of a fleet, again every ``seconds`` while it answers."""
 
     def __init__(self, fleet: GatewayFleet, *, seconds: float) -> None:
@@ -48,34 +48,34 @@ class FleetWatch:
 
     def _watch(self, array: GatewayArray) -> None:
         while array in self._fleet.arrays():
-            look_at(array)
+            check(array)
             self._fleet.log_out_retired()
             if self._stopping.wait(
-                self._seconds if array.trouble is None else min(_AWAY_SECONDS, self._seconds)
+                self._seconds if array.last_error is None else min(_DOWN_INTERVAL_SECONDS, self._seconds)
             ):
                 return
 
 
-def look_at(array: GatewayArray) -> None:
+def check(array: GatewayArray) -> None:
     """Learn what is known of a system, and say when that has changed."""
-    before = array.trouble
+    before = array.last_error
     with call_context.entered(
-        call_context.Scope("watch", array.label, deadline=time.monotonic() + _PATIENCE_SECONDS)
+        call_context.CallContext("watch", array.label, deadline=time.monotonic() + _TIMEOUT_SECONDS)
     ):
         try:
-            array.learn()
+            array.refresh()
             _measure(array)
         except DriverError as error:
-            array.trouble = error
+            array.last_error = error
         except Exception as error:  # noqa: BLE001 - the watch must go on, and say so
-            log.unforeseen("look at a system met an unforeseen error", error, system=array.label)
-            array.trouble = Unavailable(f"unforeseen {type(error).__name__}; the log has its stack")
+            log.unexpected("look at a system met an unforeseen error", error, system=array.label)
+            array.last_error = Unavailable(f"unforeseen {type(error).__name__}; the log has its stack")
         else:
-            array.trouble = None
-    metrics.SYSTEM_UP.labels(array.label).set(array.trouble is None)
-    if array.trouble is not None and (before is None or str(before) != str(array.trouble)):
-        log.warning("system does not serve", system=array.label, reason=array.trouble)
-    elif array.trouble is None and before is not None:
+            array.last_error = None
+    metrics.SYSTEM_UP.labels(array.label).set(array.last_error is None)
+    if array.last_error is not None and (before is None or str(before) != str(array.last_error)):
+        log.warning("system does not serve", system=array.label, reason=array.last_error)
+    elif array.last_error is None and before is not None:
         log.info("system serves again", system=array.label)
 
 

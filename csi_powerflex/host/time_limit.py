@@ -17,7 +17,7 @@ from csi_powerflex.errors import DeadlineExceeded
 _Answer = TypeVar("_Answer")
 
 
-class Bounded:
+class TimeLimit:
     """Makes calls with a limit of ``seconds`` each, and of the deadline of the call being served."""
 
     def __init__(self, seconds: float) -> None:

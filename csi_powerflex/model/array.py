@@ -60,7 +60,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class PoolCapacity:
     """How full a pool is, in bytes of user data.
 
     Attributes:

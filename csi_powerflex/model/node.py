@@ -32,7 +32,7 @@ ORIGIN_KEY = "origin"
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class PublishContext:
     """Leave for one node to use one volume, as ControllerPublishVolume grants it.
 
     ``size`` is in bytes and what the device must have at least; ``transport`` names the way to the device.
@@ -92,7 +92,7 @@ class NodeTransport(Protocol):
     """A way from this node to its volumes. SDC is one; NVMe/TCP fits the same verbs."""
 
     name: str
-    most_volumes: int
+    max_volumes: int
     """How many volumes one host can have at most, whoever uses them."""
 
     def prepare(self) -> None:
@@ -119,7 +119,7 @@ class NodeTransport(Protocol):
         """
         ...
 
-    def attach(self, ticket: Ticket) -> Path:
+    def attach(self, publish_context: PublishContext) -> Path:
         """Wait for the volume's block device and return its real path, verified to be this volume's.
 
         Raises:

@@ -61,11 +61,11 @@ def _choice(options: type[enum.StrEnum]) -> Callable[[str], enum.StrEnum]:
     return read
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _whole(least: int, max_entries: int) -> Callable[[str], int]:
     def read(value: str) -> int:
         number = units.whole_number(value, digits=9)
-        if number is None or not least <= number <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
+        if number is None or not least <= number <= max_entries:
+            raise ValueError(f"must be a whole number from {least} to {max_entries}")
         return number
 
     return read
@@ -73,7 +73,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 def _limit(key: str) -> Callable[[str], str]:
     def read(value: str) -> str:
-        qos.Wish.parse({key: value})
+        qos.QosRequest.parse({key: value})
         return value
 
     return read
@@ -156,11 +156,11 @@ class VolumeParameters:
         return _parse(cls, parameters)
 
     @property
-    def wish(self) -> qos.Wish:
+    def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
         values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
         pairs = zip(qos.KEYS, values, strict=True)
-        return qos.Wish.parse({key: value for key, value in pairs if value is not None})
+        return qos.QosRequest.parse({key: value for key, value in pairs if value is not None})
 
     def for_node(self) -> dict[str, str]:
         """The parameters that the node needs, as it reads them from the volume context."""
@@ -194,7 +194,7 @@ class SnapshotParameters:
         return _parse(cls, parameters)
 
 
-def parse_mutable(parameters: Mapping[str, str]) -> qos.Wish:
+def parse_mutable(parameters: Mapping[str, str]) -> qos.QosRequest:
     """Read a VolumeAttributesClass's parameters.
 
     Raises:
@@ -203,7 +203,7 @@ def parse_mutable(parameters: Mapping[str, str]) -> qos.Wish:
     for key in parameters:
         if key not in qos.KEYS:
             raise InvalidArgument(f"unknown mutable parameter {key!r}; {did_you_mean(key, qos.KEYS)}")
-    return qos.Wish.parse(parameters)
+    return qos.QosRequest.parse(parameters)
 
 
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters)

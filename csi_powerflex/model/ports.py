@@ -10,8 +10,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
-from csi_powerflex.model.array import Access, Condition, Copy, Host, Limits, Pool, Provisioning, Room, Volume
-from csi_powerflex.model.qos import Wish
+from csi_powerflex.model.array import (
+    Access,
+    Condition,
+    Copy,
+    Host,
+    Limits,
+    Pool,
+    PoolCapacity,
+    Provisioning,
+    Volume,
+)
+from csi_powerflex.model.qos import QosRequest
 
 
 class Zone(Protocol):
@@ -44,7 +54,7 @@ class Array(Protocol):
         ...
 
     @property
-    def answers(self) -> bool:
+    def is_reachable(self) -> bool:
         """Whether it served when it was last looked after; True where nobody looks."""
         ...
 
@@ -70,7 +80,7 @@ class Array(Protocol):
         """
         ...
 
-    def room(self, pool: Pool) -> Room:
+    def room(self, pool: Pool) -> PoolCapacity:
         """How much the pool can still take."""
         ...
 
@@ -227,13 +237,13 @@ class Array(Protocol):
         ...
 
 
-class Wishes(Protocol):
+class QosStore(Protocol):
     """What was asked for each volume's quality of service since it was made.
 
     A publish call brings no mutable parameters, so the wish has to be kept somewhere that outlives us.
     """
 
-    def current(self, handle: VolumeHandle) -> Wish:
+    def current(self, handle: VolumeHandle) -> QosRequest:
         """The present wish, of the volume's class and of what was asked since; empty where nobody asked.
 
         Raises:
@@ -241,11 +251,11 @@ class Wishes(Protocol):
         """
         ...
 
-    def begin(self, handle: VolumeHandle, wish: Wish) -> None:
+    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """Keep ``wish`` as the one of the volume's making; what was asked since counts more."""
         ...
 
-    def remember(self, handle: VolumeHandle, wish: Wish) -> None:
+    def remember(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """Keep ``wish`` as the present one."""
         ...
 

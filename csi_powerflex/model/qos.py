@@ -24,7 +24,7 @@ KEYS = (IOPS, BANDWIDTH, IOPS_PER_GIB, BANDWIDTH_PER_GIB)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class QosRequest:
     """Limits as a class asks for them; None where it says nothing, 0 for expressly unlimited."""
 
     iops: int | None = None
@@ -51,9 +51,9 @@ class Wish:
         values = (self.iops, self.bandwidth_kbps, self.iops_per_gib, self.bandwidth_kbps_per_gib)
         return {key: str(value) for key, value in zip(KEYS, values, strict=True) if value is not None}
 
-    def overridden_by(self, other: Wish) -> Wish:
+    def merged_with(self, other: QosRequest) -> QosRequest:
         """This wish, with whatever ``other`` says instead."""
-        return Wish.parse(self.to_parameters() | other.to_parameters())
+        return QosRequest.parse(self.to_parameters() | other.to_parameters())
 
     def limits_for(self, size: int) -> Limits:
         """The limits for a volume of ``size`` bytes: the smaller of the fixed and the per-GiB one."""

@@ -50,7 +50,7 @@ class Log:
         """Say that something failed."""
         self._write(logging.ERROR, event, fields)
 
-    def unforeseen(self, event: str, error: BaseException, **fields: object) -> None:
+    def unexpected(self, event: str, error: BaseException, **fields: object) -> None:
         """Say that something failed in a way nobody foresaw, with the stack of ``error``."""
         self._write(logging.ERROR, event, fields, error=error)
 

@@ -42,10 +42,10 @@ def _histogram(name: str, meaning: str, *labels: str) -> Histogram:
 
 
 RPC_SECONDS = _histogram("csi_powerflex_rpc_seconds", "Time to answer a CSI call.", "method", "code")
-RPC_UNFORESEEN = _counter(
+RPC_UNEXPECTED_ERRORS = _counter(
     "csi_powerflex_rpc_unforeseen_errors", "CSI calls that ended in an error nobody foresaw.", "method"
 )
-RPC_SLOW_PLACES = _gauge(
+RPC_SLOW_SLOTS = _gauge(
     "csi_powerflex_rpc_slow_places_used", "Calls under way that may wait for the array or a device."
 )
 GATEWAY_SECONDS = _histogram(

@@ -20,7 +20,7 @@ import msgspec
 from csi_powerflex import call_context, tls
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.qos import KEYS, Wish
+from csi_powerflex.model.qos import KEYS, QosRequest
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -71,17 +71,17 @@ class _Event(msgspec.Struct, frozen=True):
 
 class _Volume(msgspec.Struct, frozen=True):
     class_name: str | None
-    wish: Wish
+    qos_request: QosRequest
 
 
-class _Lately(msgspec.Struct, frozen=True):
+class _PendingRequest(msgspec.Struct, frozen=True):
     """What the cluster cannot tell yet: ``until`` is a value of ``time.monotonic()``.
 
     A ``first`` wish is the one of the volume's making, and counts until its PersistentVolume is seen.
     """
 
     until: float
-    wish: Wish
+    qos_request: QosRequest
     first: bool
 
 
@@ -89,7 +89,7 @@ def _nobody(_handle: VolumeHandle) -> None:
     """Who is told of changes where nobody asked to be."""
 
 
-class KubernetesWishes:
+class KubernetesQosStore:
     """Wishes of the volumes of one driver; ``start`` before use, ``close`` at the end."""
 
     def __init__(self, driver_name: str, api: kubernetes.client.ApiClient) -> None:
@@ -97,7 +97,7 @@ class KubernetesWishes:
         self._lock = threading.Lock()
         self._volumes: dict[str, _Volume] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
-        self._lately: dict[str, _Lately] = {}
+        self._pending: dict[str, _PendingRequest] = {}
         self._changed: Callable[[VolumeHandle], None] = _nobody
         self._stopping = threading.Event()
         core, storage = kubernetes.client.CoreV1Api(api), kubernetes.client.StorageV1Api(api)
@@ -121,7 +121,7 @@ class KubernetesWishes:
         """Stop following; a read under way ends by itself."""
         self._stopping.set()
 
-    def current(self, handle: VolumeHandle) -> Wish:
+    def current(self, handle: VolumeHandle) -> QosRequest:
         """See ``Wishes.current``.
 
         Raises:
@@ -131,48 +131,48 @@ class KubernetesWishes:
         for follower in self._followers:
             follower.wait_until_known()
         with self._lock:
-            lately = self._lately.get(str(handle))
+            pending = self._pending.get(str(handle))
             volume = self._volumes.get(str(handle))
             parameters = self._classes.get(volume.class_name) if volume and volume.class_name else {}
-        if lately is not None and lately.until > time.monotonic() and not (lately.first and volume):
-            return lately.wish
+        if pending is not None and pending.until > time.monotonic() and not (pending.first and volume):
+            return pending.qos_request
         if volume is None:
-            return Wish()
+            return QosRequest()
         if parameters is None:
             raise Unavailable(
                 f"volume {handle} has the VolumeAttributesClass {volume.class_name}, which does not exist"
             )
         try:
-            return volume.wish.overridden_by(Wish.parse(parameters))
+            return volume.qos_request.merged_with(QosRequest.parse(parameters))
         except InvalidArgument as error:
             raise Unavailable(
                 f"volume {handle} has the VolumeAttributesClass {volume.class_name}, which cannot be "
                 f"used: {error}"
             ) from error
 
-    def begin(self, handle: VolumeHandle, wish: Wish) -> None:
+    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``Wishes.begin``: its PersistentVolume says it as soon as there is one."""
         with self._lock:
             self._drop_old()
-            if str(handle) not in self._volumes and str(handle) not in self._lately:
+            if str(handle) not in self._volumes and str(handle) not in self._pending:
                 until = time.monotonic() + _REMEMBERED_SECONDS
-                self._lately[str(handle)] = _Lately(until, wish, first=True)
+                self._pending[str(handle)] = _PendingRequest(until, qos_request, first=True)
 
-    def remember(self, handle: VolumeHandle, wish: Wish) -> None:
+    def remember(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``Wishes.remember``: the cluster keeps it; here only until that is seen."""
         with self._lock:
             self._drop_old()
             until = time.monotonic() + _REMEMBERED_SECONDS
-            self._lately[str(handle)] = _Lately(until, wish, first=False)
+            self._pending[str(handle)] = _PendingRequest(until, qos_request, first=False)
 
     def _drop_old(self) -> None:
         now = time.monotonic()
-        self._lately = {name: item for name, item in self._lately.items() if item.until > now}
+        self._pending = {name: item for name, item in self._pending.items() if item.until > now}
 
     def forget(self, handle: VolumeHandle) -> None:
         """See ``Wishes.forget``."""
         with self._lock:
-            self._lately.pop(str(handle), None)
+            self._pending.pop(str(handle), None)
 
     def _take_volume(self, found: _Object, *, gone: bool) -> None:
         source = found.spec.csi
@@ -180,11 +180,11 @@ class KubernetesWishes:
             return
         attributes = source.volume_attributes or {}
         try:
-            wish = Wish.parse({key: attributes[key] for key in KEYS if key in attributes})
+            qos_request = QosRequest.parse({key: attributes[key] for key in KEYS if key in attributes})
         except InvalidArgument as error:
             log.warning("limits of a PersistentVolume ignored", volume=source.volume_handle, reason=error)
-            wish = Wish()
-        volume = _Volume(found.spec.volume_attributes_class_name, wish)
+            qos_request = QosRequest()
+        volume = _Volume(found.spec.volume_attributes_class_name, qos_request)
         with self._lock:
             before = self._volumes.pop(source.volume_handle, None)
             if not gone:
@@ -192,7 +192,7 @@ class KubernetesWishes:
             changed = not gone and before is not None and before.class_name != volume.class_name
             if changed:
                 # The change that was remembered has reached the PersistentVolume.
-                self._lately.pop(source.volume_handle, None)
+                self._pending.pop(source.volume_handle, None)
         if changed:
             self._tell(source.volume_handle)
 
@@ -320,7 +320,7 @@ def _lines(answer: Any) -> Iterator[bytes]:
         yield from (line for line in lines if line.strip())
 
 
-def connect(driver_name: str, kubeconfig: str | None) -> KubernetesWishes:
+def connect(driver_name: str, kubeconfig: str | None) -> KubernetesQosStore:
     """Follow the cluster of ``kubeconfig``, or the one that this process runs in.
 
     Raises:
@@ -336,7 +336,7 @@ def connect(driver_name: str, kubeconfig: str | None) -> KubernetesWishes:
     except kubernetes.config.ConfigException as error:
         raise FailedPrecondition(f"cannot reach Kubernetes: {error}") from error
     _accept_lax_certificates(api)
-    return KubernetesWishes(driver_name, api)
+    return KubernetesQosStore(driver_name, api)
 
 
 def _accept_lax_certificates(api: kubernetes.client.ApiClient) -> None:

@@ -10,10 +10,10 @@ import msgspec
 
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.qos import Wish
+from csi_powerflex.model.qos import QosRequest
 
 
-class LocalWishes:
+class LocalQosStore:
     """Wishes in an SQLite file, or in memory where ``path`` is None; safe to share between threads.
 
     Every call raises Unavailable while the file cannot be read or written: a volume with the wrong limits
@@ -36,23 +36,27 @@ class LocalWishes:
                 "(limits asked for since volumes were made are then forgotten)"
             ) from error
 
-    def current(self, handle: VolumeHandle) -> Wish:
+    def current(self, handle: VolumeHandle) -> QosRequest:
         """See ``Wishes.current``."""
         rows = self._execute("SELECT parameters FROM wishes WHERE volume = ?", str(handle))
         try:
-            return Wish.parse(msgspec.json.decode(rows[0][0], type=dict[str, str])) if rows else Wish()
+            return (
+                QosRequest.parse(msgspec.json.decode(rows[0][0], type=dict[str, str]))
+                if rows
+                else QosRequest()
+            )
         except (msgspec.MsgspecError, InvalidArgument) as error:
             raise Unavailable(
                 f"the state file {self._path} has no limits for volume {handle}: {error}"
             ) from error
 
-    def begin(self, handle: VolumeHandle, wish: Wish) -> None:
+    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``Wishes.begin``."""
-        self._execute("INSERT OR IGNORE INTO wishes VALUES (?, ?)", str(handle), _text(wish))
+        self._execute("INSERT OR IGNORE INTO wishes VALUES (?, ?)", str(handle), _text(qos_request))
 
-    def remember(self, handle: VolumeHandle, wish: Wish) -> None:
+    def remember(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``Wishes.remember``."""
-        self._execute("INSERT OR REPLACE INTO wishes VALUES (?, ?)", str(handle), _text(wish))
+        self._execute("INSERT OR REPLACE INTO wishes VALUES (?, ?)", str(handle), _text(qos_request))
 
     def forget(self, handle: VolumeHandle) -> None:
         """See ``Wishes.forget``."""
@@ -70,5 +74,5 @@ class LocalWishes:
                 raise Unavailable(f"the state file {self._path} cannot be used: {error}") from error
 
 
-def _text(wish: Wish) -> str:
-    return msgspec.json.encode(wish.to_parameters()).decode()
+def _text(qos_request: QosRequest) -> str:
+    return msgspec.json.encode(qos_request.to_parameters()).decode()

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from urllib.parse import parse_qsl, unquote
 
 from csi_powerflex.simulator import faults
-from csi_powerflex.simulator.api_error import Refusal
+from csi_powerflex.simulator.api_error import ApiError
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response, json_response
@@ -20,8 +20,8 @@ Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]
 
 
-def _refuse(status: int, message: str) -> Refusal:
-    return Refusal(status, 0, message)
+def _refuse(status: int, message: str) -> ApiError:
+    return ApiError(status, 0, message)
 
 
 # --- faults ----------------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ class Admin:
         """Answer one request."""
         try:
             return json_response(self._answer(request))
-        except Refusal as refusal:
-            return refusal.response()
+        except ApiError as error:
+            return error.response()
         except ValueError as error:
             return _refuse(400, str(error)).response()
 

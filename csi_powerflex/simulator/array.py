@@ -122,7 +122,7 @@ class Array:
 
     # --- identifiers ---------------------------------------------------------------------------
 
-    def mint(self, table: dict[str, T], *, high_slot: int = 0) -> str:
+    def new_id(self, table: dict[str, T], *, high_slot: int = 0) -> str:
         """A new id: upper half growing with every object, lower half a slot number of its kind."""
         system = self.system
         system.minted += 1
@@ -172,7 +172,7 @@ class Array:
         for item in (*changed.values(), *dropped.values()):
             self._tell(item)
         for effect in effects:
-            with self.standing_aside():
+            with self.lock_released():
                 effect()
 
     def _tell(self, item: Object) -> None:
@@ -182,7 +182,7 @@ class Array:
             listener(item.id if isinstance(item, Volume) else EVERY_VOLUME)
 
     @contextlib.contextmanager
-    def standing_aside(self) -> Iterator[None]:
+    def lock_released(self) -> Iterator[None]:
         """Let readers in while a slow effect runs; changes of others are kept out by the gateway."""
         self.lock.release()
         try:

@@ -16,7 +16,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from csi_powerflex.simulator.admin import Admin
-from csi_powerflex.simulator.faults import Plan, Trouble, cut_short, of_wrong_shape
+from csi_powerflex.simulator.faults import FaultKind, Plan, cut_short, of_wrong_shape
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.resources.resource_type import Effect
@@ -55,11 +55,11 @@ class Application:
         began = time.perf_counter()
         try:
             response = await self._answer(route, request, plan)
-            if response is None or plan.has(Trouble.LOST_REPLY):
+            if response is None or plan.has(FaultKind.LOST_REPLY):
                 _cut(scope)
                 return
             entry.status = response.status
-            if plan.has(Trouble.ENDLESS):
+            if plan.has(FaultKind.ENDLESS):
                 await _never_end(response, send)
             await send_response(_spoiled(response, plan), send)
         finally:
@@ -71,15 +71,15 @@ class Application:
             return await self._run(route, request)
         if plan.delay:
             await asyncio.sleep(plan.delay)
-        freeze = plan.has(Trouble.FREEZE)
+        freeze = plan.has(FaultKind.FREEZE)
         while freeze is not None and self._gateway.faults.is_there(freeze.id):
             await asyncio.sleep(_THAW_SECONDS)
-        if plan.has(Trouble.RESET):
+        if plan.has(FaultKind.RESET):
             return None
         error = plan.error
         if error is not None and not error.after_effect:
             return error.answer()
-        stale = plan.has(Trouble.STALE)
+        stale = plan.has(FaultKind.STALE)
         if stale is not None and route.effect is Effect.READ:
             return self._gateway.run_in_the_past(route, request, stale)
         response = await self._run(route, request)
@@ -107,9 +107,9 @@ class AdminApplication:
 
 
 def _spoiled(response: Response, plan: Plan) -> Response:
-    if plan.has(Trouble.TRUNCATED):
+    if plan.has(FaultKind.TRUNCATED):
         response = cut_short(response)
-    if plan.has(Trouble.WRONG_JSON):
+    if plan.has(FaultKind.WRONG_JSON):
         response = of_wrong_shape(response)
     return response
 

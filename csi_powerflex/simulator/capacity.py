@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from csi_powerflex.simulator.api_error import by_mdm
+from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.model import ERASURE_CODED, GIB_IN_KIB, SNAPSHOT, THICK, THIN, StoragePool
 
@@ -124,12 +124,12 @@ def refuse_beyond_allocation(array: Array, pool: StoragePool, size_kb: int, *, t
     """
     capacity = of_pool(array, pool)
     if pool.full:
-        raise by_mdm(346)
+        raise mdm_error(346)
     limit = capacity.available_for_thick if thick else capacity.allocation_limit
     if limit is not None and size_kb > limit:
-        raise by_mdm(309)
+        raise mdm_error(309)
     if not thick and size_kb > array.settings.max_volume_gb * GIB_IN_KIB:
-        raise by_mdm(190)
+        raise mdm_error(190)
 
 
 def refuse_snapshot_of_full(pool: StoragePool) -> None:
@@ -139,4 +139,4 @@ def refuse_snapshot_of_full(pool: StoragePool) -> None:
         Refusal: 191.
     """
     if pool.full:
-        raise by_mdm(191)
+        raise mdm_error(191)

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import msgspec
 
-from csi_powerflex.simulator.api_error import CAUSES, Refusal
+from csi_powerflex.simulator.api_error import MDM_ERRORS, ApiError
 from csi_powerflex.simulator.message import HTML, Request, Response
 from csi_powerflex.simulator.routes import Route
 
@@ -36,7 +36,7 @@ _REASONS = {
 _ids = itertools.count(1)
 
 
-class Trouble(StrEnum):
+class FaultKind(StrEnum):
     """What can be done to a request."""
 
     LATENCY = "latency"
@@ -84,7 +84,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     request was carried out. ``seconds`` is a number or a :class:`Delay`.
     """
 
-    trouble: Trouble
+    kind: FaultKind
     method: str = "*"
     route: str = "*"
     path: str = "*"
@@ -111,12 +111,12 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     def answer(self) -> Response:
         """The error that it answers instead."""
-        if self.trouble is Trouble.HTML:
+        if self.kind is FaultKind.HTML:
             reason = _REASONS.get(self.status, "Error").encode()
             return Response(self.status, _PAGE % (self.status, reason, self.status, reason), HTML)
-        known = CAUSES.get(self.code)
+        known = MDM_ERRORS.get(self.code)
         message = self.message or (known.text if known else "Injected error")
-        return Refusal(self.status, self.code, message).response()
+        return ApiError(self.status, self.code, message).response()
 
 
 @dataclass(slots=True)
@@ -126,22 +126,22 @@ class Plan:
     faults: list[Fault] = field(default_factory=list)
     delay: float = 0.0
 
-    def has(self, trouble: Trouble) -> Fault | None:
+    def has(self, kind: FaultKind) -> Fault | None:
         """The first fault of this kind among them."""
-        return next((fault for fault in self.faults if fault.trouble is trouble), None)
+        return next((fault for fault in self.faults if fault.kind is kind), None)
 
     @property
     def error(self) -> Fault | None:
         """The error to answer, if any."""
-        return self.has(Trouble.ERROR) or self.has(Trouble.HTML)
+        return self.has(FaultKind.ERROR) or self.has(FaultKind.HTML)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The kinds of trouble, for the request log."""
-        return tuple(fault.trouble.value for fault in self.faults)
+        return tuple(fault.kind.value for fault in self.faults)
 
 
-NO_TROUBLE = Plan()
+NO_FAULTS = Plan()
 
 
 class _Armed:
@@ -209,7 +209,7 @@ class Faults:
     def plan(self, route: Route, request: Request) -> Plan:
         """What to do to a request; faults that strike are used up by it."""
         if not self._armed:
-            return NO_TROUBLE
+            return NO_FAULTS
         plan = Plan()
         with self._lock:
             for armed in self._armed.values():

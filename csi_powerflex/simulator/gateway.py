@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 
 from csi_powerflex.simulator import routes
-from csi_powerflex.simulator.api_error import Refusal, by_mdm
+from csi_powerflex.simulator.api_error import ApiError, mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.faults import Fault, Faults, Plan, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind, Faults, Plan
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.model import User
@@ -55,14 +55,14 @@ class Gateway:
             route=route.name,
             connection=request.connection,
         )
-        entry.trouble = plan.names
-        if plan.has(Trouble.REVOKE):
+        entry.faults = plan.names
+        if plan.has(FaultKind.REVOKE):
             self.sessions.revoke_all()
         return entry, plan
 
     def inject(self, fault: Fault) -> int:
         """Let a fault strike from now on; returns its id. Stale reads show the state of this moment."""
-        if fault.trouble is Trouble.STALE:
+        if fault.kind is FaultKind.STALE:
             with self.array.lock:
                 self._past[fault.id] = self.array.copy()
         return self.faults.add(fault)
@@ -74,8 +74,8 @@ class Gateway:
             return Route(request.path, Effect.READ, _public(login, request))
         try:
             route = self._platform.find(request) or routes.find(self.array, request)
-        except Refusal as refusal:
-            return Route(UNKNOWN, Effect.READ, _refusing(refusal))
+        except ApiError as error:
+            return Route(UNKNOWN, Effect.READ, _refusing(error))
         return route
 
     # --- states that faults bring about --------------------------------------------------------
@@ -129,27 +129,27 @@ class Gateway:
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
-            removal.settle(self.array)
-            migration.settle(self.array)
+            removal.advance(self.array)
+            migration.advance(self.array)
             return route.run(array or self.array, Body.parse(request.body))
-        except Refusal as refusal:
-            return refusal.response()
+        except ApiError as error:
+            return error.response()
         finally:
             self.array.commit()
 
     def _refuse_role(self, user: User, route: Route) -> None:
         if route.effect is not Effect.READ and user.role == "Monitor":
             if self.array.dialect.platform:
-                raise Refusal(403, 0, "The user is not authorized for this operation")
-            raise by_mdm(168)
+                raise ApiError(403, 0, "The user is not authorized for this operation")
+            raise mdm_error(168)
 
 
 def _public(login: Callable[[Request], Response], request: Request) -> Callable[[Array, Body], Response]:
     return lambda _array, _body: login(request)
 
 
-def _refusing(refusal: Refusal) -> Callable[[Array, Body], Response]:
+def _refusing(error: ApiError) -> Callable[[Array, Body], Response]:
     def run(_array: Array, _body: Body) -> Response:
-        raise refusal
+        raise error
 
     return run

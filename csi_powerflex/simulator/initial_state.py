@@ -53,7 +53,7 @@ class DomainPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class InitialState:
     """A system. ``volumes`` is how many thin volumes of the smallest size it has from the start."""
 
     name: str = "sim1"
@@ -62,24 +62,26 @@ class Blueprint:
     volumes: int = 0
 
 
-def build(array: Array, blueprint: Blueprint) -> None:
+def build(array: Array, initial_state: InitialState) -> None:
     """Fill an array that has no objects yet."""
     settings = array.settings
     array.put(
         System(
-            id=blueprint.system_id or f"{secrets.token_hex(7)}0f",
-            name=blueprint.name,
+            id=initial_state.system_id or f"{secrets.token_hex(7)}0f",
+            name=initial_state.name,
             install_id=secrets.token_hex(8),
             created=array.clock.now(),
         )
     )
     array.put(
-        User(id=array.mint(array.users), name=settings.username, role="Superuser", password=settings.password)
+        User(
+            id=array.new_id(array.users), name=settings.username, role="Superuser", password=settings.password
+        )
     )
-    for plan in blueprint.domains:
+    for plan in initial_state.domains:
         _build_domain(array, plan)
-    if blueprint.volumes:
-        _prefill(array, blueprint.volumes)
+    if initial_state.volumes:
+        _prefill(array, initial_state.volumes)
     array.commit()
 
 
@@ -87,7 +89,7 @@ def _build_domain(array: Array, plan: DomainPlan) -> ProtectionDomain:
     generation = plan.generation or array.dialect.generation
     if generation == ERASURE_CODING and not array.dialect.second_generation:
         raise ValueError(f"version {array.dialect.version} has no erasure-coded protection domains")
-    domain = ProtectionDomain(id=array.mint(array.domains), name=plan.name, generation=generation)
+    domain = ProtectionDomain(id=array.new_id(array.domains), name=plan.name, generation=generation)
     array.put(domain)
     for pool in plan.pools:
         _build_pool(array, domain, pool)
@@ -104,7 +106,7 @@ def _build_pool(array: Array, domain: ProtectionDomain, plan: PoolPlan) -> None:
         )
     array.put(
         StoragePool(
-            id=array.mint(array.pools),
+            id=array.new_id(array.pools),
             name=plan.name,
             domain_id=domain.id,
             layout=layout,
@@ -123,7 +125,7 @@ def _build_servers(array: Array, domain: ProtectionDomain) -> None:
     octet = len(array.domains)
     for number in range(1, _SERVERS + 1):
         server = Sds(
-            id=array.mint(array.sdss),
+            id=array.new_id(array.sdss),
             name=f"{domain.name}-sds{number}",
             domain_id=domain.id,
             addresses=[Address(ip=f"198.51.{octet}.{number}", role="all")],
@@ -132,7 +134,7 @@ def _build_servers(array: Array, domain: ProtectionDomain) -> None:
         for pool in array.pools_of_domain(domain.id):
             array.put(
                 Device(
-                    id=array.mint(array.devices, high_slot=number),
+                    id=array.new_id(array.devices, high_slot=number),
                     name=f"{server.name}-{pool.name}"[:31],
                     sds_id=server.id,
                     pool_id=pool.id,
@@ -143,7 +145,7 @@ def _build_servers(array: Array, domain: ProtectionDomain) -> None:
     if array.dialect.nvme:
         for number in range(1, _TARGETS + 1):
             target = Sdt(
-                id=array.mint(array.sdts),
+                id=array.new_id(array.sdts),
                 name=f"{domain.name}-sdt{number}",
                 domain_id=domain.id,
                 addresses=[Address(ip=f"203.0.{octet}.{number}", role="StorageAndHost")],
@@ -162,7 +164,7 @@ def _prefill(array: Array, count: int) -> None:
     for number in range(count):
         pool = pools[number // per_domain]
         volume = Volume(
-            id=array.mint(array.volumes),
+            id=array.new_id(array.volumes),
             name=f"prefilled-{number:06d}",
             size_kb=pool.granularity_kb,
             created=now,
@@ -172,7 +174,7 @@ def _prefill(array: Array, count: int) -> None:
             nsid=array.next_namespace(),
         )
         tree = VTree(
-            id=array.mint(array.vtrees), pool_id=pool.id, base_volume_id=volume.id, volume_ids=[volume.id]
+            id=array.new_id(array.vtrees), pool_id=pool.id, base_volume_id=volume.id, volume_ids=[volume.id]
         )
         volume.vtree_id = tree.id
         array.put(tree)

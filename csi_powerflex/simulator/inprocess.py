@@ -81,7 +81,7 @@ class Client:
         """
         return self.post(f"/api/instances/{kind}::{object_id}/action/{action}", body)
 
-    def refusal(self, kind: str, object_id: str, action: str, **body: object) -> Answer:
+    def error(self, kind: str, object_id: str, action: str, **body: object) -> Answer:
         """The answer to an action that is expected to be refused."""
         return self.send("POST", f"/api/instances/{kind}::{object_id}/action/{action}", body)
 

@@ -82,13 +82,13 @@ class Logins:
         body = Body.parse(request.body)
         user = self._checked(body.text("username"), body.text("password"))
         if user is None:
-            return self._platform_refusal(401, "Invalid username or password")
+            return self._platform_error(401, "Invalid username or password")
         return _granted(self._sessions.login_to_platform(user.name))
 
     def _renew(self, request: Request) -> Response:
         grant = self._sessions.renew(Body.parse(request.body).text("refresh_token") or "")
         if grant is None:
-            return self._platform_refusal(400, "Invalid refresh token")
+            return self._platform_error(400, "Invalid refresh token")
         return _granted(grant)
 
     def _logout_of_platform(self, request: Request) -> Response:
@@ -98,7 +98,7 @@ class Logins:
         self._sessions.end(token_of(request.headers["authorization"]) or "", refresh)
         return Response(204)
 
-    def _platform_refusal(self, status: int, text: str) -> Response:
+    def _platform_error(self, status: int, text: str) -> Response:
         message = {
             "code": "0x51001401",
             "timestamp": "1970-01-01T00:00:00Z",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm
+from csi_powerflex.simulator.api_error import mdm_error
 
 MAX_NAME = 31
 
@@ -14,7 +14,7 @@ def checked(name: str) -> str:
         Refusal: 226 when it is too long, 227 when a character is not allowed.
     """
     if len(name) > MAX_NAME:
-        raise by_mdm(226)
+        raise mdm_error(226)
     if not name or not all("!" <= character <= "~" for character in name):
-        raise by_mdm(227)
+        raise mdm_error(227)
     return name

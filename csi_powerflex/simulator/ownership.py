@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from csi_powerflex.simulator.hosts import btrfs, loop
-from csi_powerflex.simulator.hosts.agent import drop_strays, wait_until_gone
+from csi_powerflex.simulator.hosts.agent import detach_orphans, wait_until_gone
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class StillMounted(Exception):
     """Something that is not the simulator's is mounted below the folder, so nothing there was removed."""
 
 
-class Claim:
+class FolderLock:
     """The lock of a folder, held until :meth:`release` or the end of the process."""
 
     def __init__(self, folder: Path, descriptor: int) -> None:
@@ -44,7 +44,7 @@ class Claim:
         self._descriptor = descriptor
 
     @classmethod
-    def of(cls, folder: Path) -> Claim:
+    def of(cls, folder: Path) -> FolderLock:
         """Claim a folder that is to be kept; it is made when missing.
 
         Raises:
@@ -54,12 +54,12 @@ class Claim:
         return cls._locked(folder, _KEPT)
 
     @classmethod
-    def of_temporary(cls) -> Claim:
+    def of_temporary(cls) -> FolderLock:
         """Claim a new folder that may be cleared once its owner is dead."""
         return cls._locked(Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve(), _TEMPORARY)
 
     @classmethod
-    def _locked(cls, folder: Path, content: bytes) -> Claim:
+    def _locked(cls, folder: Path, content: bytes) -> FolderLock:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         claim = cls(folder, descriptor)
         if not _lock(descriptor):
@@ -162,7 +162,7 @@ def _clear(folder: Path) -> None:
         raise StillMounted(f"{folder} is left: {', '.join(map(str, foreign))} is still mounted")
     images = {folder / "systems" / pool.parent.name / "pool.img" for pool in pools}
     known = loop.under(folder) if loop.why_unavailable() is None else {}
-    drop_strays({device: file for device, file in known.items() if file not in images}, set())
+    detach_orphans({device: file for device, file in known.items() if file not in images}, set())
     for pool in pools:
         btrfs.unmount(pool)
     if known:

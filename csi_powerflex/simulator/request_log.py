@@ -29,7 +29,7 @@ class Entry:
     connection: str
     status: int = 0
     seconds: float = 0.0
-    trouble: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 class RequestLog:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from csi_powerflex.simulator.api_error import Refusal, by_mdm, malformed, missing_one_of
+from csi_powerflex.simulator.api_error import ApiError, malformed, mdm_error, missing_one_of
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.message import Request, Response, json_list, json_response
 from csi_powerflex.simulator.resources import KINDS, host, metrics, storage_pool, system, volume
-from csi_powerflex.simulator.resources.resource_type import Effect, Kind, View
+from csi_powerflex.simulator.resources.resource_type import Effect, ResourceType, View
 from csi_powerflex.simulator.resources.statistics import selected
 
 Run = Callable[[Array, Body], Response]
@@ -32,9 +32,9 @@ class Route:
     subject: str = ""
 
 
-def unknown(path: str) -> Refusal:
+def unknown(path: str) -> ApiError:
     """The refusal of a path that leads nowhere."""
-    return Refusal(404, 0, f"No route handled for {path}")
+    return ApiError(404, 0, f"No route handled for {path}")
 
 
 def _plain(segment: str) -> str:
@@ -75,7 +75,7 @@ def find(array: Array, request: Request) -> Route:
     return route
 
 
-def _kind(array: Array, name: str) -> Kind[Any]:
+def _kind(array: Array, name: str) -> ResourceType[Any]:
     kind = KINDS.get(name)
     if kind is None or not kind.offered(array.dialect):
         raise unknown(name)
@@ -99,18 +99,18 @@ def _of_kind(array: Array, request: Request, name: str, rest: list[str]) -> Rout
     return None
 
 
-def _rendered(array: Array, kind: Kind[Any]) -> Iterable[View]:
+def _rendered(array: Array, kind: ResourceType[Any]) -> Iterable[View]:
     return (kind.view(array, item) for item in list(kind.listed_objects(array)))
 
 
-def _creation(kind: Kind[Any]) -> Route | None:
+def _creation(kind: ResourceType[Any]) -> Route | None:
     create = kind.create
     if create is None:
         return None
     return Route(f"{kind.name}.create", Effect.WRITE, lambda array, body: json_response(create(array, body)))
 
 
-def _class_action(kind: Kind[Any], action: str) -> Route | None:
+def _class_action(kind: ResourceType[Any], action: str) -> Route | None:
     name = f"{kind.name}.{action}"
     match action:
         case "queryIdByKey" if kind.find is not None:
@@ -126,13 +126,13 @@ def _class_action(kind: Kind[Any], action: str) -> Route | None:
     return Route(name, special.effect, lambda array, body: json_response(special.run(array, body)))
 
 
-def _by_ids(array: Array, kind: Kind[Any], body: Body) -> list[View]:
+def _by_ids(array: Array, kind: ResourceType[Any], body: Body) -> list[View]:
     if not body.texts("ids"):
         raise missing_one_of("ids")
     return [kind.view(array, kind.get(array, object_id)) for object_id in body.texts("ids")]
 
 
-def _statistics(array: Array, kind: Kind[Any], body: Body) -> View:
+def _statistics(array: Array, kind: ResourceType[Any], body: Body) -> View:
     of = kind.statistics
     if of is None:
         raise malformed(f"{kind.name} has no statistics")
@@ -179,9 +179,9 @@ _LOOKUPS: dict[tuple[str, str], Callable[[Array, str], str]] = {
 def _found(array: Array, run: Callable[[Array, str], str], value: str) -> Response:
     try:
         return json_response(run(array, value))
-    except Refusal as refusal:
-        if refusal.code in (79, 80, 142, 171):
-            raise by_mdm(3) from None
+    except ApiError as error:
+        if error.code in (79, 80, 142, 171):
+            raise mdm_error(3) from None
         raise
 
 
@@ -223,7 +223,7 @@ def _system_action(array: Array, action: str) -> Route | None:
     return _action(system.KIND, array.system.id, action)
 
 
-def _relationship(kind: Kind[Any], object_id: str, relationship: str) -> Route | None:
+def _relationship(kind: ResourceType[Any], object_id: str, relationship: str) -> Route | None:
     name = f"{kind.name}.{relationship}"
     if relationship == "Statistics":
         of = kind.statistics
@@ -246,7 +246,7 @@ def _relationship(kind: Kind[Any], object_id: str, relationship: str) -> Route |
     )
 
 
-def _action(kind: Kind[Any], object_id: str, action: str) -> Route | None:
+def _action(kind: ResourceType[Any], object_id: str, action: str) -> Route | None:
     known = kind.actions.get(action)
     if known is None:
         return None

@@ -11,7 +11,7 @@ import yaml
 from csi_powerflex.simulator import faults
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.faults import Fault
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 
@@ -55,8 +55,8 @@ def _plan(system: _System, defaults: Settings) -> SystemPlan:
     unknown = set(system.settings) - set(msgspec.to_builtins(defaults))
     if unknown:
         raise ValueError(f"systems: {system.name}: settings: unknown key {', '.join(sorted(unknown))}")
-    blueprint = Blueprint(system.name, system.id, system.domains, system.volumes)
-    return SystemPlan(system.version, blueprint, settings)
+    initial_state = InitialState(system.name, system.id, system.domains, system.volumes)
+    return SystemPlan(system.version, initial_state, settings)
 
 
 def read_faults(path: Path) -> list[Fault]:

@@ -26,7 +26,7 @@ _TICK_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServeAddress:
     """Where systems are served: an IPv4 address of this machine, and names by which clients may call it.
 
     ``tls`` is a folder with tls.crt, tls.key and ca.crt to serve with, in place of an authority of the
@@ -45,7 +45,7 @@ class Place:
         return "127.0.0.1" if self.address == "0.0.0.0" else self.address  # noqa: S104 - it is compared
 
 
-LOOPBACK = Place("127.0.0.1")
+LOOPBACK = ServeAddress("127.0.0.1")
 
 
 class Server:
@@ -60,19 +60,24 @@ class Server:
     """
 
     def __init__(
-        self, simulator: Simulator, ports: Sequence[int] = (), admin_port: int = 0, *, place: Place = LOOPBACK
+        self,
+        simulator: Simulator,
+        ports: Sequence[int] = (),
+        admin_port: int = 0,
+        *,
+        address: ServeAddress = LOOPBACK,
     ) -> None:
         self.simulator = simulator
         self.certificates = (
-            certificates.ensure(simulator.folder / "tls", (place.host, *place.names))
-            if place.tls is None
-            else certificates.given(place.tls)
+            certificates.ensure(simulator.folder / "tls", (address.host, *address.names))
+            if address.tls is None
+            else certificates.given(address.tls)
         )
         wanted = [*ports, *[0] * len(simulator.gateways)][: len(simulator.gateways)]
         self._sockets = _all_listening(
-            [*((place.address, port) for port in wanted), (LOOPBACK.address, admin_port)]
+            [*((address.address, port) for port in wanted), (LOOPBACK.address, admin_port)]
         )
-        self.urls = [f"https://{place.host}:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
+        self.urls = [f"https://{address.host}:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
         self.admin_url = f"http://127.0.0.1:{self._sockets[-1].getsockname()[1]}/_sim"
         configs = [self._config(Application(gateway)) for gateway in simulator.gateways]
         admin = Admin({gateway.array.system.name: gateway for gateway in simulator.gateways})

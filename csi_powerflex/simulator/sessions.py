@@ -12,7 +12,7 @@ import json
 import secrets
 from dataclasses import dataclass
 
-from csi_powerflex.simulator.api_error import by_mdm
+from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.clock import Clock
 from csi_powerflex.simulator.dialect import Dialect
 from csi_powerflex.simulator.settings import Settings
@@ -114,7 +114,7 @@ class Sessions:
     def _make_room(self) -> None:
         limit = self._settings.session_limit
         if limit is not None and len(self) >= limit:
-            raise by_mdm(252)
+            raise mdm_error(252)
         if len(self._tokens) > 4096:
             self._forget_expired()
 

@@ -16,13 +16,13 @@ from csi_powerflex.simulator.clock import Clock, SystemClock
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.hosts import btrfs, drv_cfg, loop
-from csi_powerflex.simulator.hosts.agent import SdcAgent, drop_strays, wait_until_gone
+from csi_powerflex.simulator.hosts.agent import SdcAgent, detach_orphans, wait_until_gone
 from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane, CannotMount
 from csi_powerflex.simulator.hosts.files import FolderPlane
-from csi_powerflex.simulator.hosts.host_discovery import Newcomers
+from csi_powerflex.simulator.hosts.host_discovery import HostDiscovery
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
-from csi_powerflex.simulator.initial_state import Blueprint
-from csi_powerflex.simulator.ownership import Claim, InUse, StillMounted
+from csi_powerflex.simulator.initial_state import InitialState
+from csi_powerflex.simulator.ownership import FolderLock, InUse, StillMounted
 from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.store import Store
@@ -39,7 +39,7 @@ class SystemPlan:
     """One system to simulate."""
 
     version: str = "4.5"
-    blueprint: Blueprint = field(default_factory=Blueprint)
+    initial_state: InitialState = field(default_factory=InitialState)
     settings: Settings = field(default_factory=Settings)
 
 
@@ -70,7 +70,7 @@ class Simulator:
         hosts_by_folder: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        names = [plan.blueprint.name for plan in plans]
+        names = [plan.initial_state.name for plan in plans]
         if len(set(names)) != len(names):
             raise CannotSimulate(f"systems need names of their own, as each is kept below its name: {names}")
         reason = loop.why_unavailable() if hosts or hosts_by_folder else None
@@ -81,7 +81,7 @@ class Simulator:
         self.folder = self._claim.folder
         self._clock = clock or SystemClock()
         self._with_data = bool(hosts) or hosts_by_folder
-        self._newcomers = Newcomers(self.folder / "hosts", self._welcome) if hosts_by_folder else None
+        self._newcomers = HostDiscovery(self.folder / "hosts", self._welcome) if hosts_by_folder else None
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
@@ -137,7 +137,7 @@ class Simulator:
     # --- building ----------------------------------------------------------------------------------
 
     def _array(self, plan: SystemPlan) -> Array:
-        folder = self.folder / "systems" / plan.blueprint.name
+        folder = self.folder / "systems" / plan.initial_state.name
         folder.mkdir(parents=True, exist_ok=True)
         store = Store(folder / "state.db")
         self._stores.append(store)
@@ -150,9 +150,9 @@ class Simulator:
         )
         if not array.systems:
             try:
-                plans.build(array, plan.blueprint)
+                plans.build(array, plan.initial_state)
             except ValueError as error:
-                raise CannotSimulate(f"system {plan.blueprint.name}: {error}") from error
+                raise CannotSimulate(f"system {plan.initial_state.name}: {error}") from error
         array.plane.keep_only(set(array.volumes))
         return array
 
@@ -203,19 +203,19 @@ class Simulator:
         kept: set[Path] = set()
         for name in names:
             kept |= self._agent(name).start(known)
-        drop_strays(known, kept)
+        detach_orphans(known, kept)
 
 
 def _list_of(hosts: Sequence[str]) -> str:
     return f"the hosts {', '.join(hosts)}" if hosts else "hosts"
 
 
-def _claimed(folder: Path | None) -> Claim:
+def _claimed(folder: Path | None) -> FolderLock:
     """The folder, locked for this simulator; a temporary one when None."""
     if folder is None:
-        return Claim.of_temporary()
+        return FolderLock.of_temporary()
     try:
-        return Claim.of(folder.resolve())
+        return FolderLock.of(folder.resolve())
     except InUse as error:
         raise CannotSimulate(str(error)) from error
 

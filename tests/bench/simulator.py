@@ -172,12 +172,12 @@ async def _reads(target: load.Target) -> int:
 async def _crowd(served: _Served, target: load.Target) -> int:
     """Thousands of connections that all wait for slow answers; returns how many requests failed."""
     running = asyncio.create_task(load.run(target, _CROWD, _CROWD_SECONDS))
-    most = served.resident_mib()
+    max_entries = served.resident_mib()
     while not running.done():
         await asyncio.wait([running], timeout=0.5)
-        most = max(most, served.resident_mib())
+        max_entries = max(max_entries, served.resident_mib())
     tally = running.result()
-    more = f"; opened in {tally.opening_seconds:.1f} s; {most} MiB resident"
+    more = f"; opened in {tally.opening_seconds:.1f} s; {max_entries} MiB resident"
     latency = f"{_CROWD_LATENCY_SECONDS * 1000:.0f} ms latency"
     _report(tally, f"`GET` one volume, connections: {_CROWD:,}, each with {latency}", more)
     return tally.errors
@@ -198,7 +198,7 @@ def _measure(served: _Served) -> int:
     del volumes, content
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         errors = runner.run(_reads(target))
-        _inject(served, {"trouble": "latency", "seconds": _CROWD_LATENCY_SECONDS, "route": "Volume.get"})
+        _inject(served, {"kind": "latency", "seconds": _CROWD_LATENCY_SECONDS, "route": "Volume.get"})
         return errors + runner.run(_crowd(served, target))
 
 

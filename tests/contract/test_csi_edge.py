@@ -95,11 +95,11 @@ def foreseen(_request: Message) -> None:
     raise errors.NotFound("gone")
 
 
-def unforeseen(_request: Message) -> None:
+def unexpected(_request: Message) -> None:
     raise RuntimeError("nobody thought of this")
 
 
-@pytest.mark.parametrize("act", [foreseen, unforeseen, lambda _request: None])
+@pytest.mark.parametrize("act", [foreseen, unexpected, lambda _request: None])
 def test_the_volume_is_free_again_however_the_call_ended(edge: Edge, act: Callable[[Message], None]) -> None:
     edge.act(act)
     first = edge.node.NodeStageVolume.future(stage_request())
@@ -173,7 +173,7 @@ def test_no_error_belongs_to_two_rows_of_the_table() -> None:
 def test_an_unforeseen_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_text(
     edge: Edge, json_log: io.StringIO
 ) -> None:
-    edge.act(unforeseen)
+    edge.act(unexpected)
     code, detail = failure(lambda: edge.node.NodeStageVolume(stage_request()))
     (record,) = events(json_log, "call met an unforeseen error")
     assert code is grpc.StatusCode.ABORTED
@@ -186,7 +186,7 @@ def test_an_unforeseen_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_
 
 
 def test_an_unforeseen_error_of_a_call_that_changes_nothing_is_internal(edge: Edge) -> None:
-    edge.act(unforeseen)
+    edge.act(unexpected)
     code, detail = failure(lambda: edge.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()))
     assert code is grpc.StatusCode.INTERNAL
     assert "nobody thought of this" not in detail
@@ -257,7 +257,7 @@ def test_the_call_sees_the_deadline_of_its_client_less_a_margin_for_the_answer(e
 
 
 def test_a_call_without_deadline_has_none(edge: Edge) -> None:
-    seen: list[call_context.Scope | None] = []
+    seen: list[call_context.CallContext | None] = []
     edge.act(lambda _request: seen.append(call_context.current()))
     edge.node.NodeStageVolume(stage_request())
     assert seen[0] is not None
@@ -316,7 +316,7 @@ def test_quick_calls_are_answered_while_every_slow_place_is_taken(edge: Edge) ->
     edge.node.NodeUnstageVolume(unstage_request("another"))
 
 
-@pytest.mark.parametrize("act", [foreseen, unforeseen, lambda _request: None])
+@pytest.mark.parametrize("act", [foreseen, unexpected, lambda _request: None])
 def test_a_slow_place_is_given_back_however_the_call_ended(
     edge: Edge, act: Callable[[Message], None]
 ) -> None:
@@ -355,7 +355,7 @@ def test_the_request_id_reaches_the_client_with_what_the_call_cost(edge: Edge, j
     assert dict(call.trailing_metadata()) == {"x-request-id": ended["request"], "x-host-commands": "1"}
 
 
-@pytest.mark.parametrize("act", [foreseen, unforeseen, lambda _request: None])
+@pytest.mark.parametrize("act", [foreseen, unexpected, lambda _request: None])
 def test_secrets_of_a_request_never_reach_the_log(
     edge: Edge, text_log: io.StringIO, act: Callable[[Message], None]
 ) -> None:

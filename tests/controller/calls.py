@@ -11,16 +11,16 @@ from tests.controller.world import World
 
 
 @dataclass(frozen=True)
-class Scene:
+class Environment:
     """One run of a call: where, and the CSI name that its objects' names begin with."""
 
     world: World
     driver: Driver
     name: str
 
-    def by(self, driver: Driver) -> Scene:
+    def by(self, driver: Driver) -> Environment:
         """The same run, the call made at another controller."""
-        return Scene(self.world, driver, self.name)
+        return Environment(self.world, driver, self.name)
 
     def node(self, name: str) -> str:
         return self.world.node(name)
@@ -34,23 +34,23 @@ class Call:
     """
 
     leaves: tuple[int, int]
-    prepare: Callable[[Scene], Sequence[str]]
-    call: Callable[[Scene, Sequence[str]], object]
-    afterwards: Callable[[Scene, Sequence[str]], object] = lambda _scene, _there: None
+    prepare: Callable[[Environment], Sequence[str]]
+    call: Callable[[Environment, Sequence[str]], object]
+    afterwards: Callable[[Environment, Sequence[str]], object] = lambda _scene, _there: None
 
 
 _SHARED = block(Mode.MULTI_NODE_MULTI_WRITER)
 
 
-def _nothing(_scene: Scene) -> Sequence[str]:
+def _nothing(_scene: Environment) -> Sequence[str]:
     return ()
 
 
-def _volume(scene: Scene) -> Sequence[str]:
+def _volume(scene: Environment) -> Sequence[str]:
     return (scene.driver.create(scene.name).volume_id,)
 
 
-def _limited(scene: Scene) -> Sequence[str]:
+def _limited(scene: Environment) -> Sequence[str]:
     """A volume whose limits grow with its size, mapped to two nodes."""
     volume = scene.driver.create(scene.name, parameters={"iopsPerGiB": "100"}, capabilities=[_SHARED])
     scene.driver.publish(volume, scene.node("a"), _SHARED)
@@ -58,32 +58,32 @@ def _limited(scene: Scene) -> Sequence[str]:
     return (volume.volume_id,)
 
 
-def _published(scene: Scene) -> Sequence[str]:
+def _published(scene: Environment) -> Sequence[str]:
     volume = scene.driver.create(scene.name)
     scene.driver.publish(volume, scene.node("a"))
     return (volume.volume_id,)
 
 
-def _snapshot(scene: Scene) -> Sequence[str]:
+def _snapshot(scene: Environment) -> Sequence[str]:
     (volume,) = _volume(scene)
     return volume, scene.driver.snapshot(volume, f"{scene.name}-snapshot").snapshot_id
 
 
-def _volumes(scene: Scene) -> Sequence[str]:
+def _volumes(scene: Environment) -> Sequence[str]:
     return tuple(scene.driver.create(f"{scene.name}-{letter}").volume_id for letter in "xyz")
 
 
-def _group(scene: Scene) -> Sequence[str]:
+def _group(scene: Environment) -> Sequence[str]:
     group = scene.driver.group_snapshot(f"{scene.name}-group", *_volumes(scene))
     return group.group_snapshot_id, *(snapshot.snapshot_id for snapshot in group.snapshots)
 
 
-def _publish_all(scene: Scene, there: Sequence[str]) -> None:
+def _publish_all(scene: Environment, there: Sequence[str]) -> None:
     """Shows which limits are kept for the volume: those of a mapping that is made later."""
     scene.driver.publish(there[0], scene.node("c"), _SHARED)
 
 
-def _with_limits(scene: Scene) -> csi_pb2.Volume:
+def _with_limits(scene: Environment) -> csi_pb2.Volume:
     return scene.driver.create(scene.name, mutable_parameters={"iopsLimit": "500"})
 
 

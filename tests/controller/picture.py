@@ -20,7 +20,7 @@ class Picture:
 
     volumes: tuple[str, ...]
     mappings: int
-    wishes: tuple[tuple[str, str], ...]
+    qos_store: tuple[tuple[str, str], ...]
 
 
 class Before:
@@ -53,7 +53,7 @@ class Before:
         new = [volume for volume in present if volume.id not in self._there]
         described = self._described(new, labels).values()
         mappings = sum(len(volume.mappings) for volume in new)
-        return Picture(tuple(sorted(map(repr, described))), mappings, self._wishes(labels))
+        return Picture(tuple(sorted(map(repr, described))), mappings, self._qos_store(labels))
 
     def told(self, answer: object) -> str:
         """An answer without what differs between two runs."""
@@ -62,7 +62,7 @@ class Before:
             text = text.replace(object_id, label)
         return text
 
-    def _wishes(self, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    def _qos_store(self, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         file = self._world.more.get("state_file")
         if file is None:
             return ()

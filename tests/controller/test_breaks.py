@@ -17,11 +17,11 @@ import msgspec
 import pytest
 
 from csi_powerflex.gateway import client
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.breaking import BreakingController, Deadline, Moment
-from tests.controller.calls import CALLS, Call, Scene
+from tests.controller.calls import CALLS, Call, Environment
 from tests.controller.conftest import VERSIONS, MakeWorld
 from tests.controller.eventually import eventually
 from tests.controller.picture import Before, Picture
@@ -45,26 +45,24 @@ class Break:
 
 
 BREAKS = {
-    "the connection is reset before the effect": Break(Fault(trouble=Trouble.RESET)),
-    "the reply is lost after the effect": Break(Fault(trouble=Trouble.LOST_REPLY)),
-    "the gateway is overloaded": Break(Fault(trouble=Trouble.ERROR, status=503)),
-    "an HTTP error comes before the effect": Break(Fault(trouble=Trouble.ERROR, status=500)),
-    "an HTTP error comes after the effect": Break(
-        Fault(trouble=Trouble.ERROR, status=504, after_effect=True)
-    ),
-    "an HTML page comes before the effect": Break(Fault(trouble=Trouble.HTML, status=502)),
-    "an HTML page comes after the effect": Break(Fault(trouble=Trouble.HTML, status=502, after_effect=True)),
-    "a web page comes as the answer": Break(Fault(trouble=Trouble.HTML, status=200, after_effect=True)),
-    "the answer is cut short": Break(Fault(trouble=Trouble.TRUNCATED)),
-    "the answer is of another shape": Break(Fault(trouble=Trouble.WRONG_JSON)),
-    "the array is busy": Break(Fault(trouble=Trouble.ERROR, code=28)),
-    "every session ends": Break(Fault(trouble=Trouble.REVOKE)),
+    "the connection is reset before the effect": Break(Fault(kind=FaultKind.RESET)),
+    "the reply is lost after the effect": Break(Fault(kind=FaultKind.LOST_REPLY)),
+    "the gateway is overloaded": Break(Fault(kind=FaultKind.ERROR, status=503)),
+    "an HTTP error comes before the effect": Break(Fault(kind=FaultKind.ERROR, status=500)),
+    "an HTTP error comes after the effect": Break(Fault(kind=FaultKind.ERROR, status=504, after_effect=True)),
+    "an HTML page comes before the effect": Break(Fault(kind=FaultKind.HTML, status=502)),
+    "an HTML page comes after the effect": Break(Fault(kind=FaultKind.HTML, status=502, after_effect=True)),
+    "a web page comes as the answer": Break(Fault(kind=FaultKind.HTML, status=200, after_effect=True)),
+    "the answer is cut short": Break(Fault(kind=FaultKind.TRUNCATED)),
+    "the answer is of another shape": Break(Fault(kind=FaultKind.WRONG_JSON)),
+    "the array is busy": Break(Fault(kind=FaultKind.ERROR, code=28)),
+    "every session ends": Break(Fault(kind=FaultKind.REVOKE)),
     "a new token is refused too": Break(
-        Fault(trouble=Trouble.ERROR, status=401, times=2),
+        Fault(kind=FaultKind.ERROR, status=401, times=2),
         refusals=frozenset({grpc.StatusCode.UNAUTHENTICATED}),
     ),
-    "the deadline passes, and the effect comes later": Break(Fault(trouble=Trouble.FREEZE), late=True),
-    "the deadline passes after the effect": Break(Fault(trouble=Trouble.ENDLESS), late=True),
+    "the deadline passes, and the effect comes later": Break(Fault(kind=FaultKind.FREEZE), late=True),
+    "the deadline passes after the effect": Break(Fault(kind=FaultKind.ENDLESS), late=True),
 }
 
 _numbers = itertools.count(1)
@@ -96,9 +94,9 @@ def world(version: str, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) 
     return world
 
 
-def fresh(world: World) -> Scene:
+def fresh(world: World) -> Environment:
     """A run on names of its own."""
-    return Scene(world, world.driver, f"pvc-{next(_numbers)}")
+    return Environment(world, world.driver, f"pvc-{next(_numbers)}")
 
 
 def repeated(call: Callable[[], object], refusals: frozenset[grpc.StatusCode]) -> object:
@@ -112,7 +110,9 @@ def repeated(call: Callable[[], object], refusals: frozenset[grpc.StatusCode]) -
     raise AssertionError("the call did not come to an end in five tries")
 
 
-def run(call: Call, world: World, breaking: Callable[[Scene, Callable[[Scene], object]], object]) -> End:
+def run(
+    call: Call, world: World, breaking: Callable[[Environment, Callable[[Environment], object]], object]
+) -> End:
     """Prepare, let ``breaking`` make the call and repeat it, and see what is left."""
     before = Before(world)
     scene = fresh(world)
@@ -127,7 +127,7 @@ def run(call: Call, world: World, breaking: Callable[[Scene, Callable[[Scene], o
     return End(answer, again, left)
 
 
-def in_peace(scene: Scene, call: Callable[[Scene], object]) -> object:
+def in_peace(scene: Environment, call: Callable[[Environment], object]) -> object:
     return call(scene)
 
 
@@ -137,10 +137,10 @@ def at(kind: Break, place: int) -> Fault:
     return msgspec.structs.replace(kind.fault, times=times, skip=place, path="/api/*", id=next(_numbers))
 
 
-def settle(gateway: Gateway) -> None:
+def advance(gateway: Gateway) -> None:
     """Take all trouble away and wait for what it held."""
     gateway.faults.clear()
-    eventually(lambda: all(entry.status for entry in gateway.log.find() if "freeze" in entry.trouble))
+    eventually(lambda: all(entry.status for entry in gateway.log.find() if "freeze" in entry.faults))
 
 
 def request_count(call: Call, world: World) -> int:
@@ -166,8 +166,8 @@ def test_a_call_broken_anywhere_comes_to_the_same_end(
         fault = at(trouble, place)
 
         def broken(
-            scene: Scene,
-            make: Callable[[Scene], object],
+            scene: Environment,
+            make: Callable[[Environment], object],
             fault: Fault = fault,
             trouble: Break = trouble,
             place: int = place,
@@ -177,7 +177,7 @@ def test_a_call_broken_anywhere_comes_to_the_same_end(
                 deadline.pass_in(place)
             answer = repeated(lambda: make(scene), trouble.refusals)
             assert gateway.faults.struck(fault.id) == fault.times
-            settle(gateway)
+            advance(gateway)
             return answer
 
         assert run(call, world, broken) == end, f"{kind}, at request {place + 1} of {requests}"
@@ -204,7 +204,7 @@ def killed_at(place: int, moment: Moment, call: Call, world: World, end: End) ->
     with BreakingController(world.settings("breaking.sock"), world.folder, place, moment) as breaking:
         died = False
 
-        def killed(scene: Scene, make: Callable[[Scene], object]) -> object:
+        def killed(scene: Environment, make: Callable[[Environment], object]) -> object:
             nonlocal died
             died = breaking.died_in(lambda driver: make(scene.by(driver)))
             return make(scene)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, refused
@@ -27,7 +27,7 @@ def test_capacity_says_how_much_and_the_largest_and_smallest_volume(world: World
 
 def test_a_volume_of_the_largest_size_can_be_made_and_one_step_more_cannot(make_world: MakeWorld) -> None:
     small = DomainPlan(pools=(PoolPlan(raw_gib=1024, over_provisioning=2),))
-    world = make_world(SystemPlan(blueprint=Blueprint(domains=(small,))))
+    world = make_world(SystemPlan(initial_state=InitialState(domains=(small,))))
     largest = capacity(world.driver).maximum_volume_size.value // GIB
     refused(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: world.driver.create(gib=largest + 8))
     world.driver.create(gib=largest)

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from csi_powerflex.csi.policy import POLICIES
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
@@ -239,7 +239,7 @@ def test_unpublish_of_what_is_not_published_or_gone_is_done(world: World, driver
 def test_unpublish_that_cannot_be_known_to_be_done_is_no_success(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
-    world.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, status=503))
+    world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503))
     request = csi_pb2.ControllerUnpublishVolumeRequest(volume_id=volume.volume_id, node_id=world.node("a"))
     refused(
         grpc.StatusCode.UNAVAILABLE, lambda: driver.controller.ControllerUnpublishVolume(request, timeout=3)

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
@@ -79,7 +79,7 @@ def test_a_volume_is_not_cut_twice_in_one_group(array45: World) -> None:
 
 def test_a_group_lies_on_one_system(make_world: MakeWorld) -> None:
     world = make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
     sources = [
         world.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id

@@ -10,9 +10,9 @@ import pytest
 from csi_powerflex import call_context
 from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.qos import Wish
-from csi_powerflex.qos_store import kubernetes as wishes_module
-from csi_powerflex.qos_store.kubernetes import KubernetesWishes, connect
+from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.qos_store import kubernetes as qos_store_module
+from csi_powerflex.qos_store.kubernetes import KubernetesQosStore, connect
 from tests.controller.api_server import DRIVER, ApiServer
 from tests.controller.eventually import eventually
 
@@ -26,99 +26,99 @@ def cluster() -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def wishes(cluster: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesWishes]:
+def qos_store(cluster: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesQosStore]:
     """Not started: a test first puts what is there before."""
-    monkeypatch.setattr(wishes_module, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(qos_store_module, "_AGAIN_SECONDS", 0.05)
     configuration = kubernetes.client.Configuration(host=cluster.url)
     configuration.retries = False
     with kubernetes.client.ApiClient(configuration) as api:
-        made = KubernetesWishes(DRIVER, api)
+        made = KubernetesQosStore(DRIVER, api)
         yield made
         made.close()
 
 
 def test_a_volumes_wish_is_its_storage_class_overridden_by_its_attributes_class(
-    cluster: ApiServer, wishes: KubernetesWishes
+    cluster: ApiServer, qos_store: KubernetesQosStore
 ) -> None:
     cluster.put_class("gold", iopsLimit="5000")
     cluster.put_volume(str(HANDLE), "gold", iopsLimit="100", bandwidthLimitInKbps="1024")
-    wishes.start()
-    assert wishes.current(HANDLE) == Wish(iops=5000, bandwidth_kbps=1024)
+    qos_store.start()
+    assert qos_store.current(HANDLE) == QosRequest(iops=5000, bandwidth_kbps=1024)
 
 
-def test_a_volume_that_the_cluster_does_not_know_has_no_wish(wishes: KubernetesWishes) -> None:
-    wishes.start()
-    assert wishes.current(HANDLE) == Wish()
+def test_a_volume_that_the_cluster_does_not_know_has_no_wish(qos_store: KubernetesQosStore) -> None:
+    qos_store.start()
+    assert qos_store.current(HANDLE) == QosRequest()
 
 
-def test_changes_of_volume_and_class_are_followed(cluster: ApiServer, wishes: KubernetesWishes) -> None:
+def test_changes_of_volume_and_class_are_followed(cluster: ApiServer, qos_store: KubernetesQosStore) -> None:
     cluster.put_class("gold", iopsLimit="5000")
     cluster.put_class("iron", iopsLimit="50")
     cluster.put_volume(str(HANDLE), "gold")
-    wishes.start()
-    assert wishes.current(HANDLE).iops == 5000
+    qos_store.start()
+    assert qos_store.current(HANDLE).iops == 5000
     cluster.put_volume(str(HANDLE), "iron")
-    eventually(lambda: wishes.current(HANDLE).iops == 50)
+    eventually(lambda: qos_store.current(HANDLE).iops == 50)
     cluster.put_class("iron", iopsLimit="60")
-    eventually(lambda: wishes.current(HANDLE).iops == 60)
+    eventually(lambda: qos_store.current(HANDLE).iops == 60)
 
 
 def test_what_was_just_changed_counts_until_the_volume_shows_it(
-    cluster: ApiServer, wishes: KubernetesWishes
+    cluster: ApiServer, qos_store: KubernetesQosStore
 ) -> None:
     cluster.put_class("gold", iopsLimit="5000")
     cluster.put_class("iron", iopsLimit="50")
     cluster.put_volume(str(HANDLE), "gold")
-    wishes.start()
-    wishes.remember(HANDLE, Wish(iops=49))
-    assert wishes.current(HANDLE).iops == 49
+    qos_store.start()
+    qos_store.remember(HANDLE, QosRequest(iops=49))
+    assert qos_store.current(HANDLE).iops == 49
     cluster.put_volume(str(HANDLE), "iron")
-    eventually(lambda: wishes.current(HANDLE).iops == 50)
+    eventually(lambda: qos_store.current(HANDLE).iops == 50)
 
 
-def test_a_history_that_is_gone_is_listed_anew(cluster: ApiServer, wishes: KubernetesWishes) -> None:
+def test_a_history_that_is_gone_is_listed_anew(cluster: ApiServer, qos_store: KubernetesQosStore) -> None:
     cluster.put_volume(str(HANDLE), iopsLimit="100")
-    wishes.start()
-    assert wishes.current(HANDLE).iops == 100
+    qos_store.start()
+    assert qos_store.current(HANDLE).iops == 100
     cluster.forget_history()
     cluster.put_volume(str(HANDLE), iopsLimit="200")
-    eventually(lambda: wishes.current(HANDLE).iops == 200)
+    eventually(lambda: qos_store.current(HANDLE).iops == 200)
 
 
-def test_while_the_api_is_away_memory_answers(cluster: ApiServer, wishes: KubernetesWishes) -> None:
+def test_while_the_api_is_away_memory_answers(cluster: ApiServer, qos_store: KubernetesQosStore) -> None:
     cluster.put_volume(str(HANDLE), iopsLimit="100")
-    wishes.start()
-    assert wishes.current(HANDLE).iops == 100
+    qos_store.start()
+    assert qos_store.current(HANDLE).iops == 100
     cluster.away = True
     cluster.put_volume(str(HANDLE), iopsLimit="200")
-    assert wishes.current(HANDLE).iops == 100
+    assert qos_store.current(HANDLE).iops == 100
     cluster.away = False
-    eventually(lambda: wishes.current(HANDLE).iops == 200)
+    eventually(lambda: qos_store.current(HANDLE).iops == 200)
 
 
 def test_before_the_first_list_a_call_waits_and_then_says_what_for(
-    cluster: ApiServer, wishes: KubernetesWishes, monkeypatch: pytest.MonkeyPatch
+    cluster: ApiServer, qos_store: KubernetesQosStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wishes_module, "_READ_SECONDS", 0.1)
+    monkeypatch.setattr(qos_store_module, "_READ_SECONDS", 0.1)
     cluster.away = True
-    wishes.start()
+    qos_store.start()
     with (
-        call_context.entered(call_context.Scope("ControllerPublishVolume", "x")),
+        call_context.entered(call_context.CallContext("ControllerPublishVolume", "x")),
         pytest.raises(Unavailable, match="has not told its persistentvolumes yet"),
     ):
-        wishes.current(HANDLE)
+        qos_store.current(HANDLE)
 
 
 @pytest.mark.parametrize("parameters", [None, {"iopsLimit": "3"}])
 def test_a_class_that_cannot_be_used_makes_the_volume_wait(
-    cluster: ApiServer, wishes: KubernetesWishes, parameters: dict[str, str] | None
+    cluster: ApiServer, qos_store: KubernetesQosStore, parameters: dict[str, str] | None
 ) -> None:
     if parameters is not None:
         cluster.put_class("odd", **parameters)
     cluster.put_volume(str(HANDLE), "odd")
-    wishes.start()
+    qos_store.start()
     with pytest.raises(Unavailable, match="VolumeAttributesClass odd, which"):
-        wishes.current(HANDLE)
+        qos_store.current(HANDLE)
 
 
 def test_without_a_cluster_the_controller_says_so() -> None:

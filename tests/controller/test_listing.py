@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
@@ -13,8 +13,8 @@ from tests.controller.driver import GIB, Driver, Mode, block, refused
 from tests.controller.world import World
 
 
-def volumes(driver: Driver, *, most: int = 0, token: str = "") -> csi_pb2.ListVolumesResponse:
-    request = csi_pb2.ListVolumesRequest(max_entries=most, starting_token=token)
+def volumes(driver: Driver, *, max_entries: int = 0, token: str = "") -> csi_pb2.ListVolumesResponse:
+    request = csi_pb2.ListVolumesRequest(max_entries=max_entries, starting_token=token)
     return driver.controller.ListVolumes(request, timeout=60)
 
 
@@ -86,7 +86,7 @@ def test_pages_hold_everything_once_and_cost_one_request(world: World, driver: D
     since = world.simulator.gateway.log.last
     found, token = [], ""
     while True:
-        page = volumes(driver, most=3, token=token)
+        page = volumes(driver, max_entries=3, token=token)
         assert len(page.entries) <= 3
         found += ids(page)
         token = page.next_token
@@ -101,26 +101,26 @@ def test_a_page_can_be_asked_for_again_and_is_of_the_moment_of_the_first(array45
     driver = array45.driver
     for number in range(4):
         driver.create(f"pvc-{number}")
-    first = volumes(driver, most=2)
-    second = volumes(driver, most=2, token=first.next_token)
+    first = volumes(driver, max_entries=2)
+    second = volumes(driver, max_entries=2, token=first.next_token)
     driver.delete(second.entries[0].volume.volume_id)
     driver.create("pvc-new")
-    assert volumes(driver, most=2, token=first.next_token) == second
+    assert volumes(driver, max_entries=2, token=first.next_token) == second
 
 
 def test_a_token_that_is_not_kept_is_aborted(array45: World) -> None:
     for number in range(4):
         array45.driver.create(f"pvc-{number}")
-    token = volumes(array45.driver, most=2).next_token
+    token = volumes(array45.driver, max_entries=2).next_token
     for bad in ("invalid-token", f"{token}x", "1.1", token.partition(".")[0]):
         refused(grpc.StatusCode.ABORTED, lambda bad=bad: volumes(array45.driver, token=bad))  # type: ignore[misc]  # the default binds it
     refused(grpc.StatusCode.ABORTED, lambda: volumes(array45.restart(), token=token))
-    refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: volumes(array45.driver, most=-1))
+    refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: volumes(array45.driver, max_entries=-1))
 
 
 def test_several_systems_are_listed_together(make_world: MakeWorld) -> None:
     world = make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
     made = {
         world.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id

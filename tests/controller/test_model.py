@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from csi_powerflex.gateway import client
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Mode, block, mount
@@ -29,12 +29,12 @@ from tests.figures import Figures
 
 UNKNOWN = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.ABORTED)
 TROUBLES = (
-    Fault(trouble=Trouble.RESET),
-    Fault(trouble=Trouble.LOST_REPLY),
-    Fault(trouble=Trouble.TRUNCATED),
-    Fault(trouble=Trouble.REVOKE),
-    Fault(trouble=Trouble.ERROR, status=503),
-    Fault(trouble=Trouble.HTML, status=502, after_effect=True),
+    Fault(kind=FaultKind.RESET),
+    Fault(kind=FaultKind.LOST_REPLY),
+    Fault(kind=FaultKind.TRUNCATED),
+    Fault(kind=FaultKind.REVOKE),
+    Fault(kind=FaultKind.ERROR, status=503),
+    Fault(kind=FaultKind.HTML, status=502, after_effect=True),
 )
 WAYS = {
     "writes": ("ReadWrite", False, mount(Mode.SINGLE_NODE_WRITER)),
@@ -235,12 +235,12 @@ class Controller(RuleBasedStateMachine):
 
     # --- looking ---------------------------------------------------------------------------------
 
-    @rule(most=st.sampled_from([0, 1, 3]))
-    def list_volumes(self, most: int) -> None:
+    @rule(max_entries=st.sampled_from([0, 1, 3]))
+    def list_volumes(self, max_entries: int) -> None:
         listed: dict[str, tuple[int, set[str]]] = {}
         token = ""
         while True:
-            request = csi_pb2.ListVolumesRequest(max_entries=most, starting_token=token)
+            request = csi_pb2.ListVolumesRequest(max_entries=max_entries, starting_token=token)
             page = self.told(lambda request=request: self.driver.controller.ListVolumes(request, timeout=30))  # type: ignore[misc]  # bound by default
             for entry in page.entries:
                 assert entry.volume.volume_id not in listed
@@ -277,7 +277,7 @@ class Controller(RuleBasedStateMachine):
     def meet_trouble(self, fault: Fault, system: int, skip: int) -> None:
         """Let one of the next requests go wrong; the call is repeated until it is answered."""
         armed = Fault(
-            trouble=fault.trouble,
+            kind=fault.kind,
             status=fault.status,
             after_effect=fault.after_effect,
             times=1,
@@ -433,8 +433,8 @@ def test_any_sequence_of_calls_keeps_the_rules_of_csi(
     # The pauses between the client's attempts only cost time here.
     monkeypatch.setattr(client, "_FIRST_PAUSE_SECONDS", 0.001)
     world = make_world(
-        SystemPlan(version="4.5", blueprint=Blueprint("east")),
-        SystemPlan(version="5.0", blueprint=Blueprint("west")),
+        SystemPlan(version="4.5", initial_state=InitialState("east")),
+        SystemPlan(version="5.0", initial_state=InitialState("west")),
     )
     world.more["state_file"] = world.folder / "wishes"
     world.restart()

@@ -17,7 +17,7 @@ import pytest
 
 from csi_powerflex.csi.policy import POLICIES
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, mount, refused
@@ -28,16 +28,16 @@ EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 FAILURES = {
     "the user may not": (
-        Fault(trouble=Trouble.ERROR, status=403, code=168),
+        Fault(kind=FaultKind.ERROR, status=403, code=168),
         grpc.StatusCode.PERMISSION_DENIED,
     ),
-    "no resources": (Fault(trouble=Trouble.ERROR, code=67), EXHAUSTED),
-    "too many volumes in the pool": (Fault(trouble=Trouble.ERROR, code=96), EXHAUSTED),
-    "too many volumes": (Fault(trouble=Trouble.ERROR, code=97), EXHAUSTED),
-    "too many members in the tree": (Fault(trouble=Trouble.ERROR, code=182), EXHAUSTED),
-    "busy": (Fault(trouble=Trouble.ERROR, code=28), grpc.StatusCode.ABORTED),
-    "overloaded": (Fault(trouble=Trouble.ERROR, status=503), UNAVAILABLE),
-    "a page of a proxy": (Fault(trouble=Trouble.HTML, status=502), UNAVAILABLE),
+    "no resources": (Fault(kind=FaultKind.ERROR, code=67), EXHAUSTED),
+    "too many volumes in the pool": (Fault(kind=FaultKind.ERROR, code=96), EXHAUSTED),
+    "too many volumes": (Fault(kind=FaultKind.ERROR, code=97), EXHAUSTED),
+    "too many members in the tree": (Fault(kind=FaultKind.ERROR, code=182), EXHAUSTED),
+    "busy": (Fault(kind=FaultKind.ERROR, code=28), grpc.StatusCode.ABORTED),
+    "overloaded": (Fault(kind=FaultKind.ERROR, status=503), UNAVAILABLE),
+    "a page of a proxy": (Fault(kind=FaultKind.HTML, status=502), UNAVAILABLE),
 }
 """Dell's driver answers INTERNAL to all of these for a volume, and ALREADY_EXISTS for a snapshot."""
 
@@ -61,7 +61,7 @@ def test_a_snapshot_that_is_not_taken_is_never_said_to_exist(array45: World, nam
 
 
 def at(fault: Fault, path: str) -> Fault:
-    return Fault(trouble=fault.trouble, status=fault.status, code=fault.code, method="POST", path=path)
+    return Fault(kind=fault.kind, status=fault.status, code=fault.code, method="POST", path=path)
 
 
 def test_a_whole_life_uses_one_connection(world: World, driver: Driver) -> None:

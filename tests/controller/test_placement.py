@@ -11,8 +11,8 @@ import pytest
 from csi_powerflex.config.systems.schema import ZoneSettings
 from csi_powerflex.operations.controller import placement, volumes
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, refused
@@ -25,7 +25,7 @@ FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 def two_systems(make_world: MakeWorld) -> World:
     return make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
 
 
@@ -120,8 +120,8 @@ def either(world: World) -> csi_pb2.TopologyRequirement:
     return requirement(preferred=(reach(world, 0), reach(world, 1)))
 
 
-LOST = Fault(trouble=Trouble.LOST_REPLY, route="Volume.create", times=1)
-AWAY = Fault(trouble=Trouble.ERROR, status=503)
+LOST = Fault(kind=FaultKind.LOST_REPLY, route="Volume.create", times=1)
+AWAY = Fault(kind=FaultKind.ERROR, status=503)
 
 
 def test_an_attempt_without_an_answer_never_leads_to_a_second_volume(make_world: MakeWorld) -> None:
@@ -143,7 +143,7 @@ def test_an_attempt_without_an_answer_never_leads_to_a_second_volume(make_world:
 
 
 @pytest.mark.parametrize(
-    "trouble", [AWAY, Fault(trouble=Trouble.HTML, status=502)], ids=["overloaded", "behind a broken proxy"]
+    "trouble", [AWAY, Fault(kind=FaultKind.HTML, status=502)], ids=["overloaded", "behind a broken proxy"]
 )
 def test_a_volume_is_not_made_again_elsewhere_when_the_answer_to_its_making_was_lost_on_the_way_to_the_caller(
     make_world: MakeWorld, trouble: Fault
@@ -178,7 +178,7 @@ def test_a_volume_that_may_lie_where_the_topology_does_not_reach_any_more_is_tol
     assert not world.simulator.gateways[1].array.volumes
 
 
-@pytest.mark.parametrize("trouble", [AWAY, Fault(trouble=Trouble.FREEZE)], ids=["refusing", "hanging"])
+@pytest.mark.parametrize("trouble", [AWAY, Fault(kind=FaultKind.FREEZE)], ids=["refusing", "hanging"])
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 def test_a_system_that_goes_away_leaves_new_volumes_to_the_others(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, trouble: Fault, *, warm: bool
@@ -187,7 +187,7 @@ def test_a_system_that_goes_away_leaves_new_volumes_to_the_others(
     wanted = either(world)
     if warm:
         world.driver.create("pvc-warm", accessibility_requirements=wanted)
-    if trouble.trouble is Trouble.FREEZE:
+    if trouble.kind is FaultKind.FREEZE:
         # It is waited out. The other system has to answer within it, on a machine under load too.
         for module in (placement, volumes):
             monkeypatch.setattr(module, "LOOK_SECONDS", 2.0)
@@ -214,14 +214,14 @@ def test_a_system_known_to_be_away_is_not_asked_while_another_serves(
 @pytest.fixture
 def zoned(make_world: MakeWorld) -> World:
     """One system that spans the zones a and b, with two pools in a."""
-    blueprint = Blueprint(
+    initial_state = InitialState(
         domains=(
             DomainPlan(name="pda", pools=(PoolPlan(name="fast"), PoolPlan(name="slow"))),
             DomainPlan(name="pdb", pools=(PoolPlan(name="fast"),)),
         )
     )
     return make_world(
-        SystemPlan(blueprint=blueprint),
+        SystemPlan(initial_state=initial_state),
         protection_domain=None,
         storage_pool=None,
         zones=(

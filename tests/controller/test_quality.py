@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from tests.controller.api_server import ApiServer
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, block, refused
@@ -63,7 +63,7 @@ def test_mutable_parameters_of_the_creation_override_those_of_the_class(array45:
 def test_a_limit_that_the_array_refuses_never_leaves_the_volume_half_published(array45: World) -> None:
     volume = array45.driver.create(parameters={"iopsLimit": "500"})
     array45.simulator.gateway.inject(
-        Fault(trouble=Trouble.ERROR, code=1, path="*/setMappedSdcLimits", times=1)
+        Fault(kind=FaultKind.ERROR, code=1, path="*/setMappedSdcLimits", times=1)
     )
     with pytest.raises(grpc.RpcError):
         array45.driver.publish(volume, array45.node("a"))
@@ -77,7 +77,7 @@ def test_a_mapping_that_could_not_be_taken_back_gets_its_limits_from_the_repeate
 ) -> None:
     volume = array45.driver.create(parameters={"iopsLimit": "500"})
     for path in ("*/setMappedSdcLimits", "*/removeMappedSdc"):
-        array45.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, code=1, path=path))
+        array45.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=1, path=path))
     with pytest.raises(grpc.RpcError):
         array45.driver.publish(volume, array45.node("a"))
     assert limits(array45, volume) == [(0, 0)]
@@ -177,7 +177,7 @@ def test_a_growth_that_was_cut_before_the_limits_sets_them_when_it_is_repeated(a
     volume = array45.driver.create(parameters={"iopsPerGiB": "10"})
     array45.driver.publish(volume, array45.node("a"))
     array45.simulator.gateway.inject(
-        Fault(trouble=Trouble.ERROR, code=1, path="*/setMappedSdcLimits", times=1)
+        Fault(kind=FaultKind.ERROR, code=1, path="*/setMappedSdcLimits", times=1)
     )
     with pytest.raises(grpc.RpcError):
         array45.driver.expand(volume.volume_id, gib=16)

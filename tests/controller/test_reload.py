@@ -12,7 +12,7 @@ import pytest
 
 from csi_powerflex.config.systems import loader
 from csi_powerflex.observability import metrics
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import refused
@@ -75,7 +75,7 @@ def test_a_changed_default_pool_is_used_and_what_is_unchanged_keeps_its_session(
     make_world: MakeWorld,
 ) -> None:
     world = make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
     files = Files(world)
     driver = world.watching(file=files.systems)
@@ -136,7 +136,7 @@ def test_a_secret_swapped_by_its_link_is_seen(array45: World, files: Files) -> N
 
 def test_a_system_that_is_taken_out_is_no_longer_served(make_world: MakeWorld) -> None:
     world = make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
     files = Files(world)
     driver = world.watching(file=files.systems)

@@ -12,7 +12,7 @@ import pytest
 from csi_powerflex.errors import Unavailable
 from csi_powerflex.gateway import auth
 from csi_powerflex.gateway.array import GatewayArray
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
 from tests.controller.test_reload import Files
@@ -80,7 +80,7 @@ def test_while_one_call_renews_a_token_the_others_go_on_with_it(world: World, cl
     world.driver.create("pvc-0")
     clock.pass_over(280.0)
     gateway = world.simulator.gateway
-    fault = gateway.inject(Fault(trouble=Trouble.FREEZE, path=RENEWAL))
+    fault = gateway.inject(Fault(kind=FaultKind.FREEZE, path=RENEWAL))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         renewing = pool.submit(at_once, world, 1, timeout=20.0, prefix="renewing")
         eventually(lambda: gateway.faults.struck(fault) == 1)
@@ -94,7 +94,7 @@ def test_while_one_call_renews_a_token_the_others_go_on_with_it(world: World, cl
 def test_a_token_that_cannot_be_renewed_serves_until_its_end(world: World, clock: Ahead) -> None:
     world.driver.create("pvc-0")
     clock.pass_over(280.0)
-    world.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, status=503, path="/rest/auth/*"))
+    world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503, path="/rest/auth/*"))
     assert at_once(world, 1) == [grpc.StatusCode.OK]
     clock.pass_over(60.0)
     assert at_once(world, 1, prefix="late", timeout=3.0) == [grpc.StatusCode.UNAVAILABLE]
@@ -104,7 +104,7 @@ def test_a_token_that_cannot_be_renewed_serves_until_its_end(world: World, clock
 def test_a_login_that_ends_after_the_session_was_given_back_is_undone(array45: World) -> None:
     """Otherwise each shutdown in the middle of a login would leave one of the array's 128 sessions behind."""
     gateway = array45.simulator.gateway
-    fault = gateway.inject(Fault(trouble=Trouble.FREEZE, path="/rest/auth/login"))
+    fault = gateway.inject(Fault(kind=FaultKind.FREEZE, path="/rest/auth/login"))
     array = GatewayArray(array45.systems[0])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         late = pool.submit(array.system_id)

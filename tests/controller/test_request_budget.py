@@ -56,13 +56,13 @@ def test_create_repeated_after_a_restart(world: World, meter: Meter) -> None:
     assert meter.cost(lambda: again.create("pvc-1")) <= 3
 
 
-@pytest.mark.parametrize(("gib", "most"), [(0, 3), (16, 4)])
-def test_clone_and_restore(driver: Driver, meter: Meter, gib: int, most: int) -> None:
+@pytest.mark.parametrize(("gib", "max_entries"), [(0, 3), (16, 4)])
+def test_clone_and_restore(driver: Driver, meter: Meter, gib: int, max_entries: int) -> None:
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)
-    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= most
-    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= most + 1
-    assert meter.cost(lambda: driver.restore("pvc-3", snapshot.snapshot_id, gib=gib)) <= most
+    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= max_entries
+    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= max_entries + 1
+    assert meter.cost(lambda: driver.restore("pvc-3", snapshot.snapshot_id, gib=gib)) <= max_entries
 
 
 def test_delete_and_its_repeat(driver: Driver, meter: Meter) -> None:

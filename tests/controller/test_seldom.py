@@ -8,10 +8,10 @@ import grpc
 import pytest
 
 from csi_powerflex.operations.controller import create_history
-from csi_powerflex.operations.controller.create_history import Attempts
+from csi_powerflex.operations.controller.create_history import CreateHistory
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, refused
@@ -36,7 +36,7 @@ def strike(
     """Let the next request of ``route`` be refused."""
     world.simulator.gateway.inject(
         Fault(
-            trouble=Trouble.ERROR,
+            kind=FaultKind.ERROR,
             route=route,
             code=code,
             times=1,
@@ -99,7 +99,7 @@ def test_an_id_that_the_gateway_calls_none_is_not_found(array45: World) -> None:
 def packed(make_world: MakeWorld) -> World:
     """A system with a pool that can compress."""
     pools = (PoolPlan("sp1"), PoolPlan("packed", layout="FineGranularity", compression="Normal"))
-    return make_world(SystemPlan(blueprint=Blueprint(domains=(DomainPlan(pools=pools),))))
+    return make_world(SystemPlan(initial_state=InitialState(domains=(DomainPlan(pools=pools),))))
 
 
 @pytest.mark.parametrize(("provisioning", "method"), [("compressed", "Normal"), ("thin", "None")])
@@ -155,14 +155,14 @@ def test_where_no_system_answers_the_call_is_repeated(make_world: MakeWorld) -> 
     wanted = either(world)
     world.driver.create("pvc-warm", accessibility_requirements=wanted)
     for gateway in world.simulator.gateways:
-        gateway.inject(Fault(trouble=AWAY.trouble, status=AWAY.status))
+        gateway.inject(Fault(kind=AWAY.kind, status=AWAY.status))
     refused(grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=wanted))
 
 
 def test_only_so_many_attempts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create_history, "_REMEMBERED", 2)
     monkeypatch.setattr(create_history, "_DOUBTFUL", 2)
-    remembered = Attempts()
+    remembered = CreateHistory()
     for number in range(3):
         remembered.made("array", f"made-{number}", f"id-{number}")
         remembered.doubt("array", f"doubted-{number}")

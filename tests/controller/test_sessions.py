@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.faults import Fault, Trouble
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import mount
@@ -63,14 +63,14 @@ def test_a_session_is_given_back_at_the_end(world: World) -> None:
 
 def test_an_html_refusal_of_a_token_is_answered_with_a_new_login(array45: World) -> None:
     array45.driver.create("pvc-warm")
-    array45.simulator.gateway.inject(Fault(trouble=Trouble.HTML, status=401, path="/api/*", times=1))
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.HTML, status=401, path="/api/*", times=1))
     assert array45.driver.create("pvc-2").volume_id
     assert logins(array45) == 2
 
 
 def test_a_token_that_is_refused_as_soon_as_it_is_given_is_replaced_again(array45: World) -> None:
     array45.driver.create("pvc-warm")
-    array45.simulator.gateway.inject(Fault(trouble=Trouble.REVOKE, path="/api/*", times=3))
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.REVOKE, path="/api/*", times=3))
     assert array45.driver.create("pvc-2").volume_id
     assert logins(array45) == 3
 
@@ -78,7 +78,7 @@ def test_a_token_that_is_refused_as_soon_as_it_is_given_is_replaced_again(array4
 def test_a_gateway_that_refuses_every_token_is_unavailable_and_not_asked_for_ever(array45: World) -> None:
     """The password is right, or there would be no token: a final code could make a sidecar leak a volume."""
     array45.driver.create("pvc-warm")
-    array45.simulator.gateway.inject(Fault(trouble=Trouble.HTML, status=401, path="/api/*"))
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.HTML, status=401, path="/api/*"))
     assert at_once(array45, 1) == [grpc.StatusCode.UNAVAILABLE]
     assert logins(array45) == 5
 
@@ -86,7 +86,7 @@ def test_a_gateway_that_refuses_every_token_is_unavailable_and_not_asked_for_eve
 @pytest.fixture
 def two(make_world: MakeWorld) -> World:
     return make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
 
 
@@ -94,7 +94,7 @@ def test_a_frozen_gateway_costs_its_callers_their_deadline_and_nobody_else_anyth
     driver, (frozen, other) = two.driver, two.simulator.gateways
     for name in ("array0", "array1"):
         driver.create(f"pvc-warm-{name}", parameters={"systemID": name})
-    fault = frozen.inject(Fault(trouble=Trouble.FREEZE))
+    fault = frozen.inject(Fault(kind=FaultKind.FREEZE))
 
     def create(number: int) -> tuple[grpc.StatusCode, float]:
         request = csi_pb2.CreateVolumeRequest(
@@ -132,7 +132,7 @@ def test_a_frozen_gateway_costs_its_callers_their_deadline_and_nobody_else_anyth
 
 def test_an_answer_that_never_ends_costs_the_deadline(array45: World) -> None:
     array45.driver.create("pvc-warm")
-    array45.simulator.gateway.inject(Fault(trouble=Trouble.ENDLESS, path="/api/*", times=1))
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.ENDLESS, path="/api/*", times=1))
     began = time.monotonic()
     assert at_once(array45, 1, timeout=1.0) == [grpc.StatusCode.DEADLINE_EXCEEDED]
     assert time.monotonic() - began < 30.0

@@ -7,7 +7,7 @@ import pytest
 
 from csi_powerflex.names import Kind, array_name
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
@@ -220,7 +220,7 @@ def test_a_source_of_no_kind_is_refused(array45: World) -> None:
 
 def test_a_copy_stays_in_its_sources_pool(make_world: MakeWorld) -> None:
     domain = DomainPlan(pools=(PoolPlan(name="sp1"), PoolPlan(name="sp2")))
-    world = make_world(SystemPlan(blueprint=Blueprint(domains=(domain,))))
+    world = make_world(SystemPlan(initial_state=InitialState(domains=(domain,))))
     volume = world.driver.create(parameters={"storagepool": "sp2"})
     copy = world.driver.clone("pvc-2", volume.volume_id)
     assert world.volume(copy.volume_id).pool_id == world.volume(volume.volume_id).pool_id

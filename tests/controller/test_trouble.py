@@ -15,7 +15,7 @@ from csi_powerflex.config.secret import Secret
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator import certificates
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from tests.controller.driver import mount, refused
 from tests.controller.world import World
 
@@ -94,8 +94,8 @@ def test_a_gateway_that_accepts_and_never_answers_costs_one_deadline_and_no_lock
 
 def test_a_read_that_is_repeated_until_time_is_up_tells_why_it_was_repeated(array45: World) -> None:
     request = csi_pb2.ControllerGetVolumeRequest(volume_id=array45.driver.create().volume_id)
-    array45.simulator.gateway.inject(Fault(trouble=Trouble.ERROR, status=503, times=1))
-    array45.simulator.gateway.inject(Fault(trouble=Trouble.FREEZE, skip=1))
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503, times=1))
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.FREEZE, skip=1))
     text = refused(
         grpc.StatusCode.UNAVAILABLE, lambda: array45.driver.controller.ControllerGetVolume(request, timeout=3)
     )

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from csi_powerflex.names import Kind, array_name
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, Mode, block, mount, refused
@@ -62,7 +62,7 @@ def test_a_size_above_the_arrays_largest_is_refused(driver: Driver) -> None:
 
 def test_a_pool_without_room_is_resource_exhausted(make_world: MakeWorld) -> None:
     small = DomainPlan(pools=(PoolPlan(raw_gib=64, over_provisioning=1),))
-    world = make_world(SystemPlan(blueprint=Blueprint(domains=(small,))))
+    world = make_world(SystemPlan(initial_state=InitialState(domains=(small,))))
     text = refused(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: world.driver.create(gib=1024))
     assert "array0" in text
 
@@ -107,7 +107,7 @@ def test_strict_sizes_are_refused_instead_of_rounded(array45: World) -> None:
 
 def test_a_pool_that_may_show_old_data_is_refused_unless_allowed(make_world: MakeWorld) -> None:
     domain = DomainPlan(pools=(PoolPlan(zero_padding=False),))
-    world = make_world(SystemPlan(blueprint=Blueprint(domains=(domain,))))
+    world = make_world(SystemPlan(initial_state=InitialState(domains=(domain,))))
     assert "allowUnpaddedPool" in refused(INVALID, world.driver.create)
     world.driver.create(parameters={"allowUnpaddedPool": "true"})
 
@@ -148,7 +148,7 @@ def test_an_unknown_filesystem_is_refused(array45: World) -> None:
 
 def test_pools_of_one_name_in_two_domains_are_ambiguous_until_one_is_named(make_world: MakeWorld) -> None:
     domains = (DomainPlan(name="pd1"), DomainPlan(name="pd2"))
-    world = make_world(SystemPlan(blueprint=Blueprint(domains=domains)), protection_domain=None)
+    world = make_world(SystemPlan(initial_state=InitialState(domains=domains)), protection_domain=None)
     assert "pd1/sp1, pd2/sp1" in refused(INVALID, world.driver.create)
     volume = world.driver.create(parameters={"protectiondomain": "pd2"})
     pool = world.array.pools[world.volume(volume.volume_id).pool_id]

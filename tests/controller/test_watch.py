@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.observability import endpoint, metrics
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.eventually import eventually
@@ -48,14 +48,14 @@ def test_the_watch_tells_how_full_a_system_is(world: World) -> None:
 def test_an_error_nobody_foresaw_does_not_end_the_watch(
     array45: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn, failures = GatewayArray.learn, [RuntimeError("a fault"), RuntimeError("a fault")]
+    learn, failures = GatewayArray.refresh, [RuntimeError("a fault"), RuntimeError("a fault")]
 
     def faulty(array: GatewayArray) -> None:
         if failures:
             raise failures.pop()
         learn(array)
 
-    monkeypatch.setattr(GatewayArray, "learn", faulty)
+    monkeypatch.setattr(GatewayArray, "refresh", faulty)
     renamed(array45, "faulty").watching(seconds=0.05)
     eventually(lambda: not failures)
     eventually(lambda: value("csi_powerflex_system_up", system="faulty") == 1)
@@ -63,7 +63,7 @@ def test_an_error_nobody_foresaw_does_not_end_the_watch(
 
 def test_a_system_that_is_away_is_told_and_keeps_no_other_from_serving(make_world: MakeWorld) -> None:
     world = make_world(
-        SystemPlan(blueprint=Blueprint(name="one")), SystemPlan(blueprint=Blueprint(name="two"))
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
     )
     renamed(world, "away", "there")
     with socket.socket() as nobody:

@@ -151,9 +151,11 @@ def test_an_interrupted_demo_leaves_nothing(place: Path, moment: str) -> None:
 
 def test_without_devices_it_shows_the_controllers_half_and_says_what_it_left_out(place: Path) -> None:
     """As in a container that may not mount, which root's own process becomes for this."""
-    bounded = ["setpriv", "--inh-caps=-sys_admin", "--bounding-set=-sys_admin"] if os.geteuid() == 0 else []
+    time_limit = (
+        ["setpriv", "--inh-caps=-sys_admin", "--bounding-set=-sys_admin"] if os.geteuid() == 0 else []
+    )
     done = subprocess.run(
-        [*bounded, *DEMO],
+        [*time_limit, *DEMO],
         env=environment(place) | {"HOME": str(place)},
         capture_output=True,
         text=True,

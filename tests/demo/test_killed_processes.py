@@ -7,25 +7,25 @@ from collections.abc import Iterator
 import pytest
 
 from csi_powerflex.demo import environment
-from csi_powerflex.demo.environment import Scene
-from csi_powerflex.demo.scenario import Walk
+from csi_powerflex.demo.environment import Environment
+from csi_powerflex.demo.scenario import Scenario
 
 
 @pytest.fixture
-def stage() -> Iterator[Scene]:
+def stage() -> Iterator[Environment]:
     """A running scene."""
     with environment.opened(devices=True) as running:
         yield running
 
 
 @pytest.mark.needs("devices")
-def test_whoever_is_killed_after_a_step_comes_to_the_same_end_when_it_is_repeated(stage: Scene) -> None:
+def test_whoever_is_killed_after_a_step_comes_to_the_same_end_when_it_is_repeated(stage: Environment) -> None:
     restart = {stage.client: stage.start_controller} | {
         node.client: node.start for node in stage.nodes.values()
     }
     process = {stage.client: stage.controller} | {node.client: node.process for node in stage.nodes.values()}
     taken = []
-    for step in Walk(stage, filesystem="ext4", mebibytes=1).steps():
+    for step in Scenario(stage, filesystem="ext4", mebibytes=1).steps():
         first = step.run()
         if step.client is not None:
             process[step.client].kill()

@@ -53,7 +53,7 @@ class Array:
 
     def pause_gateway(self) -> None:
         """Let the gateway answer nothing but HTTP 503, as a load balancer without servers. Data go on."""
-        fault = {"trouble": "html", "route": "*", "status": 503}
+        fault = {"kind": "html", "route": "*", "status": 503}
         requests.post(f"{self.facts['adminUrl']}/faults", json=fault, timeout=10).raise_for_status()
 
     def resume_gateway(self) -> None:

@@ -63,7 +63,7 @@ _EDGES = (0, 1, 7, 8, 9, 15, 31, 32, 40, 53, 62, 63)
 def integers(bits: int, *, signed: bool) -> st.SearchStrategy[int]:
     """Integers of that width, most of them at an edge."""
     least = -(2 ** (bits - 1)) if signed else 0
-    most = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+    max_entries = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
     edges = {sign * 2**edge + step for edge in _EDGES for sign in (1, -1) for step in (-1, 0, 1)}
-    inside = sorted(edge for edge in {*edges, least, most} if least <= edge <= most)
-    return st.one_of(st.sampled_from(inside), st.integers(least, most))
+    inside = sorted(edge for edge in {*edges, least, max_entries} if least <= edge <= max_entries)
+    return st.one_of(st.sampled_from(inside), st.integers(least, max_entries))

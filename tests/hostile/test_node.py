@@ -19,7 +19,7 @@ from tests.figures import Figures
 from tests.hostile.calls import NOT_NOW, PROPER, Caller, Tried
 from tests.hostile.inputs import tried
 from tests.hostile.messages import Known, methods, requests, whole
-from tests.node.client import block, filesystem, ticket
+from tests.node.client import block, filesystem, publish_context
 from tests.node.loophost import LoopHost, Volume
 from tests.node.namespaces import own_mounts, umount
 from tests.node.process import NodeProcess
@@ -112,7 +112,7 @@ def known(trap: Trap, process: NodeProcess) -> Known:
     ]  # fmt: skip
     ids = [str(volume.handle) for volume in volumes]
     system = trap.empty.handle.system_id
-    context = ticket(trap.empty)
+    context = publish_context(trap.empty)
     return Known(
         texts={
             "volume_id": [*ids, *ids, f"{system}-../../../etc", f"../{ids[0]}", ids[0].upper()],
@@ -167,14 +167,14 @@ def _right(trap: Trap, process: NodeProcess) -> dict[str, list[Message]]:
             messages += [
                 csi_pb2.NodeStageVolumeRequest(
                     volume_id=handle,
-                    publish_context=ticket(volume),
+                    publish_context=publish_context(volume),
                     staging_target_path=staging,
                     volume_capability=capability,
                     volume_context=context,
                 ),
                 csi_pb2.NodePublishVolumeRequest(
                     volume_id=handle,
-                    publish_context=ticket(volume),
+                    publish_context=publish_context(volume),
                     staging_target_path=staging,
                     target_path=target,
                     volume_capability=capability,

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_powerflex.model.node import ORIGIN_KEY, Origin, Ticket
+from csi_powerflex.model.node import ORIGIN_KEY, Origin, PublishContext
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.node.loophost import Volume
 
@@ -70,7 +70,7 @@ class Kubelet:
         self.stub.NodeStageVolume(
             csi_pb2.NodeStageVolumeRequest(
                 volume_id=str(volume.handle),
-                publish_context=ticket(volume, read_only=read_only_mapping),
+                publish_context=publish_context(volume, read_only=read_only_mapping),
                 staging_target_path=str(staging),
                 volume_capability=capability,
                 volume_context={ORIGIN_KEY: origin.value, **(context or {})},
@@ -103,7 +103,7 @@ class Kubelet:
         self.stub.NodePublishVolume(
             csi_pb2.NodePublishVolumeRequest(
                 volume_id=str(volume.handle),
-                publish_context=ticket(volume, read_only=read_only_mapping),
+                publish_context=publish_context(volume, read_only=read_only_mapping),
                 staging_target_path=str(self.staging(volume)),
                 target_path=str(path),
                 volume_capability=capability,
@@ -181,9 +181,11 @@ class Kubelet:
         return self.stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=self.timeout)
 
 
-def ticket(volume: Volume, *, read_only: bool = False) -> dict[str, str]:
+def publish_context(volume: Volume, *, read_only: bool = False) -> dict[str, str]:
     """The publish context that the controller gives for the volume."""
-    return Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=read_only).to_context()
+    return PublishContext(
+        handle=volume.handle, transport="sdc", size=volume.size, read_only=read_only
+    ).to_context()
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
         sdc=host.settings(),
     )
     pool = ThreadPoolExecutor(8)
-    server = grpc.server(pool, interceptors=[Interceptor(slow_places=8)])
+    server = grpc.server(pool, interceptors=[Interceptor(slow_slots=8)])
     csi_pb2_grpc.add_NodeServicer_to_server(service(settings), server)
     server.add_insecure_port(endpoint)
     server.start()

@@ -105,7 +105,7 @@ class Volume:
             command("losetup", "--detach", self.device)
             self.device = None
 
-    def settle(self) -> None:
+    def advance(self) -> None:
         """Bring what was written to the device into the image.
 
         The last program to close a device does that, and another test's may have it open for a moment:
@@ -217,7 +217,7 @@ class LoopHost:
     def copy(self, source: Volume, *, size: int | None = None) -> Volume:
         """A volume with the data that ``source`` has on the array now, as a snapshot or clone has."""
         if source.device is not None:
-            source.settle()
+            source.advance()
         volume = self.volume(size=size or source.size, mapped=False)
         command("cp", "--sparse=always", source.image, volume.image)
         volume.grow(volume.size)

@@ -12,7 +12,7 @@ from csi_powerflex.host import blockdev
 from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB
-from tests.node.client import EXT4, Kubelet, Mode, block, filesystem, refused, ticket
+from tests.node.client import EXT4, Kubelet, Mode, block, filesystem, publish_context, refused
 from tests.node.loophost import LoopHost, command
 
 pytestmark = pytest.mark.needs("devices")
@@ -71,7 +71,7 @@ def test_a_call_for_a_volume_that_another_call_waits_for_is_aborted_at_once(
     waiting, other = host.volume(mapped=False), host.volume()
     request = csi_pb2.NodeStageVolumeRequest(
         volume_id=str(waiting.handle),
-        publish_context=ticket(waiting),
+        publish_context=publish_context(waiting),
         staging_target_path=str(node.staging(waiting)),
         volume_capability=EXT4,
         volume_context={"origin": "empty"},
@@ -158,7 +158,7 @@ def test_publish_needs_a_staging_path(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     request = csi_pb2.NodePublishVolumeRequest(
         volume_id=str(volume.handle),
-        publish_context=ticket(volume),
+        publish_context=publish_context(volume),
         target_path=str(node.target(volume)),
         volume_capability=EXT4,
     )

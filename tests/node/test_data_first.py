@@ -24,7 +24,7 @@ from tests.node.namespaces import own_mounts
 pytestmark = pytest.mark.needs("devices")
 
 ReplaceTool = Callable[[str, str], None]
-Refusal = grpc.StatusCode.FAILED_PRECONDITION
+ApiError = grpc.StatusCode.FAILED_PRECONDITION
 
 GPT_HEADER = b"EFI PART\x00\x00\x01\x00\x5c\x00\x00\x00"
 
@@ -34,12 +34,12 @@ def write(volume: Volume, offset: int, data: bytes) -> None:
     with volume.path.open("r+b") as device:
         device.seek(offset)
         device.write(data)
-    volume.settle()
+    volume.advance()
 
 
 def fingerprint(volume: Volume) -> str:
     """Of all that the volume holds: what is allotted in its image, and what that contains."""
-    volume.settle()
+    volume.advance()
     extents = hashlib.sha256()
     with volume.image.open("rb") as image:
         for offset in (0, 64 * MIB, volume.size // 2, volume.size - 8 * MIB):
@@ -77,7 +77,7 @@ def test_a_volume_that_holds_something_else_is_left_alone(host: LoopHost, node: 
     volume = host.volume()
     write(volume, offset, data)
     before = fingerprint(volume)
-    with refused(Refusal, words, volume.handle, "left alone"):
+    with refused(ApiError, words, volume.handle, "left alone"):
         node.stage(volume)
     assert fingerprint(volume) == before
 
@@ -95,7 +95,7 @@ def test_another_filesystem_is_left_alone(host: LoopHost, node: Kubelet, there: 
     staging = node.stage(volume, filesystem(there))
     (staging / "file").write_text("precious")
     node.unstage(volume)
-    with refused(Refusal, f"holds a {there} filesystem and {asked} is asked"):
+    with refused(ApiError, f"holds a {there} filesystem and {asked} is asked"):
         node.stage(volume, filesystem(asked))
     node.stage(volume, filesystem(there))
     assert (staging / "file").read_text() == "precious"
@@ -121,10 +121,10 @@ def test_a_blkid_that_sees_nothing_is_not_believed_alone(
     node.unstage(volume)
     before = fingerprint(volume)
     replace_tool("blkid", "exit 2")
-    with refused(Refusal, "signatures that wipefs knows (ext4"):
+    with refused(ApiError, "signatures that wipefs knows (ext4"):
         node.stage(volume)
     replace_tool("wipefs", "exit 0")
-    with refused(Refusal, "data of an unknown kind"):
+    with refused(ApiError, "data of an unknown kind"):
         node.stage(volume)
     assert fingerprint(volume) == before
 
@@ -134,7 +134,7 @@ def test_a_blkid_that_is_of_two_minds_refuses(
 ) -> None:
     volume = host.volume()
     replace_tool("blkid", "exit 8")
-    with refused(Refusal, "more than one kind of content"):
+    with refused(ApiError, "more than one kind of content"):
         node.stage(volume)
 
 
@@ -156,7 +156,7 @@ def test_an_fsck_killed_midway_does_not_lead_to_a_format(
     replace_tool("e2fsck", f"dd if=/dev/zero of={volume.path} bs=4k count=1 2>/dev/null; kill -9 $$")
     with refused(grpc.StatusCode.UNAVAILABLE, "e2fsck", f"signal {int(signal.SIGKILL)}"):
         node.stage(volume)
-    with refused(Refusal, "left alone"):
+    with refused(ApiError, "left alone"):
         node.stage(volume)
 
 
@@ -171,7 +171,7 @@ def test_an_end_of_the_device_that_cannot_be_read_refuses(host: LoopHost, node: 
 def test_a_copy_is_never_formatted_however_blank(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     before = fingerprint(volume)
-    with refused(Refusal, "made as a copy", "left alone"):
+    with refused(ApiError, "made as a copy", "left alone"):
         node.stage(volume, origin=Origin.COPY)
     assert fingerprint(volume) == before
 
@@ -184,9 +184,9 @@ def test_an_unknown_origin_is_not_taken_for_a_new_volume(host: LoopHost, node: K
 def test_a_read_only_use_never_formats(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     before = fingerprint(volume)
-    with refused(Refusal, "blank and is to be used read-only"):
+    with refused(ApiError, "blank and is to be used read-only"):
         node.stage(volume, filesystem(mode=Mode.SINGLE_NODE_READER_ONLY))
-    with refused(Refusal, "blank and is to be used read-only"):
+    with refused(ApiError, "blank and is to be used read-only"):
         node.stage(volume, read_only_mapping=True)
     assert fingerprint(volume) == before
 
@@ -203,9 +203,9 @@ def test_a_device_with_the_links_of_two_volumes_is_not_used(host: LoopHost, node
     """The wrong device under the right link: the link is stale, its device serves another volume by now."""
     gone, other = host.volume(mapped=False), host.volume()
     gone.link.symlink_to(other.path)
-    with refused(Refusal, gone.link.name, other.link.name, "stale"):
+    with refused(ApiError, gone.link.name, other.link.name, "stale"):
         node.stage(gone)
-    with refused(Refusal, gone.link.name, other.link.name, "stale"):
+    with refused(ApiError, gone.link.name, other.link.name, "stale"):
         node.stage(other)
 
 
@@ -266,7 +266,7 @@ def test_a_mark_of_another_volume_means_nothing(host: LoopHost, node: Kubelet) -
     """As on a copy that was cut while its source was being formatted."""
     source, copy = host.volume(), host.volume()
     probe.mark(copy.path, source.handle)
-    with refused(Refusal, "left alone"):
+    with refused(ApiError, "left alone"):
         node.stage(copy)
 
 
@@ -291,6 +291,6 @@ def test_a_damaged_filesystem_is_left_to_a_person(host: LoopHost, node: Kubelet)
     # The root directory's inode becomes nonsense, and the superblock says that something is wrong.
     command("debugfs", "-w", "-R", "clri <2>", volume.path)
     command("debugfs", "-w", "-R", "set_super_value state 2", volume.path)
-    with refused(Refusal, "damaged and needs a person", "e2fsck says"):
+    with refused(ApiError, "damaged and needs a person", "e2fsck says"):
         node.stage(volume)
     assert mountinfo.at(staging) is None

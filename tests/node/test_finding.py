@@ -13,7 +13,7 @@ import pytest
 from csi_powerflex import call_context
 from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host.inotify import DirectoryWatch
-from csi_powerflex.model.node import Ticket
+from csi_powerflex.model.node import PublishContext
 from csi_powerflex.transport.sdc import transport as sdc_module
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, refused
@@ -22,8 +22,8 @@ from tests.node.loophost import GUID, SYSTEM, LoopHost, Volume
 pytestmark = pytest.mark.needs("devices")
 
 
-def ticket(volume: Volume) -> Ticket:
-    return Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+def publish_context(volume: Volume) -> PublishContext:
+    return PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_device_that_is_there_is_not_watched_for(
     """A watch costs a system call that takes longer than all the rest."""
     volume = host.volume()
     monkeypatch.delattr(sdc_module, "DirectoryWatch")
-    assert sdc.attach(ticket(volume)) == volume.path
+    assert sdc.attach(publish_context(volume)) == volume.path
 
 
 def test_watches_leave_nothing_behind(host: LoopHost) -> None:
@@ -86,7 +86,7 @@ def test_a_device_that_comes_is_noticed_at_once(host: LoopHost, sdc: Sdc) -> Non
     volume = host.volume(mapped=False)
     device = volume.connect()
     late = Late(lambda: volume.link.symlink_to(device))
-    assert sdc.attach(ticket(volume)) == device
+    assert sdc.attach(publish_context(volume)) == device
     assert late.lag() < 0.05
 
 
@@ -98,7 +98,7 @@ def test_a_link_that_is_renamed_into_place_is_noticed_at_once(host: LoopHost, sd
     temporary = host.by_id / ".#link"
     temporary.symlink_to(device)
     late = Late(lambda: temporary.rename(volume.link))
-    assert sdc.attach(ticket(volume)) == device
+    assert sdc.attach(publish_context(volume)) == device
     assert late.lag() < 0.05
 
 
@@ -114,7 +114,7 @@ def test_a_folder_of_links_that_does_not_exist_yet_is_awaited(host: LoopHost, sd
         volume.link.symlink_to(device)
 
     late = Late(first_device)
-    assert sdc.attach(ticket(volume)) == device
+    assert sdc.attach(publish_context(volume)) == device
     assert late.lag() < 0.05
 
 
@@ -124,7 +124,7 @@ def test_a_device_is_awaited_until_it_has_its_size(host: LoopHost, sdc: Sdc) -> 
     volume.grow(0)
     late = Late(lambda: volume.grow(wanted))
     volume.size = wanted
-    assert sdc.attach(ticket(volume)) == volume.path
+    assert sdc.attach(publish_context(volume)) == volume.path
     assert late.lag() < 0.1
 
 
@@ -135,7 +135,7 @@ def test_an_event_that_was_missed_is_made_up_for_by_a_rescan(
     volume = host.volume(mapped=False)
     device = volume.connect()
     host.on_rescan(f"ln -s {device} {volume.link}")
-    assert sdc.attach(ticket(volume)) == device
+    assert sdc.attach(publish_context(volume)) == device
     assert host.calls() == ["--rescan"]
 
 
@@ -168,10 +168,10 @@ def test_the_wait_ends_with_the_deadline_of_the_call(host: LoopHost, sdc: Sdc) -
     volume = host.volume(mapped=False)
     began = time.monotonic()
     with (
-        call_context.entered(call_context.Scope("NodeStageVolume", "x", deadline=began + 1.0)),
+        call_context.entered(call_context.CallContext("NodeStageVolume", "x", deadline=began + 1.0)),
         pytest.raises(Unavailable, match="did not come"),
     ):
-        sdc.attach(ticket(volume))
+        sdc.attach(publish_context(volume))
     assert time.monotonic() - began < 4.0  # the driver's own limit is 5 s
 
 

@@ -33,7 +33,7 @@ def test_a_block_volume_appears_as_a_device_file(host: LoopHost, node: Kubelet) 
         device.write(b"raw data")
     node.unpublish(volume)
     assert not target.exists()
-    volume.settle()
+    volume.advance()
     with volume.image.open("rb") as image:
         assert image.read(8) == b"raw data"
 

@@ -15,7 +15,7 @@ from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, Invali
 from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, fssize, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed, Completed
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, Origin, RawBlock, Ticket
+from csi_powerflex.model.node import Filesystem, Origin, PublishContext, RawBlock
 from csi_powerflex.operations.node import publishing, staging, target_paths
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, block, filesystem, refused
@@ -250,7 +250,7 @@ def test_another_label_than_the_one_it_is_mounted_with_is_another_way(host: Loop
     mounted = mountinfo.Mount(number, "/", "/x", frozenset({"rw"}), "ext4", str(volume.path), with_label)
     options = ('context="a:b:c:s1"',)
     request = staging.StageRequest(
-        Ticket(volume.handle, "sdc", volume.size, read_only=False),
+        PublishContext(volume.handle, "sdc", volume.size, read_only=False),
         "/x",
         Filesystem("ext4", options),
         Origin.EMPTY,
@@ -274,7 +274,7 @@ def test_an_xfs_that_is_damaged_needs_a_person(host: LoopHost, node: Kubelet) ->
 def test_a_block_volume_mapped_read_only_is_not_published_writable(host: LoopHost) -> None:
     volume = host.volume()
     request = publishing.PublishRequest(
-        ticket=Ticket(volume.handle, "sdc", volume.size, read_only=True),
+        publish_context=PublishContext(volume.handle, "sdc", volume.size, read_only=True),
         staging="/x",
         target="/y",
         use=RawBlock(),
@@ -308,18 +308,18 @@ def test_a_link_to_a_device_that_does_not_answer_is_waited_for(host: LoopHost, g
     volume = host.volume(mapped=False)
     volume.link.symlink_to(gone)
     sdc = Sdc(host.settings(device_seconds=0.5))
-    ticket = Ticket(volume.handle, "sdc", volume.size, read_only=False)
+    publish_context = PublishContext(volume.handle, "sdc", volume.size, read_only=False)
     with pytest.raises(Unavailable, match=f"did not come within .*{gone}"):
-        sdc.attach(ticket)
+        sdc.attach(publish_context)
     (host.sdc / "mdms").unlink()
     with pytest.raises(Unavailable, match="Whether the SDC is connected cannot be told"):
-        sdc.attach(ticket)
+        sdc.attach(publish_context)
 
 
 def test_a_stale_link_to_nothing_is_no_second_name(host: LoopHost, sdc: Sdc) -> None:
     volume = host.volume()
     (host.by_id / f"emc-vol-{SYSTEM}-{'0' * 16}").symlink_to(host.folder / "nothing")
-    assert sdc.attach(Ticket(volume.handle, "sdc", volume.size, read_only=False)) == volume.path
+    assert sdc.attach(PublishContext(volume.handle, "sdc", volume.size, read_only=False)) == volume.path
 
 
 def test_a_rescan_is_not_waited_for_longer_than_it_is_worth(

@@ -21,7 +21,7 @@ from csi_powerflex.host.run import (
     missing_tools,
     run,
 )
-from csi_powerflex.host.time_limit import Bounded
+from csi_powerflex.host.time_limit import TimeLimit
 
 SH = "/bin/sh"
 
@@ -124,7 +124,9 @@ def test_nothing_follows_work_that_failed_after_all() -> None:
 def test_the_deadline_of_the_call_counts() -> None:
     began = time.monotonic()
     with (
-        call_context.entered(call_context.Scope("NodeStageVolume", "x", deadline=began + 0.2)) as current,
+        call_context.entered(
+            call_context.CallContext("NodeStageVolume", "x", deadline=began + 0.2)
+        ) as current,
         pytest.raises(DeadlineExceeded),
     ):
         run([SH, "-c", "sleep 60"])
@@ -153,16 +155,16 @@ def test_descriptors_are_inherited_only_when_asked(tmp_path: Path) -> None:
 
 
 def test_a_hanging_look_costs_one_thread_and_not_the_others() -> None:
-    bounded = Bounded(2.0)
+    time_limit = TimeLimit(2.0)
     answer = threading.Event()
     with pytest.raises(DeadlineExceeded, match="did not answer"):
-        bounded.call("dead", lambda: answer.wait(60))
+        time_limit.call("dead", lambda: answer.wait(60))
     with pytest.raises(DeadlineExceeded, match="has not since an earlier call"):
-        bounded.call("dead", lambda: answer.wait(60))
-    assert bounded.call("well", lambda: 42) == 42
+        time_limit.call("dead", lambda: answer.wait(60))
+    assert time_limit.call("well", lambda: 42) == 42
     answer.set()
 
 
 def test_a_look_passes_its_error_on() -> None:
     with pytest.raises(ZeroDivisionError):
-        Bounded(1.0).call("zero", lambda: 1 // 0)
+        TimeLimit(1.0).call("zero", lambda: 1 // 0)

@@ -15,7 +15,7 @@ from csi_powerflex import call_context
 from csi_powerflex.cli.main import main
 from csi_powerflex.config.node import MdmGroup, SdcOnDemand, mdm_group
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
-from csi_powerflex.model.node import Ticket
+from csi_powerflex.model.node import PublishContext
 from csi_powerflex.transport.sdc import service, transport as sdc_module
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.loophost import GUID, SYSTEM, LoopHost
@@ -248,8 +248,8 @@ def test_a_device_that_does_not_come_brings_the_sdc_up(
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
     host.on_rescan(f"ln -s {volume.connect()} {volume.link}")
-    ticket = Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
-    assert on_demand(host, MDMS).attach(ticket) == volume.path
+    publish_context = PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+    assert on_demand(host, MDMS).attach(publish_context) == volume.path
     assert [call.split()[0] for call in changes(host)] == ["systemctl", "--add_mdm", "--rescan"]
 
 
@@ -261,13 +261,13 @@ def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
     volume = host.volume(mapped=False)
     host.stop_sdc()
     (host.sdc / "broken").write_text("1")
-    ticket = Ticket(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+    publish_context = PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
     sdc = on_demand(host, MDMS)
     with (
-        call_context.entered(call_context.Scope("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
+        call_context.entered(call_context.CallContext("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
         pytest.raises(Unavailable, match=r"did not come.*the SDC does not start: .*Job for scini"),
     ):
-        sdc.attach(ticket)
+        sdc.attach(publish_context)
 
 
 @with_devices

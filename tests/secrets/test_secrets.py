@@ -26,14 +26,14 @@ from google.protobuf.message import Message
 from csi_powerflex.cli.main import RoleGroup, main
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from csi_powerflex.simulator import certificates, sessions as sessions_module
-from csi_powerflex.simulator.faults import Fault, Trouble
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.driver import block, mount
 from tests.controller_process import ControllerProcess
 from tests.figures import Figures
-from tests.node.client import filesystem, ticket
+from tests.node.client import filesystem, publish_context
 from tests.node.loophost import LoopHost
 from tests.node.process import NodeProcess, log_of
 from tests.secrets.canary import PASSWORD, PASSWORD_CORE, SECRET_FIELD, found
@@ -242,17 +242,17 @@ def test_a_volumes_life_at_debug_level_shows_no_secret(array: Watched, form: str
 
 
 TROUBLES = {
-    "a refusal": Fault(trouble=Trouble.ERROR, code=28, times=1),
-    "an error without a code": Fault(trouble=Trouble.ERROR, status=500, times=1),
-    "forbidden": Fault(trouble=Trouble.ERROR, status=403, message="Forbidden", times=1),
-    "overloaded": Fault(trouble=Trouble.ERROR, status=503, times=4),
-    "a page": Fault(trouble=Trouble.HTML, status=502, times=1),
-    "a cut connection": Fault(trouble=Trouble.RESET, times=4),
-    "a lost reply": Fault(trouble=Trouble.LOST_REPLY, times=4),
-    "half an answer": Fault(trouble=Trouble.TRUNCATED, times=1),
-    "another answer": Fault(trouble=Trouble.WRONG_JSON, times=1),
-    "no answer": Fault(trouble=Trouble.FREEZE, times=1),
-    "ended sessions": Fault(trouble=Trouble.REVOKE, times=2),
+    "a refusal": Fault(kind=FaultKind.ERROR, code=28, times=1),
+    "an error without a code": Fault(kind=FaultKind.ERROR, status=500, times=1),
+    "forbidden": Fault(kind=FaultKind.ERROR, status=403, message="Forbidden", times=1),
+    "overloaded": Fault(kind=FaultKind.ERROR, status=503, times=4),
+    "a page": Fault(kind=FaultKind.HTML, status=502, times=1),
+    "a cut connection": Fault(kind=FaultKind.RESET, times=4),
+    "a lost reply": Fault(kind=FaultKind.LOST_REPLY, times=4),
+    "half an answer": Fault(kind=FaultKind.TRUNCATED, times=1),
+    "another answer": Fault(kind=FaultKind.WRONG_JSON, times=1),
+    "no answer": Fault(kind=FaultKind.FREEZE, times=1),
+    "ended sessions": Fault(kind=FaultKind.REVOKE, times=2),
 }
 
 
@@ -281,7 +281,7 @@ def test_no_error_of_the_gateway_shows_a_secret(array: Watched, figures: Figures
 def _copied(fault: Fault, path: str) -> Fault:
     """A fault is counted by its id, so each use needs one of its own."""
     return Fault(
-        trouble=fault.trouble,
+        kind=fault.kind,
         path=path,
         code=fault.code,
         status=fault.status,
@@ -416,7 +416,7 @@ def test_the_node_shows_no_secret_of_a_request(tmp_path: Path) -> None:
             staging, target = process.kubelet.staging(each), process.kubelet.target(each)
             common: dict[str, Any] = {
                 "volume_id": str(each.handle),
-                "publish_context": ticket(each),
+                "publish_context": publish_context(each),
                 "secrets": SECRETS,
             }
             ask(

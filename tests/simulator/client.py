@@ -39,7 +39,7 @@ class Array(Client):
         return self.act("Volume", volume_id, action, **body)
 
     def refused(self, volume_id: str, action: str, **body: object) -> Answer:
-        answer = self.refusal("Volume", volume_id, action, **body)
+        answer = self.error("Volume", volume_id, action, **body)
         assert answer.status != 200, f"{action} was not refused: {answer.value}"
         return answer
 

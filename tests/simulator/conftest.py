@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from csi_powerflex.simulator.clock import ManualClock
-from csi_powerflex.simulator.initial_state import Blueprint
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.simulator.client import Array
@@ -25,9 +25,9 @@ def make_array(tmp_path: Path, clock: ManualClock) -> Iterator[MakeArray]:
     opened: list[Simulator] = []
 
     def make(
-        version: str = "4.5", *, blueprint: Blueprint | None = None, settings: Settings | None = None
+        version: str = "4.5", *, initial_state: InitialState | None = None, settings: Settings | None = None
     ) -> Array:
-        plan = SystemPlan(version, blueprint or Blueprint(), settings or Settings())
+        plan = SystemPlan(version, initial_state or InitialState(), settings or Settings())
         simulator = Simulator([plan], folder=tmp_path / f"array{len(opened)}", sdcs=("a", "b"), clock=clock)
         opened.append(simulator)
         return Array(simulator)

@@ -251,7 +251,7 @@ def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
 
 def test_faults_of_a_file_strike_from_the_start(tmp_path: Path) -> None:
     faults = tmp_path / "faults.yaml"
-    faults.write_text("faults: [{trouble: error, route: version, status: 503, times: 1}]\n")
+    faults.write_text("faults: [{kind: error, route: version, status: 503, times: 1}]\n")
     with running(tmp_path, "--faults", str(faults)) as (_, ready), session(ready) as client:
         statuses = [client.get(f"{ready['url']}/api/version", timeout=5).status_code for _ in range(2)]
         assert statuses == [503, 200]

@@ -271,7 +271,7 @@ def test_an_nvme_host_is_among_the_sdcs_and_is_mapped(make_array: MakeArray, ver
     array.volume_action(volume_id, "addMappedHost", hostId=host_id)
     (mapping,) = array.volume(volume_id)["mappedSdcInfo"]
     assert (mapping["hostType"], mapping["nqn"], mapping["sdcIp"]) == ("NVMeHost", nqn, None)
-    assert array.refusal("Sdc", host_id, "removeSdc").code == 180
+    assert array.error("Sdc", host_id, "removeSdc").code == 180
     array.volume_action(volume_id, "removeMappedHost", nqn=nqn)
     array.act("Sdc", host_id, "removeSdc")
     assert array.send("POST", "/api/types/Host/instances", {"nqn": nqn}).status == 200
@@ -279,7 +279,7 @@ def test_an_nvme_host_is_among_the_sdcs_and_is_mapped(make_array: MakeArray, ver
 
 def test_an_unknown_path_is_404(array: Array) -> None:
     assert array.send("GET", "/api/types/Toaster/instances").status == 404
-    assert array.refusal("Volume", array.create(), "toast").status == 404
+    assert array.error("Volume", array.create(), "toast").status == 404
 
 
 def test_a_monitor_only_looks(array: Array) -> None:

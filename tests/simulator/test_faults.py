@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from csi_powerflex.simulator.faults import Delay, Fault, Trouble
+from csi_powerflex.simulator.faults import Delay, Fault, FaultKind
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.scenario import BadScenario, read_faults
 from csi_powerflex.simulator.server import Server
@@ -76,7 +76,7 @@ def browser(served: Server) -> Iterator[Browser]:
 
 
 def test_a_fixed_latency_delays_the_answer(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.LATENCY, route="version", seconds=0.15, times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.LATENCY, route="version", seconds=0.15, times=1))
     before = time.monotonic()
     assert browser.get().status_code == 200
     assert time.monotonic() - before >= 0.15
@@ -84,7 +84,7 @@ def test_a_fixed_latency_delays_the_answer(browser: Browser) -> None:
 
 def test_a_latency_may_be_drawn_from_a_distribution(browser: Browser) -> None:
     fault = Fault(
-        trouble=Trouble.LATENCY, route="version", seconds=Delay(fixed=0.01, mean=0.02, deviation=0.005)
+        kind=FaultKind.LATENCY, route="version", seconds=Delay(fixed=0.01, mean=0.02, deviation=0.005)
     )
     with browser.gateway.log.watching() as seen:
         browser.gateway.inject(fault)
@@ -96,7 +96,7 @@ def test_a_latency_may_be_drawn_from_a_distribution(browser: Browser) -> None:
 
 
 def test_others_are_served_while_one_request_waits(browser: Browser) -> None:
-    fault = browser.gateway.inject(Fault(trouble=Trouble.LATENCY, route="Volume.list", seconds=60))
+    fault = browser.gateway.inject(Fault(kind=FaultKind.LATENCY, route="Volume.list", seconds=60))
     with pytest.raises(requests.ReadTimeout):
         browser.get("/api/types/Volume/instances", patience=0.5)
     assert browser.gateway.faults.struck(fault) == 1
@@ -104,7 +104,7 @@ def test_others_are_served_while_one_request_waits(browser: Browser) -> None:
 
 
 def test_an_mdm_error_has_its_code_and_text_and_no_effect(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.ERROR, route="Volume.create", code=212, times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.ERROR, route="Volume.create", code=212, times=1))
     answer = browser.create("v1")
     assert answer.status_code == 500
     assert answer.json() == {
@@ -117,28 +117,28 @@ def test_an_mdm_error_has_its_code_and_text_and_no_effect(browser: Browser) -> N
 
 
 def test_an_http_error_can_come_after_the_effect(browser: Browser) -> None:
-    fault = Fault(trouble=Trouble.ERROR, route="Volume.create", status=503, after_effect=True, times=1)
+    fault = Fault(kind=FaultKind.ERROR, route="Volume.create", status=503, after_effect=True, times=1)
     browser.gateway.inject(fault)
     assert browser.create("v1").status_code == 503
     assert browser.names() == ["v1"]
 
 
 def test_a_lost_reply_leaves_the_effect(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.LOST_REPLY, route="Volume.create", times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.LOST_REPLY, route="Volume.create", times=1))
     with pytest.raises(requests.ConnectionError):
         browser.create("v1")
     assert browser.names() == ["v1"]
 
 
 def test_a_reset_comes_before_the_effect(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.RESET, route="Volume.create", times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.RESET, route="Volume.create", times=1))
     with pytest.raises(requests.ConnectionError):
         browser.create("v1")
     assert browser.names() == []
 
 
 def test_a_reply_may_never_end(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.ENDLESS, route="version", times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.ENDLESS, route="version", times=1))
     with browser.session.get(browser.server.url + "/api/version", stream=True, timeout=30) as answer:
         assert answer.status_code == 200
         deadline = time.monotonic() + 0.7
@@ -152,7 +152,7 @@ def test_a_reply_may_never_end(browser: Browser) -> None:
 
 
 def test_an_html_page_stands_in_for_an_answer(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.HTML, status=502, times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.HTML, status=502, times=1))
     answer = browser.get()
     assert answer.status_code == 502
     assert answer.headers["content-type"] == "text/html"
@@ -160,7 +160,7 @@ def test_an_html_page_stands_in_for_an_answer(browser: Browser) -> None:
 
 
 def test_json_may_be_truncated(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.TRUNCATED, route="System.list", times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.TRUNCATED, route="System.list", times=1))
     answer = browser.get("/api/types/System/instances")
     assert answer.status_code == 200
     with pytest.raises(requests.JSONDecodeError):
@@ -168,12 +168,12 @@ def test_json_may_be_truncated(browser: Browser) -> None:
 
 
 def test_json_may_be_of_the_wrong_shape(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.WRONG_JSON, route="System.list", times=1))
+    browser.gateway.inject(Fault(kind=FaultKind.WRONG_JSON, route="System.list", times=1))
     assert browser.get("/api/types/System/instances").json() == {"unexpected": [None, "simulated"]}
 
 
 def test_a_storm_of_revocations_ends_sessions_again_and_again(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.REVOKE, route="version", times=2))
+    browser.gateway.inject(Fault(kind=FaultKind.REVOKE, route="version", times=2))
     for _ in range(2):
         answer = browser.get()
         assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html")
@@ -182,7 +182,7 @@ def test_a_storm_of_revocations_ends_sessions_again_and_again(browser: Browser) 
 
 
 def test_a_frozen_gateway_answers_when_it_thaws(browser: Browser) -> None:
-    fault_id = browser.gateway.inject(Fault(trouble=Trouble.FREEZE, route="version"))
+    fault_id = browser.gateway.inject(Fault(kind=FaultKind.FREEZE, route="version"))
     with pytest.raises(requests.ReadTimeout):
         browser.get(patience=0.1)
     browser.gateway.faults.remove(fault_id)
@@ -191,7 +191,7 @@ def test_a_frozen_gateway_answers_when_it_thaws(browser: Browser) -> None:
 
 def test_a_stale_read_shows_the_state_of_before(browser: Browser) -> None:
     browser.create("v1")
-    browser.gateway.inject(Fault(trouble=Trouble.STALE, times=1, route="Volume.list"))
+    browser.gateway.inject(Fault(kind=FaultKind.STALE, times=1, route="Volume.list"))
     browser.create("v2")
     assert browser.names() == ["v1"]
     assert sorted(browser.names()) == ["v1", "v2"]
@@ -226,19 +226,19 @@ def test_an_sdc_disconnects_and_comes_back(browser: Browser) -> None:
 
 
 def test_a_fault_strikes_one_object_only(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.ERROR, object="v1", code=99))
+    browser.gateway.inject(Fault(kind=FaultKind.ERROR, object="v1", code=99))
     assert browser.create("v1").json()["errorCode"] == 99
     assert browser.create("v2").status_code == 200
 
 
 def test_a_fault_skips_and_counts(browser: Browser) -> None:
-    browser.gateway.inject(Fault(trouble=Trouble.ERROR, route="version", status=500, skip=1, times=2))
+    browser.gateway.inject(Fault(kind=FaultKind.ERROR, route="version", status=500, skip=1, times=2))
     assert [browser.get().status_code for _ in range(5)] == [200, 500, 500, 200, 200]
 
 
 def test_a_probability_is_repeatable_by_its_seed(browser: Browser) -> None:
     def outcomes() -> list[int]:
-        fault = Fault(trouble=Trouble.ERROR, route="version", probability=0.5, seed=7)
+        fault = Fault(kind=FaultKind.ERROR, route="version", probability=0.5, seed=7)
         fault_id = browser.gateway.inject(fault)
         codes = [browser.get().status_code for _ in range(20)]
         browser.gateway.faults.remove(fault_id)
@@ -251,9 +251,7 @@ def test_a_probability_is_repeatable_by_its_seed(browser: Browser) -> None:
 
 def test_faults_and_counts_go_over_the_admin_port(browser: Browser) -> None:
     since = browser.admin("GET", "/requests")["last"]
-    (fault_id,) = browser.admin("POST", "/faults", {"trouble": "error", "route": "version", "code": 28})[
-        "ids"
-    ]
+    (fault_id,) = browser.admin("POST", "/faults", {"kind": "error", "route": "version", "code": 28})["ids"]
     assert browser.get().json()["errorCode"] == 28
     assert browser.admin("GET", "/faults")[0]["struck"] == 1
     browser.admin("DELETE", f"/faults/{fault_id}")
@@ -261,12 +259,12 @@ def test_faults_and_counts_go_over_the_admin_port(browser: Browser) -> None:
     counted = browser.admin("GET", f"/requests/count?since={since}")
     assert (counted["count"], counted["routes"]) == (2, {"version": 2})
     failed = browser.admin("GET", f"/requests?since={since}&status=500")["requests"]
-    assert [(entry["path"], entry["trouble"]) for entry in failed] == [("/api/version", ["error"])]
+    assert [(entry["path"], entry["faults"]) for entry in failed] == [("/api/version", ["error"])]
 
 
 def test_a_misspelt_fault_names_the_field(browser: Browser) -> None:
     answer = browser.session.post(
-        browser.server.admin_url + "/faults", json={"trouble": "error", "rout": "x"}, timeout=5
+        browser.server.admin_url + "/faults", json={"kind": "error", "rout": "x"}, timeout=5
     )
     assert answer.status_code == 400
     assert "rout" in answer.json()["message"]
@@ -280,13 +278,11 @@ def test_time_can_be_put_forward(browser: Browser) -> None:
 def test_faults_are_read_from_yaml(tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
     file.write_text(
-        "faults:\n"
-        "- {trouble: latency, route: 'Volume.*', seconds: {mean: 0.02}}\n"
-        "- {trouble: reset, times: 1}\n"
+        "faults:\n- {kind: latency, route: 'Volume.*', seconds: {mean: 0.02}}\n- {kind: reset, times: 1}\n"
     )
     first, second = read_faults(file)
-    assert (first.trouble, first.seconds) == (Trouble.LATENCY, Delay(mean=0.02))
-    assert (second.trouble, second.times) == (Trouble.RESET, 1)
-    file.write_text("faults:\n- {trouble: confusion}\n")
+    assert (first.kind, first.seconds) == (FaultKind.LATENCY, Delay(mean=0.02))
+    assert (second.kind, second.times) == (FaultKind.RESET, 1)
+    file.write_text("faults:\n- {kind: confusion}\n")
     with pytest.raises(BadScenario, match=r"faults.yaml: faults: Invalid enum value 'confusion'"):
         read_faults(file)

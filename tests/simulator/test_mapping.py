@@ -71,6 +71,6 @@ def test_limits_have_a_smallest_value_and_a_granularity(array: Array, limits: di
 def test_an_sdc_with_volumes_is_not_removed(array: Array) -> None:
     volume_id = array.create()
     array.map(volume_id)
-    assert array.refusal("Sdc", array.sdcs["a"], "removeSdc").code == 180
+    assert array.error("Sdc", array.sdcs["a"], "removeSdc").code == 180
     array.unmap(volume_id)
-    assert array.refusal("Sdc", array.sdcs["a"], "removeSdc").code == 307
+    assert array.error("Sdc", array.sdcs["a"], "removeSdc").code == 307

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from csi_powerflex.simulator.hosts import loop
-from csi_powerflex.simulator.ownership import Claim, StillMounted, clear_orphans, remove
+from csi_powerflex.simulator.ownership import FolderLock, StillMounted, clear_orphans, remove
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 from tests.commands import output_of
 from tests.simulator.client import Array
@@ -30,7 +30,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def orphan() -> Path:
     """A temporary folder whose owner is gone without clearing it."""
-    claim = Claim.of_temporary()
+    claim = FolderLock.of_temporary()
     (claim.folder / "systems").mkdir()
     claim.release()
     return claim.folder
@@ -63,7 +63,7 @@ def test_the_folder_of_a_simulator_in_another_process_is_left_alone(tmp_path: Pa
 def test_a_folder_that_is_to_be_kept_is_never_cleared_whatever_its_name(temporary: Path) -> None:
     folder = temporary / "powerflex-sim-mine"
     folder.mkdir(mode=0o700)
-    Claim.of(folder).release()
+    FolderLock.of(folder).release()
     assert clear_orphans() == []
     assert folder.exists()
 

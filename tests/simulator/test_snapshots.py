@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from csi_powerflex.simulator.clock import ManualClock
-from csi_powerflex.simulator.initial_state import Blueprint, DomainPlan, PoolPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from tests.simulator.client import GIB_KB, Array
 from tests.simulator.conftest import MakeArray
 
-TWO_POOLS = Blueprint(
+TWO_POOLS = InitialState(
     domains=(DomainPlan(pools=(PoolPlan("sp1"), PoolPlan("sp2"), PoolPlan("raw", zero_padding=False))),)
 )
 
@@ -35,14 +35,14 @@ def test_the_snapshots_of_one_call_are_a_group_in_order(array: Array) -> None:
     (group,) = {shown["consistencyGroupId"] for shown in snapshots}
     answer = array.act("System", array.system_id, "removeConsistencyGroupSnapshots", snapGroupId=group)
     assert answer == {"numberOfVolumes": 2}
-    again = array.refusal("System", array.system_id, "removeConsistencyGroupSnapshots", snapGroupId=group)
+    again = array.error("System", array.system_id, "removeConsistencyGroupSnapshots", snapGroupId=group)
     assert again.code == 185
 
 
 def test_one_bad_volume_fails_the_whole_call_with_details(array: Array) -> None:
     good = array.create()
     parts = [{"volumeId": good}, {"volumeId": "00000000000000aa"}]
-    refusal = array.refusal("System", array.system_id, "snapshotVolumes", snapshotDefs=parts)
+    refusal = array.error("System", array.system_id, "snapshotVolumes", snapshotDefs=parts)
     assert (refusal.status, refusal.code, refusal.value["message"]) == (500, 0, "Error with details")
     assert refusal.value["details"] == [
         {"error": "VOL_NOT_FOUND", "rc": 79, "errorMessage": "Could not find the volume"}
@@ -51,17 +51,17 @@ def test_one_bad_volume_fails_the_whole_call_with_details(array: Array) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "action", "most"), [("4.5", "snapshotVolumes", 126), ("5.0", "createSnapshot", 1022)]
+    ("version", "action", "max_entries"), [("4.5", "snapshotVolumes", 126), ("5.0", "createSnapshot", 1022)]
 )
 def test_a_tree_holds_so_many_snapshots_and_no_more(
-    make_array: MakeArray, version: str, action: str, most: int
+    make_array: MakeArray, version: str, action: str, max_entries: int
 ) -> None:
     array = make_array(version)
     source = array.create()
-    for _ in range(most // 2):
+    for _ in range(max_entries // 2):
         array.snapshot(source, source, action=action)
     parts = [{"volumeId": source}]
-    refusal = array.refusal("System", array.system_id, action, snapshotDefs=parts)
+    refusal = array.error("System", array.system_id, action, snapshotDefs=parts)
     (detail,) = refusal.value["details"]
     assert (detail["rc"], detail["error"]) == (182, "TOO_MANY_SNAPS_IN_VTREE")
     assert detail["errorMessage"] == "There are too many snapshots in the VTree"
@@ -71,7 +71,7 @@ def test_the_generations_have_different_calls(make_array: MakeArray) -> None:
     old, new = make_array("4.5"), make_array("5.0")
     for array, action in ((old, "createSnapshot"), (old, "createThinClone"), (new, "snapshotVolumes")):
         parts = [{"volumeId": array.create()}]
-        assert array.refusal("System", array.system_id, action, snapshotDefs=parts).status == 400
+        assert array.error("System", array.system_id, action, snapshotDefs=parts).status == 400
 
 
 def test_second_generation_snapshots_are_read_only_and_clones_are_not(make_array: MakeArray) -> None:
@@ -87,7 +87,7 @@ def test_second_generation_snapshots_are_read_only_and_clones_are_not(make_array
     array.refused(snapshot, "setVolumeSize", sizeInGB="16")
     array.map(clone)
     parts = [{"volumeId": clone}]
-    limited = array.refusal(
+    limited = array.error(
         "System", array.system_id, "createSnapshot", snapshotDefs=parts, accessModeLimit="ReadOnly"
     )
     assert limited.status == 400
@@ -161,7 +161,7 @@ def test_an_unapproved_sdc_is_not_mapped(array: Array) -> None:
     guid = "0288A8FA-502A-4FAC-A888-1FA3B256358C"
     approved = array.act("System", array.system_id, "approveSdc", sdcGuid=guid, name="new")["id"]
     array.volume_action(array.create(), "addMappedSdc", sdcId=approved)
-    refusal = array.refusal("System", array.system_id, "approveSdc")
+    refusal = array.error("System", array.system_id, "approveSdc")
     assert refusal.value["message"] == (
         "Request message is not valid: One of the parameter(s) must be part of the request body: "
         "sdcIp, sdcIps, sdcGuid"
@@ -175,7 +175,7 @@ def test_an_unapproved_sdc_is_not_mapped(array: Array) -> None:
 def moving(make_array: MakeArray) -> Array:
     """An array with three pools, where 8 GiB take ten seconds to move."""
     settings = Settings(migration_kb_per_second=8 * GIB_KB // 10)
-    return make_array(blueprint=TWO_POOLS, settings=settings)
+    return make_array(initial_state=TWO_POOLS, settings=settings)
 
 
 def pool(array: Array, name: str) -> str:
@@ -225,7 +225,7 @@ def test_pools_that_differ_in_zero_padding_do_not_exchange_volumes(moving: Array
 
 def test_a_pool_promises_so_much_and_no_more(make_array: MakeArray) -> None:
     small = PoolPlan(raw_gib=100, spare_percent=0, over_provisioning=2)  # 50 GiB for users, 100 promised
-    array = make_array(blueprint=Blueprint(domains=(DomainPlan(pools=(small,)),)))
+    array = make_array(initial_state=InitialState(domains=(DomainPlan(pools=(small,)),)))
     array.create(gib=88)
     refusal = array.try_to_create(volumeType="ThinProvisioned", volumeSizeInKb=str(16 * GIB_KB))
     assert refusal.code == 309
@@ -235,7 +235,7 @@ def test_a_pool_promises_so_much_and_no_more(make_array: MakeArray) -> None:
 
 def test_thick_volumes_need_their_room_at_once(make_array: MakeArray) -> None:
     small = PoolPlan(raw_gib=100, spare_percent=0)
-    array = make_array(blueprint=Blueprint(domains=(DomainPlan(pools=(small,)),)))
+    array = make_array(initial_state=InitialState(domains=(DomainPlan(pools=(small,)),)))
     array.create(gib=48, thick=True)
     refusal = array.try_to_create(volumeType="ThickProvisioned", volumeSizeInKb=str(8 * GIB_KB))
     assert refusal.code == 309

@@ -18,19 +18,19 @@ NODES = tuple(f"node{number}" for number in range(8))
 # Each takes an equal part of the troubled requests. Those of the array's own kind come to its objects only:
 # a login does not answer that a volume is busy.
 _ANYWHERE: tuple[dict[str, Any], ...] = (
-    {"trouble": "error", "status": 503},
-    {"trouble": "html", "status": 502},
-    {"trouble": "html", "status": 502, "after_effect": True},
-    {"trouble": "reset"},
-    {"trouble": "lost_reply"},
-    {"trouble": "truncated"},
-    {"trouble": "wrong_json"},
-    {"trouble": "latency", "seconds": {"mean": 0.3}},
+    {"kind": "error", "status": 503},
+    {"kind": "html", "status": 502},
+    {"kind": "html", "status": 502, "after_effect": True},
+    {"kind": "reset"},
+    {"kind": "lost_reply"},
+    {"kind": "truncated"},
+    {"kind": "wrong_json"},
+    {"kind": "latency", "seconds": {"mean": 0.3}},
 )
 _AT_OBJECTS: tuple[dict[str, Any], ...] = (
-    {"trouble": "error", "code": 28},
-    {"trouble": "error", "code": 28, "after_effect": True},
-    {"trouble": "revoke"},
+    {"kind": "error", "code": 28},
+    {"kind": "error", "code": 28, "after_effect": True},
+    {"kind": "revoke"},
 )
 
 
@@ -66,7 +66,7 @@ class SoakedArray:
         """End all trouble; how many requests met each kind."""
         met: dict[str, int] = {}
         for fault in self._admin("GET", "faults"):
-            kind = str(fault["trouble"])
+            kind = str(fault["kind"])
             met[kind] = met.get(kind, 0) + int(fault["struck"])
         self._admin("DELETE", "faults")
         return met
@@ -74,7 +74,7 @@ class SoakedArray:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Answer nothing for the block."""
-        (fault,) = self._admin("POST", "faults", {"trouble": "freeze"})["ids"]
+        (fault,) = self._admin("POST", "faults", {"kind": "freeze"})["ids"]
         try:
             yield
         finally:

@@ -53,7 +53,7 @@ class Outcome:
     restarts: int = 0
     storms: int = 0
     resident: list[int] = field(default_factory=list)
-    unforeseen: int = 0
+    unexpected: int = 0
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -68,8 +68,8 @@ class Outcome:
             found.append(f"{self.plan.volumes - self.ended} lives did not end right")
         if self.left:
             found.append(f"{self.left} volumes are left on the array")
-        if self.unforeseen:
-            found.append(f"{self.unforeseen} errors that nobody foresaw were logged")
+        if self.unexpected:
+            found.append(f"{self.unexpected} errors that nobody foresaw were logged")
         if self.growth > _MOST_GROWTH:
             found.append(f"the controller grew by {self.growth / _MIB:.1f} MiB in the last quarter")
         if self.restarts != self.plan.restarts or self.storms < self.plan.storms:
@@ -94,7 +94,7 @@ class Outcome:
         yield f"controllers killed             {self.restarts}"
         yield f"times that all sessions ended  {self.storms}"
         yield f"frozen                         {self.plan.frozen_seconds:.0f} s"
-        yield f"unforeseen errors logged       {self.unforeseen}"
+        yield f"unforeseen errors logged       {self.unexpected}"
         sizes = ", ".join(f"{size / _MIB:.1f}" for size in self.resident)
         yield f"resident MiB of the controller {sizes} (after half, three quarters and all of the lives)"
 
@@ -113,7 +113,7 @@ def run(plan: Plan) -> Outcome:
                 outcome.faults = soaked.calm()
                 outcome.left = soaked.volumes()
                 outcome.requests = soaked.requests()
-            outcome.unforeseen = process.output().count(b"unforeseen error")
+            outcome.unexpected = process.output().count(b"unforeseen error")
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -88,7 +88,7 @@ def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event:
 
 
 def test_lines_within_a_call_carry_its_request_and_rpc(json_log: io.StringIO) -> None:
-    with call_context.entered(call_context.Scope(rpc="CreateVolume", request_id="ab12")):
+    with call_context.entered(call_context.CallContext(rpc="CreateVolume", request_id="ab12")):
         here.info("inside")
     inside = last_json(json_log)
     here.info("outside")
@@ -104,7 +104,7 @@ def test_an_unforeseen_error_has_its_stack_indented_below_the_event(text_log: io
     try:
         fail()
     except RuntimeError as error:
-        here.unforeseen("call met an unforeseen error", error, volume="v")
+        here.unexpected("call met an unforeseen error", error, volume="v")
     event, *stack = lines(text_log)
     assert event.endswith("call met an unforeseen error volume=v")
     assert stack[0] == "    Traceback (most recent call last):"
@@ -116,7 +116,7 @@ def test_an_unforeseen_error_has_its_stack_in_the_json_object(json_log: io.Strin
     try:
         fail()
     except RuntimeError as error:
-        here.unforeseen("call met an unforeseen error", error)
+        here.unexpected("call met an unforeseen error", error)
     (line,) = lines(json_log)
     assert "in fail" in json.loads(line)["stack"]
     assert json.loads(line)["level"] == "error"

@@ -6,7 +6,7 @@ import pytest
 
 from csi_powerflex.errors import Expired
 from csi_powerflex.operations.controller import pagination
-from csi_powerflex.operations.controller.pagination import Pages
+from csi_powerflex.operations.controller.pagination import Paginator
 
 
 class Clock:
@@ -23,44 +23,44 @@ def test_a_list_is_read_once_for_all_its_pages() -> None:
         reads.append(1)
         return list(range(10))
 
-    kept: Pages[int] = Pages()
-    page = kept.page(read, token="", most=4)
+    kept: Paginator[int] = Paginator()
+    page = kept.page(read, token="", max_entries=4)
     found = list(page.items)
     while page.next_token:
-        page = kept.page(read, token=page.next_token, most=4)
+        page = kept.page(read, token=page.next_token, max_entries=4)
         found += page.items
     assert (found, len(reads)) == (list(range(10)), 1)
 
 
 def test_a_token_ends_with_its_time() -> None:
     clock = Clock()
-    kept: Pages[int] = Pages(clock)
-    token = kept.page(lambda: [1, 2], token="", most=1).next_token
+    kept: Paginator[int] = Paginator(clock)
+    token = kept.page(lambda: [1, 2], token="", max_entries=1).next_token
     clock.now = 299.0
-    assert kept.page(list, token=token, most=0).items == [2]
+    assert kept.page(list, token=token, max_entries=0).items == [2]
     clock.now = 301.0
     with pytest.raises(Expired):
-        kept.page(list, token=token, most=0)
+        kept.page(list, token=token, max_entries=0)
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "_KEPT_ITEMS", 10)
-    kept: Pages[int] = Pages()
-    tokens = [kept.page(lambda: list(range(4)), token="", most=1).next_token for _ in range(3)]
+    kept: Paginator[int] = Paginator()
+    tokens = [kept.page(lambda: list(range(4)), token="", max_entries=1).next_token for _ in range(3)]
     with pytest.raises(Expired):
-        kept.page(list, token=tokens[0], most=0)
-    assert [len(kept.page(list, token=token, most=0).items) for token in tokens[1:]] == [3, 3]
+        kept.page(list, token=tokens[0], max_entries=0)
+    assert [len(kept.page(list, token=token, max_entries=0).items) for token in tokens[1:]] == [3, 3]
 
 
 def test_the_newest_list_is_kept_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "_KEPT_ITEMS", 10)
-    kept: Pages[int] = Pages()
-    token = kept.page(lambda: list(range(50)), token="", most=1).next_token
-    assert len(kept.page(list, token=token, most=0).items) == 49
+    kept: Paginator[int] = Paginator()
+    token = kept.page(lambda: list(range(50)), token="", max_entries=1).next_token
+    assert len(kept.page(list, token=token, max_entries=0).items) == 49
 
 
 @pytest.mark.parametrize("token", ["x", ".", "a.b", "a.-1", "1." + "9" * 30])
 def test_a_token_of_another_form_is_not_kept(token: str) -> None:
-    kept: Pages[int] = Pages()
+    kept: Paginator[int] = Paginator()
     with pytest.raises(Expired):
-        kept.page(lambda: [1], token=token, most=0)
+        kept.page(lambda: [1], token=token, max_entries=0)

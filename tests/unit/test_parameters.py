@@ -7,7 +7,7 @@ import pytest
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Provisioning
 from csi_powerflex.model.parameters import SizePolicy, Transport, VolumeParameters, parse_mutable
-from csi_powerflex.model.qos import Wish
+from csi_powerflex.model.qos import QosRequest
 
 ALL = {
     "systemID": "prod",
@@ -45,7 +45,7 @@ def test_every_parameter_is_read() -> None:
         filesystem="xfs",
         mkfs_options="-n ftype=1",
     )
-    assert parsed.wish == Wish(1000, 10240, 5, 128)
+    assert parsed.qos_request == QosRequest(1000, 10240, 5, 128)
     assert parsed.for_node() == {"fstype": "xfs", "mkfsFormatOption": "-n ftype=1"}
 
 
@@ -114,7 +114,7 @@ def test_a_misspelt_key_is_refused_with_the_one_that_was_meant(key: str, meant: 
 def test_a_key_like_no_other_is_refused_with_all_that_are_known() -> None:
     with pytest.raises(InvalidArgument) as refusal:
         VolumeParameters.parse({"zzz": "x"})
-    assert str(refusal.value) == f"unknown parameter 'zzz'; known are: {', '.join(ALL)}"
+    assert str(refusal.value) == f"unknown parameter 'zzz'; known keys: {', '.join(ALL)}"
 
 
 @pytest.mark.parametrize("value", ["thin", "Thin", "THIN"])

@@ -235,7 +235,7 @@ def test_whatever_the_password_breaks_it_is_not_shown(file: Path, password: str)
             "systems: expected a list, found a mapping of keys to values; begin each entry with a dash",
         ),
         ("systems: [text]", "systems[0]: expected a mapping of keys to values, found text"),
-        ("sytems: []", "unknown key 'sytems'; did you mean systems?"),
+        ("sytems: []", "unknown key 'sytems'; did you mean 'systems'?"),
         ("systems: []\nzzz: 1", "unknown key 'zzz'; known keys: systems"),
         ("systems:\n  - username: a", "systems[0]: the key endpoints is missing; it must be given"),
         ("systems:\n  - endpoints: []", "systems[0]: the key username is missing; it must be given"),
@@ -258,7 +258,9 @@ def test_the_shape_of_the_file(file: Path, content: str, message: str) -> None:
     ],
 )
 def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(file: Path, key: str, meant: str) -> None:
-    assert refusal(file, with_line(f"{key}: x")) == f"systems[0]: unknown key {key!r}; did you mean {meant}?"
+    assert (
+        refusal(file, with_line(f"{key}: x")) == f"systems[0]: unknown key {key!r}; did you mean {meant!r}?"
+    )
 
 
 def test_a_key_like_no_other_is_answered_with_all_that_are_known(file: Path) -> None:

@@ -7,12 +7,12 @@ from hypothesis import given, strategies as st
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Ticket
+from csi_powerflex.model.node import PublishContext
 
 HANDLE = VolumeHandle("0123456789abcdef", "fedcba9876543210")
 CONTEXT = {"transport": "sdc", "sizeBytes": "8589934592", "readOnly": "false"}
-tickets = st.builds(
-    Ticket,
+publish_contexts = st.builds(
+    PublishContext,
     handle=st.just(HANDLE),
     transport=st.text(min_size=1),
     size=st.integers(1, 10**18 - 1),
@@ -20,21 +20,21 @@ tickets = st.builds(
 )
 
 
-@given(tickets)
-def test_a_ticket_reads_back_as_it_was_written(ticket: Ticket) -> None:
-    assert Ticket.from_context(HANDLE, ticket.to_context()) == ticket
+@given(publish_contexts)
+def test_a_ticket_reads_back_as_it_was_written(publish_context: PublishContext) -> None:
+    assert PublishContext.from_context(HANDLE, publish_context.to_context()) == publish_context
 
 
 def test_the_form_of_the_context_stays_the_same() -> None:
     # Kubernetes keeps it in VolumeAttachments that outlive this version of the driver.
-    assert Ticket(HANDLE, "sdc", 8589934592, read_only=False).to_context() == CONTEXT
+    assert PublishContext(HANDLE, "sdc", 8589934592, read_only=False).to_context() == CONTEXT
 
 
 @pytest.mark.parametrize("key", CONTEXT)
 def test_a_missing_key_is_named(key: str) -> None:
     context = {other: value for other, value in CONTEXT.items() if other != key}
     with pytest.raises(InvalidArgument, match=rf"{HANDLE} lacks a usable {key}.*ControllerPublishVolume"):
-        Ticket.from_context(HANDLE, context)
+        PublishContext.from_context(HANDLE, context)
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_a_missing_key_is_named(key: str) -> None:
 )
 def test_a_size_that_is_no_positive_number_is_refused(size: str) -> None:
     with pytest.raises(InvalidArgument, match="lacks a usable sizeBytes"):
-        Ticket.from_context(HANDLE, CONTEXT | {"sizeBytes": size})
+        PublishContext.from_context(HANDLE, CONTEXT | {"sizeBytes": size})
 
 
 @pytest.mark.parametrize("read_only", ["", "True", "1", "yes"])
 def test_read_only_is_never_guessed(read_only: str) -> None:
     with pytest.raises(InvalidArgument, match="lacks a usable readOnly"):
-        Ticket.from_context(HANDLE, CONTEXT | {"readOnly": read_only})
+        PublishContext.from_context(HANDLE, CONTEXT | {"readOnly": read_only})
 
 
 @given(st.dictionaries(st.sampled_from(list(CONTEXT)), st.text()))
 def test_no_context_gives_another_error(context: dict[str, str]) -> None:
     with contextlib.suppress(InvalidArgument):
-        assert Ticket.from_context(HANDLE, context).to_context() == context
+        assert PublishContext.from_context(HANDLE, context).to_context() == context

@@ -17,8 +17,8 @@ from csi_powerflex.operations.controller.attachment import PublishRequest
 from csi_powerflex.operations.controller.group_snapshots import Group
 from csi_powerflex.operations.controller.health import VolumeHealth
 from csi_powerflex.operations.controller.placement import TopologyRequirement
-from csi_powerflex.operations.controller.snapshots import in_group
-from csi_powerflex.operations.controller.volumes import Provisioned, VolumeRequest
+from csi_powerflex.operations.controller.snapshots import is_group_member
+from csi_powerflex.operations.controller.volumes import CreatedVolume, VolumeRequest
 from csi_powerflex.pb import csi_pb2
 
 
@@ -109,11 +109,13 @@ def publish_request(request: csi_pb2.ControllerPublishVolumeRequest) -> PublishR
 
 
 def created_volume(
-    made: Provisioned, request: csi_pb2.CreateVolumeRequest, segments: Mapping[str, str]
+    made: CreatedVolume, request: csi_pb2.CreateVolumeRequest, segments: Mapping[str, str]
 ) -> csi_pb2.Volume:
     """The answer to CreateVolume. The context holds what node and publish need, and is fixed for life."""
     parameters = VolumeParameters.parse(request.parameters)
-    context = volume_context(copied=made.copied) | parameters.for_node() | parameters.wish.to_parameters()
+    context = (
+        volume_context(copied=made.copied) | parameters.for_node() | parameters.qos_request.to_parameters()
+    )
     return csi_pb2.Volume(
         volume_id=str(made.handle),
         capacity_bytes=made.size,
@@ -168,7 +170,7 @@ def snapshot(found: Volume) -> csi_pb2.Snapshot:
         source_volume_id=str(source),
         size_bytes=found.size,
         ready_to_use=True,
-        group_snapshot_id=str(GroupHandle(system_id, found.group_id or "")) if in_group(found) else "",
+        group_snapshot_id=str(GroupHandle(system_id, found.group_id or "")) if is_group_member(found) else "",
     )
     answer.creation_time.FromDatetime(found.created)
     return answer

@@ -24,11 +24,11 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.capability import Capability
-from csi_powerflex.model.node import Ticket
+from csi_powerflex.model.node import PublishContext
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.known_nodes import Nodes
-from csi_powerflex.operations.controller.qos import Quality
+from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
 
@@ -49,12 +49,12 @@ class PublishRequest:
 class Attachment:
     """Which node has which volume."""
 
-    def __init__(self, fleet: Fleet, quality: Quality, nodes: Nodes) -> None:
+    def __init__(self, fleet: Fleet, qos: Qos, nodes: Nodes) -> None:
         self._fleet = fleet
-        self._quality = quality
+        self._qos = qos
         self._nodes = nodes
 
-    def publish(self, request: PublishRequest) -> Ticket:
+    def publish(self, request: PublishRequest) -> PublishContext:
         """Make the volume available on the node and return the node's ticket.
 
         Raises:
@@ -70,7 +70,7 @@ class Attachment:
         host = array.host(request.node)
         self._nodes.meet(request.node)
         access = _access(request, volume)
-        limits = self._quality.limits(volume, request.context)
+        limits = self._qos.limits(volume, request.context)
         with contextlib.ExitStack() as undo:
             if not _is_mapped(volume, host, access):
                 host = self._map(array, volume, host, access, shared=request.capability.mode.shared)
@@ -79,7 +79,7 @@ class Attachment:
             if limits != (mapping.limits if mapping else Limits()):
                 array.limit_mapping(volume.handle.volume_id, host.id, limits)
             undo.pop_all()
-        return Ticket(
+        return PublishContext(
             handle=request.handle,
             transport=SDC,
             size=volume.size,

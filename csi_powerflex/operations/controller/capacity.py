@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument, ResourceExhausted
-from csi_powerflex.model.array import Pool, Provisioning, Room
+from csi_powerflex.model.array import Pool, PoolCapacity, Provisioning
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.placement import ANYWHERE, Placement, Segments, TopologyRequirement
@@ -45,23 +45,23 @@ class Capacity:
         requirement = TopologyRequirement((segments,)) if segments else ANYWHERE
         try:
             wanted = VolumeParameters.parse(parameters)
-            places = self._placement.places(wanted, requirement)
+            candidates = self._placement.candidates(wanted, requirement)
         except (InvalidArgument, ResourceExhausted) as error:
             log.info("no capacity for these parameters", reason=error)
             return NOTHING
-        pools = {(place.array.label, place.pool.id): place for place in places}
+        pools = {(candidate.array.label, candidate.pool.id): candidate for candidate in candidates}
         rooms = [
-            self._room(place.pool, place.array.room(place.pool), wanted.provisioning)
-            for place in pools.values()
+            self._room(candidate.pool, candidate.array.room(candidate.pool), wanted.provisioning)
+            for candidate in pools.values()
         ]
-        most = max(place.array.largest_volume() for place in pools.values())
+        max_entries = max(candidate.array.largest_volume() for candidate in pools.values())
         return Available(
             total=min(sum(rooms), units.INT64_MAX),
-            largest=min(max(rooms), most),
-            smallest=min(place.pool.granularity for place in pools.values()),
+            largest=min(max(rooms), max_entries),
+            smallest=min(candidate.pool.granularity for candidate in pools.values()),
         )
 
-    def _room(self, pool: Pool, room: Room, provisioning: Provisioning) -> int:
+    def _room(self, pool: Pool, room: PoolCapacity, provisioning: Provisioning) -> int:
         """What the pool still takes: no more than the array itself allows, in whole steps."""
         if provisioning is Provisioning.THICK:
             left = min(room.thick, room.unused)

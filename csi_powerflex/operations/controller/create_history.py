@@ -17,7 +17,7 @@ _Key = tuple[str, str]
 """A system's label, and a name on it."""
 
 
-class Attempts:
+class CreateHistory:
     """Volumes made lately, and attempts of which nobody knows whether they made one; shared by threads."""
 
     def __init__(self) -> None:

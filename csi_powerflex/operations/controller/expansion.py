@@ -9,7 +9,7 @@ from csi_powerflex.errors import OutOfRange
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.qos import Quality
+from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
 
@@ -17,9 +17,9 @@ log = Log(__name__)
 class Expansion:
     """Makes volumes larger; nothing makes them smaller."""
 
-    def __init__(self, fleet: Fleet, quality: Quality) -> None:
+    def __init__(self, fleet: Fleet, qos: Qos) -> None:
         self._fleet = fleet
-        self._quality = quality
+        self._qos = qos
 
     def expand(self, handle: VolumeHandle, *, required: int, limit: int) -> int:
         """Grow the volume to at least ``required`` bytes, at most ``limit`` where that is not 0.
@@ -40,7 +40,7 @@ class Expansion:
             )
         if volume.size >= required:
             # An earlier attempt may have been cut after the array had grown the volume.
-            self._quality.reapply(array, volume)
+            self._qos.reapply(array, volume)
             return volume.size
         pool = array.pool_by_id(volume.pool_id)
         size = units.size_within(
@@ -48,5 +48,5 @@ class Expansion:
         )
         array.resize_volume(handle.volume_id, size)
         log.info("volume grown", volume=handle, before=volume.size, size=size)
-        self._quality.reapply(array, dataclasses.replace(volume, size=size))
+        self._qos.reapply(array, dataclasses.replace(volume, size=size))
         return size

@@ -9,7 +9,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Condition
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.operations.controller.listing import Listing
-from csi_powerflex.operations.controller.pagination import Page, Pages
+from csi_powerflex.operations.controller.pagination import Page, Paginator
 
 
 class Trouble(enum.Enum):
@@ -61,7 +61,7 @@ class Health:
     def __init__(self, fleet: Fleet, listing: Listing) -> None:
         self._fleet = fleet
         self._listing = listing
-        self._pages: Pages[VolumeHealth] = Pages()
+        self._pages: Paginator[VolumeHealth] = Paginator()
 
     def of(self, handle: VolumeHandle) -> VolumeHealth:
         """The health of one volume.
@@ -73,9 +73,9 @@ class Health:
         volume = array.volume(handle.volume_id)
         return VolumeHealth(handle, _findings(array, volume.pool_id))
 
-    def unwell(self, *, token: str, most: int) -> Page[VolumeHealth]:
+    def unwell(self, *, token: str, max_entries: int) -> Page[VolumeHealth]:
         """A page of the volumes that something is wrong with. Raises as ``Pages.page``."""
-        return self._pages.page(self._all_unwell, token=token, most=most)
+        return self._pages.page(self._all_unwell, token=token, max_entries=max_entries)
 
     def _all_unwell(self) -> list[VolumeHealth]:
         pools: dict[tuple[str, str], tuple[Finding, ...]] = {}

@@ -16,12 +16,12 @@ from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Host, Volume
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.operations.controller.known_nodes import Nodes
-from csi_powerflex.operations.controller.pagination import Page, Pages
+from csi_powerflex.operations.controller.pagination import Page, Paginator
 from csi_powerflex.operations.controller.snapshots import is_snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedVolume:
     """A volume and the nodes that have it."""
 
     volume: Volume
@@ -35,22 +35,22 @@ class Listing:
         self._fleet = fleet
         self._nodes = nodes
         self._cluster_id = cluster_id
-        self._volume_pages: Pages[Listed] = Pages()
-        self._snapshot_pages: Pages[Volume] = Pages()
+        self._volume_pages: Paginator[ListedVolume] = Paginator()
+        self._snapshot_pages: Paginator[Volume] = Paginator()
 
-    def volumes(self, *, token: str, most: int) -> Page[Listed]:
+    def volumes(self, *, token: str, max_entries: int) -> Page[ListedVolume]:
         """A page of the cluster's volumes, ordered by id. Raises as ``Pages.page``.
 
         A system that cannot be asked fails the call: to a caller, a volume that is not listed is gone.
         """
-        return self._volume_pages.page(self.all_volumes, token=token, most=most)
+        return self._volume_pages.page(self.all_volumes, token=token, max_entries=max_entries)
 
-    def all_volumes(self) -> Sequence[Listed]:
+    def all_volumes(self) -> Sequence[ListedVolume]:
         """Every volume of the cluster, ordered by id."""
         listed = [item for array in self._fleet.arrays() for item in self._volumes_of(array)]
         return sorted(listed, key=lambda item: str(item.volume.handle))
 
-    def volume(self, handle: VolumeHandle) -> Listed:
+    def volume(self, handle: VolumeHandle) -> ListedVolume:
         """One volume and the nodes that have it.
 
         Raises:
@@ -61,18 +61,24 @@ class Listing:
         hosts = array.hosts_by_id({mapping.host_id for mapping in volume.mappings})
         return _listed(volume, hosts)
 
-    def snapshots(self, *, token: str, most: int, snapshot_id: str = "", source_id: str = "") -> Page[Volume]:
+    def snapshots(
+        self, *, token: str, max_entries: int, snapshot_id: str = "", source_id: str = ""
+    ) -> Page[Volume]:
         """A page of the cluster's snapshots, ordered by id; of one id, or of one source, where that is given.
 
         An id that names nothing gives an empty page (specification, ListSnapshots). Raises as ``Pages.page``.
         """
         if snapshot_id:
-            return self._snapshot_pages.page(lambda: self._one(snapshot_id), token=token, most=most)
+            return self._snapshot_pages.page(
+                lambda: self._one(snapshot_id), token=token, max_entries=max_entries
+            )
         if source_id:
-            return self._snapshot_pages.page(lambda: self._of_source(source_id), token=token, most=most)
-        return self._snapshot_pages.page(self._all_snapshots, token=token, most=most)
+            return self._snapshot_pages.page(
+                lambda: self._of_source(source_id), token=token, max_entries=max_entries
+            )
+        return self._snapshot_pages.page(self._all_snapshots, token=token, max_entries=max_entries)
 
-    def _volumes_of(self, array: Array) -> list[Listed]:
+    def _volumes_of(self, array: Array) -> list[ListedVolume]:
         everything = [volume for volume in array.volumes() if not is_snapshot(volume)]
         ours = {volume.handle for volume in everything if names.belongs_to(volume.name, self._cluster_id)}
         needed = {mapping.host_id for volume in everything for mapping in volume.mappings}
@@ -118,6 +124,6 @@ class Listing:
         return [found] if is_snapshot(found) else []
 
 
-def _listed(volume: Volume, hosts: Mapping[str, Host]) -> Listed:
+def _listed(volume: Volume, hosts: Mapping[str, Host]) -> ListedVolume:
     nodes = [hosts[mapping.host_id].identity for mapping in volume.mappings if mapping.host_id in hosts]
-    return Listed(volume, tuple(nodes))
+    return ListedVolume(volume, tuple(nodes))

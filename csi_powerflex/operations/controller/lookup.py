@@ -7,7 +7,7 @@ from csi_powerflex.model.array import Volume
 from csi_powerflex.model.ports import Array
 
 
-def volume_named(array: Array, name: str) -> Volume | None:
+def find_volume_by_name(array: Array, name: str) -> Volume | None:
     """The volume or snapshot of that name, or None."""
     try:
         return array.volume(array.volume_id_by_name(name))

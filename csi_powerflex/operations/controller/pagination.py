@@ -32,7 +32,7 @@ class Page(Generic[Item]):
     next_token: str
 
 
-class Pages(Generic[Item]):
+class Paginator(Generic[Item]):
     """The lists whose pages are still being asked for; safe to share between threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class Pages(Generic[Item]):
         self._lock = threading.Lock()
         self._lists: collections.OrderedDict[str, tuple[float, Sequence[Item]]] = collections.OrderedDict()
 
-    def page(self, read: Callable[[], Sequence[Item]], *, token: str, most: int) -> Page[Item]:
+    def page(self, read: Callable[[], Sequence[Item]], *, token: str, max_entries: int) -> Page[Item]:
         """The page that ``token`` names, or the first one of what ``read`` returns; at most ``most`` items.
 
         ``most`` 0 means no limit (specification, ListVolumes).
@@ -49,13 +49,13 @@ class Pages(Generic[Item]):
             InvalidArgument: ``most`` is negative.
             Expired: the token is not one of ours, or its list is no longer kept.
         """
-        if most < 0:
-            raise InvalidArgument(f"max_entries cannot be negative: {most}")
+        if max_entries < 0:
+            raise InvalidArgument(f"max_entries cannot be negative: {max_entries}")
         if token:
             name, start, items = self._kept(token)
         else:
             name, start, items = "", 0, read()
-        end = len(items) if most == 0 else min(start + most, len(items))
+        end = len(items) if max_entries == 0 else min(start + max_entries, len(items))
         if end == len(items):
             return Page(items[start:end], "")
         return Page(items[start:end], f"{name or self._keep(items)}.{end}")
@@ -70,11 +70,11 @@ class Pages(Generic[Item]):
         return name
 
     def _kept(self, token: str) -> tuple[str, int, Sequence[Item]]:
-        name, _, place = token.partition(".")
+        name, _, candidate = token.partition(".")
         with self._lock:
             self._drop_old()
             kept = self._lists.get(name)
-        start = units.whole_number(place, digits=9)
+        start = units.whole_number(candidate, digits=9)
         if kept is None or start is None:
             raise Expired("the token's list is not kept, or not any more; start again without a token")
         return name, min(start, len(kept[1])), kept[1]

@@ -20,7 +20,7 @@ Segments = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Candidate:
     """A pool that fits, and the zone it lies in where the system has zones."""
 
     array: Array
@@ -61,7 +61,7 @@ class Placement:
             segments[self.zone_key] = zone
         return segments
 
-    def places(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Place]:
+    def candidates(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Candidate]:
         """Every place that fits, best first, at least one.
 
         Raises:
@@ -71,28 +71,28 @@ class Placement:
         arrays = self._arrays(parameters, requirement)
         errors: list[DriverError] = []
         # Systems that did not answer lately are asked only where no other will do.
-        for answering in (True, False):
-            asked = [array for array in arrays if array.answers is answering]
-            places = self._places_on(asked, parameters, requirement, errors)
-            if places:
-                return places
+        for reachable in (True, False):
+            asked = [array for array in arrays if array.is_reachable is reachable]
+            candidates = self._candidates_on(asked, parameters, requirement, errors)
+            if candidates:
+                return candidates
         if errors:
             raise errors[0]
         topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
         raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {topologies}")
 
-    def _places_on(
+    def _candidates_on(
         self,
         arrays: list[Array],
         parameters: VolumeParameters,
         requirement: TopologyRequirement,
         errors: list[DriverError],
-    ) -> list[Place]:
+    ) -> list[Candidate]:
         """The places on these systems. Why a system has none is added to ``errors``.
 
         Another system may do: one that is down, or lacks the pool, decides nothing alone.
         """
-        found: dict[tuple[str, str], Place] = {}
+        found: dict[tuple[str, str], Candidate] = {}
         failed: set[str] = set()
         for segments in requirement.topologies or ({},):
             for array in arrays:
@@ -100,16 +100,16 @@ class Placement:
                     continue
                 try:
                     with call_context.within(LOOK_SECONDS) if len(arrays) > 1 else contextlib.nullcontext():
-                        for place in self._within(array, parameters, segments):
-                            found.setdefault((place.array.label, place.pool.id), place)
+                        for candidate in self._within(array, parameters, segments):
+                            found.setdefault((candidate.array.label, candidate.pool.id), candidate)
                 except DriverError as error:
                     errors.append(error)
                     failed.add(array.label)
         return list(found.values())
 
-    def place_of(
+    def candidate_for_copy(
         self, array: Array, pool: Pool, parameters: VolumeParameters, requirement: TopologyRequirement
-    ) -> Place:
+    ) -> Candidate:
         """The place of a copy, which has to lie in the ``pool`` of its source.
 
         Raises:
@@ -128,7 +128,7 @@ class Placement:
         zone = zones[0] if zones else None
         for segments in requirement.topologies or ({},):
             if self._reaches(array, segments) and segments.get(self.zone_key, zone) == zone:
-                return Place(array, pool, zone)
+                return Candidate(array, pool, zone)
         topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
         raise ResourceExhausted(
             f"a copy lies where its source does, in pool {pool} of system {array.label}, which is not "
@@ -143,11 +143,11 @@ class Placement:
             return [self._fleet.choose(parameters.system)]
         return arrays
 
-    def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Place]:
+    def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Candidate]:
         if not self._reaches(array, segments):
             return
         if not array.zones:
-            yield Place(array, array.pool(parameters.domain, parameters.pool), None)
+            yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
             return
         wanted = segments.get(self.zone_key)
         for zone in array.zones:
@@ -155,13 +155,13 @@ class Placement:
                 yield from self._in_zone(array, zone, parameters)
 
     @staticmethod
-    def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Place]:
+    def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Candidate]:
         for name in zone.storage_pools:
             pool = array.pool(zone.protection_domain, name)
             fits_pool = parameters.pool in (None, pool.id, pool.name)
             fits_domain = parameters.domain in (None, pool.domain_id, pool.domain_name)
             if fits_pool and fits_domain:
-                yield Place(array, pool, zone.name)
+                yield Candidate(array, pool, zone.name)
 
     def _reaches(self, array: Array, segments: Segments) -> bool:
         """Whether a node with these segments reaches the system; one that names no system reaches all."""

@@ -14,7 +14,7 @@ from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, DriverError, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.qos import Quality
+from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
 
@@ -24,11 +24,11 @@ _TRIES = 5
 _AGAIN_SECONDS = 2.0
 
 
-class QualityWatch:
+class QosSync:
     """Looks at volumes whose class has changed, one after another, in a thread of its own."""
 
-    def __init__(self, quality: Quality) -> None:
-        self._quality = quality
+    def __init__(self, qos: Qos) -> None:
+        self._qos = qos
         # None ends the thread.
         self._changed: queue.SimpleQueue[VolumeHandle | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -56,9 +56,9 @@ class QualityWatch:
     def _look_at(self, handle: VolumeHandle, *, last: bool) -> bool:
         """Whether there is nothing more to do for the volume."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        with call_context.entered(call_context.Scope("quality", str(handle), deadline=deadline)):
+        with call_context.entered(call_context.CallContext("quality", str(handle), deadline=deadline)):
             try:
-                self._quality.follow(handle)
+                self._qos.follow(handle)
             except DriverError as error:
                 if isinstance(error, Unavailable | DeadlineExceeded) and not last:
                     return False

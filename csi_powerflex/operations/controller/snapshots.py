@@ -15,7 +15,7 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeM
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import volume_named
+from csi_powerflex.operations.controller.lookup import find_volume_by_name
 
 log = Log(__name__)
 
@@ -45,7 +45,7 @@ class Snapshots:
             )
         except (NameInUse, ResourceExhausted) as error:
             # A tree or pool that is full may be so with the snapshot that an earlier call took.
-            snapshot = volume_named(array, name)
+            snapshot = find_volume_by_name(array, name)
             if snapshot is None:
                 if isinstance(error, TreeFull):
                     raise tree_full(array, source) from error
@@ -100,7 +100,7 @@ def is_snapshot(volume: Volume) -> bool:
     return volume.copied if kind is None else kind is not names.Kind.VOLUME
 
 
-def in_group(snapshot: Volume) -> bool:
+def is_group_member(snapshot: Volume) -> bool:
     """Whether it was cut as a member of a group snapshot."""
     return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None
 

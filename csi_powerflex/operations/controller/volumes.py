@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from csi_powerflex import call_context, names, units
 from csi_powerflex.errors import (
     AlreadyExists,
+    ConnectFailed,
     DeadlineExceeded,
     DriverError,
     InvalidArgument,
     NotFound,
-    NotSent,
     OutOfRange,
     ResourceExhausted,
     Unavailable,
@@ -26,12 +26,12 @@ from csi_powerflex.model.capability import Capability
 from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.create_history import Attempts
-from csi_powerflex.operations.controller.lookup import volume_named
+from csi_powerflex.operations.controller.create_history import CreateHistory
+from csi_powerflex.operations.controller.lookup import find_volume_by_name
 from csi_powerflex.operations.controller.placement import (
     ANYWHERE,
     LOOK_SECONDS,
-    Place,
+    Candidate,
     Placement,
     TopologyRequirement,
 )
@@ -56,7 +56,7 @@ class VolumeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Provisioned:
+class CreatedVolume:
     """A volume that exists as asked: new, or found."""
 
     handle: VolumeHandle
@@ -69,8 +69,8 @@ class Provisioned:
 class _Search:
     """What a look at the systems found: the volume, or the places where it may be made."""
 
-    found: Provisioned | None
-    places: list[Place]
+    found: CreatedVolume | None
+    candidates: list[Candidate]
 
 
 class Volumes:
@@ -80,9 +80,9 @@ class Volumes:
         self._fleet = fleet
         self._placement = placement
         self._cluster_id = cluster_id
-        self._attempts = Attempts()
+        self._history = CreateHistory()
 
-    def create(self, request: VolumeRequest) -> Provisioned:
+    def create(self, request: VolumeRequest) -> CreatedVolume:
         """The volume of that name, created if it does not exist.
 
         Raises:
@@ -97,15 +97,15 @@ class Volumes:
         name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
         if request.source is not None:
             return self._copy(request, request.source, name)
-        places = self._placement.places(request.parameters, request.requirement)
-        search = self._search(request, places, name)
+        candidates = self._placement.candidates(request.parameters, request.requirement)
+        search = self._search(request, candidates, name)
         if search.found is not None:
             return search.found
         refusals: list[DriverError] = []
-        for place in search.places:
+        for candidate in search.candidates:
             try:
-                return self._create_at(place, request, name, search.places)
-            except (ResourceExhausted, NotSent) as error:
+                return self._create_at(candidate, request, name, search.candidates)
+            except (ResourceExhausted, ConnectFailed) as error:
                 refusals.append(error)
         # A system that was not reached may have room.
         final = all(isinstance(error, ResourceExhausted) for error in refusals)
@@ -137,7 +137,7 @@ class Volumes:
 
     # --- new volumes -----------------------------------------------------------------------------
 
-    def _search(self, request: VolumeRequest, places: list[Place], name: str) -> _Search:
+    def _search(self, request: VolumeRequest, candidates: list[Candidate], name: str) -> _Search:
         """Look for the volume on every system that may have it: names are unique on each, not across them.
 
         A system that does not answer is left out, unless an earlier call made the volume there or may have.
@@ -146,17 +146,20 @@ class Volumes:
             AlreadyExists: the volume exists and does not fit.
             Unavailable: it may exist on a system that does not answer, or none answers.
         """
-        allowed = {place.array.label for place in places}
-        suspected = [array for array in self._fleet.arrays() if self._attempts.may_hold(array.label, name)]
+        allowed = {candidate.array.label for candidate in candidates}
+        suspected = [array for array in self._fleet.arrays() if self._history.may_hold(array.label, name)]
         elsewhere = [array for array in suspected if array.label not in allowed]
         if len(allowed) == 1 and not elsewhere:
             # The attempt to create it tells, without a look before.
-            return _Search(None, places)
+            return _Search(None, candidates)
         silent: dict[str, DriverError] = {}
-        for array in [*{place.array.label: place.array for place in places}.values(), *elsewhere]:
+        for array in [
+            *{candidate.array.label: candidate.array for candidate in candidates}.values(),
+            *elsewhere,
+        ]:
             try:
                 with call_context.within(LOOK_SECONDS):
-                    volume = volume_named(array, name)
+                    volume = find_volume_by_name(array, name)
             except DriverError as error:
                 if array in suspected:
                     raise _perhaps_there(request, array, error) from error
@@ -164,17 +167,19 @@ class Volumes:
                 silent[array.label] = error
                 continue
             if volume is not None:
-                at = [place for place in places if place.array is array]
+                at = [candidate for candidate in candidates if candidate.array is array]
                 return _Search(_fitting(volume, request, at), [])
-            self._attempts.absent(array.label, name)
+            self._history.absent(array.label, name)
         if allowed <= silent.keys():
             raise next(iter(silent.values()))
-        return _Search(None, [place for place in places if place.array.label not in silent])
+        return _Search(None, [candidate for candidate in candidates if candidate.array.label not in silent])
 
-    def _create_at(self, place: Place, request: VolumeRequest, name: str, places: list[Place]) -> Provisioned:
+    def _create_at(
+        self, candidate: Candidate, request: VolumeRequest, name: str, candidates: list[Candidate]
+    ) -> CreatedVolume:
         """Make the volume there; one that exists on that system may lie in any of ``places``."""
-        array, pool, parameters = place.array, place.pool, request.parameters
-        here = [item for item in places if item.array is array]
+        array, pool, parameters = candidate.array, candidate.pool, request.parameters
+        here = [item for item in candidates if item.array is array]
         _check_pool(pool, parameters)
         size = _size(request, pool, least=0)
         known = self._made_lately(array, name)
@@ -186,51 +191,51 @@ class Volumes:
             )
         except (NameInUse, ResourceExhausted):
             # A pool that is full may be so with the volume that an earlier call made.
-            there = volume_named(array, name)
+            there = find_volume_by_name(array, name)
             if there is None:
                 raise
             return _fitting(there, request, here)
-        except NotSent:
+        except ConnectFailed:
             raise
         except (Unavailable, DeadlineExceeded):
-            self._attempts.doubt(array.label, name)
+            self._history.doubt(array.label, name)
             raise
-        self._attempts.made(array.label, name, volume_id)
+        self._history.made(array.label, name, volume_id)
         handle = VolumeHandle(array.system_id(), volume_id)
         log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
-        return Provisioned(handle=handle, size=size, copied=False, zone=place.zone)
+        return CreatedVolume(handle=handle, size=size, copied=False, zone=candidate.zone)
 
     def _made_lately(self, array: Array, name: str) -> Volume | None:
         """The volume of that name if this process made it lately: a repeated creation then costs one look."""
-        volume_id = self._attempts.volume_id(array.label, name)
+        volume_id = self._history.volume_id(array.label, name)
         if volume_id is None:
             return None
         try:
             return array.volume(volume_id)
         except NotFound:
-            self._attempts.absent(array.label, name)
+            self._history.absent(array.label, name)
             return None
 
     # --- copies ----------------------------------------------------------------------------------
 
-    def _copy(self, request: VolumeRequest, source: VolumeHandle, name: str) -> Provisioned:
+    def _copy(self, request: VolumeRequest, source: VolumeHandle, name: str) -> CreatedVolume:
         """A writable copy of a volume or snapshot; it lies in the same pool and tree."""
         array = self._fleet.array(source.system_id)
         origin = array.volume(source.volume_id)
         pool = array.pool_by_id(origin.pool_id)
-        place = self._placement.place_of(array, pool, request.parameters, request.requirement)
+        candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
         try:
             volume_id, size = self._copy_anew(array, request, origin, pool, name)
         except (NameInUse, OutOfRange, ResourceExhausted):
             # An earlier call may have made it; since then its source was grown, or tree or pool are full.
-            made = volume_named(array, name)
+            made = find_volume_by_name(array, name)
             if made is None:
                 raise
             _check_is_copy(made, request, origin)
             volume_id, size = made.handle.volume_id, self._grown(array, request, made, pool)
         handle = VolumeHandle(source.system_id, volume_id)
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
-        return Provisioned(handle=handle, size=size, copied=True, zone=place.zone)
+        return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone)
 
     @staticmethod
     def _copy_anew(
@@ -298,34 +303,34 @@ def _check_pool(pool: Pool, parameters: VolumeParameters) -> None:
         raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
 
 
-def _check_tree(array: Array, origin: Volume, most: int) -> None:
+def _check_tree(array: Array, origin: Volume, max_entries: int) -> None:
     members = array.tree_members(origin.tree_id)
-    if members >= most:
+    if members >= max_entries:
         raise TreeFull(
             f"volume {origin.handle} is not copied: its tree {origin.tree_id} has {members} members, and "
-            f"maxVtreeMembers is {most}; delete some of its snapshots or clones, or raise it"
+            f"maxVtreeMembers is {max_entries}; delete some of its snapshots or clones, or raise it"
         )
 
 
-def _fitting(volume: Volume, request: VolumeRequest, places: list[Place]) -> Provisioned:
+def _fitting(volume: Volume, request: VolumeRequest, candidates: list[Candidate]) -> CreatedVolume:
     """An existing volume of the name, if it is what the request asks for (specification, CreateVolume).
 
     Raises:
         AlreadyExists: it is not; the message says what differs.
     """
-    place = next((place for place in places if place.pool.id == volume.pool_id), None)
+    candidate = next((candidate for candidate in candidates if candidate.pool.id == volume.pool_id), None)
     wrong = None
     if volume.copied:
         wrong = "was made as a copy of another volume"
     elif volume.size < request.required or (request.limit and volume.size > request.limit):
         wrong = f"has {units.readable(volume.size)}"
-    elif place is None:
+    elif candidate is None:
         wrong = f"lies in pool {volume.pool_id}, which the request's parameters or topology leave out"
     elif volume.provisioning is not request.parameters.provisioning:
         wrong = f"is {volume.provisioning} provisioned, not {request.parameters.provisioning}"
-    if wrong or place is None:
+    if wrong or candidate is None:
         raise _name_taken(volume, request, wrong)
-    return Provisioned(handle=volume.handle, size=volume.size, copied=False, zone=place.zone)
+    return CreatedVolume(handle=volume.handle, size=volume.size, copied=False, zone=candidate.zone)
 
 
 def _check_is_copy(copy: Volume, request: VolumeRequest, origin: Volume) -> None:

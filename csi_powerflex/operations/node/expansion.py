@@ -9,7 +9,7 @@ from pathlib import Path
 from csi_powerflex.errors import FailedPrecondition, NotFound, OutOfRange
 from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, NodeTransport, Ticket, Use
+from csi_powerflex.model.node import Filesystem, NodeTransport, PublishContext, Use
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import resize, target_paths
 from csi_powerflex.units import check_range, readable
@@ -49,13 +49,13 @@ class Expansion:
         """
         check_range(required=request.required, limit=request.limit)
         mounted = self._mounted(request)
-        ticket = Ticket(
+        publish_context = PublishContext(
             handle=request.handle,
             transport=self._transport.name,
             size=max(request.required, 1),
             read_only=False,
         )
-        device = self._transport.attach(ticket)
+        device = self._transport.attach(publish_context)
         size = blockdev.size(device)
         if request.limit and size > request.limit:
             raise OutOfRange(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csi_powerflex.errors import DeadlineExceeded, DriverError, FailedPrecondition
 from csi_powerflex.host import blockdev, fserrors, mountinfo
-from csi_powerflex.host.time_limit import Bounded
+from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import NodeTransport
 from csi_powerflex.operations.node import target_paths
@@ -41,10 +41,10 @@ _READ_ONLY = frozenset({"ro", "emergency_ro"})
 class Health:
     """Looks at volumes and at the transport."""
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path], bounded: Bounded) -> None:
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path], time_limit: TimeLimit) -> None:
         self._transport = transport
         self._roots = roots
-        self._bounded = bounded
+        self._time_limit = time_limit
 
     def of_volume(self, handle: VolumeHandle) -> tuple[Condition, ...]:
         """What is wrong with the volume; nothing for a healthy one."""
@@ -61,7 +61,7 @@ class Health:
 
     def _of_device(self, handle: VolumeHandle, device: Path) -> Iterator[Condition]:
         try:
-            self._bounded.call(str(device), lambda: blockdev.read(device, offset=0, length=4 * KIB))
+            self._time_limit.call(str(device), lambda: blockdev.read(device, offset=0, length=4 * KIB))
         except DeadlineExceeded as error:
             yield Condition(Severity.INACCESSIBLE, "DeviceHangs", f"volume {handle}: {error}")
         except DriverError as error:
@@ -96,7 +96,7 @@ class Health:
     def _of_mount(self, handle: VolumeHandle, mount: mountinfo.Mount) -> Iterator[Condition]:
         where = f"the {mount.filesystem} filesystem of volume {handle} at {mount.point}"
         try:
-            self._bounded.call(mount.point, lambda: os.listdir(mount.point))  # noqa: PTH208 - a dead path, no objects
+            self._time_limit.call(mount.point, lambda: os.listdir(mount.point))  # noqa: PTH208 - a dead path, no objects
         except DeadlineExceeded as error:
             yield Condition(Severity.INACCESSIBLE, "FilesystemHangs", f"{where}: {error}")
         except OSError as error:

@@ -25,7 +25,7 @@ class NodeInfo:
     max_volumes: int
 
 
-class NodeFacts:
+class NodeInfoReader:
     """Looks at the host alone: no array and no Kubernetes API is asked, so neither can keep a node away."""
 
     def __init__(self, transport: NodeTransport, roots: Sequence[Path], limit: VolumeLimit) -> None:
@@ -49,8 +49,8 @@ class NodeFacts:
 
     def _max_volumes(self) -> int:
         """The limit, less the volumes that the host itself uses: the scheduler does not know of those."""
-        most = self._transport.most_volumes
-        limit = min(self._limit.current() or most, most)
+        max_entries = self._transport.max_volumes
+        limit = min(self._limit.current() or max_entries, max_entries)
         taken = self._used_by_host()
         if taken:
             log.info("volumes in use by the host itself", volumes=", ".join(map(str, taken)), limit=limit)

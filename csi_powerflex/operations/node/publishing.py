@@ -14,7 +14,7 @@ from pathlib import Path
 from csi_powerflex.errors import AlreadyExists, FailedPrecondition, Unavailable, VolumeInUse
 from csi_powerflex.host import blockdev, mountinfo, mounts
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, NodeTransport, Ticket, Use
+from csi_powerflex.model.node import Filesystem, NodeTransport, PublishContext, Use
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import mount_options, target_paths
 
@@ -26,7 +26,7 @@ class PublishRequest:
     """What NodePublishVolume asks. ``exclusive``: no second target on this node
     (SINGLE_NODE_SINGLE_WRITER)."""
 
-    ticket: Ticket
+    publish_context: PublishContext
     staging: str
     target: str
     use: Use
@@ -52,7 +52,7 @@ class Publishing:
         target = target_paths.allowed(request.target, self._roots)
         if not request.staging:
             raise FailedPrecondition(
-                f"volume {request.ticket.handle} must be staged before it is published: "
+                f"volume {request.publish_context.handle} must be staged before it is published: "
                 f"staging_target_path is not set"
             )
         staging = target_paths.allowed(request.staging, self._roots)
@@ -64,7 +64,7 @@ class Publishing:
     def _publish_filesystem(
         self, request: PublishRequest, staging: Path, target: Path, use: Filesystem
     ) -> None:
-        handle = request.ticket.handle
+        handle = request.publish_context.handle
         read_only = request.read_only or "ro" in mount_options.checked(use.mount_options)
         device = self._transport.find(handle)
         if device is None:
@@ -84,67 +84,73 @@ class Publishing:
                 f"volume {handle} is staged read-only at {staging} and cannot be published "
                 f"writable; stage it anew"
             )
-        place = _Place(target, staging, device, read_only=read_only)
-        if self._is_published(place, request, table):
+        mount_target = _MountTarget(target, staging, device, read_only=read_only)
+        if self._is_published(mount_target, request, table):
             return
-        self._put(place, staging, target_paths.make_directory)
+        self._put(mount_target, staging, target_paths.make_directory)
         log.info("volume published", volume=handle, target=target, read_only=read_only)
 
     def _publish_device(self, request: PublishRequest, staging: Path, target: Path) -> None:
-        handle = request.ticket.handle
+        handle = request.publish_context.handle
         if mountinfo.at(staging) is not None:
             raise FailedPrecondition(
                 f"volume {handle} is staged with a filesystem at {staging} and cannot be published "
                 f"as a block device"
             )
-        device = self._transport.attach(request.ticket)
-        place = _Place(target, staging, device, read_only=request.read_only)
+        device = self._transport.attach(request.publish_context)
+        mount_target = _MountTarget(target, staging, device, read_only=request.read_only)
         table = mountinfo.read()
-        others = self._others(place, table)
+        others = self._others(mount_target, table)
         with blockdev.held(device):
-            if self._is_published(place, request, table):
+            if self._is_published(mount_target, request, table):
                 return
             _protect(device, request, others)
-            self._put(place, device, target_paths.make_file)
+            self._put(mount_target, device, target_paths.make_file)
         log.info("block volume published", volume=handle, target=target, read_only=request.read_only)
 
-    def _is_published(self, place: _Place, request: PublishRequest, table: Sequence[mountinfo.Mount]) -> bool:
+    def _is_published(
+        self, mount_target: _MountTarget, request: PublishRequest, table: Sequence[mountinfo.Mount]
+    ) -> bool:
         """Whether the target has this volume already, as asked.
 
         Raises:
             AlreadyExists: it has something else.
             FailedPrecondition: the volume is published elsewhere and must not be published twice.
         """
-        there = mountinfo.at(place.target, table)
-        if there is not None and not mountinfo.is_of(there, place.device) and not target_paths.alive(there):
-            log.warning("mount of a lost device replaced", target=place.target, source=there.source)
-            target_paths.unmount_all(place.target, last_resort_if_alive=True)
+        there = mountinfo.at(mount_target.target, table)
+        if (
+            there is not None
+            and not mountinfo.is_of(there, mount_target.device)
+            and not target_paths.alive(there)
+        ):
+            log.warning("mount of a lost device replaced", target=mount_target.target, source=there.source)
+            target_paths.unmount_all(mount_target.target, last_resort_if_alive=True)
             there = None
         if there is not None:
-            place.require_same(there, request.ticket.handle)
+            mount_target.require_same(there, request.publish_context.handle)
             return True
-        others = self._others(place, table)
+        others = self._others(mount_target, table)
         if request.exclusive and others:
             raise FailedPrecondition(
-                f"volume {request.ticket.handle} may be used by one pod only and is published at "
+                f"volume {request.publish_context.handle} may be used by one pod only and is published at "
                 f"{', '.join(mount.point for mount in others)}; unpublish it there first"
             )
         return False
 
-    def _others(self, place: _Place, table: Sequence[mountinfo.Mount]) -> list[mountinfo.Mount]:
-        mine = (str(place.target), str(place.staging))
+    def _others(self, mount_target: _MountTarget, table: Sequence[mountinfo.Mount]) -> list[mountinfo.Mount]:
+        mine = (str(mount_target.target), str(mount_target.staging))
         return [
             mount
-            for mount in mountinfo.of_device(place.device, table)
+            for mount in mountinfo.of_device(mount_target.device, table)
             if mount.point not in mine and target_paths.inside(mount, self._roots)
         ]
 
     @staticmethod
-    def _put(place: _Place, source: Path, make: Callable[[Path], None]) -> None:
+    def _put(mount_target: _MountTarget, source: Path, make: Callable[[Path], None]) -> None:
         with contextlib.ExitStack() as undo:
-            make(place.target)
-            undo.callback(target_paths.remove, place.target)
-            mounts.bind(source, place.target, read_only=place.read_only)
+            make(mount_target.target)
+            undo.callback(target_paths.remove, mount_target.target)
+            mounts.bind(source, mount_target.target, read_only=mount_target.read_only)
             undo.pop_all()
 
     def unpublish(self, handle: VolumeHandle | None, target: str) -> None:
@@ -160,7 +166,7 @@ class Publishing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _MountTarget:
     """Where a volume's device is to appear."""
 
     target: Path
@@ -193,16 +199,16 @@ def _protect(device: Path, request: PublishRequest, others: Sequence[mountinfo.M
         VolumeInUse: another pod has the volume in the other way.
         FailedPrecondition: it is mapped read-only, and writing was asked.
     """
-    if request.ticket.read_only and not request.read_only:
+    if request.publish_context.read_only and not request.read_only:
         raise FailedPrecondition(
-            f"volume {request.ticket.handle} is mapped read-only and cannot be published writable"
+            f"volume {request.publish_context.handle} is mapped read-only and cannot be published writable"
         )
     if blockdev.is_read_only(device) == request.read_only:
         return
     if others:
         state = "writable" if request.read_only else "read-only"
         raise VolumeInUse(
-            f"block volume {request.ticket.handle} is published {state} at "
+            f"block volume {request.publish_context.handle} is published {state} at "
             f"{', '.join(m.point for m in others)}; "
             "on one node all pods must have it in the same way"
         )

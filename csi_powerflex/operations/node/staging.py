@@ -19,7 +19,7 @@ from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
 from csi_powerflex.host import blockdev, btrfs, filesystem, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, NodeTransport, Origin, Ticket, Use
+from csi_powerflex.model.node import Filesystem, NodeTransport, Origin, PublishContext, Use
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import mount_options, resize, target_paths
 
@@ -31,7 +31,7 @@ class StageRequest:
     """What NodeStageVolume asks. ``read_only``: the volume is only to be read, whatever its
     mapping allows."""
 
-    ticket: Ticket
+    publish_context: PublishContext
     path: str
     use: Use
     origin: Origin
@@ -59,7 +59,7 @@ class Staging:
         options = (
             mount_options.checked(request.use.mount_options) if isinstance(request.use, Filesystem) else ()
         )
-        device = self._transport.attach(request.ticket)
+        device = self._transport.attach(request.publish_context)
         if isinstance(request.use, Filesystem):
             wanted = _Wanted(request, request.use.type, options)
             with blockdev.held(device) as hold:
@@ -130,11 +130,11 @@ class _Wanted:
     """How a filesystem is to be mounted."""
 
     def __init__(self, request: StageRequest, filesystem_type: str, options: tuple[str, ...]) -> None:
-        self.handle = request.ticket.handle
+        self.handle = request.publish_context.handle
         self.type = filesystem_type
         self.kind = filesystem.kind(filesystem_type)
         self.options = options
-        self.read_only = request.read_only or request.ticket.read_only or "ro" in options
+        self.read_only = request.read_only or request.publish_context.read_only or "ro" in options
         self.origin = request.origin
         self.format_options = filesystem.format_options(filesystem_type, request.format_options)
 
@@ -265,7 +265,7 @@ def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
             ) from error
         if wanted.type == "btrfs" and "File exists" in error.words:
             others = ", ".join(btrfs.mounted(device)) or "one that was here before"
-            raise _twins_met(device, wanted, others) from error
+            raise _duplicate_id_error(device, wanted, others) from error
         raise
 
 
@@ -277,10 +277,10 @@ def _require_mounted(device: Path, point: Path, wanted: _Wanted) -> None:
     """
     mounted = mountinfo.at(point)
     if mounted is None or not mountinfo.is_of(mounted, device):
-        raise _twins_met(device, wanted, "nothing" if mounted is None else mounted.source)
+        raise _duplicate_id_error(device, wanted, "nothing" if mounted is None else mounted.source)
 
 
-def _twins_met(device: Path, wanted: _Wanted, others: str) -> FailedPrecondition:
+def _duplicate_id_error(device: Path, wanted: _Wanted, others: str) -> FailedPrecondition:
     return FailedPrecondition(
         f"volume {wanted.handle} ({device}) cannot be mounted on this node beside {others}: both carry the "
         f"same {wanted.type}, as a copy and its source do, and this kernel does not tell them apart (Linux "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csi_powerflex.errors import NotFound, Unavailable
 from csi_powerflex.host import blockdev, mountinfo
-from csi_powerflex.host.time_limit import Bounded
+from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import NodeTransport
 from csi_powerflex.operations.node import target_paths
@@ -42,10 +42,10 @@ class DeviceSize:
 class Stats:
     """Measures volumes."""
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path], bounded: Bounded) -> None:
+    def __init__(self, transport: NodeTransport, roots: Sequence[Path], time_limit: TimeLimit) -> None:
         self._transport = transport
         self._roots = roots
-        self._bounded = bounded
+        self._time_limit = time_limit
 
     def usage(self, handle: VolumeHandle, path: str) -> Usage | DeviceSize:
         """How full the volume at ``path`` is.
@@ -65,9 +65,9 @@ class Stats:
         if not mountinfo.is_of(mounted, device):
             raise NotFound(f"volume {handle} is not at {path!r}: {mounted.source} is mounted there")
         if mounted.of_device_file:
-            return DeviceSize(self._bounded.call(str(device), lambda: blockdev.size(device)))
+            return DeviceSize(self._time_limit.call(str(device), lambda: blockdev.size(device)))
         try:
-            return _usage(self._bounded.call(str(point), lambda: os.statvfs(point)))
+            return _usage(self._time_limit.call(str(point), lambda: os.statvfs(point)))
         except OSError as error:
             raise Unavailable(f"volume {handle} at {path} does not answer: {error.strerror}") from error
 

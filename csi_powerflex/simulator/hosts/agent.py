@@ -26,7 +26,7 @@ _BUSY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _DesiredState:
     """What the host should see of one volume."""
 
     size: int
@@ -40,7 +40,7 @@ class _Attached:
 
     device: Path
     file: Path
-    wish: _Wish
+    desired: _DesiredState
 
 
 Key = tuple[str, str]
@@ -106,13 +106,13 @@ class SdcAgent:
             device = link.readlink() if link.is_symlink() else None
             system_id, _, volume_id = link.name.removeprefix("emc-vol-").partition("-")
             key = (system_id, volume_id)
-            wish = self._wish(key) if link.name.startswith("emc-vol-") else None
-            file = self._file(key, wish) if wish is not None else None
-            if device is None or wish is None or file is None or known.get(device) != file:
+            desired = self._desired_state(key) if link.name.startswith("emc-vol-") else None
+            file = self._file(key, desired) if desired is not None else None
+            if device is None or desired is None or file is None or known.get(device) != file:
                 link.unlink()
             else:
-                self._attached[key] = _Attached(device, file, wish)
-                self._adjust(device, wish)
+                self._attached[key] = _Attached(device, file, desired)
+                self._adjust(device, desired)
 
     # --- following changes -------------------------------------------------------------------------
 
@@ -132,23 +132,23 @@ class SdcAgent:
         try:
             if not self._is_connected(key[0]):
                 return
-            wish = self._wish(key)
+            desired = self._desired_state(key)
             attached = self._attached.get(key)
-            if wish is None:
+            if desired is None:
                 self._detach(key)
             elif attached is None:
-                self._attach(key, wish)
-            elif attached.wish != wish:
-                self._file(key, wish)
-                self._adjust(attached.device, wish)
-                attached.wish = wish
+                self._attach(key, desired)
+            elif attached.desired != desired:
+                self._file(key, desired)
+                self._adjust(attached.device, desired)
+                attached.desired = desired
         except OSError:
             log.exception("host %s could not follow volume %s; trying again", self.name, "-".join(key))
             timer = threading.Timer(_RETRY_SECONDS, self._work.put, (key,))
             timer.daemon = True
             timer.start()
 
-    def _wish(self, key: Key) -> _Wish | None:
+    def _desired_state(self, key: Key) -> _DesiredState | None:
         system_id, volume_id = key
         array = self._arrays.get(system_id)
         if array is None:
@@ -159,24 +159,24 @@ class SdcAgent:
             mapping = volume.mapping_of(host.id) if host and volume else None
             if volume is None or host is None or mapping is None or mapping.access_mode == NO_ACCESS:
                 return None
-            return _Wish(volume.size_kb * 1024, mapping.access_mode == READ_ONLY, volume.restores)
+            return _DesiredState(volume.size_kb * 1024, mapping.access_mode == READ_ONLY, volume.restores)
 
-    def _file(self, key: Key, wish: _Wish) -> Path:
-        return self._arrays[key[0]].plane.file(key[1], wish.size)
+    def _file(self, key: Key, desired: _DesiredState) -> Path:
+        return self._arrays[key[0]].plane.file(key[1], desired.size)
 
-    def _attach(self, key: Key, wish: _Wish) -> None:
-        file = self._file(key, wish)
-        device = loop.attach(file, read_only=wish.read_only)
-        self._attached[key] = _Attached(device, file, wish)
+    def _attach(self, key: Key, desired: _DesiredState) -> None:
+        file = self._file(key, desired)
+        device = loop.attach(file, read_only=desired.read_only)
+        self._attached[key] = _Attached(device, file, desired)
         link = self.link_of(key)
         beside = link.with_name(f".{link.name}")
         beside.unlink(missing_ok=True)
         beside.symlink_to(device)
         beside.replace(link)
 
-    def _adjust(self, device: Path, wish: _Wish) -> None:
+    def _adjust(self, device: Path, desired: _DesiredState) -> None:
         loop.grow(device)
-        loop.set_read_only(device, read_only=wish.read_only)
+        loop.set_read_only(device, read_only=desired.read_only)
         loop.forget_cached(device)
 
     def _detach(self, key: Key) -> None:
@@ -197,7 +197,7 @@ class SdcAgent:
         return [attached.device] if attached else []
 
 
-def drop_strays(known: dict[Path, Path], kept: set[Path]) -> None:
+def detach_orphans(known: dict[Path, Path], kept: set[Path]) -> None:
     """Detach the devices among ``known`` (device to file) that no host claims."""
     for device, file in known.items():
         if device not in kept:

@@ -50,17 +50,17 @@ class BtrfsPlane(FolderPlane):
             if not volumes.exists():
                 _command(self.mountpoint, _SUBVOLUME_CREATE, struct.pack(f"<q{_NAME_V1}s", 0, b"volumes"))
             super().__init__(volumes)
-            self._drop_cuts()
+            self._drop_snapshots()
         except BaseException:
             self.close()
             raise
         self.description = f"btrfs in {self.image}: every snapshot is one moment for all its volumes"
 
-    def cut(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Freeze all sources in one step, then take the new files out of it."""
         written = [(source, new) for source, new in pairs if self._path(source).exists()]
         if len(written) < 2:  # sharing the blocks of one file is one moment already
-            super().cut(written)
+            super().snapshot(written)
             return
         name = f"cut-{written[0][1]}"
         with _folder(self.folder) as volumes:
@@ -90,7 +90,7 @@ class BtrfsPlane(FolderPlane):
     def _drop(self, name: str) -> None:
         _command(self.mountpoint, _SNAPSHOT_DESTROY, struct.pack(f"<q{_NAME_V1}s", 0, name.encode()))
 
-    def _drop_cuts(self) -> None:
+    def _drop_snapshots(self) -> None:
         """Remove the snapshots of cuts that were interrupted."""
         for entry in self.mountpoint.glob("cut-*"):
             self._drop(entry.name)

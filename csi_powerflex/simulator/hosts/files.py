@@ -38,7 +38,7 @@ class FolderPlane:
                 os.truncate(descriptor, size)
         return path
 
-    def cut(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Copy the sources one after the other; sources without a file have nothing to copy."""
         for source, new in pairs:
             if self._path(source).exists():

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.2
 
 
-class Newcomers:
+class HostDiscovery:
     """Looks, in a thread, for new folders in ``folder`` and hands each name to ``welcome`` once."""
 
     def __init__(self, folder: Path, welcome: Callable[[str], None]) -> None:

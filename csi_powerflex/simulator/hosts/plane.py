@@ -18,7 +18,7 @@ class DataPlane(Protocol):
     def file(self, volume_id: str, size: int) -> Path:
         """The file of a volume, made or grown to ``size`` when need be."""
 
-    def cut(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Freeze the bytes of all sources at one moment, as the content of the new volumes."""
 
     def overwrite(self, source: str, target: str) -> None:
@@ -52,7 +52,7 @@ class NoData:
             f"volume {volume_id} ({size} bytes) has no file: the system was started without data"
         )
 
-    def cut(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Nothing to freeze."""
 
     def overwrite(self, source: str, target: str) -> None:

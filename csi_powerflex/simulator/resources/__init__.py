@@ -17,9 +17,9 @@ from csi_powerflex.simulator.resources import (
     volume,
     vtree,
 )
-from csi_powerflex.simulator.resources.resource_type import Kind
+from csi_powerflex.simulator.resources.resource_type import ResourceType
 
-KINDS: dict[str, Kind[Any]] = {
+KINDS: dict[str, ResourceType[Any]] = {
     kind.name: kind
     for kind in (
         system.KIND,

@@ -6,7 +6,13 @@ import dataclasses
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.model import Device, Sds
-from csi_powerflex.simulator.resources.resource_type import Kind, View, parent_link, related_links, self_link
+from csi_powerflex.simulator.resources.resource_type import (
+    ResourceType,
+    View,
+    parent_link,
+    related_links,
+    self_link,
+)
 
 
 def sds_view(array: Array, server: Sds) -> View:
@@ -154,7 +160,7 @@ def _all_device_groups(array: Array) -> dict[str, View]:
     return {str(group["id"]): group for group in groups}
 
 
-SDS_KIND: Kind[Sds] = Kind(
+SDS_KIND: ResourceType[Sds] = ResourceType(
     name="Sds",
     listed="sdsList",
     objects=lambda array: _of_generation(array, erasure_coded=False),
@@ -168,7 +174,7 @@ SDS_KIND: Kind[Sds] = Kind(
     statistics=lambda _array, _server: {"rmcacheSizeInKb": 0},
 )
 
-NODE_KIND: Kind[Sds] = Kind(
+NODE_KIND: ResourceType[Sds] = ResourceType(
     name="StorageNode",
     listed="storageNodeList",
     objects=lambda array: _of_generation(array, erasure_coded=True),
@@ -180,7 +186,7 @@ NODE_KIND: Kind[Sds] = Kind(
 OLD_NODE_KIND = dataclasses.replace(NODE_KIND, name="Node", listed="")
 """The same under the name that PyPowerFlex uses."""
 
-DEVICE_KIND: Kind[Device] = Kind(
+DEVICE_KIND: ResourceType[Device] = ResourceType(
     name="Device",
     listed="deviceList",
     objects=lambda array: array.devices,
@@ -192,7 +198,7 @@ DEVICE_KIND: Kind[Device] = Kind(
     },
 )
 
-DEVICE_GROUP_KIND: Kind[View] = Kind(
+DEVICE_GROUP_KIND: ResourceType[View] = ResourceType(
     name="DeviceGroup",
     listed="deviceGroupList",
     objects=_all_device_groups,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, missing_one_of, without_code
+from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_one_of, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import NVME, SDC, Host
@@ -14,7 +14,7 @@ from csi_powerflex.simulator.resources.mapping import is_approved
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     Effect,
-    Kind,
+    ResourceType,
     View,
     parent_link,
     related_links,
@@ -80,14 +80,14 @@ def _free_name(array: Array, name: str | None) -> str | None:
     if name is None:
         return None
     if any(host.name == name for host in array.hosts.values()):
-        raise by_mdm(92)
+        raise mdm_error(92)
     return checked(name)
 
 
 def register_sdc(array: Array, name: str | None, guid: str, ip: str | None) -> Host:
     """Let an SDC join the system, as it does by itself when it is pointed at the MDM."""
     host = Host(
-        id=array.mint(array.hosts),
+        id=array.new_id(array.hosts),
         name=name,
         type=SDC,
         guid=guid.upper(),
@@ -103,11 +103,11 @@ def _create_nvme(array: Array, body: Body) -> View:
     if not nqn.startswith("nqn."):
         raise malformed(f"nqn ({nqn}) must be an NVMe Qualified Name")
     if array.host_by_nqn(nqn) is not None:
-        raise without_code("A host with this NQN already exists")
+        raise uncoded_error("A host with this NQN already exists")
     if sum(host.type == NVME for host in array.hosts.values()) >= array.settings.max_nvme_hosts:
-        raise by_mdm(67)
+        raise mdm_error(67)
     host = Host(
-        id=array.mint(array.hosts, high_slot=1),
+        id=array.new_id(array.hosts, high_slot=1),
         name=_free_name(array, body.text("name")),
         type=NVME,
         nqn=nqn,
@@ -128,9 +128,9 @@ def _rename(array: Array, host: Host, body: Body) -> View:
 
 def _remove(array: Array, host: Host, _: Body) -> View:
     if array.volume_ids_by_host.get(host.id):
-        raise by_mdm(180)
+        raise mdm_error(180)
     if host.connected:
-        raise by_mdm(307)
+        raise mdm_error(307)
     array.drop(host)
     return {}
 
@@ -170,7 +170,7 @@ def by_ip(array: Array, ip: str) -> str:
     for host in array.hosts.values():
         if host.ip is not None and host.ip == ip:
             return host.id
-    raise by_mdm(80)
+    raise mdm_error(80)
 
 
 def _find(array: Array, body: Body) -> str:
@@ -179,7 +179,7 @@ def _find(array: Array, body: Body) -> str:
     if body.text("guid") or body.text("sdcGuid"):
         found = array.host_by_guid(body.alternative("guid", "sdcGuid")[1])
         if found is None:
-            raise by_mdm(80)
+            raise mdm_error(80)
         return found.id
     if body.text("name"):
         return KIND.by_name(array, body.required("name")).id
@@ -229,7 +229,7 @@ _ACTIONS: dict[str, Action[Host]] = {
     "queryVolumeSdcBwc": Action(_counters, Effect.READ),
 }
 
-KIND: Kind[Host] = Kind(
+KIND: ResourceType[Host] = ResourceType(
     name="Sdc",
     listed="sdcList",
     objects=lambda array: array.hosts,
@@ -241,7 +241,7 @@ KIND: Kind[Host] = Kind(
     actions=_ACTIONS,
 )
 
-NVME_KIND: Kind[Host] = Kind(
+NVME_KIND: ResourceType[Host] = ResourceType(
     name="Host",
     listed="hostList",
     objects=lambda array: array.hosts,

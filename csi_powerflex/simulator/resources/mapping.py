@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, missing_one_of, not_hexadecimal, without_code
+from csi_powerflex.simulator.api_error import (
+    malformed,
+    mdm_error,
+    missing_one_of,
+    not_hexadecimal,
+    uncoded_error,
+)
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import (
@@ -34,7 +40,7 @@ def _named_host(array: Array, body: Body) -> Host:
             if host is None and not _is_hexadecimal(value):
                 raise not_hexadecimal(value)
     if host is None:
-        raise by_mdm(91 if key == "nqn" else 80)
+        raise mdm_error(91 if key == "nqn" else 80)
     return host
 
 
@@ -62,9 +68,9 @@ def _add(array: Array, volume: Volume, body: Body) -> View:
         return {}
     host = _named_host(array, body)
     if volume.mapping_of(host.id) is not None:
-        raise by_mdm(array.dialect.already_mapped)
+        raise mdm_error(array.dialect.already_mapped)
     if volume.mappings and not several:
-        raise by_mdm(306)
+        raise mdm_error(306)
     _refuse_hosts(array, [host])
     array.change(volume, mappings=[*volume.mappings, Mapping(host_id=host.id, access_mode=mode)])
     return {}
@@ -73,7 +79,7 @@ def _add(array: Array, volume: Volume, body: Body) -> View:
 def _mode_asked(volume: Volume, body: Body) -> str:
     """The access mode of a new mapping: never more than the volume's limit allows."""
     if volume.type == READ_ONLY_SNAPSHOT:
-        raise without_code("A read-only snapshot cannot be mapped: make a thin clone of it")
+        raise uncoded_error("A read-only snapshot cannot be mapped: make a thin clone of it")
     mode = body.choice("accessMode", _MODES)
     if mode is None:
         return volume.access_limit
@@ -83,15 +89,15 @@ def _mode_asked(volume: Volume, body: Body) -> str:
 
 def _refuse_mode(volume: Volume, mode: str) -> None:
     if mode == READ_WRITE and volume.access_limit == READ_ONLY:
-        raise without_code("The access mode exceeds the access mode limit of the volume")
+        raise uncoded_error("The access mode exceeds the access mode limit of the volume")
 
 
 def _refuse_hosts(array: Array, hosts: list[Host]) -> None:
     for host in hosts:
         if not is_approved(array, host):
-            raise by_mdm(331)
+            raise mdm_error(331)
         if len(array.volume_ids_by_host.get(host.id, ())) >= array.settings.max_volumes_per_host:
-            raise by_mdm(303)
+            raise mdm_error(303)
 
 
 def is_approved(array: Array, host: Host) -> bool:
@@ -107,12 +113,12 @@ def is_approved(array: Array, host: Host) -> bool:
 def _remove(array: Array, volume: Volume, body: Body) -> View:
     if _wants_all(body):
         if not volume.mappings:
-            raise by_mdm(array.dialect.not_mapped)
+            raise mdm_error(array.dialect.not_mapped)
         array.change(volume, mappings=[])
         return {}
     host = _named_host(array, body)
     if volume.mapping_of(host.id) is None:
-        raise by_mdm(array.dialect.not_mapped)
+        raise mdm_error(array.dialect.not_mapped)
     array.change(volume, mappings=[entry for entry in volume.mappings if entry.host_id != host.id])
     return {}
 
@@ -121,14 +127,14 @@ def _existing(array: Array, volume: Volume, body: Body) -> Mapping:
     host = _named_host(array, body)
     entry = volume.mapping_of(host.id)
     if entry is None:
-        raise by_mdm(array.dialect.not_mapped)
+        raise mdm_error(array.dialect.not_mapped)
     return entry
 
 
 def _set_limits(array: Array, volume: Volume, body: Body) -> View:
     entry = _existing(array, volume, body)
     if array.hosts[entry.host_id].type == NVME and not array.settings.qos_for_nvme:
-        raise without_code("Limits are not supported for NVMe hosts")
+        raise uncoded_error("Limits are not supported for NVMe hosts")
     bandwidth = body.number("bandwidthLimitInKbps")
     iops = body.number("iopsLimit")
     if bandwidth is None and iops is None:
@@ -136,7 +142,7 @@ def _set_limits(array: Array, volume: Volume, body: Body) -> View:
     if bandwidth is not None and (bandwidth < 0 or bandwidth % 1024):
         raise malformed(f"bandwidthLimitInKbps ({bandwidth}) must be 0 or a multiple of 1024")
     if iops is not None and iops != 0 and iops <= 10:
-        raise by_mdm(64)
+        raise mdm_error(64)
     if bandwidth is not None:
         entry.limit_bw_mbps = bandwidth // 1024
     if iops is not None:
@@ -172,7 +178,7 @@ def _set_limit(array: Array, volume: Volume, body: Body) -> View:
     body.required("accessModeLimit")
     limit = body.choice("accessModeLimit", (READ_WRITE, READ_ONLY)) or READ_WRITE
     if limit == READ_ONLY and any(entry.access_mode == READ_WRITE for entry in volume.mappings):
-        raise without_code("The volume is mapped with an access mode that exceeds the limit")
+        raise uncoded_error("The volume is mapped with an access mode that exceeds the limit")
     array.change(volume, access_limit=limit)
     return {}
 

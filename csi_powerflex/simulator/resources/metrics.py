@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from csi_powerflex.simulator import capacity
-from csi_powerflex.simulator.api_error import malformed, missing_parameters, without_code
+from csi_powerflex.simulator.api_error import malformed, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.resources.resource_type import View
@@ -126,7 +126,7 @@ def query(array: Array, body: Body) -> View:
         raise malformed(f"resource_type should get one of the following values: {', '.join(_RESOURCES)}")
     wanted = body.fields.get("metrics")
     if wanted is not None and not isinstance(wanted, list):
-        raise without_code("metrics must be an array of strings")
+        raise uncoded_error("metrics must be an array of strings")
     known = _RESOURCES[kind](array)
     ids = [object_id.lower() for object_id in _ids(body)] or list(known)
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, without_code
+from csi_powerflex.simulator.api_error import malformed, mdm_error, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.capacity import of_pool
@@ -25,14 +25,14 @@ _CONVERSIONS = ("NoConversion", "ThinToThick", "ThickToThin")
 
 def _migrate(array: Array, volume: Volume, body: Body) -> View:
     tree = array.vtrees[volume.vtree_id]
-    settle_tree(array, tree)
+    advance_tree(array, tree)
     target = _target(array, body)
     conversion = body.choice("volTypeConversion", _CONVERSIONS) or "NoConversion"
     running = tree.migration
     if running is not None:
         return _redirect(array, tree, running, target)
     if target.id == tree.pool_id:
-        raise by_mdm(718)
+        raise mdm_error(718)
     _refuse_pools(array, array.pools[tree.pool_id], target)
     if not body.flag("ignoreDestinationCapacity"):
         _refuse_capacity(array, tree, target)
@@ -50,13 +50,13 @@ def _redirect(array: Array, tree: VTree, running: Migration, target: StoragePool
     if running.status == PAUSED and target.id == tree.pool_id:
         array.change(tree, migration=None)
         return {}
-    raise by_mdm(717 if target.id == running.target_pool_id else 719)
+    raise mdm_error(717 if target.id == running.target_pool_id else 719)
 
 
 def _target(array: Array, body: Body) -> StoragePool:
     target = array.pools.get(body.required("destSPId").lower())
     if target is None:
-        raise by_mdm(171)
+        raise mdm_error(171)
     return target
 
 
@@ -64,9 +64,9 @@ def _refuse_pools(array: Array, source: StoragePool, target: StoragePool) -> Non
     if array.is_erasure_coded(source.id) or array.is_erasure_coded(target.id):
         raise malformed("VTree migration is not supported for erasure-coded Storage Pools")
     if source.layout == target.layout == MEDIUM and source.zero_padding != target.zero_padding:
-        raise without_code("The Storage Pools differ in zero padding")
+        raise uncoded_error("The Storage Pools differ in zero padding")
     if source.layout == MEDIUM and target.layout == FINE and not source.zero_padding:
-        raise without_code("The source Storage Pool must be zero padded")
+        raise uncoded_error("The source Storage Pool must be zero padded")
 
 
 def _refuse_capacity(array: Array, tree: VTree, target: StoragePool) -> None:
@@ -77,10 +77,10 @@ def _refuse_capacity(array: Array, tree: VTree, target: StoragePool) -> None:
         if volume.type in (THIN, THICK)
     )
     if limit is not None and base > limit:
-        raise by_mdm(309)
+        raise mdm_error(309)
 
 
-def settle_tree(array: Array, tree: VTree) -> None:
+def advance_tree(array: Array, tree: VTree) -> None:
     """Bring a tree's migration to where it is by now; it ends when all its bytes have moved."""
     running = tree.migration
     if running is None or running.status != NORMAL:
@@ -89,10 +89,10 @@ def settle_tree(array: Array, tree: VTree) -> None:
         _arrive(array, tree, running)
 
 
-def settle(array: Array) -> None:
+def advance(array: Array) -> None:
     """Bring all migrations to where they are by now."""
     for tree_id in list(array.migrating):
-        settle_tree(array, array.vtrees[tree_id])
+        advance_tree(array, array.vtrees[tree_id])
 
 
 def _duration(array: Array, tree: VTree) -> float:
@@ -116,9 +116,9 @@ def _arrive(array: Array, tree: VTree, running: Migration) -> None:
 
 def _running(array: Array, volume: Volume) -> tuple[VTree, Migration]:
     tree = array.vtrees[volume.vtree_id]
-    settle_tree(array, tree)
+    advance_tree(array, tree)
     if tree.migration is None:
-        raise without_code("The VTree is not migrating")
+        raise uncoded_error("The VTree is not migrating")
     return tree, tree.migration
 
 
@@ -151,7 +151,7 @@ def _set_position(array: Array, volume: Volume, body: Body) -> View:
 
 def view(array: Array, tree: VTree) -> View:
     """``vtreeMigrationInfo`` of a tree."""
-    settle_tree(array, tree)
+    advance_tree(array, tree)
     running = tree.migration
     if running is None:
         return {

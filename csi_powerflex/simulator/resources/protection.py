@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import malformed, without_code
+from csi_powerflex.simulator.api_error import malformed, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import Volume
@@ -20,30 +20,30 @@ def expiry(array: Array, minutes: int | None) -> int:
 
 def _set_security(array: Array, volume: Volume, body: Body) -> View:
     if volume.ancestor_id is None:
-        raise without_code("The volume is not a snapshot")
+        raise uncoded_error("The volume is not a snapshot")
     body.required("retentionPeriodInMin")
     until = expiry(array, body.number("retentionPeriodInMin"))
     if until < volume.secure_until:
-        raise without_code("The expiration of a secure snapshot can only be extended")
+        raise uncoded_error("The expiration of a secure snapshot can only be extended")
     array.change(volume, secure_until=until)
     return {}
 
 
 def _clear_security(_array: Array, _volume: Volume, body: Body) -> View:
     body.required("volumeSignature")
-    raise without_code("The volume signature is not valid")
+    raise uncoded_error("The volume signature is not valid")
 
 
 def _lock(array: Array, volume: Volume, _: Body) -> View:
     if volume.policy_of_snapshot is None:
-        raise without_code("The volume is not an auto snapshot")
+        raise uncoded_error("The volume is not an auto snapshot")
     array.change(volume, locked=True)
     return {}
 
 
 def _unlock(array: Array, volume: Volume, _: Body) -> View:
     if not volume.locked:
-        raise without_code("The auto snapshot is not locked")
+        raise uncoded_error("The auto snapshot is not locked")
     array.change(volume, locked=False)
     return {}
 

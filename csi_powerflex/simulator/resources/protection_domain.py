@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm
+from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import ProtectionDomain
@@ -10,7 +10,7 @@ from csi_powerflex.simulator.names import checked
 from csi_powerflex.simulator.resources import data_server, sdt, statistics, storage_pool
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
-    Kind,
+    ResourceType,
     View,
     related_links,
     self_link,
@@ -65,7 +65,7 @@ def _links(array: Array, domain: ProtectionDomain) -> list[View]:
 
 def _create(array: Array, body: Body) -> View:
     domain = ProtectionDomain(
-        id=array.mint(array.domains),
+        id=array.new_id(array.domains),
         name=_free_name(array, body.required("name")),
         generation=array.dialect.generation,
     )
@@ -75,7 +75,7 @@ def _create(array: Array, body: Body) -> View:
 
 def _free_name(array: Array, name: str) -> str:
     if any(domain.name == name for domain in array.domains.values()):
-        raise by_mdm(141)
+        raise mdm_error(141)
     return checked(name)
 
 
@@ -88,7 +88,7 @@ def _rename(array: Array, domain: ProtectionDomain, body: Body) -> View:
 
 def _remove(array: Array, domain: ProtectionDomain, _: Body) -> View:
     if array.pools_of_domain(domain.id):
-        raise by_mdm(93)
+        raise mdm_error(93)
     array.drop(domain)
     return {}
 
@@ -107,7 +107,7 @@ def _find(array: Array, body: Body) -> str:
     return KIND.by_name(array, body.required("name")).id
 
 
-KIND: Kind[ProtectionDomain] = Kind(
+KIND: ResourceType[ProtectionDomain] = ResourceType(
     name="ProtectionDomain",
     listed="protectionDomainList",
     objects=lambda array: array.domains,

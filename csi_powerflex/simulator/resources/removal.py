@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, missing_parameters, without_code
+from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import Volume
@@ -25,9 +25,9 @@ def refuse_removed(array: Array, volume: Volume) -> None:
     if volume.removed_at is None:
         return
     if array.clock.now() < volume.removed_at + array.settings.removal_seconds:
-        raise by_mdm(212)
+        raise mdm_error(212)
     _forget(array, volume)
-    raise by_mdm(79)
+    raise mdm_error(79)
 
 
 def _remove(array: Array, volume: Volume, body: Body) -> View:
@@ -84,11 +84,11 @@ def refuse_kept(array: Array, volume: Volume) -> None:
         Refusal: 104 when it is mapped; code 0 when it is a secure or locked snapshot.
     """
     if volume.mappings:
-        raise by_mdm(104)
+        raise mdm_error(104)
     if volume.secure_until > array.clock.now():
-        raise without_code("The snapshot is secure and its retention time has not passed")
+        raise uncoded_error("The snapshot is secure and its retention time has not passed")
     if volume.locked:
-        raise without_code("The snapshot is a locked auto snapshot")
+        raise uncoded_error("The snapshot is a locked auto snapshot")
 
 
 def remove(array: Array, volume: Volume) -> None:
@@ -114,7 +114,7 @@ def _forget(array: Array, volume: Volume) -> None:
     array.afterwards(partial(array.plane.remove, volume.id))
 
 
-def settle(array: Array) -> None:
+def advance(array: Array) -> None:
     """Finish the removals whose time is over."""
     deadline = array.clock.now() - array.settings.removal_seconds
     for volume in [array.volumes[volume_id] for volume_id in array.removing]:

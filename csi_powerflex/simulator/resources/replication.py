@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.resources.resource_type import Kind, View
+from csi_powerflex.simulator.resources.resource_type import ResourceType, View
 
 
-def _empty(name: str, listed: str) -> Kind[View]:
-    return Kind(name=name, listed=listed, objects=lambda _: {}, view=lambda _array, shown: shown, missing=0)
+def _empty(name: str, listed: str) -> ResourceType[View]:
+    return ResourceType(
+        name=name, listed=listed, objects=lambda _: {}, view=lambda _array, shown: shown, missing=0
+    )
 
 
 KINDS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
-from csi_powerflex.simulator.api_error import CAUSES, Refusal, by_mdm, not_hexadecimal, without_code
+from csi_powerflex.simulator.api_error import MDM_ERRORS, ApiError, mdm_error, not_hexadecimal, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.dialect import Dialect
@@ -42,7 +42,7 @@ class ClassAction:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class ResourceType(Generic[T]):
     """One kind of object.
 
     ``missing`` is the MDM's code for an id that leads nowhere. ``listed`` is the name of its list in
@@ -82,15 +82,15 @@ class Kind(Generic[T]):
             self.guard(array, item)
         return item
 
-    def not_found(self, object_id: str) -> Refusal:
+    def not_found(self, object_id: str) -> ApiError:
         """The refusal for an id that leads nowhere."""
         try:
             int(object_id, 16)
         except ValueError:
             return not_hexadecimal(object_id)
-        if self.missing in CAUSES:
-            return by_mdm(self.missing)
-        return without_code(f"Could not find the {self.name}")
+        if self.missing in MDM_ERRORS:
+            return mdm_error(self.missing)
+        return uncoded_error(f"Could not find the {self.name}")
 
     def by_name(self, array: Array, name: str) -> T:
         """The object with this name.
@@ -102,9 +102,9 @@ class Kind(Generic[T]):
             if getattr(item, "name", None) == name:
                 return item
         raise (
-            by_mdm(self.missing)
-            if self.missing in CAUSES
-            else without_code(f"Could not find the {self.name}")
+            mdm_error(self.missing)
+            if self.missing in MDM_ERRORS
+            else uncoded_error(f"Could not find the {self.name}")
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, not_hexadecimal, without_code
+from csi_powerflex.simulator.api_error import malformed, mdm_error, not_hexadecimal, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import READ_ONLY_SNAPSHOT, Volume
@@ -18,23 +18,23 @@ def _source(array: Array, body: Body, *names: str) -> Volume:
             int(source_id, 16)
         except ValueError:
             raise not_hexadecimal(source_id) from None
-        raise by_mdm(79)
+        raise mdm_error(79)
     refuse_removed(array, source)
     return source
 
 
 def _take(array: Array, target: Volume, source: Volume) -> View:
     if source.id == target.id:
-        raise by_mdm(339)
+        raise mdm_error(339)
     if source.vtree_id != target.vtree_id:
-        raise by_mdm(198)
+        raise mdm_error(198)
     if source.size_kb != target.size_kb:
-        raise without_code(
+        raise uncoded_error(
             f"The sizes differ: the source has {source.size_kb} KB, the target {target.size_kb} KB"
         )
     if target.type == READ_ONLY_SNAPSHOT:
-        raise without_code("A read-only snapshot cannot be overwritten")
-    with array.standing_aside():
+        raise uncoded_error("A read-only snapshot cannot be overwritten")
+    with array.lock_released():
         array.plane.overwrite(source.id, target.id)
     array.change(target, restores=target.restores + 1)
     return {}
@@ -49,7 +49,7 @@ def _restore(array: Array, target: Volume, body: Body) -> View:
     _refuse_first_generation(array, target)
     source = _source(array, body, "snapshotId", "srcVolumeId")
     if source.ancestor_id != target.id and target.ancestor_id != source.id:
-        raise without_code("The snapshot is not directly related to the volume")
+        raise uncoded_error("The snapshot is not directly related to the volume")
     return _take(array, target, source)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, missing_parameters, without_code
+from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import Address, Sdt
 from csi_powerflex.simulator.names import checked
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
-    Kind,
+    ResourceType,
     View,
     parent_link,
     self_link,
@@ -58,12 +58,12 @@ def _create(array: Array, body: Body) -> View:
     name = _free_name(array, body.required("name"))
     domain_id = body.required("protectionDomainId").lower()
     if domain_id not in array.domains:
-        raise by_mdm(142)
+        raise mdm_error(142)
     addresses = [_address(part) for part in body.parts("ips")]
     if not addresses:
         raise missing_parameters("ips")
     target = Sdt(
-        id=array.mint(array.sdts),
+        id=array.new_id(array.sdts),
         name=name,
         domain_id=domain_id,
         addresses=addresses,
@@ -82,7 +82,7 @@ def _address(part: Body) -> Address:
 
 def _free_name(array: Array, name: str) -> str:
     if any(target.name == name for target in array.sdts.values()):
-        raise without_code("The SDT name is already in use")
+        raise uncoded_error("The SDT name is already in use")
     return checked(name)
 
 
@@ -100,7 +100,7 @@ def _remove_ip(array: Array, target: Sdt, body: Body) -> View:
     ip = body.required("ip")
     left = [address for address in target.addresses if address.ip != ip]
     if not left:
-        raise without_code("The last IP address of an SDT cannot be removed")
+        raise uncoded_error("The last IP address of an SDT cannot be removed")
     array.change(target, addresses=left)
     return {}
 
@@ -140,7 +140,7 @@ def _remove(array: Array, target: Sdt, _: Body) -> View:
     return {}
 
 
-KIND: Kind[Sdt] = Kind(
+KIND: ResourceType[Sdt] = ResourceType(
     name="Sdt",
     listed="sdtList",
     objects=lambda array: array.sdts,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from csi_powerflex.simulator.api_error import (
-    Refusal,
-    by_mdm,
+    ApiError,
     malformed,
+    mdm_error,
     missing_parameters,
     not_hexadecimal,
     with_details,
@@ -72,10 +72,12 @@ def _retention(array: Array, body: Body) -> int:
 
 def _make(array: Array, body: Body, form: _Form, *, erasure_coded: bool) -> View:
     wanted = _wanted(array, body, erasure_coded=erasure_coded)
-    group_id = array.mint(array.volumes)
+    group_id = array.new_id(array.volumes)
     made = [_snapshot(array, item, form, group_id) for item in wanted]
-    with array.standing_aside():
-        array.plane.cut([(item.source.id, snapshot.id) for item, snapshot in zip(wanted, made, strict=True)])
+    with array.lock_released():
+        array.plane.snapshot(
+            [(item.source.id, snapshot.id) for item, snapshot in zip(wanted, made, strict=True)]
+        )
     for snapshot in made:
         array.put(snapshot)
         tree = array.vtrees[snapshot.vtree_id]
@@ -88,19 +90,19 @@ def _wanted(array: Array, body: Body, *, erasure_coded: bool) -> list[_Wanted]:
     if not parts:
         raise missing_parameters("snapshotDefs")
     wanted: list[_Wanted] = []
-    refusals: list[Refusal] = []
+    errors: list[ApiError] = []
     for part in parts:
         try:
             item = _one_wanted(array, part, erasure_coded=erasure_coded)
             _refuse_twice(item, wanted)
             _refuse_crowded_tree(array, item.source, wanted)
             wanted.append(item)
-        except Refusal as refusal:
-            if refusal.status == 400:
+        except ApiError as error:
+            if error.status == 400:
                 raise
-            refusals.append(refusal)
-    if refusals:
-        raise with_details(refusals)
+            errors.append(error)
+    if errors:
+        raise with_details(errors)
     return wanted
 
 
@@ -112,7 +114,7 @@ def _one_wanted(array: Array, part: Body, *, erasure_coded: bool) -> _Wanted:
             int(volume_id, 16)
         except ValueError:
             raise not_hexadecimal(volume_id) from None
-        raise by_mdm(79)
+        raise mdm_error(79)
     removal.refuse_removed(array, source)
     if array.is_erasure_coded(source.pool_id) != erasure_coded:
         calls = "snapshotVolumes" if erasure_coded else "createSnapshot or createThinClone"
@@ -124,7 +126,7 @@ def _one_wanted(array: Array, part: Body, *, erasure_coded: bool) -> _Wanted:
 
 def _refuse_twice(item: _Wanted, before: list[_Wanted]) -> None:
     if item.name is not None and any(other.name == item.name for other in before):
-        raise by_mdm(99)
+        raise mdm_error(99)
 
 
 def _refuse_crowded_tree(array: Array, source: Volume, before: list[_Wanted]) -> None:
@@ -134,13 +136,13 @@ def _refuse_crowded_tree(array: Array, source: Volume, before: list[_Wanted]) ->
         limit = settings.max_snapshots_per_vtree_erasure_coded
     together = sum(item.source.vtree_id == source.vtree_id for item in before)
     if len(array.vtrees[source.vtree_id].volume_ids) + together > limit:
-        raise by_mdm(182)
+        raise mdm_error(182)
 
 
 def _snapshot(array: Array, item: _Wanted, form: _Form, group_id: str) -> Volume:
     source = item.source
     return Volume(
-        id=array.mint(array.volumes),
+        id=array.new_id(array.volumes),
         name=item.name,
         size_kb=source.size_kb,
         created=int(array.clock.now()),
@@ -161,7 +163,7 @@ def _remove_group(array: Array, _: System, body: Body) -> View:
     group_id = body.required("snapGroupId").lower()
     members = [volume for volume in array.volumes.values() if volume.group_id == group_id]
     if not members:
-        raise by_mdm(185)
+        raise mdm_error(185)
     for member in members:
         removal.refuse_removed(array, member)
         removal.refuse_kept(array, member)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import malformed, missing_parameters, without_code
+from csi_powerflex.simulator.api_error import malformed, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import READ_ONLY, READ_WRITE, SnapshotPolicy, Volume
@@ -10,7 +10,7 @@ from csi_powerflex.simulator.names import checked
 from csi_powerflex.simulator.resources import volume
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
-    Kind,
+    ResourceType,
     View,
     parent_link,
     related_links,
@@ -61,7 +61,7 @@ def view(array: Array, policy: SnapshotPolicy) -> View:
 
 def _create(array: Array, body: Body) -> View:
     policy = SnapshotPolicy(
-        id=array.mint(array.policies),
+        id=array.new_id(array.policies),
         name=_free_name(array, body.required("name")),
         cadence_min=_cadence(body),
         retained=_levels(body),
@@ -76,7 +76,7 @@ def _create(array: Array, body: Body) -> View:
 
 def _free_name(array: Array, name: str) -> str:
     if any(policy.name == name for policy in array.policies.values()):
-        raise without_code("The snapshot policy name is already in use")
+        raise uncoded_error("The snapshot policy name is already in use")
     return checked(name)
 
 
@@ -110,10 +110,10 @@ def _rename(array: Array, policy: SnapshotPolicy, body: Body) -> View:
 def _remove(array: Array, policy: SnapshotPolicy, body: Body) -> View:
     action = body.choice("autoSnapshotRemovalAction", ("Remove", "Detach"))
     if _sources(array, policy):
-        raise without_code("The snapshot policy still has source volumes")
+        raise uncoded_error("The snapshot policy still has source volumes")
     for item in _snapshots(array, policy):
         if action == "Remove":
-            raise without_code("The snapshot policy still has auto snapshots")
+            raise uncoded_error("The snapshot policy still has auto snapshots")
         array.change(item, policy_of_snapshot=None)
     array.drop(policy)
     return {}
@@ -132,7 +132,7 @@ def _resume(array: Array, policy: SnapshotPolicy, _: Body) -> View:
 def _assign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
     source = volume.KIND.get(array, body.required("sourceVolumeId"))
     if source.policy_of_source is not None:
-        raise without_code("The volume already is a source of a snapshot policy")
+        raise uncoded_error("The volume already is a source of a snapshot policy")
     array.change(source, policy_of_source=policy.id)
     return {}
 
@@ -141,7 +141,7 @@ def _unassign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
     source = volume.KIND.get(array, body.required("sourceVolumeId"))
     body.choice("autoSnapshotRemovalAction", ("Remove", "Detach"))
     if source.policy_of_source != policy.id:
-        raise without_code("The volume is not a source of this snapshot policy")
+        raise uncoded_error("The volume is not a source of this snapshot policy")
     array.change(source, policy_of_source=None)
     return {}
 
@@ -159,7 +159,7 @@ def _statistics(array: Array, policy: SnapshotPolicy) -> View:
     }
 
 
-KIND: Kind[SnapshotPolicy] = Kind(
+KIND: ResourceType[SnapshotPolicy] = ResourceType(
     name="SnapshotPolicy",
     listed="snapshotPolicyList",
     objects=lambda array: array.policies,

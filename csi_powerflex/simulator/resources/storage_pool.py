@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed, missing_one_of, without_code
+from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_one_of, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import (
@@ -17,7 +17,7 @@ from csi_powerflex.simulator.names import checked
 from csi_powerflex.simulator.resources import data_server, statistics, volume, vtree
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
-    Kind,
+    ResourceType,
     View,
     metrics_link,
     parent_link,
@@ -150,7 +150,7 @@ def _create(array: Array, body: Body) -> View:
         layout = body.choice("dataLayout", (MEDIUM, FINE)) or MEDIUM
         padding = body.flag("zeroPaddingEnabled")
         pool = StoragePool(
-            id=array.mint(array.pools),
+            id=array.new_id(array.pools),
             name=name,
             domain_id=domain.id,
             layout=layout,
@@ -169,7 +169,7 @@ def _new_erasure_coded(array: Array, domain: ProtectionDomain, name: str, body: 
     if size_gb is None and not body.flag("useAllAvailableCapacity"):
         raise missing_one_of("physicalSizeGB", "useAllAvailableCapacity")
     return StoragePool(
-        id=array.mint(array.pools),
+        id=array.new_id(array.pools),
         name=name,
         domain_id=domain.id,
         layout=ERASURE_CODED,
@@ -182,13 +182,13 @@ def _new_erasure_coded(array: Array, domain: ProtectionDomain, name: str, body: 
 def _domain(array: Array, domain_id: str) -> ProtectionDomain:
     domain = array.domains.get(domain_id.lower())
     if domain is None:
-        raise by_mdm(142)
+        raise mdm_error(142)
     return domain
 
 
 def _free_name(array: Array, domain_id: str, name: str) -> str:
     if any(pool.name == name for pool in array.pools_of_domain(domain_id)):
-        raise by_mdm(170)
+        raise mdm_error(170)
     return checked(name)
 
 
@@ -201,7 +201,7 @@ def _rename(array: Array, pool: StoragePool, body: Body) -> View:
 
 def _remove(array: Array, pool: StoragePool, _: Body) -> View:
     if array.totals[pool.id].volume_ids:
-        raise without_code("The Storage Pool is not empty: it has volumes")
+        raise uncoded_error("The Storage Pool is not empty: it has volumes")
     array.drop(pool)
     return {}
 
@@ -213,7 +213,7 @@ def _set_zero_padding(array: Array, pool: StoragePool, body: Body) -> View:
             "zeroPadEnabled should get one of the following values: TRUE, FALSE, but it is missing"
         )
     if array.totals[pool.id].volume_ids:
-        raise without_code("Zero padding can only be changed while the Storage Pool has no volumes")
+        raise uncoded_error("Zero padding can only be changed while the Storage Pool has no volumes")
     array.change(pool, zero_padding=wanted)
     return {}
 
@@ -228,7 +228,7 @@ def by_name(array: Array, domain_id: str, name: str) -> StoragePool:
     for pool in array.pools_of_domain(domain.id):
         if pool.name == name:
             return pool
-    raise by_mdm(171)
+    raise mdm_error(171)
 
 
 def _find(array: Array, body: Body) -> str:
@@ -237,7 +237,7 @@ def _find(array: Array, body: Body) -> str:
     return (by_name(array, domain_id, name) if domain_id else KIND.by_name(array, name)).id
 
 
-KIND: Kind[StoragePool] = Kind(
+KIND: ResourceType[StoragePool] = ResourceType(
     name="StoragePool",
     listed="storagePoolList",
     objects=lambda array: array.pools,

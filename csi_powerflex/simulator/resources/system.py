@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm, missing_one_of, missing_parameters
+from csi_powerflex.simulator.api_error import mdm_error, missing_one_of, missing_parameters
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import SDC, Host, System
@@ -18,7 +18,7 @@ from csi_powerflex.simulator.resources import (
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     Effect,
-    Kind,
+    ResourceType,
     View,
     related_links,
     self_link,
@@ -139,9 +139,9 @@ def _approve(array: Array, _: System, body: Body) -> View:
 
 def _expected(array: Array, guid: str, name: str | None) -> Host:
     if len(guid) != 36 or guid.count("-") != 4:
-        raise by_mdm(361)
+        raise mdm_error(361)
     expected = Host(
-        id=array.mint(array.hosts), name=name, type=SDC, guid=guid.upper(), connected=False, approved=True
+        id=array.new_id(array.hosts), name=name, type=SDC, guid=guid.upper(), connected=False, approved=True
     )
     array.put(expected)
     return expected
@@ -153,7 +153,7 @@ def _set_approved_ips(array: Array, _: System, body: Body) -> View:
     return {}
 
 
-KIND: Kind[System] = Kind(
+KIND: ResourceType[System] = ResourceType(
     name="System",
     objects=lambda array: array.systems,
     view=view,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import missing_parameters, without_code
+from csi_powerflex.simulator.api_error import missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import User
 from csi_powerflex.simulator.names import checked
-from csi_powerflex.simulator.resources.resource_type import Action, Kind, View, parent_link, self_link
+from csi_powerflex.simulator.resources.resource_type import Action, ResourceType, View, parent_link, self_link
 
 ROLES = ("Monitor", "Configure", "Administrator", "Superuser", "Security", "FrontendConfig", "BackendConfig")
 
@@ -27,8 +27,8 @@ def view(array: Array, user: User) -> View:
 def _create(array: Array, body: Body) -> View:
     name = checked(body.required("name"))
     if any(user.name == name for user in array.users.values()):
-        raise without_code("The user name is already in use")
-    user = User(id=array.mint(array.users), name=name, role=_role(body), password=body.required("password"))
+        raise uncoded_error("The user name is already in use")
+    user = User(id=array.new_id(array.users), name=name, role=_role(body), password=body.required("password"))
     array.put(user)
     return {"id": user.id}
 
@@ -47,12 +47,12 @@ def _set_role(array: Array, user: User, body: Body) -> View:
 
 def _remove(array: Array, user: User, _: Body) -> View:
     if user.name == array.settings.username:
-        raise without_code("The administrator cannot be removed")
+        raise uncoded_error("The administrator cannot be removed")
     array.drop(user)
     return {}
 
 
-KIND: Kind[User] = Kind(
+KIND: ResourceType[User] = ResourceType(
     name="User",
     listed="userList",
     objects=lambda array: array.users,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import by_mdm, malformed
+from csi_powerflex.simulator.api_error import malformed, mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.capacity import refuse_beyond_allocation
@@ -21,7 +21,7 @@ from csi_powerflex.simulator.model import (
 )
 from csi_powerflex.simulator.names import checked
 from csi_powerflex.simulator.resources import mapping, migration, protection, removal, restore, statistics
-from csi_powerflex.simulator.resources.resource_type import Action, ClassAction, Effect, Kind, View
+from csi_powerflex.simulator.resources.resource_type import Action, ClassAction, Effect, ResourceType, View
 
 
 def view(array: Array, item: Volume) -> View:
@@ -121,7 +121,7 @@ def _create(array: Array, body: Body) -> View:
     refuse_beyond_limits(array, pool)
     refuse_beyond_allocation(array, pool, size_kb, thick=kind == THICK)
     volume = Volume(
-        id=array.mint(array.volumes),
+        id=array.new_id(array.volumes),
         name=name,
         size_kb=size_kb,
         created=int(array.clock.now()),
@@ -134,7 +134,7 @@ def _create(array: Array, body: Body) -> View:
         volume_class=body.text("volumeClass") or "defaultclass",
     )
     tree = VTree(
-        id=array.mint(array.vtrees), pool_id=pool.id, base_volume_id=volume.id, volume_ids=[volume.id]
+        id=array.new_id(array.vtrees), pool_id=pool.id, base_volume_id=volume.id, volume_ids=[volume.id]
     )
     volume.vtree_id = tree.id
     array.put(tree)
@@ -146,12 +146,12 @@ def _pool(array: Array, body: Body) -> StoragePool:
     pool_id = body.required("storagePoolId")
     pool = array.pools.get(pool_id.lower())
     if pool is None:
-        raise by_mdm(171)
+        raise mdm_error(171)
     domain_id = body.text("protectionDomainId")
     if domain_id is not None and domain_id.lower() != pool.domain_id:
-        raise by_mdm(197)
+        raise mdm_error(197)
     if array.domains[pool.domain_id].state != "Active":
-        raise by_mdm(213)
+        raise mdm_error(213)
     return pool
 
 
@@ -163,7 +163,7 @@ def _size_asked(array: Array, pool: StoragePool, body: Body) -> int:
         raise malformed(f"{unit} ({size}) must be a positive number")
     rounded = -(-size_kb // pool.granularity_kb) * pool.granularity_kb
     if rounded > array.settings.max_volume_gb * GIB_IN_KIB:
-        raise by_mdm(190)
+        raise mdm_error(190)
     return rounded
 
 
@@ -190,7 +190,7 @@ def free_name(array: Array, name: str | None) -> str | None:
     if name is None:
         return None
     if checked(name) in array.volume_ids_by_name:
-        raise by_mdm(99)
+        raise mdm_error(99)
     return name
 
 
@@ -198,10 +198,10 @@ def refuse_beyond_limits(array: Array, pool: StoragePool) -> None:
     """Refuse one more volume when the system or its domain has as many as it may have."""
     settings = array.settings
     if sum(_bases(array, other) for other in array.pools.values()) >= settings.max_volumes:
-        raise by_mdm(97)
+        raise mdm_error(97)
     in_domain = sum(_bases(array, other) for other in array.pools_of_domain(pool.domain_id))
     if in_domain >= settings.max_volumes_per_domain:
-        raise by_mdm(96)
+        raise mdm_error(96)
 
 
 def _bases(array: Array, pool: StoragePool) -> int:
@@ -221,11 +221,11 @@ def _set_size(array: Array, volume: Volume, body: Body) -> View:
     if volume.type == READ_ONLY_SNAPSHOT:
         raise malformed("A read-only snapshot cannot be resized")
     if size_gb <= 0 or size_gb % granularity_gb:
-        raise by_mdm(225, granularity=granularity_gb)
+        raise mdm_error(225, granularity=granularity_gb)
     if size_kb < volume.size_kb:
-        raise by_mdm(133)
+        raise mdm_error(133)
     if size_gb > array.settings.max_volume_gb:
-        raise by_mdm(190)
+        raise mdm_error(190)
     refuse_beyond_allocation(array, pool, size_kb - volume.size_kb, thick=volume.type == THICK)
     array.change(volume, size_kb=size_kb)
     return {}
@@ -271,12 +271,12 @@ def id_of_name(array: Array, name: str) -> str:
     """
     volume_id = array.volume_ids_by_name.get(name)
     if volume_id is None:
-        raise by_mdm(79)
+        raise mdm_error(79)
     removal.refuse_removed(array, array.volumes[volume_id])
     return volume_id
 
 
-KIND: Kind[Volume] = Kind(
+KIND: ResourceType[Volume] = ResourceType(
     name="Volume",
     listed="volumeList",
     objects=lambda array: array.volumes,

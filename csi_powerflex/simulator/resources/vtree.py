@@ -6,7 +6,7 @@ from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.model import FINE, VTree
 from csi_powerflex.simulator.resources import migration, statistics, volume
 from csi_powerflex.simulator.resources.resource_type import (
-    Kind,
+    ResourceType,
     View,
     parent_link,
     related_links,
@@ -43,7 +43,7 @@ def view(array: Array, tree: VTree) -> View:
     return shown
 
 
-KIND: Kind[VTree] = Kind(
+KIND: ResourceType[VTree] = ResourceType(
     name="VTree",
     listed="vTreeList",
     objects=lambda array: array.vtrees,

@@ -22,7 +22,7 @@ from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgumen
 from csi_powerflex.host import blockdev
 from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
-from csi_powerflex.model.node import Ticket
+from csi_powerflex.model.node import PublishContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.transport.sdc.drv_cfg import DrvCfg
 from csi_powerflex.transport.sdc.service import SdcService
@@ -61,7 +61,7 @@ class Sdc:
     """The SDC of this host."""
 
     name = "sdc"
-    most_volumes = 8192  # protocol notes, "Limits"
+    max_volumes = 8192  # protocol notes, "Limits"
 
     def __init__(self, settings: SdcSettings) -> None:
         self._settings = settings
@@ -110,7 +110,7 @@ class Sdc:
         found = {device for link in links if (device := _block_device(link)) is not None}
         return tuple(sorted(found))
 
-    def attach(self, ticket: Ticket) -> Path:
+    def attach(self, publish_context: PublishContext) -> Path:
         """Wait for the volume's device: driven by events, with a slow poll and rescans in case none comes.
 
         Raises:
@@ -118,7 +118,7 @@ class Sdc:
             FailedPrecondition: what the link leads to is another volume's device.
         """
         # Most often it is there already, and then needs no watch.
-        if isinstance(device := self._verified(ticket), Path):
+        if isinstance(device := self._verified(publish_context), Path):
             return device
         began = time.monotonic()
         limit = began + max(call_context.remaining(self._settings.device_seconds) - _ANSWER_SECONDS, 0.0)
@@ -126,12 +126,12 @@ class Sdc:
         trouble: DriverError | None = None
         with DirectoryWatch(self._settings.by_id) as watch:
             while True:
-                found = self._verified(ticket)
+                found = self._verified(publish_context)
                 if isinstance(found, Path):
                     return found
                 now = time.monotonic()
                 if now >= limit:
-                    raise self._not_found(ticket, found, now - began, trouble)
+                    raise self._not_found(publish_context, found, now - began, trouble)
                 due = max(rescan_at, began + found.rescan_after)
                 if now >= due:
                     trouble = self._trouble_in_preparing()
@@ -165,13 +165,13 @@ class Sdc:
     def _link(self, handle: VolumeHandle) -> Path:
         return self._settings.by_id / f"emc-vol-{handle.system_id}-{handle.volume_id}"
 
-    def _verified(self, ticket: Ticket) -> Path | _Missing:
+    def _verified(self, publish_context: PublishContext) -> Path | _Missing:
         """The device behind the link, if it is what the ticket says.
 
         Raises:
             FailedPrecondition: the link leads to another volume's device.
         """
-        device = self.find(ticket.handle)
+        device = self.find(publish_context.handle)
         if device is None:
             why = "there is no such link to a block device"
             return _Missing(why, _FIRST_RESCAN_SECONDS, _SLOW_POLL_SECONDS)
@@ -179,15 +179,15 @@ class Sdc:
             size = blockdev.size(device)
         except Unavailable as error:
             return _Missing(str(error), _FIRST_RESCAN_SECONDS, _SIZE_POLL_SECONDS)
-        if size < ticket.size:
+        if size < publish_context.size:
             return _Missing(
                 f"it leads to {device}, which has {readable(size)} and not the "
-                f"{readable(ticket.size)} of the volume",
+                f"{readable(publish_context.size)} of the volume",
                 # A new device gets its size by itself, one that has grown needs to be looked at.
                 rescan_after=0.0 if size else _FIRST_RESCAN_SECONDS,
                 poll=_SIZE_POLL_SECONDS,
             )
-        self._require_one_name(device, ticket.handle)
+        self._require_one_name(device, publish_context.handle)
         return device
 
     def _require_one_name(self, device: Path, handle: VolumeHandle) -> None:
@@ -215,12 +215,12 @@ class Sdc:
         return None
 
     def _not_found(
-        self, ticket: Ticket, found: _Missing, waited: float, trouble: DriverError | None
+        self, publish_context: PublishContext, found: _Missing, waited: float, trouble: DriverError | None
     ) -> Unavailable:
-        link = self._link(ticket.handle)
+        link = self._link(publish_context.handle)
         return Unavailable(
-            f"the device of volume {ticket.handle} did not come within {waited:.1f} s: looked for {link}: "
-            f"{found.why}. {trouble or self._connection(ticket.handle.system_id)}"
+            f"the device of volume {publish_context.handle} did not come within {waited:.1f} s: looked for {link}: "
+            f"{found.why}. {trouble or self._connection(publish_context.handle.system_id)}"
         )
 
     def _connection(self, system: str) -> str:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from csi_powerflex import call_context
-from csi_powerflex.call_context import Scope
+from csi_powerflex.call_context import CallContext
 from csi_powerflex.errors import DeadlineExceeded
 
 
@@ -17,18 +17,18 @@ def test_outside_of_a_call_the_cap_is_what_remains() -> None:
 
 
 def test_a_call_without_deadline_has_the_cap() -> None:
-    with call_context.entered(Scope("Probe", "1")):
+    with call_context.entered(CallContext("Probe", "1")):
         assert call_context.remaining(7.5) == 7.5
 
 
 def test_what_remains_is_the_lesser_of_cap_and_deadline() -> None:
-    with call_context.entered(Scope("Probe", "1", deadline=time.monotonic() + 60)):
+    with call_context.entered(CallContext("Probe", "1", deadline=time.monotonic() + 60)):
         assert call_context.remaining(5) == 5
         assert 59 < call_context.remaining(600) <= 60
 
 
 def test_a_passed_deadline_says_which_call_to_repeat() -> None:
-    call = Scope("CreateVolume", "1", deadline=time.monotonic())
+    call = CallContext("CreateVolume", "1", deadline=time.monotonic())
     with (
         call_context.entered(call),
         pytest.raises(DeadlineExceeded, match="deadline of CreateVolume passed; repeat"),
@@ -37,7 +37,7 @@ def test_a_passed_deadline_says_which_call_to_repeat() -> None:
 
 
 def test_calls_nest_and_the_outer_one_comes_back_even_after_an_error() -> None:
-    outer, inner = Scope("Outer", "1"), Scope("Inner", "2")
+    outer, inner = CallContext("Outer", "1"), CallContext("Inner", "2")
     with call_context.entered(outer):
         with contextlib.suppress(KeyError), call_context.entered(inner):
             assert call_context.current() is inner
@@ -47,7 +47,7 @@ def test_calls_nest_and_the_outer_one_comes_back_even_after_an_error() -> None:
 
 
 def test_counts_belong_to_the_call() -> None:
-    call = Scope("Probe", "1")
+    call = CallContext("Probe", "1")
     call_context.count("requests")
     with call_context.entered(call):
         call_context.count("requests")
@@ -57,5 +57,5 @@ def test_counts_belong_to_the_call() -> None:
 
 
 def test_a_call_is_not_seen_from_another_context() -> None:
-    with call_context.entered(Scope("Probe", "1")):
+    with call_context.entered(CallContext("Probe", "1")):
         assert contextvars.Context().run(call_context.current) is None

@@ -1,0 +1,68 @@
+"""Checks of the systems file that its schema cannot express."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from csi_powerflex.config.systems.schema import SystemSettings
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.ids import is_object_id
+
+
+def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    """What is wrong with one system: the key, or "" for the whole of it, and the problem with its remedy."""
+    for field in msgspec.structs.fields(SystemSettings):
+        value = getattr(system, field.name)
+        if isinstance(value, str) and not value.strip():
+            yield field.encode_name, "must not be empty; give a value or leave the key out"
+        elif isinstance(value, str) and not value.isprintable():
+            yield field.encode_name, "holds a character that cannot be printed; write it anew"
+    if not system.endpoints:
+        yield "endpoints", "the list is empty; give the gateway's URL"
+    for index, endpoint in enumerate(system.endpoints):
+        if not _is_base_url(endpoint):
+            # What stands before an @ or after a ? may be a password.
+            harmless = endpoint.rpartition("@")[2].partition("?")[0]
+            remedy = "give https://<host>[:<port>], with the user under username"
+            yield f"endpoints[{index}]", f"{harmless!r} is not usable; {remedy}"
+    if system.id is not None and not is_object_id(system.id):
+        yield "id", f"a system id is 16 lower-case hexadecimal digits, not {system.id!r}"
+    if not (math.isfinite(system.request_timeout) and system.request_timeout > 0):
+        yield "requestTimeout", "must be a number of seconds above 0"
+    yield from _trust_problems(system)
+    yield from _password_problems(system)
+
+
+def _is_base_url(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        _ = parts.port  # only asking shows whether it is a number
+    except ValueError:
+        return False
+    usable = parts.scheme == "https" and bool(parts.hostname)
+    return usable and endpoint.isprintable() and not any(mark in endpoint for mark in "@?# ")
+
+
+def _trust_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    if system.ca_file is None:
+        return
+    if not system.verify_certificate:
+        yield "caFile", "has no use with verifyCertificate: false; drop one of them"
+    try:
+        Path(system.ca_file).read_bytes()
+    except OSError as error:
+        yield "caFile", f"cannot read {system.ca_file}: {error.strerror}"
+
+
+def _password_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    if (system.password is None) == (system.password_file is None):
+        yield "", "give exactly one of password and passwordFile"
+    try:
+        system.read_password()
+    except FailedPrecondition as error:
+        yield "passwordFile", str(error)

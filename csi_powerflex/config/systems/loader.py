@@ -1,0 +1,109 @@
+"""Reading the systems file: YAML in, checked settings out.
+
+Every key is checked, so a typing error is found at start-up, and the message names the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from csi_powerflex.config import document
+from csi_powerflex.config.secret import Secret
+from csi_powerflex.config.systems import checks, messages
+from csi_powerflex.config.systems.schema import SystemSettings, SystemsFile
+from csi_powerflex.errors import InvalidArgument
+
+
+def load(path: Path) -> tuple[SystemSettings, ...]:
+    """Read and check the systems file, and that the files it names can be read.
+
+    Raises:
+        InvalidArgument: it cannot be read or is wrong; the message names the file, the key and the remedy.
+    """
+    content = document.load(path)
+    try:
+        _expand_urls(content)
+    except ValueError as error:
+        # Without a cause: an inner error may quote the URL, which holds the password.
+        raise InvalidArgument(f"{path}: {error}") from None
+    try:
+        systems = msgspec.convert(content, type=SystemsFile, dec_hook=_decode_secret).systems
+    except msgspec.ValidationError as error:
+        # Without a cause: a key may have the password glued to it, which msgspec quotes.
+        raise InvalidArgument(f"{path}: {messages.translated(str(error))}") from None
+    if not systems:
+        raise InvalidArgument(f"{path}: systems: the list is empty; name at least one PowerFlex system")
+    for index, system in enumerate(systems):
+        found = next(checks.problems(system), None)
+        if found:
+            key, problem = found
+            where = f"systems[{index}].{key}" if key else f"systems[{index}]"
+            raise InvalidArgument(f"{path}: {where}: {problem}")
+    _check_unique(path, systems)
+    return systems
+
+
+def _expand_urls(content: Any) -> None:
+    """Replace each system's ``url`` by the keys it stands for.
+
+    The form is the one that CloudStack registers pools with: ``powerflex://user:password@gateway[:port]/pool``,
+    user, password and pool percent-encoded where they hold reserved characters.
+
+    Raises:
+        ValueError: a URL that is none, or keys beside it that it stands for; the text shows no password.
+    """
+    systems = content.get("systems") if isinstance(content, dict) else None
+    for index, system in enumerate(systems if isinstance(systems, list) else ()):
+        if not (isinstance(system, dict) and "url" in system):
+            continue
+        meant = _keys_of_url(system.pop("url"))
+        if meant is None:
+            raise ValueError(
+                f"systems[{index}].url: must read powerflex://user:password@gateway[:port]/pool, with "
+                "reserved characters of user, password and pool percent-encoded"
+            )
+        double = sorted(meant.keys() & system.keys())
+        if double:
+            raise ValueError(f"systems[{index}]: the url gives {', '.join(double)} already; give it once")
+        system.update(meant)
+
+
+def _keys_of_url(url: object) -> dict[str, object] | None:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return None
+    pool = parts.path.strip("/")
+    if parts.scheme != "powerflex" or not (parts.hostname and parts.username and parts.password and pool):
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return {
+        "endpoints": [f"https://{host}{port}"],
+        "username": unquote(parts.username),
+        "password": unquote(parts.password),
+        "storagePool": unquote(pool),
+    }
+
+
+def _decode_secret(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str) and value:
+        return Secret(value)
+    raise ValueError("expected a non-empty text; put quotes around a password that looks like a number")
+
+
+def _check_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
+    # Names and ids share one space: a StorageClass may use either under systemID.
+    seen: set[str] = set()
+    for index, system in enumerate(systems):
+        for key, value in (("id", system.id), ("name", system.name)):
+            if value in seen:
+                raise InvalidArgument(
+                    f"{path}: systems[{index}].{key}: {value!r} stands for another system already; "
+                    "each name and id must be of one system"
+                )
+        seen |= {value for value in (system.id, system.name) if value is not None}

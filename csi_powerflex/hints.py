@@ -1,0 +1,15 @@
+"""Suggestions for a name that is not known, as parameters and the systems file give them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The known name that is closest to ``name``, as a question; every known name where none is close."""
+    by_lower_case = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    if close:
+        return f"did you mean {by_lower_case[close[0]]!r}?"
+    return f"known keys: {', '.join(by_lower_case.values())}"
