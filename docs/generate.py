@@ -10,7 +10,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def _fields(kind: Any) -> Iterable[tuple[str, str, str]]:
         default = "" if field.default is None else str(field.default)
         yield (
             f"`{field.metadata['key']}`",
-            field.metadata["meaning"],
+            field.metadata["description"],
             f"`{_plain(default)}`" if default else "",
         )
 
@@ -147,10 +147,7 @@ def _options(command: click.Command) -> Iterable[tuple[str, str, str, str]]:
 
 def metric_table() -> str:
     """docs/metrics.md, from the table of metrics."""
-    rows = [
-        (f"`{item.name}`", item.kind, ", ".join(f"`{label}`" for label in item.labels), item.meaning)
-        for item in metrics.TABLE
-    ]
+    rows = [(f"`{item.name}`", item.kind, item.description, _labels(item.labels)) for item in metrics.TABLE]
     return "\n".join(
         [
             "# Metrics",
@@ -158,9 +155,13 @@ def metric_table() -> str:
             "Served by controller and node over plain HTTP with `--metrics-address`, at `/metrics`; `/healthz` beside it answers while the",
             "process lives. A histogram's buckets go from 1 ms to 100 s. `kill -USR1` turns debug log lines on, and off again.",
             "",
-            *_table(("metric", "kind", "labels", "meaning"), rows),
+            *_table(("metric", "type", "description", "labels and their values"), rows),
         ]
     )
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "<br>".join(f"`{label}`: {values}" for label, values in labels.items())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -68,14 +68,14 @@ class SystemsWatch:
         try:
             systems = loader.load(self._path)
         except InvalidArgument as error:
-            metrics.CONFIGURATION_LOADS.labels("refused").inc()
+            metrics.CONFIGURATION_RELOADS.labels("refused").inc()
             log.error("configuration not changed", reason=error)
             return
         touched = frozenset(label for label, content in contents.items() if before.get(label) != content)
         if first and systems == self._systems and not touched:
             return
         self._systems, self._contents = systems, _contents(systems)
-        metrics.CONFIGURATION_LOADS.labels("OK").inc()
+        metrics.CONFIGURATION_RELOADS.labels("ok").inc()
         self._changed(systems, touched)
         log.info("configuration changed", systems=", ".join(system.label for system in systems))
 

@@ -93,7 +93,7 @@ class Interceptor(grpc.ServerInterceptor):
                 "every place for calls that wait for the array is taken; try again later"
             )
         try:
-            with metrics.RPC_SLOW_SLOTS.track_inprogress():
+            with metrics.RPC_SLOW_SLOTS_IN_USE.track_inprogress():
                 yield
         finally:
             self._places.release()
@@ -132,7 +132,7 @@ def _reported(current: call_context.CallContext, request: Message) -> Iterator[_
         yield outcome
     finally:
         took = time.monotonic() - began
-        metrics.RPC_SECONDS.labels(current.rpc, outcome.code.name).observe(took)
+        metrics.RPC_DURATION.labels(current.rpc, outcome.code.name).observe(took)
         say("call ended", code=outcome.code.name, seconds=f"{took:.3f}", **subject, **current.counts)
 
 

@@ -178,13 +178,13 @@ class Authenticator:
         try:
             token = self._refresh(old) or self._log_in()
         except DriverError as error:
-            metrics.GATEWAY_LOGINS.labels(self._settings.label, type(error).__name__).inc()
+            metrics.GATEWAY_LOGINS.labels(self._settings.label, metrics.error_label(error)).inc()
             now = time.monotonic()
             if old is None or old.expires <= now or isinstance(error, Unauthenticated):
                 raise
             log.warning("kept a token that could not be renewed", system=self._settings.label, reason=error)
             return dataclasses.replace(old, renew_at=now + _TIMEOUT_SECONDS)
-        metrics.GATEWAY_LOGINS.labels(self._settings.label, "OK").inc()
+        metrics.GATEWAY_LOGINS.labels(self._settings.label, "ok").inc()
         log.info("logged in", system=self._settings.label)
         return token
 

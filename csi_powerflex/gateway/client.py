@@ -36,6 +36,14 @@ _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.1
 _OVERLOADED = (429, 503)
 
+# What the paths that name no type of object are for.
+_OBJECTS = {
+    "/api/login": "login",
+    "/api/logout": "login",
+    "/rest/auth/": "login",
+    "/dtapi/rest/v1/metrics/": "metrics",
+}
+
 T = TypeVar("T")
 
 
@@ -123,7 +131,7 @@ class Client:
             enough = False
         if not enough:
             raise error
-        metrics.GATEWAY_RETRIES.labels(self._settings.label, type(error).__name__).inc()
+        metrics.GATEWAY_RETRIES.labels(self._settings.label, metrics.error_label(error)).inc()
         log.debug("request will be repeated", reason=str(error), pause_seconds=f"{pause:.2f}")
         time.sleep(pause)
 
@@ -156,8 +164,8 @@ class Client:
             status = str(reply.status)
         finally:
             took = time.monotonic() - began
-            labels = (self._settings.label, method, _subject(path), status)
-            metrics.GATEWAY_SECONDS.labels(*labels).observe(took)
+            labels = (self._settings.label, metrics.label_value(method), _object(path), status)
+            metrics.GATEWAY_REQUEST_DURATION.labels(*labels).observe(took)
             log.debug("gateway asked", method=method, path=path, status=status, seconds=f"{took:.3f}")
         return reply
 
@@ -198,12 +206,10 @@ class Client:
         return f"PowerFlex system {self._settings.label} ({self._settings.endpoints[self._endpoint]}{path})"
 
 
-def _subject(path: str) -> str:
-    """The kind of object in ``path``, for metrics: ids would make a label for each volume."""
-    return (
-        path.removeprefix("/api/")
-        .removeprefix("types/")
-        .removeprefix("instances/")
-        .partition("/")[0]
-        .partition("::")[0]
-    )
+def _object(path: str) -> str:
+    """The type of object in ``path`` as a metric's label: with the ids, each volume would have a series."""
+    for prefix, name in _OBJECTS.items():
+        if path.startswith(prefix):
+            return name
+    kind = path.removeprefix("/api/types/").removeprefix("/api/instances/")
+    return metrics.label_value(kind.partition("/")[0].partition("::")[0])

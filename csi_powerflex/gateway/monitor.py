@@ -82,10 +82,11 @@ def check(array: GatewayArray) -> None:
 def _measure(array: GatewayArray) -> None:
     for pool in array.pools():
         room = array.room(pool)
-        for kind, size in (("total", room.total), ("unused", room.unused), ("provisioned", room.provisioned)):
-            metrics.POOL_BYTES.labels(array.label, str(pool), kind).set(size)
+        metrics.POOL_SIZE.labels(array.label, str(pool)).set(room.total)
+        metrics.POOL_FREE.labels(array.label, str(pool)).set(room.unused)
+        metrics.POOL_PROVISIONED.labels(array.label, str(pool)).set(room.provisioned)
     hosts = array.hosts_by_id(()).values()
-    metrics.SDCS_CONNECTED.labels(array.label).set(sum(host.connected for host in hosts))
+    metrics.HOSTS_CONNECTED.labels(array.label, "sdc").set(sum(host.connected for host in hosts))
     for kind, (used, allowed) in array.usage().items():
-        metrics.ARRAY_USED.labels(array.label, kind).set(used)
-        metrics.ARRAY_ALLOWED.labels(array.label, kind).set(allowed)
+        metrics.ARRAY_OBJECTS.labels(array.label, kind).set(used)
+        metrics.ARRAY_OBJECTS_LIMIT.labels(array.label, kind).set(allowed)

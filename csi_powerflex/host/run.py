@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, DriverError, FailedPrecondition, Unavailable
@@ -136,7 +137,7 @@ def run(
         result = "ok" if completed.code in accept else "failed"
     finally:
         took = time.monotonic() - began
-        metrics.COMMAND_SECONDS.labels(os.path.basename(command[0]), result).observe(took)  # noqa: PTH119 - no path work
+        metrics.COMMAND_DURATION.labels(Path(executable).name, result).observe(took)
     if log.debugging:
         log.debug("command ended", command=" ".join(command), code=completed.code, seconds=f"{took:.3f}")
     if completed.code not in accept:

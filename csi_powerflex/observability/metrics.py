@@ -1,95 +1,162 @@
-"""Every metric the driver exports, in one table; docs/metrics.md is made from it.
+"""Every metric the driver exports, in one table. docs/metrics.md is made from it.
 
-The places that measure are the gRPC interceptor, the gateway client, the watch over the systems, and the
-command runner. A label's values are few and known: no volume, no path, no message.
+Names follow Prometheus: a histogram of times ends in ``_duration_seconds``, a counter in ``_total``, and the
+unit comes last. A label has few values, and all of them are known: no volume, no path, no message. Values are
+in lower_snake_case and never empty. Only names of others are written as those write them: RPCs and their
+codes, systems, pools and programs.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram
 
-_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_BUCKETS_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# A word of a name in CamelCase begins at a capital after a small letter, or at the last of several capitals.
+_NEW_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric as docs/metrics.md shows it; ``name`` is as a query has to write it."""
+    """A metric as docs/metrics.md shows it.
+
+    Attributes:
+        name: as a query has to write it.
+        labels: for each label a description of its values.
+    """
 
     name: str
     kind: str
-    labels: tuple[str, ...]
-    meaning: str
+    description: str
+    labels: Mapping[str, str]
 
 
 TABLE: list[Described] = []
 
 
-def _counter(name: str, meaning: str, *labels: str) -> Counter:
-    TABLE.append(Described(f"{name}_total", "counter", labels, meaning))
-    return Counter(name, meaning, labels)
+def label_value(name: str) -> str:
+    """The name of a class, an object type or an HTTP method as a label's value: in lower_snake_case."""
+    return _NEW_WORD.sub("_", name).lower()
 
 
-def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
-    TABLE.append(Described(name, "gauge", labels, meaning))
-    return Gauge(name, meaning, labels)
+def error_label(error: Exception) -> str:
+    """The kind of ``error`` as a label's value, such as ``connect_failed``."""
+    return label_value(type(error).__name__)
 
 
-def _histogram(name: str, meaning: str, *labels: str) -> Histogram:
-    TABLE.append(Described(name, "histogram", labels, meaning))
-    return Histogram(name, meaning, labels, buckets=_SECONDS)
+def _counter(name: str, description: str, **labels: str) -> Counter:
+    TABLE.append(Described(name, "counter", description, labels))
+    return Counter(name, description, tuple(labels))
 
 
-RPC_SECONDS = _histogram("csi_powerflex_rpc_seconds", "Time to answer a CSI call.", "method", "code")
+def _gauge(name: str, description: str, **labels: str) -> Gauge:
+    TABLE.append(Described(name, "gauge", description, labels))
+    return Gauge(name, description, tuple(labels))
+
+
+def _histogram(name: str, description: str, **labels: str) -> Histogram:
+    TABLE.append(Described(name, "histogram", description, labels))
+    return Histogram(name, description, tuple(labels), buckets=_BUCKETS_SECONDS)
+
+
+_SYSTEM = "name of the PowerFlex system, or its id where it has no name"
+_POOL = "protection domain and storage pool, as in pd1/sp1"
+_OBJECTS = "volumes or sdcs"
+
+RPC_DURATION = _histogram(
+    "csi_powerflex_rpc_duration_seconds",
+    "Time to answer a CSI call.",
+    method="name of the RPC, as in CreateVolume",
+    code="gRPC status code, as in OK or DEADLINE_EXCEEDED",
+)
 RPC_UNEXPECTED_ERRORS = _counter(
-    "csi_powerflex_rpc_unforeseen_errors", "CSI calls that ended in an error nobody foresaw.", "method"
+    "csi_powerflex_rpc_unexpected_errors_total",
+    "CSI calls that ended in an unexpected error, which is a defect of the driver. The log has the stack.",
+    method="name of the RPC",
 )
-RPC_SLOW_SLOTS = _gauge(
-    "csi_powerflex_rpc_slow_places_used", "Calls under way that may wait for the array or a device."
+RPC_SLOW_SLOTS_IN_USE = _gauge(
+    "csi_powerflex_rpc_slow_slots_in_use",
+    "CSI calls being served that may wait for the array or for a device.",
 )
-GATEWAY_SECONDS = _histogram(
-    "csi_powerflex_gateway_seconds",
-    "Time of a request to a PowerFlex gateway; status none where no answer came.",
-    "system",
-    "verb",
-    "object",
-    "status",
+GATEWAY_REQUEST_DURATION = _histogram(
+    "csi_powerflex_gateway_request_duration_seconds",
+    "Time of an HTTP request to a PowerFlex gateway.",
+    system=_SYSTEM,
+    verb="HTTP method: get or post",
+    object="type of the object: login, metrics, protection_domain, sdc, storage_pool, system, v_tree, volume",
+    status="HTTP status code; none where no answer came",
 )
 GATEWAY_LOGINS = _counter(
-    "csi_powerflex_gateway_logins", "Logins and renewals, by how they ended.", "system", "result"
+    "csi_powerflex_gateway_logins_total",
+    "Logins to a PowerFlex gateway and renewals of a token.",
+    system=_SYSTEM,
+    result="ok, or the error: connect_failed, connection_lost, deadline_exceeded, failed_precondition, "
+    "read_timeout, unauthenticated or unavailable",
 )
 GATEWAY_CACHE_MISSES = _counter(
-    "csi_powerflex_gateway_cache_misses",
-    "Look-ups that had to ask the array for its pools or hosts.",
-    "system",
-    "cache",
+    "csi_powerflex_gateway_cache_misses_total",
+    "Look-ups of a pool or a host that had to ask the array.",
+    system=_SYSTEM,
+    cache="hosts or pools",
 )
 GATEWAY_RETRIES = _counter(
-    "csi_powerflex_gateway_retries", "Requests to a gateway that were repeated, by why.", "system", "reason"
+    "csi_powerflex_gateway_retries_total",
+    "Requests to a PowerFlex gateway that were sent again.",
+    system=_SYSTEM,
+    reason="the error: connect_failed, connection_lost, token_refused or unavailable",
 )
 SYSTEM_UP = _gauge(
-    "csi_powerflex_system_up", "1 while a PowerFlex system answers and accepts the credentials.", "system"
+    "csi_powerflex_system_up",
+    "1 while a PowerFlex system answers and accepts the credentials, else 0.",
+    system=_SYSTEM,
 )
-POOL_BYTES = _gauge(
-    "csi_powerflex_pool_bytes",
-    "Capacity of a storage pool for user data: total, unused, or provisioned to volumes.",
-    "system",
-    "pool",
-    "kind",
+POOL_SIZE = _gauge(
+    "csi_powerflex_pool_size_bytes",
+    "User data that a storage pool can hold.",
+    system=_SYSTEM,
+    pool=_POOL,
 )
-SDCS_CONNECTED = _gauge(
-    "csi_powerflex_sdcs_connected", "SDCs that are connected to the system, of every cluster.", "system"
+POOL_FREE = _gauge(
+    "csi_powerflex_pool_free_bytes",
+    "Part of the size of a storage pool that holds no data yet.",
+    system=_SYSTEM,
+    pool=_POOL,
 )
-ARRAY_USED = _gauge(
-    "csi_powerflex_array_used", "Objects of a kind that the array has: volumes, sdcs.", "system", "kind"
+POOL_PROVISIONED = _gauge(
+    "csi_powerflex_pool_provisioned_bytes",
+    "Sum of the sizes of all volumes of a storage pool; with thin volumes it can exceed the pool's size.",
+    system=_SYSTEM,
+    pool=_POOL,
 )
-ARRAY_ALLOWED = _gauge(
-    "csi_powerflex_array_allowed", "Objects of a kind that the array allows.", "system", "kind"
+HOSTS_CONNECTED = _gauge(
+    "csi_powerflex_hosts_connected",
+    "Hosts of any cluster that are connected to the PowerFlex system.",
+    system=_SYSTEM,
+    transport="sdc",
 )
-CONFIGURATION_LOADS = _counter(
-    "csi_powerflex_configuration_loads", "Times the systems file was read anew, by how it ended.", "result"
+ARRAY_OBJECTS = _gauge(
+    "csi_powerflex_array_objects",
+    "Objects that the PowerFlex system has. PowerFlex 5 does not count volumes.",
+    system=_SYSTEM,
+    kind=_OBJECTS,
 )
-COMMAND_SECONDS = _histogram(
-    "csi_powerflex_command_seconds", "Time of a host command such as mkfs or mount.", "tool", "result"
+ARRAY_OBJECTS_LIMIT = _gauge(
+    "csi_powerflex_array_objects_limit",
+    "Objects that the PowerFlex system can have.",
+    system=_SYSTEM,
+    kind=_OBJECTS,
+)
+CONFIGURATION_RELOADS = _counter(
+    "csi_powerflex_configuration_reloads_total",
+    "Times the systems file was read again after a change.",
+    result="ok, or refused where the file could not be used and nothing changed",
+)
+COMMAND_DURATION = _histogram(
+    "csi_powerflex_command_duration_seconds",
+    "Time of a command on the host.",
+    tool="name of the program, as in mkfs.ext4",
+    result="ok, failed or timeout",
 )

@@ -38,11 +38,11 @@ def test_the_watch_tells_how_full_a_system_is(world: World) -> None:
     renamed(world, name).driver.create()
     world.watching(seconds=60)
     eventually(lambda: value("csi_powerflex_system_up", system=name) == 1)
-    for kind in ("total", "unused", "provisioned"):
-        assert value("csi_powerflex_pool_bytes", system=name, pool="pd1/sp1", kind=kind)
-    assert value("csi_powerflex_sdcs_connected", system=name) == 3
-    assert value("csi_powerflex_array_used", system=name, kind="sdcs") == 3
-    assert value("csi_powerflex_array_allowed", system=name, kind="sdcs") == 2048
+    for kind in ("size", "free", "provisioned"):
+        assert value(f"csi_powerflex_pool_{kind}_bytes", system=name, pool="pd1/sp1")
+    assert value("csi_powerflex_hosts_connected", system=name, transport="sdc") == 3
+    assert value("csi_powerflex_array_objects", system=name, kind="sdcs") == 3
+    assert value("csi_powerflex_array_objects_limit", system=name, kind="sdcs") == 2048
 
 
 def test_an_error_nobody_foresaw_does_not_end_the_watch(
@@ -94,7 +94,7 @@ def test_metrics_and_liveness_have_a_port_of_their_own(array45: World) -> None:
         status, text = get(port, "/metrics")
         assert get(port, "/else")[0] == 404
     assert status == 200
-    assert 'csi_powerflex_rpc_seconds_count{code="OK",method="CreateVolume"}' in text
+    assert 'csi_powerflex_rpc_duration_seconds_count{code="OK",method="CreateVolume"}' in text
     for described in metrics.TABLE:
         assert f"# TYPE {described.name} {described.kind}" in text
     with pytest.raises(OSError, match="refused"):
