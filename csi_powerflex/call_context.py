@@ -1,8 +1,8 @@
 """The call being served: its RPC, its request id and its deadline.
 
-One context variable, entered by the gRPC interceptor and read at the leaves that wait (the gateway
-client and the command runner), so that no layer between them has to carry a deadline around. It does
-not know gRPC.
+One context variable. The gRPC interceptor sets it. The code that waits (the gateway client and the command
+runner) and the log read it, so that no layer between them has to pass a deadline on. Background work has a
+context too. This module does not know gRPC.
 """
 
 from __future__ import annotations
@@ -19,66 +19,81 @@ from csi_powerflex.errors import DeadlineExceeded
 
 @dataclass(slots=True)
 class CallContext:
-    """One call under way. ``deadline`` is a value of ``time.monotonic()``, None for no limit.
+    """One call that is being served, or one piece of background work.
 
-    ``counts`` collects what the call cost (gateway requests, host commands), for its closing log line.
+    Attributes:
+        rpc: the name of the RPC; empty for background work.
+        request_id: the id that all log lines of the call carry; empty for background work.
+        deadline: a value of ``time.monotonic()``; None for no limit.
+        counts: what the call cost (gateway requests, host commands), for its last log line.
+        task: the name of the background work; empty for a call.
     """
 
-    rpc: str
-    request_id: str
+    rpc: str = ""
+    request_id: str = ""
     deadline: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    task: str = ""
 
 
-_current: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar("scope", default=None)
+_current: contextvars.ContextVar[CallContext | None] = contextvars.ContextVar("call_context", default=None)
 
 
 def current() -> CallContext | None:
-    """The call being served by this thread, or None outside of one."""
+    """The call that this thread serves; None outside a call."""
     return _current.get()
 
 
 @contextlib.contextmanager
-def entered(scope: CallContext) -> Iterator[CallContext]:
-    """Make ``scope`` the current one for the duration of the block."""
-    token = _current.set(scope)
+def entered(context: CallContext) -> Iterator[CallContext]:
+    """Make ``context`` the current one inside the block."""
+    token = _current.set(context)
     try:
-        yield scope
+        yield context
     finally:
         _current.reset(token)
 
 
 @contextlib.contextmanager
+def background(task: str, seconds: float | None = None) -> Iterator[None]:
+    """Run the block as background work named ``task``, for at most ``seconds``; None for no limit."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    with entered(CallContext(task=task, deadline=deadline)):
+        yield
+
+
+@contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Let the block take at most ``seconds`` of the current call's time."""
-    scope = _current.get()
-    if scope is None:
+    """Give the block at most ``seconds`` of the time that the current call has left."""
+    context = _current.get()
+    if context is None:
         yield
         return
     sooner = time.monotonic() + seconds
-    with entered(
-        dataclasses.replace(scope, deadline=sooner if scope.deadline is None else min(scope.deadline, sooner))
-    ):
+    deadline = sooner if context.deadline is None else min(context.deadline, sooner)
+    with entered(dataclasses.replace(context, deadline=deadline)):
         yield
 
 
 def remaining(cap: float) -> float:
-    """Seconds left for the current call, at most ``cap``.
+    """The seconds that the current call has left, at most ``cap``.
 
     Raises:
-        DeadlineExceeded: nothing is left.
+        DeadlineExceeded: none are left.
     """
-    scope = _current.get()
-    if scope is None or scope.deadline is None:
+    context = _current.get()
+    if context is None or context.deadline is None:
         return cap
-    left = scope.deadline - time.monotonic()
+    left = context.deadline - time.monotonic()
     if left <= 0:
-        raise DeadlineExceeded(f"the deadline of {scope.rpc} passed; repeat the call")
+        if context.task:
+            raise DeadlineExceeded(f"the background task {context.task} did not end in time")
+        raise DeadlineExceeded(f"the deadline of {context.rpc} passed; repeat the call")
     return min(left, cap)
 
 
 def count(what: str) -> None:
-    """Note that the current call made one more ``what``, such as a gateway request."""
-    scope = _current.get()
-    if scope is not None:
-        scope.counts[what] = scope.counts.get(what, 0) + 1
+    """Add one to a count of the current call, such as ``gateway_requests``."""
+    context = _current.get()
+    if context is not None:
+        context.counts[what] = context.counts.get(what, 0) + 1

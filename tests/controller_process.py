@@ -119,7 +119,7 @@ class ControllerProcess:
 
     def metrics(self) -> bytes:
         """What a scrape gets."""
-        line = next(line for line in self.output().splitlines() if b"serving metrics" in line)
+        line = next(line for line in self.output().splitlines() if b"metrics served" in line)
         port = int("".join(filter(str.isdigit, line.decode().rpartition("port")[2])))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             content: bytes = answer.read()

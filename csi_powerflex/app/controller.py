@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from csi_powerflex.csi.identity import Identity
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.monitor import FleetMonitor
-from csi_powerflex.observability import endpoint
+from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.expansion import Expansion
@@ -48,7 +47,7 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         DriverError: the endpoint cannot be served on.
     """
-    endpoint.toggle_debug_by_signal()
+    log.toggle_debug_by_signal()
     with endpoint.serving(settings.metrics_address), services(settings) as parts:
         server.serve(settings.endpoint, parts.register, parts.watching)
 
@@ -93,9 +92,7 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
             with _following(qos_store, qos):
                 yield Services(register, _watching(settings, fleet))
         finally:
-            with call_context.entered(
-                call_context.CallContext("shutdown", "", deadline=time.monotonic() + _LOGOUT_SECONDS)
-            ):
+            with call_context.background("shutdown", _LOGOUT_SECONDS):
                 fleet.close()
 
 

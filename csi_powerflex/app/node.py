@@ -11,7 +11,7 @@ from csi_powerflex.host import filesystem
 from csi_powerflex.host.run import missing_tools
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.observability import endpoint
-from csi_powerflex.observability.log import Log
+from csi_powerflex.observability.log import Log, toggle_debug_by_signal
 from csi_powerflex.operations.node.expansion import Expansion
 from csi_powerflex.operations.node.health import Health
 from csi_powerflex.operations.node.info import NodeInfoReader
@@ -38,7 +38,7 @@ def run(settings: NodeSettings) -> None:
     check_tools()
     identity = Identity(settings.driver_name)
     register_node = registration(settings)
-    endpoint.toggle_debug_by_signal()
+    toggle_debug_by_signal()
     with endpoint.serving(settings.metrics_address):
         server.serve(
             settings.endpoint,

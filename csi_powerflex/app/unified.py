@@ -6,7 +6,7 @@ from csi_powerflex.app import controller, node
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
-from csi_powerflex.observability import endpoint
+from csi_powerflex.observability import endpoint, log
 
 
 def run(controller_settings: ControllerSettings, node_settings: NodeSettings) -> None:
@@ -17,7 +17,7 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
         DriverError: the endpoint cannot be served on.
     """
     node.check_tools()
-    endpoint.toggle_debug_by_signal()
+    log.toggle_debug_by_signal()
     with (
         endpoint.serving(controller_settings.metrics_address),
         controller.services(controller_settings) as parts,

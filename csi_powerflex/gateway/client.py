@@ -132,7 +132,7 @@ class Client:
         if not enough:
             raise error
         metrics.GATEWAY_RETRIES.labels(self._settings.label, metrics.error_label(error)).inc()
-        log.debug("request will be repeated", reason=str(error), pause_seconds=f"{pause:.2f}")
+        log.debug("request will be sent again", reason=error, pause_seconds=f"{pause:.2f}")
         time.sleep(pause)
 
     def _authorised(self, method: str, path: str, body: bytes | None) -> Reply:
@@ -166,7 +166,8 @@ class Client:
             took = time.monotonic() - began
             labels = (self._settings.label, metrics.label_value(method), _object(path), status)
             metrics.GATEWAY_REQUEST_DURATION.labels(*labels).observe(took)
-            log.debug("gateway asked", method=method, path=path, status=status, seconds=f"{took:.3f}")
+            fields = {"system": self._settings.label, "method": method, "path": path, "status": status}
+            log.debug("gateway answered", **fields, seconds=f"{took:.3f}")
         return reply
 
     def _decode(self, method: str, path: str, reply: Reply, answer: type[T]) -> T:

@@ -1,17 +1,11 @@
-"""Metrics and liveness over plain HTTP, on a port of their own: ``/metrics`` and ``/healthz``.
-
-The log's level changes with a signal: SIGUSR1 turns debug lines on, and off again.
-"""
+"""Metrics and liveness over plain HTTP on their own port: ``/metrics`` and ``/healthz``."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import signal
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -23,25 +17,26 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-_DRIVER = "csi_powerflex"
+# The Server header of every answer. By default it would tell the version of Python.
+_SERVER = "csi-powerflex"
 
 
 def address(text: str) -> tuple[str, int]:
-    """``HOST:PORT`` or ``:PORT`` as host and port.
+    """The host and port of ``HOST:PORT`` or ``:PORT``.
 
     Raises:
-        InvalidArgument: it is neither.
+        InvalidArgument: ``text`` has another form.
     """
     host, _, end = text.rpartition(":")
     port = units.whole_number(end, digits=5)
     if port is None or port >= 65536:
         raise InvalidArgument(f"the metrics address must be HOST:PORT or :PORT, not {text!r}")
-    return host.strip("[]") or "0.0.0.0", port  # noqa: S104 - inside a pod, every address is meant
+    return host.strip("[]") or "0.0.0.0", port  # noqa: S104 - without a host, every address of the pod is meant
 
 
 @contextlib.contextmanager
 def serving(text: str | None) -> Iterator[int | None]:
-    """Serve on ``text`` (see ``address``) for the block, which gets the port; nothing where it is None.
+    """Serve on the address ``text`` inside the block, and yield the port. Where ``text`` is None, do nothing.
 
     Raises:
         InvalidArgument, FailedPrecondition: the address cannot be served on.
@@ -51,12 +46,12 @@ def serving(text: str | None) -> Iterator[int | None]:
         return
     host, port = address(text)
     try:
-        server = make_server(host, port, _application(), _Server, _Quiet)
+        server = make_server(host, port, _application(), _Server, _Handler)
     except OSError as error:
         raise FailedPrecondition(f"cannot serve metrics on {text}: {error.strerror}") from error
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
     thread.start()
-    log.info("serving metrics", host=host, port=server.server_port)
+    log.info("metrics served", host=host, port=server.server_port)
     try:
         yield server.server_port
     finally:
@@ -65,29 +60,20 @@ def serving(text: str | None) -> Iterator[int | None]:
         server.server_close()
 
 
-def toggle_debug_by_signal() -> None:
-    """Let SIGUSR1 switch between the present log level and debug. Only for the main thread."""
-    logger = logging.getLogger(_DRIVER)
-    usual = logger.level
-
-    def toggle(_number: int, _frame: FrameType | None) -> None:
-        logger.setLevel(usual if logger.level == logging.DEBUG else logging.DEBUG)
-        log.warning("log level changed", level=logging.getLevelName(logger.level).lower())
-
-    signal.signal(signal.SIGUSR1, toggle)
-
-
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Scrapes do not wait for each other, and none holds up the end."""
+    """Answers several requests at a time, and does not wait for them when it ends."""
 
     daemon_threads = True
 
 
-class _Quiet(WSGIRequestHandler):
-    """A scrape every few seconds is no news."""
+class _Handler(WSGIRequestHandler):
+    """Logs requests for debugging only: Prometheus sends one every few seconds."""
 
     def log_message(self, format: str, *args: Any) -> None:
-        log.debug("metrics asked", request=format % args)
+        log.debug("metrics requested", message=format % args)
+
+    def version_string(self) -> str:
+        return _SERVER
 
 
 _Start = Callable[..., Any]
@@ -97,11 +83,15 @@ def _application() -> Callable[[dict[str, Any], _Start], Iterable[bytes]]:
     metrics: Callable[..., Iterable[bytes]] = prometheus_client.make_wsgi_app()
 
     def application(environ: dict[str, Any], start: _Start) -> Iterable[bytes]:
+        def start_named(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start(status, [*headers, ("Server", _SERVER)], *error)
+
         path = environ.get("PATH_INFO")
         if path == "/metrics":
-            return metrics(environ, start)
+            return metrics(environ, start_named)
         known = path == "/healthz"
-        start("200 OK" if known else "404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        plain = [("Content-Type", "text/plain; charset=utf-8")]
+        start_named("200 OK" if known else "404 Not Found", plain)
         return [b"ok\n" if known else b"there are /metrics and /healthz\n"]
 
     return application

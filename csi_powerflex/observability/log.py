@@ -1,21 +1,30 @@
 """Structured logging on top of the standard library: an event, its fields, and the call it belongs to.
 
-``log = Log(__name__)`` at the top of a module, then ``log.info("volume created", volume=handle)``. An
-event is a short sentence in the past tense; everything that varies goes into fields. Lines are key=value
-for people or JSON for machines. Whoever logs decides what may be printed: secrets never reach this module.
+A module has ``log = Log(__name__)`` at its top and writes ``log.info("volume created", volume=handle)``. The
+event is a short sentence in the past tense. What varies goes into fields. A line is key=value text for people
+or JSON for machines. The caller decides what may be printed: secrets never reach this module.
+
+A field never replaces what belongs to the line itself. One with a name of ``RESERVED`` is written as
+``field_<name>``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import json
 import logging
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import FrameType
 from typing import TextIO
 
 from csi_powerflex import call_context
+
+RESERVED = frozenset({"time", "level", "event", "logger", "stack", "request_id", "rpc", "task"})
+"""The keys of a line that no field may have."""
 
 _ROOT = "csi_powerflex"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/@%+-,")
@@ -35,28 +44,28 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: object) -> None:
-        """Say something that helps only while looking for a fault."""
+        """Write what helps only to find a defect."""
         self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """Say what happened in the ordinary course of things."""
+        """Write what happened in normal operation."""
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Say that something needs an operator's attention, though the driver goes on."""
+        """Write what needs an operator's attention, although the driver goes on."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Say that something failed."""
+        """Write what failed."""
         self._write(logging.ERROR, event, fields)
 
     def unexpected(self, event: str, error: BaseException, **fields: object) -> None:
-        """Say that something failed in a way nobody foresaw, with the stack of ``error``."""
+        """Write an unexpected error, which is a defect of the driver, with the stack of ``error``."""
         self._write(logging.ERROR, event, fields, error=error)
 
     @property
     def debugging(self) -> bool:
-        """Whether debug lines are written, for fields that cost something to compute."""
+        """Whether debug lines are written. Ask it before computing fields that take long."""
         return self._logger.isEnabledFor(logging.DEBUG)
 
     def _write(
@@ -67,36 +76,59 @@ class Log:
 
 
 def configure(*, level: str = "info", form: Format = Format.TEXT, stream: TextIO | None = None) -> None:
-    """Send the driver's logs to ``stream`` (standard error by default), and libraries' warnings with them."""
+    """Write the driver's log and the warnings of libraries to ``stream``, standard error by default."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLine() if form is Format.JSON else _TextLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(_ROOT).setLevel(level.upper())
 
 
+def toggle_debug_by_signal() -> None:
+    """Let SIGUSR1 switch the log level to debug and back. Call it in the main thread."""
+    logger = logging.getLogger(_ROOT)
+    usual = logger.level
+
+    def toggle(_number: int, _frame: FrameType | None) -> None:
+        logger.setLevel(usual if logger.level == logging.DEBUG else logging.DEBUG)
+        Log(__name__).warning("log level changed", log_level=logging.getLevelName(logger.level).lower())
+
+    signal.signal(signal.SIGUSR1, toggle)
+
+
 def _facts(record: logging.LogRecord) -> dict[str, object]:
+    """What the line says beyond its time, level and event: its call, then its fields."""
     facts: dict[str, object] = {}
     call = call_context.current()
-    if call is not None:
-        facts["request"] = call.request_id
-        facts["rpc"] = call.rpc
+    if call is not None and call.task:
+        facts["task"] = call.task
+    elif call is not None:
+        facts |= {"request_id": call.request_id, "rpc": call.rpc}
     fields = getattr(record, "fields", None)
     if isinstance(fields, Mapping):
-        facts.update(fields)
+        facts |= {f"field_{key}" if key in RESERVED else key: value for key, value in fields.items()}
     return facts
 
 
+def _parts(value: object) -> dict[str, object] | None:
+    """The fields of a dataclass that has no text of its own; None for any other value."""
+    if isinstance(value, type) or not dataclasses.is_dataclass(value):
+        return None
+    if type(value).__str__ is not object.__str__:
+        return None
+    return {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+
+
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.datetime.fromtimestamp(record.created, tz=datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    created = datetime.datetime.fromtimestamp(record.created, tz=datetime.UTC)
+    return created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class _TextLine(logging.Formatter):
-    """``<time> <LEVEL> <event> key=value key="two words"``; a stack follows on lines that are indented."""
+    """``<time> <LEVEL> <event> key=value key="two words"``. The lines of a stack follow, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         words = [_time(record), f"{record.levelname:7}", _visible(record.getMessage())]
-        words += [f"{key}={_value(value)}" for key, value in _facts(record).items()]
+        words += (pair for key, value in _facts(record).items() for pair in _pairs(key, value))
         line = " ".join(words)
         return f"{line}\n{_indented(self.formatException(record.exc_info))}" if record.exc_info else line
 
@@ -114,23 +146,38 @@ class _JsonLine(logging.Formatter):
         }
         if record.exc_info:
             facts["stack"] = self.formatException(record.exc_info)
-        return json.dumps(facts, default=str)
+        return json.dumps(facts, default=_json_value)
+
+
+def _json_value(value: object) -> object:
+    parts = _parts(value)
+    return str(value) if parts is None else parts
+
+
+def _pairs(key: str, value: object) -> Iterator[str]:
+    """``key=value``, or ``key.part=value`` for each part of a dataclass."""
+    parts = _parts(value)
+    if parts is None:
+        yield f"{key}={_value(value)}"
+        return
+    for name, part in parts.items():
+        yield from _pairs(f"{key}.{name}", part)
 
 
 def _value(value: object) -> str:
     text = str(value)
-    # A field from a request may hold anything: quoting keeps one event on one line. JSON alone would leave
-    # characters that end a line or steer a terminal although they are not ASCII, such as U+2028 and U+009B.
+    # A field from a request may hold anything. Quoting keeps one event on one line. JSON escapes only control
+    # characters of ASCII, but others, such as U+2028 and U+009B, also end a line or control a terminal.
     if text and _PLAIN.issuperset(text):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _visible(text: str) -> str:
-    """``text`` with everything escaped that would end the line or steer a terminal."""
+    """``text`` with every character escaped that would end the line or control a terminal."""
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
 
 def _indented(stack: str) -> str:
-    # The text of an exception may look like a log line of its own, so no line of a stack starts like one.
+    # The text of an exception may look like a log line. So each line of a stack is indented.
     return "\n".join(f"    {_visible(line)}" for line in stack.splitlines())

@@ -58,16 +58,16 @@ def files(array45: World) -> Files:
 
 
 def loads(result: str) -> float:
-    return float(metrics.CONFIGURATION_LOADS.labels(result)._value.get())
+    return float(metrics.CONFIGURATION_RELOADS.labels(result)._value.get())
 
 
 def test_a_changed_password_is_used_by_the_next_call(array45: World, files: Files) -> None:
     files.password.write_text("wrong")
-    before = loads("OK")
-    eventually(lambda: loads("OK") > before)
+    before = loads("ok")
+    eventually(lambda: loads("ok") > before)
     refused(grpc.StatusCode.UNAUTHENTICATED, array45.driver.create)
     files.password.write_text("Simulated1!\n")
-    eventually(lambda: loads("OK") > before + 1)
+    eventually(lambda: loads("ok") > before + 1)
     assert array45.driver.create().volume_id
 
 
@@ -83,9 +83,9 @@ def test_a_changed_default_pool_is_used_and_what_is_unchanged_keeps_its_session(
         driver.create(f"pvc-{name}", parameters={"systemID": name})
     logins = [gateway.log.find(path="/rest/auth/login") for gateway in world.simulator.gateways]
     files.entries[0]["storagePool"] = "elsewhere"
-    before = loads("OK")
+    before = loads("ok")
     files.write()
-    eventually(lambda: loads("OK") > before)
+    eventually(lambda: loads("ok") > before)
     text = refused(
         grpc.StatusCode.INVALID_ARGUMENT, lambda: driver.create("pvc-2", parameters={"systemID": "array0"})
     )
@@ -99,10 +99,10 @@ def test_a_changed_default_pool_is_used_and_what_is_unchanged_keeps_its_session(
 def test_a_change_between_the_reading_at_start_and_the_first_look_is_taken_up(array45: World) -> None:
     files = Files(array45)
     files.entries[0]["storagePool"] = "elsewhere"
-    before = loads("OK")
+    before = loads("ok")
     files.write()
     driver = array45.watching(file=files.systems)
-    eventually(lambda: loads("OK") > before)
+    eventually(lambda: loads("ok") > before)
     assert "'elsewhere'" in refused(grpc.StatusCode.INVALID_ARGUMENT, driver.create)
 
 
@@ -117,7 +117,7 @@ def test_a_broken_file_changes_nothing(array45: World, files: Files) -> None:
 
 def test_a_secret_swapped_by_its_link_is_seen(array45: World, files: Files) -> None:
     """Kubernetes mounts a Secret as links through a folder that it replaces by renaming."""
-    before = loads("OK")
+    before = loads("ok")
     first, second = files.folder / "..1", files.folder / "..2"
     for folder, password in ((first, "Simulated1!"), (second, "wrong")):
         folder.mkdir()
@@ -129,7 +129,7 @@ def test_a_secret_swapped_by_its_link_is_seen(array45: World, files: Files) -> N
     swapped = files.folder / "..new"
     swapped.symlink_to(second)
     swapped.replace(data)
-    eventually(lambda: loads("OK") > before)
+    eventually(lambda: loads("ok") > before)
     refused(grpc.StatusCode.UNAUTHENTICATED, array45.driver.create)
     shutil.rmtree(first)
 
@@ -141,10 +141,10 @@ def test_a_system_that_is_taken_out_is_no_longer_served(make_world: MakeWorld) -
     files = Files(world)
     driver = world.watching(file=files.systems)
     volume = driver.create("pvc-1", parameters={"systemID": "array1"})
-    before = loads("OK")
+    before = loads("ok")
     del files.entries[1]
     files.write()
-    eventually(lambda: loads("OK") > before)
+    eventually(lambda: loads("ok") > before)
     text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: driver.delete(volume.volume_id))
     assert "not in the systems file" in text
     assert Path(files.systems).exists()

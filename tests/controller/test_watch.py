@@ -93,6 +93,9 @@ def test_metrics_and_liveness_have_a_port_of_their_own(array45: World) -> None:
         assert get(port, "/healthz") == (200, "ok\n")
         status, text = get(port, "/metrics")
         assert get(port, "/else")[0] == 404
+        for path in ("/metrics", "/healthz"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                assert answer.headers.get_all("Server") == ["csi-powerflex"]
     assert status == 200
     assert 'csi_powerflex_rpc_duration_seconds_count{code="OK",method="CreateVolume"}' in text
     for described in metrics.TABLE:

@@ -36,6 +36,18 @@ def test_a_passed_deadline_says_which_call_to_repeat() -> None:
         call_context.remaining(5)
 
 
+def test_background_work_has_a_time_of_its_own_and_is_named_when_it_is_over() -> None:
+    with call_context.background("qos_sync", 60):
+        assert 59 < call_context.remaining(600) <= 60
+    with (
+        call_context.background("qos_sync", -1),
+        pytest.raises(DeadlineExceeded, match="task qos_sync did not end in time"),
+    ):
+        call_context.remaining(5)
+    with call_context.background("qos_sync"):
+        assert call_context.remaining(7.5) == 7.5
+
+
 def test_calls_nest_and_the_outer_one_comes_back_even_after_an_error() -> None:
     outer, inner = CallContext("Outer", "1"), CallContext("Inner", "2")
     with call_context.entered(outer):

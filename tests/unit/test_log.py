@@ -1,18 +1,25 @@
 """The log's two forms."""
 
+import ast
 import io
 import json
 import logging
 import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+import csi_powerflex
 from csi_powerflex import call_context
 from csi_powerflex.observability import log
 from csi_powerflex.observability.log import Format, Log
 
 here = Log("csi_powerflex.here")
+LEVELS = ("debug", "info", "warning", "error", "unexpected")
 
 HOSTILE = (
     st.text()
@@ -92,31 +99,127 @@ def test_lines_within_a_call_carry_its_request_and_rpc(json_log: io.StringIO) ->
         here.info("inside")
     inside = last_json(json_log)
     here.info("outside")
-    assert (inside["request"], inside["rpc"]) == ("ab12", "CreateVolume")
-    assert not {"request", "rpc"} & last_json(json_log).keys()
+    assert (inside["request_id"], inside["rpc"]) == ("ab12", "CreateVolume")
+    assert not log.RESERVED & last_json(json_log).keys() - {"time", "level", "event", "logger"}
+
+
+def test_lines_of_background_work_carry_its_name_and_no_request(json_log: io.StringIO) -> None:
+    with call_context.background("qos_sync"):
+        here.info("inside")
+    inside = last_json(json_log)
+    assert inside["task"] == "qos_sync"
+    assert not {"request_id", "rpc"} & inside.keys()
+
+
+@pytest.mark.parametrize("name", sorted(log.RESERVED - {"event"}))
+@pytest.mark.parametrize("form", Format)
+def test_a_field_never_replaces_what_belongs_to_the_line(
+    untouched_logging: None, form: Format, name: str
+) -> None:
+    stream = io.StringIO()
+    log.configure(form=form, stream=stream)
+    with call_context.entered(call_context.CallContext(rpc="CreateVolume", request_id="ab12")):
+        here.info("volume created", **{name: "forged"})
+    (line,) = lines(stream)
+    assert line.count("forged") == 1
+    assert (f"field_{name}=forged" if form is Format.TEXT else f'"field_{name}": "forged"') in line
+
+
+def log_calls() -> Iterator[tuple[Path, ast.Call]]:
+    """Every call of the driver that writes to the log."""
+    for path in sorted(Path(csi_powerflex.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "pb" not in path.parts:
+                of = node.func.value
+                if node.func.attr in LEVELS and isinstance(of, ast.Name) and of.id == "log":
+                    yield path, node
+
+
+def test_no_call_gives_a_field_a_reserved_name() -> None:
+    calls = list(log_calls())
+    assert len(calls) > 60
+    found = [
+        f"{path.name}:{call.lineno} {keyword.arg}"
+        for path, call in calls
+        for keyword in call.keywords
+        if keyword.arg in log.RESERVED
+    ]
+    assert found == []
+
+
+@dataclass(frozen=True)
+class Limits:
+    iops: int
+    bandwidth: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    name: str
+
+    def __str__(self) -> str:
+        return f"pool {self.name}"
+
+
+@dataclass(frozen=True)
+class Mapped:
+    host: str
+    limits: Limits
+    pool: Pool
+
+
+def test_a_dataclass_is_written_by_its_fields_unless_it_has_a_text(text_log: io.StringIO) -> None:
+    here.info("mapped", limits=Limits(100, 0), pool=Pool("a"), mapping=Mapped("n1", Limits(1, 2), Pool("b")))
+    assert lines(text_log)[0].endswith(
+        'mapped limits.iops=100 limits.bandwidth=0 pool="pool a" mapping.host=n1 mapping.limits.iops=1 '
+        'mapping.limits.bandwidth=2 mapping.pool="pool b"'
+    )
+
+
+def test_a_dataclass_is_an_object_in_json_unless_it_has_a_text(json_log: io.StringIO) -> None:
+    here.info("mapped", mapping=Mapped("n1", Limits(1, 2), Pool("b")), kind=Mapped)
+    record = last_json(json_log)
+    assert record["mapping"] == {"host": "n1", "limits": {"iops": 1, "bandwidth": 2}, "pool": "pool b"}
+    assert "Mapped" in str(record["kind"])
+
+
+def test_a_signal_turns_debug_lines_on_and_off_again(untouched_logging: None) -> None:
+    stream = io.StringIO()
+    before = signal.getsignal(signal.SIGUSR1)
+    log.configure(stream=stream)
+    try:
+        log.toggle_debug_by_signal()
+        for text in ("one", "two", "three"):
+            here.debug(text)
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    events = [line[33:] for line in lines(stream)]
+    changed = "log level changed log_level="
+    assert events == [f"{changed}debug", "two", f"{changed}info", f"{changed}debug"]
 
 
 def fail() -> None:
     raise RuntimeError("first line\n2026-01-01T00:00:00.000Z INFO    volume removed\x1b[2J")
 
 
-def test_an_unforeseen_error_has_its_stack_indented_below_the_event(text_log: io.StringIO) -> None:
+def test_an_unexpected_error_has_its_stack_indented_below_the_event(text_log: io.StringIO) -> None:
     try:
         fail()
     except RuntimeError as error:
-        here.unexpected("call met an unforeseen error", error, volume="v")
+        here.unexpected("call failed unexpectedly", error, volume="v")
     event, *stack = lines(text_log)
-    assert event.endswith("call met an unforeseen error volume=v")
+    assert event.endswith("call failed unexpectedly volume=v")
     assert stack[0] == "    Traceback (most recent call last):"
     assert any("in fail" in line for line in stack)
     assert all(line.startswith("    ") and line.isprintable() for line in stack)
 
 
-def test_an_unforeseen_error_has_its_stack_in_the_json_object(json_log: io.StringIO) -> None:
+def test_an_unexpected_error_has_its_stack_in_the_json_object(json_log: io.StringIO) -> None:
     try:
         fail()
     except RuntimeError as error:
-        here.unexpected("call met an unforeseen error", error)
+        here.unexpected("call failed unexpectedly", error)
     (line,) = lines(json_log)
     assert "in fail" in json.loads(line)["stack"]
     assert json.loads(line)["level"] == "error"

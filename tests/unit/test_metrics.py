@@ -17,8 +17,6 @@ from csi_powerflex.observability.metrics import TABLE, Described
 PACKAGE = Path(metrics.__file__).parents[1]
 SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 ENDS = {"histogram": "_duration_seconds", "counter": "_total", "gauge": ""}
-# What somebody else names: RPCs and their codes, systems and pools, programs.
-FOREIGN = {"method", "code", "system", "pool", "tool"}
 
 
 @functools.cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 
 from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, DriverError, Unavailable
@@ -55,8 +54,7 @@ class QosSync:
 
     def _look_at(self, handle: VolumeHandle, *, last: bool) -> bool:
         """Whether there is nothing more to do for the volume."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        with call_context.entered(call_context.CallContext("quality", str(handle), deadline=deadline)):
+        with call_context.background("qos_sync", _PATIENCE_SECONDS):
             try:
                 self._qos.follow(handle)
             except DriverError as error:
