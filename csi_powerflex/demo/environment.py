@@ -41,7 +41,7 @@ def missing_for_devices(filesystem: str) -> str | None:
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
-class NodeScene:
+class DemoNode:
     """One node: its driver process, its CSI client, and the folder that is its kubelet's."""
 
     def __init__(self, name: str, folder: Path, host: dict[str, str]) -> None:
@@ -75,7 +75,7 @@ class Environment:
     def __init__(self, folder: Path, *, devices: bool) -> None:
         self.folder = folder
         self.devices = devices
-        self.nodes: dict[str, NodeScene] = {}
+        self.nodes: dict[str, DemoNode] = {}
         self.guids: dict[str, str] = {}
         socket = folder / "controller.sock"
         self.client = Client(socket)
@@ -127,7 +127,7 @@ class Environment:
         self.start_controller()
         if self.devices:
             for name in NODES:
-                self.nodes[name] = NodeScene(name, self.folder / f"node-{name}", array["hosts"][name])
+                self.nodes[name] = DemoNode(name, self.folder / f"node-{name}", array["hosts"][name])
                 self.nodes[name].start()
 
     def start_controller(self) -> None:
@@ -156,18 +156,18 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(*, devices: bool) -> Iterator[Environment]:
-    """A scene in a new temporary folder; when the block ends, nothing of it is left."""
-    scene = None
+    """A environment in a new temporary folder; when the block ends, nothing of it is left."""
+    environment = None
     try:
         # A folder that was made and not noted would be left behind.
         with signals.held(*INTERRUPTS):
-            scene = Environment(_new_folder(), devices=devices)
-        scene.start()
-        yield scene
+            environment = Environment(_new_folder(), devices=devices)
+        environment.start()
+        yield environment
     finally:
         with uninterrupted():
-            if scene is not None:
-                _remove(scene)
+            if environment is not None:
+                _remove(environment)
 
 
 def _new_folder() -> Path:
@@ -177,9 +177,9 @@ def _new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-", dir=base if short else "/tmp"))  # noqa: S108 - a new one
 
 
-def _remove(scene: Environment) -> None:
-    scene.stop()
-    left = leftovers.below(scene.folder)
+def _remove(environment: Environment) -> None:
+    environment.stop()
+    left = leftovers.below(environment.folder)
     if left:
         leftovers.take_away(left)
-    shutil.rmtree(scene.folder)
+    shutil.rmtree(environment.folder)

@@ -58,11 +58,9 @@ class Process:
         deadline = time.monotonic() + seconds
         while not ready():
             if self._child.poll() is not None:
-                raise NotReady(
-                    f"{self.name} ended with status {self._child.returncode}:\n{self.last_words()}"
-                )
+                raise NotReady(f"{self.name} ended with status {self._child.returncode}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
-                raise NotReady(f"{self.name} was not ready within {seconds:.0f} s:\n{self.last_words()}")
+                raise NotReady(f"{self.name} was not ready within {seconds:.0f} s:\n{self.log_tail()}")
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -81,7 +79,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def last_words(self, lines: int = 15) -> str:
+    def log_tail(self, lines: int = 15) -> str:
         """The end of its log."""
         if not self._log.exists():
             return ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from csi_powerflex.demo.environment import Environment, NodeScene
+from csi_powerflex.demo.environment import DemoNode, Environment
 from csi_powerflex.demo.orchestrator import Client, Refused
 from csi_powerflex.pb import csi_pb2
 
@@ -34,10 +34,10 @@ class Step:
 
 
 class Scenario:
-    """One volume's life in a scene. State is what an orchestrator would keep: ids and contexts."""
+    """One volume's life in a environment. State is what an orchestrator would keep: ids and contexts."""
 
-    def __init__(self, scene: Environment, *, filesystem: str, mebibytes: int) -> None:
-        self._scene = scene
+    def __init__(self, environment: Environment, *, filesystem: str, mebibytes: int) -> None:
+        self._environment = environment
         self._mebibytes = mebibytes
         self._name = f"pvc-{uuid.uuid4()}"
         self._capability = csi_pb2.VolumeCapability(
@@ -52,36 +52,36 @@ class Scenario:
 
     def steps(self) -> Iterator[Step]:
         """The whole life, in order."""
-        controller = self._scene.client
+        controller = self._environment.client
         yield Step("create a volume of 8 GiB", "CreateVolume", controller, self._create)
         yield self._publish("a")
-        if self._scene.devices:
-            node = self._scene.nodes["a"]
+        if self._environment.devices:
+            node = self._environment.nodes["a"]
             yield from self._mount(node)
             yield Step(f"a pod writes {self._mebibytes} MiB", "", None, lambda: self._write(node))
             yield from self._unmount(node)
         yield self._unpublish("a")
         yield self._publish("b")
-        if self._scene.devices:
-            node = self._scene.nodes["b"]
+        if self._environment.devices:
+            node = self._environment.nodes["b"]
             yield from self._mount(node)
             yield Step("the pod reads it all back", "", None, lambda: self._read(node))
         yield Step(
             "node a is refused meanwhile", "ControllerPublishVolume", controller, lambda: self._refused("a")
         )
-        if self._scene.devices:
-            yield from self._unmount(self._scene.nodes["b"])
+        if self._environment.devices:
+            yield from self._unmount(self._environment.nodes["b"])
         yield self._unpublish("b")
         yield Step("delete the volume", "DeleteVolume", controller, self._delete)
         yield Step("it is gone", "ValidateVolumeCapabilities", controller, self._gone)
 
-    def give_up(self) -> None:
+    def clean_up(self) -> None:
         """Take down whatever exists, in the order an orchestrator would; every call is harmless when done."""
-        for node in self._scene.nodes.values():
+        for node in self._environment.nodes.values():
             if node.process.running and self._volume.volume_id:
                 self._unpublish_volume(node)
                 self._unstage_volume(node)
-        if self._scene.controller.running and self._volume.volume_id:
+        if self._environment.controller.running and self._volume.volume_id:
             for name in self._publish_context:
                 self._unmap(name)
             self._delete()
@@ -89,8 +89,8 @@ class Scenario:
     # --- controller ------------------------------------------------------------------------------
 
     def _create(self) -> str:
-        answer = self._scene.client.call(
-            self._scene.client.controller.CreateVolume,
+        answer = self._environment.client.call(
+            self._environment.client.controller.CreateVolume,
             csi_pb2.CreateVolumeRequest(
                 name=self._name,
                 capacity_range=csi_pb2.CapacityRange(required_bytes=8 * GIB),
@@ -102,12 +102,15 @@ class Scenario:
 
     def _publish(self, name: str) -> Step:
         return Step(
-            f"map it to node {name}", "ControllerPublishVolume", self._scene.client, lambda: self._map(name)
+            f"map it to node {name}",
+            "ControllerPublishVolume",
+            self._environment.client,
+            lambda: self._map(name),
         )
 
     def _map(self, name: str) -> str:
-        answer = self._scene.client.call(
-            self._scene.client.controller.ControllerPublishVolume,
+        answer = self._environment.client.call(
+            self._environment.client.controller.ControllerPublishVolume,
             csi_pb2.ControllerPublishVolumeRequest(
                 volume_id=self._volume.volume_id,
                 node_id=self._node_id(name),
@@ -122,13 +125,13 @@ class Scenario:
         return Step(
             f"unmap it from node {name}",
             "ControllerUnpublishVolume",
-            self._scene.client,
+            self._environment.client,
             lambda: self._unmap(name),
         )
 
     def _unmap(self, name: str) -> str:
-        self._scene.client.call(
-            self._scene.client.controller.ControllerUnpublishVolume,
+        self._environment.client.call(
+            self._environment.client.controller.ControllerUnpublishVolume,
             csi_pb2.ControllerUnpublishVolumeRequest(
                 volume_id=self._volume.volume_id, node_id=self._node_id(name)
             ),
@@ -145,16 +148,16 @@ class Scenario:
         raise UnexpectedResult(f"a single-node volume in use was mapped to node {name} as well")
 
     def _delete(self) -> str:
-        self._scene.client.call(
-            self._scene.client.controller.DeleteVolume,
+        self._environment.client.call(
+            self._environment.client.controller.DeleteVolume,
             csi_pb2.DeleteVolumeRequest(volume_id=self._volume.volume_id),
         )
         return ""
 
     def _gone(self) -> str:
         try:
-            self._scene.client.call(
-                self._scene.client.controller.ValidateVolumeCapabilities,
+            self._environment.client.call(
+                self._environment.client.controller.ValidateVolumeCapabilities,
                 csi_pb2.ValidateVolumeCapabilitiesRequest(
                     volume_id=self._volume.volume_id, volume_capabilities=[self._capability]
                 ),
@@ -167,14 +170,14 @@ class Scenario:
 
     def _node_id(self, name: str) -> str:
         """As the node itself says it; without node processes, as the array knows its SDC."""
-        if name not in self._scene.nodes:
-            return f"sdc:{self._scene.guids[name]}"
-        client = self._scene.nodes[name].client
+        if name not in self._environment.nodes:
+            return f"sdc:{self._environment.guids[name]}"
+        client = self._environment.nodes[name].client
         return client.call(client.node.NodeGetInfo, csi_pb2.NodeGetInfoRequest()).node_id
 
     # --- nodes -----------------------------------------------------------------------------------
 
-    def _mount(self, node: NodeScene) -> Iterator[Step]:
+    def _mount(self, node: DemoNode) -> Iterator[Step]:
         yield Step(
             f"node {node.name} finds and mounts it",
             "NodeStageVolume",
@@ -185,7 +188,7 @@ class Scenario:
             "mount it into the pod", "NodePublishVolume", node.client, lambda: self._publish_volume(node)
         )
 
-    def _unmount(self, node: NodeScene) -> Iterator[Step]:
+    def _unmount(self, node: DemoNode) -> Iterator[Step]:
         yield Step(
             "unmount it from the pod",
             "NodeUnpublishVolume",
@@ -199,13 +202,13 @@ class Scenario:
             lambda: self._unstage_volume(node),
         )
 
-    def _staging(self, node: NodeScene) -> Path:
+    def _staging(self, node: DemoNode) -> Path:
         return node.kubelet / "plugins" / "staging" / self._name
 
-    def _target(self, node: NodeScene) -> Path:
+    def _target(self, node: DemoNode) -> Path:
         return node.kubelet / "pods" / "pod" / "volumes" / self._name
 
-    def _stage_volume(self, node: NodeScene) -> str:
+    def _stage_volume(self, node: DemoNode) -> str:
         staging = self._staging(node)
         staging.mkdir(parents=True, exist_ok=True)
         node.client.call(
@@ -220,7 +223,7 @@ class Scenario:
         )
         return _mounted(staging)
 
-    def _publish_volume(self, node: NodeScene) -> str:
+    def _publish_volume(self, node: DemoNode) -> str:
         target = self._target(node)
         target.parent.mkdir(parents=True, exist_ok=True)
         node.client.call(
@@ -236,7 +239,7 @@ class Scenario:
         )
         return ""
 
-    def _unpublish_volume(self, node: NodeScene) -> str:
+    def _unpublish_volume(self, node: DemoNode) -> str:
         node.client.call(
             node.client.node.NodeUnpublishVolume,
             csi_pb2.NodeUnpublishVolumeRequest(
@@ -245,7 +248,7 @@ class Scenario:
         )
         return ""
 
-    def _unstage_volume(self, node: NodeScene) -> str:
+    def _unstage_volume(self, node: DemoNode) -> str:
         node.client.call(
             node.client.node.NodeUnstageVolume,
             csi_pb2.NodeUnstageVolumeRequest(
@@ -256,7 +259,7 @@ class Scenario:
 
     # --- the pod ---------------------------------------------------------------------------------
 
-    def _write(self, node: NodeScene) -> str:
+    def _write(self, node: DemoNode) -> str:
         digest = hashlib.sha256()
         with (self._target(node) / "data").open("wb") as file:
             for _ in range(self._mebibytes):
@@ -268,7 +271,7 @@ class Scenario:
         self._checksum = digest.hexdigest()
         return f"sha256 {self._checksum[:16]}…"
 
-    def _read(self, node: NodeScene) -> str:
+    def _read(self, node: DemoNode) -> str:
         with (self._target(node) / "data").open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != self._checksum:

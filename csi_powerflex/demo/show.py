@@ -108,9 +108,9 @@ def _walk(walk: Scenario, screen: Screen) -> None:
                 _take(step, screen)
         screen.console.print()
     except BaseException:
-        # What a broken driver does not take down, the scene's end does; the first error is the news.
+        # What a broken driver does not take down, the environment's end does; the first error is the news.
         with environment.uninterrupted(), contextlib.suppress(Refused):
-            walk.give_up()
+            walk.clean_up()
         raise
 
 

@@ -1,3 +1,3 @@
-"""A PowerFlex gateway and its SDCs, simulated, with real block devices as volumes.
+"""A simulated PowerFlex gateway with simulated SDCs. Its volumes are real block devices.
 
-A stranger to the driver: it imports nothing of it."""
+The simulator is independent of the driver and imports nothing from it."""

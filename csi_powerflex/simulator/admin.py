@@ -1,6 +1,6 @@
-"""The admin port: faults, the request log, and states that are hard to come by, all below ``/_sim``.
+"""The admin port: faults, the request log and special states of the system, below ``/_sim``.
 
-Plain HTTP on loopback, no login. Every path takes ``?system=NAME`` where there are several systems.
+It is plain HTTP on loopback without login. With several systems, every path takes ``?system=NAME``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _add_faults(gateway: Gateway, _query: Query, body: Body, _name: str) -> obje
     try:
         wanted = [faults.parse(item.fields) for item in body.parts("faults") or [body]]
     except ValueError as error:
-        raise _refuse(400, f"this is no fault: {error}") from error
+        raise _refuse(400, f"this is not a valid fault: {error}") from error
     return {"ids": [gateway.inject(fault) for fault in wanted]}
 
 

@@ -1,8 +1,8 @@
-"""What the gateway refuses, with the code and the words of the real one.
+"""The errors of the gateway, with the codes and texts of the real one.
 
-The numbers are positions in the MDM's list of return codes. What the MDM refuses is HTTP 500 with its
-code, even "not found"; what the gateway itself finds malformed is HTTP 400 with code 0. Clients match
-some of the texts, so those are part of the protocol; where no public source shows the text, it is ours.
+A code is a position in the MDM's list of return codes. An error of the MDM is HTTP 500 with its code, even
+"not found". A request that the gateway itself finds malformed is HTTP 400 with code 0. Clients match some of
+the texts, so these are part of the protocol. The simulator has its own text where no public source shows one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from csi_powerflex.simulator.message import Response, json_response
 
 @dataclass(frozen=True, slots=True)
 class MdmError:
-    """One row of the MDM's table: the symbol that ``details`` carry, and the message."""
+    """One row of the MDM's table: the symbol, which appears in ``details``, and the message."""
 
     symbol: str
     text: str
@@ -101,7 +101,7 @@ MDM_ERRORS = {
 
 
 class ApiError(Exception):
-    """The gateway says no."""
+    """The gateway refuses a request."""
 
     def __init__(
         self, status: int, code: int, message: str, details: Sequence[dict[str, object]] = ()
@@ -113,7 +113,7 @@ class ApiError(Exception):
         self.details = details
 
     def response(self) -> Response:
-        """The answer that tells the client."""
+        """The error as an HTTP response."""
         body: dict[str, object] = {
             "message": self.message,
             "httpStatusCode": self.status,
@@ -125,12 +125,12 @@ class ApiError(Exception):
 
 
 def mdm_error(code: int, **words: object) -> ApiError:
-    """The MDM's refusal ``code``: HTTP 500."""
+    """The MDM's error ``code``, as HTTP 500. ``words`` fill the placeholders of its text."""
     return ApiError(500, code, MDM_ERRORS[code].text.format(**words) if words else MDM_ERRORS[code].text)
 
 
 def with_details(errors: Sequence[ApiError]) -> ApiError:
-    """The refusal of a call on several objects: one detail for each object that was refused."""
+    """The error of a call on several objects: one detail for each of ``errors``."""
     return ApiError(500, 0, "Error with details", [_detail(error) for error in errors])
 
 
@@ -143,18 +143,18 @@ def _detail(error: ApiError) -> dict[str, object]:
     }
 
 
-def malformed(what: str) -> ApiError:
-    """The gateway's own validation: HTTP 400, code 0."""
-    return ApiError(400, 0, what)
+def malformed(message: str) -> ApiError:
+    """An error of the gateway's own validation: HTTP 400, code 0."""
+    return ApiError(400, 0, message)
 
 
-def uncoded_error(what: str) -> ApiError:
-    """A refusal of the MDM whose code no public source tells: HTTP 500, code 0."""
-    return ApiError(500, 0, what)
+def uncoded_error(message: str) -> ApiError:
+    """An error of the MDM whose code is in no public source: HTTP 500, code 0."""
+    return ApiError(500, 0, message)
 
 
 def missing_parameters(*names: str) -> ApiError:
-    """A mandatory field is not in the body."""
+    """Mandatory fields are missing in the body."""
     return malformed(
         "Request message is not valid: The following parameter(s) must be part of the request body: "
         f"{', '.join(names)}."
@@ -162,13 +162,17 @@ def missing_parameters(*names: str) -> ApiError:
 
 
 def missing_one_of(*names: str) -> ApiError:
-    """None of several alternative fields is in the body."""
+    """The body has none of several alternative fields."""
     return malformed(
         "Request message is not valid: One of the parameter(s) must be part of the request body: "
         f"{', '.join(names)}"
     )
 
 
-def not_hexadecimal(value: str) -> ApiError:
-    """An id that is no number."""
-    return malformed(f"id ({value}) must be a hexadecimal number (unsigned long)")
+def unknown_id(object_id: str, error: ApiError) -> ApiError:
+    """The error for an id that no object has: ``error``, or a malformed request if it is not a number."""
+    try:
+        int(object_id, 16)
+    except ValueError:
+        return malformed(f"id ({object_id}) must be a hexadecimal number (unsigned long)")
+    return error

@@ -1,7 +1,7 @@
-"""The state of one PowerFlex system in memory: objects, the indexes over them, and what a change does.
+"""The state of one PowerFlex system in memory: its objects and the indexes over them.
 
-It knows no paths and no JSON. Changes are collected while a request is handled and stored together by
-``commit``, which then tells the listeners (the hosts' agents) which volumes changed.
+It knows no paths and no JSON. It collects the changes of a request. ``commit`` stores them together and then
+tells the listeners (the hosts' agents) which volumes changed.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from csi_powerflex.simulator.store import Copied, Storage
 T = TypeVar("T", bound=Object)
 
 _FIRST_HIGH = 0xB1F00000
-"""Where the upper half of ids starts; it grows with every object made, as on a real system."""
+"""The first upper half of an id. It grows with every new object, as on a real system."""
 
 
 EVERY_VOLUME = ""
-"""What listeners are told when a host changed: any of its volumes may have."""
+"""Listeners get this in place of a volume id when a host changed: any of its volumes may have changed."""
 
 
 @dataclass(slots=True)
 class Totals:
-    """What the volumes of a pool add up to, in KiB and by kind."""
+    """Sums over the volumes of a pool, by volume type. Sizes are KiB."""
 
     size_kb: dict[str, int] = field(default_factory=lambda: dict.fromkeys((THICK, THIN, SNAPSHOT), 0))
     count: dict[str, int] = field(default_factory=lambda: dict.fromkeys((THICK, THIN, SNAPSHOT), 0))
@@ -56,7 +56,7 @@ class Totals:
 
 
 class Array:
-    """One system's objects. ``lock`` guards them; whoever reads or changes them holds it."""
+    """The objects of one system. A caller that reads or changes them must hold ``lock``."""
 
     def __init__(
         self, dialect: Dialect, *, clock: Clock, store: Storage, plane: DataPlane, settings: Settings
@@ -83,7 +83,7 @@ class Array:
         self.totals: dict[str, Totals] = {}
         self.migrating: dict[str, None] = {}
         self.removing: dict[str, None] = {}
-        self._tables: dict[type, dict[str, Any]] = {  # one row per type: put() keeps each in its own
+        self._tables: dict[type, dict[str, Any]] = {  # put() adds an object to the table of its type
             System: self.systems,
             ProtectionDomain: self.domains,
             StoragePool: self.pools,
@@ -98,7 +98,7 @@ class Array:
         }
         self._changed: dict[str, Object] = {}
         self._dropped: dict[str, Object] = {}
-        self._afterwards: list[Callable[[], None]] = []
+        self._after_commit: list[Callable[[], None]] = []
         self._store = store
         for item in store.load():
             self._tables[type(item)][item.id] = item
@@ -110,7 +110,7 @@ class Array:
         return next(iter(self.systems.values()))
 
     def copy(self) -> Array:
-        """The array as it is now, to be read only: nothing that happens later shows in it."""
+        """A read-only copy of the array as it is now. Later changes do not appear in it."""
         items = [item for table in self._tables.values() for item in table.values()]
         return Array(
             self.dialect,
@@ -123,12 +123,12 @@ class Array:
     # --- identifiers ---------------------------------------------------------------------------
 
     def new_id(self, table: dict[str, T], *, high_slot: int = 0) -> str:
-        """A new id: upper half growing with every object, lower half a slot number of its kind."""
+        """A new id. The upper half grows with every object, the lower half is a slot number."""
         system = self.system
-        system.minted += 1
+        system.ids_issued += 1
         self._changed[system.id] = system
-        slot = system.minted if table else 0
-        return f"{_FIRST_HIGH + system.minted:08x}{high_slot << 16 | slot:08x}"
+        slot = system.ids_issued if table else 0
+        return f"{_FIRST_HIGH + system.ids_issued:08x}{high_slot << 16 | slot:08x}"
 
     def next_namespace(self) -> int:
         """A new NVMe namespace id."""
@@ -144,7 +144,7 @@ class Array:
         self._changed[item.id] = item
 
     def change(self, item: Object, **fields: object) -> None:
-        """Set attributes of an object that exists, and keep the indexes right."""
+        """Set attributes of an existing object and update the indexes."""
         self._unindex(item)
         for name, value in fields.items():
             setattr(item, name, value)
@@ -152,30 +152,30 @@ class Array:
         self._changed[item.id] = item
 
     def drop(self, item: Object) -> None:
-        """Take an object away."""
+        """Remove an object."""
         self._unindex(item)
         del self._tables[type(item)][item.id]
         self._changed.pop(item.id, None)
         self._dropped[item.id] = item
 
-    def afterwards(self, effect: Callable[[], None]) -> None:
-        """Run ``effect`` once the change is stored, such as deleting the file of a volume that is gone."""
-        self._afterwards.append(effect)
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """Run ``effect`` after the change is stored, such as deleting the file of a removed volume."""
+        self._after_commit.append(effect)
 
     def commit(self) -> None:
-        """Store what changed and tell the listeners about the volumes in it."""
-        if not (self._changed or self._dropped or self._afterwards):
+        """Store the changes and tell the listeners which volumes changed."""
+        if not (self._changed or self._dropped or self._after_commit):
             return
-        changed, dropped, effects = self._changed, self._dropped, self._afterwards
-        self._changed, self._dropped, self._afterwards = {}, {}, []
+        changed, dropped, effects = self._changed, self._dropped, self._after_commit
+        self._changed, self._dropped, self._after_commit = {}, {}, []
         self._store.commit(changed.values(), dropped.values())
         for item in (*changed.values(), *dropped.values()):
-            self._tell(item)
+            self._notify(item)
         for effect in effects:
             with self.lock_released():
                 effect()
 
-    def _tell(self, item: Object) -> None:
+    def _notify(self, item: Object) -> None:
         if not isinstance(item, Volume | Host):
             return
         for listener in self.listeners:
@@ -183,7 +183,7 @@ class Array:
 
     @contextlib.contextmanager
     def lock_released(self) -> Iterator[None]:
-        """Let readers in while a slow effect runs; changes of others are kept out by the gateway."""
+        """Release the lock for the block, so that others can read. The gateway keeps out other changes."""
         self.lock.release()
         try:
             yield
@@ -207,9 +207,9 @@ class Array:
             self.volume_ids_by_host.setdefault(mapping.host_id, {})[item.id] = None
         totals = self.totals.setdefault(item.pool_id, Totals())
         totals.volume_ids[item.id] = None
-        kind = _kind_in_totals(item)
-        totals.size_kb[kind] += item.size_kb
-        totals.count[kind] += 1
+        key = _totals_key(item)
+        totals.size_kb[key] += item.size_kb
+        totals.count[key] += 1
 
     def _unindex(self, item: Object) -> None:
         self.migrating.pop(item.id, None)
@@ -222,9 +222,9 @@ class Array:
             self.volume_ids_by_host[mapping.host_id].pop(item.id, None)
         totals = self.totals[item.pool_id]
         totals.volume_ids.pop(item.id, None)
-        kind = _kind_in_totals(item)
-        totals.size_kb[kind] -= item.size_kb
-        totals.count[kind] -= 1
+        key = _totals_key(item)
+        totals.size_kb[key] -= item.size_kb
+        totals.count[key] -= 1
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -235,6 +235,25 @@ class Array:
     def volumes_of_host(self, host_id: str) -> list[Volume]:
         """The volumes mapped to a host."""
         return [self.volumes[volume_id] for volume_id in list(self.volume_ids_by_host.get(host_id, ()))]
+
+    def volumes_of_vtree(self, vtree_id: str) -> list[Volume]:
+        """The volumes and snapshots in a VTree."""
+        return [self.volumes[volume_id] for volume_id in list(self.vtrees[vtree_id].volume_ids)]
+
+    def children(self, volume: Volume) -> list[Volume]:
+        """The snapshots and clones whose direct ancestor is ``volume``."""
+        return [item for item in self.volumes_of_vtree(volume.vtree_id) if item.ancestor_id == volume.id]
+
+    def descendants(self, volume: Volume) -> list[Volume]:
+        """The snapshots and clones of ``volume``, those of these, and so on."""
+        tree = self.volumes_of_vtree(volume.vtree_id)
+        found: list[Volume] = []
+        ancestors = {volume.id}
+        while ancestors:
+            children = [item for item in tree if item.ancestor_id in ancestors]
+            found += children
+            ancestors = {item.id for item in children}
+        return found
 
     def pools_of_domain(self, domain_id: str) -> list[StoragePool]:
         """The pools of a protection domain."""
@@ -249,12 +268,12 @@ class Array:
         return self.domain_of(pool_id).generation == "EC"
 
     def host_by_guid(self, guid: str) -> Host | None:
-        """The SDC with this GUID, in any case."""
+        """The SDC with this GUID. Upper and lower case do not matter."""
         wanted = guid.upper()
         return next((host for host in self.hosts.values() if host.guid == wanted), None)
 
     def host_by_nqn(self, nqn: str) -> Host | None:
-        """The NVMe host with this qualified name, in any case."""
+        """The NVMe host with this qualified name. Upper and lower case do not matter."""
         wanted = nqn.lower()
         return next((host for host in self.hosts.values() if host.nqn and host.nqn.lower() == wanted), None)
 
@@ -263,5 +282,5 @@ class Array:
         return [host for host in self.hosts.values() if host.type == SDC]
 
 
-def _kind_in_totals(volume: Volume) -> str:
+def _totals_key(volume: Volume) -> str:
     return SNAPSHOT if volume.ancestor_id is not None or volume.type not in (THICK, THIN) else volume.type

@@ -1,7 +1,8 @@
-"""The thin shell around the gateway: HTTP in, HTTP out, and the carrying out of faults.
+"""The ASGI application around the gateway. It reads requests, sends responses and applies faults.
 
-It knows nothing of PowerFlex. Reads are handled on the event loop, where they take some microseconds;
-changes one at a time; those that move data in a thread, so that others are still answered meanwhile.
+It knows nothing of PowerFlex. It handles reads on the event loop, where they take some microseconds. It
+handles one change at a time. A change that copies data runs in a thread, so that other requests do not wait
+for it.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from csi_powerflex.simulator.admin import Admin
-from csi_powerflex.simulator.faults import FaultKind, Plan, cut_short, of_wrong_shape
+from csi_powerflex.simulator.faults import FaultKind, Plan, truncated, wrong_json
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.resources.resource_type import Effect
 from csi_powerflex.simulator.routes import Route
 
-Scope = MutableMapping[str, Any]  # as the ASGI specification has it
+Scope = MutableMapping[str, Any]  # the name in the ASGI specification
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _TRANSPORT = "simulator.transport"
-_THAW_SECONDS = 0.02
-_DRIP_SECONDS = 0.2
+_FREEZE_CHECK_SECONDS = 0.02
+_ENDLESS_INTERVAL_SECONDS = 0.2
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which lets the application cut the connection."""
+    """uvicorn's HTTP protocol, extended so that the application can break the connection."""
 
     def on_message_begin(self) -> None:
-        """Put the transport where the application finds it."""
+        """Give the transport to the application in the scope."""
         super().on_message_begin()
         self.scope["extensions"] = {_TRANSPORT: {"transport": self.transport}}
 
@@ -48,7 +49,7 @@ class Application:
         self._changes = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, with the trouble it meets."""
+        """Serve one request and apply its faults."""
         request = await read_request(scope, receive)
         route = self._gateway.route(request)
         entry, plan = self._gateway.begin(route, request)
@@ -56,24 +57,24 @@ class Application:
         try:
             response = await self._answer(route, request, plan)
             if response is None or plan.has(FaultKind.LOST_REPLY):
-                _cut(scope)
+                _break_connection(scope)
                 return
             entry.status = response.status
             if plan.has(FaultKind.ENDLESS):
                 await _never_end(response, send)
-            await send_response(_spoiled(response, plan), send)
+            await send_response(_damaged(response, plan), send)
         finally:
             entry.seconds = time.perf_counter() - began
 
     async def _answer(self, route: Route, request: Request, plan: Plan) -> Response | None:
-        """The response; None when the connection is to be cut before anything happens."""
+        """The response; None when the connection must break before the request has an effect."""
         if not plan.faults:
             return await self._run(route, request)
         if plan.delay:
             await asyncio.sleep(plan.delay)
         freeze = plan.has(FaultKind.FREEZE)
         while freeze is not None and self._gateway.faults.is_there(freeze.id):
-            await asyncio.sleep(_THAW_SECONDS)
+            await asyncio.sleep(_FREEZE_CHECK_SECONDS)
         if plan.has(FaultKind.RESET):
             return None
         error = plan.error
@@ -95,7 +96,7 @@ class Application:
 
 
 class AdminApplication:
-    """The admin port as an ASGI application; its calls may wait for a change in progress, so in a thread."""
+    """The admin port as an ASGI application. Requests run in threads, as they may wait for a change."""
 
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
@@ -106,16 +107,16 @@ class AdminApplication:
         await send_response(await asyncio.to_thread(self._admin.handle, request), send)
 
 
-def _spoiled(response: Response, plan: Plan) -> Response:
+def _damaged(response: Response, plan: Plan) -> Response:
     if plan.has(FaultKind.TRUNCATED):
-        response = cut_short(response)
+        response = truncated(response)
     if plan.has(FaultKind.WRONG_JSON):
-        response = of_wrong_shape(response)
+        response = wrong_json(response)
     return response
 
 
-def _cut(scope: Scope) -> None:
-    """Cut the connection at once: the client sees a reset."""
+def _break_connection(scope: Scope) -> None:
+    """Close the connection so that the client sees a reset."""
     transport = scope["extensions"][_TRANSPORT]["transport"]
     opened = transport.get_extra_info("socket")
     if opened is not None:
@@ -124,16 +125,16 @@ def _cut(scope: Scope) -> None:
 
 
 async def _never_end(response: Response, send: Send) -> None:
-    """Begin to answer, then drip blanks for ever: until the client or the server goes away."""
+    """Start a response, then send spaces until the client or the server closes the connection."""
     headers = [(b"content-type", response.content_type.encode())]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     while True:
         await send({"type": "http.response.body", "body": b" ", "more_body": True})
-        await asyncio.sleep(_DRIP_SECONDS)
+        await asyncio.sleep(_ENDLESS_INTERVAL_SECONDS)
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request:
-    """The whole request."""
+    """Read the whole request."""
     body = b""
     more = True
     while more:
@@ -152,7 +153,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """The whole response, piece by piece when it is long."""
+    """Send the whole response, a long one in pieces."""
     headers = [(b"content-type", response.content_type.encode())] if response.status != 204 else []
     headers += [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
     if isinstance(response.body, bytes):
@@ -167,5 +168,5 @@ async def send_response(response: Response, send: Send) -> None:
 async def _send_pieces(pieces: Iterable[bytes], send: Send) -> None:
     for piece in pieces:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await asyncio.sleep(0)  # let others be served between the pieces of a long list
+        await asyncio.sleep(0)  # serve other requests between the pieces of a long list
     await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a kill, never meets a half of one."""
+"""Atomic writing of files: readers never see half of a file, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace ``path`` with ``text`` in one step."""
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
-    beside.chmod(mode)
-    beside.replace(path)
+    new.chmod(mode)
+    new.replace(path)

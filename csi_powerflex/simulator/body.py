@@ -1,6 +1,7 @@
-"""The fields of a request body, in every form that clients send them.
+"""The fields of a request body, in every form in which clients send them.
 
-Numbers and booleans come as JSON values or as strings ("8", "TRUE", "True", "true"); both are taken.
+Clients send numbers and booleans as JSON values or as strings ("8", "TRUE", "True", "true"). Both are
+accepted.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class Body:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read a request body; no body at all is an empty object.
+        """Read a request body. An empty body counts as an empty object.
 
         Raises:
-            Refusal: it is not a JSON object.
+            ApiError: it is not a JSON object.
         """
         if not raw.strip():
             return cls({})
@@ -38,7 +39,7 @@ class Body:
         return cls(value)
 
     def has(self, name: str) -> bool:
-        """Whether the field is there; an empty string counts, as in ``"allSdcs": ""``."""
+        """Whether the body has the field. An empty string counts, as in ``"allSdcs": ""``."""
         return self.fields.get(name) is not None
 
     def text(self, name: str) -> str | None:
@@ -51,14 +52,22 @@ class Body:
         return str(value)
 
     def required(self, name: str) -> str:
-        """A string that must be there."""
+        """A string.
+
+        Raises:
+            ApiError: it is missing or empty.
+        """
         value = self.text(name)
         if value is None:
             raise missing_parameters(name)
         return value
 
     def alternative(self, *names: str) -> tuple[str, str]:
-        """The first of the fields ``names`` that is there, as (name, value)."""
+        """The first of the fields ``names`` that is not missing or empty, as (name, value).
+
+        Raises:
+            ApiError: all are missing or empty.
+        """
         for name in names:
             value = self.text(name)
             if value is not None:

@@ -1,7 +1,7 @@
-"""How much room a pool has: one consistent model behind statistics, metrics and refusals.
+"""The capacity of pools: one model for statistics, metrics and errors. All figures are KiB.
 
-A mirrored pool keeps every byte twice, so "raw" figures count both copies; an erasure-coded pool of two
-data and two parity slices costs the same. All figures are KiB.
+A mirrored pool stores every byte twice, so its raw figures count both copies. An erasure-coded pool has two
+data and two parity slices, so it needs the same raw capacity.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _BLOCK = 8 * GIB_IN_KIB
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The room of one pool, in KiB.
+    """The capacity of one or more pools, in KiB.
 
-    ``usable`` is what users could store; ``thin_used`` what thin volumes hold, ``snapshots_used`` what
-    snapshots hold beyond their ancestors; ``promised`` the sizes of thin and thick volumes together.
+    ``usable`` is the capacity for user data. ``thick``, ``thin`` and ``snapshots`` are sums of volume sizes.
+    ``thin_used`` and ``snapshots_used`` are the bytes that these volumes take.
     """
 
     raw: int
@@ -35,17 +35,17 @@ class Capacity:
 
     @property
     def used(self) -> int:
-        """User data, with the whole size of thick volumes."""
+        """The capacity that user data takes. A thick volume takes its whole size."""
         return min(self.usable, self.thick + self.thin_used + self.snapshots_used)
 
     @property
     def free(self) -> int:
-        """What is left for user data."""
+        """The free capacity for user data."""
         return self.usable - self.used
 
     @property
-    def promised(self) -> int:
-        """The sizes of all volumes but snapshots."""
+    def provisioned(self) -> int:
+        """The sum of the sizes of all volumes, without snapshots."""
         return self.thick + self.thin
 
     @property
@@ -55,14 +55,14 @@ class Capacity:
 
     @property
     def allocation_limit(self) -> int | None:
-        """``volumeAllocationLimitInKb``: what thin volumes may still be promised; None is unlimited."""
+        """``volumeAllocationLimitInKb``: the largest size of a new thin volume; None is unlimited."""
         if self.over_provisioning is None:
             return None
-        return max(0, (self.over_provisioning * self.usable - self.promised) // _BLOCK * _BLOCK)
+        return max(0, (self.over_provisioning * self.usable - self.provisioned) // _BLOCK * _BLOCK)
 
 
-def of_pool(array: Array, pool: StoragePool) -> Capacity:
-    """The room of a pool now."""
+def pool_capacity(array: Array, pool: StoragePool) -> Capacity:
+    """The current capacity of a pool."""
     totals = array.totals[pool.id]
     spare = pool.raw_kb * pool.spare_percent // 100
     usable = (pool.raw_kb - spare) // 2
@@ -96,8 +96,8 @@ def _written(array: Array, pool: StoragePool) -> tuple[int, int]:
     return thin, snapshots
 
 
-def total(capacities: list[Capacity]) -> Capacity:
-    """Several pools together."""
+def total_capacity(capacities: list[Capacity]) -> Capacity:
+    """The sum of several capacities."""
 
     def add(field: str) -> int:
         return sum(getattr(capacity, field) for capacity in capacities)
@@ -117,12 +117,12 @@ def total(capacities: list[Capacity]) -> Capacity:
 
 
 def refuse_beyond_allocation(array: Array, pool: StoragePool, size_kb: int, *, thick: bool) -> None:
-    """Refuse ``size_kb`` more in a pool that has not the room.
+    """Refuse to provision ``size_kb`` more in a pool that has not enough capacity.
 
     Raises:
-        Refusal: 309 beyond the limit of what may be promised, 346 when the pool is full.
+        ApiError: 346 when the pool is full, 309 beyond its limit, 190 beyond the largest size of a volume.
     """
-    capacity = of_pool(array, pool)
+    capacity = pool_capacity(array, pool)
     if pool.full:
         raise mdm_error(346)
     limit = capacity.available_for_thick if thick else capacity.allocation_limit
@@ -136,7 +136,7 @@ def refuse_snapshot_of_full(pool: StoragePool) -> None:
     """Refuse a snapshot in a pool that is full.
 
     Raises:
-        Refusal: 191.
+        ApiError: 191.
     """
     if pool.full:
         raise mdm_error(191)

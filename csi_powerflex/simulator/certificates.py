@@ -1,4 +1,4 @@
-"""A certificate authority of its own for the simulated gateway, and the certificate it serves with."""
+"""The certificates of the simulated gateway: its own authority, and a server certificate of it."""
 
 from __future__ import annotations
 

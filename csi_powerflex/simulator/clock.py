@@ -1,4 +1,4 @@
-"""Time, so that tests can move it: token lifetimes, migrations and retention all read it here."""
+"""The clock for token lifetimes, migrations and retention. Tests can move it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the simulator reads the time."""
+    """The source of the time."""
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -16,11 +16,11 @@ class Clock(Protocol):
         """Let ``seconds`` pass."""
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward, at once."""
+        """Put the clock forward without waiting."""
 
 
 class SystemClock:
-    """The machine's clock, which can be put forward."""
+    """The clock of this machine. It can be put forward."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -30,7 +30,7 @@ class SystemClock:
         return time.time() + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Be ``seconds`` further ahead from now on: tokens expire, migrations proceed."""
+        """Put the clock forward without waiting, so that tokens expire and migrations proceed."""
         self._ahead += seconds
 
     def sleep(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only when it is told to."""
 
     def __init__(self, start: float = 1_760_000_000.0) -> None:
         self._now = start
@@ -49,9 +49,9 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Move on by ``seconds``."""
+        """Put the clock forward without waiting."""
         self._now += seconds
 
     def advance(self, seconds: float) -> None:
-        """Move on by ``seconds``."""
+        """Put the clock forward without waiting."""
         self._now += seconds

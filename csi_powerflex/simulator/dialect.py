@@ -1,4 +1,4 @@
-"""How the versions of PowerFlex differ on the wire, as one table."""
+"""The differences between PowerFlex versions on the wire, as one table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ ERASURE_CODING = "EC"
 class Dialect:
     """One version.
 
-    ``platform`` says whether the array stands behind PowerFlex Manager (4.0 and newer), which brings
-    /rest/auth, bearer tokens and 401 as HTML. ``generation`` is the kind of protection domain that a
-    new system has: "Mirroring" (first generation) or "EC" (second).
+    ``platform`` says whether clients reach the array through PowerFlex Manager (4.0 and newer), with
+    /rest/auth, bearer tokens and 401 as HTML. ``generation`` is that of the protection domain of a new
+    system: "Mirroring" (first generation) or "EC" (second). ``already_mapped`` and ``not_mapped`` are error
+    codes.
     """
 
     version: str
@@ -64,4 +65,4 @@ DIALECTS = {
         _dialect("5.0", "R5_0.0.118", generation=ERASURE_CODING),
     )
 }
-"""The versions that can be simulated, by their name on the command line."""
+"""The supported versions, by their name on the command line."""

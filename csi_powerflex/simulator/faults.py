@@ -1,7 +1,7 @@
-"""Trouble on demand: which requests meet it, how often, and what it does to them.
+"""Faults: what they do to requests, to which requests, and how often.
 
-A fault is data, so that it can come from YAML, over the admin port or from Python. It says nothing of
-sockets: it is turned into a :class:`Plan`, and the shell that serves the request carries the plan out.
+A fault is plain data, so it can come from YAML, from the admin port or from Python. It knows nothing of
+sockets. The faults of a request become a :class:`Plan`, and the server carries out the plan.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ids = itertools.count(1)
 
 
 class FaultKind(StrEnum):
-    """What can be done to a request."""
+    """What a fault does to a request."""
 
     LATENCY = "latency"
     ERROR = "error"
@@ -53,9 +53,10 @@ class FaultKind(StrEnum):
 
 
 class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Seconds to wait: ``fixed`` plus a random part that is uniform up to ``uniform`` or has ``mean``.
+    """Seconds to wait: the sum of ``fixed``, a uniform random part up to ``uniform``, and one with ``mean``.
 
-    The part with a mean is exponential, or normal when ``deviation`` is given; it is never negative.
+    The part with a mean has an exponential distribution, or a normal one if ``deviation`` is given. It is
+    never negative.
     """
 
     fixed: float = 0.0
@@ -63,25 +64,26 @@ class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     mean: float = 0.0
     deviation: float | None = None
 
-    def draw(self, dice: random.Random) -> float:
+    def draw(self, rng: random.Random) -> float:
         """One waiting time."""
-        extra = dice.uniform(0, self.uniform) if self.uniform else 0.0
+        extra = rng.uniform(0, self.uniform) if self.uniform else 0.0
         if self.mean:
             if self.deviation is None:
-                extra += dice.expovariate(1 / self.mean)
+                extra += rng.expovariate(1 / self.mean)
             else:
-                extra += max(0.0, dice.gauss(self.mean, self.deviation))
+                extra += max(0.0, rng.gauss(self.mean, self.deviation))
         return self.fixed + extra
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One trouble and the requests that meet it.
+    """One fault: its kind, the requests that it applies to, and how often it strikes.
 
-    ``route`` and ``path`` are patterns with ``*`` (``Volume.addMappedSdc``, ``*.create``); ``object`` is
-    an id or name that has to occur in the path or the body. It strikes after ``skip`` matches, at most
-    ``times`` times (None: until it is taken away), each time with ``probability``, drawn from ``seed``.
-    ``code`` is an MDM error, ``status`` an HTTP status; ``after_effect`` lets an error come after the
-    request was carried out. ``seconds`` is a number or a :class:`Delay`.
+    ``route`` and ``path`` are patterns with ``*`` (``Volume.addMappedSdc``, ``*.create``). ``object`` is an
+    id or name that must occur in the path or the body. The fault skips the first ``skip`` matching
+    requests. It strikes at most ``times`` times (None: until it is removed), each time with
+    ``probability``. ``seed`` is for the random numbers. ``code`` is an MDM error, ``status`` an HTTP
+    status. With ``after_effect`` the request has its effect before the client gets the error. ``seconds``
+    is a number or a :class:`Delay`.
     """
 
     kind: FaultKind
@@ -101,7 +103,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     id: int = msgspec.field(default_factory=lambda: next(_ids))
 
     def concerns(self, route: Route, request: Request) -> bool:
-        """Whether the request is one of those that may meet it."""
+        """Whether the fault applies to the request."""
         return (
             fnmatchcase(request.method, self.method)
             and fnmatchcase(route.name, self.route)
@@ -110,7 +112,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         )
 
     def answer(self) -> Response:
-        """The error that it answers instead."""
+        """The error response that the client gets."""
         if self.kind is FaultKind.HTML:
             reason = _REASONS.get(self.status, "Error").encode()
             return Response(self.status, _PAGE % (self.status, reason, self.status, reason), HTML)
@@ -121,23 +123,23 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(slots=True)
 class Plan:
-    """What to do to one request, all the faults that struck it taken together."""
+    """What to do to one request: all faults that strike it, and the sum of their delays in seconds."""
 
     faults: list[Fault] = field(default_factory=list)
     delay: float = 0.0
 
     def has(self, kind: FaultKind) -> Fault | None:
-        """The first fault of this kind among them."""
+        """The first fault of this kind; None if there is none."""
         return next((fault for fault in self.faults if fault.kind is kind), None)
 
     @property
     def error(self) -> Fault | None:
-        """The error to answer, if any."""
+        """The fault that replaces the response by an error; None if there is none."""
         return self.has(FaultKind.ERROR) or self.has(FaultKind.HTML)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The kinds of trouble, for the request log."""
+        """The kinds of the faults, for the request log."""
         return tuple(fault.kind.value for fault in self.faults)
 
 
@@ -145,13 +147,13 @@ NO_FAULTS = Plan()
 
 
 class _Armed:
-    """A fault with what is left of it."""
+    """A fault and how often it may still skip and strike."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.skip = fault.skip
         self.left = fault.times
-        self.dice = random.Random(fault.seed)  # noqa: S311 - repeatable on purpose
+        self.rng = random.Random(fault.seed)  # noqa: S311 - it must be repeatable
         self.struck = 0
 
     def strikes(self) -> bool:
@@ -160,7 +162,7 @@ class _Armed:
         if self.skip:
             self.skip -= 1
             return False
-        if self.fault.probability < 1 and self.dice.random() >= self.fault.probability:
+        if self.fault.probability < 1 and self.rng.random() >= self.fault.probability:
             return False
         if self.left is not None:
             self.left -= 1
@@ -182,32 +184,32 @@ class Faults:
         return fault.id
 
     def remove(self, fault_id: int) -> bool:
-        """Take a fault away; requests that it holds go on. False when there is no such fault."""
+        """Remove a fault. Frozen requests continue. False when there is no such fault."""
         with self._lock:
             return self._armed.pop(fault_id, None) is not None
 
     def clear(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         with self._lock:
             self._armed.clear()
 
     def is_there(self, fault_id: int) -> bool:
-        """Whether the fault has not been taken away."""
+        """Whether the fault exists and was not removed."""
         return fault_id in self._armed
 
     def struck(self, fault_id: int) -> int:
-        """How many requests the fault has met."""
+        """How many requests the fault has struck."""
         armed = self._armed.get(fault_id)
         return armed.struck if armed else 0
 
     def list(self) -> list[dict[str, object]]:
-        """All faults, with how often each has struck."""
+        """All faults. ``struck`` is how many requests each has struck."""
         with self._lock:
             armed = list(self._armed.values())
         return [{**msgspec.to_builtins(each.fault), "struck": each.struck} for each in armed]
 
     def plan(self, route: Route, request: Request) -> Plan:
-        """What to do to a request; faults that strike are used up by it."""
+        """What to do to a request. Faults that strike it count this."""
         if not self._armed:
             return NO_FAULTS
         plan = Plan()
@@ -217,7 +219,7 @@ class Faults:
                 if fault.concerns(route, request) and armed.strikes():
                     plan.faults.append(fault)
                     wait = fault.seconds
-                    plan.delay += wait.draw(armed.dice) if isinstance(wait, Delay) else wait
+                    plan.delay += wait.draw(armed.rng) if isinstance(wait, Delay) else wait
         return plan
 
 
@@ -225,19 +227,19 @@ def parse(data: object) -> Fault:
     """A fault from decoded JSON or YAML.
 
     Raises:
-        ValueError: it is not one; the text names the field.
+        ValueError: it is not a valid fault. The text names the field.
     """
     return msgspec.convert(data, Fault)
 
 
-def cut_short(response: Response) -> Response:
-    """The response with the second half of its body missing: no JSON any more."""
+def truncated(response: Response) -> Response:
+    """The response without the second half of its body, so that the body is not valid JSON."""
     content = response.content()
     return Response(response.status, content[: len(content) // 2], response.content_type, response.headers)
 
 
-def of_wrong_shape(response: Response) -> Response:
-    """JSON, but not of the kind that was asked for."""
+def wrong_json(response: Response) -> Response:
+    """A response with valid JSON of an unexpected shape."""
     return Response(
         response.status, b'{"unexpected":[null,"simulated"]}', response.content_type, response.headers
     )

@@ -1,7 +1,7 @@
-"""The simulated gateway: a request goes in, a response comes out. No sockets, no threads of its own.
+"""The simulated gateway: it turns a request into a response. It has no sockets and no threads.
 
-Requests that only read may be handled at any time. Requests that change something are handled one
-after the other, as the MDM does; a slow one lets readers in while it works.
+Read-only requests run at any time. Changes run one after the other, as in the MDM. Reads can run while a slow
+change works.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.sessions import Sessions
 
 UNKNOWN = "unknown"
-"""The route of paths that lead nowhere; they need no token."""
+"""The name of the route of unknown paths. They need no token."""
 
 
 class Gateway:
@@ -42,11 +42,11 @@ class Gateway:
         self._past: dict[int, Array] = {}
 
     def handle(self, request: Request) -> Response:
-        """Answer one request, without any fault."""
+        """Answer one request without faults."""
         return self.run(self.route(request), request)
 
     def begin(self, route: Route, request: Request) -> tuple[Entry, Plan]:
-        """Note a request in the log and decide what trouble it meets."""
+        """Add a request to the log and find the faults that strike it."""
         plan = self.faults.plan(route, request)
         entry = self.log.add(
             started=self.array.clock.now(),
@@ -61,14 +61,14 @@ class Gateway:
         return entry, plan
 
     def inject(self, fault: Fault) -> int:
-        """Let a fault strike from now on; returns its id. Stale reads show the state of this moment."""
+        """Add a fault and return its id. Stale reads show the state at this time."""
         if fault.kind is FaultKind.STALE:
             with self.array.lock:
                 self._past[fault.id] = self.array.copy()
         return self.faults.add(fault)
 
     def route(self, request: Request) -> Route:
-        """What the request asks for; an unknown path is a route that refuses."""
+        """The route of a request. The route of an unknown path answers with an error."""
         login = self._logins.routes.get((request.method, request.path))
         if login is not None:
             return Route(request.path, Effect.READ, _public(login, request))
@@ -78,10 +78,10 @@ class Gateway:
             return Route(UNKNOWN, Effect.READ, _refusing(error))
         return route
 
-    # --- states that faults bring about --------------------------------------------------------
+    # --- special states ------------------------------------------------------------------------
 
     def set_full(self, pool_name: str, *, full: bool) -> bool:
-        """Let a pool have no room left, or room again; False when there is no such pool."""
+        """Make a pool full, or not full. False when there is no such pool."""
         with self._changes, self.array.lock:
             for pool in self.array.pools.values():
                 if pool_name in (pool.name, pool.id):
@@ -91,9 +91,9 @@ class Gateway:
         return False
 
     def set_connected(self, host_name: str, *, connected: bool) -> bool:
-        """Connect or disconnect an SDC; False when there is no such host.
+        """Connect or disconnect an SDC. False when there is no such host.
 
-        A disconnected one keeps its devices, and hears of mappings and sizes when it is connected again.
+        A disconnected SDC keeps its devices. It learns of new mappings and sizes when it connects again.
         """
         with self._changes, self.array.lock:
             for host in self.array.hosts.values():
@@ -106,7 +106,7 @@ class Gateway:
     # --- answers -------------------------------------------------------------------------------
 
     def run(self, route: Route, request: Request) -> Response:
-        """Carry out a route that :meth:`route` found."""
+        """Run a route that :meth:`route` returned, and answer."""
         if route.effect is Effect.READ:
             with self.array.lock:
                 return self._answer(route, request)
@@ -114,7 +114,7 @@ class Gateway:
             return self._answer(route, request)
 
     def run_in_the_past(self, route: Route, request: Request, fault: Fault) -> Response:
-        """Answer a read as it was when the fault was injected; changes are carried out now."""
+        """Answer a read with the state at the time when the fault was injected. Changes run as usual."""
         past = self._past.get(fault.id)
         if route.effect is not Effect.READ or past is None:
             return self.run(route, request)

@@ -1,4 +1,4 @@
-"""What a new system consists of, and how it is built."""
+"""The initial state of a new system: its domains, pools, servers and volumes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TARGETS = 2
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """A storage pool. ``layout`` None is that of its domain's generation; ``raw_gib`` counts both copies."""
+    """A storage pool. The default ``layout`` is that of its domain. ``raw_gib`` counts both copies."""
 
     name: str = "sp1"
     layout: str | None = None
@@ -45,7 +45,7 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class DomainPlan:
-    """A protection domain. ``generation`` None is that of the version."""
+    """A protection domain. The default ``generation`` is that of the version."""
 
     name: str = "pd1"
     generation: str | None = None
@@ -54,7 +54,7 @@ class DomainPlan:
 
 @dataclass(frozen=True, slots=True)
 class InitialState:
-    """A system. ``volumes`` is how many thin volumes of the smallest size it has from the start."""
+    """A system. ``volumes`` is the number of thin volumes that it has at first, each of the smallest size."""
 
     name: str = "sim1"
     system_id: str | None = None
@@ -63,7 +63,11 @@ class InitialState:
 
 
 def build(array: Array, initial_state: InitialState) -> None:
-    """Fill an array that has no objects yet."""
+    """Create the objects of an empty array.
+
+    Raises:
+        ValueError: the version does not support a layout or generation.
+    """
     settings = array.settings
     array.put(
         System(
@@ -154,7 +158,7 @@ def _build_servers(array: Array, domain: ProtectionDomain) -> None:
 
 
 def _prefill(array: Array, count: int) -> None:
-    """Make ``count`` volumes, in as many protection domains as their limits ask for."""
+    """Create ``count`` volumes. Add protection domains where the limits of the existing ones are too low."""
     per_domain = array.settings.max_volumes_per_domain
     while sum(bool(array.pools_of_domain(domain_id)) for domain_id in array.domains) * per_domain < count:
         number = len(array.domains) + 1

@@ -1,4 +1,4 @@
-"""A client that talks to a gateway without sockets: for tests, in microseconds per call."""
+"""A client for tests that calls a gateway without sockets. A call takes microseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csi_powerflex.simulator.message import Request, Response
 
 
 class Unexpected(Exception):
-    """The gateway answered with another status than 200; ``answer`` is what it said."""
+    """The gateway answered with a status other than 200; see ``answer``."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"HTTP {answer.status}: {answer.value}")
@@ -20,7 +20,7 @@ class Unexpected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response with its JSON decoded; HTML stays text."""
+    """A response with decoded JSON. HTML stays text."""
 
     status: int
     value: Any
@@ -28,24 +28,24 @@ class Answer:
 
     @property
     def code(self) -> int:
-        """``errorCode`` of a refusal."""
+        """``errorCode`` of an error."""
         return int(self.value["errorCode"])
 
 
 class Client:
-    """Someone who is logged in to a gateway."""
+    """A client that is logged in to a gateway."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.log_in()
 
     def log_in(self) -> None:
-        """Take a new token."""
+        """Get a new token."""
         user = self.gateway.array.settings.username
         self.authorization = f"Bearer {self.gateway.sessions.login_to_gateway(user)}"
 
     def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """Send a request and return whatever the answer is."""
+        """Send a request and return the answer, whatever its status is."""
         request = Request(
             method=method,
             path=path,
@@ -73,17 +73,17 @@ class Client:
         """
         return _expected(self.send("POST", path, {} if body is None else body))
 
-    def act(self, kind: str, object_id: str, action: str, **body: object) -> Any:
+    def act(self, type_name: str, object_id: str, action: str, **body: object) -> Any:
         """The decoded answer of an action on one object.
 
         Raises:
             Unexpected: the status is not 200.
         """
-        return self.post(f"/api/instances/{kind}::{object_id}/action/{action}", body)
+        return self.post(f"/api/instances/{type_name}::{object_id}/action/{action}", body)
 
-    def error(self, kind: str, object_id: str, action: str, **body: object) -> Answer:
-        """The answer to an action that is expected to be refused."""
-        return self.send("POST", f"/api/instances/{kind}::{object_id}/action/{action}", body)
+    def error(self, type_name: str, object_id: str, action: str, **body: object) -> Answer:
+        """The answer to an action, whatever its status is."""
+        return self.send("POST", f"/api/instances/{type_name}::{object_id}/action/{action}", body)
 
 
 def _expected(answer: Answer) -> Any:

@@ -1,4 +1,4 @@
-"""The routes that need no token or deal in tokens: /api/login, /rest/auth, and the version."""
+"""The routes that give, renew and end tokens: /api/login and /rest/auth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNAUTHORIZED_PAGE = b"""<html>
 
 
 class Logins:
-    """How clients come to tokens, and who they are with them."""
+    """Gives tokens to clients and finds the user of a token."""
 
     def __init__(self, array: Array, sessions: Sessions) -> None:
         self._array = array
@@ -44,13 +44,13 @@ class Logins:
             }
 
     def user_of(self, request: Request) -> User | None:
-        """Who sends the request, by its token; None when it has none that is valid."""
+        """The user who sends the request, by its token; None without a valid token."""
         token = token_of(request.headers.get("authorization", ""))
         name = self._sessions.user_of(token) if token else None
         return self._user(name) if name else None
 
     def unauthorized(self) -> Response:
-        """The 401 of this version: HTML of the ingress on 4.0 and newer, JSON before."""
+        """The 401 response of this version: HTML of the ingress on 4.0 and newer, else JSON."""
         headers = {"WWW-Authenticate": "Basic realm=Restricted"}
         if self._array.dialect.platform:
             return Response(401, _UNAUTHORIZED_PAGE, HTML, headers)

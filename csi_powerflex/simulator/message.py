@@ -1,4 +1,4 @@
-"""Requests and responses as the simulated gateway sees them: plain values, no sockets."""
+"""Requests and responses of the simulated gateway, as plain values without sockets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HTML = "text/html"
 class Request:
     """One HTTP request.
 
-    ``path`` is as sent, still percent-encoded; the names in ``headers`` are lower case; ``connection``
-    tells the request log which connection carried it.
+    ``path`` is percent-encoded, as the client sent it. The names in ``headers`` are in lower case.
+    ``connection`` is the client's address and port, for the request log.
     """
 
     method: str
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response. A ``body`` that is not bytes is sent piece by piece."""
+    """One HTTP response. A ``body`` that is not bytes is sent in pieces."""
 
     status: int
     body: bytes | Iterable[bytes] = b""
@@ -45,7 +45,7 @@ class Response:
 _encoder = msgspec.json.Encoder()
 
 PIECE = 256
-"""How many objects of a long list are rendered at a time."""
+"""The number of objects in one piece of a long list."""
 
 
 def json_response(value: object, status: int = 200) -> Response:
@@ -54,7 +54,7 @@ def json_response(value: object, status: int = 200) -> Response:
 
 
 def json_list(rendered: Iterable[object]) -> Response:
-    """A JSON array; a long one is rendered while it is sent."""
+    """A JSON array. A long one is encoded while it is sent."""
     source = iter(rendered)
     first = list(islice(source, PIECE))
     if len(first) < PIECE:

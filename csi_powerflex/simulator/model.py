@@ -1,7 +1,7 @@
-"""The objects of a PowerFlex system, as the simulator keeps them.
+"""The objects of a PowerFlex system, as the simulator stores them.
 
-They are what is stored, not what is shown: the modules in ``kinds`` render them. Sizes are KiB, as
-PowerFlex counts; times are seconds since the epoch.
+The modules in ``resources`` turn them into what clients see. Sizes are KiB, as in PowerFlex. Times are
+seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ NVME = "NVMeHost"
 
 
 class System(Struct, kw_only=True):
-    """The system itself, and the counters that ids come from."""
+    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids."""
 
     id: str
     name: str
     install_id: str
     created: float
     restricted_mode: str = "None"
-    minted: int = 0
+    ids_issued: int = 0
     namespaces: int = 0
 
 
 class ProtectionDomain(Struct, kw_only=True):
-    """A protection domain; ``generation`` is "Mirroring" or "EC"."""
+    """A protection domain. ``generation`` is "Mirroring" or "EC"."""
 
     id: str
     name: str
@@ -49,9 +49,10 @@ class ProtectionDomain(Struct, kw_only=True):
 
 
 class StoragePool(Struct, kw_only=True):
-    """A storage pool of ``raw_kb`` bytes on its devices, both copies counted where it mirrors.
+    """A storage pool. ``raw_kb`` is its capacity on devices; a mirrored pool counts both copies.
 
-    ``over_provisioning`` is how many times its usable capacity may be promised to thin volumes.
+    ``over_provisioning`` is how many times its usable capacity may be provisioned. ``full`` is set by the
+    admin port.
     """
 
     id: str
@@ -71,12 +72,12 @@ class StoragePool(Struct, kw_only=True):
 
     @property
     def granularity_kb(self) -> int:
-        """What volume sizes are a multiple of: 1 GiB on erasure-coded pools, else 8 GiB."""
+        """The granularity of volume sizes: 1 GiB in erasure-coded pools, else 8 GiB."""
         return (1 if self.layout == ERASURE_CODED else 8) * GIB_IN_KIB
 
 
 class Migration(Struct, kw_only=True):
-    """A VTree on its way to another pool; ``done_seconds`` counts the time it was not paused."""
+    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``."""
 
     target_pool_id: str
     status: str
@@ -97,7 +98,7 @@ class VTree(Struct, kw_only=True):
 
 
 class Mapping(Struct, kw_only=True):
-    """A volume made available to one host."""
+    """A mapping of a volume to one host."""
 
     host_id: str
     access_mode: str = READ_WRITE
@@ -106,7 +107,7 @@ class Mapping(Struct, kw_only=True):
 
 
 class Volume(Struct, kw_only=True):
-    """A volume, snapshot or thin clone. ``restores`` counts how often its content was replaced."""
+    """A volume, snapshot or thin clone. ``restores`` counts how often its data was replaced."""
 
     id: str
     name: str | None
@@ -155,7 +156,7 @@ class Host(Struct, kw_only=True):
 
 
 class Address(Struct, kw_only=True):
-    """An address of a server and what it serves."""
+    """An address of a server and its role."""
 
     ip: str
     role: str
@@ -175,7 +176,7 @@ class Sdt(Struct, kw_only=True):
 
 
 class Sds(Struct, kw_only=True):
-    """A data server: an SDS of the first generation, a storage node of the second."""
+    """A data server: an SDS in the first generation, a storage node in the second."""
 
     id: str
     name: str
@@ -208,7 +209,7 @@ class SnapshotPolicy(Struct, kw_only=True):
 
 
 class User(Struct, kw_only=True):
-    """Someone who may log in."""
+    """A user who may log in."""
 
     id: str
     name: str
@@ -229,4 +230,4 @@ Object = (
     | SnapshotPolicy
     | User
 )
-"""Everything that is stored."""
+"""All stored types."""

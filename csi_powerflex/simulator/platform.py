@@ -1,4 +1,4 @@
-"""What is beside the block API: the version, and the few pages of PowerFlex Manager that clients read."""
+"""Routes outside the block API: the version, and status and users of PowerFlex Manager."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from csi_powerflex.simulator.routes import Route
 
 
 class Platform:
-    """The routes outside /api/types and /api/instances that need a token."""
+    """The routes outside /api/types and /api/instances. They need a token."""
 
     def __init__(self, array: Array) -> None:
         self._array = array
 
     def find(self, request: Request) -> Route | None:
-        """The route, when the request is for one of these."""
+        """The route of the request; None when it is not one of these routes."""
         if request.method != "GET":
             return None
         platform = self._array.dialect.platform

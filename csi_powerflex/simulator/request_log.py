@@ -1,4 +1,4 @@
-"""What clients asked of a gateway, for tests to count and people to read."""
+"""The log of the requests to a gateway, for tests and for people."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-_KEPT = 200_000
+_MAX_ENTRIES = 200_000
 
 
 @dataclass(slots=True)
 class Entry:
-    """One request. ``status`` is 0 while it is being handled and when no answer was sent.
+    """One request.
 
-    ``started`` is seconds since the epoch, ``seconds`` how long it took, ``route`` a name such as
-    ``Volume.addMappedSdc``, ``trouble`` the kinds of fault that were done to it.
+    ``status`` is 0 until the answer is ready, and stays 0 if there is no answer. ``started`` is seconds
+    since the epoch. ``seconds`` is the duration. ``route`` is a name such as ``Volume.addMappedSdc``.
+    ``faults`` are the kinds of the faults that struck the request.
     """
 
     number: int
@@ -33,15 +34,15 @@ class Entry:
 
 
 class RequestLog:
-    """The requests of one gateway, the oldest forgotten first."""
+    """The latest 200,000 requests of one gateway."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=_KEPT)
+        self._entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def add(self, *, started: float, method: str, path: str, route: str, connection: str) -> Entry:
-        """Note a request that has arrived; the caller fills in how it ended."""
+        """Add a new request. The caller sets the other fields of the entry later."""
         with self._lock:
             entry = Entry(next(self._numbers), started, method, path, route, connection)
             self._entries.append(entry)
@@ -54,7 +55,7 @@ class RequestLog:
             return self._entries[-1].number if self._entries else 0
 
     def clear(self) -> None:
-        """Forget all requests; the numbers go on."""
+        """Remove all requests. Numbers are not used again."""
         with self._lock:
             self._entries.clear()
 
@@ -67,7 +68,7 @@ class RequestLog:
         route: str = "*",
         status: int | None = None,
     ) -> list[Entry]:
-        """The requests after number ``since`` that match; ``*`` stands for anything in the patterns."""
+        """The requests after number ``since`` that match. Patterns may contain ``*``."""
         with self._lock:
             newest = list(itertools.takewhile(lambda entry: entry.number > since, reversed(self._entries)))
         return [
@@ -81,7 +82,7 @@ class RequestLog:
 
     @contextmanager
     def watching(self) -> Iterator[list[Entry]]:
-        """The requests made within the block: the list is filled when it ends."""
+        """The requests during the block. The list is filled when the block ends."""
         since = self.last
         seen: list[Entry] = []
         try:

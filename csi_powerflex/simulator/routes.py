@@ -1,7 +1,8 @@
-"""The grammar of the block API: which path means what.
+"""The paths of the block API.
 
-A route is found first and run later, so that faults and the request log can know its name before
-anything happens. Names read like ``Volume.addMappedSdc``, ``StoragePool.list``, ``System.get``.
+Finding a route and running it are two steps, so that faults and the request log know its name before the
+request has an effect. Names are, for example, ``Volume.addMappedSdc``, ``StoragePool.list`` and
+``System.get``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from csi_powerflex.simulator.api_error import ApiError, malformed, mdm_error, mi
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.message import Request, Response, json_list, json_response
-from csi_powerflex.simulator.resources import KINDS, host, metrics, storage_pool, system, volume
+from csi_powerflex.simulator.resources import RESOURCE_TYPES, host, metrics, storage_pool, system, volume
 from csi_powerflex.simulator.resources.resource_type import Effect, ResourceType, View
 from csi_powerflex.simulator.resources.statistics import selected
 
@@ -24,7 +25,7 @@ Run = Callable[[Array, Body], Response]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request asks for. ``subject`` is the id or name of the object, when the path has one."""
+    """What a request asks for. ``subject`` is the id or name of the object, if the path has one."""
 
     name: str
     effect: Effect
@@ -33,12 +34,12 @@ class Route:
 
 
 def unknown(path: str) -> ApiError:
-    """The refusal of a path that leads nowhere."""
+    """The error for an unknown path."""
     return ApiError(404, 0, f"No route handled for {path}")
 
 
 def _plain(segment: str) -> str:
-    """A path segment as meant: some clients encode names twice."""
+    """A decoded path segment. Some clients encode names twice."""
     for _ in range(3):
         decoded = unquote(segment)
         if decoded == segment:
@@ -51,7 +52,7 @@ def find(array: Array, request: Request) -> Route:
     """The route of a request below /api or /dtapi.
 
     Raises:
-        Refusal: there is none.
+        ApiError: there is none.
     """
     segments = [_plain(segment) for segment in request.path.strip("/").split("/")]
     route = None
@@ -62,8 +63,8 @@ def find(array: Array, request: Request) -> Route:
             route = Route("querySelectedStatistics", Effect.READ, _statistics_of_types)
         case ("POST", ["api", "instances", "System", "queryMdmCluster"]):
             route = _system_action(array, "queryMdmCluster")
-        case (_, ["api", "types", kind, *rest]):
-            route = _of_kind(array, request, kind, rest)
+        case (_, ["api", "types", resource_type, *rest]):
+            route = _of_resource_type(array, request, resource_type, rest)
         case (_, ["api", "instances", subject, *rest]):
             route = _of_instance(array, request, subject, rest)
         case ("POST", ["dtapi", "rest", "v1", "metrics", "query"]) if array.dialect.second_generation:
@@ -75,72 +76,80 @@ def find(array: Array, request: Request) -> Route:
     return route
 
 
-def _kind(array: Array, name: str) -> ResourceType[Any]:
-    kind = KINDS.get(name)
-    if kind is None or not kind.offered(array.dialect):
+def _resource_type(array: Array, name: str) -> ResourceType[Any]:
+    resource_type = RESOURCE_TYPES.get(name)
+    if resource_type is None or not resource_type.offered(array.dialect):
         raise unknown(name)
-    return kind
+    return resource_type
 
 
 # --- /api/types/... ------------------------------------------------------------------------------
 
 
-def _of_kind(array: Array, request: Request, name: str, rest: list[str]) -> Route | None:
+def _of_resource_type(array: Array, request: Request, name: str, rest: list[str]) -> Route | None:
     match (request.method, rest):
         case ("GET", ["instances"]):
-            kind = _kind(array, name)
-            return Route(f"{name}.list", Effect.READ, lambda array, _: json_list(_rendered(array, kind)))
+            resource_type = _resource_type(array, name)
+            return Route(
+                f"{name}.list", Effect.READ, lambda array, _: json_list(_rendered(array, resource_type))
+            )
         case ("POST", ["instances"]):
-            return _creation(_kind(array, name))
+            return _creation(_resource_type(array, name))
         case ("GET", ["instances", lookup]) if "::" in lookup:
             return _legacy_lookup(name, lookup)
         case ("POST", ["instances", "action", action]):
-            return _class_action(_kind(array, name), action)
+            return _class_action(_resource_type(array, name), action)
     return None
 
 
-def _rendered(array: Array, kind: ResourceType[Any]) -> Iterable[View]:
-    return (kind.view(array, item) for item in list(kind.listed_objects(array)))
+def _rendered(array: Array, resource_type: ResourceType[Any]) -> Iterable[View]:
+    return (resource_type.view(array, item) for item in list(resource_type.listed_objects(array)))
 
 
-def _creation(kind: ResourceType[Any]) -> Route | None:
-    create = kind.create
+def _creation(resource_type: ResourceType[Any]) -> Route | None:
+    create = resource_type.create
     if create is None:
         return None
-    return Route(f"{kind.name}.create", Effect.WRITE, lambda array, body: json_response(create(array, body)))
+    return Route(
+        f"{resource_type.name}.create", Effect.WRITE, lambda array, body: json_response(create(array, body))
+    )
 
 
-def _class_action(kind: ResourceType[Any], action: str) -> Route | None:
-    name = f"{kind.name}.{action}"
+def _class_action(resource_type: ResourceType[Any], action: str) -> Route | None:
+    name = f"{resource_type.name}.{action}"
     match action:
-        case "queryIdByKey" if kind.find is not None:
-            find_id = kind.find
+        case "queryIdByKey" if resource_type.find is not None:
+            find_id = resource_type.find
             return Route(name, Effect.READ, lambda array, body: json_response(find_id(array, body)))
         case "queryBySelectedIds":
-            return Route(name, Effect.READ, lambda array, body: json_response(_by_ids(array, kind, body)))
-        case "querySelectedStatistics" if kind.statistics is not None:
-            return Route(name, Effect.READ, lambda array, body: json_response(_statistics(array, kind, body)))
-    special = kind.class_actions.get(action)
+            return Route(
+                name, Effect.READ, lambda array, body: json_response(_by_ids(array, resource_type, body))
+            )
+        case "querySelectedStatistics" if resource_type.statistics is not None:
+            return Route(
+                name, Effect.READ, lambda array, body: json_response(_statistics(array, resource_type, body))
+            )
+    special = resource_type.class_actions.get(action)
     if special is None:
         return None
     return Route(name, special.effect, lambda array, body: json_response(special.run(array, body)))
 
 
-def _by_ids(array: Array, kind: ResourceType[Any], body: Body) -> list[View]:
+def _by_ids(array: Array, resource_type: ResourceType[Any], body: Body) -> list[View]:
     if not body.texts("ids"):
         raise missing_one_of("ids")
-    return [kind.view(array, kind.get(array, object_id)) for object_id in body.texts("ids")]
+    return [resource_type.view(array, resource_type.get(array, object_id)) for object_id in body.texts("ids")]
 
 
-def _statistics(array: Array, kind: ResourceType[Any], body: Body) -> View:
-    of = kind.statistics
+def _statistics(array: Array, resource_type: ResourceType[Any], body: Body) -> View:
+    of = resource_type.statistics
     if of is None:
-        raise malformed(f"{kind.name} has no statistics")
-    if kind.name == "System":
+        raise malformed(f"{resource_type.name} has no statistics")
+    if resource_type.name == "System":
         return selected(of(array, array.system), body)
-    items = list(kind.objects(array).values())
+    items = list(resource_type.objects(array).values())
     if not body.has("allIds"):
-        items = [kind.get(array, object_id) for object_id in body.texts("ids")]
+        items = [resource_type.get(array, object_id) for object_id in body.texts("ids")]
     return {item.id: selected(of(array, item), body) for item in items}
 
 
@@ -148,11 +157,14 @@ def _statistics_of_types(array: Array, body: Body) -> Response:
     parts = body.parts("selectedStatisticsList")
     names = [part.required("type") for part in parts]
     return json_response(
-        {name: _statistics(array, _kind(array, name), part) for name, part in zip(names, parts, strict=True)}
+        {
+            name: _statistics(array, _resource_type(array, name), part)
+            for name, part in zip(names, parts, strict=True)
+        }
     )
 
 
-# --- lookups by name of old ----------------------------------------------------------------------
+# --- legacy lookups by name ----------------------------------------------------------------------
 
 
 def _legacy_lookup(name: str, lookup: str) -> Route | None:
@@ -169,7 +181,7 @@ def _pool_by_name(array: Array, value: str) -> str:
 
 
 _LOOKUPS: dict[tuple[str, str], Callable[[Array, str], str]] = {
-    ("Domain", "getByName"): lambda array, name: KINDS["ProtectionDomain"].by_name(array, name).id,
+    ("Domain", "getByName"): lambda array, name: RESOURCE_TYPES["ProtectionDomain"].by_name(array, name).id,
     ("Pool", "getByName"): _pool_by_name,
     ("Volume", "getByName"): volume.id_of_name,
     ("Client", "getByIp"): host.by_ip,
@@ -192,21 +204,23 @@ def _of_instance(array: Array, request: Request, subject: str, rest: list[str]) 
     name, separator, object_id = subject.partition("::")
     if not separator:
         return _without_id(array, request, name, rest)
-    kind = _kind(array, name)
+    resource_type = _resource_type(array, name)
     match (request.method, rest):
         case ("GET", []):
             return Route(
                 f"{name}.get",
                 Effect.READ,
-                lambda array, _: json_response(kind.view(array, kind.get(array, object_id))),
+                lambda array, _: json_response(
+                    resource_type.view(array, resource_type.get(array, object_id))
+                ),
                 subject=object_id,
             )
         case ("GET", ["relationships", relationship]):
-            return _relationship(kind, object_id, relationship)
+            return _relationship(resource_type, object_id, relationship)
         case ("POST", ["action", action]):
-            return _action(kind, object_id, action)
+            return _action(resource_type, object_id, action)
         case ("POST", ["queryMdmCluster"]) if name == "System":
-            return _action(kind, object_id, "queryMdmCluster")
+            return _action(resource_type, object_id, "queryMdmCluster")
     return None
 
 
@@ -214,46 +228,46 @@ def _without_id(array: Array, request: Request, name: str, rest: list[str]) -> R
     match (request.method, name, rest):
         case ("POST", "System", ["action", action]):
             return _system_action(array, action)
-        case ("POST", _, ["action", action]) if name in KINDS:
-            return _class_action(_kind(array, name), action)
+        case ("POST", _, ["action", action]) if name in RESOURCE_TYPES:
+            return _class_action(_resource_type(array, name), action)
     return None
 
 
 def _system_action(array: Array, action: str) -> Route | None:
-    return _action(system.KIND, array.system.id, action)
+    return _action(system.RESOURCE_TYPE, array.system.id, action)
 
 
-def _relationship(kind: ResourceType[Any], object_id: str, relationship: str) -> Route | None:
-    name = f"{kind.name}.{relationship}"
+def _relationship(resource_type: ResourceType[Any], object_id: str, relationship: str) -> Route | None:
+    name = f"{resource_type.name}.{relationship}"
     if relationship == "Statistics":
-        of = kind.statistics
+        of = resource_type.statistics
         if of is None:
             return None
         return Route(
             name,
             Effect.READ,
-            lambda array, _: json_response(of(array, kind.get(array, object_id))),
+            lambda array, _: json_response(of(array, resource_type.get(array, object_id))),
             subject=object_id,
         )
-    related = kind.related.get(relationship)
+    related = resource_type.related.get(relationship)
     if related is None:
         return None
     return Route(
         name,
         Effect.READ,
-        lambda array, _: json_list(related(array, kind.get(array, object_id))),
+        lambda array, _: json_list(related(array, resource_type.get(array, object_id))),
         subject=object_id,
     )
 
 
-def _action(kind: ResourceType[Any], object_id: str, action: str) -> Route | None:
-    known = kind.actions.get(action)
+def _action(resource_type: ResourceType[Any], object_id: str, action: str) -> Route | None:
+    known = resource_type.actions.get(action)
     if known is None:
         return None
     return Route(
-        f"{kind.name}.{action}",
+        f"{resource_type.name}.{action}",
         known.effect,
-        lambda array, body: json_response(known.run(array, kind.get(array, object_id), body)),
+        lambda array, body: json_response(known.run(array, resource_type.get(array, object_id), body)),
         subject=object_id,
     )
 
@@ -263,7 +277,7 @@ def _action(kind: ResourceType[Any], object_id: str, action: str) -> Route | Non
 
 def _everything(array: Array) -> View:
     answer: View = {"System": system.view(array, array.system)}
-    for kind in KINDS.values():
-        if kind.listed and kind.offered(array.dialect):
-            answer[kind.listed] = list(_rendered(array, kind))
+    for resource_type in RESOURCE_TYPES.values():
+        if resource_type.listed and resource_type.offered(array.dialect):
+            answer[resource_type.listed] = list(_rendered(array, resource_type))
     return answer

@@ -1,4 +1,4 @@
-"""Reading YAML: what systems to simulate (``--config``) and what trouble they meet (``--faults``)."""
+"""Reads YAML files: the systems to simulate (``--config``) and their faults (``--faults``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 
 
 class BadScenario(Exception):
-    """A file that cannot be used; the message names the file and the key."""
+    """A file cannot be used. The message names the file and the key."""
 
 
 class _System(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -36,14 +36,14 @@ class _Systems(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 def read_systems(path: Path, defaults: Settings) -> list[SystemPlan]:
-    """The systems that a file describes; ``defaults`` are the settings where an entry has none.
+    """The systems in a file. ``defaults`` are the settings that an entry does not set.
 
     Raises:
-        BadScenario: the file cannot be read or is not understood.
+        BadScenario: the file cannot be read or is not valid.
     """
-    described = _convert(path, _Systems)
     try:
-        return [_plan(system, defaults) for system in described.systems]
+        systems = msgspec.convert(_load(path), _Systems).systems
+        return [_plan(system, defaults) for system in systems]
     except (TypeError, ValueError) as error:
         raise BadScenario(f"{path}: {error}") from error
 
@@ -60,25 +60,18 @@ def _plan(system: _System, defaults: Settings) -> SystemPlan:
 
 
 def read_faults(path: Path) -> list[Fault]:
-    """The faults that a file lists below ``faults``.
+    """The faults in a file, from its list ``faults``.
 
     Raises:
-        BadScenario: the file cannot be read or is not understood.
+        BadScenario: the file cannot be read or is not valid.
     """
     data = _load(path)
     if not isinstance(data, dict) or not isinstance(data.get("faults"), list):
-        raise BadScenario(f"{path}: faults: there must be a list")
+        raise BadScenario(f"{path}: faults must be a list")
     try:
         return [faults.parse(item) for item in data["faults"]]
     except ValueError as error:
         raise BadScenario(f"{path}: faults: {error}") from error
-
-
-def _convert(path: Path, kind: type[_Systems]) -> _Systems:
-    try:
-        return msgspec.convert(_load(path), kind)
-    except msgspec.ValidationError as error:
-        raise BadScenario(f"{path}: {error}") from error
 
 
 def _load(path: Path) -> object:

@@ -1,4 +1,4 @@
-"""Serving simulated systems over HTTPS, from a thread of its own."""
+"""The HTTPS server of simulated systems. It runs in its own thread."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _TICK_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class ServeAddress:
-    """Where systems are served: an IPv4 address of this machine, and names by which clients may call it.
+    """Where systems are served: an IPv4 address of this machine, and the host names that clients use for it.
 
-    ``tls`` is a folder with tls.crt, tls.key and ca.crt to serve with, in place of an authority of the
-    simulator's own.
+    ``tls`` is a folder with tls.crt, tls.key and ca.crt. Without it, the simulator makes its own
+    certificates.
     """
 
     address: str
@@ -39,7 +39,7 @@ class ServeAddress:
 
     @property
     def host(self) -> str:
-        """What URLs name."""
+        """The host in URLs."""
         if self.names:
             return self.names[0]
         return "127.0.0.1" if self.address == "0.0.0.0" else self.address  # noqa: S104 - it is compared
@@ -49,14 +49,14 @@ LOOPBACK = ServeAddress("127.0.0.1")
 
 
 class Server:
-    """The HTTPS endpoints of a simulator and its admin port; a context manager.
+    """The HTTPS endpoints of a simulator and its admin port. Use it as a context manager.
 
-    ``ports`` are those of the systems, in order; 0 and those not given are chosen by the kernel. ``place``
-    says where the systems are served; the admin port, which asks for no password, is on loopback always.
+    ``ports`` are the ports of the systems, in order. The kernel chooses a free port for 0 and for a missing
+    one. The admin port needs no password, so it is always on loopback.
 
     Raises:
-        FileNotFoundError: a file of ``place.tls`` is missing.
-        OSError: an address cannot be listened on.
+        FileNotFoundError: a file of ``address.tls`` is missing.
+        OSError: the server cannot listen on an address.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Server:
             else certificates.given(address.tls)
         )
         wanted = [*ports, *[0] * len(simulator.gateways)][: len(simulator.gateways)]
-        self._sockets = _all_listening(
+        self._sockets = _listen(
             [*((address.address, port) for port in wanted), (LOOPBACK.address, admin_port)]
         )
         self.urls = [f"https://{address.host}:{sock.getsockname()[1]}" for sock in self._sockets[:-1]]
@@ -82,9 +82,9 @@ class Server:
         configs = [self._config(Application(gateway)) for gateway in simulator.gateways]
         admin = Admin({gateway.array.system.name: gateway for gateway in simulator.gateways})
         configs.append(_config(AdminApplication(admin)))
-        self._told = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._servers = [_Endpoint(config, self._told) for config in configs]
+        self._servers = [_Endpoint(config, self._stop_requested) for config in configs]
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 
     @property
@@ -102,16 +102,16 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Begin to serve; connections are accepted from before this returns."""
+        """Start to serve. Clients can connect as soon as this returns."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving and wait for it."""
+        """Stop the server and wait until it has stopped."""
         for server in self._servers:
             server.should_exit = True
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended by itself, as when an endpoint failed
-                self._loop.call_soon_threadsafe(self._told.set)
+            with contextlib.suppress(RuntimeError):  # the loop has already ended, because an endpoint failed
+                self._loop.call_soon_threadsafe(self._stop_requested.set)
         self._thread.join()
         for sock in self._sockets:
             sock.close()
@@ -130,12 +130,13 @@ class Server:
     async def _serve(self) -> None:
         pairs = zip(self._servers, self._sockets, strict=True)
         await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in pairs))
-        await self._cut_connections()
+        await self._break_connections()
 
-    async def _cut_connections(self) -> None:
-        """End what the grace time did not: clients that hold a connection open or wait for a frozen answer.
+    async def _break_connections(self) -> None:
+        """Break the connections that are left after the grace time, such as those of frozen requests.
 
-        A loop that is closed with connections left warns of each, and where warnings are errors it hangs.
+        A loop that closes with open connections warns about each of them. Where warnings are errors, it
+        hangs.
         """
         deadline = time.monotonic() + _GRACE_SECONDS
         while time.monotonic() < deadline:
@@ -149,20 +150,20 @@ class Server:
 
 
 class _Endpoint(uvicorn.Server):
-    """An endpoint that ends as soon as ``told`` is set; uvicorn looks ten times a second, and pauses."""
+    """An endpoint that ends as soon as ``stop_requested`` is set. uvicorn itself polls ten times a second."""
 
-    def __init__(self, config: uvicorn.Config, told: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, stop_requested: asyncio.Event) -> None:
         super().__init__(config)
-        self._told = told
+        self._stop_requested = stop_requested
 
     async def main_loop(self) -> None:
-        """Serve, and renew the Date header each second."""
+        """Serve until stopped. Each tick renews the Date header."""
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), _TICK_SECONDS)
+                await asyncio.wait_for(self._stop_requested.wait(), _TICK_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, and give those that are the grace time to be answered and to end."""
+        """Accept no more connections, and give the existing ones the grace time to end."""
         for server in self.servers:
             server.close()
         for sock in sockets or []:
@@ -190,8 +191,8 @@ def _config(application: Application | AdminApplication) -> uvicorn.Config:
     )
 
 
-def _all_listening(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
-    """A listening socket for each address and port, or none at all."""
+def _listen(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """One listening socket for each address and port. If one fails, all are closed."""
     with contextlib.ExitStack() as opened:
         sockets = [
             opened.enter_context(socket.create_server(address, backlog=_BACKLOG)) for address in addresses
@@ -201,6 +202,6 @@ def _all_listening(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:
-    import uvloop  # noqa: PLC0415 - a compiled part that only the server needs
+    import uvloop  # noqa: PLC0415 - compiled, and only the server needs it
 
     return uvloop.new_event_loop()

@@ -1,6 +1,6 @@
-"""Logins and the tokens they give.
+"""Sessions and their tokens.
 
-Tokens live in memory: a gateway that restarts has forgotten them, as clients must be prepared for.
+Tokens are in memory only, so they are lost when a gateway restarts. Clients must expect this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFRESH_LIFE = 1800.0
 
 @dataclass(slots=True)
 class Session:
-    """One token: valid until ``expires``, and only while used at least every ``idle`` seconds."""
+    """One token. It is valid until ``expires``, but only if it is used at least every ``idle`` seconds."""
 
     user: str
     expires: float
@@ -39,7 +39,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a login to PowerFlex Manager gives."""
+    """The tokens of a login to PowerFlex Manager."""
 
     access_token: str
     refresh_token: str
@@ -58,16 +58,16 @@ class Sessions:
         self._refresh: dict[str, tuple[Session, str]] = {}
 
     def login_to_gateway(self, user: str) -> str:
-        """A token of /api/login: eight hours, ten minutes without use."""
-        self._make_room()
+        """A token of /api/login. It ends after eight hours, or after ten minutes without use."""
+        self._refuse_beyond_limit()
         now = self._clock.now()
         token = self._web_token(user) if self._dialect.platform else _gateway_token(user, now)
         self._tokens[token] = Session(user, now + GATEWAY_LIFE, GATEWAY_IDLE, now)
         return token
 
     def login_to_platform(self, user: str) -> Grant:
-        """The tokens of /rest/auth/login: five minutes, and thirty to renew them."""
-        self._make_room()
+        """The tokens of /rest/auth/login. They end after five minutes and can be renewed for thirty."""
+        self._refuse_beyond_limit()
         now = self._clock.now()
         access, refresh = self._web_token(user), self._web_token(user)
         self._tokens[access] = Session(user, now + ACCESS_LIFE, None, now)
@@ -75,14 +75,14 @@ class Sessions:
         return Grant(access, refresh, self._web_token(user), secrets.token_hex(16))
 
     def renew(self, refresh_token: str) -> Grant | None:
-        """New tokens for a refresh token, whose window starts again; None when it is not valid."""
+        """New tokens for a refresh token; None when it is not valid."""
         found = self._refresh.pop(refresh_token, None)
         if found is None or not found[0].is_valid(self._clock.now()):
             return None
         return self.login_to_platform(found[0].user)
 
     def user_of(self, token: str) -> str | None:
-        """Who holds the token, or None; counts as a use of it."""
+        """The user of a valid token, or None. This counts as a use of the token."""
         session = self._tokens.get(token)
         now = self._clock.now()
         if session is None:
@@ -94,14 +94,14 @@ class Sessions:
         return session.user
 
     def end(self, token: str, refresh_token: str | None = None) -> None:
-        """Log out."""
+        """End a session."""
         self._tokens.pop(token, None)
         for refresh, (_, access) in list(self._refresh.items()):
             if refresh == refresh_token or access == token:
                 del self._refresh[refresh]
 
     def revoke_all(self) -> int:
-        """End all sessions at once; returns how many there were."""
+        """End all sessions. Returns their number."""
         count = len(self._tokens)
         self._tokens.clear()
         self._refresh.clear()
@@ -111,7 +111,7 @@ class Sessions:
         now = self._clock.now()
         return sum(session.is_valid(now) for session in self._tokens.values())
 
-    def _make_room(self) -> None:
+    def _refuse_beyond_limit(self) -> None:
         limit = self._settings.session_limit
         if limit is not None and len(self) >= limit:
             raise mdm_error(252)
@@ -124,7 +124,7 @@ class Sessions:
         self._refresh = {token: pair for token, pair in self._refresh.items() if pair[0].is_valid(now)}
 
     def _web_token(self, user: str) -> str:
-        """A token of the shape of a JSON web token; nobody can check its signature."""
+        """A token that looks like a JSON web token. Its signature is random."""
         now = int(self._clock.now())
         parts = (
             {"alg": "RS256", "typ": "JWT"},
@@ -140,7 +140,7 @@ def _gateway_token(user: str, now: float) -> str:
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:
-    """User and password (or token) of a Basic authorization header; None when it is not one."""
+    """User and password (or token) of a Basic authorization header; None for any other header."""
     scheme, _, value = header.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -152,7 +152,7 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
 
 
 def token_of(header: str) -> str | None:
-    """The token that an authorization header carries, in either scheme; the user part is ignored."""
+    """The token in an authorization header of scheme Bearer or Basic. The user part is ignored."""
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()

@@ -1,4 +1,4 @@
-"""What can be chosen about a simulated system's behaviour."""
+"""The settings of a simulated system."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Choices; the defaults are those of a healthy system with the documented limits.
+    """Settings. The defaults are those of a healthy system with the documented limits.
 
-    ``removal_seconds`` is how long a removed volume answers "removal in progress"; ``session_limit``
-    None does not count sessions. Migration moves ``migration_kb_per_second``. ``qos_for_nvme`` False
-    refuses QoS limits of NVMe hosts, as one client's documentation says the array does.
+    For ``removal_seconds`` after its removal, a volume answers "removal in progress". ``session_limit``
+    None means no limit. ``qos_for_nvme`` False refuses QoS limits for NVMe hosts; the documentation of one
+    client says that the array does this.
     """
 
     username: str = "admin"
-    password: str = "Simulated1!"  # noqa: S105 - a documented default that protects nothing
+    password: str = "Simulated1!"  # noqa: S105 - a documented default, it protects nothing
     session_limit: int | None = None
     removal_seconds: float = 0.0
     migration_kb_per_second: int = 4 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""One or several systems with their simulated hosts, below one folder: what everything else is for."""
+"""The simulator: one or more systems with their simulated hosts, in one folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from csi_powerflex.simulator.clock import Clock, SystemClock
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.hosts import btrfs, drv_cfg, loop
-from csi_powerflex.simulator.hosts.agent import SdcAgent, detach_orphans, wait_until_gone
+from csi_powerflex.simulator.hosts.agent import SdcAgent, detach_orphans, wait_until_detached
 from csi_powerflex.simulator.hosts.btrfs import BtrfsPlane, CannotMount
 from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.hosts.host_discovery import HostDiscovery
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class CannotSimulate(Exception):
-    """What was asked cannot be had on this machine; the message says why."""
+    """The request cannot be simulated on this machine. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class SystemPlan:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedHost:
-    """A host as the driver meets it: by paths only."""
+    """A host as the software under test sees it: a GUID and paths."""
 
     name: str
     guid: str
@@ -54,10 +54,14 @@ class SimulatedHost:
 
 
 class Simulator:
-    """Systems and hosts below ``folder``; a temporary one, removed at the end, when it is None.
+    """Systems and hosts below ``folder``. None stands for a temporary folder that is removed at the end.
 
-    ``hosts`` get block devices, ``sdcs`` are only known to the systems. With ``hosts_by_folder`` whoever
-    makes a folder below ``folder``/hosts is a host of that name from then on. Use it as a context manager.
+    ``hosts`` get block devices. The systems know ``sdcs``, but these have no devices. With
+    ``hosts_by_folder``, every new folder in ``folder``/hosts becomes a host of that name. Use it as a
+    context manager.
+
+    Raises:
+        CannotSimulate: see its message.
     """
 
     def __init__(
@@ -72,16 +76,20 @@ class Simulator:
     ) -> None:
         names = [plan.initial_state.name for plan in plans]
         if len(set(names)) != len(names):
-            raise CannotSimulate(f"systems need names of their own, as each is kept below its name: {names}")
+            raise CannotSimulate(
+                f"two systems have the same name: {', '.join(names)}; give each its own name"
+            )
         reason = loop.why_unavailable() if hosts or hosts_by_folder else None
         if reason is not None:
             raise CannotSimulate(f"{_list_of(hosts)} cannot have devices: {reason}")
         self._temporary = folder is None
-        self._claim = _claimed(folder)
-        self.folder = self._claim.folder
+        self._folder_lock = _lock_folder(folder)
+        self.folder = self._folder_lock.folder
         self._clock = clock or SystemClock()
         self._with_data = bool(hosts) or hosts_by_folder
-        self._newcomers = HostDiscovery(self.folder / "hosts", self._welcome) if hosts_by_folder else None
+        self._host_discovery = (
+            HostDiscovery(self.folder / "hosts", self._add_host) if hosts_by_folder else None
+        )
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
@@ -89,12 +97,15 @@ class Simulator:
         self.gateways: list[Gateway] = []
         try:
             self.gateways += [Gateway(self._array(plan)) for plan in plans]
-            hosts = [*hosts, *(self._newcomers.take(known=(*hosts, *sdcs)) if self._newcomers else ())]
+            hosts = [
+                *hosts,
+                *(self._host_discovery.existing(known=(*hosts, *sdcs)) if self._host_discovery else ()),
+            ]
             for name in (*hosts, *sdcs):
-                self._join(name)
+                self._make_host(name)
             self._start_agents(hosts)
-            if self._newcomers is not None:
-                self._newcomers.start()
+            if self._host_discovery is not None:
+                self._host_discovery.start()
         except BaseException:
             self.close()
             raise
@@ -111,21 +122,23 @@ class Simulator:
         self.close()
 
     def close(self) -> list[Path]:
-        """End: devices are detached and links removed; returns devices that somebody holds open."""
-        if self._newcomers is not None:
-            self._newcomers.stop()
+        """Detach the devices and remove the links. Returns the devices that another process has open."""
+        if self._host_discovery is not None:
+            self._host_discovery.stop()
         for agent in self._agents:
             agent.stop()
-        left = [device for plane in self._planes for device in wait_until_gone(plane.folder)]
+        left = [device for plane in self._planes for device in wait_until_detached(plane.folder)]
         for plane in self._planes:
             plane.close()
         if self._planes and not left:
-            wait_until_gone(self.folder)  # the devices under the pools' filesystems go a moment after them
+            wait_until_detached(
+                self.folder
+            )  # the kernel detaches a pool's device shortly after its filesystem
         for store in self._stores:
             store.close()
         if self._temporary and self.folder.exists():
             self._remove_folder()
-        self._claim.release()
+        self._folder_lock.release()
         return left
 
     def _remove_folder(self) -> None:
@@ -160,11 +173,11 @@ class Simulator:
         image, files = folder / "pool.img", folder / "volumes"
         if not (self._with_data or image.exists() or files.exists()):
             return NoData()
-        plane = FolderPlane(files) if files.exists() else _new_or_known(folder, is_known=image.exists())
+        plane = FolderPlane(files) if files.exists() else _new_plane(folder, has_data=image.exists())
         self._planes.append(plane)
         return plane
 
-    def _join(self, name: str) -> None:
+    def _make_host(self, name: str) -> None:
         folder = self.folder / "hosts" / name
         (folder / "by-id").mkdir(parents=True, exist_ok=True)
         guid = _guid(folder)
@@ -185,9 +198,9 @@ class Simulator:
             system = array.system
             return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
 
-    def _welcome(self, name: str) -> None:
-        """Let a host join while the systems are in use; it has no device yet."""
-        self._join(name)
+    def _add_host(self, name: str) -> None:
+        """Add a host while the systems are in use. It has no devices yet."""
+        self._make_host(name)
         self._agent(name).start({})
 
     def _agent(self, name: str) -> SdcAgent:
@@ -210,8 +223,8 @@ def _list_of(hosts: Sequence[str]) -> str:
     return f"the hosts {', '.join(hosts)}" if hosts else "hosts"
 
 
-def _claimed(folder: Path | None) -> FolderLock:
-    """The folder, locked for this simulator; a temporary one when None."""
+def _lock_folder(folder: Path | None) -> FolderLock:
+    """The lock of the folder; None stands for a new temporary folder."""
     if folder is None:
         return FolderLock.of_temporary()
     try:
@@ -220,17 +233,21 @@ def _claimed(folder: Path | None) -> FolderLock:
         raise CannotSimulate(str(error)) from error
 
 
-def _new_or_known(folder: Path, *, is_known: bool) -> FolderPlane:
-    """A filesystem whose cuts are one moment, where it can be had; known data is never left behind."""
+def _new_plane(folder: Path, *, has_data: bool) -> FolderPlane:
+    """A btrfs plane where the machine has btrfs, else plain files. ``has_data``: there is a btrfs image.
+
+    Raises:
+        CannotSimulate: there is an image, and it cannot be mounted.
+    """
     reason = btrfs.why_unavailable()
     if reason is None:
         try:
             return BtrfsPlane(folder)
         except CannotMount as error:
             reason = str(error)
-    if is_known:
-        raise CannotSimulate(f"{folder}: the volumes' data cannot be reached: {reason}")
-    log.warning("snapshots of several busy volumes will not be one moment: %s", reason)
+    if has_data:
+        raise CannotSimulate(f"{folder}: the volumes' data cannot be mounted: {reason}")
+    log.warning("snapshots of several volumes in use will not be consistent: %s", reason)
     return FolderPlane(folder / "volumes")
 
 

@@ -1,4 +1,4 @@
-"""The state of a system on disk: every change is one transaction, so a kill at any moment is harmless."""
+"""The state of a system on disk. Every change is one transaction, so a kill at any time does no harm."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 from csi_powerflex.simulator import model
 
 _TYPES: dict[str, type[model.Object]] = {
-    kind.__name__: kind
-    for kind in (
+    object_type.__name__: object_type
+    for object_type in (
         model.System,
         model.ProtectionDomain,
         model.StoragePool,
@@ -34,17 +34,17 @@ _SCHEMA = (
 
 
 class Storage(Protocol):
-    """Where an array keeps its objects."""
+    """The storage of an array's objects."""
 
     def load(self) -> Iterator[model.Object]:
-        """All objects, as they were last committed."""
+        """All objects of the last commit."""
 
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
-        """Store ``changed`` and forget ``dropped``, all or nothing."""
+        """Store ``changed`` and delete ``dropped``, all or nothing."""
 
 
 class Copied:
-    """Copies of objects as they are now, for a view of the past; nothing is stored there."""
+    """Copies of objects, for stale reads. They are never stored."""
 
     def __init__(self, items: Iterable[model.Object]) -> None:
         self._items = [msgspec.json.decode(msgspec.json.encode(item), type=type(item)) for item in items]
@@ -54,14 +54,13 @@ class Copied:
         return iter(self._items)
 
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
-        """The past is not stored: what brings it up to date, such as an ended migration, is only shown."""
+        """Store nothing. Reads may change the copies, for example when a migration ends."""
 
 
 class Store:
     """The objects of one system in an SQLite file, or in memory when ``path`` is None.
 
-    Commits are not flushed to the disk: they survive the end of the process, however sudden, but not
-    the end of the machine.
+    Commits are not flushed to the disk. They survive a kill of the process, but not a crash of the machine.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -75,13 +74,13 @@ class Store:
         self._volatile = path is None
 
     def load(self) -> Iterator[model.Object]:
-        """All objects, as they were last committed."""
-        decoders = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
-        for kind, body in self._db.execute("SELECT kind, body FROM objects"):
-            yield decoders[kind].decode(body)
+        """All objects of the last commit."""
+        decoders = {name: msgspec.json.Decoder(object_type) for name, object_type in _TYPES.items()}
+        for name, body in self._db.execute("SELECT kind, body FROM objects"):
+            yield decoders[name].decode(body)
 
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
-        """Store ``changed`` and forget ``dropped``, all or nothing."""
+        """Store ``changed`` and delete ``dropped``, all or nothing."""
         if self._volatile:
             return
         self._db.execute("BEGIN")
@@ -96,5 +95,5 @@ class Store:
         self._db.execute("COMMIT")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()

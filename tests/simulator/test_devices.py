@@ -80,7 +80,7 @@ def test_a_restart_adopts_recreates_and_drops_devices(tmp_path: Path) -> None:
         before = devices["kept"].readlink()
         loop.detach(devices["lost"].readlink(), file.with_name(volume_ids["lost"]))
         extra = loop.attach(file, read_only=False)
-        array.simulator._claim.release()  # as after a kill: the kernel lets go, nothing else is cleaned up
+        array.simulator._folder_lock.release()  # a kill releases the lock too, and cleans up nothing
         try:
             with Simulator(folder=tmp_path, hosts=("a", "b")):
                 assert devices["kept"].readlink() == before

@@ -215,9 +215,9 @@ def test_selected_statistics_come_by_id_and_list_what_there_is(array: Array) -> 
         answer = array.post(path, {**which, "properties": ["netUnusedCapacityInKb"]})
         assert list(answer) == [array.pool_id]
         assert list(answer[array.pool_id]) == ["netUnusedCapacityInKb"]
-    refusal = array.send("POST", path, {"allIds": "", "properties": ["thinCapacityAllocatedInKx"]})
-    assert refusal.status == 400
-    assert "thinCapacityAllocatedInKm" in refusal.value["message"]
+    error = array.send("POST", path, {"allIds": "", "properties": ["thinCapacityAllocatedInKx"]})
+    assert error.status == 400
+    assert "thinCapacityAllocatedInKm" in error.value["message"]
 
 
 def test_the_second_generation_has_metrics_and_no_statistics(make_array: MakeArray) -> None:

@@ -33,8 +33,8 @@ def test_the_codes_for_mapped_and_not_mapped_go_with_the_version(
 def test_a_second_host_needs_several_mappings_allowed(array: Array) -> None:
     volume_id = array.create()
     array.map(volume_id)
-    refusal = array.refused(volume_id, "addMappedSdc", sdcId=array.sdcs["b"], allowMultipleMappings="FALSE")
-    assert refusal.code == 306
+    error = array.refused(volume_id, "addMappedSdc", sdcId=array.sdcs["b"], allowMultipleMappings="FALSE")
+    assert error.code == 306
     array.map(volume_id, "b", allowMultipleMappings="TRUE")
     assert len(array.volume(volume_id)["mappedSdcInfo"]) == 2
 
@@ -47,8 +47,8 @@ def test_a_host_is_named_by_guid_in_any_case(array: Array) -> None:
 
 
 def test_an_unknown_sdc_is_not_found(array: Array) -> None:
-    refusal = array.refused(array.create(), "addMappedSdc", sdcId="00000000000000aa")
-    assert (refusal.code, refusal.value["message"]) == (80, "Could not find the SDC")
+    error = array.refused(array.create(), "addMappedSdc", sdcId="00000000000000aa")
+    assert (error.code, error.value["message"]) == (80, "Could not find the SDC")
 
 
 def test_limits_are_read_back_in_megabytes(array: Array) -> None:

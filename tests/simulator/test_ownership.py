@@ -30,10 +30,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def orphan() -> Path:
     """A temporary folder whose owner is gone without clearing it."""
-    claim = FolderLock.of_temporary()
-    (claim.folder / "systems").mkdir()
-    claim.release()
-    return claim.folder
+    lock = FolderLock.of_temporary()
+    (lock.folder / "systems").mkdir()
+    lock.release()
+    return lock.folder
 
 
 def mounts_below(folder: Path) -> list[str]:

@@ -42,9 +42,9 @@ def test_the_snapshots_of_one_call_are_a_group_in_order(array: Array) -> None:
 def test_one_bad_volume_fails_the_whole_call_with_details(array: Array) -> None:
     good = array.create()
     parts = [{"volumeId": good}, {"volumeId": "00000000000000aa"}]
-    refusal = array.error("System", array.system_id, "snapshotVolumes", snapshotDefs=parts)
-    assert (refusal.status, refusal.code, refusal.value["message"]) == (500, 0, "Error with details")
-    assert refusal.value["details"] == [
+    error = array.error("System", array.system_id, "snapshotVolumes", snapshotDefs=parts)
+    assert (error.status, error.code, error.value["message"]) == (500, 0, "Error with details")
+    assert error.value["details"] == [
         {"error": "VOL_NOT_FOUND", "rc": 79, "errorMessage": "Could not find the volume"}
     ]
     assert len(array.get("/api/types/Volume/instances")) == 1
@@ -61,8 +61,8 @@ def test_a_tree_holds_so_many_snapshots_and_no_more(
     for _ in range(max_entries // 2):
         array.snapshot(source, source, action=action)
     parts = [{"volumeId": source}]
-    refusal = array.error("System", array.system_id, action, snapshotDefs=parts)
-    (detail,) = refusal.value["details"]
+    error = array.error("System", array.system_id, action, snapshotDefs=parts)
+    (detail,) = error.value["details"]
     assert (detail["rc"], detail["error"]) == (182, "TOO_MANY_SNAPS_IN_VTREE")
     assert detail["errorMessage"] == "There are too many snapshots in the VTree"
 
@@ -161,8 +161,8 @@ def test_an_unapproved_sdc_is_not_mapped(array: Array) -> None:
     guid = "0288A8FA-502A-4FAC-A888-1FA3B256358C"
     approved = array.act("System", array.system_id, "approveSdc", sdcGuid=guid, name="new")["id"]
     array.volume_action(array.create(), "addMappedSdc", sdcId=approved)
-    refusal = array.error("System", array.system_id, "approveSdc")
-    assert refusal.value["message"] == (
+    error = array.error("System", array.system_id, "approveSdc")
+    assert error.value["message"] == (
         "Request message is not valid: One of the parameter(s) must be part of the request body: "
         "sdcIp, sdcIps, sdcGuid"
     )
@@ -227,9 +227,9 @@ def test_a_pool_promises_so_much_and_no_more(make_array: MakeArray) -> None:
     small = PoolPlan(raw_gib=100, spare_percent=0, over_provisioning=2)  # 50 GiB for users, 100 promised
     array = make_array(initial_state=InitialState(domains=(DomainPlan(pools=(small,)),)))
     array.create(gib=88)
-    refusal = array.try_to_create(volumeType="ThinProvisioned", volumeSizeInKb=str(16 * GIB_KB))
-    assert refusal.code == 309
-    assert refusal.value["message"] == "Requested volume size exceeds the volume allocation limit"
+    error = array.try_to_create(volumeType="ThinProvisioned", volumeSizeInKb=str(16 * GIB_KB))
+    assert error.code == 309
+    assert error.value["message"] == "Requested volume size exceeds the volume allocation limit"
     array.create(gib=8)
 
 
@@ -237,6 +237,6 @@ def test_thick_volumes_need_their_room_at_once(make_array: MakeArray) -> None:
     small = PoolPlan(raw_gib=100, spare_percent=0)
     array = make_array(initial_state=InitialState(domains=(DomainPlan(pools=(small,)),)))
     array.create(gib=48, thick=True)
-    refusal = array.try_to_create(volumeType="ThickProvisioned", volumeSizeInKb=str(8 * GIB_KB))
-    assert refusal.code == 309
+    error = array.try_to_create(volumeType="ThickProvisioned", volumeSizeInKb=str(8 * GIB_KB))
+    assert error.code == 309
     array.create(gib=8)

@@ -40,21 +40,21 @@ def test_numbers_are_taken_as_text_or_as_numbers(array: Array, form: dict[str, o
 
 def test_a_name_is_given_once(array: Array) -> None:
     array.create("v1")
-    refusal = array.try_to_create(name="v1")
-    assert (refusal.status, refusal.code) == (500, 99)
-    assert refusal.value["message"] == "Volume name already in use. Please use a different name."
+    error = array.try_to_create(name="v1")
+    assert (error.status, error.code) == (500, 99)
+    assert error.value["message"] == "Volume name already in use. Please use a different name."
 
 
 @pytest.mark.parametrize(("name", "code"), [("x" * 32, 226), ("two words", 227), ("ümlaut", 227)])
 def test_names_have_31_printable_characters_at_most(array: Array, name: str, code: int) -> None:
-    refusal = array.try_to_create(name=name)
-    assert (refusal.status, refusal.code) == (500, code)
+    error = array.try_to_create(name=name)
+    assert (error.status, error.code) == (500, code)
 
 
 def test_a_missing_pool_is_named_as_missing_parameter(array: Array) -> None:
-    refusal = array.send("POST", "/api/types/Volume/instances", {"volumeSizeInGb": "8"})
-    assert (refusal.status, refusal.code) == (400, 0)
-    assert refusal.value["message"] == (
+    error = array.send("POST", "/api/types/Volume/instances", {"volumeSizeInGb": "8"})
+    assert (error.status, error.code) == (400, 0)
+    assert error.value["message"] == (
         "Request message is not valid: The following parameter(s) must be part of the request body: "
         "storagePoolId."
     )
@@ -77,17 +77,17 @@ def test_a_volume_grows_in_steps_of_the_granularity(array: Array) -> None:
     volume_id = array.create()
     array.volume_action(volume_id, "setVolumeSize", sizeInGB="24")
     assert array.volume(volume_id)["sizeInKb"] == 24 * GIB_KB
-    refusal = array.refused(volume_id, "setVolumeSize", sizeInGB="25")
-    assert refusal.code == 225
-    assert refusal.value["message"] == (
+    error = array.refused(volume_id, "setVolumeSize", sizeInGB="25")
+    assert error.code == 225
+    assert error.value["message"] == (
         "The specified volume size is illegal. Volume size must be in 8 GB blocks"
     )
 
 
 def test_a_volume_never_shrinks(array: Array) -> None:
     volume_id = array.create(gib=16)
-    refusal = array.refused(volume_id, "setVolumeSize", sizeInGB="8")
-    assert (refusal.code, refusal.value["message"]) == (133, "Volume capacity can only be increased")
+    error = array.refused(volume_id, "setVolumeSize", sizeInGB="8")
+    assert (error.code, error.value["message"]) == (133, "Volume capacity can only be increased")
 
 
 def test_a_volume_is_found_by_its_new_name_only(array: Array) -> None:
@@ -115,26 +115,26 @@ def test_a_mapped_volume_is_not_removed(array: Array) -> None:
 
 
 def test_an_unknown_remove_mode_lists_the_known_ones(array: Array) -> None:
-    refusal = array.refused(array.create(), "removeVolume", removeMode="ALL")
-    assert refusal.value["message"] == (
+    error = array.refused(array.create(), "removeVolume", removeMode="ALL")
+    assert error.value["message"] == (
         "removeMode should get one of the following values: ONLY_ME, INCLUDING_DESCENDANTS, "
         "DESCENDANTS_ONLY, WHOLE_VTREE, but its value is ALL"
     )
 
 
 def test_an_id_that_is_no_number_is_malformed(array: Array) -> None:
-    refusal = array.send("GET", "/api/instances/Volume::no-such-id")
-    assert (refusal.status, refusal.code) == (400, 0)
-    assert refusal.value["message"] == "id (no-such-id) must be a hexadecimal number (unsigned long)"
+    error = array.send("GET", "/api/instances/Volume::no-such-id")
+    assert (error.status, error.code) == (400, 0)
+    assert error.value["message"] == "id (no-such-id) must be a hexadecimal number (unsigned long)"
 
 
 def test_a_removal_in_progress_answers_212_and_then_79(make_array: MakeArray) -> None:
     array = make_array(settings=Settings(removal_seconds=5))
     volume_id = array.create("v1")
     array.volume_action(volume_id, "removeVolume", removeMode="ONLY_ME")
-    refusal = array.send("GET", f"/api/instances/Volume::{volume_id}")
-    assert refusal.value["message"] == "A volume removal operation is currently in progress. "
-    assert refusal.code == 212
+    error = array.send("GET", f"/api/instances/Volume::{volume_id}")
+    assert error.value["message"] == "A volume removal operation is currently in progress. "
+    assert error.code == 212
     array.gateway.array.clock.sleep(5)
     assert array.get("/api/types/Volume/instances") == []
     assert array.send("GET", f"/api/instances/Volume::{volume_id}").code == 79

@@ -40,10 +40,10 @@ class Tally:
 class Sidecar:
     """Makes calls until they end well."""
 
-    def __init__(self, driver: Driver, tally: Tally, dice: random.Random) -> None:
+    def __init__(self, driver: Driver, tally: Tally, rng: random.Random) -> None:
         self.driver = driver
         self._tally = tally
-        self._dice = dice
+        self._dice = rng
 
     def until_done(self, what: str, call: Callable[[], Answer]) -> Answer:
         """The answer of ``call``, repeated while its outcome is unknown.
@@ -71,26 +71,26 @@ class Sidecar:
                 return answer
 
 
-def live(sidecar: Sidecar, name: str, nodes: tuple[str, ...], dice: random.Random) -> None:
+def live(sidecar: Sidecar, name: str, nodes: tuple[str, ...], rng: random.Random) -> None:
     """Lead one volume from its creation to its end, sometimes with a snapshot, a copy and growth.
 
     Raises:
         Wrong: some call did not come to the end it should, or the array does not hold what was answered.
     """
     until_done, driver = sidecar.until_done, sidecar.driver
-    size, node = dice.choice((8, 16)), dice.choice(nodes)
+    size, node = rng.choice((8, 16)), rng.choice(nodes)
     volume = until_done(f"create {name}", lambda: driver.create(name, gib=size))
     _require(volume.capacity_bytes == size * GIB, f"{name} has {volume.capacity_bytes} bytes")
     again = until_done(f"create {name} again", lambda: driver.create(name, gib=size))
     _require(again.volume_id == volume.volume_id, f"{name} is {volume.volume_id} and {again.volume_id}")
     volume_id = volume.volume_id
     until_done(f"publish {name}", lambda: driver.publish(volume, node))
-    if dice.random() < 0.3:
+    if rng.random() < 0.3:
         size = 24
         grown = until_done(f"expand {name}", lambda: driver.expand(volume_id, gib=size))
         _require(grown.capacity_bytes == size * GIB, f"{name} grew to {grown.capacity_bytes} bytes")
-    if dice.random() < 0.3:
-        _copy(sidecar, name, volume_id, size, dice)
+    if rng.random() < 0.3:
+        _copy(sidecar, name, volume_id, size, rng)
     found = until_done(f"look at {name}", lambda: driver.get(volume_id))
     _require(found.volume.capacity_bytes == size * GIB, f"{name} shows {found.volume.capacity_bytes} bytes")
     _require(list(found.status.published_node_ids) == [node], f"{name} is at {found.status}, not {node}")
@@ -98,9 +98,9 @@ def live(sidecar: Sidecar, name: str, nodes: tuple[str, ...], dice: random.Rando
     until_done(f"delete {name}", lambda: driver.delete(volume_id))
 
 
-def _copy(sidecar: Sidecar, name: str, volume_id: str, size: int, dice: random.Random) -> None:
+def _copy(sidecar: Sidecar, name: str, volume_id: str, size: int, rng: random.Random) -> None:
     until_done, driver = sidecar.until_done, sidecar.driver
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         copy = until_done(
             f"clone {name}", lambda: driver.clone(f"{name}-copy", volume_id, gib=size, limit=size)
         )

@@ -172,9 +172,9 @@ def _client(
                 number = waiting.get_nowait()
             except queue.Empty:
                 return
-            dice = random.Random(f"{plan.seed} {number}")  # noqa: S311 - repeatable on purpose
+            rng = random.Random(f"{plan.seed} {number}")  # noqa: S311 - repeatable on purpose
             try:
-                live(Sidecar(driver, outcome.tally, dice), f"pvc-soak-{number}", nodes, dice)
+                live(Sidecar(driver, outcome.tally, rng), f"pvc-soak-{number}", nodes, rng)
             except Wrong as error:
                 outcome.wrong.append(str(error))
             else:

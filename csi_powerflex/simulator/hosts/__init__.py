@@ -1,1 +1,1 @@
-"""The simulated hosts and the data they see: files, loop devices and links."""
+"""The simulated hosts and their data: files, loop devices and links."""

@@ -1,7 +1,8 @@
-"""The agent of one simulated host: mappings become loop devices with links, as the real SDC makes them.
+"""The agent of one simulated host. For each mapping it makes a loop device and a link, like those of a real
+SDC.
 
-It works in a thread of its own, as a real host does: a mapping is on the array at once and at the host
-a moment later. What it finds at the start (devices and links of a run that was killed) it adopts.
+It works in its own thread, so the host sees a mapping shortly after the array, as with a real SDC. At the
+start it keeps matching devices and links of a run that was killed.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ class _Attached:
 
 
 Key = tuple[str, str]
-"""A volume: system id and volume id."""
+"""System id and volume id."""
 
 
 class SdcAgent:
-    """Keeps the devices and links of one host in step with the mappings of its systems."""
+    """Makes the devices and links of one host match the mappings of its systems."""
 
     def __init__(self, name: str, guid: str, folder: Path, arrays: Sequence[Array]) -> None:
         self.name = name
@@ -62,10 +63,10 @@ class SdcAgent:
     # --- life --------------------------------------------------------------------------------------
 
     def start(self, known: dict[Path, Path]) -> set[Path]:
-        """Adopt what a killed run left, attach what is mapped, then follow the changes.
+        """Keep matching devices of a killed run, attach the other mapped volumes, then follow changes.
 
-        ``known`` are the loop devices over files of the simulator (device to file). Returns those that
-        belong to this host.
+        ``known`` are the loop devices over files of the simulator (device to file). Returns the devices of
+        this host.
         """
         self.by_id.mkdir(parents=True, exist_ok=True)
         self._adopt(known)
@@ -93,7 +94,7 @@ class SdcAgent:
             return host is not None and host.connected
 
     def _everything(self, system_id: str) -> list[Key]:
-        """What the host sees of a system and what it should see."""
+        """The volumes of a system that the host sees or should see."""
         array = self._arrays[system_id]
         with array.lock:
             host = array.host_by_guid(self.guid)
@@ -102,6 +103,7 @@ class SdcAgent:
         return list(dict.fromkeys([*((system_id, volume_id) for volume_id in mapped), *seen]))
 
     def _adopt(self, known: dict[Path, Path]) -> None:
+        """Keep the devices of a killed run that match a mapping, and remove all other links."""
         for link in list(self.by_id.iterdir()):
             device = link.readlink() if link.is_symlink() else None
             system_id, _, volume_id = link.name.removeprefix("emc-vol-").partition("-")
@@ -125,9 +127,9 @@ class SdcAgent:
                 self._follow(each)
 
     def _follow(self, key: Key) -> None:
-        """Bring what the host sees of one volume in step; a failure is tried again a little later.
+        """Update the device of one volume. After a failure, try again later.
 
-        A host that is not connected keeps what it has and hears of nothing new.
+        A disconnected host keeps its devices and learns nothing new.
         """
         try:
             if not self._is_connected(key[0]):
@@ -143,7 +145,7 @@ class SdcAgent:
                 self._adjust(attached.device, desired)
                 attached.desired = desired
         except OSError:
-            log.exception("host %s could not follow volume %s; trying again", self.name, "-".join(key))
+            log.exception("host %s failed to update volume %s, trying again", self.name, "-".join(key))
             timer = threading.Timer(_RETRY_SECONDS, self._work.put, (key,))
             timer.daemon = True
             timer.start()
@@ -169,10 +171,10 @@ class SdcAgent:
         device = loop.attach(file, read_only=desired.read_only)
         self._attached[key] = _Attached(device, file, desired)
         link = self.link_of(key)
-        beside = link.with_name(f".{link.name}")
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(device)
-        beside.replace(link)
+        new = link.with_name(f".{link.name}")
+        new.unlink(missing_ok=True)
+        new.symlink_to(device)
+        new.replace(link)
 
     def _adjust(self, device: Path, desired: _DesiredState) -> None:
         loop.grow(device)
@@ -186,28 +188,28 @@ class SdcAgent:
             loop.detach(attached.device, attached.file)
 
     def link_of(self, key: Key) -> Path:
-        """The link by which the host knows a volume."""
+        """The path of a volume's link on this host."""
         return self.by_id / f"emc-vol-{key[0]}-{key[1]}"
 
     # --- questions ---------------------------------------------------------------------------------
 
     def devices_of(self, key: Key) -> list[Path]:
-        """The device on this host of one volume, if it has one."""
+        """The device of one volume on this host, or an empty list."""
         attached = self._attached.get(key)
         return [attached.device] if attached else []
 
 
 def detach_orphans(known: dict[Path, Path], kept: set[Path]) -> None:
-    """Detach the devices among ``known`` (device to file) that no host claims."""
+    """Detach those devices of ``known`` (device to file) that are not in ``kept``."""
     for device, file in known.items():
         if device not in kept:
             loop.detach(device, file)
 
 
-def wait_until_gone(folder: Path) -> list[Path]:
-    """Wait a moment until no loop device is left over files below ``folder``; returns those that stay.
+def wait_until_detached(folder: Path) -> list[Path]:
+    """Wait up to two seconds until files below ``folder`` have no loop devices. Returns those that are left.
 
-    Only a device that somebody holds open stays; it has no content any more and goes at the last close.
+    Only a device that a process has open is left. It is empty, and the kernel removes it at the last close.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while left := list(loop.under(folder)):

@@ -1,9 +1,9 @@
-"""Volumes on a filesystem of their own whose snapshots are one moment for all of them.
+"""Volumes as files on btrfs, where a snapshot of several volumes is consistent.
 
-The filesystem is btrfs in a sparse image, mounted below the simulator's folder. A cut of several
-volumes is one snapshot of the subvolume that holds them; its members are then taken out of it without
-copying data. Loop devices over the files must use direct I/O, or what they were told to write may still
-be in memory at the moment of the cut.
+The filesystem is in a sparse image that is mounted below the simulator's folder. A snapshot of several
+volumes is one btrfs snapshot of the subvolume that contains their files. The new volumes then share the
+blocks of these files, so no data is copied. Loop devices over the files must use direct I/O. Else,
+acknowledged writes could still be in memory at the time of the snapshot.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _NAME_V2 = 4040
 _IMAGE_SIZE = 8 << 40
 _UNMOUNT_DETACHED = 2
 _NO_ACCESS_TIMES = 1024
+_SNAPSHOT_PREFIX = "snapshot-"
 
 
 class CannotMount(Exception):
-    """The pool's filesystem cannot be had here; the message says why."""
+    """The pool's filesystem cannot be created or mounted. The message says why."""
 
 
 class BtrfsPlane(FolderPlane):
@@ -54,18 +55,18 @@ class BtrfsPlane(FolderPlane):
         except BaseException:
             self.close()
             raise
-        self.description = f"btrfs in {self.image}: every snapshot is one moment for all its volumes"
+        self.description = f"btrfs in {self.image}: snapshots of several volumes are consistent"
 
     def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Freeze all sources in one step, then take the new files out of it."""
+        """Take one btrfs snapshot of all sources, then copy the new files from it."""
         written = [(source, new) for source, new in pairs if self._path(source).exists()]
-        if len(written) < 2:  # sharing the blocks of one file is one moment already
+        if len(written) < 2:  # the copy of one file is consistent without a snapshot
             super().snapshot(written)
             return
-        name = f"cut-{written[0][1]}"
+        name = f"{_SNAPSHOT_PREFIX}{written[0][1]}"
         with _folder(self.folder) as volumes:
-            asked = struct.pack(f"<qQQ4Q{_NAME_V2}s", volumes, 0, 0, 0, 0, 0, 0, name.encode())
-            _command(self.mountpoint, _SNAPSHOT_CREATE, asked)
+            arguments = struct.pack(f"<qQQ4Q{_NAME_V2}s", volumes, 0, 0, 0, 0, 0, 0, name.encode())
+            _command(self.mountpoint, _SNAPSHOT_CREATE, arguments)
         try:
             for source, new in written:
                 self.copy_whole(self.mountpoint / name / source, self._path(new))
@@ -73,14 +74,14 @@ class BtrfsPlane(FolderPlane):
             self._drop(name)
 
     def close(self) -> None:
-        """Unmount; the image keeps the data."""
+        """Unmount the filesystem. The image keeps the data."""
         unmount(self.mountpoint)
 
     # --- the filesystem ----------------------------------------------------------------------------
 
     def _mount(self) -> None:
         self.mountpoint.mkdir(exist_ok=True)
-        if self.mountpoint.is_mount():  # left by a run that was killed
+        if self.mountpoint.is_mount():  # by a run that was killed
             return
         if not self.image.exists():
             _make_image(self.image)
@@ -91,13 +92,13 @@ class BtrfsPlane(FolderPlane):
         _command(self.mountpoint, _SNAPSHOT_DESTROY, struct.pack(f"<q{_NAME_V1}s", 0, name.encode()))
 
     def _drop_snapshots(self) -> None:
-        """Remove the snapshots of cuts that were interrupted."""
-        for entry in self.mountpoint.glob("cut-*"):
+        """Remove btrfs snapshots that an interrupted run left."""
+        for entry in self.mountpoint.glob(f"{_SNAPSHOT_PREFIX}*"):
             self._drop(entry.name)
 
 
 def why_unavailable() -> str | None:
-    """Why such a filesystem cannot be had on this machine, in words; None when it can be tried."""
+    """The reason why this machine cannot have such a filesystem; None if there is no known reason."""
     if shutil.which("mkfs.btrfs") is None:
         return "mkfs.btrfs is not installed (Debian package btrfs-progs)"
     if (reason := loop.why_unavailable()) is not None:
@@ -106,7 +107,7 @@ def why_unavailable() -> str | None:
 
 
 def _kernel_has_btrfs() -> bool:
-    """Ask for a mount of what does not exist: the kernel loads the module for it, if it has one."""
+    """Try to mount a device that does not exist. This makes the kernel load its btrfs module, if any."""
     _libc.mount(b"no-such-device", os.fsencode(tempfile.gettempdir()), b"btrfs", ctypes.c_ulong(0), None)
     return ctypes.get_errno() != errno.ENODEV
 
@@ -116,8 +117,8 @@ def _make_image(image: Path) -> None:
     partial.unlink(missing_ok=True)
     with partial.open("xb") as opened:
         opened.truncate(_IMAGE_SIZE)
-    made = subprocess.run(  # noqa: S603 - the arguments are ours
-        ["mkfs.btrfs", "--quiet", "--nodiscard", str(partial)],  # noqa: S607 - found in PATH, as administrators expect
+    made = subprocess.run(  # noqa: S603 - no argument comes from outside
+        ["mkfs.btrfs", "--quiet", "--nodiscard", str(partial)],  # noqa: S607 - from PATH, as administrators expect
         capture_output=True,
         text=True,
         check=False,
@@ -145,7 +146,7 @@ def _mount(device: Path, mountpoint: Path) -> None:
 
 
 def unmount(mountpoint: Path) -> None:
-    """Unmount; a file that is still open somewhere keeps the filesystem alive until it is closed."""
+    """Unmount. If a process has a file open there, the filesystem stays in use until the file is closed."""
     if not mountpoint.is_mount():
         return
     if _libc.umount2(os.fsencode(mountpoint), 0) and _libc.umount2(
@@ -166,4 +167,6 @@ def _folder(path: Path) -> Iterator[int]:
 
 def _command(folder: Path, number: int, argument: bytes) -> None:
     with _folder(folder) as descriptor:
-        fcntl.ioctl(descriptor, number, bytearray(argument))  # Python passes no more than 1 KiB of bytes
+        fcntl.ioctl(
+            descriptor, number, bytearray(argument)
+        )  # Python limits bytes, but not a bytearray, to 1 KiB

@@ -1,4 +1,4 @@
-"""The stand-in for ``drv_cfg``, the SDC's tool: a small shell script over files that the agent keeps."""
+"""The replacement for ``drv_cfg``, the SDC's tool: a small shell script that reads the files of its host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from csi_powerflex.simulator.atomic import write_atomically
 
 _SCRIPT = """#!/bin/sh
-# The drv_cfg of the simulated host {name}. It starts no process, so that it answers at once, and finds what
-# it reads beside itself: the folder may be mounted elsewhere, as in a container.
+# The drv_cfg of the simulated host {name}. It starts no process, so it answers at once. It reads the files
+# next to it, so it also works where the folder is mounted at another path, such as in a container.
 here=${{0%/*}}
 
 show() {{
@@ -62,7 +62,7 @@ class Mdm:
 
 
 def install(folder: Path, *, name: str, guid: str, mdms: Sequence[Mdm]) -> Path:
-    """Write the script and what it reads into the host's folder; returns the script's path."""
+    """Write the script and its files into the host's folder. Returns the script's path."""
     write_atomically(folder / "guid", f"{guid}\n")
     lines = [f"Retrieved {len(mdms)} mdm(s)"]
     for mdm in mdms:

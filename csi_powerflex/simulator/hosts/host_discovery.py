@@ -1,6 +1,7 @@
-"""Hosts that join while the simulator runs: whoever makes a folder for a name becomes a host of that name.
+"""Host discovery: a new folder in the folder of hosts becomes a host of that name while the simulator runs.
 
-For orchestrators that know their hosts only when these start, and share a filesystem with the simulator.
+It is for orchestrators that learn their hosts only when these start, and share a filesystem with the
+simulator.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.2
+_INTERVAL_SECONDS = 0.2
 
 
 class HostDiscovery:
-    """Looks, in a thread, for new folders in ``folder`` and hands each name to ``welcome`` once."""
+    """Looks for new folders in ``folder``, in its own thread, and calls ``add_host`` once for each name."""
 
-    def __init__(self, folder: Path, welcome: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, add_host: Callable[[str], None]) -> None:
         self._folder = folder
-        self._welcome = welcome
+        self._add_host = add_host
         self._known: set[str] = set()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="newcomers", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="host-discovery", daemon=True)
 
-    def take(self, known: Collection[str]) -> list[str]:
-        """The names that have a folder now, without ``known``; all of them count as known from now on."""
+    def existing(self, known: Collection[str]) -> list[str]:
+        """The names of the folders that exist now, without ``known``. ``add_host`` is not called for them."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._known |= set(known)
         found = self._new()
@@ -34,11 +35,11 @@ class HostDiscovery:
         return found
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to look."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking and wait for it."""
+        """Stop and wait until the thread has ended."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -48,11 +49,11 @@ class HostDiscovery:
         return [entry.name for entry in entries if entry.name not in self._known and entry.is_dir()]
 
     def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
+        while not self._stopping.wait(_INTERVAL_SECONDS):
             try:
                 for name in self._new():
-                    self._welcome(name)
+                    self._add_host(name)
                     self._known.add(name)
-                    log.info("host %s joined", name)
+                    log.info("host %s added", name)
             except OSError:
-                log.exception("a host could not join; trying again")
+                log.exception("a host could not be added, trying again")

@@ -1,4 +1,4 @@
-"""Loop devices by ioctl: what ``losetup`` does, without starting a process."""
+"""Loop devices by ioctl, as with ``losetup``, but without starting a process."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _FLAGS_AT = 52
 
 
 def why_unavailable() -> str | None:
-    """Why this process cannot make loop devices, in words; None when it can."""
+    """The reason why this process cannot make loop devices; None if it can."""
     if os.geteuid() != 0:
-        return "block devices need root, and this process is not run by root"
+        return "block devices need root, and this process does not run as root"
     try:
         os.close(os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        return f"block devices need {_CONTROL}, and it cannot be opened: {error.strerror}"
+        return f"block devices need {_CONTROL}, and this process cannot open it: {error.strerror}"
     return None
 
 
@@ -51,14 +51,14 @@ def _opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
 
 
 def attach(file: Path, *, read_only: bool) -> Path:
-    """A loop device over ``file``, with direct I/O where the filesystem offers it; returns its path."""
+    """Make a loop device over ``file``, with direct I/O if the filesystem supports it. Returns its path."""
     with _opened(file) as backing:
         while True:
             with _opened(_CONTROL) as control:
                 device = _node(fcntl.ioctl(control, _CTL_GET_FREE))
             if _configured(device, backing):
                 break
-    set_read_only(device, read_only=read_only)  # the kernel keeps this flag from one use to the next
+    set_read_only(device, read_only=read_only)  # the kernel keeps this flag from the last use of the device
     return device
 
 
@@ -71,7 +71,7 @@ def _node(number: int) -> Path:
 
 
 def _configured(device: Path, backing: int) -> bool:
-    """Bind the device; False when another process was quicker to take it."""
+    """Attach the device. False when another process took it first."""
     for flags in (_DIRECT_IO, 0):
         info = bytearray(_INFO_SIZE)
         struct.pack_into("<I", info, _FLAGS_AT, flags)
@@ -96,26 +96,26 @@ def set_read_only(device: Path, *, read_only: bool) -> None:
 
 
 def grow(device: Path) -> None:
-    """Let the device have the size of its file."""
+    """Set the size of the device to the size of its file."""
     with _opened(device, os.O_RDONLY) as descriptor:
         fcntl.ioctl(descriptor, _SET_CAPACITY, 0)
 
 
 def forget_cached(device: Path) -> None:
-    """Drop what the kernel remembers of the device's content, after its file was changed."""
+    """Drop the kernel's cache of the device. Call it after its file was changed."""
     with _opened(device, os.O_RDONLY) as descriptor:
         fcntl.ioctl(descriptor, _BLKFLSBUF, 0)
 
 
 def detach(device: Path, file: Path) -> None:
-    """Let go of ``file``. Whoever still has the device open gets I/O errors from now on.
+    """Detach the device from ``file``. Processes that have it open get I/O errors.
 
-    A device that is over another file by now belongs to somebody else and is left alone.
+    A device that is over another file belongs to another process and is not changed.
     """
     if not is_over(device, file):
         return
     with _opened(device, os.O_RDONLY) as descriptor:
-        # It could change hands until it was open; from now on it cannot.
+        # Until it was open, another process could have taken it. Now no other process can.
         if not is_over(device, file):
             return
         fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", 0))
@@ -123,27 +123,27 @@ def detach(device: Path, file: Path) -> None:
         try:
             info = bytearray(fcntl.ioctl(descriptor, _GET_STATUS64, bytes(_INFO_SIZE)))
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nobody else has it open: it goes when we close it
+            if error.errno == errno.ENXIO:  # no other process has it open: it ends when this one closes it
                 return
             raise
-        # One byte is less than a sector, so the device is empty. (Moving its offset would not do: I/O
-        # under way at that moment would land at the new one.)
+        # One byte is less than a sector, so the device is now empty. A change of its offset would not be
+        # safe: I/O in progress would go to the new offset.
         struct.pack_into("<Q", info, _SIZE_LIMIT_AT, 1)
         fcntl.ioctl(descriptor, _SET_STATUS64, bytes(info))
 
 
 def detach_when_unused(device: Path) -> None:
-    """Let the device go by itself once nobody has it open or mounted any more."""
+    """Detach the device as soon as no process has it open or mounted."""
     with _opened(device, os.O_RDONLY) as descriptor:
         fcntl.ioctl(descriptor, _CLR_FD, 0)
 
 
 @contextlib.contextmanager
 def shared(file: Path) -> Iterator[Path]:
-    """A device over ``file`` for the block, kept for as long as somebody has mounted it.
+    """A device over ``file`` for the block. After the block it stays as long as it is mounted anywhere.
 
-    One that is there already, if any: through two devices a filesystem would be mounted twice, each without
-    knowledge of the other. It may be mounted in a namespace that is not ours.
+    If ``file`` already has a device, this is used. Two devices over one file would be two independent
+    mounts of one filesystem, which destroys it. The other mount may be in another mount namespace.
     """
     for device in _over(file):
         with _opened(device, os.O_RDONLY):
@@ -158,20 +158,20 @@ def shared(file: Path) -> Iterator[Path]:
 
 
 def is_over(device: Path, file: Path) -> bool:
-    """Whether ``file`` is under the loop device: by its path, or by what it is.
+    """Whether the loop device is over ``file``, by its path or by its inode.
 
-    The path is as the mount namespace in which the device was made showed it: after the end of a container,
-    or through another mount, the same file has another.
+    The kernel shows the path in the mount namespace where the device was made. The same file can have
+    another path here, for example after the end of a container.
     """
     found = backing_file(device)
     return found == file or (found is not None and _is_same(device, found, file))
 
 
 def _is_same(device: Path, shown: Path, file: Path) -> bool:
-    """Whether the device, over a file that is ``shown`` at another path, is over ``file``.
+    """Whether the device is over ``file``, although the kernel shows the path ``shown`` for it.
 
-    The device itself is asked only if that path leads nowhere here: while we have it open, its owner could
-    not give it up.
+    The device is opened only if that path does not exist here. While this process has it open, its owner
+    cannot detach it.
     """
     if shown.name != file.name:
         return False
@@ -187,14 +187,14 @@ def _is_same(device: Path, shown: Path, file: Path) -> bool:
 
 
 def _over(file: Path) -> list[Path]:
-    devices = [Path("/dev") / entry.name for entry in _SYSFS.glob("loop*") if not _is_cut_off(entry)]
+    devices = [Path("/dev") / entry.name for entry in _SYSFS.glob("loop*") if not _is_empty(entry)]
     return [device for device in devices if is_over(device, file)]
 
 
 def backing_file(device: Path) -> Path | None:
     """The file under a loop device, by the path that the kernel shows; None when it has none."""
     try:
-        text = (_SYSFS / device.name / "loop" / "backing_file").read_text().rstrip("\n")
+        text = os.fsdecode((_SYSFS / device.name / "loop" / "backing_file").read_bytes()).rstrip("\n")
     except OSError:
         return None
     return Path(text.removesuffix(" (deleted)"))
@@ -203,13 +203,13 @@ def backing_file(device: Path) -> Path | None:
 def under(folder: Path) -> dict[Path, Path]:
     """The loop devices over files below ``folder``: device to file.
 
-    Of a device whose path leads elsewhere, a file directly in ``folder`` is found; see ``is_over``.
+    A device whose path is from another mount namespace is found only if its file is directly in ``folder``.
     """
     found = {}
     for entry in _SYSFS.glob("loop*"):
         device = Path("/dev") / entry.name
         file = backing_file(device)
-        if file is None or _is_cut_off(entry):
+        if file is None or _is_empty(entry):
             continue
         if file.is_relative_to(folder):
             found[device] = file
@@ -218,5 +218,6 @@ def under(folder: Path) -> dict[Path, Path]:
     return found
 
 
-def _is_cut_off(entry: Path) -> bool:
+def _is_empty(entry: Path) -> bool:
+    """Whether the device was detached while it was open, see ``detach``."""
     return (entry / "size").read_text().strip() == "0"

@@ -1,4 +1,4 @@
-"""Where the bytes of volumes live. ``NoData`` keeps none, for systems without simulated hosts."""
+"""The data plane: the bytes of volumes. ``NoData`` stores none, for systems without simulated hosts."""
 
 from __future__ import annotations
 
@@ -8,52 +8,55 @@ from typing import Protocol
 
 
 class DataPlane(Protocol):
-    """The bytes of the volumes of one system; a volume that was never written has no file.
+    """The bytes of the volumes of one system. A volume that was never mapped to a host has no file.
 
-    Sizes are bytes. ``copy`` pairs are (source volume id, new volume id).
+    Sizes are bytes. ``description`` is for people.
     """
 
     description: str
 
     def file(self, volume_id: str, size: int) -> Path:
-        """The file of a volume, made or grown to ``size`` when need be."""
+        """The file of a volume. It is created or grown to ``size`` if needed."""
 
     def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Freeze the bytes of all sources at one moment, as the content of the new volumes."""
+        """Copy the bytes of the sources to new volumes. A pair is (source volume id, new volume id).
+
+        All copies are of the same point in time, if the implementation can do this.
+        """
 
     def overwrite(self, source: str, target: str) -> None:
-        """Give ``target`` the bytes of ``source``, in place: devices on it see them."""
+        """Copy the bytes of ``source`` into ``target``, so that existing devices show them."""
 
     def remove(self, volume_id: str) -> None:
         """Delete the bytes of a volume."""
 
     def keep_only(self, volume_ids: set[str]) -> None:
-        """Delete the bytes of all other volumes: leftovers of an interrupted change."""
+        """Delete the bytes of all other volumes. An interrupted change can leave them."""
 
     def allocated(self) -> Mapping[str, int]:
-        """How many bytes each volume that was ever written takes."""
+        """The bytes that each volume takes on disk, for volumes with a file."""
 
     def close(self) -> None:
-        """Let go of everything but the bytes."""
+        """Release all resources. The bytes stay."""
 
 
 class NoData:
-    """A plane for systems whose volumes nobody reads or writes."""
+    """A data plane for systems whose volumes are never read or written."""
 
     description = "volumes have no data"
 
     def file(self, volume_id: str, size: int) -> Path:
-        """There is none.
+        """Raise an error: only hosts need files, and a system with hosts has another data plane.
 
         Raises:
-            RuntimeError: always: only hosts ask for files, and a system with hosts has a data plane.
+            RuntimeError: always.
         """
         raise RuntimeError(
             f"volume {volume_id} ({size} bytes) has no file: the system was started without data"
         )
 
     def snapshot(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Nothing to freeze."""
+        """Nothing to copy."""
 
     def overwrite(self, source: str, target: str) -> None:
         """Nothing to copy."""
@@ -65,8 +68,8 @@ class NoData:
         """Nothing to delete."""
 
     def allocated(self) -> Mapping[str, int]:
-        """Nothing is written."""
+        """No volume takes any bytes."""
         return {}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""

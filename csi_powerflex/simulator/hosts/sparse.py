@@ -1,4 +1,4 @@
-"""Copying sparse files: by reference where the filesystem can, else only the parts that hold data."""
+"""Copies of sparse files. They share blocks where the filesystem can do this, else only data is copied."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 _FICLONE = 0x40049409
 _CANNOT_CLONE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV)
-_PUNCH_HOLE = 0x02 | 0x01  # and keep the size
+_PUNCH_HOLE = 0x02 | 0x01  # with the flag to keep the size
 
 
 def share(source: int, target: int) -> bool:
-    """Make ``target`` an exact copy that shares the blocks of ``source``; False where that cannot be had.
+    """Make ``target`` a copy that shares the blocks of ``source``. False where the filesystem cannot do this.
 
-    Both are open files; what ``target`` held is gone.
+    Both are descriptors of open files. The old content of ``target`` is lost.
     """
     try:
         fcntl.ioctl(target, _FICLONE, source)
@@ -29,7 +29,7 @@ def share(source: int, target: int) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Give ``target`` (made when missing) the bytes of ``source``, holes staying holes."""
+    """Copy ``source`` to ``target``, which is created if missing. Holes stay holes."""
     with source.open("rb") as reader, target.open("r+b" if target.exists() else "x+b") as writer:
         if share(reader.fileno(), writer.fileno()):
             return
@@ -42,14 +42,14 @@ def copy(source: Path, target: Path) -> None:
 
 
 def _clear(descriptor: int) -> None:
-    """Free all blocks but keep the size: devices on the file must not see it shrink."""
+    """Free all blocks but keep the size, because devices over the file must not see it shrink."""
     size = os.fstat(descriptor).st_size
     for start, end in _data(descriptor, size):
-        fallocate(descriptor, start, end - start)
+        _punch_hole(descriptor, start, end - start)
 
 
-def fallocate(descriptor: int, start: int, length: int) -> None:
-    """Punch a hole: the range reads as zeros and takes no space."""
+def _punch_hole(descriptor: int, start: int, length: int) -> None:
+    """Make a range a hole: it reads as zeros and takes no disk space."""
     import ctypes  # noqa: PLC0415 - only machines without shared blocks need it
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -60,7 +60,7 @@ def fallocate(descriptor: int, start: int, length: int) -> None:
 
 
 def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The ranges that hold data."""
+    """The ranges that are not holes, as (start, end)."""
     position = 0
     while position < size:
         try:
@@ -83,7 +83,7 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
-    """A file descriptor that is closed at the end."""
+    """A file descriptor for the block."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor

@@ -1,4 +1,4 @@
-"""The kinds of objects of a PowerFlex system, one module per family, and the table of them all."""
+"""The resource types of a PowerFlex system and the table of all of them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from csi_powerflex.simulator.resources import (
 )
 from csi_powerflex.simulator.resources.resource_type import ResourceType
 
-KINDS: dict[str, ResourceType[Any]] = {
-    kind.name: kind
-    for kind in (
-        system.KIND,
-        protection_domain.KIND,
-        storage_pool.KIND,
-        volume.KIND,
-        vtree.KIND,
-        host.KIND,
-        host.NVME_KIND,
-        sdt.KIND,
-        data_server.SDS_KIND,
-        data_server.NODE_KIND,
-        data_server.OLD_NODE_KIND,
-        data_server.DEVICE_KIND,
-        data_server.DEVICE_GROUP_KIND,
-        snapshot_policy.KIND,
-        user.KIND,
-        *replication.KINDS,
+RESOURCE_TYPES: dict[str, ResourceType[Any]] = {
+    resource_type.name: resource_type
+    for resource_type in (
+        system.RESOURCE_TYPE,
+        protection_domain.RESOURCE_TYPE,
+        storage_pool.RESOURCE_TYPE,
+        volume.RESOURCE_TYPE,
+        vtree.RESOURCE_TYPE,
+        host.RESOURCE_TYPE,
+        host.NVME_RESOURCE_TYPE,
+        sdt.RESOURCE_TYPE,
+        data_server.SDS_RESOURCE_TYPE,
+        data_server.STORAGE_NODE_RESOURCE_TYPE,
+        data_server.NODE_RESOURCE_TYPE,
+        data_server.DEVICE_RESOURCE_TYPE,
+        data_server.DEVICE_GROUP_RESOURCE_TYPE,
+        snapshot_policy.RESOURCE_TYPE,
+        user.RESOURCE_TYPE,
+        *replication.EMPTY_RESOURCE_TYPES,
     )
 }
-"""Every kind, by the name it has in paths."""
+"""Every resource type, by its name in paths."""

@@ -1,4 +1,4 @@
-"""The servers and disks behind the pools, in brief: SDS and Device, StorageNode and DeviceGroup."""
+"""The servers and disks of the pools, with few fields: SDS, Device, StorageNode and DeviceGroup."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _all_device_groups(array: Array) -> dict[str, View]:
     return {str(group["id"]): group for group in groups}
 
 
-SDS_KIND: ResourceType[Sds] = ResourceType(
+SDS_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
     name="Sds",
     listed="sdsList",
     objects=lambda array: _of_generation(array, erasure_coded=False),
@@ -174,7 +174,7 @@ SDS_KIND: ResourceType[Sds] = ResourceType(
     statistics=lambda _array, _server: {"rmcacheSizeInKb": 0},
 )
 
-NODE_KIND: ResourceType[Sds] = ResourceType(
+STORAGE_NODE_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
     name="StorageNode",
     listed="storageNodeList",
     objects=lambda array: _of_generation(array, erasure_coded=True),
@@ -183,10 +183,10 @@ NODE_KIND: ResourceType[Sds] = ResourceType(
     offered=lambda dialect: dialect.second_generation,
 )
 
-OLD_NODE_KIND = dataclasses.replace(NODE_KIND, name="Node", listed="")
-"""The same under the name that PyPowerFlex uses."""
+NODE_RESOURCE_TYPE = dataclasses.replace(STORAGE_NODE_RESOURCE_TYPE, name="Node", listed="")
+"""The same resource type under the name that PyPowerFlex uses."""
 
-DEVICE_KIND: ResourceType[Device] = ResourceType(
+DEVICE_RESOURCE_TYPE: ResourceType[Device] = ResourceType(
     name="Device",
     listed="deviceList",
     objects=lambda array: array.devices,
@@ -198,7 +198,7 @@ DEVICE_KIND: ResourceType[Device] = ResourceType(
     },
 )
 
-DEVICE_GROUP_KIND: ResourceType[View] = ResourceType(
+DEVICE_GROUP_RESOURCE_TYPE: ResourceType[View] = ResourceType(
     name="DeviceGroup",
     listed="deviceGroupList",
     objects=_all_device_groups,

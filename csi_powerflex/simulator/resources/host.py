@@ -1,4 +1,4 @@
-"""Hosts: SDCs, and NVMe hosts, which every SDC listing shows as well."""
+"""Hosts: SDCs and NVMe hosts. Lists of SDCs show NVMe hosts too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_one_
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import NVME, SDC, Host
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources import statistics, volume
 from csi_powerflex.simulator.resources.mapping import is_approved
 from csi_powerflex.simulator.resources.resource_type import (
@@ -65,27 +65,24 @@ def _connection(host: Host) -> str:
 
 
 def _links(array: Array, host: Host) -> list[View]:
-    kind, numbers = ("Sdc", "Statistics") if host.type == SDC else ("Host", "NvmeController")
+    type_name, first = ("Sdc", "Statistics") if host.type == SDC else ("Host", "NvmeController")
     related = ["Volume"]
-    if not (array.dialect.second_generation and numbers == "Statistics"):
-        related.insert(0, numbers)
+    if not (array.dialect.second_generation and first == "Statistics"):
+        related.insert(0, first)
     return [
-        self_link(kind, host.id),
-        *related_links(kind, host.id, *related),
+        self_link(type_name, host.id),
+        *related_links(type_name, host.id, *related),
         parent_link("System", array.system.id, "systemId"),
     ]
 
 
-def _free_name(array: Array, name: str | None) -> str | None:
-    if name is None:
-        return None
-    if any(host.name == name for host in array.hosts.values()):
-        raise mdm_error(92)
-    return checked(name)
+def _free_host_name(array: Array, name: str | None) -> str | None:
+    used = {host.name for host in array.hosts.values()}
+    return None if name is None else free_name(name, used, mdm_error(92))
 
 
 def register_sdc(array: Array, name: str | None, guid: str, ip: str | None) -> Host:
-    """Let an SDC join the system, as it does by itself when it is pointed at the MDM."""
+    """Add an SDC to the system. A real SDC does this by itself when it knows the MDM's address."""
     host = Host(
         id=array.new_id(array.hosts),
         name=name,
@@ -108,7 +105,7 @@ def _create_nvme(array: Array, body: Body) -> View:
         raise mdm_error(67)
     host = Host(
         id=array.new_id(array.hosts, high_slot=1),
-        name=_free_name(array, body.text("name")),
+        name=_free_host_name(array, body.text("name")),
         type=NVME,
         nqn=nqn,
         connected=False,
@@ -122,7 +119,7 @@ def _create_nvme(array: Array, body: Body) -> View:
 def _rename(array: Array, host: Host, body: Body) -> View:
     name = body.alternative("sdcName", "newName", "name")[1]
     if name != host.name:
-        array.change(host, name=_free_name(array, name))
+        array.change(host, name=_free_host_name(array, name))
     return {}
 
 
@@ -165,7 +162,7 @@ def by_ip(array: Array, ip: str) -> str:
     """The id of the SDC with this address.
 
     Raises:
-        Refusal: 80 when there is none.
+        ApiError: 80 when there is none.
     """
     for host in array.hosts.values():
         if host.ip is not None and host.ip == ip:
@@ -182,12 +179,12 @@ def _find(array: Array, body: Body) -> str:
             raise mdm_error(80)
         return found.id
     if body.text("name"):
-        return KIND.by_name(array, body.required("name")).id
+        return RESOURCE_TYPE.by_name(array, body.required("name")).id
     raise missing_one_of("ip", "name", "guid")
 
 
 def nvme_hosts(array: Array) -> list[Host]:
-    """The hosts that are no SDCs."""
+    """The NVMe hosts."""
     return [host for host in list(array.hosts.values()) if host.type == NVME]
 
 
@@ -196,7 +193,7 @@ def _volumes(array: Array, host: Host) -> Iterable[View]:
 
 
 def _controllers(array: Array, host: Host) -> list[View]:
-    """One I/O controller for each target address, while the host is connected."""
+    """One I/O controller for each target address while the host is connected, else none."""
     if not host.connected or host.type != NVME:
         return []
     ports = [(target, address) for target in array.sdts.values() for address in target.addresses]
@@ -229,7 +226,7 @@ _ACTIONS: dict[str, Action[Host]] = {
     "queryVolumeSdcBwc": Action(_counters, Effect.READ),
 }
 
-KIND: ResourceType[Host] = ResourceType(
+RESOURCE_TYPE: ResourceType[Host] = ResourceType(
     name="Sdc",
     listed="sdcList",
     objects=lambda array: array.hosts,
@@ -241,7 +238,7 @@ KIND: ResourceType[Host] = ResourceType(
     actions=_ACTIONS,
 )
 
-NVME_KIND: ResourceType[Host] = ResourceType(
+NVME_RESOURCE_TYPE: ResourceType[Host] = ResourceType(
     name="Host",
     listed="hostList",
     objects=lambda array: array.hosts,

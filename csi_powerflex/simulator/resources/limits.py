@@ -1,4 +1,4 @@
-"""What ``querySystemLimits`` answers."""
+"""The answer to ``querySystemLimits``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NVME = (
 
 
 def view(array: Array) -> View:
-    """The limits, as strings; the smallest value only where there is one."""
+    """The limits, as strings. Only some of them have a smallest value."""
     settings = array.settings
     second = array.dialect.second_generation
     in_tree = settings.max_snapshots_per_vtree_erasure_coded if second else settings.max_snapshots_per_vtree

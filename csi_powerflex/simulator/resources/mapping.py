@@ -1,4 +1,4 @@
-"""Mapping volumes to SDCs and NVMe hosts, and what a mapping may do."""
+"""Mappings of volumes to SDCs and NVMe hosts, with their access modes and limits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from csi_powerflex.simulator.api_error import (
     malformed,
     mdm_error,
     missing_one_of,
-    not_hexadecimal,
     uncoded_error,
+    unknown_id,
 )
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
@@ -28,28 +28,18 @@ _MODES = (READ_WRITE, READ_ONLY, NO_ACCESS)
 
 
 def _named_host(array: Array, body: Body) -> Host:
-    """The host that ``sdcId``, ``hostId``, ``guid`` or ``nqn`` names, in either kind of call."""
+    """The host with the given ``sdcId``, ``hostId``, ``guid`` or ``nqn``, in calls for SDCs and for hosts."""
     key, value = body.alternative("sdcId", "hostId", "guid", "nqn")
     match key:
         case "guid":
-            host = array.host_by_guid(value)
+            host, error = array.host_by_guid(value), mdm_error(80)
         case "nqn":
-            host = array.host_by_nqn(value)
+            host, error = array.host_by_nqn(value), mdm_error(91)
         case _:
-            host = array.hosts.get(value.lower())
-            if host is None and not _is_hexadecimal(value):
-                raise not_hexadecimal(value)
+            host, error = array.hosts.get(value.lower()), unknown_id(value, mdm_error(80))
     if host is None:
-        raise mdm_error(91 if key == "nqn" else 80)
+        raise error
     return host
-
-
-def _is_hexadecimal(text: str) -> bool:
-    try:
-        int(text, 16)
-    except ValueError:
-        return False
-    return True
 
 
 def _wants_all(body: Body) -> bool:
@@ -77,9 +67,9 @@ def _add(array: Array, volume: Volume, body: Body) -> View:
 
 
 def _mode_asked(volume: Volume, body: Body) -> str:
-    """The access mode of a new mapping: never more than the volume's limit allows."""
+    """The access mode of a new mapping. It never exceeds the volume's limit."""
     if volume.type == READ_ONLY_SNAPSHOT:
-        raise uncoded_error("A read-only snapshot cannot be mapped: make a thin clone of it")
+        raise uncoded_error("A read-only snapshot cannot be mapped: create a thin clone of it")
     mode = body.choice("accessMode", _MODES)
     if mode is None:
         return volume.access_limit
@@ -101,7 +91,7 @@ def _refuse_hosts(array: Array, hosts: list[Host]) -> None:
 
 
 def is_approved(array: Array, host: Host) -> bool:
-    """Whether the system's restricted mode lets the host use volumes."""
+    """Whether the system's restricted mode allows the host to use volumes."""
     match array.system.restricted_mode:
         case "None":
             return True

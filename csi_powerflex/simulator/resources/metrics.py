@@ -1,4 +1,4 @@
-"""The second generation's metrics: one timestamp, one value per metric, in bytes."""
+"""The second generation's metrics. An answer has one timestamp and one value per metric, in bytes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from csi_powerflex.simulator import capacity
 from csi_powerflex.simulator.api_error import malformed, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.capacity import Capacity, pool_capacity, total_capacity
 from csi_powerflex.simulator.resources.resource_type import View
 
 Values = dict[str, int | float]
@@ -26,16 +26,16 @@ _TRAFFIC = dict.fromkeys(
 )  # fmt: skip
 
 
-def _room(room: capacity.Capacity) -> Values:
-    used = room.used * 1024
+def _capacity_metrics(capacity: Capacity) -> Values:
+    used = capacity.used * 1024
     return {
-        "physical_total": room.usable * 1024,
-        "physical_free": room.free * 1024,
+        "physical_total": capacity.usable * 1024,
+        "physical_free": capacity.free * 1024,
         "physical_used": used,
         "physical_system": 0,
         "raw_used": 2 * used,
         "logical_used": used,
-        "logical_provisioned": (room.promised + room.snapshots) * 1024,
+        "logical_provisioned": (capacity.provisioned + capacity.snapshots) * 1024,
         "logical_owned": used,
         "over_provisioning_limit": _UNLIMITED,
         "unreducible_data": 0,
@@ -46,22 +46,24 @@ def _room(room: capacity.Capacity) -> Values:
         "patterns_saving_ratio": 1.0,
         "snapshot_saving_ratio": 1.0,
         "reducible_ratio": 1.0,
-        "utilization_ratio": round(room.used / room.usable, 6) if room.usable else 0.0,
+        "utilization_ratio": round(capacity.used / capacity.usable, 6) if capacity.usable else 0.0,
         **_TRAFFIC,
     }
 
 
 def _of_pools(array: Array, pool_ids: list[str]) -> Values:
-    return _room(capacity.total([capacity.of_pool(array, array.pools[pool_id]) for pool_id in pool_ids]))
+    return _capacity_metrics(
+        total_capacity([pool_capacity(array, array.pools[pool_id]) for pool_id in pool_ids])
+    )
 
 
 def _systems(array: Array) -> dict[str, Callable[[], Values]]:
     def values() -> Values:
-        room = capacity.total([capacity.of_pool(array, pool) for pool in array.pools.values()])
+        capacity = total_capacity([pool_capacity(array, pool) for pool in array.pools.values()])
         return {
-            **_room(room),
-            "raw_total": room.raw * 1024,
-            "raw_free": (room.raw - 2 * room.used) * 1024,
+            **_capacity_metrics(capacity),
+            "raw_total": capacity.raw * 1024,
+            "raw_free": (capacity.raw - 2 * capacity.used) * 1024,
             "raw_system": 0,
         }
 
@@ -70,8 +72,8 @@ def _systems(array: Array) -> dict[str, Callable[[], Values]]:
 
 def _domains(array: Array) -> dict[str, Callable[[], Values]]:
     def of(domain_id: str) -> Values:
-        room = _of_pools(array, [pool.id for pool in array.pools_of_domain(domain_id)])
-        return {**room, "raw_spare": 0, "raw_spare_used": 0, "rebuild_rate": 0, "rebalance_rate": 0}
+        capacity = _of_pools(array, [pool.id for pool in array.pools_of_domain(domain_id)])
+        return {**capacity, "raw_spare": 0, "raw_spare_used": 0, "rebuild_rate": 0, "rebalance_rate": 0}
 
     return {domain_id: partial(of, domain_id) for domain_id in array.domains}
 
@@ -119,19 +121,19 @@ _RESOURCES: dict[str, Callable[[Array], dict[str, Callable[[], Values]]]] = {
 
 def query(array: Array, body: Body) -> View:
     """Answer /dtapi/rest/v1/metrics/query."""
-    kind = body.text("resource_type")
-    if kind is None:
+    resource_type = body.text("resource_type")
+    if resource_type is None:
         raise missing_parameters("resource_type")
-    if kind not in _RESOURCES:
+    if resource_type not in _RESOURCES:
         raise malformed(f"resource_type should get one of the following values: {', '.join(_RESOURCES)}")
     wanted = body.fields.get("metrics")
     if wanted is not None and not isinstance(wanted, list):
         raise uncoded_error("metrics must be an array of strings")
-    known = _RESOURCES[kind](array)
+    known = _RESOURCES[resource_type](array)
     ids = [object_id.lower() for object_id in _ids(body)] or list(known)
     return {
         "format": "ID_TIMESTAMP_METRIC",
-        "resource_type": kind,
+        "resource_type": resource_type,
         "timestamps": [datetime.fromtimestamp(array.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")],
         "resources": [
             {"id": object_id, "metrics": _shown(known[object_id](), wanted)}
@@ -142,12 +144,12 @@ def query(array: Array, body: Body) -> View:
 
 
 def _ids(body: Body) -> list[str]:
-    """The ids asked for: a list, or one id as a string, which a client of note sends."""
+    """The requested ids: a list, or one id as a string, as PyPowerFlex sends it."""
     one = body.fields.get("ids")
     return [one] if isinstance(one, str) and one else body.texts("ids")
 
 
 def _shown(values: Values, wanted: list[object] | None) -> list[View]:
-    """The metrics asked for; one that the resource does not have comes without values."""
+    """The requested metrics. A metric that the resource does not have has no values."""
     names = list(values) if wanted is None else [str(name) for name in wanted]
     return [{"name": name, "values": [values[name]] if name in values else []} for name in names]

@@ -1,11 +1,11 @@
-"""Moving a VTree to another pool, with progress that takes time."""
+"""Migration of a VTree to another pool. It takes time, as on a real system."""
 
 from __future__ import annotations
 
 from csi_powerflex.simulator.api_error import malformed, mdm_error, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.capacity import of_pool
+from csi_powerflex.simulator.capacity import pool_capacity
 from csi_powerflex.simulator.model import (
     FINE,
     MEDIUM,
@@ -46,7 +46,7 @@ def _migrate(array: Array, volume: Volume, body: Body) -> View:
 
 
 def _redirect(array: Array, tree: VTree, running: Migration, target: StoragePool) -> View:
-    """A paused migration can be rolled back: by migrating to the pool it came from."""
+    """Roll back a paused migration if ``target`` is the pool where the VTree is; refuse everything else."""
     if running.status == PAUSED and target.id == tree.pool_id:
         array.change(tree, migration=None)
         return {}
@@ -70,7 +70,7 @@ def _refuse_pools(array: Array, source: StoragePool, target: StoragePool) -> Non
 
 
 def _refuse_capacity(array: Array, tree: VTree, target: StoragePool) -> None:
-    limit = of_pool(array, target).allocation_limit
+    limit = pool_capacity(array, target).allocation_limit
     base = sum(
         volume.size_kb
         for volume in map(array.volumes.__getitem__, tree.volume_ids)
@@ -81,7 +81,7 @@ def _refuse_capacity(array: Array, tree: VTree, target: StoragePool) -> None:
 
 
 def advance_tree(array: Array, tree: VTree) -> None:
-    """Bring a tree's migration to where it is by now; it ends when all its bytes have moved."""
+    """Update a tree's migration to the current time. It ends when all bytes have moved."""
     running = tree.migration
     if running is None or running.status != NORMAL:
         return
@@ -90,7 +90,7 @@ def advance_tree(array: Array, tree: VTree) -> None:
 
 
 def advance(array: Array) -> None:
-    """Bring all migrations to where they are by now."""
+    """Update all migrations to the current time."""
     for tree_id in list(array.migrating):
         advance_tree(array, array.vtrees[tree_id])
 
@@ -104,13 +104,13 @@ def _arrive(array: Array, tree: VTree, running: Migration) -> None:
     target = array.pools[running.target_pool_id]
     for volume_id in tree.volume_ids:
         volume = array.volumes[volume_id]
-        kind = volume.type
-        if running.conversion == "ThinToThick" and kind == THIN:
-            kind = THICK
-        elif running.conversion == "ThickToThin" and kind == THICK:
-            kind = THIN
+        volume_type = volume.type
+        if running.conversion == "ThinToThick" and volume_type == THIN:
+            volume_type = THICK
+        elif running.conversion == "ThickToThin" and volume_type == THICK:
+            volume_type = THIN
         compression = target.compression if target.layout == FINE else None
-        array.change(volume, pool_id=target.id, type=kind, compression=compression)
+        array.change(volume, pool_id=target.id, type=volume_type, compression=compression)
     array.change(tree, pool_id=target.id, migration=None)
 
 

@@ -1,4 +1,4 @@
-"""Secure snapshots and locked automatic ones: what keeps a snapshot from being removed."""
+"""Secure snapshots and locked automatic snapshots. Neither can be removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_powerflex.simulator.resources.resource_type import Action, View
 
 
 def expiry(array: Array, minutes: int | None) -> int:
-    """When a retention of ``minutes`` from now ends, in seconds since the epoch; 0 for none."""
+    """When a retention of ``minutes`` ends, in seconds since the epoch; 0 if there is none."""
     if not minutes:
         return 0
     if minutes < 0:

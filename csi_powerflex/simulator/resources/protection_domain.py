@@ -6,12 +6,13 @@ from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import ProtectionDomain
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources import data_server, sdt, statistics, storage_pool
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
     View,
+    parent_link,
     related_links,
     self_link,
     statistics_link,
@@ -50,39 +51,37 @@ def view(array: Array, domain: ProtectionDomain) -> View:
 
 
 def _links(array: Array, domain: ProtectionDomain) -> list[View]:
-    kinds = ["StoragePool", "Sds", "FaultSet"]
+    related = ["StoragePool", "Sds", "FaultSet"]
     if array.dialect.nvme:
-        kinds.append("Sdt")
+        related.append("Sdt")
     if array.dialect.second_generation:
-        kinds += ["StorageNode", "DeviceGroup"]
+        related += ["StorageNode", "DeviceGroup"]
     return [
         self_link("ProtectionDomain", domain.id),
-        *related_links("ProtectionDomain", domain.id, *kinds),
+        *related_links("ProtectionDomain", domain.id, *related),
         statistics_link(array, "ProtectionDomain", "protection_domain", domain.id),
-        {"rel": "/api/parent/relationship/systemId", "href": f"/api/instances/System::{array.system.id}"},
+        parent_link("System", array.system.id, "systemId"),
     ]
 
 
 def _create(array: Array, body: Body) -> View:
     domain = ProtectionDomain(
         id=array.new_id(array.domains),
-        name=_free_name(array, body.required("name")),
+        name=_free_domain_name(array, body.required("name")),
         generation=array.dialect.generation,
     )
     array.put(domain)
     return {"id": domain.id}
 
 
-def _free_name(array: Array, name: str) -> str:
-    if any(domain.name == name for domain in array.domains.values()):
-        raise mdm_error(141)
-    return checked(name)
+def _free_domain_name(array: Array, name: str) -> str:
+    return free_name(name, {domain.name for domain in array.domains.values()}, mdm_error(141))
 
 
 def _rename(array: Array, domain: ProtectionDomain, body: Body) -> View:
     name = body.required("name")
     if name != domain.name:
-        array.change(domain, name=_free_name(array, name))
+        array.change(domain, name=_free_domain_name(array, name))
     return {"id": domain.id}
 
 
@@ -104,10 +103,10 @@ def _inactivate(array: Array, domain: ProtectionDomain, _: Body) -> View:
 
 
 def _find(array: Array, body: Body) -> str:
-    return KIND.by_name(array, body.required("name")).id
+    return RESOURCE_TYPE.by_name(array, body.required("name")).id
 
 
-KIND: ResourceType[ProtectionDomain] = ResourceType(
+RESOURCE_TYPE: ResourceType[ProtectionDomain] = ResourceType(
     name="ProtectionDomain",
     listed="protectionDomainList",
     objects=lambda array: array.domains,

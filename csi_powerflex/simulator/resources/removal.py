@@ -1,4 +1,4 @@
-"""Removing volumes, in every mode."""
+"""Removal of volumes, in every mode."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WHOLE_VTREE = "WHOLE_VTREE"
 
 
 def refuse_removed(array: Array, volume: Volume) -> None:
-    """A volume whose removal is under way answers 212 for a while, then it is gone.
+    """Refuse a removed volume. The removal is in progress for some time, then the volume does not exist.
 
     Raises:
-        Refusal: 212 while it is being removed, 79 afterwards.
+        ApiError: 212 while the removal is in progress, 79 afterwards.
     """
     if volume.removed_at is None:
         return
@@ -37,17 +37,17 @@ def _remove(array: Array, volume: Volume, body: Body) -> View:
     refuse_other_class(volume, body)
     affected = _affected(array, volume, mode)
     for item in affected:
-        refuse_kept(array, item)
+        refuse_protected(array, item)
     for item in affected:
         remove(array, item)
     return {}
 
 
 def refuse_other_class(volume: Volume, body: Body) -> None:
-    """A volume of a class of its own is only changed by those who name the class.
+    """Refuse a change that does not name the volume's class. The default class need not be named.
 
     Raises:
-        Refusal: the body names no class or another one.
+        ApiError: the body has no class or another one.
     """
     if volume.volume_class not in ("defaultclass", body.text("volumeClass") or volume.volume_class):
         raise malformed(f"The volume is of class {volume.volume_class}")
@@ -56,32 +56,21 @@ def refuse_other_class(volume: Volume, body: Body) -> None:
 
 
 def _affected(array: Array, volume: Volume, mode: str) -> list[Volume]:
-    tree = [array.volumes[volume_id] for volume_id in array.vtrees[volume.vtree_id].volume_ids]
     match mode:
         case "ONLY_ME":
             return [volume]
-        case "WHOLE_VTREE":
-            return tree
-    below = descendants(volume, tree)
-    return [volume, *below] if mode == INCLUDING_DESCENDANTS else below
+        case "INCLUDING_DESCENDANTS":
+            return [volume, *array.descendants(volume)]
+        case "DESCENDANTS_ONLY":
+            return array.descendants(volume)
+    return array.volumes_of_vtree(volume.vtree_id)
 
 
-def descendants(volume: Volume, tree: list[Volume]) -> list[Volume]:
-    """What was made from ``volume``, directly or not, among the volumes of its tree."""
-    found: list[Volume] = []
-    wave = {volume.id}
-    while wave:
-        children = [item for item in tree if item.ancestor_id in wave]
-        found += children
-        wave = {item.id for item in children}
-    return found
-
-
-def refuse_kept(array: Array, volume: Volume) -> None:
-    """Refuse to remove a volume that is mapped or protected.
+def refuse_protected(array: Array, volume: Volume) -> None:
+    """Refuse to remove a volume that is mapped, secure or locked.
 
     Raises:
-        Refusal: 104 when it is mapped; code 0 when it is a secure or locked snapshot.
+        ApiError: 104 when it is mapped; code 0 when it is a secure or locked snapshot.
     """
     if volume.mappings:
         raise mdm_error(104)
@@ -92,11 +81,9 @@ def refuse_kept(array: Array, volume: Volume) -> None:
 
 
 def remove(array: Array, volume: Volume) -> None:
-    """Remove one volume: its children hang on its ancestor from now on."""
-    for volume_id in array.vtrees[volume.vtree_id].volume_ids:
-        child = array.volumes[volume_id]
-        if child.ancestor_id == volume.id:
-            array.change(child, ancestor_id=volume.ancestor_id, reshaped=True)
+    """Remove one volume. Its ancestor becomes the ancestor of its children."""
+    for child in array.children(volume):
+        array.change(child, ancestor_id=volume.ancestor_id, reshaped=True)
     if array.settings.removal_seconds > 0:
         array.change(volume, removed_at=array.clock.now())
     else:
@@ -111,11 +98,11 @@ def _forget(array: Array, volume: Volume) -> None:
         array.change(tree, volume_ids=left)
     else:
         array.drop(tree)
-    array.afterwards(partial(array.plane.remove, volume.id))
+    array.after_commit(partial(array.plane.remove, volume.id))
 
 
 def advance(array: Array) -> None:
-    """Finish the removals whose time is over."""
+    """Finish the removals that have lasted ``removal_seconds``."""
     deadline = array.clock.now() - array.settings.removal_seconds
     for volume in [array.volumes[volume_id] for volume_id in array.removing]:
         if volume.removed_at is not None and volume.removed_at <= deadline:

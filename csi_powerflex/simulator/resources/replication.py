@@ -1,4 +1,4 @@
-"""Replication and fault sets: kinds that clients probe and that are empty here."""
+"""Replication, fault sets and the like: resource types that clients ask for and that are empty here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def _empty(name: str, listed: str) -> ResourceType[View]:
     )
 
 
-KINDS = (
+EMPTY_RESOURCE_TYPES = (
     _empty("PeerMdm", "peerMdmList"),
     _empty("ReplicationConsistencyGroup", "replicationConsistencyGroupList"),
     _empty("ReplicationPair", "replicationPairList"),

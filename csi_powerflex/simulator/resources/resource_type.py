@@ -1,4 +1,4 @@
-"""What one kind of object offers on the wire, declared as a row per kind."""
+"""What one resource type offers on the wire. Each type is declared as one row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
-from csi_powerflex.simulator.api_error import MDM_ERRORS, ApiError, mdm_error, not_hexadecimal, uncoded_error
+from csi_powerflex.simulator.api_error import MDM_ERRORS, ApiError, mdm_error, uncoded_error, unknown_id
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.dialect import Dialect
@@ -18,7 +18,7 @@ View = dict[str, object]
 
 
 class Effect(Enum):
-    """What handling a request does: ``READ`` changes nothing, ``SLOW`` changes data and takes a while."""
+    """What a request does: ``READ`` changes nothing, ``SLOW`` changes data and takes some time."""
 
     READ = "read"
     WRITE = "write"
@@ -27,7 +27,7 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[T]):
-    """Something that can be asked of one object by POST; the answer is what ``run`` returns."""
+    """A POST action on one object. The answer is what ``run`` returns."""
 
     run: Callable[[Array, T, Body], object]
     effect: Effect = Effect.WRITE
@@ -35,7 +35,7 @@ class Action(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ClassAction:
-    """Something that can be asked of a kind as a whole by POST."""
+    """A POST action on a resource type as a whole."""
 
     run: Callable[[Array, Body], object]
     effect: Effect = Effect.READ
@@ -43,11 +43,11 @@ class ClassAction:
 
 @dataclass(frozen=True, slots=True)
 class ResourceType(Generic[T]):
-    """One kind of object.
+    """One resource type, such as Volume.
 
-    ``missing`` is the MDM's code for an id that leads nowhere. ``listed`` is the name of its list in
-    the answer that holds everything; ``listing``
-    narrows lists when ``objects`` has more. ``offered`` says in which versions the kind exists.
+    ``missing`` is the MDM's code for an unknown id. ``listed`` is the name of its list in the answer to
+    ``GET /api/instances``. ``listing`` selects what lists show, if that is less than ``objects``. ``guard``
+    raises an error for an object that must not be used now. ``offered`` says which versions have the type.
     """
 
     name: str
@@ -66,28 +66,23 @@ class ResourceType(Generic[T]):
     offered: Callable[[Dialect], bool] = lambda _: True
 
     def listed_objects(self, array: Array) -> Iterable[T]:
-        """The objects that the kind's list shows."""
+        """The objects that the list of this type shows."""
         return self.listing(array) if self.listing is not None else self.objects(array).values()
 
     def get(self, array: Array, object_id: str) -> T:
         """The object with this id.
 
         Raises:
-            Refusal: the id is no number, or there is no such object.
+            ApiError: the id is not a number, or there is no such object.
         """
         item = self.objects(array).get(object_id.lower())
         if item is None:
-            raise self.not_found(object_id)
+            raise unknown_id(object_id, self._not_found())
         if self.guard is not None:
             self.guard(array, item)
         return item
 
-    def not_found(self, object_id: str) -> ApiError:
-        """The refusal for an id that leads nowhere."""
-        try:
-            int(object_id, 16)
-        except ValueError:
-            return not_hexadecimal(object_id)
+    def _not_found(self) -> ApiError:
         if self.missing in MDM_ERRORS:
             return mdm_error(self.missing)
         return uncoded_error(f"Could not find the {self.name}")
@@ -96,47 +91,46 @@ class ResourceType(Generic[T]):
         """The object with this name.
 
         Raises:
-            Refusal: there is none.
+            ApiError: there is none.
         """
         for item in list(self.objects(array).values()):
             if getattr(item, "name", None) == name:
                 return item
-        raise (
-            mdm_error(self.missing)
-            if self.missing in MDM_ERRORS
-            else uncoded_error(f"Could not find the {self.name}")
-        )
+        raise self._not_found()
 
 
-def self_link(kind: str, object_id: str) -> View:
-    """The link by which an object names itself."""
-    return {"rel": "self", "href": f"/api/instances/{kind}::{object_id}"}
+def self_link(type_name: str, object_id: str) -> View:
+    """The link from an object to itself."""
+    return {"rel": "self", "href": f"/api/instances/{type_name}::{object_id}"}
 
 
-def related_links(kind: str, object_id: str, *names: str) -> list[View]:
-    """Links to what an object is related to."""
+def related_links(type_name: str, object_id: str, *names: str) -> list[View]:
+    """The links from an object to its relationships ``names``."""
     return [
         {
-            "rel": f"/api/{kind}/relationship/{name}",
-            "href": f"/api/instances/{kind}::{object_id}/relationships/{name}",
+            "rel": f"/api/{type_name}/relationship/{name}",
+            "href": f"/api/instances/{type_name}::{object_id}/relationships/{name}",
         }
         for name in names
     ]
 
 
-def parent_link(kind: str, object_id: str, attribute: str) -> View:
-    """The link to the object that the field ``attribute`` names."""
-    return {"rel": f"/api/parent/relationship/{attribute}", "href": f"/api/instances/{kind}::{object_id}"}
+def parent_link(type_name: str, object_id: str, attribute: str) -> View:
+    """The link to the object whose id is in the field ``attribute``."""
+    return {
+        "rel": f"/api/parent/relationship/{attribute}",
+        "href": f"/api/instances/{type_name}::{object_id}",
+    }
 
 
-def metrics_link(resource_type: str, object_id: str) -> View:
-    """The second generation's link to metrics, instead of Statistics."""
+def metrics_link(metrics_type: str, object_id: str) -> View:
+    """The second generation's link to metrics. It replaces the link to Statistics."""
     path = "/dtapi/rest/v1/metrics/query"
-    return {"rel": path, "href": path, "body": {"resource_type": resource_type, "ids": [object_id]}}
+    return {"rel": path, "href": path, "body": {"resource_type": metrics_type, "ids": [object_id]}}
 
 
-def statistics_link(array: Array, kind: str, resource_type: str, object_id: str) -> View:
-    """Where the numbers of an object are: by generation of the system."""
+def statistics_link(array: Array, type_name: str, metrics_type: str, object_id: str) -> View:
+    """The link to the metrics or statistics of an object, by the generation of the system."""
     if array.dialect.second_generation:
-        return metrics_link(resource_type, object_id)
-    return related_links(kind, object_id, "Statistics")[0]
+        return metrics_link(metrics_type, object_id)
+    return related_links(type_name, object_id, "Statistics")[0]

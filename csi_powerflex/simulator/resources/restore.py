@@ -1,8 +1,8 @@
-"""Restoring: giving a volume the bytes of another volume of its tree."""
+"""Restore: copy the data of one volume of a VTree to another one."""
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import malformed, mdm_error, not_hexadecimal, uncoded_error
+from csi_powerflex.simulator.api_error import malformed, mdm_error, uncoded_error, unknown_id
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import READ_ONLY_SNAPSHOT, Volume
@@ -14,16 +14,12 @@ def _source(array: Array, body: Body, *names: str) -> Volume:
     _, source_id = body.alternative(*names)
     source = array.volumes.get(source_id.lower())
     if source is None:
-        try:
-            int(source_id, 16)
-        except ValueError:
-            raise not_hexadecimal(source_id) from None
-        raise mdm_error(79)
+        raise unknown_id(source_id, mdm_error(79))
     refuse_removed(array, source)
     return source
 
 
-def _take(array: Array, target: Volume, source: Volume) -> View:
+def _copy(array: Array, target: Volume, source: Volume) -> View:
     if source.id == target.id:
         raise mdm_error(339)
     if source.vtree_id != target.vtree_id:
@@ -41,21 +37,21 @@ def _take(array: Array, target: Volume, source: Volume) -> View:
 
 
 def _overwrite(array: Array, target: Volume, body: Body) -> View:
-    return _take(array, target, _source(array, body, "srcVolumeId"))
+    return _copy(array, target, _source(array, body, "srcVolumeId"))
 
 
 def _restore(array: Array, target: Volume, body: Body) -> View:
-    """The second generation's restore: the source is a snapshot of the target or what it came from."""
+    """The second generation's restore. One of the two volumes must be a snapshot of the other."""
     _refuse_first_generation(array, target)
     source = _source(array, body, "snapshotId", "srcVolumeId")
     if source.ancestor_id != target.id and target.ancestor_id != source.id:
         raise uncoded_error("The snapshot is not directly related to the volume")
-    return _take(array, target, source)
+    return _copy(array, target, source)
 
 
 def _refresh(array: Array, target: Volume, body: Body) -> View:
     _refuse_first_generation(array, target)
-    return _take(array, target, _source(array, body, "snapshotId", "srcVolumeId"))
+    return _copy(array, target, _source(array, body, "snapshotId", "srcVolumeId"))
 
 
 def _refuse_first_generation(array: Array, volume: Volume) -> None:

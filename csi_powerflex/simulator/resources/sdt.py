@@ -1,4 +1,4 @@
-"""SDTs: the NVMe/TCP targets."""
+"""SDTs, the NVMe/TCP targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_para
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import Address, Sdt
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
@@ -55,7 +55,7 @@ def of_domain(array: Array, domain_id: str) -> list[View]:
 
 
 def _create(array: Array, body: Body) -> View:
-    name = _free_name(array, body.required("name"))
+    name = _free_sdt_name(array, body.required("name"))
     domain_id = body.required("protectionDomainId").lower()
     if domain_id not in array.domains:
         raise mdm_error(142)
@@ -80,14 +80,13 @@ def _address(part: Body) -> Address:
     return Address(ip=part.required("ip"), role=part.choice("role", _ROLES) or "StorageAndHost")
 
 
-def _free_name(array: Array, name: str) -> str:
-    if any(target.name == name for target in array.sdts.values()):
-        raise uncoded_error("The SDT name is already in use")
-    return checked(name)
+def _free_sdt_name(array: Array, name: str) -> str:
+    used = {target.name for target in array.sdts.values()}
+    return free_name(name, used, uncoded_error("The SDT name is already in use"))
 
 
 def _rename(array: Array, target: Sdt, body: Body) -> View:
-    array.change(target, name=_free_name(array, body.required("newName")))
+    array.change(target, name=_free_sdt_name(array, body.required("newName")))
     return {}
 
 
@@ -140,7 +139,7 @@ def _remove(array: Array, target: Sdt, _: Body) -> View:
     return {}
 
 
-KIND: ResourceType[Sdt] = ResourceType(
+RESOURCE_TYPE: ResourceType[Sdt] = ResourceType(
     name="Sdt",
     listed="sdtList",
     objects=lambda array: array.sdts,

@@ -1,4 +1,4 @@
-"""Snapshots, thin clones and consistency groups: asked of the system, for one volume or many."""
+"""Snapshots, thin clones and consistency groups. Clients ask the system for them, for one or more volumes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csi_powerflex.simulator.api_error import (
     malformed,
     mdm_error,
     missing_parameters,
-    not_hexadecimal,
+    unknown_id,
     with_details,
 )
 from csi_powerflex.simulator.array import Array
@@ -26,12 +26,12 @@ from csi_powerflex.simulator.model import (
 from csi_powerflex.simulator.resources import removal
 from csi_powerflex.simulator.resources.protection import expiry
 from csi_powerflex.simulator.resources.resource_type import Action, Effect, View
-from csi_powerflex.simulator.resources.volume import free_name
+from csi_powerflex.simulator.resources.volume import free_volume_name
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One snapshot to make."""
+    """One requested snapshot."""
 
     source: Volume
     name: str | None
@@ -40,7 +40,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What the snapshots of one call have in common."""
+    """The properties that all snapshots of one call have."""
 
     type: str
     access_limit: str
@@ -48,13 +48,13 @@ class _Form:
 
 
 def _snapshot_volumes(array: Array, _: System, body: Body) -> View:
-    """The first generation's snapshots: writable or not, as ``accessModeLimit`` says."""
+    """The first generation's snapshots. ``accessModeLimit`` says whether they are writable."""
     limit = body.choice("accessModeLimit", (READ_WRITE, READ_ONLY)) or READ_WRITE
     return _make(array, body, _Form(SNAPSHOT, limit, _retention(array, body)), erasure_coded=False)
 
 
 def _create_snapshot(array: Array, _: System, body: Body) -> View:
-    """The second generation's snapshots, which are read-only."""
+    """The second generation's snapshots. They are read-only."""
     if body.has("accessModeLimit"):
         raise malformed("Request message is not valid: accessModeLimit is not a parameter of createSnapshot.")
     form = _Form(READ_ONLY_SNAPSHOT, READ_ONLY, _retention(array, body))
@@ -110,17 +110,13 @@ def _one_wanted(array: Array, part: Body, *, erasure_coded: bool) -> _Wanted:
     volume_id = part.required("volumeId")
     source = array.volumes.get(volume_id.lower())
     if source is None:
-        try:
-            int(volume_id, 16)
-        except ValueError:
-            raise not_hexadecimal(volume_id) from None
-        raise mdm_error(79)
+        raise unknown_id(volume_id, mdm_error(79))
     removal.refuse_removed(array, source)
     if array.is_erasure_coded(source.pool_id) != erasure_coded:
         calls = "snapshotVolumes" if erasure_coded else "createSnapshot or createThinClone"
         raise malformed(f"The operation is not supported for this volume: use {calls}")
     refuse_snapshot_of_full(array.pools[source.pool_id])
-    name = free_name(array, part.text("snapshotName"))
+    name = free_volume_name(array, part.text("snapshotName"))
     return _Wanted(source, name, part.text("volumeClass") or "defaultclass")
 
 
@@ -166,7 +162,7 @@ def _remove_group(array: Array, _: System, body: Body) -> View:
         raise mdm_error(185)
     for member in members:
         removal.refuse_removed(array, member)
-        removal.refuse_kept(array, member)
+        removal.refuse_protected(array, member)
     for member in members:
         removal.remove(array, member)
     return {"numberOfVolumes": len(members)}

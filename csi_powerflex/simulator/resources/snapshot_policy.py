@@ -1,4 +1,4 @@
-"""Snapshot policies, in brief: kept and shown, but the simulator takes no snapshots by itself."""
+"""Snapshot policies. They are kept and shown, but the simulator takes no snapshots by itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from csi_powerflex.simulator.api_error import malformed, missing_parameters, unc
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import READ_ONLY, READ_WRITE, SnapshotPolicy, Volume
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources import volume
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
@@ -62,7 +62,7 @@ def view(array: Array, policy: SnapshotPolicy) -> View:
 def _create(array: Array, body: Body) -> View:
     policy = SnapshotPolicy(
         id=array.new_id(array.policies),
-        name=_free_name(array, body.required("name")),
+        name=_free_policy_name(array, body.required("name")),
         cadence_min=_cadence(body),
         retained=_levels(body),
         created=int(array.clock.now()),
@@ -74,10 +74,9 @@ def _create(array: Array, body: Body) -> View:
     return {"id": policy.id}
 
 
-def _free_name(array: Array, name: str) -> str:
-    if any(policy.name == name for policy in array.policies.values()):
-        raise uncoded_error("The snapshot policy name is already in use")
-    return checked(name)
+def _free_policy_name(array: Array, name: str) -> str:
+    used = {policy.name for policy in array.policies.values()}
+    return free_name(name, used, uncoded_error("The snapshot policy name is already in use"))
 
 
 def _cadence(body: Body) -> int:
@@ -103,7 +102,7 @@ def _modify(array: Array, policy: SnapshotPolicy, body: Body) -> View:
 
 
 def _rename(array: Array, policy: SnapshotPolicy, body: Body) -> View:
-    array.change(policy, name=_free_name(array, body.required("newName")))
+    array.change(policy, name=_free_policy_name(array, body.required("newName")))
     return {}
 
 
@@ -130,15 +129,15 @@ def _resume(array: Array, policy: SnapshotPolicy, _: Body) -> View:
 
 
 def _assign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
-    source = volume.KIND.get(array, body.required("sourceVolumeId"))
+    source = volume.RESOURCE_TYPE.get(array, body.required("sourceVolumeId"))
     if source.policy_of_source is not None:
-        raise uncoded_error("The volume already is a source of a snapshot policy")
+        raise uncoded_error("The volume is already a source of a snapshot policy")
     array.change(source, policy_of_source=policy.id)
     return {}
 
 
 def _unassign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
-    source = volume.KIND.get(array, body.required("sourceVolumeId"))
+    source = volume.RESOURCE_TYPE.get(array, body.required("sourceVolumeId"))
     body.choice("autoSnapshotRemovalAction", ("Remove", "Detach"))
     if source.policy_of_source != policy.id:
         raise uncoded_error("The volume is not a source of this snapshot policy")
@@ -159,14 +158,14 @@ def _statistics(array: Array, policy: SnapshotPolicy) -> View:
     }
 
 
-KIND: ResourceType[SnapshotPolicy] = ResourceType(
+RESOURCE_TYPE: ResourceType[SnapshotPolicy] = ResourceType(
     name="SnapshotPolicy",
     listed="snapshotPolicyList",
     objects=lambda array: array.policies,
     view=view,
     missing=0,
     create=_create,
-    find=lambda array, body: KIND.by_name(array, body.required("name")).id,
+    find=lambda array, body: RESOURCE_TYPE.by_name(array, body.required("name")).id,
     related={
         "SourceVolume": lambda array, policy: [volume.view(array, item) for item in _sources(array, policy)],
         "AutoSnapshotVolume": lambda array, policy: [

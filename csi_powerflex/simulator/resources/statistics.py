@@ -1,14 +1,14 @@
-"""Statistics of the first generation: flat objects of numbers per object.
+"""Statistics of the first generation: one flat set of numbers for each object.
 
-Nothing is measured here but capacity: bandwidth and latency counters exist and stand at zero.
+Only capacity is measured. Counters of bandwidth and latency exist and are always zero.
 """
 
 from __future__ import annotations
 
-from csi_powerflex.simulator import capacity
 from csi_powerflex.simulator.api_error import malformed, missing_parameters
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.capacity import Capacity, pool_capacity, total_capacity
 from csi_powerflex.simulator.model import (
     ERASURE_CODED,
     SNAPSHOT,
@@ -34,42 +34,42 @@ def _counters(names: tuple[str, ...]) -> View:
     return {name: {"totalWeightInKb": 0, "numOccured": 0, "numSeconds": 0} for name in names}
 
 
-def _capacity_view(room: capacity.Capacity) -> View:
-    """The capacity figures: raw ones count both copies, ``net`` ones do not."""
-    thin_raw = 2 * room.thin
-    limit = room.allocation_limit
+def _capacity_view(capacity: Capacity) -> View:
+    """The capacity figures. Raw figures count both copies, ``net`` figures count one."""
+    thin_raw = 2 * capacity.thin
+    limit = capacity.allocation_limit
     return {
-        "maxCapacityInKb": room.raw,
-        "capacityLimitInKb": room.raw,
-        "spareCapacityInKb": room.spare,
-        "capacityInUseInKb": 2 * room.used,
-        "unusedCapacityInKb": room.raw - room.spare - 2 * room.used,
-        "thickCapacityInUseInKb": 2 * room.thick,
-        "thinCapacityInUseInKb": 2 * room.thin_used,
+        "maxCapacityInKb": capacity.raw,
+        "capacityLimitInKb": capacity.raw,
+        "spareCapacityInKb": capacity.spare,
+        "capacityInUseInKb": 2 * capacity.used,
+        "unusedCapacityInKb": capacity.raw - capacity.spare - 2 * capacity.used,
+        "thickCapacityInUseInKb": 2 * capacity.thick,
+        "thinCapacityInUseInKb": 2 * capacity.thin_used,
         "thinCapacityAllocatedInKb": thin_raw,
         "thinCapacityAllocatedInKm": thin_raw,
-        "snapshotCapacityInKb": 2 * room.snapshots_used,
-        "snapCapacityInUseInKb": 2 * room.snapshots_used,
-        "vtreeAddresSpaceInKb": room.promised + room.snapshots,
-        "protectedCapacityInKb": 2 * room.used,
-        "capacityAvailableForVolumeAllocationInKb": room.available_for_thick,
-        "volumeAllocationLimitInKb": room.available_for_thick if limit is None else limit,
-        "netCapacityInUseInKb": room.used,
-        "netUnusedCapacityInKb": room.free,
-        "netCapacityInUseNoOverheadInKb": room.used,
-        "netMaxUserDataCapacityInKb": room.usable,
-        "netUserDataCapacityInKb": room.used,
-        "netUserDataCapacityNoTrimInKb": room.used,
-        "netThinUserDataCapacityInKb": room.thin_used,
-        "netThickUserDataCapacityInKb": room.thick,
-        "netMgUserDataCapacityInKb": room.used,
-        "netSnapshotCapacityInKb": room.snapshots_used,
-        "netProvisionedAddressesInKb": room.promised + room.snapshots,
-        "provisionedAddressesInKb": 2 * (room.promised + room.snapshots),
-        "volumeAddressSpaceInKb": room.promised + room.snapshots,
-        "userDataCapacityInKb": 2 * room.used,
-        "userDataCapacityNoTrimInKb": 2 * room.used,
-        "mgUserDdataCcapacityInKb": 2 * room.used,
+        "snapshotCapacityInKb": 2 * capacity.snapshots_used,
+        "snapCapacityInUseInKb": 2 * capacity.snapshots_used,
+        "vtreeAddresSpaceInKb": capacity.provisioned + capacity.snapshots,
+        "protectedCapacityInKb": 2 * capacity.used,
+        "capacityAvailableForVolumeAllocationInKb": capacity.available_for_thick,
+        "volumeAllocationLimitInKb": capacity.available_for_thick if limit is None else limit,
+        "netCapacityInUseInKb": capacity.used,
+        "netUnusedCapacityInKb": capacity.free,
+        "netCapacityInUseNoOverheadInKb": capacity.used,
+        "netMaxUserDataCapacityInKb": capacity.usable,
+        "netUserDataCapacityInKb": capacity.used,
+        "netUserDataCapacityNoTrimInKb": capacity.used,
+        "netThinUserDataCapacityInKb": capacity.thin_used,
+        "netThickUserDataCapacityInKb": capacity.thick,
+        "netMgUserDataCapacityInKb": capacity.used,
+        "netSnapshotCapacityInKb": capacity.snapshots_used,
+        "netProvisionedAddressesInKb": capacity.provisioned + capacity.snapshots,
+        "provisionedAddressesInKb": 2 * (capacity.provisioned + capacity.snapshots),
+        "volumeAddressSpaceInKb": capacity.provisioned + capacity.snapshots,
+        "userDataCapacityInKb": 2 * capacity.used,
+        "userDataCapacityNoTrimInKb": 2 * capacity.used,
+        "mgUserDdataCcapacityInKb": 2 * capacity.used,
         "compressionRatio": 1.0,
         "compressedDataCompressionRatio": 0.0,
         "thinAndSnapshotRatio": 1.0,
@@ -77,10 +77,10 @@ def _capacity_view(room: capacity.Capacity) -> View:
     }
 
 
-def _room_view(array: Array, pools: list[StoragePool]) -> View:
-    room = capacity.total([capacity.of_pool(array, pool) for pool in pools])
+def _pools_view(array: Array, pools: list[StoragePool]) -> View:
+    capacity = total_capacity([pool_capacity(array, pool) for pool in pools])
     return {
-        **_capacity_view(room),
+        **_capacity_view(capacity),
         **_counts(array, pools),
         **dict.fromkeys(POOL_ZEROS, 0),
         **{name: [] for name in POOL_EMPTY_LISTS},
@@ -112,7 +112,7 @@ def of_pool(array: Array, pool: StoragePool) -> View:
     devices = [device.id for device in array.devices.values() if device.pool_id == pool.id]
     trees = [tree.id for tree in list(array.vtrees.values()) if tree.pool_id == pool.id]
     return {
-        **_room_view(array, [pool]),
+        **_pools_view(array, [pool]),
         "numOfVtrees": len(trees),
         "numOfDevices": len(devices),
         "volumeIds": list(array.totals[pool.id].volume_ids),
@@ -128,7 +128,7 @@ def of_domain(array: Array, domain: ProtectionDomain) -> View:
     pools = array.pools_of_domain(domain.id)
     servers = [server.id for server in array.sdss.values() if server.domain_id == domain.id]
     return {
-        **_room_view(array, pools),
+        **_pools_view(array, pools),
         "numOfStoragePools": len(pools),
         "storagePoolIds": [pool.id for pool in pools],
         "numOfSds": len(servers),
@@ -143,7 +143,7 @@ def of_system(array: Array, _: System) -> View:
     _refuse_second_generation(array, erasure_coded=all(d.generation == "EC" for d in array.domains.values()))
     sdcs = array.sdcs()
     return {
-        **_room_view(array, list(array.pools.values())),
+        **_pools_view(array, list(array.pools.values())),
         "numOfSdc": len(sdcs),
         "sdcIds": [host.id for host in sdcs],
         "numOfSds": len(array.sdss),
@@ -161,15 +161,14 @@ def of_system(array: Array, _: System) -> View:
 def of_volume(array: Array, volume: Volume) -> View:
     """Statistics of a volume."""
     _refuse_second_generation(array, erasure_coded=array.is_erasure_coded(volume.pool_id))
-    tree = [array.volumes[volume_id] for volume_id in array.vtrees[volume.vtree_id].volume_ids]
-    children = [item.id for item in tree if item.ancestor_id == volume.id]
-    below = _below(volume, tree)
+    children = [item.id for item in array.children(volume)]
+    descendants = [item.id for item in array.descendants(volume)]
     return {
         **_counters(VOLUME_COUNTERS),
         "childVolumeIds": children,
         "numOfChildVolumes": len(children),
-        "descendantVolumeIds": below,
-        "numOfDescendantVolumes": len(below),
+        "descendantVolumeIds": descendants,
+        "numOfDescendantVolumes": len(descendants),
         "mappedSdcIds": [entry.host_id for entry in volume.mappings],
         "numOfMappedSdcs": len(volume.mappings),
         "initiatorSdcId": None,
@@ -183,19 +182,10 @@ def of_volume(array: Array, volume: Volume) -> View:
     }
 
 
-def _below(volume: Volume, tree: list[Volume]) -> list[str]:
-    found: list[str] = []
-    wave = {volume.id}
-    while wave:
-        wave = {item.id for item in tree if item.ancestor_id in wave}
-        found += wave
-    return found
-
-
 def of_vtree(array: Array, tree: VTree) -> View:
     """Statistics of a VTree."""
     _refuse_second_generation(array, erasure_coded=array.is_erasure_coded(tree.pool_id))
-    members = [array.volumes[volume_id] for volume_id in tree.volume_ids]
+    members = array.volumes_of_vtree(tree.id)
     written = array.plane.allocated()
     base = sum(written.get(member.id, 0) for member in members if member.ancestor_id is None) // 1024
     snapshots = sum(written.get(member.id, 0) for member in members if member.ancestor_id) // 1024
@@ -225,10 +215,10 @@ def of_host(array: Array, host: Host) -> View:
 
 
 def selected(values: View, body: Body) -> View:
-    """The properties that a body names out of ``values``.
+    """Those of ``values`` that the body names in ``properties``.
 
     Raises:
-        Refusal: one of them does not exist; the text lists those that do.
+        ApiError: one of them does not exist. The text lists the existing ones.
     """
     properties = body.texts("properties")
     if not properties:

@@ -1,4 +1,4 @@
-"""The names of statistics that stand at zero here, spelled (and misspelled) as on the wire."""
+"""The names of statistics that are always zero here. They are spelled, and misspelled, as on the wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POOL_COUNTERS = (
     "primaryReadFromDevBwc", "primaryReadFromRmcacheBwc", "secondaryReadFromDevBwc",
     "secondaryReadFromRmcacheBwc", "targetOtherLatency", "targetReadLatency", "targetWriteLatency",
 )  # fmt: skip
-"""Bandwidth and latency counters of pools, domains and the system."""
+"""Counters of bandwidth and latency of pools, domains and the system."""
 
 POOL_ZEROS = (
     "protectedVacInKb", "degradedHealthyVacInKb", "degradedFailedVacInKb", "failedVacInKb",
@@ -68,15 +68,15 @@ POOL_ZEROS = (
     "semiProtectedVacInKb", "tempCapacityVacInKb", "thinUserDataCapacityInKb",
     "totalFglMigrationSizeInKb",
 )  # fmt: skip
-"""Numbers of pools, domains and the system: rebuilds, caches, errors."""
+"""Numbers of pools, domains and the system about rebuilds, caches and errors."""
 
 POOL_EMPTY_LISTS = (
     "migratingVolumeIds", "migratingVtreeIds",
 )  # fmt: skip
-"""Lists of ids of what is not simulated."""
+"""Lists of ids. They are empty because these operations are not simulated."""
 
 VOLUME_COUNTERS = (
     "userDataReadBwc", "userDataWriteBwc", "userDataTrimBwc", "userDataSdcReadLatency",
     "userDataSdcWriteLatency", "userDataSdcTrimLatency",
 )  # fmt: skip
-"""Bandwidth and latency counters of volumes and SDCs."""
+"""Counters of bandwidth and latency of volumes and SDCs."""

@@ -13,7 +13,7 @@ from csi_powerflex.simulator.model import (
     ProtectionDomain,
     StoragePool,
 )
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources import data_server, statistics, volume, vtree
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
@@ -143,7 +143,7 @@ def _links(pool: StoragePool) -> list[View]:
 
 def _create(array: Array, body: Body) -> View:
     domain = _domain(array, body.required("protectionDomainId"))
-    name = _free_name(array, domain.id, body.required("name"))
+    name = _free_pool_name(array, domain.id, body.required("name"))
     if domain.generation == "EC":
         pool = _new_erasure_coded(array, domain, name, body)
     else:
@@ -186,16 +186,14 @@ def _domain(array: Array, domain_id: str) -> ProtectionDomain:
     return domain
 
 
-def _free_name(array: Array, domain_id: str, name: str) -> str:
-    if any(pool.name == name for pool in array.pools_of_domain(domain_id)):
-        raise mdm_error(170)
-    return checked(name)
+def _free_pool_name(array: Array, domain_id: str, name: str) -> str:
+    return free_name(name, {pool.name for pool in array.pools_of_domain(domain_id)}, mdm_error(170))
 
 
 def _rename(array: Array, pool: StoragePool, body: Body) -> View:
     name = body.alternative("name", "newName")[1]
     if name != pool.name:
-        array.change(pool, name=_free_name(array, pool.domain_id, name))
+        array.change(pool, name=_free_pool_name(array, pool.domain_id, name))
     return {"id": pool.id}
 
 
@@ -219,10 +217,10 @@ def _set_zero_padding(array: Array, pool: StoragePool, body: Body) -> View:
 
 
 def by_name(array: Array, domain_id: str, name: str) -> StoragePool:
-    """The pool of this name in a domain.
+    """The pool with this name in a domain.
 
     Raises:
-        Refusal: there is no such domain or pool.
+        ApiError: there is no such domain or pool.
     """
     domain = _domain(array, domain_id)
     for pool in array.pools_of_domain(domain.id):
@@ -234,10 +232,10 @@ def by_name(array: Array, domain_id: str, name: str) -> StoragePool:
 def _find(array: Array, body: Body) -> str:
     domain_id = body.text("protectionDomainId")
     name = body.required("name")
-    return (by_name(array, domain_id, name) if domain_id else KIND.by_name(array, name)).id
+    return (by_name(array, domain_id, name) if domain_id else RESOURCE_TYPE.by_name(array, name)).id
 
 
-KIND: ResourceType[StoragePool] = ResourceType(
+RESOURCE_TYPE: ResourceType[StoragePool] = ResourceType(
     name="StoragePool",
     listed="storagePoolList",
     objects=lambda array: array.pools,

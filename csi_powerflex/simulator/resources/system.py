@@ -1,4 +1,4 @@
-"""The system object: there is exactly one."""
+"""The system object. There is exactly one."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _query_limits(array: Array, _system: System, _body: Body) -> View:
 
 
 def query_cluster(array: Array, _system: System, _body: Body) -> View:
-    """The MDM cluster, as a call of its own."""
+    """The answer to ``queryMdmCluster``."""
     return _cluster(array)
 
 
@@ -123,7 +123,7 @@ def _set_restricted_mode(array: Array, system: System, body: Body) -> View:
 
 
 def _approve(array: Array, _: System, body: Body) -> View:
-    """Approve an SDC by GUID or address; a GUID not seen before is approved in advance."""
+    """Approve an SDC by GUID or address. A GUID may be approved before its SDC has connected."""
     if not any(body.has(name) for name in ("sdcIp", "sdcIps", "sdcGuid")):
         raise missing_one_of("sdcIp", "sdcIps", "sdcGuid")
     guid = body.text("sdcGuid")
@@ -132,33 +132,33 @@ def _approve(array: Array, _: System, body: Body) -> View:
         found = array.hosts[host.by_ip(array, ips[0])]
         array.change(found, approved=True, approved_ips=ips)
         return {"id": found.id}
-    known = array.host_by_guid(guid) or _expected(array, guid, body.text("name"))
+    known = array.host_by_guid(guid) or _approved_in_advance(array, guid, body.text("name"))
     array.change(known, approved=True)
     return {"id": known.id}
 
 
-def _expected(array: Array, guid: str, name: str | None) -> Host:
+def _approved_in_advance(array: Array, guid: str, name: str | None) -> Host:
     if len(guid) != 36 or guid.count("-") != 4:
         raise mdm_error(361)
-    expected = Host(
+    host = Host(
         id=array.new_id(array.hosts), name=name, type=SDC, guid=guid.upper(), connected=False, approved=True
     )
-    array.put(expected)
-    return expected
+    array.put(host)
+    return host
 
 
 def _set_approved_ips(array: Array, _: System, body: Body) -> View:
-    found = host.KIND.get(array, body.required("sdcId"))
+    found = host.RESOURCE_TYPE.get(array, body.required("sdcId"))
     array.change(found, approved_ips=body.texts("sdcApprovedIps"))
     return {}
 
 
-KIND: ResourceType[System] = ResourceType(
+RESOURCE_TYPE: ResourceType[System] = ResourceType(
     name="System",
     objects=lambda array: array.systems,
     view=view,
     missing=0,
-    find=lambda array, body: KIND.by_name(array, body.required("name")).id,
+    find=lambda array, body: RESOURCE_TYPE.by_name(array, body.required("name")).id,
     statistics=statistics.of_system,
     related={
         "ProtectionDomain": lambda array, _: [

@@ -1,4 +1,4 @@
-"""Users of the MDM. On 4.x and newer they live in PowerFlex Manager, which /rest/v1/users shows."""
+"""Users of the MDM. On 4.x and newer they are users of PowerFlex Manager, see /rest/v1/users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from csi_powerflex.simulator.api_error import missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import User
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources.resource_type import Action, ResourceType, View, parent_link, self_link
 
 ROLES = ("Monitor", "Configure", "Administrator", "Superuser", "Security", "FrontendConfig", "BackendConfig")
@@ -25,9 +25,8 @@ def view(array: Array, user: User) -> View:
 
 
 def _create(array: Array, body: Body) -> View:
-    name = checked(body.required("name"))
-    if any(user.name == name for user in array.users.values()):
-        raise uncoded_error("The user name is already in use")
+    used = {user.name for user in array.users.values()}
+    name = free_name(body.required("name"), used, uncoded_error("The user name is already in use"))
     user = User(id=array.new_id(array.users), name=name, role=_role(body), password=body.required("password"))
     array.put(user)
     return {"id": user.id}
@@ -47,12 +46,12 @@ def _set_role(array: Array, user: User, body: Body) -> View:
 
 def _remove(array: Array, user: User, _: Body) -> View:
     if user.name == array.settings.username:
-        raise uncoded_error("The administrator cannot be removed")
+        raise uncoded_error("The administrator user cannot be removed")
     array.drop(user)
     return {}
 
 
-KIND: ResourceType[User] = ResourceType(
+RESOURCE_TYPE: ResourceType[User] = ResourceType(
     name="User",
     listed="userList",
     objects=lambda array: array.users,

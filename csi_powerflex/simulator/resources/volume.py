@@ -1,4 +1,4 @@
-"""Volumes: the object, creation, size, name, removal. Mappings and snapshots have modules of their own."""
+"""Volumes: how they are shown, created, resized and renamed. Other modules have their other actions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,19 @@ from csi_powerflex.simulator.model import (
     Volume,
     VTree,
 )
-from csi_powerflex.simulator.names import checked
+from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources import mapping, migration, protection, removal, restore, statistics
-from csi_powerflex.simulator.resources.resource_type import Action, ClassAction, Effect, ResourceType, View
+from csi_powerflex.simulator.resources.resource_type import (
+    Action,
+    ClassAction,
+    Effect,
+    ResourceType,
+    View,
+    metrics_link,
+    parent_link,
+    related_links,
+    self_link,
+)
 
 
 def view(array: Array, item: Volume) -> View:
@@ -90,22 +100,17 @@ def _mapping_view(array: Array, entry: Mapping) -> View:
 
 
 def _links(item: Volume, *, erasure_coded: bool) -> list[View]:
-    path = f"/api/instances/Volume::{item.id}"
-    metrics = "/dtapi/rest/v1/metrics/query"
-    links: list[View] = [
-        {"rel": "self", "href": path},
-        {"rel": metrics, "href": metrics, "body": {"resource_type": "volume", "ids": [item.id]}}
-        if erasure_coded
-        else {"rel": "/api/Volume/relationship/Statistics", "href": f"{path}/relationships/Statistics"},
-        {"rel": "/api/parent/relationship/vtreeId", "href": f"/api/instances/VTree::{item.vtree_id}"},
-        {
-            "rel": "/api/parent/relationship/storagePoolId",
-            "href": f"/api/instances/StoragePool::{item.pool_id}",
-        },
+    numbers = (
+        [metrics_link("volume", item.id)] if erasure_coded else related_links("Volume", item.id, "Statistics")
+    )
+    links = [
+        self_link("Volume", item.id),
+        *numbers,
+        parent_link("VTree", item.vtree_id, "vtreeId"),
+        parent_link("StoragePool", item.pool_id, "storagePoolId"),
     ]
     if item.ancestor_id is not None:
-        parent = f"/api/instances/Volume::{item.ancestor_id}"
-        links.append({"rel": "/api/parent/relationship/ancestorVolumeId", "href": parent})
+        links.append(parent_link("Volume", item.ancestor_id, "ancestorVolumeId"))
     return links
 
 
@@ -115,17 +120,17 @@ def _links(item: Volume, *, erasure_coded: bool) -> list[View]:
 def _create(array: Array, body: Body) -> View:
     pool = _pool(array, body)
     size_kb = _size_asked(array, pool, body)
-    kind = _type_asked(pool, body)
+    volume_type = _type_asked(pool, body)
     compression = _compression_asked(pool, body)
-    name = free_name(array, body.text("name"))
+    name = free_volume_name(array, body.text("name"))
     refuse_beyond_limits(array, pool)
-    refuse_beyond_allocation(array, pool, size_kb, thick=kind == THICK)
+    refuse_beyond_allocation(array, pool, size_kb, thick=volume_type == THICK)
     volume = Volume(
         id=array.new_id(array.volumes),
         name=name,
         size_kb=size_kb,
         created=int(array.clock.now()),
-        type=kind,
+        type=volume_type,
         pool_id=pool.id,
         vtree_id="",
         use_rmcache=bool(body.flag("useRmcache")),
@@ -168,10 +173,10 @@ def _size_asked(array: Array, pool: StoragePool, body: Body) -> int:
 
 
 def _type_asked(pool: StoragePool, body: Body) -> str:
-    kind = body.choice("volumeType", (THICK, THIN)) or (THICK if pool.layout == MEDIUM else THIN)
-    if kind == THICK and pool.layout != MEDIUM:
+    volume_type = body.choice("volumeType", (THICK, THIN)) or (THICK if pool.layout == MEDIUM else THIN)
+    if volume_type == THICK and pool.layout != MEDIUM:
         raise malformed(f"volumeType {THICK} is not supported in a Storage Pool of {pool.layout} data layout")
-    return kind
+    return volume_type
 
 
 def _compression_asked(pool: StoragePool, body: Body) -> str | None:
@@ -181,21 +186,17 @@ def _compression_asked(pool: StoragePool, body: Body) -> str | None:
     return (method or pool.compression) if pool.layout == FINE else None
 
 
-def free_name(array: Array, name: str | None) -> str | None:
-    """``name``, when a volume may take it.
+def free_volume_name(array: Array, name: str | None) -> str | None:
+    """``name``, if a volume or snapshot may get it; None stays None.
 
     Raises:
-        Refusal: it breaks the rules for names, or another volume or snapshot of the system has it.
+        ApiError: it breaks the rules for names, or another volume or snapshot of the system has it.
     """
-    if name is None:
-        return None
-    if checked(name) in array.volume_ids_by_name:
-        raise mdm_error(99)
-    return name
+    return None if name is None else free_name(name, array.volume_ids_by_name, mdm_error(99))
 
 
 def refuse_beyond_limits(array: Array, pool: StoragePool) -> None:
-    """Refuse one more volume when the system or its domain has as many as it may have."""
+    """Refuse a new volume if the system or its domain already has the maximum number of volumes."""
     settings = array.settings
     if sum(_bases(array, other) for other in array.pools.values()) >= settings.max_volumes:
         raise mdm_error(97)
@@ -234,7 +235,7 @@ def _set_size(array: Array, volume: Volume, body: Body) -> View:
 def _set_name(array: Array, volume: Volume, body: Body) -> View:
     name = body.required("newName")
     if name != volume.name:
-        array.change(volume, name=free_name(array, name))
+        array.change(volume, name=free_volume_name(array, name))
     return {}
 
 
@@ -255,7 +256,7 @@ def _modify_compression(array: Array, volume: Volume, body: Body) -> View:
 
 
 def _modify_class(array: Array, body: Body) -> View:
-    volume = KIND.get(array, body.required("id"))
+    volume = RESOURCE_TYPE.get(array, body.required("id"))
     array.change(volume, volume_class=body.required("newVolumeClass"))
     return {}
 
@@ -267,7 +268,7 @@ def id_of_name(array: Array, name: str) -> str:
     """The id of the volume with this name.
 
     Raises:
-        Refusal: 79 when there is none.
+        ApiError: 79 when there is none.
     """
     volume_id = array.volume_ids_by_name.get(name)
     if volume_id is None:
@@ -276,7 +277,7 @@ def id_of_name(array: Array, name: str) -> str:
     return volume_id
 
 
-KIND: ResourceType[Volume] = ResourceType(
+RESOURCE_TYPE: ResourceType[Volume] = ResourceType(
     name="Volume",
     listed="volumeList",
     objects=lambda array: array.volumes,

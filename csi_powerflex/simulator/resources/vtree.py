@@ -43,7 +43,7 @@ def view(array: Array, tree: VTree) -> View:
     return shown
 
 
-KIND: ResourceType[VTree] = ResourceType(
+RESOURCE_TYPE: ResourceType[VTree] = ResourceType(
     name="VTree",
     listed="vTreeList",
     objects=lambda array: array.vtrees,
