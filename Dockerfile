@@ -1,11 +1,11 @@
 # The driver's image (target driver, the default) and the simulator's (target simulator).
 #
-# Python packages are those of docker/*.lock, byte for byte (make lock renews them). Debian's come from the
-# base image's suite. Where packages are fetched from is a matter of the machine that builds: mount an
-# /etc/pip.conf, or choose a BASE whose sources.list names a mirror.
+# The Python packages are exactly those of docker/*.lock (make lock updates them). The Debian packages come from
+# the base image's suite. To fetch packages from a mirror, mount an /etc/pip.conf, or choose a BASE whose
+# sources.list names the mirror.
 ARG BASE=debian:trixie-slim
 
-# --- what both images have -------------------------------------------------------------------------
+# --- base of both images ---------------------------------------------------------------------------
 FROM ${BASE} AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/csi-powerflex/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN apt-get update -qq \
@@ -13,7 +13,7 @@ RUN apt-get update -qq \
         btrfs-progs e2fsprogs mount python3 tini util-linux xfsprogs >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 
-# --- the environments that the images get --------------------------------------------------------------
+# --- Python environments of the images -----------------------------------------------------------------
 FROM base AS tools
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
@@ -28,8 +28,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY csi_powerflex csi_powerflex
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
-# Packages first, so that a change of the code leaves their layer as it is. Of the Kubernetes client, the
-# asynchronous half is as large as all the rest and never imported.
+# The packages come first, so that a change of the code does not rebuild their layer. kubernetes/aio is the
+# asynchronous client. It is as large as all the rest and is never imported.
 FROM tools AS driver-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
@@ -38,7 +38,7 @@ RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && rm -r kubernetes/aio \
  && python3 -m compileall -q --invalidation-mode unchecked-hash .
 COPY --from=wheel /wheels /wheels
-# Bytecode checked by nothing is used as it is, even where the root filesystem cannot be written.
+# Python does not check this bytecode against the source. It also works with a read-only root filesystem.
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
  && rm -r simulator demo cli/simulate.py cli/demo.py \
@@ -65,7 +65,7 @@ LABEL org.opencontainers.image.title="csi-powerflex simulator" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=simulator-build /opt/csi-powerflex /opt/csi-powerflex
-# Without devices (--sdc) it needs no rights; hosts with devices need root and /dev.
+# Without block devices (--sdc) the simulator needs no rights. With block devices (--host) it needs root and /dev.
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
 CMD ["simulate"]
@@ -83,7 +83,7 @@ LABEL org.opencontainers.image.title="csi-powerflex" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=driver-build /opt/csi-powerflex /opt/csi-powerflex
-# The controller needs no more; the node's container says that it runs as root.
+# The controller runs as this user. The node's pod overrides it with root.
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
 CMD ["--help"]

@@ -1,8 +1,8 @@
-"""Renders the chart into plain manifests, for clusters that are run without Helm.
+"""Renders the chart into plain manifests, for clusters without Helm.
 
-``make deploy`` writes deploy/csi-powerflex.yaml; with ``--check`` the file is compared instead. The mark of
-the cluster is left for the operator to fill in: the controller refuses to start with the placeholder, as two
-clusters with one mark would take each other's volumes for their own.
+``make deploy`` writes deploy/csi-powerflex.yaml. With ``--check`` the script compares the file instead. The
+operator must replace the placeholder for ``clusterId``. The controller refuses to start with the placeholder,
+because two clusters with the same value would use each other's volumes.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ _MANIFESTS = _HERE / "csi-powerflex.yaml"
 _KUBERNETES = "1.36.0"
 _APIS = ("snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1")
 _NAMESPACE = "powerflex"
-_MARK, _PLACEHOLDER = "--cluster-id=0000", "--cluster-id=CHANGE-ME"
+_CLUSTER_ID, _PLACEHOLDER = "--cluster-id=0000", "--cluster-id=CHANGE-ME"
 _HEAD = f"""\
 # csi-powerflex as plain manifests, rendered from charts/csi-powerflex with deploy/values.yaml: run
 # `make deploy` after a change. For Kubernetes 1.34 or newer with the snapshot CRDs.
 #
-# Before use: replace CHANGE-ME by four characters of a-z and 0-9 that no other cluster on the array has, and
-# make the Secret of deploy/examples/systems-secret.yaml.
+# Before use: replace CHANGE-ME by four characters of a-z and 0-9 that no other cluster on the array uses, and
+# create the Secret of deploy/examples/systems-secret.yaml.
 ---
 apiVersion: v1
 kind: Namespace
 metadata:
   name: {_NAMESPACE}
   labels:
-    # The node plugin mounts for the whole host.
+    # The node plugin mounts volumes for the whole host.
     pod-security.kubernetes.io/enforce: privileged
 """
 
 
 def rendered(helm: str) -> str:
-    """The manifests, made with the Helm at ``helm``.
+    """The manifests, rendered with the Helm program at the path ``helm``.
 
     Raises:
-        ValueError: the chart has no mark to be replaced.
+        ValueError: the rendered chart has no cluster id to replace.
     """
     command = [helm, "template", "csi-powerflex", str(_CHART), "--namespace", _NAMESPACE, "--skip-tests"]
     command += ["--values", str(_HERE / "values.yaml"), "--kube-version", _KUBERNETES]
@@ -48,15 +48,15 @@ def rendered(helm: str) -> str:
     made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if made.returncode:
         raise SystemExit(made.stderr)
-    if _MARK not in made.stdout:
-        raise ValueError(f"the rendered chart has no {_MARK}")
-    # Helm 3 and 4 leave blank lines in different places.
+    if _CLUSTER_ID not in made.stdout:
+        raise ValueError(f"the rendered chart has no {_CLUSTER_ID}")
+    # Helm 3 and 4 write blank lines at different positions.
     text = "".join(line for line in made.stdout.splitlines(keepends=True) if line.strip())
-    return _HEAD + text.replace(_MARK, _PLACEHOLDER)
+    return _HEAD + text.replace(_CLUSTER_ID, _PLACEHOLDER)
 
 
 def main() -> None:
-    """Write the manifests, or with ``--check`` compare them."""
+    """Write the manifests. With ``--check``: compare them."""
     helm, *options = sys.argv[1:]
     text = rendered(helm)
     if "--check" not in options:

@@ -154,7 +154,7 @@ def test_names_begin_with_the_name_of_the_release(helm: str, release: str, prefi
 
 def test_a_release_whose_name_would_be_none_for_a_service_needs_another(helm: str) -> None:
     done = chart.template(helm, Case("minimal", "1.36", release="123"))
-    assert "have to begin with a letter: choose another name for the release, or set" in done.stderr
+    assert "must start with a letter: choose another release name, or set" in done.stderr
     named = Case("minimal", "1.36", settings=('fullnameOverride="flex"',), release="123")
     for each in chart.rendered(helm, named):
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "123"
@@ -282,5 +282,5 @@ def test_the_notes_say_what_comes_next(helm: str) -> None:
     assert "rollout status deployment/release-csi-powerflex-controller" in notes
     assert "app.kubernetes.io/instance=release,app.kubernetes.io/component=controller" in notes
     assert "helm test release --namespace storage" in notes
-    assert "mark on the array is k8s1" in notes
+    assert "The value of clusterId is k8s1." in notes
     assert "Snapshots are off: the cluster has no API snapshot.storage.k8s.io/v1" in notes

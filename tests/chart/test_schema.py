@@ -88,13 +88,13 @@ def test_a_value_that_is_none_is_refused_by_name(helm: str, setting: str, words:
 
 
 CONTRADICTIONS = [
-    (('existingSecret=""',), "no PowerFlex system is known: name a Secret in existingSecret"),
-    (('clusterId=""',), "clusterId is not set: give this cluster four characters"),
+    (('existingSecret=""',), "no PowerFlex system is configured: name a Secret in existingSecret"),
+    (('clusterId=""',), "clusterId is not set: choose four characters"),
     (
         ('systems=[{"url": "powerflex://a:b@c/d"}]',),
         "existingSecret and systems (or systemsFiles) are both set",
     ),
-    ((f'kubeletDir="/{"k" * 80}"',), "longer than the 107 characters that a socket's path may have"),
+    ((f'kubeletDir="/{"k" * 80}"',), "is too long, at most 107 characters are possible"),
     (
         ("node.sdcOnDemand.enabled=true", "simulator.enabled=true", 'existingSecret=""'),
         "node.sdcOnDemand.enabled and simulator.enabled are both set: simulated hosts have no SDC",
@@ -116,7 +116,7 @@ def test_attributes_classes_are_refused_where_the_cluster_has_none(helm: str) ->
     setting = 'volumeAttributesClasses=[{"name": "gold", "parameters": {"iopsLimit": 1000}}]'
     done = chart.template(helm, Case("minimal", "1.33", settings=(setting,)))
     assert done.returncode != 0
-    assert "volumeAttributesClasses needs Kubernetes 1.34 or newer, and this is v1.33.0" in done.stderr
+    assert "volumeAttributesClasses needs Kubernetes 1.34 or newer, but the cluster has v1.33.0" in done.stderr
 
 
 def test_an_old_kubernetes_is_refused(helm: str) -> None:

@@ -1,16 +1,16 @@
-{{/* Names, labels and the few decisions that several templates share. */}}
+{{/* Names, labels and conditions that several templates use. */}}
 
 {{- define "csi-powerflex.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $wanted := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- $made := default $wanted .Values.fullnameOverride | replace "." "-" | trunc 44 | trimSuffix "-" -}}
 {{- if not (regexMatch "^[a-z]" $made) -}}
-{{- fail (printf "%s would begin the names of Services, which have to begin with a letter: choose another name for the release, or set fullnameOverride" $made) -}}
+{{- fail (printf "names of Services would start with %s, but they must start with a letter: choose another release name, or set fullnameOverride" $made) -}}
 {{- end -}}
 {{- $made -}}
 {{- end -}}
 
-{{/* Labels of an object. Takes a dict: root, component (or ""), and optionally more, which win over commonLabels. */}}
+{{/* Labels of an object. Takes a dict: root, component (or ""), and optionally more, which override commonLabels. */}}
 {{- define "csi-powerflex.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -21,12 +21,12 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Annotations of pods. Takes those that were given. */}}
+{{/* Annotations of pods. Takes the annotations of the values. */}}
 {{- define "csi-powerflex.podAnnotations" -}}
 {{ merge (dict) . (dict "kubectl.kubernetes.io/default-container" "driver") | toYaml }}
 {{- end -}}
 
-{{/* Labels that select the pods of a component; never change. Takes a dict: root, component (or ""). */}}
+{{/* Labels that select the pods of a component. They must never change. Takes a dict: root, component (or ""). */}}
 {{- define "csi-powerflex.selector" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
 app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
@@ -46,18 +46,18 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- end -}}
 
-{{/* The cluster's mark on the array. */}}
+{{/* The value of clusterId, or the simulator's default. */}}
 {{- define "csi-powerflex.clusterId" -}}
 {{- if .Values.clusterId -}}
 {{- .Values.clusterId -}}
 {{- else if .Values.simulator.enabled -}}
 sim0
 {{- else -}}
-{{- fail "clusterId is not set: give this cluster four characters of a-z and 0-9 that no other cluster on the array has, and never change them" -}}
+{{- fail "clusterId is not set: choose four characters of a-z and 0-9 that no other cluster on the array uses, and never change them" -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Refuses an upgrade that would leave volumes behind: what is in their names and PersistentVolumes cannot change. */}}
+{{/* Refuses an upgrade that changes clusterId or driverName: the driver would not recognize the existing volumes. */}}
 {{- define "csi-powerflex.requireSame" -}}
 {{- $present := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-controller" (include "csi-powerflex.fullname" .)) -}}
 {{- $wanted := dict "cluster-id" (include "csi-powerflex.clusterId" .) "driver-name" .Values.driverName -}}
@@ -69,7 +69,7 @@ sim0
 {{- range $option, $value := $wanted -}}
 {{- $prefix := printf "--%s=" $option -}}
 {{- if and (hasPrefix $prefix $argument) (ne $argument (print $prefix $value)) -}}
-{{- fail (printf "%s is %s and was %s: it must never change, or the volumes that are there would be left behind; set it back" (get $values $option) $value (trimPrefix $prefix $argument)) -}}
+{{- fail (printf "%s is %s and was %s: it must never change, because the driver would not recognize the existing volumes; set it back" (get $values $option) $value (trimPrefix $prefix $argument)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -81,16 +81,16 @@ sim0
 {{- define "csi-powerflex.systemsSecret" -}}
 {{- if .Values.existingSecret -}}
 {{- if or .Values.systems .Values.systemsFiles -}}
-{{- fail "existingSecret and systems (or systemsFiles) are both set: give the systems in one of them" -}}
+{{- fail "existingSecret and systems (or systemsFiles) are both set: use only one of them" -}}
 {{- end -}}
 {{- if .Values.simulator.enabled -}}
-{{- fail "existingSecret and simulator.enabled are both set: the simulated array cannot be added to a Secret that the chart does not make; list further systems under systems" -}}
+{{- fail "existingSecret and simulator.enabled are both set: the chart cannot add the simulated array to an existing Secret; list other systems under systems" -}}
 {{- end -}}
 {{- .Values.existingSecret -}}
 {{- else if or .Values.systems .Values.simulator.enabled -}}
 {{- include "csi-powerflex.fullname" . }}-systems
 {{- else -}}
-{{- fail "no PowerFlex system is known: name a Secret in existingSecret, list systems, or set simulator.enabled=true to try without an array" -}}
+{{- fail "no PowerFlex system is configured: name a Secret in existingSecret, list systems, or set simulator.enabled=true to try the driver without an array" -}}
 {{- end -}}
 {{- end -}}
 
@@ -98,7 +98,7 @@ sim0
 {{- default (printf "%s-simulator" (include "csi-powerflex.fullname" .)) .Values.simulator.existingSecret -}}
 {{- end -}}
 
-{{/* "true" where VolumeAttributesClasses can be used: generally available, and on, since 1.34. */}}
+{{/* "true" if the cluster has VolumeAttributesClasses: they are enabled by default since 1.34. */}}
 {{- define "csi-powerflex.hasVolumeAttributes" -}}
 {{- if semverCompare ">=1.34-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
 {{- end -}}
@@ -122,7 +122,7 @@ sim0
 {{- end -}}
 {{- end -}}
 
-{{/* The classes to make, as {"items": [...]}: those given, or with the simulator and none given, ones to try it with. */}}
+{{/* The classes to create, as {"items": [...]}: those of the values. With the simulator and no classes in the values: default classes. */}}
 {{- define "csi-powerflex.storageClasses" -}}
 {{- if or .Values.storageClasses (not .Values.simulator.enabled) -}}
 {{- dict "items" .Values.storageClasses | toYaml -}}
@@ -157,12 +157,12 @@ sim0
 {{- end -}}
 {{- end -}}
 
-{{/* An update strategy. Takes the one that was given: Kubernetes has rollingUpdate for the type RollingUpdate alone. */}}
+{{/* An update strategy. Takes that of the values. Kubernetes allows rollingUpdate only for the type RollingUpdate. */}}
 {{- define "csi-powerflex.updateStrategy" -}}
 {{ ternary . (omit . "rollingUpdate") (eq (default "RollingUpdate" .type) "RollingUpdate") | toYaml }}
 {{- end -}}
 
-{{/* What every container but the node's driver is held to. */}}
+{{/* The security context of every container except the node's driver and the simulator. */}}
 {{- define "csi-powerflex.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -181,7 +181,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* Every value of a class's parameters as text, which is all that Kubernetes takes. */}}
+{{/* The parameters of a class, with every value as a string. Kubernetes accepts only strings. */}}
 {{- define "csi-powerflex.parameters" -}}
 {{- range $number, $key := keys . | sortAlpha }}
 {{- $value := get $ $key }}
@@ -192,7 +192,7 @@ annotations:
 {{- end -}}
 
 {{/*
-The beginning of a sidecar's container, args last so that the caller can go on with them.
+The first part of a sidecar's container. args comes last, so that the caller can append to it.
 Takes a dict: root, name, sidecar (its values), and optionally elects, metrics, portName, port.
 */}}
 {{- define "csi-powerflex.sidecar" -}}
