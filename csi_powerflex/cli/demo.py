@@ -15,28 +15,29 @@ from csi_powerflex.cli import settings
     type=click.Choice(["ext4", "xfs"]),
     default="ext4",
     show_default=True,
-    help="Filesystem to put on the volume.",
+    help="Filesystem of the volume.",
 )
 @click.option(
     "--mebibytes",
     type=click.IntRange(1, 4096),
     default=256,
     show_default=True,
-    help="How much the pod writes and reads back.",
+    help="Number of MiB that the pod writes and reads.",
 )
 def command(filesystem: str, mebibytes: int) -> None:
     """Walk a volume through its whole life on a simulated PowerFlex.
 
-    Starts the simulator, the controller and two nodes as separate processes, and plays the part of
-    Kubernetes: creates a volume, maps, formats and mounts it on one node, writes to it, moves it to the other
-    node, compares what it reads there, and deletes it. Needs root for the block devices; without, it shows
-    the controller's half. Leaves nothing behind, even when interrupted.
+    It starts the simulator, the controller and two nodes as separate processes and makes the calls of
+    Kubernetes. It creates a volume, then maps, formats and mounts it on one node, and writes to it. It
+    moves the volume to the other node, compares the data there, and deletes the volume. The block devices
+    need root. Without root, the demo shows only the controller. It removes everything at the end, even if
+    interrupted.
     """
     try:
-        from csi_powerflex.demo import show  # noqa: PLC0415 - its packages come with the extra "demo"
+        from csi_powerflex.demo import show  # noqa: PLC0415 - it needs packages of the extra "demo"
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"the demo needs the package {error.name}, which is not installed: "
-            "in a clone of the project, run pip install '.[demo]'"
+            f"the demo needs the package {error.name}, which is not installed; "
+            "run pip install '.[demo]' in a clone of the project"
         ) from error
     sys.exit(show.run(filesystem=filesystem, mebibytes=mebibytes))

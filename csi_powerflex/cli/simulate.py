@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from csi_powerflex import signals
 from csi_powerflex.cli import settings
-from csi_powerflex.simulator.atomic import write_atomically
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.ownership import clear_orphans
@@ -24,17 +21,14 @@ from csi_powerflex.simulator.scenario import BadScenario, read_faults, read_syst
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 
-if TYPE_CHECKING:
-    from csi_powerflex.simulator.server import Server
-
 _DEFAULTS = Settings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """The options, as given."""
+class _Options:
+    """The values of the options."""
 
     state: Path | None
     address: str
@@ -63,94 +57,97 @@ class _Asked:
 @click.option(
     "--state",
     type=_FOLDER,
-    help="Folder that holds everything: objects, the data of volumes, certificates, hosts. Made when "
-    "missing; a later run goes on with it, even after kill -9. Without it a temporary folder serves, "
-    "which is removed at the end; after kill -9, by the next run without it.",
+    help="Folder for all data of the simulator: objects, data of volumes, certificates, hosts. It is "
+    "created if it is missing. A later run continues with it, even after kill -9. Without this option "
+    "the simulator uses a temporary folder and removes it at the end. After kill -9, the next run "
+    "without this option removes it.",
 )
 @click.option(
     "--address",
     default="127.0.0.1",
     show_default=True,
-    help="IPv4 address to serve on; 0.0.0.0 for every one of this machine. Whoever reaches it and knows the "
-    "password can do everything.",
+    help="IPv4 address to listen on; 0.0.0.0 for all addresses of this machine. Anyone who can reach it and "
+    "knows the password can do everything.",
 )
 @click.option(
     "--name",
     "names",
     metavar="NAME",
     multiple=True,
-    help="Host name or address by which clients call it: for the certificate, the first also for the URL. "
-    "Repeatable.",
+    help="Host name or address that clients use. The certificate contains it. The first one is also in the "
+    "URL. Repeatable.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="Port at that address; 0 takes a free one. Further systems take the ports that follow.",
+    help="Port to listen on; 0 takes a free one. Further systems take the next ports.",
 )
 @click.option(
     "--tls-dir",
     type=_FOLDER,
-    help="Folder with tls.crt, tls.key and ca.crt to serve with, such as a mounted Secret. Without it the "
-    "simulator makes an authority of its own.",
+    help="Folder with tls.crt, tls.key and ca.crt for HTTPS, such as a mounted Secret. Without this option "
+    "the simulator makes its own certificate authority.",
 )
 @click.option(
     "--host",
     "hosts",
     metavar="NAME",
     multiple=True,
-    help="Simulate a host with block devices: volumes mapped to it appear in STATE/hosts/NAME/by-id. "
-    "Repeatable. Needs root and loop devices.",
+    help="Simulate a host with block devices. Volumes that are mapped to it appear in "
+    "STATE/hosts/NAME/by-id. Repeatable. Needs root and loop devices.",
 )
 @click.option(
     "--hosts-by-folder",
     is_flag=True,
-    help="Whoever makes a folder STATE/hosts/NAME while the simulator runs is a host of that name from then "
-    "on, as with --host; it can be used once drv_cfg is there.",
+    help="Every new folder STATE/hosts/NAME becomes a host of that name while the simulator runs, as with "
+    "--host. The host is ready when drv_cfg appears in the folder.",
 )
 @click.option(
     "--sdc",
     "sdcs",
     metavar="NAME",
     multiple=True,
-    help="Let the system know an SDC that has no devices here. Repeatable; needs no root.",
+    help="Add an SDC without devices to the systems. Repeatable. Needs no root.",
 )
 @click.option(
     "--version",
     type=click.Choice(list(DIALECTS)),
     default="4.5",
     show_default=True,
-    help="The PowerFlex version to speak.",
+    help="PowerFlex version to simulate.",
 )
-@click.option("--username", default=_DEFAULTS.username, show_default=True, help="Who may log in.")
+@click.option(
+    "--username", default=_DEFAULTS.username, show_default=True, help="Name of the user who may log in."
+)
 @click.option(
     "--password",
     default=_DEFAULTS.password,
     show_default=True,
-    help="The password of that user. It guards nothing but this simulator.",
+    help="Password of that user. It protects only this simulator.",
 )
 @click.option(
     "--volumes",
     type=click.IntRange(0, 131072),
     default=0,
     show_default=True,
-    help="How many volumes a new system has from the start.",
+    help="Number of volumes that a new system has at first.",
 )
 @click.option(
     "--systems",
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="How many systems to simulate. Every host is connected to all of them.",
+    help="Number of systems. Every host is connected to all of them.",
 )
 @click.option(
     "--config",
     type=_FILE,
-    help="YAML that describes the systems in full: versions, protection domains, pools, settings. Takes "
-    "the place of --version, --volumes and --systems.",
+    help="YAML file that describes the systems: versions, protection domains, pools, settings. It replaces "
+    "--version, --volumes and --systems.",
 )
-@click.option("--faults", type=_FILE, help="YAML with trouble that the first system meets from the start.")
+@click.option("--faults", type=_FILE, help="YAML file with faults for the first system.")
 @click.option(
     "--admin-port",
     type=click.IntRange(0, 65535),
@@ -161,64 +158,69 @@ class _Asked:
 @click.option(
     "--ready-file",
     type=_FILE,
-    help="Write URL, credentials, ids and paths to this file, as JSON, once the systems can be used; it is "
-    "removed at the end.",
+    help="Write URL, credentials, ids and paths to this file, as JSON, when the systems are ready. The file "
+    "is removed at the end.",
 )
-def command(**options: object) -> None:
+def command(**values: object) -> None:
     """Run a simulated PowerFlex gateway, with simulated hosts whose volumes are real block devices.
 
-    It serves HTTPS, on 127.0.0.1 and with a certificate of its own authority unless told otherwise, until
-    it gets SIGTERM or SIGINT; then devices are detached and links removed, and what is in the state folder
-    stays.
+    It serves HTTPS until it gets SIGTERM or SIGINT. By default it listens on 127.0.0.1 and makes its own
+    certificate authority. At the end it detaches the devices and removes their links. The state folder stays.
     """
-    asked = _Asked(**options)  # type: ignore[arg-type]  # click gives the types that its options declare
+    options = _Options(**values)  # type: ignore[arg-type]  # click gives values of the declared types
     _allow_connections()
-    if asked.ready_file is not None:
-        asked.ready_file.unlink(missing_ok=True)  # of a run that was killed: it would name what is not there
-    if asked.state is None:
+    if options.ready_file is not None:
+        # A killed run can leave it. Its content is not true any more.
+        options.ready_file.unlink(missing_ok=True)
+    if options.state is None:
         for folder in clear_orphans():
-            click.echo(f"removed {folder}, left by a simulator that was killed", err=True)
-    with signals.caught(signal.SIGTERM, signal.SIGINT) as stopped:
-        _simulate(asked, stopped)
+            click.echo(f"removed {folder}, which a killed simulator left", err=True)
+    with signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as wait:
+        _simulate(options, wait)
 
 
 def _allow_connections() -> None:
-    """As many open files as may be had: the usual limit of 1,024 would be one on clients' connections."""
+    """Raise the limit of open files to its maximum. The usual 1,024 would limit clients' connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _simulate(asked: _Asked, stopped: Callable[[], object]) -> None:
+def _simulate(options: _Options, wait: Callable[[], object]) -> None:
     try:
-        from csi_powerflex.simulator.server import ServeAddress, Server  # noqa: PLC0415 - needs the extra
+        # Both need packages of the extra "simulator".
+        from csi_powerflex.simulator import ready  # noqa: PLC0415
+        from csi_powerflex.simulator.server import ServeAddress, Server  # noqa: PLC0415
     except ImportError as error:
         raise click.ClickException(
-            f"the simulator needs packages that are not installed ({error}): "
-            "in a clone of the project, run pip install '.[simulator]'"
+            f"the simulator needs packages that are not installed ({error}); "
+            "run pip install '.[simulator]' in a clone of the project"
         ) from error
-    with _simulated(asked) as simulator:
-        ports = [asked.port + number if asked.port else 0 for number in range(len(simulator.gateways))]
+    with _simulated(options) as simulator:
+        with _listening(options):
+            address = ServeAddress(options.address, options.names, options.tls_dir)
+            ports = [
+                options.port + number if options.port else 0 for number in range(len(simulator.gateways))
+            ]
+            server = Server(simulator, ports, options.admin_port, address=address)
+        path = options.ready_file
         try:
-            address = ServeAddress(asked.address, asked.names, asked.tls_dir)
-            server = Server(simulator, ports, asked.admin_port, address=address)
-        except FileNotFoundError as error:
-            raise click.ClickException(f"--tls-dir: there is no {error.filename}") from error
-        except OSError as error:
-            raise click.ClickException(_about_ports(asked, error)) from error
-        with server, _announced(server, asked):
-            stopped()
+            with server, ready.ready_file(path, server) if path else nullcontext():
+                click.echo(ready.summary(server))
+                wait()
+        except ready.CannotWrite as error:
+            raise click.ClickException(str(error)) from error
 
 
 @contextmanager
-def _simulated(asked: _Asked) -> Iterator[Simulator]:
+def _simulated(options: _Options) -> Iterator[Simulator]:
     try:
-        faults = read_faults(asked.faults) if asked.faults else []
+        faults = read_faults(options.faults) if options.faults else []
         simulator = Simulator(
-            _plans(asked),
-            folder=asked.state,
-            hosts=asked.hosts,
-            sdcs=asked.sdcs,
-            hosts_by_folder=asked.hosts_by_folder,
+            _plans(options),
+            folder=options.state,
+            hosts=options.hosts,
+            sdcs=options.sdcs,
+            hosts_by_folder=options.hosts_by_folder,
         )
     except (BadScenario, CannotSimulate) as error:
         raise click.ClickException(str(error)) from error
@@ -228,92 +230,33 @@ def _simulated(asked: _Asked) -> Iterator[Simulator]:
         yield simulator
     finally:
         for device in simulator.close():
-            click.echo(f"{device} is still open somewhere; it has no content any more", err=True)
-
-
-def _about_ports(asked: _Asked, error: OSError) -> str:
-    wanted = [f"{asked.address}:{asked.port}" if asked.port else asked.address]
-    if asked.admin_port:
-        wanted.append(f"127.0.0.1:{asked.admin_port}")
-    return f"cannot listen on {' or '.join(wanted)}: {os.strerror(error.errno or 0)}"
-
-
-def _plans(asked: _Asked) -> list[SystemPlan]:
-
-    settings = Settings(username=asked.username, password=asked.password)
-    if asked.config is not None:
-        return read_systems(asked.config, settings)
-    return [
-        SystemPlan(
-            version=asked.version,
-            initial_state=InitialState(name=f"sim{number + 1}", volumes=asked.volumes),
-            settings=settings,
-        )
-        for number in range(asked.systems)
-    ]
+            click.echo(f"a process still has {device} open; the device is empty now", err=True)
 
 
 @contextmanager
-def _announced(server: Server, asked: _Asked) -> Iterator[None]:
-    """The ready file is there, and tells the truth, exactly as long as the systems can be used."""
-    systems = [_described(server, number, asked) for number in range(len(server.urls))]
-    text = json.dumps({**systems[0], "systems": systems}, indent=2) + "\n"
-    if asked.ready_file is not None:
-        _write(asked.ready_file, text)
+def _listening(options: _Options) -> Iterator[None]:
+    """Turn errors of starting the server into errors of the command."""
     try:
-        click.echo(_ready_block(server, asked, systems))
         yield
-    finally:
-        if asked.ready_file is not None:
-            _remove_if_ours(asked.ready_file, text)
-
-
-def _write(ready_file: Path, text: str) -> None:
-    try:
-        write_atomically(ready_file, text)
+    except FileNotFoundError as error:
+        raise click.ClickException(f"--tls-dir: there is no file {error.filename}") from error
     except OSError as error:
-        raise click.ClickException(f"cannot write {ready_file}: {os.strerror(error.errno or 0)}") from error
+        addresses = [f"{options.address}:{options.port}" if options.port else options.address]
+        if options.admin_port:
+            addresses.append(f"127.0.0.1:{options.admin_port}")
+        reason = os.strerror(error.errno or 0)
+        raise click.ClickException(f"cannot listen on {' or '.join(addresses)}: {reason}") from error
 
 
-def _remove_if_ours(ready_file: Path, text: str) -> None:
-    """Another simulator may have been given the same file since, or somebody removed it."""
-    with suppress(FileNotFoundError):
-        if ready_file.read_text(encoding="utf-8") == text:
-            ready_file.unlink()
-
-
-def _described(server: Server, number: int, asked: _Asked) -> dict[str, object]:
-    array = server.simulator.gateways[number].array
-    domain = next(iter(array.domains.values()))
-    return {
-        "url": server.urls[number],
-        "username": asked.username,
-        "password": asked.password,
-        "caFile": str(server.certificates.authority),
-        "adminUrl": server.admin_url,
-        "version": array.dialect.version,
-        "systemId": array.system.id,
-        "protectionDomain": domain.name,
-        "storagePool": array.pools_of_domain(domain.id)[0].name,
-        "hosts": {
-            host.name: {"guid": host.guid, "drvCfg": str(host.drv_cfg), "byIdDir": str(host.by_id)}
-            for host in server.simulator.hosts.values()
-        },
-    }
-
-
-def _ready_block(server: Server, asked: _Asked, systems: Sequence[dict[str, object]]) -> str:
-    lines = []
-    for system in systems:
-        lines += [
-            f"PowerFlex {system['version']}, system {system['systemId']}, is ready at {system['url']}",
-            f"  pool           {system['protectionDomain']}/{system['storagePool']}",
-        ]
-    lines += [
-        f"  user           {asked.username}",
-        f"  password       {asked.password}",
-        f"  CA certificate {server.certificates.authority}",
-        f"  admin port     {server.admin_url}",
+def _plans(options: _Options) -> list[SystemPlan]:
+    defaults = Settings(username=options.username, password=options.password)
+    if options.config is not None:
+        return read_systems(options.config, defaults)
+    return [
+        SystemPlan(
+            version=options.version,
+            initial_state=InitialState(name=f"sim{number + 1}", volumes=options.volumes),
+            settings=defaults,
+        )
+        for number in range(options.systems)
     ]
-    lines += [f"  host {host.name:<9} {host.by_id}" for host in server.simulator.hosts.values()]
-    return "\n".join(lines)

@@ -1,3 +1,3 @@
-"""A small container orchestrator that walks a volume through its life.
+"""A small container orchestrator that takes a volume through its whole life.
 
-It meets the driver as Kubernetes does: as processes and through CSI."""
+It uses the driver as Kubernetes does: it starts processes and calls CSI."""

@@ -1,4 +1,4 @@
-"""The demo's world, in one folder: a simulated array, the controller, and two nodes, as processes."""
+"""The environment of the demo, in one folder: processes for a simulated array, a controller and two nodes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from csi_powerflex.demo.orchestrator import Client
 from csi_powerflex.demo.processes import INTERRUPTS, Process
 
 NODES = ("a", "b")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where the driver looks for tools
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the PATH of the driver's tools
 _LOOP_CONTROL = "/dev/loop-control"
 _CAP_SYS_ADMIN = 21
-_LONGEST_TMPDIR = 60  # a socket's path has 107 bytes at most, of which names of ours take 45
+_LONGEST_TMPDIR = 60  # the path of a socket has at most 107 bytes, and the demo's own names take 45
 
 
 def missing_for_devices(filesystem: str) -> str | None:
-    """Why this machine cannot have real block devices and mounts, or None if it can."""
+    """The reason why this machine cannot have real block devices and mounts; None if it can."""
     if os.geteuid() != 0:
-        return "it is not run as root (try: sudo make demo)"
+        return "it does not run as root (try: sudo make demo)"
     status = Path("/proc/self/status").read_text(encoding="ascii")
     effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
     if not effective >> _CAP_SYS_ADMIN & 1:
@@ -35,14 +35,14 @@ def missing_for_devices(filesystem: str) -> str | None:
     try:
         os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        return f"this machine offers no loop devices ({_LOOP_CONTROL}: {error.strerror})"
+        return f"this machine has no loop devices ({_LOOP_CONTROL}: {error.strerror})"
     tools = ("blkid", "mount", "umount", "wipefs", f"mkfs.{filesystem}")
     missing = [tool for tool in tools if shutil.which(tool, path=_PATH) is None]
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
 class DemoNode:
-    """One node: its driver process, its CSI client, and the folder that is its kubelet's."""
+    """One node: its driver process, its CSI client, and the folder of its kubelet."""
 
     def __init__(self, name: str, folder: Path, host: dict[str, str]) -> None:
         self.name = name
@@ -58,19 +58,19 @@ class DemoNode:
                 f"--endpoint=unix://{socket}",
                 f"--kubelet-dir={self.kubelet}",
                 f"--drv-cfg={host['drvCfg']}",
-                f"--scini-device={folder / 'scini'}",  # not there: the GUID comes from drv_cfg
+                f"--scini-device={folder / 'scini'}",  # it does not exist, so drv_cfg gives the GUID
                 f"--by-id-dir={host['byIdDir']}",
             ],
             folder / "node.log",
         )
 
     def start(self) -> None:
-        """Start the node's driver."""
+        """Start the driver of the node."""
         self.process.start(self.client.answers)
 
 
 class Environment:
-    """Everything the walk needs. ``devices`` says whether nodes and real block devices are part of it."""
+    """All that the scenario needs. It has nodes and real block devices if ``devices`` is true."""
 
     def __init__(self, folder: Path, *, devices: bool) -> None:
         self.folder = folder
@@ -81,14 +81,14 @@ class Environment:
         self.client = Client(socket)
         self._ready_file = folder / "array.json"
         self._systems_file = folder / "systems.yaml"
-        kind = "host" if devices else "sdc"
+        option = "host" if devices else "sdc"
         self.array = Process(
             "simulated PowerFlex",
             [
                 "simulate",
                 f"--state={folder / 'array'}",
                 f"--ready-file={self._ready_file}",
-                *(f"--{kind}={name}" for name in NODES),
+                *(f"--{option}={name}" for name in NODES),
             ],
             folder / "array.log",
         )
@@ -108,11 +108,11 @@ class Environment:
         """Start the array, then the driver.
 
         Raises:
-            NotReady: one of them did not start; the message has the end of its log.
+            NotReady: one of them did not start. The message has the end of its log.
         """
         self.array.start(self._ready_file.exists)
         array: dict[str, Any] = json.loads(self._ready_file.read_text(encoding="utf-8"))
-        # JSON is YAML, so no text of ours needs quoting.
+        # JSON is valid YAML and needs no extra quoting.
         system = {
             "name": "demo",
             "endpoints": [array["url"]],
@@ -131,11 +131,11 @@ class Environment:
                 self.nodes[name].start()
 
     def start_controller(self) -> None:
-        """Start the controller, for the first time or after it was killed."""
+        """Start the controller. Also restarts it after a kill."""
         self.controller.start(self.client.answers)
 
     def stop(self) -> None:
-        """End every process, the array last."""
+        """Stop all processes, the array last."""
         self.client.close()
         for node in self.nodes.values():
             node.client.close()
@@ -145,7 +145,7 @@ class Environment:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While things are taken down, a second Ctrl-C must not leave them half way."""
+    """Ignore signals during the block, so that a second Ctrl-C does not interrupt the clean-up."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
     try:
         yield
@@ -156,11 +156,11 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(*, devices: bool) -> Iterator[Environment]:
-    """A environment in a new temporary folder; when the block ends, nothing of it is left."""
+    """A running environment in a new temporary folder. The end of the block removes all of it."""
     environment = None
     try:
-        # A folder that was made and not noted would be left behind.
-        with signals.held(*INTERRUPTS):
+        # A signal between the two steps would leave the folder behind.
+        with signals.deferred(*INTERRUPTS):
             environment = Environment(_new_folder(), devices=devices)
         environment.start()
         yield environment
@@ -171,10 +171,10 @@ def opened(*, devices: bool) -> Iterator[Environment]:
 
 
 def _new_folder() -> Path:
-    """A temporary folder; where TMPDIR is too long for the sockets in it, another than that."""
+    """A new temporary folder, in TMPDIR or, if its path is too long for sockets, in /tmp."""
     base = tempfile.gettempdir()
     short = len(os.fsencode(base)) <= _LONGEST_TMPDIR
-    return Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-", dir=base if short else "/tmp"))  # noqa: S108 - a new one
+    return Path(tempfile.mkdtemp(prefix="csi-powerflex-demo-", dir=base if short else "/tmp"))  # noqa: S108 - mkdtemp makes it safe
 
 
 def _remove(environment: Environment) -> None:

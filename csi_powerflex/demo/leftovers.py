@@ -1,14 +1,17 @@
-"""What a demo could leave behind, and taking it away: mounts, loop devices, files.
+"""Finds and removes the mounts and loop devices that a broken demo can leave.
 
-In a good run there is nothing to take away. Only what lies below the demo's own folder is touched.
+After a good run there are none. Only those below the demo's own folder are removed.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from csi_powerflex.demo import mountinfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +29,22 @@ class Leftovers:
 
 
 def below(folder: Path) -> Leftovers:
-    """The mounts at, and loop devices over, files below ``folder``, as the kernel tells them."""
+    """The mounts below ``folder``, and the loop devices over files below it, as the kernel shows them."""
     prefix = f"{folder}/"
-    mounts = [
-        # Fields of mountinfo (proc(5)): the fifth is the mount point, with octal escapes for blanks.
-        line.split()[4].encode().decode("unicode_escape")
-        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    ]
+    mounts = [mount.point for mount in mountinfo.read() if mount.point.startswith(prefix)]
     loops = [
         f"/dev/{entry.parent.parent.name}"
         for entry in Path("/sys/block").glob("loop*/loop/backing_file")
         if _text(entry).startswith(prefix)
     ]
-    # Innermost first, as they have to be unmounted.
-    return Leftovers(
-        mounts=tuple(sorted((mount for mount in mounts if mount.startswith(prefix)), reverse=True)),
-        loops=tuple(sorted(loops)),
-    )
+    # An inner mount must be unmounted before the outer one.
+    return Leftovers(mounts=tuple(sorted(mounts, reverse=True)), loops=tuple(sorted(loops)))
 
 
 def _text(entry: Path) -> str:
-    """What the kernel shows there; nothing of a device that somebody else let go while we looked."""
+    """The content of a sysfs file; empty if its device was detached in the meantime."""
     try:
-        return entry.read_text(encoding="utf-8")
+        return os.fsdecode(entry.read_bytes())
     except OSError as error:
         if error.errno not in (errno.ENODEV, errno.ENXIO, errno.ENOENT):
             raise
@@ -59,7 +55,7 @@ def take_away(found: Leftovers) -> None:
     """Unmount and detach what a broken run left.
 
     Raises:
-        subprocess.CalledProcessError: something does not let go; its words are on standard error.
+        subprocess.CalledProcessError: a command failed. Its message is on standard error.
     """
     for mount in found.mounts:
         subprocess.run(["umount", mount], check=True)

@@ -1,4 +1,4 @@
-"""CSI as Kubernetes speaks it: one controller, some nodes, each at its socket."""
+"""A CSI client that calls the driver as Kubernetes does."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the driver says a call cost it."""
+    """The cost of a call, as the driver reports it."""
 
     gateway_requests: int
 
 
 class Client:
-    """Calls to one CSI endpoint. ``cost`` is that of the last call."""
+    """A client of one CSI endpoint. ``cost`` is the cost of the last call."""
 
     def __init__(self, socket: Path) -> None:
         self._channel = grpc.insecure_channel(f"unix:{socket}")
@@ -44,7 +44,7 @@ class Client:
         self.cost = Cost(0)
 
     def call(self, rpc: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request) -> Answer:
-        """Make one call, waiting for the endpoint if it has just been restarted.
+        """Make one call. Wait for the endpoint, which may have just been restarted.
 
         Raises:
             Refused: the driver answered with an error.
@@ -63,7 +63,7 @@ class Client:
         self.cost = Cost(int(costs.get("x-gateway-requests", "0")))
 
     def answers(self) -> bool:
-        """Whether the endpoint serves and says it is ready."""
+        """Whether the endpoint answers that it is ready."""
         try:
             return bool(self.identity.Probe(csi_pb2.ProbeRequest(), timeout=1.0).ready.value)
         except grpc.RpcError:

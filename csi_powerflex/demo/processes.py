@@ -1,4 +1,4 @@
-"""The demo's child processes: started apart from the terminal, ended by pid, all of them."""
+"""The child processes of the demo. Each has its own session, and all of them are stopped at the end."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 from csi_powerflex import signals
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends the demo early; the last one comes when its terminal is closed."""
+"""The signals that end the demo early. SIGHUP comes when its terminal is closed."""
 
-_END_SECONDS = 10.0
+_STOP_SECONDS = 10.0
 
 
 class NotReady(Exception):
-    """A process ended, or did not get ready in time; carries the end of its log."""
+    """A process ended, or was not ready in time. The message has the end of its log."""
 
 
 class Process:
-    """One ``csi-powerflex`` command under way, its output in a file.
+    """One running ``csi-powerflex`` command with its output in a file.
 
-    It gets a session of its own: Ctrl-C at the terminal then reaches the demo alone, which still needs its
-    children to take everything down in order.
+    It has its own session, so Ctrl-C at the terminal does not reach it. The demo still needs it for the
+    clean-up.
     """
 
     def __init__(self, name: str, arguments: list[str], log: Path) -> None:
@@ -37,17 +37,17 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process runs."""
         return self._child is not None and self._child.poll() is None
 
     def start(self, ready: Callable[[], bool], *, seconds: float = 120.0) -> None:
         """Start it and wait until ``ready``.
 
         Raises:
-            NotReady: it ended before, or did not get ready within ``seconds``.
+            NotReady: it ended early, or was not ready within ``seconds``.
         """
-        # A process that was started and not noted would be left behind.
-        with self._log.open("ab") as output, signals.held(*INTERRUPTS):
+        # A signal between the start and the assignment would leave the process behind.
+        with self._log.open("ab") as output, signals.deferred(*INTERRUPTS):
             self._child = subprocess.Popen(
                 self._arguments,
                 stdin=subprocess.DEVNULL,
@@ -64,23 +64,23 @@ class Process:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as in a crash."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
 
     def stop(self) -> None:
-        """Ask it to end and wait; one that does not is killed."""
+        """Terminate it. Kill it if it does not end in time."""
         if self._child is None:
             return
         self._child.terminate()
         try:
-            self._child.wait(_END_SECONDS)
+            self._child.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def log_tail(self, lines: int = 15) -> str:
-        """The end of its log."""
+        """The last lines of its log."""
         if not self._log.exists():
             return ""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
@@ -88,7 +88,7 @@ class Process:
 
 @contextlib.contextmanager
 def ended(process: Process) -> Iterator[Process]:
-    """Stop the process when the block ends, however it ends."""
+    """Stop the process at the end of the block, also after an error."""
     try:
         yield process
     finally:

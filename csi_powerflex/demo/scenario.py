@@ -1,4 +1,4 @@
-"""The steps of a volume's life, as Kubernetes would take them, each of which may be repeated."""
+"""The steps of a volume's life, as in Kubernetes. Each step may be repeated."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 
+from csi_powerflex.demo import mountinfo
 from csi_powerflex.demo.environment import DemoNode, Environment
 from csi_powerflex.demo.orchestrator import Client, Refused
 from csi_powerflex.pb import csi_pb2
@@ -20,12 +21,12 @@ MIB = 1024**2
 
 
 class UnexpectedResult(Exception):
-    """The driver did something else than it should."""
+    """The driver did not do what it should."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: what it is for, which RPC it makes of whom, and the doing, which returns what to show."""
+    """One step: its title, its RPC and the client that calls it. ``run`` returns the text to show."""
 
     title: str
     rpc: str
@@ -34,7 +35,7 @@ class Step:
 
 
 class Scenario:
-    """One volume's life in a environment. State is what an orchestrator would keep: ids and contexts."""
+    """The life of one volume. It remembers what an orchestrator remembers: ids and contexts."""
 
     def __init__(self, environment: Environment, *, filesystem: str, mebibytes: int) -> None:
         self._environment = environment
@@ -51,7 +52,7 @@ class Scenario:
         self._checksum = ""
 
     def steps(self) -> Iterator[Step]:
-        """The whole life, in order."""
+        """All steps, in order."""
         controller = self._environment.client
         yield Step("create a volume of 8 GiB", "CreateVolume", controller, self._create)
         yield self._publish("a")
@@ -73,10 +74,10 @@ class Scenario:
             yield from self._unmount(self._environment.nodes["b"])
         yield self._unpublish("b")
         yield Step("delete the volume", "DeleteVolume", controller, self._delete)
-        yield Step("it is gone", "ValidateVolumeCapabilities", controller, self._gone)
+        yield Step("it is gone", "ValidateVolumeCapabilities", controller, self._not_found)
 
     def clean_up(self) -> None:
-        """Take down whatever exists, in the order an orchestrator would; every call is harmless when done."""
+        """Unmount, unmap and delete the volume. Each call succeeds if there is nothing to do."""
         for node in self._environment.nodes.values():
             if node.process.running and self._volume.volume_id:
                 self._unpublish_volume(node)
@@ -145,7 +146,7 @@ class Scenario:
             if error.code is not grpc.StatusCode.FAILED_PRECONDITION:
                 raise
             return f"{error.code.name}: {error.detail.partition(';')[0]}"
-        raise UnexpectedResult(f"a single-node volume in use was mapped to node {name} as well")
+        raise UnexpectedResult(f"the volume is in use on one node, but it was also mapped to node {name}")
 
     def _delete(self) -> str:
         self._environment.client.call(
@@ -154,7 +155,7 @@ class Scenario:
         )
         return ""
 
-    def _gone(self) -> str:
+    def _not_found(self) -> str:
         try:
             self._environment.client.call(
                 self._environment.client.controller.ValidateVolumeCapabilities,
@@ -169,7 +170,7 @@ class Scenario:
         raise UnexpectedResult(f"volume {self._volume.volume_id} still exists")
 
     def _node_id(self, name: str) -> str:
-        """As the node itself says it; without node processes, as the array knows its SDC."""
+        """The node id, from the node itself. Without node processes, it follows from the SDC's GUID."""
         if name not in self._environment.nodes:
             return f"sdc:{self._environment.guids[name]}"
         client = self._environment.nodes[name].client
@@ -275,15 +276,19 @@ class Scenario:
         with (self._target(node) / "data").open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != self._checksum:
-            raise UnexpectedResult(f"node {node.name} read sha256 {found}, and {self._checksum} was written")
+            raise UnexpectedResult(
+                f"node {node.name} read data with sha256 {found}, but the written data has {self._checksum}"
+            )
         return f"sha256 {found[:16]}… equal"
 
 
 def _mounted(path: Path) -> str:
-    """What the kernel says is mounted at ``path``."""
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        fields = line.split()
-        if fields[4] == str(path):
-            filesystem, device = fields[fields.index("-") + 1 : fields.index("-") + 3]
-            return f"{device}, {filesystem}"
+    """The device and filesystem that are mounted at ``path``.
+
+    Raises:
+        UnexpectedResult: nothing is mounted there.
+    """
+    for mount in mountinfo.read():
+        if mount.point == str(path):
+            return f"{mount.source}, {mount.filesystem}"
     raise UnexpectedResult(f"nothing is mounted at {path}")

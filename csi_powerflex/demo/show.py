@@ -1,4 +1,4 @@
-"""The demo as people see it: a live table, and one plain sentence at the end."""
+"""The output of the demo: a live table, and a sentence at the end."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _WIDTH = 120
 
 
 class Screen:
-    """The table of steps; a terminal sees it grow, a file gets it whole."""
+    """The table of steps. A terminal shows it while it grows. A file gets it at the end."""
 
     def __init__(self) -> None:
-        # A file or a pipe has no width; a narrow terminal gets what was found below each step.
+        # A file or a pipe has no width. In a narrow terminal, the result of a step is below the step.
         self.console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         self._wide = self.console.width >= _WIDTH
         self._table = Table(box=None, pad_edge=False, header_style="bold")
@@ -39,7 +39,7 @@ class Screen:
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
-        """The table on show for the block."""
+        """Show the table during the block."""
         if self.console.is_terminal:
             with Live(self._table, console=self.console, refresh_per_second=20):
                 yield
@@ -50,7 +50,7 @@ class Screen:
             self.console.print(self._table)
 
     def add(self, title: str, rpc: str, seconds: float, requests: int | None, found: str) -> None:
-        """One finished step."""
+        """Add a finished step."""
         step = Text.assemble(("✓ ", "green"), title)
         if found and not self._wide:
             step.append(f"\n  {found}", style="dim")
@@ -58,12 +58,12 @@ class Screen:
         self._table.add_row(step, rpc, f"{seconds * 1000:.0f} ms", cost, *([found] if self._wide else []))
 
     def fail(self, title: str, rpc: str) -> None:
-        """The step that failed."""
+        """Add the step that failed."""
         self._table.add_row(Text.assemble(("✗ ", "red"), title), rpc)
 
 
 def run(*, filesystem: str, mebibytes: int) -> int:
-    """Show the whole life of a volume; returns the exit status."""
+    """Run the demo. Returns the exit status."""
     screen = Screen()
     console = screen.console
     missing = environment.missing_for_devices(filesystem)
@@ -72,18 +72,18 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     _take_interrupts()
     began = time.monotonic()
     try:
-        with environment.opened(devices=missing is None) as stage:
-            console.print(f"[dim]started in {time.monotonic() - began:.1f} s, below {stage.folder}[/dim]\n")
-            _walk(Scenario(stage, filesystem=filesystem, mebibytes=mebibytes), screen)
+        with environment.opened(devices=missing is None) as running:
+            console.print(f"[dim]started in {time.monotonic() - began:.1f} s, below {running.folder}[/dim]\n")
+            _run_steps(Scenario(running, filesystem=filesystem, mebibytes=mebibytes), screen)
     except KeyboardInterrupt:
-        console.print("\nInterrupted; everything was taken down again.")
+        console.print("\nInterrupted. All devices, mounts, processes and files were removed.")
         return INTERRUPTED
     except (Refused, UnexpectedResult, NotReady) as error:
         console.print(Text(f"\n{error}", style="red"))
         return FAILED
-    left = leftovers.below(stage.folder)
-    if left or stage.folder.exists():
-        console.print(Text(f"left behind: {left}; folder {stage.folder}", style="red"))
+    left = leftovers.below(running.folder)
+    if left or running.folder.exists():
+        console.print(Text(f"left behind: {left}; folder {running.folder}", style="red"))
         return FAILED
     took = time.monotonic() - began
     console.print(f"Done in {took:.1f} s. Nothing is left: no mount, loop device, process or file.")
@@ -93,28 +93,28 @@ def run(*, filesystem: str, mebibytes: int) -> int:
 
 
 def _take_interrupts() -> None:
-    """Let each signal that ends the demo be raised as KeyboardInterrupt, so that all is taken down."""
+    """Turn each signal that ends the demo into KeyboardInterrupt, so that the clean-up runs."""
     for number in INTERRUPTS:
-        # A shell starts what it runs in the background with SIGINT ignored, and who sends it all the same
-        # wants an end. Who has SIGHUP ignored (nohup) wants the demo to outlive its terminal.
+        # A shell ignores SIGINT for processes in the background. Someone who still sends it wants the demo to
+        # end. nohup ignores SIGHUP, because the demo must continue when its terminal is closed.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
 
-def _walk(walk: Scenario, screen: Screen) -> None:
+def _run_steps(scenario: Scenario, screen: Screen) -> None:
     try:
         with screen.live():
-            for step in walk.steps():
-                _take(step, screen)
+            for step in scenario.steps():
+                _run_step(step, screen)
         screen.console.print()
     except BaseException:
-        # What a broken driver does not take down, the environment's end does; the first error is the news.
+        # If the driver is broken, this fails too, and the end of the environment removes the rest.
         with environment.uninterrupted(), contextlib.suppress(Refused):
-            walk.clean_up()
+            scenario.clean_up()
         raise
 
 
-def _take(step: Step, screen: Screen) -> None:
+def _run_step(step: Step, screen: Screen) -> None:
     began = time.monotonic()
     try:
         found = step.run()

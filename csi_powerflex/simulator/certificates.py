@@ -15,14 +15,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from csi_powerflex.simulator.atomic import write_atomically
 
-_AUTHORITY_DAYS = 3650
-_SERVER_DAYS = 397
-_MIN_DAYS_LEFT = 7
+_AUTHORITY_LIFETIME = datetime.timedelta(days=3650)
+_SERVER_LIFETIME = datetime.timedelta(days=397)
+_MIN_LIFETIME_LEFT = datetime.timedelta(days=7)
+_CLOCK_TOLERANCE = datetime.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files: the authority's certificate for clients, the server's chain and key."""
+    """PEM files: the authority's certificate, which clients trust, and the server's chain and key."""
 
     authority: Path
     server: Path
@@ -30,23 +31,23 @@ class Certificates:
 
 
 def ensure(folder: Path, names: Sequence[str] = ()) -> Certificates:
-    """The certificates in ``folder``, made when they are missing, about to end, or lack one of ``names``.
+    """The certificates in ``folder``. New ones replace them if they end soon or lack one of ``names``.
 
-    ``names`` are host names and IP addresses; loopback's are always among those of the certificate.
+    ``names`` are host names and IP addresses. The certificate always contains those of loopback too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server-key.pem")
-    wanted = _alternative_names(names)
+    wanted = _server_names(names)
     if not _are_good(files, wanted):
         _make(files, wanted)
     return files
 
 
 def given(folder: Path) -> Certificates:
-    """The certificates that somebody else has put into ``folder``, named as in a Kubernetes Secret for TLS.
+    """The existing certificates in ``folder``, with the file names of a Kubernetes Secret for TLS.
 
     Raises:
-        FileNotFoundError: one is missing.
+        FileNotFoundError: a file is missing.
     """
     files = Certificates(folder / "ca.crt", folder / "tls.crt", folder / "tls.key")
     for path in (files.authority, files.server, files.key):
@@ -60,23 +61,20 @@ def _are_good(files: Certificates, wanted: x509.SubjectAlternativeName) -> bool:
     certificate = x509.load_pem_x509_certificate(files.server.read_bytes())
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return left > datetime.timedelta(days=_MIN_DAYS_LEFT) and set(wanted) <= set(known)
+    return left > _MIN_LIFETIME_LEFT and set(wanted) <= set(known)
 
 
 def _make(files: Certificates, names: x509.SubjectAlternativeName) -> None:
-    now = datetime.datetime.now(datetime.UTC)
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = _name("Simulated PowerFlex certificate authority")
+    authority_key = new_key()
+    authority_name = subject("Simulated PowerFlex certificate authority")
     authority = (
-        _builder(authority_name, authority_name, authority_key.public_key(), now, _AUTHORITY_DAYS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        authority_builder(authority_name, authority_key.public_key(), _AUTHORITY_LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     server = (
-        _builder(_name("Simulated PowerFlex gateway"), authority_name, key.public_key(), now, _SERVER_DAYS)
+        builder(subject("Simulated PowerFlex gateway"), authority_name, key.public_key(), _SERVER_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -87,30 +85,52 @@ def _make(files: Certificates, names: x509.SubjectAlternativeName) -> None:
         .sign(authority_key, hashes.SHA256())
     )
     write_atomically(files.key, _key_pem(key), mode=0o600)
-    write_atomically(files.server, _pem(server) + _pem(authority))
-    write_atomically(files.authority, _pem(authority))
+    write_atomically(files.server, pem(server) + pem(authority))
+    write_atomically(files.authority, pem(authority))
 
 
-def _builder(
-    subject: x509.Name,
+# --- building blocks, also for the certificates of tests ---------------------------------------------
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A new private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def builder(
+    name: x509.Name,
     issuer: x509.Name,
     public_key: ec.EllipticCurvePublicKey,
-    now: datetime.datetime,
-    days: int,
+    lifetime: datetime.timedelta,
 ) -> x509.CertificateBuilder:
+    """A certificate without extensions. It is valid from one hour ago, as clocks can differ."""
+    now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
-        .subject_name(subject)
+        .subject_name(name)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_before(now - _CLOCK_TOLERANCE)
+        .not_valid_after(now + lifetime)
     )
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def authority_builder(
+    name: x509.Name, public_key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta
+) -> x509.CertificateBuilder:
+    """The certificate of an authority that issues certificates, but no further authorities."""
+    return (
+        builder(name, name, public_key, lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+    )
+
+
+def subject(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
+    """A subject. Kubernetes takes the organizations for groups."""
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -127,9 +147,13 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _alternative_names(further: Sequence[str]) -> x509.SubjectAlternativeName:
-    every = dict.fromkeys(["localhost", "127.0.0.1", "::1", *further])
-    return x509.SubjectAlternativeName([_alternative_name(name) for name in every])
+def _server_names(further: Sequence[str]) -> x509.SubjectAlternativeName:
+    return alternative_names(list(dict.fromkeys(["localhost", "127.0.0.1", "::1", *further])))
+
+
+def alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
+    """The extension for host names and IP addresses."""
+    return x509.SubjectAlternativeName([_alternative_name(name) for name in names])
 
 
 def _alternative_name(name: str) -> x509.GeneralName:
@@ -139,7 +163,8 @@ def _alternative_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _pem(certificate: x509.Certificate) -> str:
+def pem(certificate: x509.Certificate) -> str:
+    """The certificate as PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 

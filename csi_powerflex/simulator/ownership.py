@@ -98,7 +98,7 @@ def _refuse_mounted(folder: Path, mountpoints: Iterable[Path]) -> None:
     paths = ", ".join(map(str, mountpoints))
     if paths:
         raise StillMounted(
-            f"{folder} was not removed: {paths} is still mounted; unmount it and remove the folder"
+            f"{folder} was not removed: {paths} is still mounted; unmount it and remove {folder}"
         )
 
 

@@ -87,9 +87,7 @@ class Simulator:
         self.folder = self._folder_lock.folder
         self._clock = clock or SystemClock()
         self._with_data = bool(hosts) or hosts_by_folder
-        self._host_discovery = (
-            HostDiscovery(self.folder / "hosts", self._add_host) if hosts_by_folder else None
-        )
+        self._discovery = HostDiscovery(self.folder / "hosts", self._add_host) if hosts_by_folder else None
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
@@ -97,15 +95,13 @@ class Simulator:
         self.gateways: list[Gateway] = []
         try:
             self.gateways += [Gateway(self._array(plan)) for plan in plans]
-            hosts = [
-                *hosts,
-                *(self._host_discovery.existing(known=(*hosts, *sdcs)) if self._host_discovery else ()),
-            ]
+            found = self._discovery.existing(known=(*hosts, *sdcs)) if self._discovery is not None else []
+            hosts = [*hosts, *found]
             for name in (*hosts, *sdcs):
                 self._make_host(name)
             self._start_agents(hosts)
-            if self._host_discovery is not None:
-                self._host_discovery.start()
+            if self._discovery is not None:
+                self._discovery.start()
         except BaseException:
             self.close()
             raise
@@ -123,17 +119,16 @@ class Simulator:
 
     def close(self) -> list[Path]:
         """Detach the devices and remove the links. Returns the devices that another process has open."""
-        if self._host_discovery is not None:
-            self._host_discovery.stop()
+        if self._discovery is not None:
+            self._discovery.stop()
         for agent in self._agents:
             agent.stop()
         left = [device for plane in self._planes for device in wait_until_detached(plane.folder)]
         for plane in self._planes:
             plane.close()
         if self._planes and not left:
-            wait_until_detached(
-                self.folder
-            )  # the kernel detaches a pool's device shortly after its filesystem
+            # The kernel detaches the device of a pool shortly after its filesystem.
+            wait_until_detached(self.folder)
         for store in self._stores:
             store.close()
         if self._temporary and self.folder.exists():

@@ -1,12 +1,11 @@
-"""Certificates of a cluster for tests: one authority, and one for each part that has to say who it is.
+"""Certificates of a cluster for tests: one authority, and one certificate for each part of the cluster.
 
-They name no key identifiers, as those of many clusters do not: the driver must take them all the same.
+They have no key identifiers, like the certificates of many clusters. The driver must accept them.
 """
 
 from __future__ import annotations
 
 import datetime
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,11 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-_LIFE = datetime.timedelta(days=2)
-_SIGNS_CERTIFICATES = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+from csi_powerflex.simulator import certificates
+
+_LIFETIME = datetime.timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,73 +29,37 @@ class Pair:
 
 
 class Authority:
-    """The cluster's certificate authority; everything lies in ``folder``."""
+    """The cluster's certificate authority. All its files are in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("e2e", ())
-        certificate = (
-            _builder(self._name, self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_SIGNS_CERTIFICATES, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
+        self._key = certificates.new_key()
+        self._name = certificates.subject("e2e")
+        builder = certificates.authority_builder(self._name, self._key.public_key(), _LIFETIME)
         self.certificate = folder / "ca.crt"
-        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.certificate.write_text(certificates.pem(builder.sign(self._key, hashes.SHA256())))
 
     def issue(self, user: str, *, groups: Sequence[str] = (), addresses: Sequence[str] = ()) -> Pair:
-        """A certificate of ``user`` in ``groups``, also good for a server at ``addresses``."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """A certificate of ``user`` in ``groups``. It is also valid for a server at ``addresses``."""
+        key = certificates.new_key()
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        builder = _builder(_name(user, groups), self._name, key.public_key()).add_extension(
-            x509.ExtendedKeyUsage(usages), critical=False
-        )
+        builder = certificates.builder(
+            certificates.subject(user, groups), self._name, key.public_key(), _LIFETIME
+        ).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if addresses:
-            names = x509.SubjectAlternativeName([_alternative(address) for address in addresses])
-            builder = builder.add_extension(names, critical=False)
+            builder = builder.add_extension(certificates.alternative_names(addresses), critical=False)
         file = user.replace(":", "-")
         pair = Pair(self._folder / f"{file}.crt", self._folder / f"{file}.key")
-        certificate = builder.sign(self._key, hashes.SHA256())
-        pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        pair.certificate.write_text(certificates.pem(builder.sign(self._key, hashes.SHA256())))
         _write_key(pair.key, key)
         return pair
 
     def service_account_key(self) -> Path:
-        """The key that tokens of service accounts are signed with."""
+        """The key that signs the tokens of service accounts."""
         path = self._folder / "service-accounts.key"
-        _write_key(path, ec.generate_private_key(ec.SECP256R1()))
+        _write_key(path, certificates.new_key())
         return path
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + _LIFE)
-    )
-
-
-def _name(common: str, groups: Sequence[str]) -> x509.Name:
-    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-    return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-
-def _alternative(address: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(address))
-    except ValueError:
-        return x509.DNSName(address)
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

@@ -112,7 +112,7 @@ def test_it_serves_at_another_address_with_certificates_that_it_is_given(tmp_pat
 
 def test_a_certificate_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["--tls-dir", str(tmp_path)])
-    assert (done.exit_code, done.output) == (1, f"Error: --tls-dir: there is no {tmp_path / 'ca.crt'}\n")
+    assert (done.exit_code, done.output) == (1, f"Error: --tls-dir: there is no file {tmp_path / 'ca.crt'}\n")
 
 
 @pytest.mark.needs("devices")

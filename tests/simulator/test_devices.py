@@ -193,9 +193,9 @@ def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> N
 def test_data_is_never_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with simulated(tmp_path) as array:
         write(mapped(array, array.create()), b"precious")
-    monkeypatch.setattr(btrfs, "why_unavailable", lambda: "btrfs is gone")
+    monkeypatch.setattr(btrfs, "why_unavailable", lambda: "btrfs is missing")
     if (tmp_path / "systems" / "sim1" / "pool.img").exists():
-        with pytest.raises(CannotSimulate, match="the volumes' data cannot be reached: btrfs is gone"):
+        with pytest.raises(CannotSimulate, match="the volumes' data cannot be mounted: btrfs is missing"):
             Simulator(folder=tmp_path)
 
 

@@ -152,6 +152,6 @@ def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Pa
 
 
 def test_two_systems_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CannotSimulate, match="systems need names of their own"):
+    with pytest.raises(CannotSimulate, match="two systems have the same name"):
         Simulator([SystemPlan("4.5"), SystemPlan("5.0")], folder=tmp_path / "array")
     assert not (tmp_path / "array").exists()

@@ -1,0 +1,94 @@
+"""What clients need to know of a running simulator: the ready file for programs, a summary for people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.atomic import write_atomically
+from csi_powerflex.simulator.server import Server
+
+
+class CannotWrite(Exception):
+    """The ready file cannot be written. The message names the file and the reason."""
+
+
+@contextlib.contextmanager
+def ready_file(path: Path, server: Server) -> Iterator[None]:
+    """Write the ready file at the start of the block and remove it at the end.
+
+    Raises:
+        CannotWrite: see its message.
+    """
+    text = json.dumps(describe(server), indent=2) + "\n"
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {os.strerror(error.errno or 0)}") from error
+    try:
+        yield
+    finally:
+        _remove_unchanged(path, text)
+
+
+def _remove_unchanged(path: Path, text: str) -> None:
+    """Remove the file, unless another simulator has replaced it or someone has removed it."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_text(encoding="utf-8") == text:
+            path.unlink()
+
+
+def describe(server: Server) -> dict[str, object]:
+    """The content of the ready file: the fields of the first system, and all systems below ``systems``."""
+    arrays = [gateway.array for gateway in server.simulator.gateways]
+    systems = [_system(server, url, array) for url, array in zip(server.urls, arrays, strict=True)]
+    return {**systems[0], "systems": systems}
+
+
+def _system(server: Server, url: str, array: Array) -> dict[str, object]:
+    domain, pool = _domain_and_pool(array)
+    return {
+        "url": url,
+        "username": array.settings.username,
+        "password": array.settings.password,
+        "caFile": str(server.certificates.authority),
+        "adminUrl": server.admin_url,
+        "version": array.dialect.version,
+        "systemId": array.system.id,
+        "protectionDomain": domain,
+        "storagePool": pool,
+        "hosts": {
+            host.name: {"guid": host.guid, "drvCfg": str(host.drv_cfg), "byIdDir": str(host.by_id)}
+            for host in server.simulator.hosts.values()
+        },
+    }
+
+
+def _domain_and_pool(array: Array) -> tuple[str, str]:
+    """The names of the first protection domain and of its first storage pool."""
+    domain = next(iter(array.domains.values()))
+    return domain.name, array.pools_of_domain(domain.id)[0].name
+
+
+def summary(server: Server) -> str:
+    """The facts about the systems, as lines for people."""
+    arrays = [gateway.array for gateway in server.simulator.gateways]
+    lines: list[str] = []
+    for url, array in zip(server.urls, arrays, strict=True):
+        domain, pool = _domain_and_pool(array)
+        lines += [
+            f"PowerFlex {array.dialect.version}, system {array.system.id}, is ready at {url}",
+            f"  pool           {domain}/{pool}",
+        ]
+    lines += [
+        f"  user           {arrays[0].settings.username}",
+        f"  password       {arrays[0].settings.password}",
+        f"  CA certificate {server.certificates.authority}",
+        f"  admin port     {server.admin_url}",
+    ]
+    lines += [f"  host {host.name:<9} {host.by_id}" for host in server.simulator.hosts.values()]
+    return "\n".join(lines)
