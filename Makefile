@@ -46,7 +46,7 @@ demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated Power
 	@$(BIN)/csi-powerflex demo
 
 # As many processes as there are processors, four at most; one for single files, where starting others costs more
-# than they spare. See tests/distribution.py for what runs beside what.
+# than they save. See tests/distribution.py for what runs at the same time.
 WORKERS ?= $(if $(findstring .py,$(ARGS)),0,auto)
 distributed = -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
@@ -165,11 +165,12 @@ bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for abou
 	@$(BIN)/python -m tests.bench.simulator
 
 .PHONY: check
-check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, fresh generated code
+check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, fresh generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python charts/reference.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
@@ -179,7 +180,7 @@ proto: .venv-proto/.proto ## Generate csi_powerflex/pb from proto/csi.proto
 	@$(call generate,.)
 
 .PHONY: format
-format: $(VENV)/.dev ## Format the code and mend what can be mended
+format: $(VENV)/.dev ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -188,7 +189,7 @@ e2e: $(VENV)/.dev $(HELM) ## Run the scenarios in a real Kubernetes of two nodes
 	@$(BIN)/python -m tests.e2e.run $(ARGS)
 
 .PHONY: bench-e2e
-bench-e2e: $(VENV)/.dev $(HELM) ## Measure claims and pods in that Kubernetes, beside a driver that does next to nothing
+bench-e2e: $(VENV)/.dev $(HELM) ## Measure claims and pods in that Kubernetes, and compare with a minimal driver
 	@$(BIN)/python -m tests.e2e.run --capture=no tests/e2e/bench.py $(ARGS)
 
 # The versions and hashes that the images are built from, for every platform and Python that we support.
