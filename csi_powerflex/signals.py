@@ -1,4 +1,4 @@
-"""Waiting for a signal in the main thread without ever missing one, and letting one wait."""
+"""Waiting for a signal in the main thread without missing one, and deferring signals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def caught(*numbers: signal.Signals) -> Iterator[Callable[[], signal.Signals]]:
-    """Catch these signals for the block, which gets a function that waits for one of them.
+def wait_for_signals(*numbers: signal.Signals) -> Iterator[Callable[[], signal.Signals]]:
+    """Catch these signals inside the block, and yield a function that waits for one of them.
 
-    Their numbers come through a socket that the interpreter's C handler writes to. A queue that a handler
-    in Python fills could wait for ever: a signal that comes just before the main thread begins to wait
+    Their numbers come through a socket that the interpreter's C handler writes to. A queue that a Python
+    handler fills could block without end: a signal that comes just before the main thread begins to wait
     interrupts nothing, and its handler does not run until something else wakes that thread.
     """
     reader, writer = socket.socketpair()
@@ -24,7 +24,7 @@ def caught(*numbers: signal.Signals) -> Iterator[Callable[[], signal.Signals]]:
         def wait() -> signal.Signals:
             while True:
                 number = reader.recv(1)[0]
-                if number in numbers:  # others that have a handler come here too
+                if number in numbers:  # the socket also gets other signals that have a handler
                     return signal.Signals(number)
 
         previous = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
@@ -38,17 +38,17 @@ def caught(*numbers: signal.Signals) -> Iterator[Callable[[], signal.Signals]]:
 
 
 @contextlib.contextmanager
-def held(*numbers: signal.Signals) -> Iterator[None]:
-    """Let these signals take effect after the block and not in it.
+def deferred(*numbers: signal.Signals) -> Iterator[None]:
+    """Let these signals take effect after the block and not inside it.
 
-    For what must not be cut in two, such as to start a process and to note that it was started. Other threads
-    than the main one never run handlers, and need nothing.
+    Use it for steps that belong together, such as starting a process and recording that it was started. Only
+    the main thread runs signal handlers, so in any other thread the block runs as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    previous = {number: signal.signal(number, lambda held, _frame: came.append(held)) for number in numbers}
+    previous = {number: signal.signal(number, lambda late, _frame: came.append(late)) for number in numbers}
     try:
         yield
     finally:

@@ -6,8 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex import units
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.errors import InvalidArgument
 
 MdmGroup = tuple[str, ...]
 """The addresses of the MDMs of one system."""
@@ -72,34 +71,13 @@ class VolumeLimit:
     """How many volumes this node may have.
 
     Attributes:
-        number: the limit, 0 for that of the transport.
-        file: where it is read from each time, for a limit that differs by node or changes; while the file is
-            missing or empty, ``number`` counts.
+        number: the limit; 0 for the limit of the transport.
+        file: a file that holds the limit of this node. It is read at each use. While it is missing or empty,
+            ``number`` is the limit.
     """
 
     number: int = 0
     file: Path | None = None
-
-    def current(self) -> int:
-        """The limit as it is now.
-
-        Raises:
-            FailedPrecondition: the file holds something else than a number.
-        """
-        if self.file is None:
-            return self.number
-        try:
-            text = self.file.read_text().strip()
-        except FileNotFoundError:
-            return self.number
-        if not text:
-            return self.number
-        number = units.whole_number(text, digits=9)
-        if number is None:
-            raise FailedPrecondition(
-                f"{self.file} must hold the number of volumes for this node, not {text[:40]!r}"
-            )
-        return number
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def serve(
         InvalidArgument, FailedPrecondition: the endpoint cannot be served on.
     """
     with (
-        signals.caught(signal.SIGTERM, signal.SIGINT) as arrived,
+        signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as arrived,
         serving(endpoint, register),
         while_serving or contextlib.nullcontext(),
     ):

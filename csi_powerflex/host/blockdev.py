@@ -1,6 +1,6 @@
-"""Facts about block devices, and holding one for the time of a change.
+"""Facts about block devices, raw reads and writes, and a lock on a device.
 
-Everything is asked of the kernel by ioctl or sysfs. It does not know what is on a device.
+The facts come from the kernel, by ioctl or sysfs. This module does not know what is on a device.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from csi_powerflex.errors import Busy, FailedPrecondition, Unavailable
 from csi_powerflex.host.mountinfo import device_number
+from csi_powerflex.host.syscalls import ioctl
 
 # linux/fs.h
 _BLKROSET = 0x125D
@@ -29,36 +30,36 @@ def size(device: Path) -> int:
     """The size of ``device`` in bytes.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: the device does not answer.
     """
-    return int(struct.unpack("=Q", _asked(device, _BLKGETSIZE64, bytes(8)))[0])
+    return int(struct.unpack("=Q", ioctl(device, _BLKGETSIZE64, bytes(8), kind="block device"))[0])
 
 
 def is_read_only(device: Path) -> bool:
     """Whether the kernel refuses every write to ``device``.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: the device does not answer.
     """
-    return bool(struct.unpack("=i", _asked(device, _BLKROGET, bytes(4)))[0])
+    return bool(struct.unpack("=i", ioctl(device, _BLKROGET, bytes(4), kind="block device"))[0])
 
 
 def set_read_only(device: Path, *, read_only: bool) -> None:
-    """Make the kernel refuse every write to ``device``, or allow them again; it lasts until the device goes.
+    """Make the kernel refuse every write to ``device``, or allow writes again, until the device disappears.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: the device does not answer.
     """
-    _asked(device, _BLKROSET, struct.pack("=i", read_only))
+    ioctl(device, _BLKROSET, struct.pack("=i", read_only), kind="block device")
 
 
 def exists(number: str) -> bool:
-    """Whether the kernel has a block device with this major:minor."""
+    """Whether the kernel has a block device with the number ``major:minor``."""
     return (_SYSFS / number).is_dir()
 
 
 def numbers(device: Path) -> tuple[str, ...]:
-    """The major:minor of ``device`` and of its partitions."""
+    """The ``major:minor`` of ``device`` and of its partitions."""
     own = device_number(device)
     parts = ((path.parent / "dev").read_text().strip() for path in (_SYSFS / own).glob("*/partition"))
     return own, *parts
@@ -71,48 +72,49 @@ def holders(device: Path) -> list[str]:
 
 
 def require_unused(device: Path) -> None:
-    """Make sure that nothing mounts or holds ``device``, in whatever mount namespace.
+    """Make sure that nothing mounts or holds ``device``, in any mount namespace.
 
     Raises:
-        FailedPrecondition: devices are stacked on it.
+        FailedPrecondition: other devices are stacked on it.
         Busy: something else holds it.
-        Unavailable: it does not answer.
+        Unavailable: the device does not answer.
     """
     try:
         # O_EXCL on a block device fails while a filesystem or a stacked device claims it (open(2)).
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
         if error.errno != errno.EBUSY:
-            raise _unanswered(device, error) from error
-        stacked = holders(device)
+            raise _unanswered(device, error, "opening it") from error
+        stacked = ", ".join(holders(device))
         if stacked:
             raise FailedPrecondition(
-                f"{device} must be unused for this, but is held by the devices {', '.join(stacked)} on top "
-                "of it (is multipathd told to leave scini devices alone?); end that use, then try again"
+                f"{device} must be unused for this, but is held by the devices {stacked} on top of it "
+                "(is multipathd told to leave scini devices alone?); end that use, then try again"
             ) from error
-        # It may end by itself: an mkfs or fsck goes on when the driver that started it is killed.
+        # The use may end without any action: an mkfs or fsck outlives the driver that started it.
         raise Busy(
-            f"{device} must be unused for this, but is held by something that this process does not see: a "
-            "program, or another mount namespace; end that use, or wait for its end, then try again"
+            f"{device} must be unused for this, but is held by something that this process does not see: "
+            "a program, or another mount namespace; end that use, or wait for its end, then try again"
         ) from error
 
 
 @contextlib.contextmanager
-def held(device: Path) -> Iterator[int]:
-    """Hold ``device`` against every other change by this driver, this process's or an earlier one's.
+def locked(device: Path) -> Iterator[int]:
+    """Lock ``device`` against changes by any process of this driver.
 
-    Yields a file descriptor that carries the lock: a command that inherits it keeps the device held until
-    it ends, even when this process is killed meanwhile. So a mkfs or fsck that outlived its plugin is never
-    met by a second one. The lock is on the device's directory in sysfs, because tools lock the device file.
+    Yields a file descriptor that carries the lock. A command that inherits the descriptor keeps the device
+    locked until the command ends, even when this process is killed. So an mkfs or fsck that outlives its
+    plugin never runs together with a second one. The lock is on the device's directory in sysfs, because
+    tools lock the device file themselves.
 
     Raises:
-        Busy: it is held.
-        Unavailable: the device is gone.
+        Busy: the device is locked.
+        Unavailable: the device does not exist any more.
     """
     try:
         descriptor = os.open(_SYSFS / device_number(device), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _unanswered(device, error) from error
+        raise _unanswered(device, error, "locking it") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,12 +128,12 @@ def held(device: Path) -> Iterator[int]:
 
 
 def read(device: Path, *, offset: int, length: int) -> bytes:
-    """``length`` bytes of ``device`` from ``offset``, from the device itself and not from any cache.
+    """``length`` bytes of ``device`` from ``offset``, read from the device and not from a cache.
 
     Both are multiples of 4096.
 
     Raises:
-        Unavailable: any part could not be read.
+        Unavailable: a part could not be read.
     """
     try:
         descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
@@ -147,35 +149,44 @@ def read(device: Path, *, offset: int, length: int) -> bytes:
         raise _unanswered(device, error, f"reading {length} bytes at {offset}") from error
 
 
+def read_cached(device: Path, *, offset: int, length: int) -> bytes:
+    """Up to ``length`` bytes of ``device`` from ``offset``, read through the page cache.
+
+    A mounted filesystem writes its superblock to the page cache first. At the end of the device, the answer
+    is shorter than ``length``.
+
+    Raises:
+        Unavailable: they could not be read.
+    """
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unanswered(device, error, f"reading {length} bytes at {offset}") from error
+
+
 def write(device: Path, data: bytes, *, offset: int) -> None:
     """Write ``data`` at ``offset`` of ``device``, durably. Length and offset are multiples of 4096.
 
     Raises:
-        Unavailable: it could not be written.
+        Unavailable: a part could not be written.
     """
     try:
         descriptor = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_SYNC | os.O_CLOEXEC)
         try:
             with mmap.mmap(-1, len(data)) as memory:
                 memory[:] = data
-                if os.pwritev(descriptor, [memory], offset) != len(data):
-                    raise OSError(errno.EIO, "a part only")
+                count = os.pwritev(descriptor, [memory], offset)
+                if count != len(data):
+                    raise OSError(errno.EIO, f"{count} of {len(data)} bytes")
         finally:
             os.close(descriptor)
     except OSError as error:
         raise _unanswered(device, error, f"writing {len(data)} bytes at {offset}") from error
 
 
-def _asked(device: Path, request: int, argument: bytes) -> bytes:
-    try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            return fcntl.ioctl(descriptor, request, argument)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _unanswered(device, error) from error
-
-
-def _unanswered(device: Path, error: OSError, doing: str = "asking it") -> Unavailable:
-    return Unavailable(f"the block device {device} does not answer: {doing} ended in {error.strerror}")
+def _unanswered(device: Path, error: OSError, action: str) -> Unavailable:
+    return Unavailable(f"the block device {device} does not answer: {action} ended in {error.strerror}")

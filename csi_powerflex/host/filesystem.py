@@ -1,11 +1,12 @@
-"""The filesystems that volumes can have: making, checking, measuring and growing them.
+"""The filesystems that volumes can have: how to make, check, measure and grow them, and their error counters.
 
-One row per type in ``KINDS``. It does not decide whether a device may be formatted: ``operations.staging``
-does.
+``KINDS`` has one row for each name of ``model.capability.FILESYSTEMS``. This module does not decide whether a
+device may be formatted: ``operations.node.staging`` does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getopt
 import shlex
 from collections.abc import Callable
@@ -16,14 +17,15 @@ from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.host import fssize
 from csi_powerflex.host.run import AtDeadline, run
 
+_SYSFS = Path("/sys/fs")
+
+# The limit for work that takes longer on a larger volume. The deadline of the call is the one that counts.
 _LONG_SECONDS = 24 * 3600.0
-"""The cap for work that takes as long as the volume is large; the deadline of the call is what counts."""
 
 # Suboptions whose value is a file or a device, by path, label or UUID (mke2fs(8), mkfs.xfs(8)).
 _NAMING = frozenset({"name", "file", "device", "logdev", "rtdev"})
 
-# e2fsck(8), exit codes; they add up.
-_E2FSCK_CORRECTED = 1 | 2
+# A bit in the exit code of e2fsck(8): errors are left that it may not repair without asking.
 _E2FSCK_UNCORRECTED = 4
 
 
@@ -31,11 +33,20 @@ _E2FSCK_UNCORRECTED = 4
 class Kind:
     """What one type of filesystem needs.
 
-    ``mkfs`` and its ``defaults``: never a force option, so that the tool's own refusal is the last safeguard,
-    and no discard, since a new thin volume has nothing to give back and a large one takes minutes to try.
-    ``options`` are those that a user may give, as for getopt(3); whatever names a device or a file, sets
-    the size or overrides a refusal is not among them. ``joined`` is an option whose values must be merged
-    with ours.
+    Attributes:
+        mkfs: the tool that makes it.
+        defaults: the driver's options for ``mkfs``. None of them forces anything, so the tool's own refusal
+            is the last safeguard. None of them discards: a new thin volume has nothing to free, and on a
+            large one the attempt takes minutes.
+        options: the short options that a user may give, in the form of getopt(3). Options that name a device
+            or a file, set the size or override a refusal are left out.
+        long_options: the long options that a user may give.
+        joined: the option of which the tool uses only the last occurrence, so the values are joined.
+        mount_of_copy: mount options for a volume that is a copy.
+        mount_without_recovery: the mount option that leaves the journal alone, for a read-only device.
+        size: measures it; the arguments are the device and the mount point.
+        grow: the command that grows it while mounted; the arguments are the same.
+        tools: the programs that are needed for it.
     """
 
     name: str
@@ -74,7 +85,7 @@ KINDS: dict[str, Kind] = {
             options="b:d:i:Kl:L:m:n:qr:s:",
             long_options=(),
             joined=None,
-            # A copy carries the UUID of its source, and XFS refuses to mount the same one twice.
+            # A copy carries the UUID of its source, and XFS refuses to mount the same UUID twice.
             mount_of_copy=("nouuid",),
             mount_without_recovery="norecovery",
             size=lambda _device, point: fssize.xfs(point),
@@ -88,7 +99,7 @@ KINDS: dict[str, Kind] = {
             options="d:KL:m:Mn:O:qR:s:v",
             long_options=("csum=", "checksum=", "data=", "metadata=", "features=", "label=", "nodesize="),
             joined=None,
-            # Since Linux 6.7 a second mount of the same UUID gets a temporary one by itself; see host.twins.
+            # No option. For kernels before Linux 6.7, see host.btrfs.
             mount_of_copy=(),
             mount_without_recovery="rescue=nologreplay",
             size=lambda _device, point: fssize.btrfs(point),
@@ -103,7 +114,7 @@ def kind(name: str) -> Kind:
     """The filesystem of that name.
 
     Raises:
-        InvalidArgument: this driver does not make it.
+        InvalidArgument: this driver does not know it.
     """
     found = KINDS.get(name)
     if found is None:
@@ -112,7 +123,7 @@ def kind(name: str) -> Kind:
 
 
 def format_options(name: str, text: str) -> tuple[tuple[str, str], ...]:
-    """The options that the user wants for making a filesystem, as pairs of option and value.
+    """The user's options for making a filesystem, as pairs of option and value.
 
     Raises:
         InvalidArgument: one is not allowed or not understood.
@@ -146,11 +157,13 @@ def make(
 
     Args:
         options: from ``format_options``.
-        keep_open: what ``blockdev.held`` gave, so that mkfs holds the device as long as it runs.
-        finished: called when the filesystem is whole, be it after this call has ended for lack of time.
+        keep_open: the descriptor of ``blockdev.locked``, so that mkfs keeps the device locked as long as it
+            runs.
+        finished: called when the filesystem is complete, even if that is after the end of this call.
 
     Raises:
-        CommandFailed, CommandTimedOut: as they say; a half-made filesystem may be there.
+        CommandFailed, CommandTimedOut: mkfs failed or did not end. An incomplete filesystem may be on the
+            device.
     """
     of = kind(name)
     command = [of.mkfs]
@@ -167,7 +180,7 @@ def make(
 
 
 def _merged(of: Kind, options: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    """Our defaults and the user's options, which win; where a tool heeds only the last, values are joined."""
+    """The defaults and the user's options, which replace a default or are joined with it."""
     merged = dict(of.defaults)
     rest = []
     for option, value in options:
@@ -181,14 +194,15 @@ def _merged(of: Kind, options: tuple[tuple[str, str], ...]) -> list[tuple[str, s
 
 
 def check(device: Path, name: str, *, keep_open: int) -> None:
-    """Check and repair what can be repaired without asking, where the type has no better way at mount.
+    """Check the filesystem before a mount, and repair what can be repaired without asking.
 
-    ext4 needs it: its journal may hold errors that only e2fsck clears; on a clean filesystem it reads the
-    superblock and ends. XFS and btrfs recover at mount, and their repair tools are for people.
+    Only ext4 needs it: its journal may hold errors that only e2fsck clears. On a clean filesystem, e2fsck
+    reads the superblock and ends. XFS and btrfs recover at mount, and their repair tools are for
+    administrators.
 
     Raises:
-        FailedPrecondition: it is damaged beyond what may be repaired unasked; nothing else was changed.
-        CommandFailed, CommandTimedOut: as they say.
+        FailedPrecondition: the damage is more than may be repaired without asking. It was not touched.
+        CommandFailed, CommandTimedOut: e2fsck failed or did not end.
     """
     if name == "ext4":
         _e2fsck(device, "-p", keep_open=keep_open)
@@ -203,20 +217,21 @@ def _e2fsck(device: Path, *options: str, keep_open: int) -> None:
         keep_open=(keep_open,),
     )
     if completed.code & _E2FSCK_UNCORRECTED:
-        words = " ".join((completed.stdout + completed.stderr).split())
+        output = " ".join((completed.stdout + completed.stderr).split())
         raise FailedPrecondition(
             f"the ext4 filesystem on {device} is damaged and needs a person: run e2fsck on it by hand. "
-            f"e2fsck says: {words[:600]}"
+            f"e2fsck says: {output[:600]}"
         )
 
 
 def grow_unmounted_ext4(device: Path, *, keep_open: int) -> None:
-    """Grow ext4 on ``device`` to the device's size while it is not mounted; resize2fs asks for a full
-    check first.
+    """Grow the ext4 on ``device``, which is not mounted, to the size of the device.
+
+    resize2fs requires a full check first.
 
     Raises:
-        FailedPrecondition: it is damaged.
-        CommandFailed, CommandTimedOut: as they say.
+        FailedPrecondition: the filesystem is damaged.
+        CommandFailed, CommandTimedOut: e2fsck or resize2fs failed or did not end.
     """
     _e2fsck(device, "-f", "-p", keep_open=keep_open)
     run(["resize2fs", str(device)], cap=_LONG_SECONDS, at_deadline=AtDeadline.LEAVE, keep_open=(keep_open,))
@@ -226,7 +241,32 @@ def grow(device: Path, point: Path, name: str, *, keep_open: int) -> None:
     """Grow the filesystem that is mounted at ``point`` to the size of ``device``.
 
     Raises:
-        CommandFailed, CommandTimedOut: as they say.
+        CommandFailed, CommandTimedOut: the tool failed or did not end.
     """
     command = kind(name).grow(device, point)
     run(command, cap=_LONG_SECONDS, at_deadline=AtDeadline.LEAVE, keep_open=(keep_open,))
+
+
+def recorded_errors(device: Path, name: str) -> str:
+    """The errors that the kernel has counted in the mounted filesystem on ``device``.
+
+    Empty where there are none, or where the type has no counters.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if name == "ext4":
+            count = int((_SYSFS / "ext4" / device.name / "errors_count").read_text())
+            return f"{count} since the last check" if count else ""
+        if name == "btrfs":
+            return "; ".join(filter(None, map(_btrfs_errors, _btrfs_counters(device))))
+    return ""
+
+
+def _btrfs_counters(device: Path) -> list[Path]:
+    return [
+        link.parent.parent / "devinfo" / "1" / "error_stats"
+        for link in (_SYSFS / "btrfs").glob(f"*/devices/{device.name}")
+    ]
+
+
+def _btrfs_errors(stats: Path) -> str:
+    return ", ".join(line for line in stats.read_text().splitlines() if not line.endswith(" 0"))

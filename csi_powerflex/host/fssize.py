@@ -1,17 +1,19 @@
-"""How large a filesystem believes its device is, in bytes: from its superblock or by its own ioctl.
+"""The size in bytes that a filesystem takes its device to have, from its superblock or its own ioctl.
 
-statvfs is no help here: it leaves out what the filesystem keeps for itself.
+statvfs(3) cannot tell it: its answer leaves out what the filesystem keeps for itself.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import struct
 from pathlib import Path
 
-from csi_powerflex.errors import FailedPrecondition, Unavailable
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.host import blockdev
+from csi_powerflex.host.syscalls import ioctl
 
+# Documentation/filesystems/ext4/super.rst
+_EXT4_SUPERBLOCK, _EXT4_SUPERBLOCK_LENGTH = 1024, 1024
 _EXT4_MAGIC = 0xEF53
 _EXT4_FEATURE_64BIT = 0x80
 # linux/fs/xfs/libxfs/xfs_fs.h: XFS_IOC_FSGEOMETRY_V1, _IOR('X', 100, 112 bytes)
@@ -21,22 +23,14 @@ _BTRFS_DEV_INFO = 0xD000941E
 
 
 def ext4(device: Path) -> int:
-    """From the superblock on ``device``; right whether it is mounted or not, since ext4 keeps it in the
-    page cache.
+    """The size of the ext4 on ``device``, whether it is mounted or not.
 
     Raises:
         FailedPrecondition: there is no ext4.
-        Unavailable: it could not be read.
+        Unavailable: ``device`` cannot be read.
     """
-    try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            raw = os.pread(descriptor, 1024, 1024)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise Unavailable(f"the superblock of {device} cannot be read: {error.strerror}") from error
-    if len(raw) < 1024 or struct.unpack_from("<H", raw, 0x38)[0] != _EXT4_MAGIC:
+    raw = blockdev.read_cached(device, offset=_EXT4_SUPERBLOCK, length=_EXT4_SUPERBLOCK_LENGTH)
+    if len(raw) < _EXT4_SUPERBLOCK_LENGTH or struct.unpack_from("<H", raw, 0x38)[0] != _EXT4_MAGIC:
         raise FailedPrecondition(f"{device} has no ext4 superblock")
     blocks_low, log_block = struct.unpack_from("<I", raw, 0x4)[0], struct.unpack_from("<I", raw, 0x18)[0]
     incompatible = struct.unpack_from("<I", raw, 0x60)[0]
@@ -45,34 +39,22 @@ def ext4(device: Path) -> int:
 
 
 def xfs(point: Path) -> int:
-    """Of the XFS mounted at ``point``.
+    """The size of the XFS that is mounted at ``point``.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: the filesystem does not answer.
     """
-    raw = _asked(point, _XFS_GEOMETRY, bytes(112))
+    raw = ioctl(point, _XFS_GEOMETRY, bytes(112), kind="filesystem at")
     block, blocks = struct.unpack_from("=I28xQ", raw)
     return int(block * blocks)
 
 
 def btrfs(point: Path) -> int:
-    """Of the first device of the btrfs mounted at ``point``; volumes have one.
+    """The size of the btrfs that is mounted at ``point``, on its first device: a volume has only one.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: the filesystem does not answer.
     """
-    raw = _asked(point, _BTRFS_DEV_INFO, struct.pack("=Q", 1).ljust(4096, b"\0"))
+    argument = struct.pack("=Q", 1).ljust(4096, b"\0")
+    raw = ioctl(point, _BTRFS_DEV_INFO, argument, kind="filesystem at")
     return int(struct.unpack_from("=Q", raw, 32)[0])
-
-
-def _asked(point: Path, request: int, argument: bytes) -> bytes:
-    try:
-        descriptor = os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            buffer = bytearray(argument)  # larger than 1024 bytes, ioctl only changes it in place
-            fcntl.ioctl(descriptor, request, buffer)
-            return bytes(buffer)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise Unavailable(f"the filesystem at {point} does not answer: {error.strerror}") from error

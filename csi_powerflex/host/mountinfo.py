@@ -1,7 +1,7 @@
-"""What is mounted where, as the kernel says it: /proc/thread-self/mountinfo.
+"""The kernel's table of mounts, /proc/thread-self/mountinfo.
 
-Bind mounts are told apart here and nowhere else: a device number cannot tell a directory from its bind mount.
-Reading it never touches a filesystem, so it also works while a device is dead.
+Only this table tells a bind mount from a directory: both have the same device number. Reading it touches no
+filesystem, so it also works while a device does not answer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 class Mount:
     """One line of mountinfo (proc(5)).
 
-    ``device`` is major:minor as in sysfs; ``root`` is the part of the filesystem that is mounted;
-    ``options`` belong to this mount, ``super_options`` to the filesystem, whatever mounts it.
+    Attributes:
+        device: ``major:minor`` of the filesystem, as in sysfs.
+        root: the path inside the filesystem that is mounted.
+        point: the path where it is mounted.
+        options: the options of this mount.
+        filesystem: the type of the filesystem.
+        source: the device as it was named at mounting.
+        super_options: the options of the filesystem, for all its mounts.
     """
 
     device: str
@@ -46,31 +52,32 @@ class Mount:
 
 def read() -> tuple[Mount, ...]:
     """All mounts that this process sees, in the order in which they were made."""
-    # Only a newline ends a line; what else Python takes for an end, such as a form feed, is not escaped.
+    # Only a newline ends a line here. Others that Python would split at, such as a form feed, are not
+    # escaped.
     lines = os.fsdecode(_TABLE.read_bytes()).split("\n")
     return tuple(_parse(line) for line in lines if line)
 
 
 def at(point: Path, table: Sequence[Mount] | None = None) -> Mount | None:
-    """What is mounted at ``point``, the topmost where several are stacked; None for nothing."""
+    """The mount at ``point``, the topmost one where several are stacked; None where nothing is mounted."""
     wanted = str(point)
     found = [mount for mount in (read() if table is None else table) if mount.point == wanted]
     return found[-1] if found else None
 
 
 def is_of(mount: Mount, device: Path) -> bool:
-    """Whether ``mount`` gives access to the block device, by its filesystem or by a bind of its file."""
+    """Whether ``mount`` shows the block device: its filesystem, or its file by a bind mount."""
     return number_behind(mount) == device_number(device)
 
 
 def of_device(device: Path, table: Sequence[Mount] | None = None) -> tuple[Mount, ...]:
-    """Every mount that gives access to the block device, by its filesystem or by a bind of its file."""
+    """Every mount that shows the block device: its filesystem, or its file by a bind mount."""
     number = device_number(device)
     return tuple(mount for mount in (read() if table is None else table) if number_behind(mount) == number)
 
 
 def device_number(device: Path) -> str:
-    """major:minor of the block device file ``device``.
+    """The ``major:minor`` of the block device file ``device``.
 
     Raises:
         OSError: there is no such file.
@@ -79,12 +86,12 @@ def device_number(device: Path) -> str:
 
 
 def number_behind(mount: Mount) -> str | None:
-    """The number of the block device behind ``mount``, None where there is none."""
+    """The ``major:minor`` of the block device that ``mount`` shows; None where it shows none."""
     if mount.of_device_file:
-        # The bound file is asked, not its name: the name may belong to another device by now.
+        # Read from the bound file: the name in the table may belong to another device now.
         return _number_of_file(mount.point)
     if mount.device.startswith("0:") and mount.source.startswith("/dev/"):
-        # btrfs numbers its mounts by itself, so the device it was given is asked.
+        # A mount of btrfs has a number of its own, so the number is read from the device's file.
         return _number_of_file(mount.source)
     return mount.device
 
@@ -117,7 +124,7 @@ def _parse(line: str) -> Mount:
 
 
 def _plain(text: str) -> str:
-    """``text`` with the kernel's octal escapes (blank, tab, newline, backslash) undone."""
+    """``text`` with the kernel's octal escapes (space, tab, newline, backslash) decoded."""
     if "\\" not in text:
         return text
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)

@@ -1,8 +1,8 @@
 """Mounting and unmounting.
 
-A filesystem is mounted by mount(8), a process of its own that a dead device can hang without hanging the
-plugin. A bind mount needs no device; it is made by system calls, because only those put it in place with all
-its attributes in one step: a read-only publish is never writable, not even for a moment or after a crash.
+A filesystem is mounted by mount(8) in its own process: a device that does not answer blocks that process and
+not the plugin. A bind mount is made by system calls, because only they attach it with all its attributes in
+one step. So a read-only bind mount is never writable, not even for a short time or after a crash.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host.run import Completed, run
+from csi_powerflex.host.syscalls import LIBC, last_error
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
 # The same numbers on every architecture since Linux 5.2 (mount_setattr: 5.12).
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
@@ -25,8 +25,6 @@ _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOUNT_ATTR_RDONLY = 0x1
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
-# It writes what is not on the device yet, so it may take as long as the call.
-_UNMOUNT_SECONDS = 60.0
 
 
 class _MountAttributes(ctypes.Structure):
@@ -42,17 +40,17 @@ def mount(device: Path, point: Path, *, filesystem: str, options: Sequence[str])
     """Mount the filesystem on ``device`` at ``point``.
 
     Raises:
-        CommandFailed: mount(8) said no.
+        CommandFailed, CommandTimedOut: mount(8) failed or did not end.
     """
     arguments = ["-t", filesystem, *(("-o", ",".join(options)) if options else ())]
     return run(["mount", "--internal-only", *arguments, "--", str(device), str(point)])
 
 
 def bind(source: Path, point: Path, *, read_only: bool) -> None:
-    """Make ``source``, a directory or file, also appear at ``point``, which exists and is of the same type.
+    """Bind ``source``, a directory or file, to ``point``, which exists and is of the same type.
 
     Raises:
-        FailedPrecondition: the kernel refused.
+        FailedPrecondition: the kernel refuses it.
     """
     tree = -1
     try:
@@ -70,40 +68,35 @@ def bind(source: Path, point: Path, *, read_only: bool) -> None:
             "move_mount", _SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(point), _MOVE_MOUNT_F_EMPTY_PATH
         )
     except OSError as error:
-        raise FailedPrecondition(f"{source} cannot be bound to {point}: {error}") from error
+        hint = " (this needs Linux 5.12 or newer)" if error.errno == errno.ENOSYS else ""
+        raise FailedPrecondition(f"{source} cannot be bound to {point}: {error}{hint}") from error
     finally:
         if tree >= 0:
             os.close(tree)
 
 
-def unmount(point: Path) -> None:
-    """Unmount what is mounted at ``point``, the topmost only, and wait until its data are written.
+def unmount(point: Path, *, seconds: float = 60.0) -> None:
+    """Unmount the topmost mount at ``point`` and wait until its data are written, at most ``seconds``.
 
     Raises:
-        CommandFailed: umount(8) said no; it is busy, or its device gave an error.
-        CommandTimedOut: it did not end.
+        CommandFailed: umount(8) failed: the mount is in use, or its device gave an error.
+        CommandTimedOut: umount(8) did not end.
     """
-    run(["umount", "--no-canonicalize", "--internal-only", "--", str(point)], cap=_UNMOUNT_SECONDS)
+    run(["umount", "--no-canonicalize", "--internal-only", "--", str(point)], cap=seconds)
 
 
 def detach(point: Path) -> None:
-    """Take the mount at ``point`` out of sight at once; the kernel ends it when its last user goes.
+    """Detach the mount at ``point`` at once. The kernel ends it when nothing uses it any more.
 
     Raises:
         OSError: there is no such mount.
     """
-    if _LIBC.umount2(os.fsencode(point), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
-        raise _error("umount2")
+    if LIBC.umount2(os.fsencode(point), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
+        raise last_error("umount2")
 
 
 def _call(name: str, number: int, *arguments: object) -> int:
-    result = int(_LIBC.syscall(number, *arguments))
+    result = int(LIBC.syscall(number, *arguments))
     if result < 0:
-        raise _error(name)
+        raise last_error(name)
     return result
-
-
-def _error(name: str) -> OSError:
-    number = ctypes.get_errno()
-    hint = " (this needs Linux 5.12 or newer)" if number == errno.ENOSYS else ""
-    return OSError(number, f"{name}: {os.strerror(number)}{hint}")

@@ -1,12 +1,12 @@
 """What is on a block device: nothing, a filesystem, or something else.
 
-The answer "nothing" lets a device be formatted, so it takes three witnesses (blkid, wipefs, and the blocks
-themselves: the first, the last, and samples between), and whatever cannot be read is an error and never
-"nothing".
+A device that is found blank gets formatted. So three independent checks must agree that it is: blkid, wipefs,
+and the blocks themselves (the first, the last, and samples between them). What cannot be read is an error and
+never "blank".
 
-A mark says that this driver began to make a filesystem here and did not come to its end. It stands on the
-device itself, so that it tells the truth on whichever node the volume comes up next; it is written before
-mkfs and taken away after it, always before the first mount, so where it stands no user's data can be.
+A mark on the device says that this driver began to make a filesystem there and did not finish. It is on the
+device itself, so it is right on any node that gets the volume next. It is written before mkfs and removed
+after it, always before the first mount. So a device with the mark holds no user data.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from csi_powerflex.host.run import AtDeadline, run
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB, KIB, MIB, readable
 
+# What must be zero at either end of a blank device. The labels of LVM, RAID, LUKS 2 and ZFS are within it.
 _EDGE = 4 * MIB
-"""How much of either end must be zero. It covers LVM, RAID, LUKS 2 and ZFS labels, which lie there."""
 _ZEROS = bytes(_EDGE)
 _SAMPLE = 4 * KIB
 _MARK_LENGTH = 4 * KIB
@@ -32,27 +32,29 @@ _BLKID_NOTHING, _BLKID_AMBIGUOUS = 2, 8
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """Nothing at all, as far as can be proved."""
+    """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Formatted:
-    """A filesystem; ``type`` as mount(8) names it."""
+    """A filesystem. ``type`` is its name for mount(8)."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Something that is not a filesystem, in words: a partition table, an encrypted container,
-    unknown data."""
+    """Something else, such as a partition table, an encrypted container or unknown data.
 
-    what: str
+    ``description`` is for an error message.
+    """
+
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A filesystem that this driver began to make for this very volume. It was never mounted."""
+    """A filesystem that this driver began to make for this volume. It was never mounted."""
 
 
 Content = Blank | Formatted | Foreign | Unfinished
@@ -62,8 +64,8 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     """What is on ``device``, which is the volume ``handle``.
 
     Raises:
-        Unavailable, DeadlineExceeded: it could not be read, or a tool failed. Nothing is known then.
-        FailedPrecondition: the tools contradict each other.
+        Unavailable, DeadlineExceeded: the device could not be read, or a tool failed.
+        FailedPrecondition: the device is smaller than any volume.
     """
     size = blockdev.size(device)
     if size < _SMALLEST:
@@ -90,10 +92,10 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
 
 
 def _samples(size: int) -> list[int]:
-    """Where a filesystem that lost its beginning still shows: its spare superblocks and groups.
+    """Offsets where a filesystem has data even if its beginning was overwritten.
 
-    ext4 has copies of its superblock in groups of 128 MiB (1 and powers of 3, 5, 7), btrfs at 64 MiB and
-    256 GiB, XFS a header in each of its groups, which are a quarter of the volume or less.
+    ext4 has copies of its superblock in groups of 128 MiB (1 and powers of 3, 5, 7), and btrfs at 64 MiB and
+    256 GiB. XFS has a header in each of its groups, which are a quarter of the volume or less.
     """
     spares = {128 * MIB * group for group in (1, 3, 5, 7, 9, 25, 27, 49)} | {64 * MIB, 256 * GIB}
     parts = {size * part // 16 // _SAMPLE * _SAMPLE for part in range(1, 16)}
@@ -101,7 +103,7 @@ def _samples(size: int) -> list[int]:
 
 
 def mark(device: Path, handle: VolumeHandle) -> None:
-    """Note on ``device`` that a filesystem is being made for ``handle``.
+    """Write the mark on ``device``: a filesystem is being made for ``handle``.
 
     Raises:
         Unavailable: it could not be written.
@@ -110,7 +112,7 @@ def mark(device: Path, handle: VolumeHandle) -> None:
 
 
 def unmark(device: Path, handle: VolumeHandle) -> None:
-    """Take the note away, where the filesystem has not used its place itself.
+    """Remove the mark, unless the filesystem has overwritten it.
 
     Raises:
         Unavailable: it could not be read or written.
@@ -121,11 +123,11 @@ def unmark(device: Path, handle: VolumeHandle) -> None:
 
 
 def erase_unfinished(device: Path, handle: VolumeHandle) -> None:
-    """Wipe what an interrupted mkfs left, so that the next one finds the device blank, but for the mark.
+    """Erase what an interrupted mkfs left, so that the next mkfs finds a blank device. The mark stays.
 
     Raises:
-        FailedPrecondition: there is no mark for ``handle``: what is there is not ours to wipe.
-        Unavailable, DeadlineExceeded: it could not be done; the mark still stands.
+        FailedPrecondition: there is no mark for ``handle``, so the data may belong to a user.
+        Unavailable, DeadlineExceeded: it could not be erased. The mark is still there.
     """
     if blockdev.read(device, offset=_mark_offset(device), length=_MARK_LENGTH) != _mark(handle):
         raise FailedPrecondition(f"{device} carries no mark of an unfinished filesystem for volume {handle}")
@@ -143,7 +145,7 @@ def _mark_offset(device: Path) -> int:
 
 
 def _blkid(device: Path) -> Formatted | Foreign | None:
-    """What blkid finds, None for nothing. It reads the device itself (-p), not its cache."""
+    """What blkid finds on the device itself and not in blkid's cache; None for nothing."""
     completed = run(
         ["blkid", "--probe", "--output", "export", "--", str(device)],
         accept=(0, _BLKID_NOTHING, _BLKID_AMBIGUOUS),
@@ -151,7 +153,7 @@ def _blkid(device: Path) -> Formatted | Foreign | None:
     if completed.code == _BLKID_NOTHING:
         return None
     if completed.code == _BLKID_AMBIGUOUS:
-        return Foreign("more than one kind of content at a time, says blkid")
+        return Foreign("more than one kind of content at a time, as blkid reports")
     facts = dict(line.split("=", 1) for line in completed.stdout.splitlines() if "=" in line)
     if facts.get("USAGE") == "filesystem" and "TYPE" in facts:
         return Formatted(facts["TYPE"])
@@ -161,6 +163,6 @@ def _blkid(device: Path) -> Formatted | Foreign | None:
 
 
 def _wipefs(device: Path) -> str:
-    """The signatures wipefs finds, empty for none."""
+    """The signatures that wipefs finds; empty for none."""
     completed = run(["wipefs", "--no-act", "--noheadings", "--output", "TYPE,OFFSET", "--", str(device)])
     return ", ".join(" at ".join(line.split()) for line in completed.stdout.splitlines() if line.strip())

@@ -1,16 +1,15 @@
-"""Running the host's tools: the only place that starts processes.
+"""Running the host's tools. No other module starts processes.
 
-Each command runs in a session of its own, so that it and whatever it started can be ended together, with the
-C locale, so that its words can be read, and within the deadline of the call it serves. No shell is involved.
+A command runs in its own session, so that it can be ended together with all it started. It gets the C locale,
+so that its output can be parsed, and the deadline of the call that it serves. No shell is involved.
 
-A process that waits for a dead device cannot be killed, and waiting for it would take the caller along. So
-waiting is always bounded here; what does not end is left to a reaper thread.
+A process that waits for a device without answer cannot be killed. So every wait here has a limit, and a
+thread waits for the end of a process that is left running.
 """
 
 from __future__ import annotations
 
 import enum
-import functools
 import os
 import shutil
 import signal
@@ -46,22 +45,22 @@ PACKAGES = {
 }
 """The tools that the driver runs, and the Debian package that brings each."""
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KILLED_SECONDS = 1.0
-_WORDS = 600
+_EXCERPT = 600
+"""Characters of a tool's output that an error message repeats."""
 
 
 class AtDeadline(enum.Enum):
-    """What becomes of a command that has not ended when its time is up."""
+    """What happens to a command that has not ended at its deadline."""
 
     KILL = enum.auto()
     LEAVE = enum.auto()
-    """It goes on by itself. For work that must not be cut short, such as a filesystem check."""
+    """It continues. For work that must not be interrupted, such as a filesystem check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     stdout: str
@@ -69,14 +68,18 @@ class Completed:
 
 
 class CommandFailed(Unavailable):
-    """A tool ended with a code that means failure. ``code`` is negative for a signal; ``words`` is
-    its stderr."""
+    """A tool failed.
+
+    Attributes:
+        code: its exit code; negative for the signal that ended it.
+        stderr: an excerpt of its standard error, on one line.
+    """
 
     def __init__(self, command: Sequence[str], completed: Completed) -> None:
         self.code = completed.code
-        self.words = _shortened(completed.stderr or completed.stdout)
+        self.stderr = _excerpt(completed.stderr or completed.stdout)
         ended = f"was ended by signal {-self.code}" if self.code < 0 else f"failed with code {self.code}"
-        super().__init__(f"`{' '.join(command)}` {ended}: {self.words or 'it said nothing'}")
+        super().__init__(f"`{' '.join(command)}` {ended}: {self.stderr or 'no output'}")
 
 
 class CommandTimedOut(DeadlineExceeded):
@@ -87,14 +90,35 @@ class ToolMissing(FailedPrecondition):
     """A tool that is needed is not installed."""
 
 
-def missing_tools(tools: Collection[str] = tuple(PACKAGES)) -> list[str]:
-    """What of ``tools`` is not installed, each with the package that brings it, for people."""
-    return [f"{tool} (package {PACKAGES[tool]})" for tool in tools if _located(tool) is None]
+class Tools:
+    """Finds tools in the folders of ``path``, which is in the form of ``$PATH``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._found: dict[str, str] = {}
+
+    def find(self, tool: str) -> str | None:
+        """The executable of ``tool``, a name or an absolute path; None where it is not installed."""
+        if tool not in self._found:
+            executable = shutil.which(tool, path=self.path)
+            if executable is None:
+                return None  # not remembered: it may be installed later
+            self._found[tool] = executable
+        return self._found[tool]
+
+
+tools = Tools("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+"""The tools of this host."""
+
+
+def missing_tools(names: Collection[str] = tuple(PACKAGES)) -> list[str]:
+    """Those of ``names`` that are not installed, each with the package that contains it."""
+    return [f"{name} (package {PACKAGES[name]})" for name in names if tools.find(name) is None]
 
 
 def installed(tool: str) -> bool:
     """Whether ``tool``, a name or an absolute path, can be run."""
-    return _located(tool) is not None
+    return tools.find(tool) is not None
 
 
 def run(
@@ -110,14 +134,14 @@ def run(
 
     Args:
         command: the tool is one of ``PACKAGES`` or an absolute path.
-        cap: seconds it may take; the deadline of the current call counts too.
+        cap: the most seconds it may take, within the deadline of the current call.
         accept: the exit codes that do not mean failure.
-        keep_open: file descriptors that the command inherits, and with them any lock they hold.
-        afterwards: called when a command that was left to go on ended well after all; until it returns, this
-            process holds ``keep_open`` open too.
+        keep_open: file descriptors that the command inherits, and with them any lock they carry.
+        afterwards: called when a command that was left running has succeeded. Until it returns, this process
+            keeps ``keep_open`` open too.
 
     Raises:
-        CommandFailed: any other exit code, or a signal.
+        CommandFailed: it ended with another exit code, or by a signal.
         CommandTimedOut: it did not end in time.
         ToolMissing: it is not installed.
     """
@@ -146,7 +170,7 @@ def run(
 
 
 def _start(command: Sequence[str], keep_open: Collection[int]) -> subprocess.Popen[str]:
-    """Start ``command`` in a session of its own. No preexec_fn: that would forbid vfork and upset gRPC."""
+    """Start ``command`` in its own session. A preexec_fn would prevent vfork and disturb gRPC."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -156,7 +180,7 @@ def _start(command: Sequence[str], keep_open: Collection[int]) -> subprocess.Pop
         errors="replace",
         start_new_session=True,
         pass_fds=tuple(keep_open),
-        env={"LC_ALL": "C", "PATH": _PATH},
+        env={"LC_ALL": "C", "PATH": tools.path},
         cwd="/",
     )
 
@@ -167,70 +191,57 @@ def _finish(
     try:
         stdout, stderr = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
+        text = f"`{' '.join(command)}`"
         if at_deadline is AtDeadline.LEAVE:
-            raise CommandTimedOut(
-                f"`{' '.join(command)}` still runs after {limit:.1f} s and goes on by itself; repeat the call"
-            ) from None
-        ended = _killed(process)
-        raise CommandTimedOut(
-            f"`{' '.join(command)}` did not end within {limit:.1f} s and was killed"
-            + ("" if ended else ", but cannot die: it waits for a device that does not answer")
-        ) from None
+            message = f"{text} still runs after {limit:.1f} s and goes on by itself; repeat the call"
+        elif _kill(process):
+            message = f"{text} did not end within {limit:.1f} s and was killed"
+        else:
+            message = f"{text} did not end within {limit:.1f} s; it waits for a device and cannot be killed"
+        raise CommandTimedOut(message) from None
     return Completed(code=process.returncode, stdout=stdout, stderr=stderr)
 
 
-def _killed(process: subprocess.Popen[str]) -> bool:
-    """Kill the command with all it started; whether it was gone within a moment."""
+def _kill(process: subprocess.Popen[str]) -> bool:
+    """Kill the command and all it started. Returns whether it ended within a second."""
     os.killpg(process.pid, signal.SIGKILL)
     try:
         process.communicate(timeout=_KILLED_SECONDS)
     except subprocess.TimeoutExpired:
-        log.warning("killed command does not end", pid=process.pid)
+        log.warning("killed command did not end", pid=process.pid)
         return False
     return True
 
 
 def _reap(
-    process: subprocess.Popen[str], held: Collection[int], afterwards: Callable[[], None] | None
+    process: subprocess.Popen[str], descriptors: Collection[int], afterwards: Callable[[], None] | None
 ) -> None:
-    """Collect the process whenever it ends, so that it does not stay as a zombie; close ``held`` then."""
+    """Wait in a thread for the end of the process, so that no zombie stays; then close ``descriptors``."""
 
     def wait() -> None:
         try:
             process.communicate()
-            log.info("command that was left has ended", pid=process.pid, code=process.returncode)
+            log.info("command ended after its call", pid=process.pid, code=process.returncode)
             if process.returncode == 0 and afterwards is not None:
                 afterwards()
         except DriverError as error:
-            log.warning("what was to follow a command failed", pid=process.pid, error=error)
+            log.warning("step after a command failed", pid=process.pid, error=error)
         finally:
-            for descriptor in held:
+            for descriptor in descriptors:
                 os.close(descriptor)
 
     threading.Thread(target=wait, name=f"reaper-{process.pid}", daemon=True).start()
 
 
 def _executable(tool: str) -> str:
-    path = _located(tool)
-    if path is None:
+    executable = tools.find(tool)
+    if executable is None:
         package = PACKAGES.get(tool)
         hint = f"install the package {package}" if package else "is the path right?"
         raise ToolMissing(f"{tool} is not installed on this host or in this image: {hint}")
-    return path
+    return executable
 
 
-@functools.lru_cache(maxsize=64)
-def _found(tool: str) -> str | None:
-    return shutil.which(tool, path=_PATH)
-
-
-def _located(tool: str) -> str | None:
-    path = _found(tool)
-    if path is None:
-        _found.cache_clear()  # it may be installed later
-    return path
-
-
-def _shortened(words: str) -> str:
-    line = "; ".join(part.strip() for part in words.splitlines() if part.strip())
-    return line if len(line) <= _WORDS else f"{line[: _WORDS // 2]} ... {line[-_WORDS // 2 :]}"
+def _excerpt(output: str) -> str:
+    line = "; ".join(part.strip() for part in output.splitlines() if part.strip())
+    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT // 2]} ... {line[-_EXCERPT // 2 :]}"

@@ -1,7 +1,8 @@
-"""Calls that a dead filesystem or device could hang, made in threads that can be given up.
+"""A time limit for calls that a filesystem or device without answer could block.
 
-A thread that waits in the kernel cannot be ended. It is left behind, once for each subject: while it hangs,
-nobody asks the same again, so the number of threads that are lost is the number of things that are dead.
+A thread that waits in the kernel cannot be ended, so it is abandoned. While a call for a subject is blocked,
+no second call is made for it. So the number of abandoned threads is at most the number of subjects that do
+not answer.
 """
 
 from __future__ import annotations
@@ -18,41 +19,44 @@ _Answer = TypeVar("_Answer")
 
 
 class TimeLimit:
-    """Makes calls with a limit of ``seconds`` each, and of the deadline of the call being served."""
+    """Makes calls that may take at most ``seconds`` each, within the deadline of the current RPC."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._guard = threading.Lock()
-        self._hanging: set[str] = set()
+        self._blocked: set[str] = set()
 
-    def call(self, subject: str, ask: Callable[[], _Answer]) -> _Answer:
-        """What ``ask`` returns or raises; ``subject`` names what is asked, such as a path.
+    def call(self, subject: str, function: Callable[[], _Answer]) -> _Answer:
+        """What ``function`` returns or raises. ``subject`` is what it asks, such as a path.
 
         Raises:
-            DeadlineExceeded: no answer came in time, or an earlier one is still awaited.
+            DeadlineExceeded: ``function`` did not end in time, or an earlier call for ``subject`` has not
+                ended.
         """
         limit = call_context.remaining(self._seconds)
         with self._guard:
-            if subject in self._hanging:
+            if subject in self._blocked:
                 raise DeadlineExceeded(f"{subject} does not answer, and has not since an earlier call")
-            self._hanging.add(subject)
+            self._blocked.add(subject)
         answer: Future[_Answer] = Future()
-        threading.Thread(target=self._make, args=(subject, ask, answer), name="bounded", daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(subject, function, answer), name="time-limit", daemon=True
+        ).start()
         try:
             return answer.result(timeout=limit)
         except FutureTimeout:
             raise DeadlineExceeded(f"{subject} did not answer within {limit:.1f} s") from None
 
-    def _make(self, subject: str, ask: Callable[[], _Answer], answer: Future[_Answer]) -> None:
+    def _run(self, subject: str, function: Callable[[], _Answer], answer: Future[_Answer]) -> None:
         try:
-            result = ask()
-        except BaseException as error:  # noqa: BLE001 - handed over to the caller, whatever it is
-            self._answered(subject)
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - the caller gets it, of any kind
+            self._ended(subject)
             answer.set_exception(error)
         else:
-            self._answered(subject)
+            self._ended(subject)
             answer.set_result(result)
 
-    def _answered(self, subject: str) -> None:
+    def _ended(self, subject: str) -> None:
         with self._guard:
-            self._hanging.discard(subject)
+            self._blocked.discard(subject)

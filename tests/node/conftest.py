@@ -58,18 +58,17 @@ def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
 
 
 @pytest.fixture
-def replace_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+def replace_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Put a shell script in the place of one of the host's tools; ``$real`` in it is the tool itself."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    monkeypatch.setattr(run, "_PATH", f"{folder}:{run._PATH}")
+    search_path = f"{folder}:{run.tools.path}"
 
     def replace(tool: str, script: str) -> None:
         real = shutil.which(tool)
         path = folder / tool
         path.write_text(f"#!/bin/sh\nreal={real}\n{script}\n")
         path.chmod(0o755)
-        run._found.cache_clear()
+        monkeypatch.setattr(run, "tools", run.Tools(search_path))
 
-    yield replace
-    run._found.cache_clear()
+    return replace

@@ -94,7 +94,7 @@ def test_a_call_for_a_volume_that_another_call_waits_for_is_aborted_at_once(
 
 def test_a_call_for_a_volume_that_another_call_works_on_is_aborted(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
-    with blockdev.held(volume.path), refused(ABORTED, "still works on", volume.path):
+    with blockdev.locked(volume.path), refused(ABORTED, "still works on", volume.path):
         node.stage(volume)
     node.stage(volume)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -97,7 +98,7 @@ def test_an_unmount_that_hangs_on_a_lost_device_does_not_keep_the_volume(
     target = node.publish(volume)
     lose(volume, monkeypatch)
     replace_tool("umount", "exec sleep 60")
-    monkeypatch.setattr(mounts, "_UNMOUNT_SECONDS", 0.3)
+    monkeypatch.setattr(mounts, "unmount", partial(mounts.unmount, seconds=0.3))
     node.unpublish(volume)
     node.unstage(volume)
     assert not target.exists()
@@ -113,7 +114,7 @@ def test_an_unmount_that_hangs_on_a_device_that_works_is_not_forced(
     volume = host.volume()
     staged = node.stage(volume)
     replace_tool("umount", "exec sleep 60")
-    monkeypatch.setattr(mounts, "_UNMOUNT_SECONDS", 0.3)
+    monkeypatch.setattr(mounts, "unmount", partial(mounts.unmount, seconds=0.3))
     with refused(grpc.StatusCode.DEADLINE_EXCEEDED, staged, "repeat the call"):
         node.unstage(volume)
     assert mountinfo.at(staged) is not None

@@ -11,8 +11,6 @@ import pytest
 
 from csi_powerflex.csi.node import CAPABILITIES
 from csi_powerflex.host import blockdev, mountinfo
-from csi_powerflex.host.filesystem import KINDS
-from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB, MIB
 from tests.needs import EACH_FILESYSTEM
@@ -204,10 +202,6 @@ def test_a_partition_that_the_host_uses_takes_its_volume(host: LoopHost, node: K
 def test_each_capability_has_its_call(node: Kubelet) -> None:
     answer = node.stub.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest())
     assert {capability.rpc.type for capability in answer.capabilities} == set(CAPABILITIES)
-
-
-def test_the_filesystems_that_are_promised_can_be_made() -> None:
-    assert tuple(KINDS) == FILESYSTEMS
 
 
 @pytest.mark.parametrize("character", ["\x0b", "\x0c", "\r", "\x1c", "\x85", "\u2028"], ids=ascii)

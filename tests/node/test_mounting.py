@@ -306,6 +306,6 @@ def test_the_twins_of_a_device_are_those_with_its_id(host: LoopHost, node: Kubel
     source, copy = btrfs_and_copy(host, node)
     ext4 = host.volume()
     node.stage(ext4)
-    assert btrfs.mounted(copy.path) == [str(source.path)]
-    assert btrfs.mounted(source.path) == []
-    assert btrfs.mounted(ext4.path) == []
+    assert btrfs.mounted_with_same_id(copy.path) == [str(source.path)]
+    assert btrfs.mounted_with_same_id(source.path) == []
+    assert btrfs.mounted_with_same_id(ext4.path) == []

@@ -18,6 +18,7 @@ from csi_powerflex.host.run import (
     CommandFailed,
     CommandTimedOut,
     ToolMissing,
+    Tools,
     missing_tools,
     run,
 )
@@ -135,12 +136,18 @@ def test_the_deadline_of_the_call_counts() -> None:
 
 
 def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_PATH", "/nowhere")
-    run_module._found.cache_clear()
+    monkeypatch.setattr(run_module, "tools", Tools("/nowhere"))
     assert missing_tools(("mkfs.xfs",)) == ["mkfs.xfs (package xfsprogs)"]
     with pytest.raises(ToolMissing, match="install the package xfsprogs"):
         run(["mkfs.xfs"])
-    run_module._found.cache_clear()
+
+
+def test_a_tool_that_is_installed_later_is_found(tmp_path: Path) -> None:
+    found = Tools(str(tmp_path))
+    assert found.find("tool") is None
+    (tmp_path / "tool").write_text("#!/bin/sh\n")
+    (tmp_path / "tool").chmod(0o755)
+    assert found.find("tool") == str(tmp_path / "tool")
 
 
 def test_descriptors_are_inherited_only_when_asked(tmp_path: Path) -> None:

@@ -89,6 +89,6 @@ class Expansion:
             raise FailedPrecondition(
                 f"volume {handle} is mounted read-only at {mounted.point}, so its filesystem cannot grow"
             )
-        with blockdev.held(device) as hold:
+        with blockdev.locked(device) as hold:
             resize.grow_mounted(device, Path(mounted.point), mounted.filesystem, hold)
         log.info("volume expanded", volume=handle, device=device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import DeadlineExceeded, DriverError, FailedPrecondition
-from csi_powerflex.host import blockdev, fserrors, mountinfo
+from csi_powerflex.host import blockdev, filesystem, mountinfo
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.node import NodeTransport
@@ -84,7 +84,7 @@ class Health:
                 f"the {mount.filesystem} filesystem of volume {handle} was made read-only by the "
                 f"kernel after an error",
             )
-        errors = fserrors.recorded(device, mount.filesystem)
+        errors = filesystem.recorded_errors(device, mount.filesystem)
         if errors:
             yield Condition(
                 Severity.DEGRADED,

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_powerflex import units
 from csi_powerflex.config.node import VolumeLimit
+from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.ids import NodeIdentity
 from csi_powerflex.model.node import NodeTransport
@@ -50,7 +52,7 @@ class NodeInfoReader:
     def _max_volumes(self) -> int:
         """The limit, less the volumes that the host itself uses: the scheduler does not know of those."""
         max_entries = self._transport.max_volumes
-        limit = min(self._limit.current() or max_entries, max_entries)
+        limit = min(_configured(self._limit) or max_entries, max_entries)
         taken = self._used_by_host()
         if taken:
             log.info("volumes in use by the host itself", volumes=", ".join(map(str, taken)), limit=limit)
@@ -68,3 +70,25 @@ class NodeInfoReader:
             for device in self._transport.devices()
             if blockdev.holders(device) or not elsewhere.isdisjoint(blockdev.numbers(device))
         ]
+
+
+def _configured(limit: VolumeLimit) -> int:
+    """The configured limit as it is now; 0 for none.
+
+    Raises:
+        FailedPrecondition: the file holds something else than a number.
+    """
+    if limit.file is None:
+        return limit.number
+    try:
+        text = limit.file.read_text().strip()
+    except FileNotFoundError:
+        return limit.number
+    if not text:
+        return limit.number
+    number = units.whole_number(text, digits=9)
+    if number is None:
+        raise FailedPrecondition(
+            f"{limit.file} must hold the number of volumes for this node, not {text[:40]!r}"
+        )
+    return number

@@ -101,7 +101,7 @@ class Publishing:
         mount_target = _MountTarget(target, staging, device, read_only=request.read_only)
         table = mountinfo.read()
         others = self._others(mount_target, table)
-        with blockdev.held(device):
+        with blockdev.locked(device):
             if self._is_published(mount_target, request, table):
                 return
             _protect(device, request, others)

@@ -62,7 +62,7 @@ class Staging:
         device = self._transport.attach(request.publish_context)
         if isinstance(request.use, Filesystem):
             wanted = _Wanted(request, request.use.type, options)
-            with blockdev.held(device) as hold:
+            with blockdev.locked(device) as hold:
                 self._stage_filesystem(device, point, wanted, hold)
         elif mountinfo.at(point) is not None:
             raise AlreadyExists(
@@ -201,7 +201,7 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
                 f"volume {wanted.handle} holds a {found} filesystem and {wanted.type} is asked; "
                 f"it was left alone: ask for {found}, or use another volume"
             )
-        case probe.Foreign(what=what):
+        case probe.Foreign(description=what):
             raise FailedPrecondition(
                 f"volume {wanted.handle} ({device}) holds {what}; a {wanted.type} filesystem is "
                 f"asked and the "
@@ -258,13 +258,13 @@ def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
             without = [*options, wanted.kind.mount_without_recovery]
             mounts.mount(device, point, filesystem=wanted.type, options=without)
     except CommandFailed as error:
-        if "tructure needs cleaning" in error.words:
+        if "tructure needs cleaning" in error.stderr:
             raise FailedPrecondition(
                 f"the {wanted.type} filesystem of volume {wanted.handle} is damaged and needs a "
                 f"person: {error}"
             ) from error
-        if wanted.type == "btrfs" and "File exists" in error.words:
-            others = ", ".join(btrfs.mounted(device)) or "one that was here before"
+        if wanted.type == "btrfs" and "File exists" in error.stderr:
+            others = ", ".join(btrfs.mounted_with_same_id(device)) or "one that was here before"
             raise _duplicate_id_error(device, wanted, others) from error
         raise
 
