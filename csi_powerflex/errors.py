@@ -1,37 +1,37 @@
-"""What can go wrong, as the rest of the driver says it.
+"""The errors of the driver.
 
-Each class is one kind of outcome that a caller has to treat differently; ``csi.status`` alone knows
-which gRPC code each one becomes. Raise the most telling class with a message that says what was
-asked, what was found and what to do::
+Each class is one kind of outcome that a caller has to treat differently. Only ``csi.status`` knows the gRPC
+code of each class. Raise the most specific class, with a message that says what was asked, what was found and
+what to do::
 
     DriverError
-    ├── InvalidArgument       the request can never work as it stands
+    ├── InvalidArgument       the request can never work
     ├── NotFound              the named object does not exist
-    ├── AlreadyExists         the name or the place is taken by something else
-    ├── FailedPrecondition    the system is not in the state this needs; the caller has to act first
+    ├── AlreadyExists         the name or the path is used by something else
+    ├── FailedPrecondition    the system is in the wrong state; the caller or an operator has to act first
     │   └── VolumeInUse       the volume is mapped or mounted where it must not be
-    ├── OutOfRange            a size that cannot be had
-    ├── ResourceExhausted     no room, or a limit is reached
-    ├── Busy                  something else is under way for this object; try again
-    ├── Expired               a page of a list that is no longer kept; start the list again
-    ├── Unavailable           the array, the gateway or a device does not answer just now; try again
-    │   └── NotSent           no connection could be made, so surely nothing was changed
-    ├── DeadlineExceeded      the time is up; what was begun may or may not have happened
+    ├── OutOfRange            the requested size is not possible
+    ├── ResourceExhausted     there is no free capacity, or a limit is reached
+    ├── Busy                  another operation works on the object; try again
+    ├── Expired               the page of a list is not kept any more; start the list again
+    ├── Unavailable           the array, the gateway or a device does not answer now; try again
+    │   └── ConnectFailed     no connection could be made, so nothing was changed
+    ├── DeadlineExceeded      the time is over; the operation may or may not have happened
     ├── Unauthenticated       the array refused the credentials
-    ├── PermissionDenied      the array's user may not do this
+    ├── PermissionDenied      the array's user lacks a role
     └── Unsupported           this driver or this array cannot do it
 
-An outcome that is not known, such as a cut connection after a write was sent, is DeadlineExceeded or
-Unavailable and never a final error: a caller that believes "failed" forgets what may exist.
+An unknown outcome, such as a connection that breaks after a write was sent, is DeadlineExceeded or
+Unavailable. It is never a final error: a caller that is told "failed" forgets what may exist.
 """
 
 
 class DriverError(Exception):
-    """Something this driver foresaw. The message is meant for the operator who reads the event."""
+    """An error that the driver expects. The message is for the operator who reads the event."""
 
 
 class InvalidArgument(DriverError):
-    """The request can never work as it stands: a field is missing, malformed or contradictory."""
+    """The request can never work: a field is missing, malformed or contradicts another."""
 
 
 class NotFound(DriverError):
@@ -39,43 +39,43 @@ class NotFound(DriverError):
 
 
 class AlreadyExists(DriverError):
-    """The name or path is taken by something that differs from what was asked."""
+    """The name or path is used by something that differs from the request."""
 
 
 class FailedPrecondition(DriverError):
-    """The system is not in a state that allows this; someone has to change it first."""
+    """The system is in a state that does not allow this. Someone has to change that state first."""
 
 
 class VolumeInUse(FailedPrecondition):
-    """The volume is mapped or mounted somewhere, and this would take it away or share it."""
+    """The volume is mapped or mounted elsewhere, and the operation would remove or share it."""
 
 
 class OutOfRange(DriverError):
-    """No size within the asked limits can be had."""
+    """No size within the requested limits is possible."""
 
 
 class ResourceExhausted(DriverError):
-    """No capacity left, or a limit of the array or the node is reached."""
+    """There is no free capacity, or a limit of the array or the node is reached."""
 
 
 class Busy(DriverError):
-    """Another operation on the same object is under way; the same call may work later."""
+    """Another operation works on the same object. The same call may succeed later."""
 
 
 class Expired(DriverError):
-    """The token of a list that is not kept, or not any more; the caller starts again without one."""
+    """The page token of a list is unknown or not kept any more. The caller starts again without a token."""
 
 
 class Unavailable(DriverError):
-    """A part that is needed does not answer just now; the same call may work later."""
+    """A part that is needed does not answer now. The same call may succeed later."""
 
 
 class ConnectFailed(Unavailable):
-    """No connection could be made, so the request surely had no effect."""
+    """No connection could be made, so the request had no effect."""
 
 
 class DeadlineExceeded(DriverError):
-    """The time for this call is up. What was begun may have happened: repeat the call to find out."""
+    """The time of this call is over. The operation may have happened: the same call finds out."""
 
 
 class Unauthenticated(DriverError):
@@ -87,4 +87,4 @@ class PermissionDenied(DriverError):
 
 
 class Unsupported(DriverError):
-    """This driver, or this version of the array, cannot do what was asked."""
+    """This driver, or this version of the array, cannot do what was requested."""

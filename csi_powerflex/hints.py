@@ -1,4 +1,4 @@
-"""Suggestions for a name that is not known, as parameters and the systems file give them."""
+"""Suggestions for an unknown name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The known name that is closest to ``name``, as a question; every known name where none is close."""
+    """A question with the known name that is closest to ``name``, or all known names where none is close."""
     by_lower_case = {item.lower(): item for item in known}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     if close:

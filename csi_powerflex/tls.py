@@ -1,4 +1,4 @@
-"""How the driver's clients check certificates, of gateways and of a Kubernetes API alike."""
+"""How the driver's clients check certificates, of gateways and of the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import urllib3
 
 
 def context() -> ssl.SSLContext:
-    """As urllib3 makes it, but that certificates need not have the form of RFC 5280 to the letter.
+    """urllib3's context, without the strict check of the form of certificates (RFC 5280).
 
-    From Python 3.13 on that is asked by default, and refuses authorities that name no key identifier, as
-    those of gateways and clusters often do not. Who signed what for whom is verified all the same.
+    Python 3.13 and newer make that check by default. It refuses authorities without a key identifier, which
+    gateways and clusters often have. The signature and the host name are verified in any case.
     """
-    made = urllib3.util.ssl_.create_urllib3_context()
-    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return made
+    created = urllib3.util.ssl_.create_urllib3_context()
+    created.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return created

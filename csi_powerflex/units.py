@@ -1,4 +1,4 @@
-"""Sizes: bytes everywhere in the driver, and the array's granularity; whole numbers as people write them."""
+"""Sizes in bytes, the array's granularity, and whole numbers in text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INT64_MAX = 2**63 - 1
 
 
 def whole_number(text: str, *, digits: int) -> int | None:
-    """The number that ``text`` writes in at most so many decimal digits; None where it writes none."""
+    """The number in ``text``, which has at most ``digits`` decimal digits; None where it has another form."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
@@ -23,10 +23,10 @@ def round_up(size: int, granularity: int) -> int:
 
 
 def check_range(*, required: int, limit: int) -> None:
-    """Make sure that a size can be within the range; both are bytes as in the request, 0 for "not given".
+    """Check that a range of sizes is possible. Both are bytes as in the request; 0 means "not given".
 
     Raises:
-        OutOfRange: none can.
+        OutOfRange: it is not.
     """
     if required < 0 or limit < 0:
         raise OutOfRange(f"a capacity cannot be negative: required {required}, limit {limit} bytes")
@@ -35,22 +35,25 @@ def check_range(*, required: int, limit: int) -> None:
 
 
 def size_within(*, required: int, limit: int, granularity: int, default: int) -> int:
-    """The size in bytes to ask of the array for a CSI CapacityRange.
+    """The size in bytes to request from the array for a CSI CapacityRange.
 
-    ``required`` and ``limit`` are bytes as in the request, 0 for "not given"; ``default`` is used when
-    neither is given, or less where only a limit is given that it does not fit in. The result is a multiple
-    of ``granularity``, never below ``required`` and never above ``limit``.
+    Args:
+        required: the least size, as in the request; 0 means "not given".
+        limit: the greatest size, as in the request; 0 means "not given".
+        granularity: the result is a multiple of it.
+        default: the size where no ``required`` is given. The result is less where ``limit`` is less.
 
     Raises:
-        OutOfRange: no multiple of the granularity lies within the range.
+        OutOfRange: no multiple of the granularity is within the range.
     """
     check_range(required=required, limit=limit)
     highest = (limit or INT64_MAX) // granularity * granularity
     size = round_up(required, granularity) if required else min(round_up(default, granularity), highest)
     if not 0 < size <= highest:
         raise OutOfRange(
-            f"the array allots {readable(granularity)} at a time: {readable(size or granularity)} is the "
-            f"least for what was asked, and the limit is {readable(limit or INT64_MAX)}"
+            f"the array allots {readable(granularity)} at a time: "
+            f"{readable(size or granularity)} is the least for this request, "
+            f"and the limit is {readable(limit or INT64_MAX)}"
         )
     return size
 
