@@ -74,7 +74,7 @@ class Scenario:
             yield from self._unmount(self._environment.nodes["b"])
         yield self._unpublish("b")
         yield Step("delete the volume", "DeleteVolume", controller, self._delete)
-        yield Step("it is gone", "ValidateVolumeCapabilities", controller, self._not_found)
+        yield Step("it no longer exists", "ValidateVolumeCapabilities", controller, self._not_found)
 
     def clean_up(self) -> None:
         """Unmount, unmap and delete the volume. Each call succeeds if there is nothing to do."""

@@ -45,7 +45,7 @@ class Client:
         self.authorization = f"Bearer {self.gateway.sessions.login_to_gateway(user)}"
 
     def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """Send a request and return the answer, whatever its status is."""
+        """Send a request. Returns the answer, even if it is an error."""
         request = Request(
             method=method,
             path=path,
@@ -82,7 +82,7 @@ class Client:
         return self.post(f"/api/instances/{type_name}::{object_id}/action/{action}", body)
 
     def error(self, type_name: str, object_id: str, action: str, **body: object) -> Answer:
-        """The answer to an action, whatever its status is."""
+        """The answer to an action, even if it is an error."""
         return self.send("POST", f"/api/instances/{type_name}::{object_id}/action/{action}", body)
 
 

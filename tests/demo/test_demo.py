@@ -1,4 +1,4 @@
-"""The demo, as a user runs it."""
+"""The demo, as users run it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DEMO = [sys.executable, "-m", "csi_powerflex", "demo", "--mebibytes=4"]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder of the test's own for temporary files, so that what the demo leaves can be told.
+    """A new folder for temporary files, so that a test can see what the demo leaves.
 
-    Its path is short, as a socket's has to be, and open to the ordinary user that one test becomes.
+    Its path is short, because paths of sockets are limited. All users may write to it.
     """
     with tempfile.TemporaryDirectory(prefix="d-") as folder:
         Path(folder).chmod(0o777)
@@ -35,13 +35,13 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines of living processes that name the folder."""
+    """The command lines of running processes that contain the folder's path."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # the process has ended
         if str(folder) in text:
             found.append(text)
     return found
@@ -54,10 +54,10 @@ def assert_nothing_left(folder: Path) -> None:
 
 
 @pytest.mark.needs("devices")
-def test_the_demo_walks_a_volume_through_its_life_and_leaves_nothing(folder: Path) -> None:
+def test_the_demo_completes_and_leaves_nothing(folder: Path) -> None:
     done = subprocess.run(DEMO, env=environment(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in (
+    for text in (
         "CreateVolume",
         "NodeStageVolume",
         "equal",
@@ -65,15 +65,15 @@ def test_the_demo_walks_a_volume_through_its_life_and_leaves_nothing(folder: Pat
         "NOT_FOUND",
         "Nothing is left",
     ):
-        assert words in done.stdout
+        assert text in done.stdout
     assert_nothing_left(folder)
 
 
-def until(reached: Callable[[], bool], demo: subprocess.Popen[bytes]) -> None:
-    """Wait until the demo has come to a moment."""
+def until(condition: Callable[[], bool], demo: subprocess.Popen[bytes]) -> None:
+    """Wait until the condition is true while the demo runs."""
     deadline = time.monotonic() + 100
-    while not reached():
-        assert demo.poll() is None, "the demo ended before it got there"
+    while not condition():
+        assert demo.poll() is None, "the demo ended before the condition was true"
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -93,7 +93,7 @@ def test_a_demo_whose_terminal_is_closed_leaves_nothing(folder: Path) -> None:
 
     def is_mounted() -> bool:
         with contextlib.suppress(BlockingIOError):
-            os.read(ours, 65536)  # a terminal that nobody reads would stop the demo
+            os.read(ours, 65536)  # the demo would block if the terminal's output were not read
         return bool(leftovers.below(folder).mounts)
 
     until(is_mounted, demo)
@@ -103,7 +103,7 @@ def test_a_demo_whose_terminal_is_closed_leaves_nothing(folder: Path) -> None:
 
 
 @pytest.mark.needs("devices")
-def test_a_demo_that_is_to_outlive_its_terminal_does(folder: Path) -> None:
+def test_a_demo_with_nohup_continues_when_its_terminal_is_closed(folder: Path) -> None:
     demo = subprocess.Popen(
         ["nohup", *DEMO], env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -115,20 +115,18 @@ def test_a_demo_that_is_to_outlive_its_terminal_does(folder: Path) -> None:
 
 
 def test_a_temporary_folder_that_is_too_long_for_sockets_is_not_used(folder: Path) -> None:
-    folder = folder / ("x" * 70)
-    folder.mkdir(mode=0o777)
-    done = subprocess.run(
-        DEMO, env=environment(folder) | {"TMPDIR": str(folder)}, capture_output=True, text=True, check=False
-    )
+    too_long = folder / ("x" * 70)
+    too_long.mkdir(mode=0o777)
+    done = subprocess.run(DEMO, env=environment(too_long), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "below /tmp/csi-powerflex-demo-" in done.stdout
-    assert list(folder.iterdir()) == []
+    assert list(too_long.iterdir()) == []
 
 
 @pytest.mark.needs("devices")
-@pytest.mark.parametrize("moment", ["simulate", "controller", "by-id/emc-vol", "globalmount"])
-def test_an_interrupted_demo_leaves_nothing(folder: Path, moment: str) -> None:
-    """Ctrl-C while things start, and while the volume is mapped or mounted."""
+@pytest.mark.parametrize("state", ["simulate", "controller", "by-id/emc-vol", "globalmount"])
+def test_an_interrupted_demo_leaves_nothing(folder: Path, state: str) -> None:
+    """Ctrl-C during the start, and while the volume is mapped or mounted."""
     demo = subprocess.Popen(
         [*DEMO[:-1], "--mebibytes=256"],
         env=environment(folder),
@@ -140,7 +138,7 @@ def test_an_interrupted_demo_leaves_nothing(folder: Path, moment: str) -> None:
         "controller": lambda: any(" controller " in line for line in processes_of(folder)),
         "by-id/emc-vol": lambda: any(folder.glob("*/array/hosts/*/by-id/emc-vol-*")),
         "globalmount": lambda: bool(leftovers.below(folder).mounts),
-    }[moment]
+    }[state]
     until(reached, demo)
     demo.send_signal(signal.SIGINT)
     output, errors = demo.communicate(timeout=60)
@@ -149,13 +147,13 @@ def test_an_interrupted_demo_leaves_nothing(folder: Path, moment: str) -> None:
     assert_nothing_left(folder)
 
 
-def test_without_devices_it_shows_the_controllers_half_and_says_what_it_left_out(folder: Path) -> None:
-    """As in a container that may not mount, which root's own process becomes for this."""
-    time_limit = (
+def test_without_devices_it_shows_only_the_controller_and_says_what_it_left_out(folder: Path) -> None:
+    """As root, the demo loses the right to mount, as in a container."""
+    without_mounts = (
         ["setpriv", "--inh-caps=-sys_admin", "--bounding-set=-sys_admin"] if os.geteuid() == 0 else []
     )
     done = subprocess.run(
-        [*time_limit, *DEMO],
+        [*without_mounts, *DEMO],
         env=environment(folder) | {"HOME": str(folder)},
         capture_output=True,
         text=True,

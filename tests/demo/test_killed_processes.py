@@ -1,4 +1,4 @@
-"""Kill -9 of the process that took a step, between any two steps of a volume's life."""
+"""The demo's scenario, where each driver process is killed after each of its steps."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from csi_powerflex.demo.scenario import Scenario
 
 
 @pytest.fixture
-def stage() -> Iterator[Environment]:
-    """A running scene."""
+def running_environment() -> Iterator[Environment]:
+    """A running environment with devices."""
     with environment.opened(devices=True) as running:
         yield running
 
 
 @pytest.mark.needs("devices")
-def test_whoever_is_killed_after_a_step_comes_to_the_same_end_when_it_is_repeated(stage: Environment) -> None:
-    restart = {stage.client: stage.start_controller} | {
-        node.client: node.start for node in stage.nodes.values()
-    }
-    process = {stage.client: stage.controller} | {node.client: node.process for node in stage.nodes.values()}
-    taken = []
-    for step in Scenario(stage, filesystem="ext4", mebibytes=1).steps():
+def test_a_step_repeated_after_a_kill_gives_the_same_result(running_environment: Environment) -> None:
+    nodes = running_environment.nodes.values()
+    restart = {running_environment.client: running_environment.start_controller}
+    restart |= {node.client: node.start for node in nodes}
+    process = {running_environment.client: running_environment.controller}
+    process |= {node.client: node.process for node in nodes}
+    rpcs = []
+    for step in Scenario(running_environment, filesystem="ext4", mebibytes=1).steps():
         first = step.run()
         if step.client is not None:
             process[step.client].kill()
             restart[step.client]()
             assert step.run() == first, step.title
-        taken.append(step.rpc)
-    assert taken.count("ControllerPublishVolume") == 3
-    assert taken.count("NodeStageVolume") == 2
-    assert "DeleteVolume" in taken
+        rpcs.append(step.rpc)
+    assert rpcs.count("ControllerPublishVolume") == 3
+    assert rpcs.count("NodeStageVolume") == 2
+    assert "DeleteVolume" in rpcs

@@ -1,4 +1,4 @@
-"""The demo's processes, when Ctrl-C comes at a bad moment."""
+"""The demo's processes when Ctrl-C comes during their start."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from csi_powerflex.demo.processes import Process, ended
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_a_process_that_starts_as_ctrl_c_comes_is_ended_too(
+def test_ctrl_c_during_the_start_of_a_process_ends_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     class InterruptedPopen(subprocess.Popen[bytes]):
-        """Ctrl-C comes when the process runs and nobody has noted it yet."""
+        """Ctrl-C comes when the process runs but its handle is not stored yet."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)

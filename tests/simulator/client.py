@@ -1,4 +1,4 @@
-"""What the tests say to a simulated array, in a few words."""
+"""A client of a simulated array with short methods for tests."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Array(Client):
         return self.send("POST", "/api/types/Volume/instances", body)
 
     def create(self, name: str | None = None, *, gib: int = 8, thick: bool = False, **fields: object) -> str:
-        kind = "ThickProvisioned" if thick else "ThinProvisioned"
-        answer = self.try_to_create(name=name, volumeSizeInKb=str(gib * GIB_KB), volumeType=kind, **fields)
+        fields |= {"volumeType": "ThickProvisioned" if thick else "ThinProvisioned"}
+        answer = self.try_to_create(name=name, volumeSizeInKb=str(gib * GIB_KB), **fields)
         assert answer.status == 200, answer.value
         return str(answer.value["id"])
 

@@ -21,7 +21,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def make_array(tmp_path: Path, clock: ManualClock) -> Iterator[MakeArray]:
-    """Make an array in this process, without sockets and devices, with the SDCs a and b."""
+    """A function that makes an array in this process, without sockets and devices, with the SDCs a and b."""
     opened: list[Simulator] = []
 
     def make(

@@ -1,4 +1,4 @@
-"""Arrays with simulated hosts, and the devices that appear on them."""
+"""Arrays with simulated hosts, and the devices of these hosts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tests.simulator.client import Array
 
 @contextmanager
 def simulated(folder: Path, version: str = "4.5") -> Iterator[Array]:
-    """An array with the hosts a and b; afterwards nothing of it is left in the kernel."""
+    """An array with the hosts a and b. Afterwards it must have left nothing in the kernel."""
     with Simulator([SystemPlan(version)], folder=folder, hosts=("a", "b")) as simulator:
         yield Array(simulator)
     nothing_is_left(folder)
 
 
 def nothing_is_left(folder: Path) -> None:
-    """Neither mounts nor loop devices of files below the folder.
+    """There are no mounts and no loop devices of files below the folder.
 
-    A device goes with its last user, and other runs on this machine may be that for a moment: with a copy of
-    all mounts, from which they then take what is not theirs, or by a look at every block device.
+    A device ends with its last user. Another test run on this machine can be this user for a short time,
+    because it copies all mounts or opens every block device.
     """
     assert not any(str(folder) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
     until(lambda: loop.under(folder) == {})
@@ -35,7 +35,7 @@ def nothing_is_left(folder: Path) -> None:
 def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} seconds"
+        assert time.monotonic() < deadline, f"the condition was not true within {seconds:.0f} seconds"
         time.sleep(0.001)
 
 
@@ -57,9 +57,10 @@ def devices_over_volumes(array: Array) -> dict[Path, Path]:
 
 
 def write(device: Path, data: bytes) -> None:
-    """Write to the beginning of a device, through to its file.
+    """Write to the beginning of a device and flush it to its file.
 
-    Closing it alone would do that only if nobody else, such as a probing udev, has it open at that moment.
+    Without the flush, the data could stay in memory, because another process such as udev has the device
+    open.
     """
     with device.open("r+b") as opened:
         opened.write(data.ljust(4096))

@@ -1,4 +1,4 @@
-"""``csi-powerflex simulate`` as a process: what it prints, what it leaves, how it ends."""
+"""``csi-powerflex simulate`` as a process: its output, its files and its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
 @contextmanager
 def session(ready: dict[str, Any]) -> Iterator[requests.Session]:
     with requests.Session() as opened:
-        opened.trust_env = False  # a CA bundle of the environment must not replace ours
+        opened.trust_env = False  # a CA bundle of the environment must not replace the simulator's
         opened.verify = ready["caFile"]
         login = {"username": ready["username"], "password": ready["password"]}
         token = opened.post(f"{ready['url']}/rest/auth/login", json=login, timeout=5).json()["access_token"]
@@ -59,7 +59,7 @@ def session(ready: dict[str, Any]) -> Iterator[requests.Session]:
 
 
 def mapped_volume(client: requests.Session, ready: dict[str, Any]) -> Path:
-    """The link of a new volume on the host a, as soon as it can be used."""
+    """Create a volume and map it to the host a. Returns its link when it exists."""
     (pool,) = client.get(f"{ready['url']}/api/types/StoragePool/instances", timeout=5).json()
     body = {"storagePoolId": pool["id"], "volumeSizeInGb": "8"}
     volume = client.post(f"{ready['url']}/api/types/Volume/instances", json=body, timeout=5).json()["id"]
@@ -70,7 +70,7 @@ def mapped_volume(client: requests.Session, ready: dict[str, Any]) -> Path:
     return link
 
 
-def test_the_certificate_is_trusted_by_the_announced_authority(tmp_path: Path) -> None:
+def test_the_authority_in_the_ready_file_issued_the_certificate(tmp_path: Path) -> None:
     with running(tmp_path, "--sdc", "a") as (_, ready), session(ready) as client:
         assert client.get(f"{ready['url']}/api/version", timeout=5).json() == "4.5"
         (system,) = client.get(f"{ready['url']}/api/types/System/instances", timeout=5).json()
@@ -95,13 +95,13 @@ def test_the_state_survives_the_end_of_the_process(tmp_path: Path, how: signal.S
         assert again["hosts"] == ready["hosts"]
 
 
-def test_it_serves_at_another_address_with_certificates_that_it_is_given(tmp_path: Path) -> None:
+def test_it_serves_at_another_address_with_given_certificates(tmp_path: Path) -> None:
     made = certificates.ensure(tmp_path / "made")
     given = tmp_path / "given"
     given.mkdir()
     for source, name in ((made.authority, "ca.crt"), (made.server, "tls.crt"), (made.key, "tls.key")):
         (given / name).write_bytes(source.read_bytes())
-    options = ("--address", "0.0.0.0", "--tls-dir", str(given), "--password", "Another1!")  # noqa: S104 - asked for
+    options = ("--address", "0.0.0.0", "--tls-dir", str(given), "--password", "Another1!")  # noqa: S104 - under test
     with running(tmp_path, *options) as (_, ready), session(ready) as client:
         assert (ready["caFile"], ready["password"]) == (str(given / "ca.crt"), "Another1!")
         elsewhere = ready["url"].replace("127.0.0.1", "127.0.0.2")
@@ -110,13 +110,13 @@ def test_it_serves_at_another_address_with_certificates_that_it_is_given(tmp_pat
             assert client.get(f"{elsewhere}/api/version", timeout=5).json() == "4.5"
 
 
-def test_a_certificate_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_certificate_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["--tls-dir", str(tmp_path)])
     assert (done.exit_code, done.output) == (1, f"Error: --tls-dir: there is no file {tmp_path / 'ca.crt'}\n")
 
 
 @pytest.mark.needs("devices")
-def test_whoever_makes_a_folder_becomes_a_host_and_still_is_one_after_a_restart(tmp_path: Path) -> None:
+def test_a_new_folder_becomes_a_host_and_stays_one_after_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "state"
     options = ("--state", str(state), "--hosts-by-folder")
     folder = state / "hosts" / "late"
@@ -132,14 +132,14 @@ def test_whoever_makes_a_folder_becomes_a_host_and_still_is_one_after_a_restart(
         assert device.is_block_device()
 
 
-def test_it_ends_when_it_is_asked_though_a_client_is_connected(tmp_path: Path) -> None:
+def test_sigint_ends_it_even_if_a_client_is_connected(tmp_path: Path) -> None:
     with running(tmp_path) as (process, ready), session(ready) as client:
         client.get(f"{ready['url']}/api/version", timeout=5)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
 
 
-def test_the_ready_file_is_there_as_long_as_the_simulator(tmp_path: Path) -> None:
+def test_the_ready_file_exists_while_the_simulator_runs(tmp_path: Path) -> None:
     with running(tmp_path) as (process, _):
         ready = tmp_path / "ready.json"
         assert ready.exists()
@@ -148,7 +148,7 @@ def test_the_ready_file_is_there_as_long_as_the_simulator(tmp_path: Path) -> Non
         assert not ready.exists()
 
 
-def test_the_ready_file_of_a_killed_simulator_is_not_taken_for_that_of_the_next(tmp_path: Path) -> None:
+def test_the_ready_file_of_a_killed_simulator_is_removed_at_the_next_start(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     ready.write_text("{}")
     faults = str(tmp_path / "missing.yaml")
@@ -158,7 +158,7 @@ def test_the_ready_file_of_a_killed_simulator_is_not_taken_for_that_of_the_next(
     assert not ready.exists()
 
 
-def test_a_ready_file_that_another_has_replaced_is_left(tmp_path: Path) -> None:
+def test_a_ready_file_of_another_simulator_is_not_removed(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     with running(tmp_path) as (process, _):
         ready.write_text("of another")
@@ -167,7 +167,7 @@ def test_a_ready_file_that_another_has_replaced_is_left(tmp_path: Path) -> None:
         assert ready.read_text() == "of another"
 
 
-def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+def test_the_error_for_a_ready_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     ready = tmp_path / "missing" / "ready.json"
     command = [sys.executable, "-m", "csi_powerflex", "simulate", f"--ready-file={ready}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -175,7 +175,7 @@ def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -
     assert done.stderr == f"Error: cannot write {ready}: No such file or directory\n"
 
 
-def test_connections_beyond_the_usual_limit_of_open_files_are_served(tmp_path: Path) -> None:
+def test_it_serves_more_connections_than_the_soft_limit_of_open_files(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 128), hard))  # the simulator inherits it
     try:
@@ -190,7 +190,7 @@ def test_connections_beyond_the_usual_limit_of_open_files_are_served(tmp_path: P
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+def test_the_error_for_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with running(tmp_path) as (_, ready):
         port = ready["url"].rpartition(":")[2]
         command = [sys.executable, "-m", "csi_powerflex", "simulate", "--port", port]
@@ -199,9 +199,9 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
-def test_others_reach_it_by_a_name_of_its_certificate(tmp_path: Path) -> None:
+def test_other_machines_reach_it_by_a_name_of_its_certificate(tmp_path: Path) -> None:
     names = ("--name", "gateway.test", "--name", "192.0.2.1")
-    with running(tmp_path, "--address", "0.0.0.0", *names) as (_, ready):  # noqa: S104 - what is tested
+    with running(tmp_path, "--address", "0.0.0.0", *names) as (_, ready):  # noqa: S104 - under test
         assert ready["url"].startswith("https://gateway.test:")
         port = int(ready["url"].rpartition(":")[2])
         trusting = ssl.create_default_context(cafile=ready["caFile"])
@@ -214,21 +214,21 @@ def test_others_reach_it_by_a_name_of_its_certificate(tmp_path: Path) -> None:
         assert ready["adminUrl"].startswith("http://127.0.0.1:")
 
 
-def test_an_address_of_another_machine_is_one_clear_line() -> None:
+def test_the_error_for_an_address_of_another_machine_is_one_line() -> None:
     command = [sys.executable, "-m", "csi_powerflex", "simulate", "--address", "192.0.2.1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert done.stderr == "Error: cannot listen on 192.0.2.1: Cannot assign requested address\n"
 
 
-def test_the_tool_of_a_host_works_where_its_folder_is_mounted_elsewhere(tmp_path: Path) -> None:
+def test_the_tool_of_a_host_works_at_another_path(tmp_path: Path) -> None:
     with running(tmp_path, "--sdc", "a") as (_, ready):
         host = ready["hosts"]["a"]
         elsewhere = shutil.copytree(Path(host["drvCfg"]).parent, tmp_path / "bin") / "drv_cfg"
         assert output_of([elsewhere, "--query_guid"]) == host["guid"]
 
 
-def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
+def test_one_file_describes_several_systems(tmp_path: Path) -> None:
     config = tmp_path / "systems.yaml"
     config.write_text(
         "systems:\n"
@@ -249,7 +249,7 @@ def test_several_systems_come_from_one_file(tmp_path: Path) -> None:
         assert {line.split()[1] for line in mdms} == {east["systemId"], west["systemId"]}
 
 
-def test_faults_of_a_file_strike_from_the_start(tmp_path: Path) -> None:
+def test_faults_from_a_file_strike_from_the_start(tmp_path: Path) -> None:
     faults = tmp_path / "faults.yaml"
     faults.write_text("faults: [{kind: error, route: version, status: 503, times: 1}]\n")
     with running(tmp_path, "--faults", str(faults)) as (_, ready), session(ready) as client:
@@ -263,13 +263,13 @@ def test_faults_of_a_file_strike_from_the_start(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("systems: [{name: x, version: '9'}]", "systems: x: version must be one of 3.6, 4.0, 4.5, 4.6, 5.0"),
-        ("systems: [{nam: x}]", "nam"),
+        ("systems: [{title: x}]", "title"),
         ("systems: [{name: x, settings: {removal: 1}}]", "settings: unknown key removal"),
         ("systems: [{name: x, domains: [{generation: EC}]}]", "version 4.5 has no erasure-coded"),
         ("systems: {", "is not YAML"),
     ],
 )
-def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, complaint: str) -> None:
+def test_the_error_for_an_invalid_file_is_one_line(tmp_path: Path, text: str, complaint: str) -> None:
     config = tmp_path / "systems.yaml"
     config.write_text(text)
     command = [sys.executable, "-m", "csi_powerflex", "simulate", "--config", str(config)]
@@ -280,7 +280,7 @@ def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, complaint: str)
     assert complaint in line
 
 
-def test_hosts_without_root_are_refused_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_hosts_need_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     result = CliRunner().invoke(command, ["--host", "a", "--state", str(tmp_path)])
     assert result.exit_code == 1
@@ -288,7 +288,7 @@ def test_hosts_without_root_are_refused_plainly(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.needs("devices")
-def test_a_killed_simulator_finds_its_devices_again(tmp_path: Path) -> None:
+def test_a_restart_after_a_kill_keeps_the_devices(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--host", "a")
     with running(tmp_path, *options) as (process, ready), session(ready) as client:
         link = mapped_volume(client, ready)

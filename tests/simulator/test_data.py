@@ -1,4 +1,4 @@
-"""The bytes of volumes: snapshots, clones, restores and what a writer sees."""
+"""The data of volumes: snapshots, clones, restores and errors of writers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Writer:
             os.close(file)
 
     def _run(self) -> None:
-        block = mmap.mmap(-1, BLOCK)  # direct I/O asks for memory that starts at a page
+        block = mmap.mmap(-1, BLOCK)  # direct I/O needs memory that is aligned to a page
         number = 0
         while not self._stopped.is_set():
             number += 1
@@ -60,7 +60,7 @@ class Writer:
 
 
 def last_record(device: Path) -> int:
-    """The newest record on a device, which must hold all those before it that were not overwritten."""
+    """The newest record on a device. The device must also have the records before it."""
     with device.open("rb") as opened:
         content = opened.read(SLOTS * BLOCK)
     records = sorted(int.from_bytes(content[at : at + 8]) for at in range(0, len(content), BLOCK))
@@ -69,17 +69,15 @@ def last_record(device: Path) -> int:
 
 
 @contextmanager
-def looked_at(array: Array, volume_id: str) -> Iterator[Path]:
+def mapped_read_only(array: Array, volume_id: str) -> Iterator[Path]:
     device = mapped(array, volume_id, "b", accessMode="ReadOnly")
     yield device
     array.unmap(volume_id, "b")
 
 
-@pytest.mark.needs("btrfs")  # copies of several files are not one moment
+@pytest.mark.needs("btrfs")  # copies of several files are not consistent
 @pytest.mark.parametrize(("version", "action"), [("4.5", "snapshotVolumes"), ("5.0", "createThinClone")])
-def test_a_group_snapshot_is_one_moment_for_all_its_volumes(
-    tmp_path: Path, version: str, action: str
-) -> None:
+def test_a_group_snapshot_is_consistent(tmp_path: Path, version: str, action: str) -> None:
     with simulated(tmp_path, version) as array:
         first, second = array.create(), array.create()
         with Writer(mapped(array, first), mapped(array, second)) as writer:
@@ -87,7 +85,10 @@ def test_a_group_snapshot_is_one_moment_for_all_its_volumes(
                 before = writer.written
                 snapshots = array.snapshot(first, second, action=action)
                 after = writer.written
-                with looked_at(array, snapshots[0]) as one, looked_at(array, snapshots[1]) as two:
+                with (
+                    mapped_read_only(array, snapshots[0]) as one,
+                    mapped_read_only(array, snapshots[1]) as two,
+                ):
                     ahead, behind = last_record(one), last_record(two)
                 assert behind <= ahead <= behind + 1
                 assert before <= ahead <= after + 1
@@ -96,19 +97,19 @@ def test_a_group_snapshot_is_one_moment_for_all_its_volumes(
             assert writer.error is None
 
 
-def test_a_snapshot_keeps_the_bytes_of_its_moment(tmp_path: Path) -> None:
+def test_a_snapshot_keeps_its_data_when_the_volume_changes(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         device = mapped(array, volume_id)
         original = fill(device)
         (snapshot,) = array.snapshot(volume_id, accessModeLimit="ReadOnly")
         changed = fill(device)
-        with looked_at(array, snapshot) as frozen:
+        with mapped_read_only(array, snapshot) as frozen:
             assert digest(frozen) == original
         assert digest(device) == changed != original
 
 
-def test_a_clone_and_its_source_go_their_own_ways(tmp_path: Path) -> None:
+def test_writes_to_a_clone_do_not_change_its_source(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         device = mapped(array, volume_id)
@@ -120,7 +121,7 @@ def test_a_clone_and_its_source_go_their_own_ways(tmp_path: Path) -> None:
         assert (digest(device), digest(copy)) == (original, changed)
 
 
-def test_a_restore_brings_the_bytes_back_on_the_mapped_device(tmp_path: Path) -> None:
+def test_a_restore_changes_the_data_of_the_mapped_device(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         device = mapped(array, volume_id)
@@ -142,7 +143,7 @@ def test_a_restore_from_a_volume_that_was_never_written_leaves_zeros(tmp_path: P
         until(lambda: digest(device) == blank)
 
 
-def test_an_unmapping_under_io_is_an_error_for_the_writer(tmp_path: Path) -> None:
+def test_unmapping_during_writes_is_an_error_for_the_writer(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         with Writer(mapped(array, volume_id)) as writer:
@@ -152,14 +153,14 @@ def test_an_unmapping_under_io_is_an_error_for_the_writer(tmp_path: Path) -> Non
         assert writer.error.errno in (errno.EIO, errno.ENOSPC)
 
 
-def test_what_was_written_before_an_unmapping_is_there_afterwards(tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_unmapping(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         with Writer(mapped(array, volume_id)) as writer:
             array.unmap(volume_id)
             until(lambda: writer.error is not None)
             acknowledged = writer.written
-        with looked_at(array, volume_id) as device:
+        with mapped_read_only(array, volume_id) as device:
             assert last_record(device) in (acknowledged, acknowledged + 1)
 
 
@@ -168,14 +169,14 @@ def test_written_bytes_count_as_used_capacity(tmp_path: Path) -> None:
         path = f"/api/instances/StoragePool::{array.pool_id}/relationships/Statistics"
         before = array.get(path)
         fill(mapped(array, array.create()))
-        time.sleep(1.1)  # the figures are up to a second old
+        time.sleep(1.1)  # the figures are at most one second old
         after = array.get(path)
         assert after["netCapacityInUseInKb"] - before["netCapacityInUseInKb"] == 4096
         assert before["netUnusedCapacityInKb"] - after["netUnusedCapacityInKb"] == 4096
 
 
 def fill(device: Path) -> str:
-    """Write 4 MiB of noise; returns the digest of the device's first 8 MiB."""
+    """Write 4 MiB of random data. Returns the digest of the device's first 8 MiB."""
     file = os.open(device, os.O_WRONLY)
     try:
         os.pwrite(file, os.urandom(4 << 20), 1 << 20)

@@ -1,4 +1,4 @@
-"""Mappings as real block devices, and what a kill leaves behind."""
+"""Mappings as real block devices, also after a kill of the simulator."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.simulator.devices import devices_over_volumes, mapped, simulated, siz
 pytestmark = pytest.mark.needs("devices")
 
 
-def test_a_mapping_is_a_block_device_of_the_volumes_size(tmp_path: Path) -> None:
+def test_a_mapping_makes_a_block_device_of_the_volumes_size(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         device = mapped(array, array.create())
         assert device.is_block_device()
         assert size_of(device) == 8 * 2**30
 
 
-def test_an_unmapping_takes_device_and_link_away(tmp_path: Path) -> None:
+def test_unmapping_removes_device_and_link(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         device = mapped(array, volume_id)
@@ -36,7 +36,7 @@ def test_an_unmapping_takes_device_and_link_away(tmp_path: Path) -> None:
         until(lambda: not os.path.lexists(device) and not devices_over_volumes(array))
 
 
-def test_what_one_host_writes_the_other_reads(tmp_path: Path) -> None:
+def test_a_host_reads_what_another_wrote(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         write(mapped(array, volume_id, "a"), b"written on a")
@@ -45,7 +45,7 @@ def test_what_one_host_writes_the_other_reads(tmp_path: Path) -> None:
             assert device.read(12) == b"written on a"
 
 
-def test_a_grown_volume_shows_on_the_mapped_device(tmp_path: Path) -> None:
+def test_the_device_of_a_grown_volume_grows(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         device = mapped(array, volume_id)
@@ -53,7 +53,7 @@ def test_a_grown_volume_shows_on_the_mapped_device(tmp_path: Path) -> None:
         until(lambda: size_of(device) == 16 * 2**30)
 
 
-def test_a_read_only_mapping_is_a_read_only_device(tmp_path: Path) -> None:
+def test_a_read_only_mapping_makes_a_read_only_device(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         device = mapped(array, volume_id, accessMode="ReadOnly")
@@ -71,7 +71,7 @@ def is_read_only(device: Path) -> bool:
     return Path(f"/sys/block/{device.readlink().name}/ro").read_text().strip() == "1"
 
 
-def test_a_restart_adopts_recreates_and_drops_devices(tmp_path: Path) -> None:
+def test_a_restart_keeps_recreates_and_removes_devices(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_ids = {name: array.create(name) for name in ("kept", "lost")}
         devices = {name: mapped(array, volume_id) for name, volume_id in volume_ids.items()}
@@ -90,11 +90,11 @@ def test_a_restart_adopts_recreates_and_drops_devices(tmp_path: Path) -> None:
             loop.detach(extra, file)
 
 
-def test_devices_of_a_run_in_another_mount_namespace_are_adopted(tmp_path: Path) -> None:
-    """A killed container's namespace is gone, and the kernel shows its files by paths that lead nowhere."""
+def test_devices_of_a_run_in_another_mount_namespace_are_kept(tmp_path: Path) -> None:
+    """After a container was killed, the kernel shows its files with paths that do not exist."""
     ready = tmp_path / "ready.json"
     folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
-    files = folder / "systems" / "sim1" / "volumes"  # there already, so that no filesystem is made for them
+    files = folder / "systems" / "sim1" / "volumes"  # it exists, so the simulator makes no btrfs image
     files.mkdir(parents=True)
     elsewhere.mkdir()
     serve = f"{sys.executable} -m csi_powerflex simulate --state={elsewhere} --host=a --ready-file={ready}"
@@ -102,7 +102,7 @@ def test_devices_of_a_run_in_another_mount_namespace_are_adopted(tmp_path: Path)
     process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", script])
     try:
         until(ready.exists, seconds=20)
-        device = elsewhere_mapped(json.loads(ready.read_text()), folder)
+        device = mapped_over_https(json.loads(ready.read_text()), folder)
         process.kill()
         process.wait()
         until(lambda: not (loop.backing_file(device) or tmp_path).is_relative_to(tmp_path))
@@ -118,8 +118,8 @@ def test_devices_of_a_run_in_another_mount_namespace_are_adopted(tmp_path: Path)
             loop.detach(left, file)
 
 
-def elsewhere_mapped(facts: dict[str, Any], folder: Path) -> Path:
-    """The device of a new volume on the host a of a simulator that sees ``folder`` elsewhere."""
+def mapped_over_https(facts: dict[str, Any], folder: Path) -> Path:
+    """The device of a new volume on the host a. The simulator itself has ``folder`` at another path."""
     with requests.Session() as client:
         client.trust_env = False
         client.verify = str(folder / "tls" / "ca.pem")
@@ -141,8 +141,8 @@ def _mounts_of(process: int) -> Path:
 
 
 @pytest.mark.needs("btrfs")
-def test_a_pool_that_is_still_mounted_elsewhere_is_mounted_from_the_same_device(tmp_path: Path) -> None:
-    """Two devices over one image would be two filesystems that know nothing of each other."""
+def test_a_pool_that_is_mounted_in_another_namespace_is_mounted_from_the_same_device(tmp_path: Path) -> None:
+    """Two devices over one image would be two independent mounts of one filesystem."""
     plane = btrfs.BtrfsPlane(tmp_path)
     pinned = None
     try:
@@ -165,7 +165,7 @@ def test_a_pool_that_is_still_mounted_elsewhere_is_mounted_from_the_same_device(
     until(lambda: not loop.under(tmp_path))
 
 
-def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> None:
+def test_the_sdcs_tool_has_the_output_format_of_the_real_one(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         mapped(array, volume_id)
@@ -190,7 +190,9 @@ def test_the_sdcs_tool_answers_in_the_forms_of_the_real_one(tmp_path: Path) -> N
         assert usage.stdout == ""
 
 
-def test_data_is_never_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_without_the_existing_data_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with simulated(tmp_path) as array:
         write(mapped(array, array.create()), b"precious")
     monkeypatch.setattr(btrfs, "why_unavailable", lambda: "btrfs is missing")
@@ -220,7 +222,7 @@ def content(device: Path) -> bytes:
         return opened.read(8)
 
 
-def test_a_disconnected_host_hears_of_mappings_when_it_is_back(tmp_path: Path) -> None:
+def test_a_disconnected_host_gets_its_devices_when_it_connects_again(tmp_path: Path) -> None:
     with simulated(tmp_path) as array:
         volume_id = array.create()
         array.gateway.set_connected("a", connected=False)
@@ -232,24 +234,24 @@ def test_a_disconnected_host_hears_of_mappings_when_it_is_back(tmp_path: Path) -
         until(late.exists)
 
 
-def test_a_device_that_changes_hands_while_it_is_detached_is_left_alone(
+def test_a_device_that_another_process_takes_during_a_detach_is_not_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A number is free as soon as its device has gone, and any process may take it."""
+    """The number of a detached device is free, and any process can take it."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for file in (ours, theirs):
         file.write_bytes(bytes(1 << 20))
     device = loop.attach(ours, read_only=False)
     opened = loop._opened
 
-    def changing_hands(path: Path, flags: int = os.O_RDWR) -> contextlib.AbstractContextManager[int]:
+    def taken_by_another(path: Path, flags: int = os.O_RDWR) -> contextlib.AbstractContextManager[int]:
         monkeypatch.setattr(loop, "_opened", opened)
         loop.detach(device, ours)
         with opened(theirs) as backing:
             assert loop._configured(device, backing)
         return opened(path, flags)
 
-    monkeypatch.setattr(loop, "_opened", changing_hands)
+    monkeypatch.setattr(loop, "_opened", taken_by_another)
     loop.detach(device, ours)
     assert loop.backing_file(device) == theirs
     loop.detach(device, theirs)

@@ -1,4 +1,4 @@
-"""What each version says on the wire: sessions, shapes of objects, numbers, and who refuses what."""
+"""The versions on the wire: sessions, fields of objects, statistics and errors."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def grant(array: Array) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_gateway_token_serves_in_both_schemes_with_any_user(make_array: MakeArray, version: str) -> None:
+def test_a_gateway_token_is_valid_in_both_schemes_with_any_user(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     token = gateway_token(array)
-    for authorization in (basic("", token), basic("anybody", token), f"Bearer {token}"):
+    for authorization in (basic("", token), basic("anyone", token), f"Bearer {token}"):
         answer = ask(array, "GET", "/api/version", authorization=authorization)
         assert (answer.status, answer.content()) == (200, f'"{version}"'.encode())
 
 
 @pytest.mark.parametrize("version", PLATFORM)
-def test_a_platform_token_serves_in_both_schemes(make_array: MakeArray, version: str) -> None:
+def test_a_platform_token_is_valid_in_both_schemes(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     token = grant(array)["access_token"]
     for authorization in (basic("admin", token), f"Bearer {token}"):
@@ -66,12 +66,12 @@ def test_there_is_no_platform_login_on_3_6(make_array: MakeArray) -> None:
     assert ask(make_array("3.6"), "POST", "/rest/auth/login", {}).status == 404
 
 
-def test_the_password_is_for_logins_only(array: Array) -> None:
+def test_the_password_is_valid_for_logins_only(array: Array) -> None:
     assert ask(array, "GET", "/api/version", authorization=basic("admin", "Simulated1!")).status == 401
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_401_is_html_from_4_0_on(make_array: MakeArray, version: str) -> None:
+def test_401_is_html_on_4_0_and_newer(make_array: MakeArray, version: str) -> None:
     answer = ask(make_array(version), "GET", "/api/version")
     assert answer.status == 401
     assert answer.content_type == ("text/html" if version in PLATFORM else "application/json")
@@ -107,7 +107,7 @@ def test_a_gateway_token_ends_after_eight_hours_of_use(make_array: MakeArray, cl
     assert ask(array, "GET", "/api/version", authorization=token).status == 401
 
 
-def test_a_platform_token_lives_five_minutes_and_is_renewed_for_thirty(
+def test_a_platform_token_ends_after_five_minutes_and_can_be_renewed_for_thirty(
     array: Array, clock: ManualClock
 ) -> None:
     granted = grant(array)
@@ -144,7 +144,7 @@ NUMBERS = {"sizeInKb", "creationTime", "secureSnapshotExpTime"}
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_volume_has_the_fields_and_kinds_of_its_version(make_array: MakeArray, version: str) -> None:
+def test_a_volume_has_the_fields_and_types_of_its_version(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     volume_id = array.create("v1")
     array.map(volume_id)
@@ -162,7 +162,7 @@ def test_a_volume_has_the_fields_and_kinds_of_its_version(make_array: MakeArray,
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_the_system_has_the_fields_and_kinds_of_its_version(make_array: MakeArray, version: str) -> None:
+def test_the_system_has_the_fields_and_types_of_its_version(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     (system,) = array.get("/api/types/System/instances")
     assert system["systemVersionName"].startswith(f"DellEMC PowerFlex Version: R{version.replace('.', '_')}")
@@ -174,7 +174,7 @@ def test_the_system_has_the_fields_and_kinds_of_its_version(make_array: MakeArra
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_every_link_leads_somewhere(make_array: MakeArray, version: str) -> None:
+def test_every_link_has_an_answer(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     source = array.create("v1")
     array.snapshot(source, action="createSnapshot" if version == "5.0" else "snapshotVolumes")
@@ -209,7 +209,7 @@ def test_the_first_generation_has_statistics_and_no_metrics(make_array: MakeArra
     assert array.send("POST", "/dtapi/rest/v1/metrics/query", {}).status == 404
 
 
-def test_selected_statistics_come_by_id_and_list_what_there_is(array: Array) -> None:
+def test_selected_statistics_are_by_id_and_an_unknown_one_lists_all(array: Array) -> None:
     path = "/api/types/StoragePool/instances/action/querySelectedStatistics"
     for which in ({"ids": [array.pool_id]}, {"allIds": ""}):
         answer = array.post(path, {**which, "properties": ["netUnusedCapacityInKb"]})
@@ -236,7 +236,7 @@ def test_the_second_generation_has_metrics_and_no_statistics(make_array: MakeArr
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_the_old_lookups_work_on_every_version(make_array: MakeArray, version: str) -> None:
+def test_the_legacy_lookups_work_on_every_version(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     volume_id = array.create("a+b/c")
     assert array.get("/api/types/Domain/instances/getByName::pd1") == array.domain_id
@@ -248,7 +248,7 @@ def test_the_old_lookups_work_on_every_version(make_array: MakeArray, version: s
     assert missing.value == {"message": "Not found", "httpStatusCode": 500, "errorCode": 3}
 
 
-def test_limits_are_strings_and_have_a_smallest_value_where_there_is_one(array: Array) -> None:
+def test_limits_are_strings_and_only_some_have_a_smallest_value(array: Array) -> None:
     answer = array.post("/api/instances/System/action/querySystemLimits", {})
     entries = {entry["type"]: entry for entry in answer["systemLimitEntryList"]}
     assert entries["volumeSizeGb"]["maxVal"] == "1048576"
@@ -258,7 +258,7 @@ def test_limits_are_strings_and_have_a_smallest_value_where_there_is_one(array: 
 
 
 @pytest.mark.parametrize("version", PLATFORM)
-def test_an_nvme_host_is_among_the_sdcs_and_is_mapped(make_array: MakeArray, version: str) -> None:
+def test_an_nvme_host_is_in_the_list_of_sdcs_and_can_be_mapped(make_array: MakeArray, version: str) -> None:
     array = make_array(version)
     nqn = "nqn.2014-08.org.nvmexpress:uuid:5a"
     host_id = array.post("/api/types/Host/instances", {"nqn": nqn, "name": "n1"})["id"]
@@ -282,7 +282,7 @@ def test_an_unknown_path_is_404(array: Array) -> None:
     assert array.error("Volume", array.create(), "toast").status == 404
 
 
-def test_a_monitor_only_looks(array: Array) -> None:
+def test_a_monitor_user_may_only_read(array: Array) -> None:
     array.post("/api/types/User/instances", {"name": "eve", "userRole": "Monitor", "password": "pw"})
     token = json.loads(ask(array, "GET", "/api/login", authorization=basic("eve", "pw")).content())
     array.authorization = f"Bearer {token}"

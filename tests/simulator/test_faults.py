@@ -1,4 +1,4 @@
-"""Each kind of trouble, as a plain HTTP client meets it."""
+"""Each kind of fault, as a plain HTTP client sees it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from csi_powerflex.simulator.simulator import Simulator
 
 
 class Browser:
-    """A plain HTTP client of a served gateway."""
+    """A plain HTTP client of a gateway."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -34,8 +34,8 @@ class Browser:
         token = self.session.post(self.server.url + "/rest/auth/login", json=login, timeout=5).json()
         self.session.headers["Authorization"] = f"Bearer {token['access_token']}"
 
-    def get(self, path: str = "/api/version", *, patience: float = 5) -> requests.Response:
-        return self.session.get(self.server.url + path, timeout=patience)
+    def get(self, path: str = "/api/version", *, timeout: float = 5) -> requests.Response:
+        return self.session.get(self.server.url + path, timeout=timeout)
 
     def create(self, name: str) -> requests.Response:
         body = {
@@ -64,7 +64,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def browser(served: Server) -> Iterator[Browser]:
-    """A client of a gateway without faults and volumes."""
+    """A client of a gateway. After the test, all faults and volumes are removed."""
     client = Browser(served)
     yield client
     client.gateway.faults.clear()
@@ -82,25 +82,25 @@ def test_a_fixed_latency_delays_the_answer(browser: Browser) -> None:
     assert time.monotonic() - before >= 0.15
 
 
-def test_a_latency_may_be_drawn_from_a_distribution(browser: Browser) -> None:
+def test_a_latency_can_have_a_random_distribution(browser: Browser) -> None:
     fault = Fault(
         kind=FaultKind.LATENCY, route="version", seconds=Delay(fixed=0.01, mean=0.02, deviation=0.005)
     )
-    with browser.gateway.log.watching() as seen:
+    with browser.gateway.log.watching() as entries:
         browser.gateway.inject(fault)
         for _ in range(5):
             browser.get()
-    took = [entry.seconds for entry in seen]
-    assert all(seconds >= 0.01 for seconds in took)
-    assert len({round(seconds, 6) for seconds in took}) == 5
+    durations = [entry.seconds for entry in entries]
+    assert all(seconds >= 0.01 for seconds in durations)
+    assert len({round(seconds, 6) for seconds in durations}) == 5
 
 
-def test_others_are_served_while_one_request_waits(browser: Browser) -> None:
+def test_other_requests_are_served_while_one_waits(browser: Browser) -> None:
     fault = browser.gateway.inject(Fault(kind=FaultKind.LATENCY, route="Volume.list", seconds=60))
     with pytest.raises(requests.ReadTimeout):
-        browser.get("/api/types/Volume/instances", patience=0.5)
+        browser.get("/api/types/Volume/instances", timeout=0.5)
     assert browser.gateway.faults.struck(fault) == 1
-    assert browser.get(patience=30).status_code == 200
+    assert browser.get(timeout=30).status_code == 200
 
 
 def test_an_mdm_error_has_its_code_and_text_and_no_effect(browser: Browser) -> None:
@@ -137,7 +137,7 @@ def test_a_reset_comes_before_the_effect(browser: Browser) -> None:
     assert browser.names() == []
 
 
-def test_a_reply_may_never_end(browser: Browser) -> None:
+def test_an_endless_reply_never_ends(browser: Browser) -> None:
     browser.gateway.inject(Fault(kind=FaultKind.ENDLESS, route="version", times=1))
     with browser.session.get(browser.server.url + "/api/version", stream=True, timeout=30) as answer:
         assert answer.status_code == 200
@@ -151,7 +151,7 @@ def test_a_reply_may_never_end(browser: Browser) -> None:
     assert len(received) >= 2
 
 
-def test_an_html_page_stands_in_for_an_answer(browser: Browser) -> None:
+def test_an_html_page_replaces_the_answer(browser: Browser) -> None:
     browser.gateway.inject(Fault(kind=FaultKind.HTML, status=502, times=1))
     answer = browser.get()
     assert answer.status_code == 502
@@ -159,7 +159,7 @@ def test_an_html_page_stands_in_for_an_answer(browser: Browser) -> None:
     assert "<title>502 Bad Gateway</title>" in answer.text
 
 
-def test_json_may_be_truncated(browser: Browser) -> None:
+def test_truncated_json_cannot_be_decoded(browser: Browser) -> None:
     browser.gateway.inject(Fault(kind=FaultKind.TRUNCATED, route="System.list", times=1))
     answer = browser.get("/api/types/System/instances")
     assert answer.status_code == 200
@@ -167,12 +167,12 @@ def test_json_may_be_truncated(browser: Browser) -> None:
         answer.json()
 
 
-def test_json_may_be_of_the_wrong_shape(browser: Browser) -> None:
+def test_wrong_json_has_another_shape(browser: Browser) -> None:
     browser.gateway.inject(Fault(kind=FaultKind.WRONG_JSON, route="System.list", times=1))
     assert browser.get("/api/types/System/instances").json() == {"unexpected": [None, "simulated"]}
 
 
-def test_a_storm_of_revocations_ends_sessions_again_and_again(browser: Browser) -> None:
+def test_each_revocation_ends_all_sessions(browser: Browser) -> None:
     browser.gateway.inject(Fault(kind=FaultKind.REVOKE, route="version", times=2))
     for _ in range(2):
         answer = browser.get()
@@ -181,15 +181,15 @@ def test_a_storm_of_revocations_ends_sessions_again_and_again(browser: Browser) 
     assert browser.get().status_code == 200
 
 
-def test_a_frozen_gateway_answers_when_it_thaws(browser: Browser) -> None:
+def test_a_frozen_gateway_answers_when_the_fault_is_removed(browser: Browser) -> None:
     fault_id = browser.gateway.inject(Fault(kind=FaultKind.FREEZE, route="version"))
     with pytest.raises(requests.ReadTimeout):
-        browser.get(patience=0.1)
+        browser.get(timeout=0.1)
     browser.gateway.faults.remove(fault_id)
     assert browser.get().status_code == 200
 
 
-def test_a_stale_read_shows_the_state_of_before(browser: Browser) -> None:
+def test_a_stale_read_shows_an_earlier_state(browser: Browser) -> None:
     browser.create("v1")
     browser.gateway.inject(Fault(kind=FaultKind.STALE, times=1, route="Volume.list"))
     browser.create("v2")
@@ -215,7 +215,7 @@ def test_a_full_pool_refuses_volumes_and_snapshots(browser: Browser) -> None:
     assert browser.create("v2").status_code == 200
 
 
-def test_an_sdc_disconnects_and_comes_back(browser: Browser) -> None:
+def test_an_sdc_disconnects_and_connects_again(browser: Browser) -> None:
     def state() -> str:
         return str(browser.get("/api/types/Sdc/instances").json()[0]["mdmConnectionState"])
 
@@ -225,7 +225,7 @@ def test_an_sdc_disconnects_and_comes_back(browser: Browser) -> None:
     assert state() == "Connected"
 
 
-def test_a_fault_strikes_one_object_only(browser: Browser) -> None:
+def test_a_fault_can_strike_one_object_only(browser: Browser) -> None:
     browser.gateway.inject(Fault(kind=FaultKind.ERROR, object="v1", code=99))
     assert browser.create("v1").json()["errorCode"] == 99
     assert browser.create("v2").status_code == 200
@@ -236,7 +236,7 @@ def test_a_fault_skips_and_counts(browser: Browser) -> None:
     assert [browser.get().status_code for _ in range(5)] == [200, 500, 500, 200, 200]
 
 
-def test_a_probability_is_repeatable_by_its_seed(browser: Browser) -> None:
+def test_the_seed_makes_a_probability_repeatable(browser: Browser) -> None:
     def outcomes() -> list[int]:
         fault = Fault(kind=FaultKind.ERROR, route="version", probability=0.5, seed=7)
         fault_id = browser.gateway.inject(fault)
@@ -249,7 +249,7 @@ def test_a_probability_is_repeatable_by_its_seed(browser: Browser) -> None:
     assert outcomes() == first
 
 
-def test_faults_and_counts_go_over_the_admin_port(browser: Browser) -> None:
+def test_the_admin_port_manages_faults_and_counts_requests(browser: Browser) -> None:
     since = browser.admin("GET", "/requests")["last"]
     (fault_id,) = browser.admin("POST", "/faults", {"kind": "error", "route": "version", "code": 28})["ids"]
     assert browser.get().json()["errorCode"] == 28
@@ -262,7 +262,7 @@ def test_faults_and_counts_go_over_the_admin_port(browser: Browser) -> None:
     assert [(entry["path"], entry["faults"]) for entry in failed] == [("/api/version", ["error"])]
 
 
-def test_a_misspelt_fault_names_the_field(browser: Browser) -> None:
+def test_the_error_for_an_invalid_fault_names_the_field(browser: Browser) -> None:
     answer = browser.session.post(
         browser.server.admin_url + "/faults", json={"kind": "error", "rout": "x"}, timeout=5
     )
@@ -270,7 +270,7 @@ def test_a_misspelt_fault_names_the_field(browser: Browser) -> None:
     assert "rout" in answer.json()["message"]
 
 
-def test_time_can_be_put_forward(browser: Browser) -> None:
+def test_the_clock_can_be_put_forward(browser: Browser) -> None:
     browser.admin("POST", "/clock", {"seconds": 301})
     assert browser.get().status_code == 401
 
@@ -283,6 +283,6 @@ def test_faults_are_read_from_yaml(tmp_path: Path) -> None:
     first, second = read_faults(file)
     assert (first.kind, first.seconds) == (FaultKind.LATENCY, Delay(mean=0.02))
     assert (second.kind, second.times) == (FaultKind.RESET, 1)
-    file.write_text("faults:\n- {kind: confusion}\n")
-    with pytest.raises(BadScenario, match=r"faults.yaml: faults: Invalid enum value 'confusion'"):
+    file.write_text("faults:\n- {kind: unknown}\n")
+    with pytest.raises(BadScenario, match=r"faults.yaml: faults: Invalid enum value 'unknown'"):
         read_faults(file)

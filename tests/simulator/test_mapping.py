@@ -20,7 +20,7 @@ def test_a_mapping_shows_the_host(array: Array) -> None:
 @pytest.mark.parametrize(
     ("version", "mapped", "not_mapped"), [("3.6", 81, 84), ("4.0", 4037, 4039), ("5.0", 4037, 4039)]
 )
-def test_the_codes_for_mapped_and_not_mapped_go_with_the_version(
+def test_the_codes_for_mapped_and_not_mapped_depend_on_the_version(
     make_array: MakeArray, version: str, mapped: int, not_mapped: int
 ) -> None:
     array = make_array(version)
@@ -30,7 +30,7 @@ def test_the_codes_for_mapped_and_not_mapped_go_with_the_version(
     assert array.refused(volume_id, "removeMappedSdc", sdcId=array.sdcs["b"]).code == not_mapped
 
 
-def test_a_second_host_needs_several_mappings_allowed(array: Array) -> None:
+def test_a_second_host_needs_permission_for_multiple_mappings(array: Array) -> None:
     volume_id = array.create()
     array.map(volume_id)
     error = array.refused(volume_id, "addMappedSdc", sdcId=array.sdcs["b"], allowMultipleMappings="FALSE")
@@ -39,7 +39,7 @@ def test_a_second_host_needs_several_mappings_allowed(array: Array) -> None:
     assert len(array.volume(volume_id)["mappedSdcInfo"]) == 2
 
 
-def test_a_host_is_named_by_guid_in_any_case(array: Array) -> None:
+def test_the_guid_of_a_host_may_be_in_lower_case(array: Array) -> None:
     volume_id = array.create()
     guid = array.get(f"/api/instances/Sdc::{array.sdcs['a']}")["sdcGuid"]
     array.volume_action(volume_id, "addMappedSdc", guid=guid.lower())
@@ -51,7 +51,7 @@ def test_an_unknown_sdc_is_not_found(array: Array) -> None:
     assert (error.code, error.value["message"]) == (80, "Could not find the SDC")
 
 
-def test_limits_are_read_back_in_megabytes(array: Array) -> None:
+def test_bandwidth_limits_are_shown_in_megabytes(array: Array) -> None:
     volume_id = array.create()
     array.map(volume_id)
     limits = {"sdcId": array.sdcs["a"], "bandwidthLimitInKbps": "10240", "iopsLimit": "11"}

@@ -1,4 +1,4 @@
-"""Whose a folder is, and what is cleared after a simulator that was killed."""
+"""Locks of folders, and the removal of folders that killed simulators left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.simulator.test_cli import mapped_volume, running, session
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary folders, of this process and of those that it starts."""
+    """A folder for the temporary folders of this process and of its children."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -29,7 +29,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def orphan() -> Path:
-    """A temporary folder whose owner is gone without clearing it."""
+    """A temporary folder whose owner ended without removing it."""
     lock = FolderLock.of_temporary()
     (lock.folder / "systems").mkdir()
     lock.release()
@@ -41,26 +41,26 @@ def mounts_below(folder: Path) -> list[str]:
     return [line for line in lines if f" {folder}/" in line]
 
 
-def test_a_folder_whose_owner_is_gone_is_cleared() -> None:
+def test_a_folder_whose_owner_has_ended_is_removed() -> None:
     folder = orphan()
     assert clear_orphans() == [folder]
     assert not folder.exists()
 
 
-def test_the_folder_of_a_living_simulator_is_left_alone() -> None:
+def test_the_folder_of_a_running_simulator_stays() -> None:
     with Simulator() as simulator:
         assert clear_orphans() == []
         assert simulator.folder.exists()
     assert not simulator.folder.exists()
 
 
-def test_the_folder_of_a_simulator_in_another_process_is_left_alone(tmp_path: Path) -> None:
+def test_the_folder_of_a_simulator_in_another_process_stays(tmp_path: Path) -> None:
     with running(tmp_path) as (_, ready):
         assert clear_orphans() == []
         assert Path(ready["caFile"]).exists()
 
 
-def test_a_folder_that_is_to_be_kept_is_never_cleared_whatever_its_name(temporary: Path) -> None:
+def test_a_permanent_folder_with_the_name_of_a_temporary_one_stays(temporary: Path) -> None:
     folder = temporary / "powerflex-sim-mine"
     folder.mkdir(mode=0o700)
     FolderLock.of(folder).release()
@@ -68,7 +68,7 @@ def test_a_folder_that_is_to_be_kept_is_never_cleared_whatever_its_name(temporar
     assert folder.exists()
 
 
-def test_an_orphan_that_somebody_goes_on_with_is_kept_from_then_on() -> None:
+def test_an_orphan_becomes_permanent_when_it_is_used_as_state_folder() -> None:
     folder = orphan()
     with Simulator(folder=folder):
         assert clear_orphans() == []
@@ -76,7 +76,7 @@ def test_an_orphan_that_somebody_goes_on_with_is_kept_from_then_on() -> None:
     assert folder.exists()
 
 
-def test_a_folder_that_is_not_surely_ours_is_left_alone(temporary: Path) -> None:
+def test_a_folder_that_may_belong_to_another_user_stays(temporary: Path) -> None:
     without_lock = temporary / "powerflex-sim-without-lock"
     without_lock.mkdir(mode=0o700)
     being_made = temporary / "powerflex-sim-being-made"
@@ -98,7 +98,7 @@ def test_a_state_folder_serves_one_simulator_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_state_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
+def test_the_error_for_a_state_folder_in_use_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     command = [sys.executable, "-m", "csi_powerflex", "simulate", "--state", str(folder)]
     with Simulator(folder=folder):
@@ -108,7 +108,7 @@ def test_a_state_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("devices")
-def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
+def test_a_folder_with_a_foreign_mount_stays() -> None:
     folder = orphan()
     mountpoint = folder / "of another"
     mountpoint.mkdir()
@@ -125,7 +125,7 @@ def test_nothing_is_removed_through_a_mount_of_somebody_else() -> None:
 
 
 @pytest.mark.needs("devices")
-def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
+def test_the_next_simulator_removes_devices_and_mounts_of_a_killed_one(
     tmp_path: Path, temporary: Path
 ) -> None:
     with running(tmp_path, "--host", "a") as (process, ready), session(ready) as client:
@@ -142,7 +142,7 @@ def test_devices_and_mounts_of_a_killed_simulator_are_cleared_by_the_next(
 
 
 @pytest.mark.needs("devices")
-def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Path) -> None:
+def test_devices_of_a_running_simulator_survive_the_start_of_another(tmp_path: Path) -> None:
     with Simulator(hosts=("a",)) as simulator:
         array = Array(simulator)
         device = mapped(array, array.create())
@@ -151,7 +151,7 @@ def test_devices_of_a_living_simulator_survive_the_start_of_another(tmp_path: Pa
             assert opened.read(7) == b"written"
 
 
-def test_two_systems_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_systems_with_the_same_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotSimulate, match="two systems have the same name"):
         Simulator([SystemPlan("4.5"), SystemPlan("5.0")], folder=tmp_path / "array")
     assert not (tmp_path / "array").exists()

@@ -1,4 +1,4 @@
-"""Snapshots, clones, trees, restores and moves: what is allowed and what is left."""
+"""Snapshots, clones, VTrees, restores, migrations and capacity limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_snapshot_is_a_volume_of_the_same_tree(array: Array) -> None:
     assert original["consistencyGroupId"] is None
 
 
-def test_the_snapshots_of_one_call_are_a_group_in_order(array: Array) -> None:
+def test_the_snapshots_of_one_call_are_a_group_in_the_requested_order(array: Array) -> None:
     first, second = array.create(), array.create()
     snapshots = [array.volume(snapshot) for snapshot in array.snapshot(second, first)]
     assert [shown["ancestorVolumeId"] for shown in snapshots] == [second, first]
@@ -39,7 +39,7 @@ def test_the_snapshots_of_one_call_are_a_group_in_order(array: Array) -> None:
     assert again.code == 185
 
 
-def test_one_bad_volume_fails_the_whole_call_with_details(array: Array) -> None:
+def test_one_unknown_volume_makes_the_whole_call_fail_with_details(array: Array) -> None:
     good = array.create()
     parts = [{"volumeId": good}, {"volumeId": "00000000000000aa"}]
     error = array.error("System", array.system_id, "snapshotVolumes", snapshotDefs=parts)
@@ -53,7 +53,7 @@ def test_one_bad_volume_fails_the_whole_call_with_details(array: Array) -> None:
 @pytest.mark.parametrize(
     ("version", "action", "max_entries"), [("4.5", "snapshotVolumes", 126), ("5.0", "createSnapshot", 1022)]
 )
-def test_a_tree_holds_so_many_snapshots_and_no_more(
+def test_a_tree_has_a_maximum_number_of_snapshots(
     make_array: MakeArray, version: str, action: str, max_entries: int
 ) -> None:
     array = make_array(version)
@@ -67,7 +67,7 @@ def test_a_tree_holds_so_many_snapshots_and_no_more(
     assert detail["errorMessage"] == "There are too many snapshots in the VTree"
 
 
-def test_the_generations_have_different_calls(make_array: MakeArray) -> None:
+def test_each_generation_has_its_own_snapshot_calls(make_array: MakeArray) -> None:
     old, new = make_array("4.5"), make_array("5.0")
     for array, action in ((old, "createSnapshot"), (old, "createThinClone"), (new, "snapshotVolumes")):
         parts = [{"volumeId": array.create()}]
@@ -109,14 +109,14 @@ def chain(array: Array) -> tuple[str, str, str]:
         ("WHOLE_VTREE", set()),
     ],
 )
-def test_each_remove_mode_takes_what_it_says(array: Array, mode: str, left: set[int]) -> None:
+def test_each_remove_mode_removes_the_named_volumes(array: Array, mode: str, left: set[int]) -> None:
     members = chain(array)
     array.volume_action(members[1], "removeVolume", removeMode=mode)
     remaining = {volume["id"] for volume in array.get("/api/types/Volume/instances")}
     assert remaining == {members[number] for number in left}
 
 
-def test_children_of_a_removed_volume_hang_on_its_parent(array: Array) -> None:
+def test_children_of_a_removed_volume_become_children_of_its_ancestor(array: Array) -> None:
     base, child, grandchild = chain(array)
     array.volume_action(child, "removeVolume", removeMode="ONLY_ME")
     assert array.volume(grandchild)["ancestorVolumeId"] == base
@@ -126,14 +126,14 @@ def test_children_of_a_removed_volume_hang_on_its_parent(array: Array) -> None:
     assert tree["rootVolumes"] == [grandchild]
 
 
-def test_a_mapped_descendant_keeps_the_tree(array: Array) -> None:
+def test_a_tree_with_a_mapped_volume_is_not_removed(array: Array) -> None:
     base, _, grandchild = chain(array)
     array.map(grandchild)
     assert array.refused(base, "removeVolume", removeMode="WHOLE_VTREE").code == 104
     assert len(array.get("/api/types/Volume/instances")) == 3
 
 
-def test_a_secure_snapshot_stays_until_its_time_is_over(array: Array, clock: ManualClock) -> None:
+def test_a_secure_snapshot_cannot_be_removed_before_it_expires(array: Array, clock: ManualClock) -> None:
     (snapshot,) = array.snapshot(array.create(), retentionPeriodInMin="60")
     assert array.volume(snapshot)["secureSnapshotExpTime"] == int(clock.now()) + 3600
     array.refused(snapshot, "removeVolume", removeMode="ONLY_ME")
@@ -149,7 +149,7 @@ def test_a_restore_stays_within_the_tree(array: Array) -> None:
     assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=volume).code == 339
 
 
-def test_a_read_only_volume_is_not_mapped_for_writing(array: Array) -> None:
+def test_a_read_only_volume_is_not_mapped_read_write(array: Array) -> None:
     (snapshot,) = array.snapshot(array.create(), accessModeLimit="ReadOnly")
     array.refused(snapshot, "addMappedSdc", sdcId=array.sdcs["a"], accessMode="ReadWrite")
     array.map(snapshot)
@@ -168,12 +168,12 @@ def test_an_unapproved_sdc_is_not_mapped(array: Array) -> None:
     )
 
 
-# --- moves -------------------------------------------------------------------------------------------
+# --- migrations --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def moving(make_array: MakeArray) -> Array:
-    """An array with three pools, where 8 GiB take ten seconds to move."""
+    """An array with three pools, where the migration of 8 GiB takes ten seconds."""
     settings = Settings(migration_kb_per_second=8 * GIB_KB // 10)
     return make_array(initial_state=TWO_POOLS, settings=settings)
 
@@ -188,7 +188,7 @@ def status(array: Array, volume_id: str) -> str:
     return str(tree["vtreeMigrationInfo"]["migrationStatus"])
 
 
-def test_a_migration_takes_its_time_and_moves_the_tree(moving: Array, clock: ManualClock) -> None:
+def test_a_migration_takes_time_and_moves_the_tree(moving: Array, clock: ManualClock) -> None:
     volume, target = moving.create(), pool(moving, "sp2")
     moving.volume_action(volume, "migrateVTree", destSPId=target)
     assert status(moving, volume) == "MigrationNormal"
@@ -216,15 +216,15 @@ def test_a_paused_migration_resumes_or_rolls_back(moving: Array, clock: ManualCl
     assert moving.volume(volume)["storagePoolId"] == moving.pool_id
 
 
-def test_pools_that_differ_in_zero_padding_do_not_exchange_volumes(moving: Array) -> None:
+def test_a_migration_to_a_pool_without_zero_padding_is_refused(moving: Array) -> None:
     assert moving.refused(moving.create(), "migrateVTree", destSPId=pool(moving, "raw")).status == 500
 
 
-# --- room --------------------------------------------------------------------------------------------
+# --- capacity ----------------------------------------------------------------------------------------
 
 
-def test_a_pool_promises_so_much_and_no_more(make_array: MakeArray) -> None:
-    small = PoolPlan(raw_gib=100, spare_percent=0, over_provisioning=2)  # 50 GiB for users, 100 promised
+def test_over_provisioning_has_a_limit(make_array: MakeArray) -> None:
+    small = PoolPlan(raw_gib=100, spare_percent=0, over_provisioning=2)  # 50 GiB usable, 100 provisioned
     array = make_array(initial_state=InitialState(domains=(DomainPlan(pools=(small,)),)))
     array.create(gib=88)
     error = array.try_to_create(volumeType="ThinProvisioned", volumeSizeInKb=str(16 * GIB_KB))
@@ -233,7 +233,7 @@ def test_a_pool_promises_so_much_and_no_more(make_array: MakeArray) -> None:
     array.create(gib=8)
 
 
-def test_thick_volumes_need_their_room_at_once(make_array: MakeArray) -> None:
+def test_thick_volumes_take_their_capacity_at_once(make_array: MakeArray) -> None:
     small = PoolPlan(raw_gib=100, spare_percent=0)
     array = make_array(initial_state=InitialState(domains=(DomainPlan(pools=(small,)),)))
     array.create(gib=48, thick=True)

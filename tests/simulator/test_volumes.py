@@ -7,7 +7,7 @@ from tests.simulator.client import GIB_KB, Array
 from tests.simulator.conftest import MakeArray
 
 
-def test_a_created_volume_is_shown_as_asked(array: Array) -> None:
+def test_a_new_volume_has_the_requested_properties(array: Array) -> None:
     shown = array.volume(array.create("v1"))
     assert shown["name"] == "v1"
     assert shown["sizeInKb"] == 8 * GIB_KB
@@ -32,13 +32,13 @@ def test_sizes_are_rounded_up_to_1_gib_on_erasure_coded_pools(make_array: MakeAr
 @pytest.mark.parametrize(
     "form", [{"volumeSizeInGb": "16"}, {"volumeSizeInGb": 16}, {"volumeSizeInKb": 16 * GIB_KB}]
 )
-def test_numbers_are_taken_as_text_or_as_numbers(array: Array, form: dict[str, object]) -> None:
+def test_numbers_may_be_text_or_numbers(array: Array, form: dict[str, object]) -> None:
     body = {"storagePoolId": array.pool_id, "volumeType": "ThinProvisioned", **form}
     created = array.post("/api/types/Volume/instances", body)
     assert array.volume(created["id"])["sizeInKb"] == 16 * GIB_KB
 
 
-def test_a_name_is_given_once(array: Array) -> None:
+def test_a_name_can_be_used_once(array: Array) -> None:
     array.create("v1")
     error = array.try_to_create(name="v1")
     assert (error.status, error.code) == (500, 99)
@@ -46,12 +46,12 @@ def test_a_name_is_given_once(array: Array) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("x" * 32, 226), ("two words", 227), ("ümlaut", 227)])
-def test_names_have_31_printable_characters_at_most(array: Array, name: str, code: int) -> None:
+def test_names_have_at_most_31_printable_characters(array: Array, name: str, code: int) -> None:
     error = array.try_to_create(name=name)
     assert (error.status, error.code) == (500, code)
 
 
-def test_a_missing_pool_is_named_as_missing_parameter(array: Array) -> None:
+def test_a_request_without_pool_names_the_missing_parameter(array: Array) -> None:
     error = array.send("POST", "/api/types/Volume/instances", {"volumeSizeInGb": "8"})
     assert (error.status, error.code) == (400, 0)
     assert error.value["message"] == (
@@ -61,7 +61,7 @@ def test_a_missing_pool_is_named_as_missing_parameter(array: Array) -> None:
 
 
 @pytest.mark.parametrize("size", ["0", "-8", "eight"])
-def test_a_size_that_is_none_is_malformed(array: Array, size: str) -> None:
+def test_an_invalid_size_is_malformed(array: Array, size: str) -> None:
     assert array.try_to_create(volumeSizeInKb=size).status == 400
 
 
@@ -122,7 +122,7 @@ def test_an_unknown_remove_mode_lists_the_known_ones(array: Array) -> None:
     )
 
 
-def test_an_id_that_is_no_number_is_malformed(array: Array) -> None:
+def test_an_id_that_is_not_a_number_is_malformed(array: Array) -> None:
     error = array.send("GET", "/api/instances/Volume::no-such-id")
     assert (error.status, error.code) == (400, 0)
     assert error.value["message"] == "id (no-such-id) must be a hexadecimal number (unsigned long)"

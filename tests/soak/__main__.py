@@ -1,4 +1,4 @@
-"""``python -m tests.soak``: the long form of the soak, with its figures; fails when anything went wrong."""
+"""``python -m tests.soak``: the long soak test. It prints its figures and fails if it found an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.soak.run import Plan, run
 
 
 def main() -> int:
-    """Run the plan that the command line gives; the exit status."""
+    """Run the plan that the command line describes. Returns the exit status."""
     default = Plan()
     parser = argparse.ArgumentParser(prog="make soak")
     parser.add_argument("--volumes", type=int, default=default.volumes)
@@ -17,13 +17,12 @@ def main() -> int:
     parser.add_argument("--version", default=default.version)
     parser.add_argument("--frozen-seconds", type=float, default=default.frozen_seconds)
     parser.add_argument("--seed", type=int, default=default.seed)
-    asked = parser.parse_args()
-    outcome = run(Plan(**vars(asked)))
-    print("\n".join(outcome.lines()))  # noqa: T201 - what it is for
-    faults = outcome.faults_found()
-    for fault in faults:
-        print(f"FAILED: {fault}")  # noqa: T201
-    return 1 if faults else 0
+    outcome = run(Plan(**vars(parser.parse_args())))
+    print("\n".join(outcome.lines()))  # noqa: T201 - a command prints
+    errors = outcome.errors()
+    for error in errors:
+        print(f"FAILED: {error}")  # noqa: T201
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

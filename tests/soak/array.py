@@ -1,4 +1,4 @@
-"""A simulated array as a process of its own, and the trouble that it is told to make."""
+"""A simulated array in its own process, with its faults."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from csi_powerflex.demo.processes import Process, ended
 
 NODES = tuple(f"node{number}" for number in range(8))
 
-# Each takes an equal part of the troubled requests. Those of the array's own kind come to its objects only:
-# a login does not answer that a volume is busy.
+# Each fault strikes an equal share of the requests. The second group strikes only requests about objects: a
+# login never answers that the MDM is busy.
 _ANYWHERE: tuple[dict[str, Any], ...] = (
     {"kind": "error", "status": 503},
     {"kind": "html", "status": 502},
@@ -36,24 +36,24 @@ _AT_OBJECTS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class SoakedArray:
-    """The array's admin port, and what it serves."""
+    """The array, as its ready file describes it, with calls to its admin port."""
 
     ready: dict[str, Any]
 
     def node(self, name: str) -> str:
-        """The CSI node id of one of its SDCs."""
+        """The CSI node id of one of the array's SDCs."""
         return f"sdc:{self.ready['hosts'][name]['guid']}"
 
     def systems_file(self, path: Path, *, request_seconds: float) -> Path:
-        """Write the systems file that makes a driver use this array."""
+        """Write the systems file of a driver that uses this array."""
         keys = ("username", "password", "caFile", "protectionDomain", "storagePool")
         system = {key: self.ready[key] for key in keys}
         system |= {"name": "array", "endpoints": [self.ready["url"]], "requestTimeout": request_seconds}
         path.write_text(json.dumps({"systems": [system]}))
         return path
 
-    def trouble(self, share: float, seed: int) -> None:
-        """Let this share of all requests meet one of the faults, drawn from ``seed``."""
+    def inject_faults(self, share: float, seed: int) -> None:
+        """Let faults strike this share of all requests. ``seed`` makes them repeatable."""
         kinds = len(_ANYWHERE) + len(_AT_OBJECTS)
         faults = [dict(fault) for fault in _ANYWHERE]
         faults += [{**fault, "path": "/api/[it]*"} for fault in _AT_OBJECTS]
@@ -62,18 +62,18 @@ class SoakedArray:
             "faults": [{**fault, "probability": share / kinds, "seed": next(numbers)} for fault in faults]
         })  # fmt: skip
 
-    def calm(self) -> dict[str, int]:
-        """End all trouble; how many requests met each kind."""
-        met: dict[str, int] = {}
+    def remove_faults(self) -> dict[str, int]:
+        """Remove all faults. Returns how many requests each kind has struck."""
+        struck: dict[str, int] = {}
         for fault in self._admin("GET", "faults"):
             kind = str(fault["kind"])
-            met[kind] = met.get(kind, 0) + int(fault["struck"])
+            struck[kind] = struck.get(kind, 0) + int(fault["struck"])
         self._admin("DELETE", "faults")
-        return met
+        return struck
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Answer nothing for the block."""
+        """Answer no request during the block."""
         (fault,) = self._admin("POST", "faults", {"kind": "freeze"})["ids"]
         try:
             yield
@@ -85,11 +85,11 @@ class SoakedArray:
         self._admin("POST", "revoke", {})
 
     def volumes(self) -> int:
-        """How many volumes and snapshots there are."""
+        """The number of volumes and snapshots."""
         return int(self._admin("GET", "")["volumes"])
 
     def requests(self) -> int:
-        """How many requests there were."""
+        """The number of requests so far."""
         return int(self._admin("GET", "")["requests"])
 
     def _admin(self, method: str, path: str, body: object = None) -> Any:
@@ -102,7 +102,7 @@ class SoakedArray:
 
 @contextlib.contextmanager
 def serving(folder: Path, version: str) -> Iterator[SoakedArray]:
-    """An array below ``folder`` for the block."""
+    """An array with its files below ``folder``, for the block."""
     ready = folder / "array.json"
     arguments = ["simulate", f"--state={folder / 'array'}", f"--ready-file={ready}", f"--version={version}"]
     arguments += [f"--sdc={name}" for name in NODES]

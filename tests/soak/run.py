@@ -1,4 +1,4 @@
-"""Many volumes' lives at once, in trouble: what is done, and what came of it."""
+"""The soak test: many volume lifecycles at once with faults, restarts and a freeze, and its outcome."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from tests.controller.driver import Driver
 from tests.controller_process import ControllerProcess
 from tests.soak import array
 from tests.soak.array import NODES, SoakedArray
-from tests.soak.life import Sidecar, Tally, Wrong, live
+from tests.soak.lifecycle import LifecycleError, Sidecar, Tally, run_lifecycle
 
 _MIB = 1024 * 1024
 _REQUEST_SECONDS = 5.0
-# In a quarter of the lives, on one process; a leak of 1 KiB for each call would be more.
-_MOST_GROWTH = 4 * _MIB
+# For one process during the last quarter of the lifecycles. A leak of 1 KiB per call would be more.
+_MAX_GROWTH = 4 * _MIB
+# The driver logs the stack of unexpected errors only.
+_STACK = b"Traceback (most recent call last)"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do. The first half of the lives meets restarts, storms and the freeze besides the faults."""
+    """What to do. In the first half there are also restarts, ends of all sessions (storms) and a freeze.
+
+    Faults strike the ``share`` of all gateway requests.
+    """
 
     volumes: int = 2000
     clients: int = 64
@@ -41,12 +46,12 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What came of it; sizes are bytes."""
+    """The result of a run. Sizes are bytes."""
 
     plan: Plan
     seconds: float = 0.0
     ended: int = 0
-    wrong: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     left: int = -1
     faults: dict[str, int] = field(default_factory=dict)
     requests: int = 0
@@ -58,49 +63,49 @@ class Outcome:
 
     @property
     def growth(self) -> int:
-        """How much the memory of one controller process grew in the last quarter of all lives."""
+        """How much the memory of one controller process grew in the last quarter of the lifecycles."""
         return self.resident[-1] - self.resident[-2]
 
-    def faults_found(self) -> list[str]:
-        """What is not as it must be, whatever the plan; nothing where all is well."""
-        found = list(self.wrong)
+    def errors(self) -> list[str]:
+        """All errors that the run found. It is empty after a good run."""
+        found = list(self.failures)
         if self.ended != self.plan.volumes:
-            found.append(f"{self.plan.volumes - self.ended} lives did not end right")
+            found.append(f"{self.plan.volumes - self.ended} lifecycles failed")
         if self.left:
             found.append(f"{self.left} volumes are left on the array")
         if self.unexpected:
-            found.append(f"{self.unexpected} errors that nobody foresaw were logged")
-        if self.growth > _MOST_GROWTH:
+            found.append(f"the driver logged {self.unexpected} unexpected errors")
+        if self.growth > _MAX_GROWTH:
             found.append(f"the controller grew by {self.growth / _MIB:.1f} MiB in the last quarter")
         if self.restarts != self.plan.restarts or self.storms < self.plan.storms:
-            found.append("not all of the planned trouble came about")
+            found.append("there were fewer restarts or ends of all sessions than planned")
         if sum(self.faults.values()) < self.requests * self.plan.share / 2:
-            found.append("fewer requests met a fault than planned")
+            found.append("faults struck fewer requests than planned")
         return found
 
     def lines(self) -> Iterator[str]:
         """The figures, for people."""
-        refusals = ", ".join(f"{count} {code}" for code, count in sorted(self.tally.refusals.items()))
+        errors = ", ".join(f"{count} {code}" for code, count in sorted(self.tally.errors.items()))
         faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
-        yield f"volume lives that ended right  {self.ended} of {self.plan.volumes}"
+        yield f"successful volume lifecycles   {self.ended} of {self.plan.volumes}"
         yield f"volumes left on the array      {self.left}"
         yield f"parallel clients               {self.plan.clients}, PowerFlex {self.plan.version}"
         yield f"seconds                        {self.seconds:.0f}"
         yield f"CSI calls                      {self.tally.calls}"
-        yield f"  repeated after               {refusals}"
-        yield f"  longest until its end        {self.tally.longest:.1f} s"
+        yield f"  repeated after               {errors}"
+        yield f"  longest until success        {self.tally.longest:.1f} s"
         yield f"gateway requests               {self.requests}"
-        yield f"  met by faults                {sum(self.faults.values())}: {faults}"
-        yield f"controllers killed             {self.restarts}"
-        yield f"times that all sessions ended  {self.storms}"
+        yield f"  struck by faults             {sum(self.faults.values())}: {faults}"
+        yield f"kills of the controller        {self.restarts}"
+        yield f"ends of all sessions           {self.storms}"
         yield f"frozen                         {self.plan.frozen_seconds:.0f} s"
-        yield f"unforeseen errors logged       {self.unexpected}"
+        yield f"unexpected errors logged       {self.unexpected}"
         sizes = ", ".join(f"{size / _MIB:.1f}" for size in self.resident)
-        yield f"resident MiB of the controller {sizes} (after half, three quarters and all of the lives)"
+        yield f"resident MiB of the controller {sizes} (after half, three quarters and all lifecycles)"
 
 
 def run(plan: Plan) -> Outcome:
-    """Lead ``plan.volumes`` lives, and look at what is left."""
+    """Run ``plan.volumes`` lifecycles. Returns the outcome."""
     outcome = Outcome(plan)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
@@ -108,34 +113,34 @@ def run(plan: Plan) -> Outcome:
         with array.serving(folder, plan.version) as soaked:
             systems = soaked.systems_file(folder / "systems.yaml", request_seconds=_REQUEST_SECONDS)
             with ControllerProcess(folder / "driver", systems, {"watch-seconds": "5"}) as process:
-                soaked.trouble(plan.share, plan.seed)
-                _lead(plan, soaked, process, outcome)
-                outcome.faults = soaked.calm()
+                soaked.inject_faults(plan.share, plan.seed)
+                _run_lifecycles(plan, soaked, process, outcome)
+                outcome.faults = soaked.remove_faults()
                 outcome.left = soaked.volumes()
                 outcome.requests = soaked.requests()
-            outcome.unexpected = process.output().count(b"unforeseen error")
+            outcome.unexpected = process.output().count(_STACK)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
 class _Progress:
-    """The lives that are over, for whoever waits for a number of them."""
+    """The number of completed lifecycles. A thread can wait for a certain number."""
 
     def __init__(self) -> None:
-        self._over = 0
+        self._completed = 0
         self._changed = threading.Condition()
 
     def one_more(self) -> None:
         with self._changed:
-            self._over += 1
+            self._completed += 1
             self._changed.notify_all()
 
-    def wait_for(self, lives: int) -> None:
+    def wait_for(self, number: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._over >= lives)
+            self._changed.wait_for(lambda: self._completed >= number)
 
 
-def _lead(plan: Plan, soaked: SoakedArray, process: ControllerProcess, outcome: Outcome) -> None:
+def _run_lifecycles(plan: Plan, soaked: SoakedArray, process: ControllerProcess, outcome: Outcome) -> None:
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(plan.volumes):
         waiting.put(number)
@@ -151,8 +156,8 @@ def _lead(plan: Plan, soaked: SoakedArray, process: ControllerProcess, outcome: 
     ]
     for client in clients:
         client.start()
-    for lives, act in _events(plan, soaked, process, outcome):
-        progress.wait_for(lives)
+    for completed, act in _events(plan, soaked, process, outcome):
+        progress.wait_for(completed)
         act()
     for client in clients:
         client.join()
@@ -172,11 +177,11 @@ def _client(
                 number = waiting.get_nowait()
             except queue.Empty:
                 return
-            rng = random.Random(f"{plan.seed} {number}")  # noqa: S311 - repeatable on purpose
+            rng = random.Random(f"{plan.seed} {number}")  # noqa: S311 - it must be repeatable
             try:
-                live(Sidecar(driver, outcome.tally, rng), f"pvc-soak-{number}", nodes, rng)
-            except Wrong as error:
-                outcome.wrong.append(str(error))
+                run_lifecycle(Sidecar(driver, outcome.tally, rng), f"pvc-soak-{number}", nodes, rng)
+            except LifecycleError as error:
+                outcome.failures.append(str(error))
             else:
                 with outcome.tally.lock:
                     outcome.ended += 1
@@ -186,7 +191,10 @@ def _client(
 def _events(
     plan: Plan, soaked: SoakedArray, process: ControllerProcess, outcome: Outcome
 ) -> list[tuple[int, Callable[[], None]]]:
-    """What happens after how many lives; the looks at the memory come after the last restart."""
+    """Actions, each with the number of completed lifecycles after which it happens.
+
+    Memory is measured after the last restart.
+    """
 
     def restart() -> None:
         process.kill()
@@ -208,8 +216,8 @@ def _events(
 
     half = plan.volumes // 2
     acts: list[Callable[[], None]] = [restart] * plan.restarts + [storm] * plan.storms
-    random.Random(plan.seed).shuffle(acts)  # noqa: S311 - repeatable on purpose
+    random.Random(plan.seed).shuffle(acts)  # noqa: S311 - it must be repeatable
     acts.insert(len(acts) // 2, freeze)
     step = half / (len(acts) + 1)
-    troubles = [(int(step * number), act) for number, act in enumerate(acts, 1)]
-    return [*troubles, (half, measure), (plan.volumes * 3 // 4, measure), (plan.volumes, measure)]
+    planned = [(int(step * number), act) for number, act in enumerate(acts, 1)]
+    return [*planned, (half, measure), (plan.volumes * 3 // 4, measure), (plan.volumes, measure)]

@@ -1,7 +1,7 @@
-"""Walks PyPowerFlex, unchanged, over the block surface of a gateway; run as a process of its own.
+"""Calls the block API of a gateway through an unchanged PyPowerFlex. A test runs it as a process.
 
-Both major versions of the package have the same name, so that each walk needs an interpreter of its
-own, whose path begins with the version to try. Arguments: port, user, password, CA file.
+Both major versions of the package have the same name. So each needs its own interpreter with the version
+under test first in its path. Arguments: port, user, password, CA file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import pytest
-from PyPowerFlex import PowerFlexClient  # type: ignore[import-not-found]  # put in the path by the test
+from PyPowerFlex import PowerFlexClient  # type: ignore[import-not-found]  # the test adds it to the path
 from PyPowerFlex.exceptions import PowerFlexClientException  # type: ignore[import-not-found]
 
 
@@ -26,7 +26,7 @@ def refused(text: str, call: Any, *arguments: Any, **named: Any) -> None:
 
 
 def inventory(client: Any) -> tuple[str, str, str]:
-    """System, protection domain, pool and SDC by the reads that every client makes."""
+    """The ids of system, pool and SDC, from the reads that every client makes."""
     (system,) = client.system.get()
     assert client.system.get_mdm_cluster_details()["clusterState"] == "ClusteredNormal"
     (domain,) = client.protection_domain.get(filter_fields={"name": "pd1"})
@@ -154,7 +154,7 @@ def main() -> None:
         volumes_of_the_first_generation(client)
     if client.system.api_version() >= "4.0":
         hosts(client)
-    sys.stdout.write(f"walked {client.system.api_version()}\n")
+    sys.stdout.write(f"completed {client.system.api_version()}\n")
 
 
 if __name__ == "__main__":

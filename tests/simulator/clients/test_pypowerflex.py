@@ -1,4 +1,4 @@
-"""PyPowerFlex from the package index, unchanged, against every version it supports."""
+"""An unchanged PyPowerFlex from the package index with every version that it supports."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 
 _CACHE = Path(__file__).parents[3] / ".cache" / "pypowerflex"
-_WALK = Path(__file__).with_name("pypowerflex_walk.py")
+_SCENARIO = Path(__file__).with_name("pypowerflex_scenario.py")
 
 
 def installed(requirement: str) -> Path:
-    """A folder with the newest release that ``requirement`` allows; fetched once."""
+    """A folder with the newest release that ``requirement`` allows. It is downloaded once."""
     folder = _CACHE / "".join(character if character.isalnum() else "-" for character in requirement)
     if (folder / "PyPowerFlex").is_dir():
         return folder
@@ -31,9 +31,7 @@ def installed(requirement: str) -> Path:
         check=False,
     )
     if done.returncode:
-        pytest.skip(
-            f"{requirement} cannot be fetched here: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
-        )
+        pytest.skip(f"{requirement} cannot be downloaded: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     if not folder.exists():
         partial.rename(folder)
     return folder
@@ -49,17 +47,17 @@ def major_2() -> Path:
     return installed("PyPowerFlex>=2,<3")
 
 
-def walk(package: Path, version: str, folder: Path) -> str:
+def run_scenario(package: Path, version: str, folder: Path) -> str:
     with (
         Simulator([SystemPlan(version)], folder=folder, sdcs=("a",)) as simulator,
         Server(simulator) as server,
     ):
         authority = str(server.certificates.authority)
         port = server.url.rpartition(":")[2]
-        # With one authority instead of the machine's hundred, each of its many connections is 20 ms quicker.
+        # With one authority instead of the machine's hundred, each of the many connections is 20 ms faster.
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(package), "SSL_CERT_FILE": authority}
         done = subprocess.run(
-            [sys.executable, str(_WALK), port, "admin", "Simulated1!", authority],
+            [sys.executable, str(_SCENARIO), port, "admin", "Simulated1!", authority],
             env=environment,
             capture_output=True,
             text=True,
@@ -73,10 +71,10 @@ def walk(package: Path, version: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("version", ["3.6", "4.0", "4.5", "4.6"])
-def test_version_1_walks_the_first_generation(tmp_path: Path, major_1: Path, version: str) -> None:
-    assert walk(major_1, version, tmp_path).splitlines()[-1] == f"walked {version}"
+def test_version_1_works_with_the_first_generation(tmp_path: Path, major_1: Path, version: str) -> None:
+    assert run_scenario(major_1, version, tmp_path).splitlines()[-1] == f"completed {version}"
 
 
 @pytest.mark.parametrize("version", ["3.6", "4.0", "4.5", "4.6", "5.0"])
-def test_version_2_walks_every_generation(tmp_path: Path, major_2: Path, version: str) -> None:
-    assert walk(major_2, version, tmp_path).splitlines()[-1] == f"walked {version}"
+def test_version_2_works_with_every_generation(tmp_path: Path, major_2: Path, version: str) -> None:
+    assert run_scenario(major_2, version, tmp_path).splitlines()[-1] == f"completed {version}"

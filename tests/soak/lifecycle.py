@@ -1,4 +1,4 @@
-"""One volume's life, as the sidecars lead it: every call repeated until its outcome is known."""
+"""The lifecycle of one volume, with calls as the sidecars make them: repeated until the outcome is known."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ import grpc
 
 from tests.controller.driver import GIB, Driver
 
-# What the sidecars take for "not known yet"; every other code is final to them.
+# For the sidecars, the outcome of a call with these codes is unknown. All other codes are final.
 UNKNOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED)
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
-_PATIENCE_SECONDS = 240.0
+_TIMEOUT_SECONDS = 240.0
 
 Answer = TypeVar("Answer")
 
 
-class Wrong(Exception):
-    """A call ended in a way that no sidecar could go on from, or an answer is not true."""
+class LifecycleError(Exception):
+    """A call failed with a final error or a timeout, or an answer is wrong."""
 
 
 @dataclass
 class Tally:
-    """What the clients met, all together."""
+    """Counts of all clients. ``errors`` is by code, ``longest`` is the longest duration until success."""
 
     calls: int = 0
-    refusals: collections.Counter[str] = field(default_factory=collections.Counter)
+    errors: collections.Counter[str] = field(default_factory=collections.Counter)
     longest: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Sidecar:
-    """Makes calls until they end well."""
+    """Repeats calls until they succeed."""
 
     def __init__(self, driver: Driver, tally: Tally, rng: random.Random) -> None:
         self.driver = driver
         self._tally = tally
-        self._dice = rng
+        self._rng = rng
 
     def until_done(self, what: str, call: Callable[[], Answer]) -> Answer:
-        """The answer of ``call``, repeated while its outcome is unknown.
+        """The answer of ``call``. It is repeated while its outcome is unknown.
 
         Raises:
-            Wrong: it was refused for good, or did not end in four minutes.
+            LifecycleError: it failed with a final error, or did not succeed in four minutes.
         """
         pause, began = _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
@@ -60,10 +60,11 @@ class Sidecar:
             except grpc.RpcError as error:
                 code, took = error.code(), time.monotonic() - began
                 with self._tally.lock:
-                    self._tally.refusals[code.name] += 1
-                if code not in UNKNOWN or took > _PATIENCE_SECONDS:
-                    raise Wrong(f"{what} after {took:.0f} s: {code.name}: {error.details()}") from error
-                time.sleep(pause * self._dice.uniform(0.5, 1.0))
+                    self._tally.errors[code.name] += 1
+                if code not in UNKNOWN or took > _TIMEOUT_SECONDS:
+                    text = f"{what} failed after {took:.0f} s: {code.name}: {error.details()}"
+                    raise LifecycleError(text) from error
+                time.sleep(pause * self._rng.uniform(0.5, 1.0))
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 with self._tally.lock:
@@ -71,18 +72,18 @@ class Sidecar:
                 return answer
 
 
-def live(sidecar: Sidecar, name: str, nodes: tuple[str, ...], rng: random.Random) -> None:
-    """Lead one volume from its creation to its end, sometimes with a snapshot, a copy and growth.
+def run_lifecycle(sidecar: Sidecar, name: str, nodes: tuple[str, ...], rng: random.Random) -> None:
+    """Create, publish, unpublish and delete one volume. Sometimes also expand and copy it.
 
     Raises:
-        Wrong: some call did not come to the end it should, or the array does not hold what was answered.
+        LifecycleError: a call failed, or an answer is wrong.
     """
     until_done, driver = sidecar.until_done, sidecar.driver
     size, node = rng.choice((8, 16)), rng.choice(nodes)
     volume = until_done(f"create {name}", lambda: driver.create(name, gib=size))
     _require(volume.capacity_bytes == size * GIB, f"{name} has {volume.capacity_bytes} bytes")
     again = until_done(f"create {name} again", lambda: driver.create(name, gib=size))
-    _require(again.volume_id == volume.volume_id, f"{name} is {volume.volume_id} and {again.volume_id}")
+    _require(again.volume_id == volume.volume_id, f"{name} is both {volume.volume_id} and {again.volume_id}")
     volume_id = volume.volume_id
     until_done(f"publish {name}", lambda: driver.publish(volume, node))
     if rng.random() < 0.3:
@@ -91,9 +92,10 @@ def live(sidecar: Sidecar, name: str, nodes: tuple[str, ...], rng: random.Random
         _require(grown.capacity_bytes == size * GIB, f"{name} grew to {grown.capacity_bytes} bytes")
     if rng.random() < 0.3:
         _copy(sidecar, name, volume_id, size, rng)
-    found = until_done(f"look at {name}", lambda: driver.get(volume_id))
+    found = until_done(f"get {name}", lambda: driver.get(volume_id))
     _require(found.volume.capacity_bytes == size * GIB, f"{name} shows {found.volume.capacity_bytes} bytes")
-    _require(list(found.status.published_node_ids) == [node], f"{name} is at {found.status}, not {node}")
+    published = list(found.status.published_node_ids)
+    _require(published == [node], f"{name} is published to {published}, not to {node}")
     until_done(f"unpublish {name}", lambda: driver.unpublish(volume_id, node))
     until_done(f"delete {name}", lambda: driver.delete(volume_id))
 
@@ -114,10 +116,10 @@ def _copy(sidecar: Sidecar, name: str, volume_id: str, size: int, rng: random.Ra
         )
         _require(copy.capacity_bytes == larger * GIB, f"{name}-copy has {copy.capacity_bytes} bytes")
         until_done(f"delete the snapshot of {name}", lambda: driver.delete_snapshot(snapshot))
-    _require(copy.volume_id != volume_id, f"the copy of {name} is {name} itself")
+    _require(copy.volume_id != volume_id, f"{name} and its copy have the same id")
     until_done(f"delete the copy of {name}", lambda: driver.delete(copy.volume_id))
 
 
-def _require(true: bool, otherwise: str) -> None:
-    if not true:
-        raise Wrong(otherwise)
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise LifecycleError(message)
