@@ -19,48 +19,50 @@ role_options = options.together(
         "--systems",
         required=True,
         type=click.Path(dir_okay=False, path_type=Path),
-        help="YAML file that lists the PowerFlex systems: endpoints, user, password or passwordFile, caFile.",
+        help="YAML file with the PowerFlex systems: endpoints, user, password or passwordFile, caFile.",
     ),
     click.option(
         "--cluster-id",
         required=True,
         metavar="ID",
-        help="Four characters of a-z and 0-9 that mark this cluster's volumes on the array. Never change it.",
+        help="Four characters of a-z and 0-9 in the names of this cluster's volumes on the array. "
+        "Never change it.",
     ),
     click.option(
         "--over-commit",
         type=click.FloatRange(1, 10),
         default=10.0,
         show_default=True,
-        help="How many times the real space of a pool may be promised to thin volumes.",
+        help="How many times the real capacity of a pool may be provisioned to thin volumes.",
     ),
     click.option(
         "--state-file",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="File that keeps limits asked for by ControllerModifyVolume; without it a restart forgets them.",
+        help="File that keeps the QoS limits that were set by ControllerModifyVolume. "
+        "Without it, they are lost at a restart.",
     ),
     click.option(
         "--kubernetes/--no-kubernetes",
         "in_kubernetes",
         default=False,
         show_default=True,
-        help="Read VolumeAttributesClasses from the cluster that this process runs in; takes the place of "
-        "--state-file.",
+        help="Read VolumeAttributesClasses from the Kubernetes cluster that this process runs in. "
+        "Replaces --state-file.",
     ),
     click.option(
         "--kubeconfig",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="With --kubernetes: the cluster of this file instead.",
+        help="With --kubernetes: a kubeconfig file, to use its cluster instead.",
     ),
     click.option(
         "--watch-seconds",
         type=click.FloatRange(0),
         default=300.0,
         show_default=True,
-        help="How often to look at each system while nothing is asked of it; 0 for never.",
+        help="Seconds between two checks of each system in the background; 0 for no checks.",
     ),
 )
-"""The options that are the controller's own."""
+"""The options of the controller only."""
 
 
 def settings_from(
@@ -77,10 +79,10 @@ def settings_from(
     watch_seconds: float,
     **_others: object,
 ) -> ControllerSettings:
-    """The settings that the options make; a command of several roles has others beside.
+    """The controller's settings from the options. Options of other roles are ignored.
 
     Raises:
-        DriverError: they cannot be served with.
+        DriverError: an option has a wrong value, or the systems file cannot be used.
     """
     return ControllerSettings(
         endpoint=endpoint,
@@ -106,8 +108,8 @@ def settings_from(
 def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve CSI's identity and controller services.
 
-    Creates, maps and deletes volumes through the gateways of the systems file. Runs once or more for each
-    cluster, beside the CSI sidecars, and is the only process that holds the array's credentials.
+    Creates, maps and deletes volumes through the gateways of the systems file. Runs once or several times for
+    each cluster, together with the CSI sidecars. No other process has the array's credentials.
     """
     log.configure(level=log_level, form=log.Format(log_format))
     with options.one_line_errors():

@@ -1,7 +1,7 @@
 """``csi-powerflex``: one command for every role.
 
-Each subcommand lives in the module of its name and is imported only when it runs, so that a node never
-loads the gateway client, nor the driver the simulator.
+Each subcommand is in the module of its name, which is imported only when it runs. So a node never loads the
+gateway client, and the driver never loads the simulator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from csi_powerflex import __version__
 class RoleGroup(click.Group):
     """A group whose commands are ``cli.<name>.command``, loaded on demand.
 
-    A command whose module is not there does not exist: the driver's image has no simulator and no demo.
+    A command whose module is missing does not exist: the driver's image has no simulator and no demo.
     """
 
     ROLES: ClassVar[dict[str, str]] = {

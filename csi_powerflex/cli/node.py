@@ -23,28 +23,28 @@ role_options = options.together(
         type=_PATH,
         default=Path("/var/lib/kubelet"),
         show_default=True,
-        help="The kubelet's folder. Volumes are mounted below it and nowhere else.",
+        help="The kubelet's folder. Volumes are mounted only below it.",
     ),
     click.option(
         "--mount-root",
         "mount_roots",
         multiple=True,
         type=_PATH,
-        help="Another folder below which volumes may be mounted; can be given several times.",
+        help="Another folder below which volumes may be mounted. Can be given several times.",
     ),
     click.option(
         "--max-volumes",
         type=click.IntRange(0, 999_999_999),
         default=0,
         show_default=True,
-        help="Volumes that this node may have, those that the host itself uses included; 0 for as many as"
-        " PowerFlex maps to one host.",
+        help="How many volumes this node may have, including those that the host itself uses; "
+        "0 for the limit of PowerFlex.",
     ),
     click.option(
         "--max-volumes-file",
         type=_PATH,
-        help="File that holds this node's own number instead, such as one written from a label of the node; "
-        "read anew each time the cluster asks.",
+        help="File that holds the number for this node instead, such as one made from a label of the node. "
+        "It is read at each NodeGetInfo.",
     ),
     click.option(
         "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
@@ -54,14 +54,14 @@ role_options = options.together(
         type=_PATH,
         default=_SDC.control_device,
         show_default=True,
-        help="Control device of the SDC's kernel module; where it is missing, the tool is asked.",
+        help="Control device of the SDC's kernel module. Where it is missing, the tool is used.",
     ),
     click.option(
         "--by-id-dir",
         type=_PATH,
         default=_SDC.by_id,
         show_default=True,
-        help="Folder in which a link for each volume's device appears.",
+        help="Folder with a link to the device of each volume.",
     ),
     click.option(
         "--device-timeout",
@@ -74,40 +74,40 @@ role_options = options.together(
     click.option(
         "--sdc-on-demand",
         is_flag=True,
-        help="Start the SDC where it does not run, and tell it of those MDMs of --sdc-mdm it lacks."
-        " It is never stopped or restarted, and not started while volumes are here.",
+        help="Start the SDC where it does not run, and add the MDMs of --sdc-mdm that it does not know. "
+        "The driver never stops or restarts it, and does not start it while the host has volumes.",
     ),
     click.option(
         "--sdc-mdm",
         "sdc_mdms",
         multiple=True,
         metavar="ADDRESS[,ADDRESS...]",
-        help="With --sdc-on-demand: the IP addresses of one system's MDMs; once for each system.",
+        help="With --sdc-on-demand: the IP addresses of one system's MDMs. Give it once for each system.",
     ),
     click.option(
         "--systemctl",
         default=_ON_DEMAND.systemctl,
         show_default=True,
         metavar="TOOL",
-        help="With --sdc-on-demand: name or path of systemctl, which starts scini; without it, modprobe loads"
-        " the module.",
+        help="With --sdc-on-demand: name or path of systemctl, which starts scini. "
+        "Where it is not installed, modprobe loads the kernel module.",
     ),
     click.option(
         "--host-mount-namespace",
         type=_PATH,
         metavar="FILE",
-        help="With --sdc-on-demand, in a container: the host's mount namespace, in which systemctl and"
-        " modprobe run: /proc/1/ns/mnt where the container shares the host's process ids.",
+        help="With --sdc-on-demand, in a container: the mount namespace in which systemctl and modprobe run. "
+        "It is /proc/1/ns/mnt where the container shares the host's process ids.",
     ),
     click.option(
         "--drv-cfg-file",
         type=_PATH,
         default=_SDC.configuration,
         show_default=True,
-        help="With --sdc-on-demand: the file from which the SDC takes its MDMs when it starts.",
+        help="With --sdc-on-demand: the file from which the SDC reads its MDMs when it starts.",
     ),
 )
-"""The options that are the node's own."""
+"""The options of the node only."""
 
 
 def settings_from(
@@ -130,9 +130,9 @@ def settings_from(
     drv_cfg_file: Path,
     **_others: object,
 ) -> NodeSettings:
-    """The settings that the options make; a command of several roles has others beside."""
+    """The node's settings from the options. Options of other roles are ignored."""
     if sdc_mdms and not sdc_on_demand:
-        raise click.UsageError("--sdc-mdm takes effect with --sdc-on-demand only")
+        raise click.UsageError("--sdc-mdm needs --sdc-on-demand")
     on_demand = SdcOnDemand(
         mdms=tuple(map(mdm_group, sdc_mdms)), systemctl=systemctl, mount_namespace=host_mount_namespace
     )
@@ -162,8 +162,8 @@ def settings_from(
 def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve CSI's identity and node services on this host.
 
-    Formats and mounts volumes that the controller has mapped to this host. Runs once on each node, as root
-    and with the host's /dev, and knows no credentials of any array.
+    Formats and mounts the volumes that the controller has mapped to this host. Runs once on each node, as
+    root and with the host's /dev. It has no credentials of an array.
     """
     log.configure(level=log_level, form=log.Format(log_format))
     with options.one_line_errors():

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command ends when the driver refuses to start."""
+"""Options that several commands share, and the error message of a command that cannot start."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _DRIVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 def _driver_name(_context: click.Context, _option: click.Parameter, value: str) -> str:
     if _DRIVER_NAME.fullmatch(value) is None:
         raise click.BadParameter(
-            f"{value!r} is not usable; give at most 63 letters, digits, dots and dashes that begin and end "
-            "with a letter or digit"
+            f"{value!r} is not usable; give at most 63 letters, digits, dots and dashes, "
+            "beginning and ending with a letter or digit"
         )
     return value
 
@@ -30,7 +30,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def together(*given: Decorator) -> Decorator:
-    """Several options as one decorator, for a role whose options more than one command has."""
+    """Several options as one decorator, for the options of a role that several commands have."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(given):
@@ -59,14 +59,14 @@ driver_name: Decorator = click.option(
 metrics_address: Decorator = click.option(
     "--metrics-address",
     metavar="HOST:PORT",
-    help="Serve /metrics and /healthz over HTTP there, such as :9808; without it they are not served.",
+    help="Address to serve /metrics and /healthz on, such as :9808. Without it they are not served.",
 )
 log_level: Decorator = click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="Least urgent log lines to write.",
+    help="Lowest level of the log lines that are written.",
 )
 log_format: Decorator = click.option(
     "--log-format",
@@ -81,7 +81,7 @@ log_lines = together(log_level, log_format)
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what the driver foresaw into one line on standard error and exit status 1."""
+    """Turn a ``DriverError`` into one line on standard error and exit status 1."""
     try:
         yield
     except DriverError as error:

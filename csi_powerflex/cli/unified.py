@@ -21,9 +21,9 @@ from csi_powerflex.observability import log
 def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve all of CSI's services on one socket, from one process on this host.
 
-    Does what controller and node do, with the options of both, for orchestrators that want one endpoint and
-    for single hosts. It holds the array's credentials: in Kubernetes run controller and node apart, so that
-    nodes know none.
+    Does what controller and node do, with the options of both. It is for orchestrators that want one
+    endpoint, and for single hosts. It has the array's credentials. In Kubernetes, run controller and node
+    separately, so that nodes have no credentials.
     """
     log.configure(level=log_level, form=log.Format(log_format))
     with options.one_line_errors():

@@ -17,17 +17,18 @@ class ControllerSettings:
     Attributes:
         endpoint: the CSI socket, such as ``unix:///csi/csi.sock``.
         driver_name: as in the cluster's CSIDriver object.
-        cluster_id: four characters that tell this cluster's volumes from those of others on the same pool.
+        cluster_id: four characters that tell this cluster's volumes from those of other clusters in a pool.
         systems: the PowerFlex systems.
-        over_commit: how many times the real space of a pool may be promised to thin volumes, 1 to 10.
-        in_kubernetes: read wishes from the cluster instead.
-        kubeconfig: that of the cluster; None for the one that this process runs in.
-        systems_file: where ``systems`` were read from, to be watched for changes; None not to watch.
-        reload_seconds: how often that is looked at.
-        watch_seconds: how often each system is looked at while nothing is asked of it; 0 for never.
-        metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None not to.
-        state_file: where wishes for quality of service outlive a restart outside Kubernetes; None to keep
-            them in memory only.
+        over_commit: how many times the real capacity of a pool may be provisioned to thin volumes, 1 to 10.
+        state_file: the file that keeps the requested QoS limits outside Kubernetes; None to keep them in
+            memory.
+        in_kubernetes: read the requested QoS limits from the Kubernetes cluster instead.
+        kubeconfig: the kubeconfig of that cluster; None for the cluster that this process runs in.
+        systems_file: the file with ``systems``, which is watched for changes; None to watch no file.
+        reload_seconds: the seconds between two looks at that file.
+        watch_seconds: the seconds between two checks of a system; 0 for no checks.
+        system_seconds: how much of a call's time one of several systems gets when a new volume is placed.
+        metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
     """
 
     endpoint: str
@@ -41,4 +42,5 @@ class ControllerSettings:
     systems_file: Path | None = None
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0
+    system_seconds: float = 5.0
     metrics_address: str | None = None

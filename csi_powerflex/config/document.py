@@ -1,8 +1,8 @@
-"""YAML files that people write, read strictly and refused in one line that quotes nothing of the file.
+"""A strict reader of YAML files. Its error messages have one line and quote nothing of the file.
 
-PyYAML's own messages span several lines and repeat the text around the fault, which may be a password; and
-it lets a key that stands twice silently replace the first, which is what a forgotten dash looks like. Knows
-no key of any file.
+PyYAML's own messages have several lines and quote the text around the error, which may be a password. And
+PyYAML accepts a key twice in one mapping, which is the result of a missing dash. This module knows no key of
+any file.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import yaml
 
 from csi_powerflex.errors import InvalidArgument
 
-# What PyYAML's constructors raise for a scalar that is not what its tag says, such as ``!!timestamp soon``.
-_NOT_OF_THE_TAG = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
-# What PyYAML quotes from the file. Single characters stay: they are YAML's own, such as ':'.
+# What PyYAML's constructors raise for a scalar that does not have the form of its tag: ``!!timestamp soon``.
+_WRONG_FOR_ITS_TAG = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
+# What PyYAML quotes from the file. Single characters remain: they belong to YAML, such as ':'.
 _QUOTED = re.compile(r"""(['"]).{2,}\1""")
 
 
 def load(path: Path) -> Any:
-    """The file's content as lists, mappings and scalars.
+    """The content of the file as lists, mappings and scalars.
 
     Raises:
-        InvalidArgument: it cannot be read, or is not YAML; the message names the file and the line.
+        InvalidArgument: the file cannot be read, or is not YAML. The message names the file and the line.
     """
     try:
         content = path.read_bytes()
@@ -35,21 +35,21 @@ def load(path: Path) -> Any:
         return yaml.load(content, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reasons = ", ".join(_QUOTED.sub("…", part) for part in (error.context, error.problem) if part)
-        # Without a cause: that one's text would quote the file again in a stack.
+        # Without a cause: in a stack, the text of the cause would quote the file.
         raise InvalidArgument(
-            f"{path}: {place}not valid YAML: {reasons}; check the indentation, and put quotes around a value "
-            "with special characters"
+            f"{path}: {position}not valid YAML: {reasons}; "
+            "check the indentation, and put quotes around a value with special characters"
         ) from None
     except RecursionError:
-        raise InvalidArgument(f"{path}: nested too deeply to be a file that a person wrote") from None
+        raise InvalidArgument(f"{path}: lists or mappings are nested too deeply") from None
     except yaml.YAMLError:
         raise InvalidArgument(f"{path}: not a text file in UTF-8, or one with control characters") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's plain types, each key once."""
+    """Loads YAML's plain types, and refuses a key that is twice in one mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002, RUF100 - PyYAML's signature
         seen: set[str] = set()
@@ -59,7 +59,7 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.constructor.ConstructorError(
                         None,
                         None,
-                        "this key stands twice in one mapping (is a dash missing?)",
+                        "this key is twice in one mapping (is a dash missing?)",
                         key.start_mark,
                     )
                 seen.add(key.value)
@@ -68,7 +68,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002, RUF100 - PyYAML's signature
         try:
             return super().construct_object(node, deep)
-        except _NOT_OF_THE_TAG:
+        except _WRONG_FOR_ITS_TAG:
             raise yaml.constructor.ConstructorError(
                 None, None, "this looks like a number or a date but is none", node.start_mark
             ) from None

@@ -13,10 +13,10 @@ MdmGroup = tuple[str, ...]
 
 
 def mdm_group(text: str) -> MdmGroup:
-    """The addresses in ``text``, which commas separate, as drv_cfg spells them.
+    """The addresses in ``text``, separated by commas, in the form that drv_cfg prints.
 
     Raises:
-        InvalidArgument: one is no IP address, or comes twice.
+        InvalidArgument: one is not an IP address, or is there twice.
     """
     try:
         group = tuple(str(ipaddress.ip_address(part.strip())) for part in text.split(","))
@@ -31,31 +31,41 @@ def mdm_group(text: str) -> MdmGroup:
 
 @dataclass(frozen=True, slots=True)
 class SdcOnDemand:
-    """How to bring the SDC up where it does not run.
+    """How to start the SDC where it does not run.
 
     Attributes:
-        mdms: for each system the addresses of its MDMs.
-        systemctl: the name or path of systemctl; where there is none, modprobe loads the kernel module.
-        mount_namespace: the host's mount namespace, in which both run, for a process in a container; None
-            where this process runs in it.
+        mdms: for each system, the addresses of its MDMs.
+        systemctl: the name or path of systemctl. Where it is not installed, modprobe loads the kernel module.
+        mount_namespace: the file of the host's mount namespace, in which systemctl and modprobe run, for a
+            process in a container; None where this process runs in that namespace.
+        module: the folder that exists while the kernel module is loaded.
+        reach_seconds: how long a new MDM may take until the SDC has reached its system.
+        poll_seconds: how often that is checked.
     """
 
     mdms: tuple[MdmGroup, ...] = ()
     systemctl: str = "systemctl"
     mount_namespace: Path | None = None
+    module: Path = Path("/sys/module/scini")
+    reach_seconds: float = 15.0
+    poll_seconds: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class SdcSettings:
-    """Where this host's SDC is met.
+    """How to reach this host's SDC.
 
     Attributes:
         drv_cfg: the SDC's command-line tool.
-        control_device: the character device of its kernel module; where it is missing, the tool is asked.
-        by_id: the folder in which a link for each volume's device appears.
-        device_seconds: how long to wait for a volume's device, within the deadline of the call.
-        configuration: the file from which the SDC takes its MDMs when it starts.
-        on_demand: how to bring it up where it does not run; None to leave that to others.
+        control_device: the character device of its kernel module. Where it is missing, the tool is used.
+        by_id: the folder with a link to the device of each volume.
+        device_seconds: the longest wait for a volume's device, within the deadline of the call.
+        configuration: the file from which the SDC reads its MDMs when it starts.
+        on_demand: how to start the SDC where it does not run; None to never start it.
+        slow_poll_seconds: how often to check for a link, in case an event is missed.
+        first_rescan_seconds: how long to wait before the SDC is asked to rescan. A mapping reaches the host
+            without a rescan in one to three seconds.
+        lock_seconds: how long a call waits for the rescan of another call.
     """
 
     drv_cfg: Path = Path("/opt/emc/scaleio/sdc/bin/drv_cfg")
@@ -64,6 +74,9 @@ class SdcSettings:
     device_seconds: float = 60.0
     configuration: Path = Path("/etc/emc/scaleio/drv_cfg.txt")
     on_demand: SdcOnDemand | None = None
+    slow_poll_seconds: float = 1.0
+    first_rescan_seconds: float = 2.0
+    lock_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +95,15 @@ class VolumeLimit:
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What the node plugin needs to serve.
+    """What the node needs to serve.
 
     Attributes:
         endpoint: the CSI socket, such as ``unix:///csi/csi.sock``.
         driver_name: as in the cluster's CSIDriver object.
-        mount_roots: folders below which staging and target paths must lie; the kubelet's, as a rule.
+        mount_roots: folders below which staging and target paths must be, such as the kubelet's.
         limit: how many volumes this node may have.
-        sdc: this host's SDC.
-        metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None not to.
+        sdc: how to reach this host's SDC.
+        metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
     """
 
     endpoint: str

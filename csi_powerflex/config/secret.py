@@ -1,10 +1,10 @@
-"""A value that does not show itself by accident."""
+"""A value that is not printed by accident."""
 
 from __future__ import annotations
 
 
 class Secret:
-    """A password or token. Printed, formatted or logged it shows asterisks; ``reveal`` is for its one use."""
+    """A password or token. Printed, formatted or logged, it is ``***``; ``reveal`` gives the value."""
 
     __slots__ = ("_value",)
 
@@ -12,7 +12,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself."""
+        """The value."""
         return self._value
 
     def __repr__(self) -> str:

@@ -176,7 +176,7 @@ def test_a_mistake_in_the_systems_file_is_one_line_on_standard_error(systems: Pa
     result = run_process(*controller(systems))
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr == f"Error: {systems}: systems[0]: unknown key 'usrname'; did you mean username?\n"
+    assert result.stderr == f"Error: {systems}: systems[0]: unknown key 'usrname'; did you mean 'username'?\n"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_no_mistake_gives_a_traceback_or_shows_the_password(systems: Path, conte
         ({"endpoint": "unix:///" + "x" * 200}, 1, "Error: the path of the CSI socket has 201 bytes"),
         ({"driver-name": "not a name"}, 2, "'not a name' is not usable; give at most 63 letters, digits"),
         ({"driver-name": "x" * 64}, 2, "is not usable; give at most 63 letters, digits"),
-        ({"driver-name": "-x"}, 2, "that begin and end with a letter or digit"),
+        ({"driver-name": "-x"}, 2, "beginning and ending with a letter or digit"),
         ({"log-level": "loud"}, 2, "'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         ({"log-format": "xml"}, 2, "'xml' is not one of 'text', 'json'"),
     ],

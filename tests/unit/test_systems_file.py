@@ -78,7 +78,7 @@ def test_a_url_stands_for_endpoint_user_password_and_pool(file: Path) -> None:
 )
 def test_a_url_of_another_form_is_refused_without_showing_it(file: Path, url: str) -> None:
     assert refusal(file, f"systems: [{{url: '{url}'}}]").startswith(
-        "systems[0].url: must read powerflex://user"
+        "systems[0].url: must be powerflex://user"
     )
 
 
@@ -200,7 +200,7 @@ def test_a_forgotten_dash_does_not_let_one_system_replace_another(file: Path) ->
     second = "    endpoints: [https://other.example]\n    username: admin\n    password: x\n"
     message = refusal(file, MINIMAL + second)
     assert message.startswith("line 5, column 5: ")
-    assert "this key stands twice in one mapping (is a dash missing?)" in message
+    assert "this key is twice in one mapping (is a dash missing?)" in message
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -391,7 +391,7 @@ def test_an_authority_file_that_cannot_be_read(file: Path, name: str, reason: st
 def test_an_authority_that_is_not_used(file: Path) -> None:
     (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
     message = refusal(file, with_line(f"caFile: {file.parent}/ca.pem\n    verifyCertificate: false"))
-    assert message == "systems[0].caFile: has no use with verifyCertificate: false; drop one of them"
+    assert message == "systems[0].caFile: has no use with verifyCertificate: false; remove one of them"
 
 
 def test_both_a_password_and_a_password_file(file: Path) -> None:
@@ -491,4 +491,4 @@ def test_a_text_with_a_character_that_cannot_be_printed_is_refused(
 ) -> None:
     content = MINIMAL.replace("    username: admin\n", "") if key == "username" else MINIMAL
     message = refusal(file, content + f'    {key}: "a{character}b"\n')
-    assert message == f"systems[0].{key}: holds a character that cannot be printed; write it anew"
+    assert message == f"systems[0].{key}: holds a character that cannot be printed; type the value again"

@@ -15,18 +15,18 @@ from csi_powerflex.ids import is_object_id
 
 
 def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
-    """What is wrong with one system: the key, or "" for the whole of it, and the problem with its remedy."""
+    """The problems of one system: for each the key, or "" for the whole system, and a text."""
     for field in msgspec.structs.fields(SystemSettings):
         value = getattr(system, field.name)
         if isinstance(value, str) and not value.strip():
             yield field.encode_name, "must not be empty; give a value or leave the key out"
         elif isinstance(value, str) and not value.isprintable():
-            yield field.encode_name, "holds a character that cannot be printed; write it anew"
+            yield field.encode_name, "holds a character that cannot be printed; type the value again"
     if not system.endpoints:
         yield "endpoints", "the list is empty; give the gateway's URL"
     for index, endpoint in enumerate(system.endpoints):
         if not _is_base_url(endpoint):
-            # What stands before an @ or after a ? may be a password.
+            # The part before an @ or after a ? may be a password.
             harmless = endpoint.rpartition("@")[2].partition("?")[0]
             remedy = "give https://<host>[:<port>], with the user under username"
             yield f"endpoints[{index}]", f"{harmless!r} is not usable; {remedy}"
@@ -41,7 +41,7 @@ def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
 def _is_base_url(endpoint: str) -> bool:
     try:
         parts = urlsplit(endpoint)
-        _ = parts.port  # only asking shows whether it is a number
+        _ = parts.port  # raises where it is not a number
     except ValueError:
         return False
     usable = parts.scheme == "https" and bool(parts.hostname)
@@ -52,7 +52,7 @@ def _trust_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
     if system.ca_file is None:
         return
     if not system.verify_certificate:
-        yield "caFile", "has no use with verifyCertificate: false; drop one of them"
+        yield "caFile", "has no use with verifyCertificate: false; remove one of them"
     try:
         Path(system.ca_file).read_bytes()
     except OSError as error:

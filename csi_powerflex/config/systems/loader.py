@@ -1,6 +1,6 @@
 """Reading the systems file: YAML in, checked settings out.
 
-Every key is checked, so a typing error is found at start-up, and the message names the key.
+Every key is checked. So a typing error is found at the start, and the message names the key.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from csi_powerflex.errors import InvalidArgument
 
 
 def load(path: Path) -> tuple[SystemSettings, ...]:
-    """Read and check the systems file, and that the files it names can be read.
+    """Read and check the systems file, and check that the files that it names can be read.
 
     Raises:
-        InvalidArgument: it cannot be read or is wrong; the message names the file, the key and the remedy.
+        InvalidArgument: the file cannot be read or is wrong. The message names the file, the key and the
+            remedy.
     """
     content = document.load(path)
     try:
@@ -33,7 +34,7 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
     try:
         systems = msgspec.convert(content, type=SystemsFile, dec_hook=_decode_secret).systems
     except msgspec.ValidationError as error:
-        # Without a cause: a key may have the password glued to it, which msgspec quotes.
+        # Without a cause: msgspec quotes the key, and a password may follow in it after a missing space.
         raise InvalidArgument(f"{path}: {messages.translated(str(error))}") from None
     if not systems:
         raise InvalidArgument(f"{path}: systems: the list is empty; name at least one PowerFlex system")
@@ -48,28 +49,29 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
 
 
 def _expand_urls(content: Any) -> None:
-    """Replace each system's ``url`` by the keys it stands for.
+    """Replace the ``url`` of each system by the keys that it stands for.
 
-    The form is the one that CloudStack registers pools with: ``powerflex://user:password@gateway[:port]/pool``,
-    user, password and pool percent-encoded where they hold reserved characters.
+    The form is that in which CloudStack registers pools: ``powerflex://user:password@gateway[:port]/pool``.
+    Reserved characters of user, password and pool are percent-encoded.
 
     Raises:
-        ValueError: a URL that is none, or keys beside it that it stands for; the text shows no password.
+        ValueError: the URL has another form, or the system also has one of those keys. The text shows no
+            password.
     """
     systems = content.get("systems") if isinstance(content, dict) else None
     for index, system in enumerate(systems if isinstance(systems, list) else ()):
         if not (isinstance(system, dict) and "url" in system):
             continue
-        meant = _keys_of_url(system.pop("url"))
-        if meant is None:
+        keys = _keys_of_url(system.pop("url"))
+        if keys is None:
             raise ValueError(
-                f"systems[{index}].url: must read powerflex://user:password@gateway[:port]/pool, with "
-                "reserved characters of user, password and pool percent-encoded"
+                f"systems[{index}].url: must be powerflex://user:password@gateway[:port]/pool, "
+                "with reserved characters of user, password and pool percent-encoded"
             )
-        double = sorted(meant.keys() & system.keys())
+        double = sorted(keys.keys() & system.keys())
         if double:
             raise ValueError(f"systems[{index}]: the url gives {', '.join(double)} already; give it once")
-        system.update(meant)
+        system.update(keys)
 
 
 def _keys_of_url(url: object) -> dict[str, object] | None:
@@ -97,7 +99,7 @@ def _decode_secret(kind: type, value: object) -> object:
 
 
 def _check_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
-    # Names and ids share one space: a StorageClass may use either under systemID.
+    # A name must also differ from every id: the parameter systemID of a StorageClass may be either.
     seen: set[str] = set()
     for index, system in enumerate(systems):
         for key, value in (("id", system.id), ("name", system.name)):

@@ -1,4 +1,4 @@
-"""msgspec's messages about the systems file, translated: which key, what is wrong, what to do."""
+"""Translates msgspec's messages about the systems file: which key, what is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def translated(message: str) -> str:
 def _unknown_key(key: str, known: Iterable[str]) -> str:
     name, colon, _ = key.partition(":")
     if colon:
-        # The rest is the value, and may be the password.
+        # The text after the colon is the value, and may be a password.
         return f"unknown key {name!r} with a colon in it; put a space after the colon"
     return f"unknown key {key!r}; {did_you_mean(key, known)}"
 
 
 def _wrong_type(wanted: str, found: str) -> str:
-    # "str | null" is said of a key that may be left out.
+    # For an optional key, msgspec writes "str | null".
     expected = _NAMES.get(wanted.removesuffix(" | null"), wanted)
     remedy = {"text": "; put quotes around it", "a list": "; begin each entry with a dash"}.get(expected, "")
     return f"expected {expected}, found {_NAMES.get(found, found)}{remedy}"

@@ -13,12 +13,12 @@ from csi_powerflex.errors import FailedPrecondition
 class ZoneSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
 ):
-    """The part of a system that lies in one zone.
+    """The part of a system that is in one zone.
 
     Attributes:
-        name: the zone, as the nodes there call it.
-        protection_domain: name or id of its domain.
-        storage_pools: names or ids of its pools, the ones to prefer first.
+        name: the zone in the topology of its nodes.
+        protection_domain: name or id of its protection domain.
+        storage_pools: names or ids of its storage pools, in the order of preference.
     """
 
     name: str
@@ -29,23 +29,24 @@ class ZoneSettings(
 class SystemSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
 ):
-    """One PowerFlex system: a key of the YAML file for each field, in camelCase.
+    """One PowerFlex system. Each field is a key of the YAML file, in camelCase.
 
     Attributes:
-        endpoints: base URLs of its gateways, tried in order when one does not answer.
+        endpoints: base URLs of its gateways. When one does not answer, the next one is tried.
         username: the array's user.
-        password: the password itself; give this or passwordFile.
+        password: the password; give this or passwordFile.
         password_file: a file that holds the password, such as one key of a mounted Secret.
-        id: the system's id, 16 hexadecimal digits; asked of the gateway when it is not given.
-        name: what StorageClasses may call the system; its id always works as well.
-        ca_file: PEM file of the authority that signed the gateway's certificate; the system's own list
-            of authorities by default.
+        id: the system's id, 16 hexadecimal digits; by default the gateway is asked for it.
+        name: the name that StorageClasses may use for the system. They may always use its id.
+        ca_file: PEM file of the authority that signed the gateway's certificate; by default the authorities
+            of the operating system.
         verify_certificate: set to false only for a gateway on a network you trust.
-        protection_domain: name or id of the domain for volumes whose parameters name none.
-        storage_pool: name or id of the pool for volumes whose parameters name none.
-        zones: where the system spans several zones, or a zone several systems: which pools lie where.
-        approve_hosts: approve an SDC in a restricted mode when a volume is to be mapped to it.
-        request_timeout: seconds for one request where the call leaves more.
+        protection_domain: name or id of the protection domain for volumes whose parameters name none.
+        storage_pool: name or id of the storage pool for volumes whose parameters name none.
+        zones: which storage pools are in which zone, where a system spans several zones or a zone several
+            systems.
+        approve_hosts: approve an SDC in a restricted mode when a volume is mapped to it.
+        request_timeout: the most seconds that one request may take, within the deadline of the call.
     """
 
     endpoints: tuple[str, ...]
@@ -64,11 +65,11 @@ class SystemSettings(
 
     @property
     def label(self) -> str:
-        """How messages call this system."""
+        """The name of this system in messages, metrics and the log."""
         return self.name or self.id or self.endpoints[0]
 
     def read_password(self) -> Secret:
-        """The password, read from its file at each use, so that a changed one is taken up.
+        """The password. It is read from its file at each use, so a change takes effect.
 
         Raises:
             FailedPrecondition: the file cannot be read or is empty.
@@ -83,7 +84,7 @@ class SystemSettings(
                 f"system {self.label}: cannot read passwordFile {path}: {error.strerror}"
             ) from error
         except ValueError:
-            # Without a cause: its text would quote the password in a stack.
+            # Without a cause: in a stack, the text of the cause would quote the password.
             raise FailedPrecondition(
                 f"system {self.label}: passwordFile {path} is not text in UTF-8"
             ) from None
