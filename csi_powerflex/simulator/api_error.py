@@ -124,9 +124,9 @@ class ApiError(Exception):
         return json_response(body, self.status)
 
 
-def mdm_error(code: int, **words: object) -> ApiError:
-    """The MDM's error ``code``, as HTTP 500. ``words`` fill the placeholders of its text."""
-    return ApiError(500, code, MDM_ERRORS[code].text.format(**words) if words else MDM_ERRORS[code].text)
+def mdm_error(code: int, **values: object) -> ApiError:
+    """The MDM's error ``code``, as HTTP 500. ``values`` fill the placeholders of its text."""
+    return ApiError(500, code, MDM_ERRORS[code].text.format(**values) if values else MDM_ERRORS[code].text)
 
 
 def with_details(errors: Sequence[ApiError]) -> ApiError:

@@ -146,7 +146,7 @@ class Plan:
 NO_FAULTS = Plan()
 
 
-class _Armed:
+class _ActiveFault:
     """A fault and how often it may still skip and strike."""
 
     def __init__(self, fault: Fault) -> None:
@@ -174,52 +174,52 @@ class Faults:
     """The faults of one gateway."""
 
     def __init__(self) -> None:
-        self._armed: dict[int, _Armed] = {}
+        self._active: dict[int, _ActiveFault] = {}
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> int:
         """Let a fault strike from now on; returns its id."""
         with self._lock:
-            self._armed[fault.id] = _Armed(fault)
+            self._active[fault.id] = _ActiveFault(fault)
         return fault.id
 
     def remove(self, fault_id: int) -> bool:
         """Remove a fault. Frozen requests continue. False when there is no such fault."""
         with self._lock:
-            return self._armed.pop(fault_id, None) is not None
+            return self._active.pop(fault_id, None) is not None
 
     def clear(self) -> None:
         """Remove all faults."""
         with self._lock:
-            self._armed.clear()
+            self._active.clear()
 
     def is_there(self, fault_id: int) -> bool:
         """Whether the fault exists and was not removed."""
-        return fault_id in self._armed
+        return fault_id in self._active
 
     def struck(self, fault_id: int) -> int:
         """How many requests the fault has struck."""
-        armed = self._armed.get(fault_id)
-        return armed.struck if armed else 0
+        active = self._active.get(fault_id)
+        return active.struck if active else 0
 
     def list(self) -> list[dict[str, object]]:
         """All faults. ``struck`` is how many requests each has struck."""
         with self._lock:
-            armed = list(self._armed.values())
-        return [{**msgspec.to_builtins(each.fault), "struck": each.struck} for each in armed]
+            active = list(self._active.values())
+        return [{**msgspec.to_builtins(each.fault), "struck": each.struck} for each in active]
 
     def plan(self, route: Route, request: Request) -> Plan:
         """What to do to a request. Faults that strike it count this."""
-        if not self._armed:
+        if not self._active:
             return NO_FAULTS
         plan = Plan()
         with self._lock:
-            for armed in self._armed.values():
-                fault = armed.fault
-                if fault.concerns(route, request) and armed.strikes():
+            for active in self._active.values():
+                fault = active.fault
+                if fault.concerns(route, request) and active.strikes():
                     plan.faults.append(fault)
                     wait = fault.seconds
-                    plan.delay += wait.draw(armed.rng) if isinstance(wait, Delay) else wait
+                    plan.delay += wait.draw(active.rng) if isinstance(wait, Delay) else wait
         return plan
 
 

@@ -80,24 +80,24 @@ def until(condition: Callable[[], bool], demo: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.needs("devices")
 def test_a_demo_whose_terminal_is_closed_leaves_nothing(folder: Path) -> None:
-    ours, its = os.openpty()
+    control, terminal = os.openpty()
     demo = subprocess.Popen(
         ["setsid", "--ctty", *DEMO[:-1], "--mebibytes=256"],
         env=environment(folder),
-        stdin=its,
-        stdout=its,
-        stderr=its,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
     )
-    os.close(its)
-    os.set_blocking(ours, False)
+    os.close(terminal)
+    os.set_blocking(control, False)
 
     def is_mounted() -> bool:
         with contextlib.suppress(BlockingIOError):
-            os.read(ours, 65536)  # the demo would block if the terminal's output were not read
+            os.read(control, 65536)  # the demo would block if the terminal's output were not read
         return bool(leftovers.below(folder).mounts)
 
     until(is_mounted, demo)
-    os.close(ours)
+    os.close(control)
     demo.wait(60)
     assert_nothing_left(folder)
 

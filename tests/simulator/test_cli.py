@@ -104,10 +104,10 @@ def test_it_serves_at_another_address_with_given_certificates(tmp_path: Path) ->
     options = ("--address", "0.0.0.0", "--tls-dir", str(given), "--password", "Another1!")  # noqa: S104 - under test
     with running(tmp_path, *options) as (_, ready), session(ready) as client:
         assert (ready["caFile"], ready["password"]) == (str(given / "ca.crt"), "Another1!")
-        elsewhere = ready["url"].replace("127.0.0.1", "127.0.0.2")
+        other_address = ready["url"].replace("127.0.0.1", "127.0.0.2")
         client.verify = False  # the certificate is for 127.0.0.1
         with pytest.warns(InsecureRequestWarning):
-            assert client.get(f"{elsewhere}/api/version", timeout=5).json() == "4.5"
+            assert client.get(f"{other_address}/api/version", timeout=5).json() == "4.5"
 
 
 def test_the_error_for_a_missing_certificate_is_one_line(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_the_error_for_an_address_of_another_machine_is_one_line() -> None:
 def test_the_tool_of_a_host_works_at_another_path(tmp_path: Path) -> None:
     with running(tmp_path, "--sdc", "a") as (_, ready):
         host = ready["hosts"]["a"]
-        elsewhere = shutil.copytree(Path(host["drvCfg"]).parent, tmp_path / "bin") / "drv_cfg"
-        assert output_of([elsewhere, "--query_guid"]) == host["guid"]
+        copied = shutil.copytree(Path(host["drvCfg"]).parent, tmp_path / "bin") / "drv_cfg"
+        assert output_of([copied, "--query_guid"]) == host["guid"]
 
 
 def test_one_file_describes_several_systems(tmp_path: Path) -> None:

@@ -144,8 +144,8 @@ def test_a_secure_snapshot_cannot_be_removed_before_it_expires(array: Array, clo
 
 
 def test_a_restore_stays_within_the_tree(array: Array) -> None:
-    volume, stranger = array.create(), array.create()
-    assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=stranger).code == 198
+    volume, other = array.create(), array.create()
+    assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=other).code == 198
     assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=volume).code == 339
 
 

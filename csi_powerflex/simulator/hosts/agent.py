@@ -71,9 +71,9 @@ class SdcAgent:
         self.by_id.mkdir(parents=True, exist_ok=True)
         self._adopt(known)
         for system_id, array in self._arrays.items():
-            array.listeners.append(partial(self._notice, system_id))
-            for key in self._everything(system_id):
-                self._follow(key)
+            array.listeners.append(partial(self._enqueue, system_id))
+            for key in self._volumes(system_id):
+                self._update(key)
         self._thread.start()
         return {attached.device for attached in self._attached.values()}
 
@@ -84,7 +84,7 @@ class SdcAgent:
         for key in list(self._attached):
             self._detach(key)
 
-    def _notice(self, system_id: str, volume_id: str) -> None:
+    def _enqueue(self, system_id: str, volume_id: str) -> None:
         self._work.put((system_id, volume_id))
 
     def _is_connected(self, system_id: str) -> bool:
@@ -93,7 +93,7 @@ class SdcAgent:
             host = array.host_by_guid(self.guid)
             return host is not None and host.connected
 
-    def _everything(self, system_id: str) -> list[Key]:
+    def _volumes(self, system_id: str) -> list[Key]:
         """The volumes of a system that the host sees or should see."""
         array = self._arrays[system_id]
         with array.lock:
@@ -114,7 +114,7 @@ class SdcAgent:
                 link.unlink()
             else:
                 self._attached[key] = _Attached(device, file, desired)
-                self._adjust(device, desired)
+                self._refresh(device, desired)
 
     # --- following changes -------------------------------------------------------------------------
 
@@ -123,10 +123,10 @@ class SdcAgent:
             key = self._work.get()
             if key is None:
                 return
-            for each in self._everything(key[0]) if key[1] == EVERY_VOLUME else [key]:
-                self._follow(each)
+            for each in self._volumes(key[0]) if key[1] == EVERY_VOLUME else [key]:
+                self._update(each)
 
-    def _follow(self, key: Key) -> None:
+    def _update(self, key: Key) -> None:
         """Update the device of one volume. After a failure, try again later.
 
         A disconnected host keeps its devices and learns nothing new.
@@ -142,7 +142,7 @@ class SdcAgent:
                 self._attach(key, desired)
             elif attached.desired != desired:
                 self._file(key, desired)
-                self._adjust(attached.device, desired)
+                self._refresh(attached.device, desired)
                 attached.desired = desired
         except OSError:
             log.exception("host %s failed to update volume %s, trying again", self.name, "-".join(key))
@@ -176,7 +176,7 @@ class SdcAgent:
         new.symlink_to(device)
         new.replace(link)
 
-    def _adjust(self, device: Path, desired: _DesiredState) -> None:
+    def _refresh(self, device: Path, desired: _DesiredState) -> None:
         loop.grow(device)
         loop.set_read_only(device, read_only=desired.read_only)
         loop.forget_cached(device)

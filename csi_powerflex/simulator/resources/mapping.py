@@ -48,7 +48,7 @@ def _wants_all(body: Body) -> bool:
 
 def _add(array: Array, volume: Volume, body: Body) -> View:
     refuse_other_class(volume, body)
-    mode = _mode_asked(volume, body)
+    mode = _requested_mode(volume, body)
     several = bool(body.flag("allowMultipleMappings"))
     if _wants_all(body):
         missing = [host for host in array.sdcs() if volume.mapping_of(host.id) is None]
@@ -66,7 +66,7 @@ def _add(array: Array, volume: Volume, body: Body) -> View:
     return {}
 
 
-def _mode_asked(volume: Volume, body: Body) -> str:
+def _requested_mode(volume: Volume, body: Body) -> str:
     """The access mode of a new mapping. It never exceeds the volume's limit."""
     if volume.type == READ_ONLY_SNAPSHOT:
         raise uncoded_error("A read-only snapshot cannot be mapped: create a thin clone of it")

@@ -119,9 +119,9 @@ def _links(item: Volume, *, erasure_coded: bool) -> list[View]:
 
 def _create(array: Array, body: Body) -> View:
     pool = _pool(array, body)
-    size_kb = _size_asked(array, pool, body)
-    volume_type = _type_asked(pool, body)
-    compression = _compression_asked(pool, body)
+    size_kb = _requested_size(array, pool, body)
+    volume_type = _requested_type(pool, body)
+    compression = _requested_compression(pool, body)
     name = free_volume_name(array, body.text("name"))
     refuse_beyond_limits(array, pool)
     refuse_beyond_allocation(array, pool, size_kb, thick=volume_type == THICK)
@@ -160,7 +160,7 @@ def _pool(array: Array, body: Body) -> StoragePool:
     return pool
 
 
-def _size_asked(array: Array, pool: StoragePool, body: Body) -> int:
+def _requested_size(array: Array, pool: StoragePool, body: Body) -> int:
     unit, _ = body.alternative("volumeSizeInKb", "volumeSizeInGb")
     size = body.number(unit) or 0
     size_kb = size if unit == "volumeSizeInKb" else size * GIB_IN_KIB
@@ -172,14 +172,14 @@ def _size_asked(array: Array, pool: StoragePool, body: Body) -> int:
     return rounded
 
 
-def _type_asked(pool: StoragePool, body: Body) -> str:
+def _requested_type(pool: StoragePool, body: Body) -> str:
     volume_type = body.choice("volumeType", (THICK, THIN)) or (THICK if pool.layout == MEDIUM else THIN)
     if volume_type == THICK and pool.layout != MEDIUM:
         raise malformed(f"volumeType {THICK} is not supported in a Storage Pool of {pool.layout} data layout")
     return volume_type
 
 
-def _compression_asked(pool: StoragePool, body: Body) -> str | None:
+def _requested_compression(pool: StoragePool, body: Body) -> str | None:
     method = body.choice("compressionMethod", ("None", "Normal"))
     if pool.layout == ERASURE_CODED and method is not None:
         raise malformed("compressionMethod cannot be set for a volume of an erasure-coded Storage Pool")
