@@ -1,6 +1,6 @@
 """The compiled protocol against a table of the facts of CSI 1.13.0, in both directions.
 
-The table beside this file, csi_wire.tsv, has one row for each declaration. Its columns: what is
+The table next to this file, csi_wire.tsv, has one row for each declaration. Its columns: what is
 declared, in which scope, its name, its number, its type, and the rest (repeated, oneof, options).
 """
 

@@ -1,4 +1,4 @@
-"""What runs beside what."""
+"""Which tests run in the same process."""
 
 from pathlib import Path
 

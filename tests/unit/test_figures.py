@@ -29,7 +29,7 @@ def test_a_figure_that_falls_is_named_and_one_that_was_not_counted_has_fallen() 
 
 def test_a_figure_without_a_floor_cannot_be_counted() -> None:
     with pytest.raises(KeyError, match="has no floor"):
-        Figures().add("what nobody wrote down")
+        Figures().add("an unknown figure")
 
 
 def test_the_figures_of_workers_add_up() -> None:

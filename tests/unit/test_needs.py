@@ -1,4 +1,4 @@
-"""What a run leaves out on this machine, and how it says so."""
+"""Which tests a run leaves out on this machine, and how it reports them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_run_that_is_to_be_complete_fails_for_what_make_tools_would_bring(run:
     assert "FAILED: 1 tests were left out, and `make tools` would bring them" in done.stdout
 
 
-def test_a_need_that_nobody_knows_is_refused_by_its_name(run: Run) -> None:
+def test_an_unknown_need_is_refused_by_its_name(run: Run) -> None:
     done = run("@pytest.mark.needs('xsf')\ndef test_it(): pass")
     assert done.returncode != 0
     assert "no need is named 'xsf'" in done.stdout + done.stderr

@@ -95,7 +95,7 @@ def test_the_fields_of_a_row_exist_in_the_request(rpc: str) -> None:
 
 
 @pytest.mark.parametrize("rpc", policy.POLICIES)
-def test_whatever_changes_one_volume_locks_it_and_may_have_to_wait(rpc: str) -> None:
+def test_an_rpc_that_changes_one_volume_locks_it_and_may_have_to_wait(rpc: str) -> None:
     row = policy.POLICIES[rpc]
     request = GetMessageClass(METHODS[rpc].input_type)()
     assert bool(row.locks(request)) == row.changes

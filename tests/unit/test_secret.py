@@ -1,4 +1,4 @@
-"""A value that does not show itself by accident."""
+"""A value that is not printed by accident."""
 
 import logging
 

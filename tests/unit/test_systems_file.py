@@ -1,4 +1,4 @@
-"""The systems file: what is taken, and how each mistake is answered in one line."""
+"""The systems file: what is accepted, and the one-line message for each mistake."""
 
 import traceback
 from pathlib import Path
@@ -40,7 +40,7 @@ def with_line(line: str) -> str:
     return f"{MINIMAL}    {line}\n"
 
 
-# --- what is taken -------------------------------------------------------------------------------
+# --- what is accepted ----------------------------------------------------------------------------
 
 
 def test_the_least_that_works(file: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_url_of_another_form_is_refused_without_showing_it(file: Path, url: st
     )
 
 
-def test_a_url_beside_what_it_stands_for_is_refused(file: Path) -> None:
+def test_a_url_together_with_a_key_that_it_gives_is_refused(file: Path) -> None:
     url = f"powerflex://admin:{PASSWORD}@gateway/pool"
     text = refusal(file, f"systems: [{{url: '{url}', username: other}}]")
     assert text == "systems[0]: the url gives username already; give it once"
@@ -205,7 +205,7 @@ def test_a_forgotten_dash_does_not_let_one_system_replace_another(file: Path) ->
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(password=st.text("ab'\"\\{}[]!&*@%#:|>-? \t,~`01_x", min_size=1, max_size=12))
-def test_whatever_the_password_breaks_it_is_not_shown(file: Path, password: str) -> None:
+def test_a_password_that_breaks_the_yaml_is_not_shown(file: Path, password: str) -> None:
     inside = f"q7{password}7q"
     file.write_text(MINIMAL.replace(PASSWORD, f"{password}{inside}"), encoding="utf-8")
     refused: list[InvalidArgument] = []
@@ -263,7 +263,7 @@ def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(file: Path, key:
     )
 
 
-def test_a_key_like_no_other_is_answered_with_all_that_are_known(file: Path) -> None:
+def test_a_key_unlike_any_known_key_is_answered_with_all_known_keys(file: Path) -> None:
     message = refusal(file, with_line("zzz: x"))
     assert message.startswith("systems[0]: unknown key 'zzz'; known keys: endpoints, username, password, ")
 
@@ -272,7 +272,7 @@ def test_a_key_of_several_lines_is_answered_on_one(file: Path) -> None:
     assert "unknown key 'two\\nlines'" in refusal(file, with_line('"two\\nlines": x'))
 
 
-def test_a_password_glued_to_its_key_is_not_shown(file: Path) -> None:
+def test_a_password_that_follows_its_key_without_a_space_is_not_shown(file: Path) -> None:
     content = f"systems:\n  - {{endpoints: [], username: a, password:{PASSWORD}}}"
     assert refusal(file, content) == (
         "systems[0]: unknown key 'password' with a colon in it; put a space after the colon"
@@ -425,7 +425,7 @@ def test_a_password_file_without_password_is_found_at_start_up(
     assert "hunter2" not in message
 
 
-def test_a_changed_password_file_is_taken_up(file: Path) -> None:
+def test_a_changed_password_file_takes_effect(file: Path) -> None:
     path = file.parent / "password"
     path.write_text("old\r\n", encoding="utf-8")
     file.write_text(with_password_file(path), encoding="utf-8")
@@ -435,7 +435,7 @@ def test_a_changed_password_file_is_taken_up(file: Path) -> None:
     assert system.read_password().reveal() == "  new with spaces "
 
 
-def test_a_password_file_that_went_away_is_not_the_fault_of_the_request(file: Path) -> None:
+def test_a_password_file_that_was_removed_is_no_error_of_the_request(file: Path) -> None:
     path = file.parent / "password"
     path.write_text("old", encoding="utf-8")
     file.write_text(with_password_file(path), encoding="utf-8")

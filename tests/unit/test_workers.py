@@ -11,7 +11,7 @@ from csi_powerflex.csi.workers import Workers
 PATIENCE_SECONDS = 10.0
 
 
-def test_results_and_errors_reach_whoever_asked() -> None:
+def test_results_and_errors_reach_the_caller() -> None:
     pool = Workers(2, "test")
     assert pool.submit(divmod, 7, 2).result(PATIENCE_SECONDS) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -26,7 +26,7 @@ def test_no_more_threads_are_started_than_are_needed() -> None:
         while pool.busy():
             pass
     started = [thread for thread in threading.enumerate() if thread.name.startswith("few_")]
-    # A thread counts as free a moment after its answer was taken, so that a second one may be started.
+    # A thread counts as free only shortly after its answer was taken, so a second one may be started.
     assert 1 <= len(started) <= 2
     pool.shutdown()
 
