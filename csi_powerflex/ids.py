@@ -1,12 +1,13 @@
-"""The identifiers that cross the CSI boundary: volume handles and node ids.
+"""The identifiers that cross the CSI boundary: volume handles, group handles and node ids.
 
-Both are read back from strings that Kubernetes stored long ago, so parsing is strict and formatting is
-stable. They do not know whether the thing they name exists.
+Kubernetes stored these strings long ago. So parsing is strict and the format never changes.
 """
 
 from __future__ import annotations
 
+import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,11 +15,14 @@ from csi_powerflex.errors import InvalidArgument, NotFound
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{16}")
 _HANDLE = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})")
-# In either case, but ASCII alone: some other letters turn into A-F when they are made upper case.
+# ASCII only: some other letters become A-F in upper case.
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+# NVM Express Base Specification 2.0, 4.5: a year and month, a reversed domain name, a suffix. Its limit is
+# 223 bytes. Commas separate the initiators of a node id, so no NQN with a comma is accepted.
+_NQN = re.compile(r"nqn\.[0-9]{4}-[0-9]{2}\.[!-+\--~]{1,211}")
 
-MAX_NODE_ID_BYTES = 256
-"""CSI's limit for a node id (specification, "Size limits")."""
+MAX_NODE_ID_BYTES = 192
+"""The longest node id. CSI allows 256 bytes, Kubernetes stores at most 192 of them in a CSINode object."""
 
 
 def is_object_id(text: str) -> bool:
@@ -26,16 +30,60 @@ def is_object_id(text: str) -> bool:
     return _OBJECT_ID.fullmatch(text) is not None
 
 
-def is_guid(text: str) -> bool:
-    """Whether ``text`` has the form of an SDC's GUID, in any case."""
-    return _GUID.fullmatch(text.strip()) is not None
+class InitiatorKind(enum.StrEnum):
+    """What a node uses to reach volumes; the value is its prefix in a node id."""
+
+    SDC = "sdc"
+    NVME = "nqn"
+
+
+@dataclass(frozen=True, slots=True)
+class Initiator:
+    """One identity of a node on the array: the GUID of its SDC, or its NVMe qualified name (NQN).
+
+    Both are compared without regard to case (protocol notes, 8), so a GUID is kept in upper case and an NQN
+    in lower case.
+    """
+
+    kind: InitiatorKind
+    value: str
+
+    @classmethod
+    def sdc(cls, guid: str) -> Self:
+        """The initiator of an SDC that reports ``guid``, in any case and with space around it.
+
+        Raises:
+            InvalidArgument: ``guid`` is not a GUID.
+        """
+        stripped = guid.strip()
+        if _GUID.fullmatch(stripped) is None:
+            raise InvalidArgument(f"{guid!r} is not the GUID of an SDC")
+        return cls(InitiatorKind.SDC, stripped.upper())
+
+    @classmethod
+    def nvme(cls, nqn: str) -> Self:
+        """The initiator of an NVMe host with this NQN, in any case and with space around it.
+
+        Raises:
+            InvalidArgument: ``nqn`` is not an NVMe qualified name, or has a comma.
+        """
+        stripped = nqn.strip()
+        if _NQN.fullmatch(stripped) is None:
+            raise InvalidArgument(f"{nqn!r} is not an NVMe qualified name that a node id can hold")
+        return cls(InitiatorKind.NVME, stripped.lower())
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+
+_READERS = {InitiatorKind.SDC: Initiator.sdc, InitiatorKind.NVME: Initiator.nvme}
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeHandle:
-    """A volume or snapshot of one PowerFlex system; ``<system id>-<volume id>`` as a CSI volume id.
+    """A volume or snapshot of one PowerFlex system: ``<system id>-<volume id>`` as a CSI volume id.
 
-    Dell's driver uses the same form, so that volumes can change hands.
+    Dell's driver uses the same form, so volumes can move from one driver to the other.
     """
 
     system_id: str
@@ -88,39 +136,71 @@ class GroupHandle:
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """What a node brings to reach volumes: the GUID of its SDC, later also its NVMe qualified name.
+    """A node: the initiators by which it reaches volumes, at most one of each kind and at least one.
 
-    Written as ``sdc:<GUID>``, the parts joined by commas where there are several, so that one string
-    serves as CSI node id whatever the transport.
+    As a CSI node id it reads ``sdc:<GUID>``, ``nqn:<NQN>``, or both with a comma between them.
+
+    Attributes:
+        initiators: in the order of ``InitiatorKind``.
+        skipped: parts of the node id of a kind that this version does not know.
     """
 
-    sdc_guid: str
+    initiators: tuple[Initiator, ...]
+    skipped: tuple[str, ...] = ()
 
     @classmethod
-    def of_sdc(cls, guid: str) -> Self:
-        """The identity of a node whose SDC reports ``guid``, in any case.
+    def of(cls, initiators: Iterable[Initiator], skipped: Iterable[str] = ()) -> Self:
+        """The node with these initiators, in any order.
 
         Raises:
-            InvalidArgument: ``guid`` is not a GUID.
+            InvalidArgument: there is none, two are of one kind, or the node id would be too long.
         """
-        stripped = guid.strip()
-        if _GUID.fullmatch(stripped) is None:
-            raise InvalidArgument(f"{guid!r} is not the GUID of an SDC")
-        return cls(sdc_guid=stripped.upper())
+        listed = list(initiators)
+        by_kind = {initiator.kind: initiator for initiator in listed}
+        if not listed or len(by_kind) != len(listed):
+            raise InvalidArgument(
+                f"a node has one initiator of each kind, not {', '.join(map(str, listed)) or 'none'}"
+            )
+        node = cls(tuple(by_kind[kind] for kind in InitiatorKind if kind in by_kind), tuple(skipped))
+        length = len(str(node).encode())
+        if length > MAX_NODE_ID_BYTES:
+            raise InvalidArgument(
+                f"node id {node} has {length} bytes, and Kubernetes takes at most {MAX_NODE_ID_BYTES}; "
+                "give this host a shorter NQN"
+            )
+        return node
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a CSI node id.
+        """Read a CSI node id. Initiators of a kind that this version does not know are skipped.
+
+        A newer version may have registered the node. Its volumes can still be unmapped by a known initiator.
 
         Raises:
-            NotFound: ``text`` cannot be a node of this driver, so no such node can exist.
+            NotFound: ``text`` names no initiator of a known kind, so this driver knows no such node.
         """
-        kind, _, value = text.partition(":")
-        if kind != "sdc" or _GUID.fullmatch(value) is None:
+        parts = [part.partition(":") for part in text.split(",")]
+        try:
+            initiators = [_initiator(kind, value) for kind, _, value in parts if kind in _KINDS]
+            return cls.of(initiators, ("".join(part) for part in parts if part[0] not in _KINDS))
+        except InvalidArgument as error:
             raise NotFound(
-                f"node {text!r} does not exist: a node id of this driver reads sdc:<GUID of the node's SDC>"
-            )
-        return cls(sdc_guid=value.upper())
+                f"node {text!r} does not exist: a node id of this driver reads sdc:<GUID>, nqn:<NQN>, or "
+                f"both with a comma between them: {error}"
+            ) from error
+
+    def initiator(self, kind: InitiatorKind) -> Initiator | None:
+        """The node's initiator of that kind, or None."""
+        return next((initiator for initiator in self.initiators if initiator.kind is kind), None)
 
     def __str__(self) -> str:
-        return f"sdc:{self.sdc_guid}"
+        return ",".join([*map(str, self.initiators), *self.skipped])
+
+
+_KINDS = frozenset(InitiatorKind)
+
+
+def _initiator(kind: str, value: str) -> Initiator:
+    if value != value.strip():
+        raise InvalidArgument(f"{value!r} has space around it")
+    return _READERS[InitiatorKind(kind)](value)

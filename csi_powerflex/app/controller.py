@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from csi_powerflex import call_context
 from csi_powerflex.config.controller import ControllerSettings
@@ -15,16 +14,16 @@ from csi_powerflex.csi import server
 from csi_powerflex.csi.controller import Controller, Operations
 from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
-from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.monitor import FleetMonitor
+from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
-from csi_powerflex.operations.controller.known_nodes import Nodes
+from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
@@ -32,10 +31,9 @@ from csi_powerflex.operations.controller.qos_sync import QosSync
 from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
+from csi_powerflex.qos_store import kubernetes
+from csi_powerflex.qos_store.kubernetes import KubernetesQosStore
 from csi_powerflex.qos_store.local import LocalQosStore
-
-if TYPE_CHECKING:
-    from csi_powerflex.qos_store.kubernetes import KubernetesQosStore
 
 # Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
 _LOGOUT_SECONDS = 3.0
@@ -64,15 +62,16 @@ class Services:
 def services(settings: ControllerSettings) -> Iterator[Services]:
     """The controller's services for the block; at its end the arrays get their sessions back."""
     fleet = GatewayFleet(settings.systems)
-    placement = Placement(fleet, settings.driver_name)
+    topology = Topology(settings.driver_name)
+    placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     identity = Identity(settings.driver_name)
     with contextlib.closing(_qos_store(settings)) as qos_store:
-        qos, nodes = Qos(fleet, qos_store), Nodes()
+        qos, nodes = Qos(fleet, qos_store), KnownNodes()
         listing = Listing(fleet, nodes, settings.cluster_id)
         groups = GroupController(Groups(fleet, settings.cluster_id))
         controller = Controller(
             Operations(
-                placement=placement,
+                topology=topology,
                 volumes=Volumes(fleet, placement, settings.cluster_id),
                 attachment=Attachment(fleet, qos, nodes),
                 expansion=Expansion(fleet, qos),
@@ -97,23 +96,15 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
 
 
 def _qos_store(settings: ControllerSettings) -> LocalQosStore | KubernetesQosStore:
-    """Where wishes for quality of service are kept."""
-    if not settings.in_kubernetes:
-        return LocalQosStore(settings.state_file)
-    try:
-        from csi_powerflex.qos_store import kubernetes  # noqa: PLC0415 - large, and an extra
-    except ModuleNotFoundError as error:
-        raise FailedPrecondition(
-            f"--kubernetes needs the package {error.name}, which is not installed: "
-            "in a clone of the project, run pip install '.[kubernetes]'"
-        ) from error
-    path = str(settings.kubeconfig) if settings.kubeconfig else None
-    return kubernetes.connect(settings.driver_name, path)
+    """Where the requested QoS limits are kept."""
+    if settings.in_kubernetes:
+        return kubernetes.connect(settings.driver_name, settings.kubeconfig)
+    return LocalQosStore(settings.state_file)
 
 
 @contextlib.contextmanager
 def _following(qos_store: LocalQosStore | KubernetesQosStore, qos: Qos) -> Iterator[None]:
-    """Follow what the cluster asks for during the block, where it is a cluster that keeps the wishes."""
+    """Follow the requested QoS limits during the block, if Kubernetes keeps them."""
     if isinstance(qos_store, LocalQosStore):
         yield
         return

@@ -1,4 +1,4 @@
-"""The node process, put together."""
+"""The node process: which parts it has, and how they are connected."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import filesystem
 from csi_powerflex.host.run import missing_tools
 from csi_powerflex.host.time_limit import TimeLimit
+from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log, toggle_debug_by_signal
+from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.expansion import Expansion
 from csi_powerflex.operations.node.health import Health
 from csi_powerflex.operations.node.info import NodeInfoReader
@@ -19,12 +21,12 @@ from csi_powerflex.operations.node.publishing import Publishing
 from csi_powerflex.operations.node.staging import Staging
 from csi_powerflex.operations.node.stats import Stats
 from csi_powerflex.pb import csi_pb2_grpc
-from csi_powerflex.transport.sdc.transport import Sdc
+from csi_powerflex.transport.registry import TransportRegistry
 
 log = Log(__name__)
 
-# How long one look at a volume may take before the volume counts as hanging.
-_LOOK_SECONDS = 5.0
+# How long a read of a volume may take before the volume counts as hanging.
+_READ_SECONDS = 5.0
 _ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs")
 
 
@@ -57,22 +59,23 @@ def registration(settings: NodeSettings) -> server.Register:
 
 def service(settings: NodeSettings) -> Node:
     """The Node service with all that it calls."""
-    transport = Sdc(settings.sdc)
+    transports = TransportRegistry.of(settings)
+    devices = Devices(transports)
     roots = settings.mount_roots
-    time_limit = TimeLimit(_LOOK_SECONDS)
+    time_limit = TimeLimit(_READ_SECONDS)
     operations = NodeOperations(
-        staging=Staging(transport, roots),
-        publishing=Publishing(transport, roots),
-        expansion=Expansion(transport, roots),
-        stats=Stats(transport, roots, time_limit),
-        health=Health(transport, roots, time_limit),
-        facts=NodeInfoReader(transport, roots, settings.limit),
+        staging=Staging(devices, roots),
+        publishing=Publishing(devices, roots),
+        expansion=Expansion(devices, roots),
+        stats=Stats(devices, roots, time_limit),
+        health=Health(transports, devices, roots, time_limit),
+        info=NodeInfoReader(transports, roots, settings.limit),
     )
-    return Node(settings.driver_name, operations)
+    return Node(Topology(settings.driver_name), operations)
 
 
 def check_tools() -> None:
-    """Look for the tools of the host before serving.
+    """Check that the tools are installed.
 
     Raises:
         FailedPrecondition: one that every volume needs is not installed.

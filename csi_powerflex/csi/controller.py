@@ -7,18 +7,20 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.wrappers_pb2 import Int64Value
 
-from csi_powerflex.csi.convert import controller
+from csi_powerflex.csi.convert import controller as convert
+from csi_powerflex.csi.convert.capability import capabilities
+from csi_powerflex.csi.convert.health import volume_health
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Volume
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
+from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.listing import Listing
-from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.volumes import Volumes
@@ -52,7 +54,7 @@ CAPABILITIES = (
 class Operations:
     """The use cases that the controller serves."""
 
-    placement: Placement
+    topology: Topology
     volumes: Volumes
     attachment: Attachment
     expansion: Expansion
@@ -67,7 +69,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     """Volumes and mappings, through the operations."""
 
     def __init__(self, operations: Operations) -> None:
-        self._placement = operations.placement
+        self._topology = operations.topology
         self._volumes = operations.volumes
         self._attachment = operations.attachment
         self._expansion = operations.expansion
@@ -81,51 +83,61 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
         """Create the volume, or return it if it exists and fits."""
-        asked = controller.volume_request(request)
-        qos_request = asked.parameters.qos_request.merged_with(parse_mutable(request.mutable_parameters))
-        made = self._volumes.create(asked)
-        self._qos.begin(made.handle, qos_request)
-        segments = self._placement.segments(made.handle.system_id, made.zone)
-        return csi_pb2.CreateVolumeResponse(volume=controller.created_volume(made, request, segments))
+        asked = convert.volume_request(request)
+        qos = asked.parameters.qos_request.merged_with(parse_mutable(request.mutable_parameters))
+        created = self._volumes.create(asked)
+        self._qos.record_initial(created.handle, qos)
+        segments = self._topology.segments([created.handle.system_id], created.zone)
+        return csi_pb2.CreateVolumeResponse(volume=convert.created_volume(created, asked, request, segments))
 
     def DeleteVolume(
         self, request: csi_pb2.DeleteVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.DeleteVolumeResponse:
-        """Delete the volume; one that cannot exist is deleted."""
+        """Delete the volume. An id that cannot be a volume's is answered as deleted."""
         try:
             handle = VolumeHandle.parse(request.volume_id)
         except NotFound as error:
             log.info("nothing to delete", reason=error)
         else:
             self._volumes.delete(handle)
-            self._qos.forget(handle)
+            self._qos.delete(handle)
         return csi_pb2.DeleteVolumeResponse()
 
     def ControllerPublishVolume(
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Map the volume to the node."""
-        publish_context = self._attachment.publish(controller.publish_request(request))
-        return csi_pb2.ControllerPublishVolumeResponse(publish_context=publish_context.to_context())
+        publish_context = self._attachment.publish(convert.publish_request(request))
+        return csi_pb2.ControllerPublishVolumeResponse(publish_context=publish_context.to_dict())
 
     def ControllerUnpublishVolume(
         self, request: csi_pb2.ControllerUnpublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerUnpublishVolumeResponse:
-        """Unmap the volume from the node, or from every node where none is named."""
+        """Unmap the volume from the node, or from every node if none is named."""
         try:
             handle = VolumeHandle.parse(request.volume_id)
-            node = NodeIdentity.parse(request.node_id) if request.node_id else None
         except NotFound as error:
             log.info("nothing to unmap", reason=error)
         else:
-            self._attachment.unpublish(handle, node)
+            self._unpublish(handle, request.node_id)
         return csi_pb2.ControllerUnpublishVolumeResponse()
+
+    def _unpublish(self, handle: VolumeHandle, node_id: str) -> None:
+        if not node_id:
+            self._attachment.unpublish(handle, None)
+            return
+        try:
+            node = NodeIdentity.parse(node_id)
+        except NotFound:
+            self._attachment.require_unmapped(handle, node_id)
+        else:
+            self._attachment.unpublish(handle, node)
 
     def ValidateVolumeCapabilities(
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
         """Confirm the capabilities, or say why not."""
-        asked = controller.capabilities(request.volume_capabilities)
+        asked = capabilities(request.volume_capabilities)
         volume = self._volumes.get(VolumeHandle.parse(request.volume_id))
         try:
             VolumeParameters.parse(request.parameters)
@@ -168,18 +180,18 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def CreateSnapshot(
         self, request: csi_pb2.CreateSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateSnapshotResponse:
-        """Cut the volume now, or return the snapshot of that name."""
+        """Take a snapshot now, or return the snapshot of that name."""
         found = self._snapshots.create(
             request.name,
             VolumeHandle.parse(request.source_volume_id),
             SnapshotParameters.parse(request.parameters),
         )
-        return csi_pb2.CreateSnapshotResponse(snapshot=controller.snapshot(found))
+        return csi_pb2.CreateSnapshotResponse(snapshot=convert.snapshot(found))
 
     def DeleteSnapshot(
         self, request: csi_pb2.DeleteSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.DeleteSnapshotResponse:
-        """Delete the snapshot; one that cannot exist is deleted."""
+        """Delete the snapshot. An id that cannot be a snapshot's is answered as deleted."""
         try:
             handle = VolumeHandle.parse(request.snapshot_id)
         except NotFound as error:
@@ -193,17 +205,17 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.GetSnapshotResponse:
         """One snapshot."""
         found = self._snapshots.get(VolumeHandle.parse(request.snapshot_id))
-        return csi_pb2.GetSnapshotResponse(snapshot=controller.snapshot(found))
+        return csi_pb2.GetSnapshotResponse(snapshot=convert.snapshot(found))
 
     def ListVolumes(
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListVolumesResponse:
-        """A page of the cluster's volumes, with the nodes that have them."""
+        """A page of the cluster's volumes, with the nodes that they are published to."""
         page = self._listing.volumes(token=request.starting_token, max_entries=request.max_entries)
         return csi_pb2.ListVolumesResponse(
             entries=[
                 csi_pb2.ListVolumesResponse.Entry(
-                    volume=controller.listed_volume(item.volume, self._segments(item.volume)),
+                    volume=convert.listed_volume(item.volume, self._segments(item.volume)),
                     status=csi_pb2.ListVolumesResponse.VolumeStatus(
                         published_node_ids=[str(node) for node in item.nodes]
                     ),
@@ -216,10 +228,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerGetVolume(
         self, request: csi_pb2.ControllerGetVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeResponse:
-        """One volume, with the nodes that have it."""
+        """One volume, with the nodes that it is published to."""
         item = self._listing.volume(VolumeHandle.parse(request.volume_id))
         return csi_pb2.ControllerGetVolumeResponse(
-            volume=controller.listed_volume(item.volume, self._segments(item.volume)),
+            volume=convert.listed_volume(item.volume, self._segments(item.volume)),
             status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
                 published_node_ids=[str(node) for node in item.nodes]
             ),
@@ -237,8 +249,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         )
         return csi_pb2.ListSnapshotsResponse(
             entries=[
-                csi_pb2.ListSnapshotsResponse.Entry(snapshot=controller.snapshot(found))
-                for found in page.items
+                csi_pb2.ListSnapshotsResponse.Entry(snapshot=convert.snapshot(found)) for found in page.items
             ],
             next_token=page.next_token,
         )
@@ -247,7 +258,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetCapacityResponse:
         """How much more can be provisioned."""
-        for capability in controller.capabilities(request.volume_capabilities):
+        for capability in capabilities(request.volume_capabilities):
             capability.check()
         left = self._capacity.available(request.parameters, dict(request.accessible_topology.segments))
         return csi_pb2.GetCapacityResponse(
@@ -259,27 +270,27 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerGetVolumeHealth(
         self, request: csi_pb2.ControllerGetVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeHealthResponse:
-        """What is wrong with one volume."""
+        """The health issues of one volume."""
         health = self._health.of(VolumeHandle.parse(request.volume_id))
-        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=controller.volume_health(health))
+        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=volume_health(health))
 
     def ControllerListVolumeHealth(
         self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
-        """A page of the volumes that something is wrong with."""
-        page = self._health.unwell(token=request.starting_token, max_entries=request.max_entries)
+        """A page of the volumes that have a health issue."""
+        page = self._health.unhealthy(token=request.starting_token, max_entries=request.max_entries)
         return csi_pb2.ControllerListVolumeHealthResponse(
-            entries=[controller.volume_health(health) for health in page.items], next_token=page.next_token
+            entries=[volume_health(health) for health in page.items], next_token=page.next_token
         )
 
     def _segments(self, volume: Volume) -> dict[str, str]:
-        """The topology of an existing volume: its system. Its zone is told where it was created."""
-        return self._placement.segments(volume.handle.system_id, None)
+        """The topology of an existing volume: its system. Only the answer to its creation has its zone."""
+        return self._topology.segments([volume.handle.system_id])
 
     def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
-        """Exactly what this service does."""
+        """The RPCs that this service implements."""
         return csi_pb2.ControllerGetCapabilitiesResponse(
             capabilities=[
                 csi_pb2.ControllerServiceCapability(rpc=csi_pb2.ControllerServiceCapability.RPC(type=kind))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import grpc
 
-from csi_powerflex.csi.convert import controller
+from csi_powerflex.csi.convert import controller as convert
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import GroupHandle, VolumeHandle
 from csi_powerflex.model.parameters import SnapshotParameters
@@ -28,7 +28,7 @@ class GroupController(csi_pb2_grpc.GroupControllerServicer):
     def GroupControllerGetCapabilities(
         self, request: csi_pb2.GroupControllerGetCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GroupControllerGetCapabilitiesResponse:
-        """Group snapshots can be created, deleted and looked at."""
+        """Group snapshots can be created, deleted and read."""
         rpc = csi_pb2.GroupControllerServiceCapability.RPC(type=_Rpc.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT)
         return csi_pb2.GroupControllerGetCapabilitiesResponse(
             capabilities=[csi_pb2.GroupControllerServiceCapability(rpc=rpc)]
@@ -37,18 +37,18 @@ class GroupController(csi_pb2_grpc.GroupControllerServicer):
     def CreateVolumeGroupSnapshot(
         self, request: csi_pb2.CreateVolumeGroupSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeGroupSnapshotResponse:
-        """Cut the volumes now, all at one instant, or return the group of that name."""
+        """Take snapshots of the volumes now, at one instant, or return the group of that name."""
         group = self._groups.create(
             request.name,
             [VolumeHandle.parse(volume_id) for volume_id in request.source_volume_ids],
             SnapshotParameters.parse(request.parameters),
         )
-        return csi_pb2.CreateVolumeGroupSnapshotResponse(group_snapshot=controller.group_snapshot(group))
+        return csi_pb2.CreateVolumeGroupSnapshotResponse(group_snapshot=convert.group_snapshot(group))
 
     def DeleteVolumeGroupSnapshot(
         self, request: csi_pb2.DeleteVolumeGroupSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.DeleteVolumeGroupSnapshotResponse:
-        """Delete the group and its snapshots; one that cannot exist is deleted."""
+        """Delete the group and its snapshots. An id that cannot be a group's is answered as deleted."""
         try:
             handle = GroupHandle.parse(request.group_snapshot_id)
         except NotFound as error:
@@ -63,7 +63,7 @@ class GroupController(csi_pb2_grpc.GroupControllerServicer):
         """The group and its snapshots."""
         handle = GroupHandle.parse(request.group_snapshot_id)
         group = self._groups.get(handle, _members(request.snapshot_ids))
-        return csi_pb2.GetVolumeGroupSnapshotResponse(group_snapshot=controller.group_snapshot(group))
+        return csi_pb2.GetVolumeGroupSnapshotResponse(group_snapshot=convert.group_snapshot(group))
 
 
 def _members(snapshot_ids: Iterable[str]) -> list[VolumeHandle]:

@@ -1,6 +1,6 @@
-"""What happens around every RPC, in one place: scope, validation, locks, limits, logs, metrics, errors.
+"""What surrounds every RPC, in one place: call context, validation, locks, limits, logs, metrics, errors.
 
-The servicers inside know none of it. They raise ``errors``; the only ``context.abort`` of the driver is here.
+The servicers know none of it. They raise ``errors``. The driver calls ``context.abort`` only here.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-# Kept back from the caller's deadline, so that our own answer, which says what was waited for, arrives first.
+# Reserved at the end of the caller's deadline, so that the answer arrives, which says what was waited for.
 _ANSWER_SECONDS = 0.05
 
-# gRPC carries the message in a header, and breaks the call where that takes more than 8 KiB; a character
-# outside of ASCII takes up to three times its bytes there.
+# gRPC sends the message in a header, and a header of more than 8 KiB breaks the call. A character that is not
+# ASCII takes up to three times its bytes there.
 _MAX_DETAIL_BYTES = 2000
-# gRPC says "no deadline" as a moment in the far future.
+# gRPC reports "no deadline" as a time in the far future.
 _NO_DEADLINE_SECONDS = 10 * 365 * 86400.0
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class Interceptor(grpc.ServerInterceptor):
-    """Wraps each method once and reuses the wrapper."""
+    """Wraps each method once, and uses the wrapper again for later calls."""
 
     def __init__(self, *, slow_slots: int) -> None:
         self._locks = Locks()
-        self._places = threading.BoundedSemaphore(slow_slots)
+        self._slots = threading.BoundedSemaphore(slow_slots)
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -48,55 +48,97 @@ class Interceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Called by gRPC on its one serving thread: only wraps, the work happens in the wrapper."""
+        """gRPC calls this on its only serving thread. So it just wraps; the wrapper does the work.
+
+        Raises:
+            TypeError: the method is of a kind that this interceptor does not wrap, see ``require_guarded``.
+        """
         name = handler_call_details.method
         if name not in self._wrapped:
             handler = continuation(handler_call_details)
-            if handler is None or handler.unary_unary is None:
-                return handler
-            self._wrapped[name] = grpc.unary_unary_rpc_method_handler(
-                self._around(name.rpartition("/")[2], handler.unary_unary),
+            if handler is None:
+                return None
+            require_guarded(name, handler)
+            self._wrapped[name] = self._wrap(name.rpartition("/")[2], handler)
+        return self._wrapped[name]
+
+    def _wrap(self, rpc: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(rpc, handler.unary_unary),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
-        return self._wrapped[name]
+        stream: Any = handler.unary_stream
+        return grpc.unary_stream_rpc_method_handler(
+            self._stream(rpc, stream),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
-    def _around(self, rpc: str, handle: Handler) -> Handler:
-        guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
-
+    def _unary(self, rpc: str, handle: Handler) -> Handler:
         def call(request: Message, context: grpc.ServicerContext) -> object:
-            with (
-                call_context.entered(_scope_of(rpc, context)) as current,
-                _reported(current, request) as outcome,
-            ):
-                try:
-                    _require(request, guard.required)
-                    with self._locks.holding(guard.locks(request), rpc), self._place(guard):
-                        answer: object = handle(request, context)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it must become a gRPC status
-                    outcome.code, detail = _judge(error, current, guard, context)
-                    _show_cost(context, current)
-                    _abort(context, outcome.code, detail)
-                _show_cost(context, current)
-                return answer
+            with self._guarded(rpc, request, context):
+                return handle(request, context)
+
+        return call
+
+    def _stream(self, rpc: str, handle: Handler) -> Handler:
+        def call(request: Message, context: grpc.ServicerContext) -> Iterator[object]:
+            with self._guarded(rpc, request, context):
+                yield from handle(request, context)
 
         return call
 
     @contextlib.contextmanager
-    def _place(self, guard: policy.Policy) -> Iterator[None]:
-        """One of the limited places for calls that wait, so that quick ones always find a thread."""
+    def _guarded(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:
+        """What surrounds one call.
+
+        An error of the block ends the call with the gRPC code that it stands for.
+        """
+        guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
+        current = _call_context(rpc, context)
+        with call_context.entered(current), _reported(current, request) as outcome:
+            try:
+                _require(request, guard.required)
+                with self._locks.holding(guard.locks(request), rpc), self._slot(guard):
+                    yield
+            except GeneratorExit:
+                # The caller went away before the end of a stream.
+                outcome.code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as error:  # noqa: BLE001 - each error must become a gRPC status
+                outcome.code, detail = _status_of(error, current, guard, context)
+                _send_counts(context, current)
+                _abort(context, outcome.code, detail)
+            _send_counts(context, current)
+
+    @contextlib.contextmanager
+    def _slot(self, guard: policy.Policy) -> Iterator[None]:
+        """One of the slots for calls that wait.
+
+        They are limited, so that quick calls always find a thread.
+        """
         if not guard.waits:
             yield
             return
-        if not self._places.acquire(blocking=False):
-            raise errors.Unavailable(
-                "every place for calls that wait for the array is taken; try again later"
-            )
+        if not self._slots.acquire(blocking=False):
+            raise errors.Unavailable("too many calls wait for the array or for a device; try again later")
         try:
             with metrics.RPC_SLOW_SLOTS_IN_USE.track_inprogress():
                 yield
         finally:
-            self._places.release()
+            self._slots.release()
+
+
+def require_guarded(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+    """Check that the interceptor wraps this kind of method: one request, and one answer or a stream of them.
+
+    Raises:
+        TypeError: it does not. Such a method would run without locks, limits, logs and error codes.
+    """
+    if handler.unary_unary is None and handler.unary_stream is None:
+        raise TypeError(f"{name} takes a stream of requests, which csi.interceptor does not support")
 
 
 class _Outcome:
@@ -106,7 +148,7 @@ class _Outcome:
         self.code = grpc.StatusCode.OK
 
 
-def _scope_of(rpc: str, context: grpc.ServicerContext) -> call_context.CallContext:
+def _call_context(rpc: str, context: grpc.ServicerContext) -> call_context.CallContext:
     left = context.time_remaining()
     deadline = None
     if left < _NO_DEADLINE_SECONDS:
@@ -116,7 +158,7 @@ def _scope_of(rpc: str, context: grpc.ServicerContext) -> call_context.CallConte
 
 @contextlib.contextmanager
 def _reported(current: call_context.CallContext, request: Message) -> Iterator[_Outcome]:
-    """One log line in, one out, and the metrics. Probes come every few seconds, so only debug says them."""
+    """Log the begin and the end of a call, and set its metrics. Probes are logged at debug level only."""
     say = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
     subject = {
         field: getattr(request, field)
@@ -143,22 +185,22 @@ def _require(request: Message, fields: tuple[str, ...]) -> None:
         raise errors.InvalidArgument(f"{', '.join(missing)} must be set")
 
 
-def _judge(
+def _status_of(
     error: Exception, current: call_context.CallContext, guard: policy.Policy, context: grpc.ServicerContext
 ) -> tuple[grpc.StatusCode, str]:
-    """The code and message that ``error`` becomes for the caller."""
+    """The gRPC code and the message for an error."""
     rpc = current.rpc
     if isinstance(error, errors.DriverError):
         code = status.code_of(error)
         log.warning("call failed", code=code.name, error=str(error))
         return code, str(error)
-    # A servicer that lacks the method sets the code and then raises this; from elsewhere it is a fault.
+    # A servicer without the method sets the code and raises this. From elsewhere it is a defect.
     answered = context.code()  # type: ignore[attr-defined]  # the stubs lack it
     if isinstance(error, NotImplementedError) and answered is grpc.StatusCode.UNIMPLEMENTED:
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
     metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
     log.unexpected("call met an unforeseen error", error)
-    # Its text may hold anything, so it stays in the log.
+    # The text of the error may hold anything, so only the log gets it.
     detail = (
         f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details under request id "
         f"{current.request_id}"
@@ -166,8 +208,8 @@ def _judge(
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
 
 
-def _show_cost(context: grpc.ServicerContext, current: call_context.CallContext) -> None:
-    """Tell the caller, in trailing metadata, under which id to look in the log and what the call cost."""
+def _send_counts(context: grpc.ServicerContext, current: call_context.CallContext) -> None:
+    """Send the request id and what the call cost in the trailing metadata."""
     counts = [(f"x-{what.replace('_', '-')}", str(count)) for what, count in current.counts.items()]
     context.set_trailing_metadata((("x-request-id", current.request_id), *counts))
 
@@ -178,7 +220,7 @@ def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, detail: str) ->
 
 
 def _clipped(detail: str) -> str:
-    """``detail`` as gRPC can send it: not too long, and without the half characters of undecodable paths."""
+    """``detail`` as gRPC can send it: shortened, and without the surrogates of paths that are not UTF-8."""
     content = detail.encode("utf-8", "backslashreplace")
     if len(content) > _MAX_DETAIL_BYTES:
         content = content[:_MAX_DETAIL_BYTES] + b"..."

@@ -9,13 +9,14 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from csi_powerflex import signals
-from csi_powerflex.csi.interceptor import Interceptor
+from csi_powerflex.csi.interceptor import Interceptor, require_guarded
 from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.observability.log import Log
@@ -97,7 +98,7 @@ def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
         interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS)],
     )
     for add in register:
-        add(server)
+        add(_GuardedServer(server))  # type: ignore[arg-type]  # generated code calls these two methods alone
     try:
         with _listening(server, path):
             server.start()
@@ -108,6 +109,23 @@ def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
                 _stop(server, pool)
     finally:
         pool.shutdown(wait=False)
+
+
+class _GuardedServer:
+    """Passes the handlers of servicers on to a server, if the interceptor can guard them."""
+
+    def __init__(self, server: grpc.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        for method, handler in handlers.items():
+            require_guarded(f"{service}/{method}", handler)
+        self._server.add_registered_method_handlers(service, handlers)
 
 
 def _stop(server: grpc.Server, pool: Workers) -> None:

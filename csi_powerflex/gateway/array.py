@@ -8,10 +8,11 @@ import msgspec
 
 from csi_powerflex import units
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
-from csi_powerflex.errors import DriverError, Unavailable
+from csi_powerflex.errors import DriverError, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.cache import Hosts, Pools
 from csi_powerflex.gateway.client import Client, Effect
+from csi_powerflex.gateway.mapping import ACTIONS
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
     CreatedPayload,
@@ -25,10 +26,10 @@ from csi_powerflex.gateway.payloads import (
     VolumePayload,
     id_in,
 )
-from csi_powerflex.ids import NodeIdentity
+from csi_powerflex.ids import InitiatorKind, NodeIdentity
+from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
     Access,
-    Condition,
     Copy,
     Host,
     HostGone,
@@ -36,11 +37,12 @@ from csi_powerflex.model.array import (
     Pool,
     PoolCapacity,
     PoolGone,
+    PoolState,
     Provisioning,
     Volume,
 )
 
-_CONDITIONS = {"Protected": Condition.HEALTHY, "Failed": Condition.FAILED}
+_POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 
 
 class GatewayArray:
@@ -48,8 +50,7 @@ class GatewayArray:
 
     def __init__(self, settings: SystemSettings) -> None:
         self.settings = settings
-        # What kept the watch from looking at this system, None while it serves; only the watch sets it.
-        self.last_error: DriverError | None = None
+        self._last_error: DriverError | None = None
         self._client = Client(settings)
         self._system_id = settings.id
         self._pools = Pools(settings, self._client)
@@ -58,31 +59,36 @@ class GatewayArray:
 
     @property
     def label(self) -> str:
-        """See ``Array.label``."""
         return self.settings.label
 
     @property
     def zones(self) -> Sequence[ZoneSettings]:
-        """See ``Array.zones``."""
         return self.settings.zones
 
     @property
     def approves_hosts(self) -> bool:
-        """See ``Array.approves_hosts``."""
         return self.settings.approve_hosts
 
     @property
     def is_reachable(self) -> bool:
-        """See ``Array.answers``."""
-        return self.last_error is None
+        return self._last_error is None
+
+    @property
+    def last_error(self) -> DriverError | None:
+        """Why the last check of the system failed; None after one that succeeded, and before the first."""
+        return self._last_error
+
+    def record_check(self, error: DriverError | None) -> None:
+        """Note how a check of the system ended. Only the monitor calls it."""
+        self._last_error = error
 
     @property
     def cached_id(self) -> str | None:
-        """The system's id as far as it is known without asking."""
+        """The system's id if it is known without asking."""
         return self._system_id
 
     def refresh(self) -> None:
-        """Ask for what seldom changes, whatever is remembered of it."""
+        """Ask the array for what is cached."""
         self.system_id()
         self._pools.refresh()
         self._hosts.refresh()
@@ -94,22 +100,22 @@ class GatewayArray:
         allowed = {limit.type: limit.max_val for limit in limits}
         used = {"sdcs": len(self._hosts.by_id(()))}
         if self._pools.kinds() == {False}:
-            # PowerFlex 5 counts them nowhere that could be asked cheaply.
+            # PowerFlex 5 has no cheap request for this number.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
             used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
         return {kind: (count, allowed[kind] or 0) for kind, count in used.items() if kind in allowed}
 
     def close(self) -> None:
-        """Give the session back and close the connections."""
+        """Log out and close the connections."""
         self._client.close()
 
     def system_id(self) -> str:
-        """See ``Array.system_id``."""
         if self._system_id is None:
             systems = self._client.get("/api/types/System/instances", tuple[SystemPayload, ...])
             if len(systems) != 1:
                 raise Unavailable(
-                    f"PowerFlex system {self.label}: the gateway names {len(systems)} systems, not one"
+                    f"PowerFlex system {self.label}: the gateway lists {len(systems)} systems, and one was "
+                    "expected"
                 )
             self._system_id = systems[0].id
         return self._system_id
@@ -121,15 +127,13 @@ class GatewayArray:
         return self._pools.all()
 
     def pool(self, domain: str | None, pool: str | None) -> Pool:
-        """See ``Array.pool``."""
         return self._pools.find(domain, pool)
 
     def pool_by_id(self, pool_id: str) -> Pool:
-        """See ``Array.pool_by_id``."""
         return self._pools.with_id(pool_id)
 
-    def room(self, pool: Pool) -> PoolCapacity:
-        """See ``Array.room``: from Statistics, which PowerFlex 5 replaced by metrics (2.12)."""
+    def pool_capacity(self, pool: Pool) -> PoolCapacity:
+        """From Statistics, or from metrics on PowerFlex 5 (2.12)."""
         if pool.erasure_coded:
             body = {
                 "resource_type": "storage_pool",
@@ -141,36 +145,35 @@ class GatewayArray:
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
         return convert.capacity_from_statistics(self._client.get(path, PoolStatisticsPayload))
 
-    def condition(self, pool: Pool) -> Condition:
-        """See ``Array.condition``: of the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
+    def pool_state(self, pool: Pool) -> PoolState:
+        """From the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
         domain = self._client.get(f"/api/instances/ProtectionDomain::{pool.domain_id}", DomainPayload)
         if (domain.protection_domain_state or "Active") != "Active":
-            return Condition.INACTIVE
+            return PoolState.INACTIVE
         if pool.erasure_coded:
             state = self._client.get(f"/api/instances/StoragePool::{pool.id}", PoolPayload).sp_health_state
-            return _CONDITIONS.get(state or "Protected", Condition.DEGRADED)
+            return _POOL_STATES.get(state or "Protected", PoolState.DEGRADED)
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
         found = self._client.get(path, PoolStatisticsPayload)
         if found.failed_capacity_in_kb:
-            return Condition.FAILED
+            return PoolState.FAILED
         degraded = found.degraded_healthy_capacity_in_kb or found.degraded_failed_capacity_in_kb
-        return Condition.DEGRADED if degraded else Condition.HEALTHY
+        return PoolState.DEGRADED if degraded else PoolState.HEALTHY
 
     def largest_volume(self) -> int:
-        """See ``Array.largest_volume``; the limit ``volumeSizeGb`` (4)."""
+        """From the limit ``volumeSizeGb`` (4)."""
         if not self._largest_volume:
             path = "/api/instances/System/action/querySystemLimits"
             limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
             sizes = [limit.max_val or 0 for limit in limits if limit.type == "volumeSizeGb"]
             if not sizes or sizes[0] <= 0:
-                raise Unavailable(f"PowerFlex system {self.label} does not tell its largest volume")
+                raise Unavailable(f"PowerFlex system {self.label} does not report the limit volumeSizeGb")
             self._largest_volume = min(sizes[0] * units.GIB, units.INT64_MAX)
         return self._largest_volume
 
     # --- volumes ---------------------------------------------------------------------------------
 
     def create_volume(self, *, name: str, size: int, pool: Pool, provisioning: Provisioning) -> str:
-        """See ``Array.create_volume``."""
         body = {
             "name": name,
             "protectionDomainId": pool.domain_id,
@@ -187,34 +190,28 @@ class GatewayArray:
             raise
 
     def volume(self, volume_id: str) -> Volume:
-        """See ``Array.volume``."""
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload)
         return convert.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
-        """See ``Array.volumes``."""
         system_id = self.system_id()
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
         return [convert.volume(system_id, payload) for payload in payloads]
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
-        """See ``Array.volumes_by_id``."""
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
         body = {"ids": list(volume_ids)}
         payloads = self._client.post(path, body, tuple[VolumePayload, ...], Effect.READ)
         return [convert.volume(self.system_id(), payload) for payload in payloads]
 
     def volume_id_by_name(self, name: str) -> str:
-        """See ``Array.volume_id_by_name``."""
         path = "/api/types/Volume/instances/action/queryIdByKey"
         return id_in(self._client.post(path, {"name": name}, msgspec.Raw, Effect.READ))
 
     def resize_volume(self, volume_id: str, size: int) -> None:
-        """See ``Array.resize_volume``."""
         self._act(volume_id, "setVolumeSize", {"sizeInGB": str(size // units.GIB)})
 
     def remove_volume(self, volume_id: str) -> None:
-        """See ``Array.remove_volume``."""
         self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"})
 
     # --- copies ----------------------------------------------------------------------------------
@@ -222,7 +219,7 @@ class GatewayArray:
     def take_snapshots(
         self, copies: Sequence[Copy], *, access: Access, retention_minutes: int
     ) -> Sequence[str]:
-        """See ``Array.take_snapshots``: PowerFlex 5 has ``createSnapshot``, without an access mode (2.7)."""
+        """PowerFlex 5 has the action ``createSnapshot``, without an access mode (2.7)."""
         body: dict[str, object] = {"snapshotDefs": _definitions(copies)}
         if retention_minutes:
             body["retentionPeriodInMin"] = str(retention_minutes)
@@ -231,14 +228,13 @@ class GatewayArray:
         return self._copy("snapshotVolumes", body | {"accessModeLimit": access.value}, len(copies))
 
     def clone(self, copy: Copy) -> str:
-        """See ``Array.clone``: a writable snapshot, or a thin clone on PowerFlex 5 (2.7)."""
+        """A writable snapshot, or a thin clone on PowerFlex 5 (2.7)."""
         body: dict[str, object] = {"snapshotDefs": _definitions([copy])}
         if self._erasure_coded(copy.volume_id):
             return self._copy("createThinClone", body, 1)[0]
         return self._copy("snapshotVolumes", body | {"accessModeLimit": Access.READ_WRITE.value}, 1)[0]
 
     def remove_group(self, group_id: str) -> None:
-        """See ``Array.remove_group``."""
         path = f"/api/instances/System::{self.system_id()}/action/removeConsistencyGroupSnapshots"
         self._client.post(path, {"snapGroupId": group_id}, msgspec.Raw, Effect.IDEMPOTENT)
 
@@ -258,60 +254,62 @@ class GatewayArray:
         return made
 
     def tree_members(self, tree_id: str) -> int:
-        """See ``Array.tree_members``."""
         path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
         return len(self._client.get(path, tuple[CreatedPayload, ...]))
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def host(self, identity: NodeIdentity) -> Host:
-        """See ``Array.host``."""
-        return self._hosts.find(identity)
+    def hosts_of(self, node: NodeIdentity) -> Sequence[Host]:
+        return self._hosts.of(node)
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
-        """See ``Array.hosts_by_id``."""
         return self._hosts.by_id(needed)
 
-    def approve(self, identity: NodeIdentity) -> None:
-        """See ``Array.approve`` (2.3)."""
+    def approve(self, host: Host) -> None:
+        """See 2.3."""
         path = f"/api/instances/System::{self.system_id()}/action/approveSdc"
-        self._client.post(path, {"sdcGuid": identity.sdc_guid}, msgspec.Raw, Effect.IDEMPOTENT)
+        self._client.post(path, {"sdcGuid": host.initiator.value}, msgspec.Raw, Effect.IDEMPOTENT)
         self._hosts.forget()
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
-        """See ``Array.map_volume``."""
+        actions = ACTIONS[host.kind]
         self._act(
             volume_id,
-            "addMappedSdc",
+            actions.map,
             {
-                "sdcId": host.id,
+                actions.host_id: host.id,
                 "allowMultipleMappings": "TRUE" if shared else "FALSE",
                 "accessMode": access.value,
             },
         )
 
-    def limit_mapping(self, volume_id: str, host_id: str, limits: Limits) -> None:
-        """See ``Array.limit_mapping``."""
+    def limit_mapping(self, volume_id: str, mapping: model.Mapping, limits: Limits) -> None:
+        actions = ACTIONS[mapping.host_kind]
+        if actions.limit is None:
+            raise Unsupported(
+                f"system {self.label} has no QoS limits for {mapping}, an NVMe host; use a class without "
+                f"limits for volume {volume_id}"
+            )
         self._act(
             volume_id,
-            "setMappedSdcLimits",
+            actions.limit,
             {
-                "sdcId": host_id,
+                actions.host_id: mapping.host_id,
                 "iopsLimit": str(limits.iops),
                 "bandwidthLimitInKbps": str(limits.bandwidth_kbps),
             },
         )
 
     def unmap_volume(self, volume_id: str, host: Host) -> None:
-        """See ``Array.unmap_volume``."""
-        self._act(volume_id, "removeMappedSdc", {"sdcId": host.id})
+        actions = ACTIONS[host.kind]
+        self._act(volume_id, actions.unmap, {actions.host_id: host.id})
 
-    def unmap_everywhere(self, volume_id: str) -> None:
-        """See ``Array.unmap_everywhere``."""
-        self._act(volume_id, "removeMappedSdc", {"allSdcs": ""})
+    def unmap_everywhere(self, volume_id: str, kind: InitiatorKind) -> None:
+        actions = ACTIONS[kind]
+        self._act(volume_id, actions.unmap, {actions.every_host: ""})
 
     def _act(self, volume_id: str, action: str, body: Mapping[str, object]) -> None:
-        """An action that does nothing more, or is refused with a code of its own, when it is repeated."""
+        """Send an action that, when repeated, changes nothing or is refused with its own code."""
         path = f"/api/instances/Volume::{volume_id}/action/{action}"
         try:
             self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT)

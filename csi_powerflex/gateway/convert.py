@@ -1,4 +1,4 @@
-"""What the gateway's payloads mean: from their fields to the driver's values.
+"""Payloads of the gateway to the driver's values.
 
 Numbers in brackets are sections of docs/powerflex-protocol.md.
 """
@@ -8,21 +8,24 @@ from __future__ import annotations
 import datetime
 
 from csi_powerflex import units
-from csi_powerflex.errors import Unavailable
+from csi_powerflex.errors import InvalidArgument, Unavailable
 from csi_powerflex.gateway.payloads import (
+    DomainPayload,
     MappingPayload,
     MetricsPayload,
+    PoolPayload,
     PoolStatisticsPayload,
+    SdcPayload,
     VolumePayload,
 )
-from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Access, Limits, Mapping, PoolCapacity, Provisioning, Volume
+from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
+from csi_powerflex.model.array import Access, Host, Limits, Mapping, Pool, PoolCapacity, Provisioning, Volume
 
 _KBPS_PER_MBPS = 1024
 
 
 def capacity_from_statistics(found: PoolStatisticsPayload) -> PoolCapacity:
-    """Mirrored pools count both copies in the raw figures, hence the half (7)."""
+    """The capacity of a mirrored pool. The raw figures count both copies, so they are halved (7)."""
     raw = (
         found.thick_capacity_in_use_in_kb
         + found.thin_capacity_allocated_in_kb
@@ -32,12 +35,17 @@ def capacity_from_statistics(found: PoolStatisticsPayload) -> PoolCapacity:
         total=(found.net_capacity_in_use_in_kb + found.net_unused_capacity_in_kb) * units.KIB,
         unused=found.net_unused_capacity_in_kb * units.KIB,
         provisioned=raw // 2 * units.KIB,
-        thick=found.capacity_available_for_volume_allocation_in_kb * units.KIB,
-        thin=found.volume_allocation_limit_in_kb * units.KIB,
+        largest_thick=found.capacity_available_for_volume_allocation_in_kb * units.KIB,
+        largest_thin=found.volume_allocation_limit_in_kb * units.KIB,
     )
 
 
 def capacity_from_metrics(found: MetricsPayload) -> PoolCapacity:
+    """The capacity of an erasure-coded pool (2.12).
+
+    Raises:
+        Unavailable: the answer lacks a metric.
+    """
     values = {
         metric.name: int(metric.values[0])
         for resource in found.resources
@@ -46,19 +54,57 @@ def capacity_from_metrics(found: MetricsPayload) -> PoolCapacity:
     }
     missing = {"physical_total", "physical_free", "logical_provisioned"} - values.keys()
     if missing:
-        raise Unavailable(f"the array does not tell a pool's {', '.join(sorted(missing))}")
+        raise Unavailable(f"the array did not report these metrics of a pool: {', '.join(sorted(missing))}")
     free = values["physical_free"]
     return PoolCapacity(
         total=values["physical_total"],
         unused=free,
         provisioned=values["logical_provisioned"],
-        thick=free,
+        largest_thick=free,
         # Erasure-coded pools have no allocation limit of their own unless one was set.
-        thin=units.INT64_MAX,
+        largest_thin=units.INT64_MAX,
+    )
+
+
+def pool(domain: DomainPayload | None, payload: PoolPayload) -> Pool:
+    """A pool of the domain; ``domain`` is None where the array did not list it."""
+    generation = (domain.gen_type if domain else None, payload.gen_type)
+    erasure_coded = "EC" in generation or payload.data_layout == "ErasureCoding"
+    return Pool(
+        id=payload.id,
+        name=payload.name or payload.id,
+        domain_id=payload.protection_domain_id,
+        domain_name=(domain.name if domain else None) or payload.protection_domain_id,
+        # 8 GiB, and 1 GiB in erasure-coded pools (4).
+        granularity=units.GIB if erasure_coded else 8 * units.GIB,
+        erasure_coded=erasure_coded,
+        compressible=payload.data_layout == "FineGranularity",
+        zero_padded=payload.zero_padding_enabled,
+    )
+
+
+def host(payload: SdcPayload) -> Host | None:
+    """A host that can be a node; None for an entry with neither a GUID nor an NQN that can be one."""
+    try:
+        if payload.sdc_guid:
+            initiator = Initiator.sdc(payload.sdc_guid)
+        elif payload.nqn:
+            initiator = Initiator.nvme(payload.nqn)
+        else:
+            return None
+    except InvalidArgument:
+        return None
+    return Host(
+        id=payload.id,
+        name=payload.name,
+        initiator=initiator,
+        connected=payload.mdm_connection_state == "Connected",
+        approved=payload.sdc_approved is not False,
     )
 
 
 def volume(system_id: str, payload: VolumePayload) -> Volume:
+    """A volume or snapshot of the system (2.6)."""
     locked = payload.secure_snapshot_exp_time
     return Volume(
         handle=VolumeHandle(system_id, payload.id),
@@ -71,8 +117,8 @@ def volume(system_id: str, payload: VolumePayload) -> Volume:
         access_limit=_access(payload.access_mode_limit),
         ancestor_id=payload.ancestor_volume_id,
         group_id=payload.consistency_group_id,
-        created=_moment(payload.creation_time),
-        locked_until=_moment(locked) if locked else None,
+        created=_timestamp(payload.creation_time),
+        locked_until=_timestamp(locked) if locked else None,
         mappings=tuple(_mapping(item) for item in payload.mapped_sdc_info or ()),
     )
 
@@ -91,15 +137,16 @@ def _mapping(payload: MappingPayload) -> Mapping:
     return Mapping(
         host_id=payload.sdc_id,
         host_name=payload.sdc_name,
+        host_kind=InitiatorKind.NVME if payload.host_type == "NVMeHost" else InitiatorKind.SDC,
         access=_access(payload.access_mode),
         limits=Limits(iops=payload.limit_iops, bandwidth_kbps=payload.limit_bw_in_mbps * _KBPS_PER_MBPS),
     )
 
 
 def _access(mode: str | None) -> Access:
-    """Old systems leave the mode out: then it is the widest."""
+    """Old systems leave the mode out, which means read and write."""
     return Access.READ_ONLY if mode == Access.READ_ONLY.value else Access.READ_WRITE
 
 
-def _moment(seconds: int) -> datetime.datetime:
+def _timestamp(seconds: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)

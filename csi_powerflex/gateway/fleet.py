@@ -1,6 +1,6 @@
 """``model.ports.Fleet``: the configured systems, found by id or name, and replaced when the configuration is.
 
-Whoever asks for a system gets the one of that moment: a call under way keeps what it has.
+A call that is under way keeps the system that it looked up.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class GatewayFleet:
         self._retired: list[tuple[float, GatewayArray]] = []
 
     def array(self, system_id: str) -> GatewayArray:
-        """See ``Fleet.array``. A system is asked for its id only where its configuration does not tell."""
+        """See ``Fleet.array``. A system is asked for its id only if its configuration does not give it."""
         arrays = self._arrays
         for array in arrays:
             if array.cached_id == system_id:
                 return array
         unknown: list[DriverError] = []
-        # Those that did not answer lately come last: another one may be the one that is looked for.
-        for array in sorted(arrays, key=lambda item: item.last_error is not None):
+        # Systems that did not answer the last check come last: another one may have this id.
+        for array in sorted(arrays, key=lambda item: not item.is_reachable):
             if array.cached_id is not None:
                 continue
             try:
@@ -42,7 +42,7 @@ class GatewayFleet:
             except DriverError as error:
                 unknown.append(error)
         if unknown:
-            # It may be one of those that did not tell who they are.
+            # It may be one of the systems that did not answer.
             raise unknown[0]
         raise FailedPrecondition(
             f"PowerFlex system {system_id} is not in the systems file, so nothing can be done with its "
@@ -50,7 +50,6 @@ class GatewayFleet:
         )
 
     def choose(self, system: str | None) -> GatewayArray:
-        """See ``Fleet.choose``."""
         arrays = self._arrays
         if system is None:
             if len(arrays) == 1:
@@ -62,19 +61,18 @@ class GatewayFleet:
             if system in (array.label, array.cached_id):
                 return array
         for array in arrays:
-            if array.cached_id is None and array.last_error is None and array.system_id() == system:
+            if array.cached_id is None and array.is_reachable and array.system_id() == system:
                 return array
         raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {_names(arrays)}")
 
     def arrays(self) -> tuple[GatewayArray, ...]:
-        """See ``Fleet.arrays``."""
         return self._arrays
 
     def replace(self, systems: Sequence[SystemSettings], touched: Collection[str]) -> None:
         """Serve these systems from now on.
 
-        A system whose settings are the same keeps its session and what it remembers, unless its label is in
-        ``touched``, which says that its password or authority changed.
+        A system with the same settings keeps its session and its caches, unless its label is in ``touched``:
+        then its password or its CA file has changed.
         """
         with self._lock:
             kept = {array.label: array for array in self._arrays if array.label not in touched}
@@ -89,7 +87,7 @@ class GatewayFleet:
             self._retired += [(until, array) for array in before if array not in self._arrays]
 
     def log_out_retired(self) -> None:
-        """Give back the sessions of systems that were replaced long enough ago."""
+        """Log out of systems that were replaced long enough ago."""
         now = time.monotonic()
         with self._lock:
             over = [array for until, array in self._retired if until <= now]
@@ -98,7 +96,7 @@ class GatewayFleet:
             array.close()
 
     def close(self) -> None:
-        """Give the sessions of all systems back."""
+        """Log out of all systems."""
         with self._lock:
             retired, self._retired = self._retired, []
         for array in (*self._arrays, *(array for _, array in retired)):

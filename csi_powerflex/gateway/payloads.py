@@ -1,9 +1,8 @@
-"""The gateway's payloads: of each object the fields that the driver reads, and nothing else.
+"""The gateway's payloads: of each object only the fields that the driver reads.
 
-msgspec skips what is not declared, which on long lists is most of the bytes. Numbers may come as JSON
-numbers or as strings (protocol notes, 2.2): decoding is lenient in that and strict in the rest, also in what
-a value can be: an id or a size that cannot be one must not become a volume's. Numbers in brackets below are
-sections of that reference.
+msgspec skips fields that are not declared, which are most of the bytes of a long list. A number may come as a
+JSON number or as a string (protocol notes, 2.2). All other rules are strict: an invalid id or size must not
+become a volume's. Numbers in brackets are sections of the protocol notes.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from msgspec import Meta
 from csi_powerflex.errors import Unavailable
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError)
-"""What decoding raises; nesting without end is no error of msgspec's own."""
+"""What decoding raises. RecursionError is for JSON that is nested too deeply."""
 
-# Beyond these the protocol of CSI, whose sizes are bytes in 63 bits, has no number.
-_MOST_KIB = 2**52
-_LAST_SECOND = 253402300799  # of the year 9999
+# The largest values that CSI can carry: its sizes are bytes in 63 bits.
+_MAX_KIB = 2**52
+_MAX_SECOND = 253402300799  # of the year 9999
 
 Id = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
-Kib = Annotated[int, Meta(ge=0, le=_MOST_KIB)]
-SignedKib = Annotated[int, Meta(ge=-_MOST_KIB, le=_MOST_KIB)]
-"""Of figures that some versions have been seen to compute as a difference."""
-Moment = Annotated[int, Meta(ge=0, le=_LAST_SECOND)]
+Kib = Annotated[int, Meta(ge=0, le=_MAX_KIB)]
+SignedKib = Annotated[int, Meta(ge=-_MAX_KIB, le=_MAX_KIB)]
+"""For figures that some versions compute as a difference."""
+Timestamp = Annotated[int, Meta(ge=0, le=_MAX_SECOND)]
 
 
 class Payload(msgspec.Struct, frozen=True, rename="camel"):
@@ -37,9 +36,6 @@ class SystemPayload(Payload, frozen=True):
     """A System (2.3)."""
 
     id: Id
-    name: str | None = None
-    system_version_name: str | None = None
-    restricted_sdc_mode: str | None = None
 
 
 class DomainPayload(Payload, frozen=True):
@@ -68,6 +64,7 @@ class MappingPayload(Payload, frozen=True):
 
     sdc_id: str
     sdc_name: str | None = None
+    host_type: str | None = None
     access_mode: str | None = None
     limit_iops: int = 0
     limit_bw_in_mbps: int = 0
@@ -82,22 +79,23 @@ class VolumePayload(Payload, frozen=True):
     volume_type: str
     vtree_id: str = ""
     name: str | None = None
-    creation_time: Moment = 0
+    creation_time: Timestamp = 0
     ancestor_volume_id: Id | None = None
     consistency_group_id: Id | None = None
     access_mode_limit: str | None = None
-    secure_snapshot_exp_time: Moment = 0
+    secure_snapshot_exp_time: Timestamp = 0
     compression_method: str | None = None
     gen_type: str | None = None
     mapped_sdc_info: tuple[MappingPayload, ...] | None = None
 
 
 class SdcPayload(Payload, frozen=True):
-    """An Sdc (2.10). Entries of NVMe hosts have no GUID."""
+    """An Sdc (2.10). An NVMe host is listed here too, with an NQN and without a GUID."""
 
     id: str
     name: str | None = None
     sdc_guid: str | None = None
+    nqn: str | None = None
     sdc_approved: bool | None = None
     mdm_connection_state: str | None = None
 
@@ -144,7 +142,7 @@ class MetricsPayload(msgspec.Struct, frozen=True):
 
 
 class SystemLimitPayload(Payload, frozen=True):
-    """One limit (4); its values come as text."""
+    """One limit (4). Its values come as strings."""
 
     type: str
     max_val: int | None = None
@@ -166,13 +164,12 @@ class CopiesPayload(Payload, frozen=True):
     """The answer to making snapshots or clones (2.7)."""
 
     volume_id_list: tuple[Id, ...]
-    snapshot_group_id: str | None = None
 
 
 class TokenPayload(msgspec.Struct, frozen=True):
     """The answer of ``/rest/auth/login`` (1.3); its names are in snake case. Secret: never printed."""
 
-    # It becomes a header, so it must not hold what would end one.
+    # It becomes a header, so it must not have a character that ends one.
     access_token: Annotated[str, Meta(pattern="^[!-~]+$")]
     expires_in: Annotated[float, Meta(ge=0, le=10 * 365 * 86400)] = 300.0
     refresh_token: str | None = None

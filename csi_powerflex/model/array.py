@@ -17,7 +17,7 @@ from csi_powerflex.errors import (
     ResourceExhausted,
     VolumeInUse,
 )
-from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
 
 
 class Provisioning(enum.StrEnum):
@@ -65,20 +65,20 @@ class PoolCapacity:
 
     Attributes:
         total: what it can hold.
-        unused: what is not yet written.
-        provisioned: the sizes of all its volumes, whatever is written of them.
-        thick, thin: the sizes up to which the array itself would make one more volume of that kind.
+        unused: what is not written yet.
+        provisioned: the sizes of all its volumes, however much of them is written.
+        largest_thick, largest_thin: the largest volume of that kind that the array would create now.
     """
 
     total: int
     unused: int
     provisioned: int
-    thick: int
-    thin: int
+    largest_thick: int
+    largest_thin: int
 
 
-class Condition(enum.Enum):
-    """How well a pool can keep and serve data."""
+class PoolState(enum.Enum):
+    """How well a pool keeps and serves data."""
 
     HEALTHY = enum.auto()
     DEGRADED = enum.auto()
@@ -91,16 +91,30 @@ class Condition(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host that volumes can be mapped to: an SDC."""
+    """A host that volumes can be mapped to: an SDC or an NVMe host.
+
+    Attributes:
+        connected: whether the array sees the host now.
+        approved: False for an SDC that a restricted array does not serve yet.
+    """
 
     id: str
     name: str | None
-    identity: NodeIdentity
+    initiator: Initiator
     connected: bool
     approved: bool
 
+    @property
+    def kind(self) -> InitiatorKind:
+        """How the host reaches its volumes."""
+        return self.initiator.kind
+
+    def new_mapping(self) -> Mapping:
+        """A mapping to this host as the array creates it: without limits."""
+        return Mapping(self.id, self.name, self.kind, Access.READ_WRITE, Limits())
+
     def __str__(self) -> str:
-        return f"{self.name} ({self.identity})" if self.name else str(self.identity)
+        return f"{self.name} ({self.initiator})" if self.name else str(self.initiator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,7 @@ class Mapping:
 
     host_id: str
     host_name: str | None
+    host_kind: InitiatorKind
     access: Access
     limits: Limits
 

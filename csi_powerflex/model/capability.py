@@ -11,10 +11,25 @@ from dataclasses import dataclass
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Access
-from csi_powerflex.model.node import Filesystem, Use
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")
 DEFAULT_FILESYSTEM = "ext4"
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """A volume used through a filesystem: its type, and the mount options that the user gave."""
+
+    type: str
+    mount_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """A volume used as a block device."""
+
+
+Use = Filesystem | RawBlock
 
 
 class AccessMode(enum.Enum):

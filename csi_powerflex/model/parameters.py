@@ -1,8 +1,9 @@
-"""The parameters of StorageClasses, VolumeSnapshotClasses and VolumeAttributesClasses: one line for each.
+"""The parameters of StorageClasses, VolumeSnapshotClasses and VolumeAttributesClasses: one field for each.
 
-Names are those of Dell's driver where it has one, so that classes carry over. Reading, unknown-key hints and
-docs/parameters.md all come from the fields below. Those marked for the node travel to it in the volume
-context, which is fixed for the volume's life.
+Names are those of Dell's driver where it has one, so its classes can be used here. Parsing, the hints for
+unknown keys and docs/parameters.md all follow from the fields below. A field with ``travels=True`` is also
+written into the volume context: ``VolumeContext`` has a field of the same name, and a test checks that the
+code that handles later calls uses it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.hints import did_you_mean
 from csi_powerflex.model import qos
 from csi_powerflex.model.array import Access, Provisioning
+from csi_powerflex.model.transport import AUTO, TRANSPORTS
 
 # The sidecars' own keys: they act on these themselves and pass some of them on.
 SIDECAR_PREFIX = "csi.storage.k8s.io/"
-PV_NAME_KEY = f"{SIDECAR_PREFIX}pv/name"
 
 _RETENTION_MINUTES = 31 * 24 * 60
 
@@ -30,13 +31,6 @@ class SizePolicy(enum.StrEnum):
 
     ROUND_UP = "roundUp"
     STRICT = "strict"
-
-
-class Transport(enum.StrEnum):
-    """The way from nodes to the volume."""
-
-    AUTO = "auto"
-    SDC = "sdc"
 
 
 def _text(value: str) -> str:
@@ -71,6 +65,13 @@ def _whole(least: int, max_entries: int) -> Callable[[str], int]:
     return read
 
 
+def _transport(value: str) -> str:
+    names = (AUTO, *TRANSPORTS)
+    if value.lower() not in names:
+        raise ValueError(f"must be one of {', '.join(names)}")
+    return value.lower()
+
+
 def _limit(key: str) -> Callable[[str], str]:
     def read(value: str) -> str:
         qos.QosRequest.parse({key: value})
@@ -80,10 +81,10 @@ def _limit(key: str) -> Callable[[str], str]:
 
 
 def _parameter(
-    key: str, meaning: str, read: Callable[[str], object], default: Any, *, node: bool = False
+    key: str, description: str, read: Callable[[str], object], default: Any, *, travels: bool = False
 ) -> Any:
-    """A field that is read from ``key`` by ``read``, which raises ValueError for a value it cannot take."""
-    metadata = {"key": key, "meaning": meaning, "read": read, "node": node}
+    """A field for ``key``. ``read`` makes its value of the text, or raises ValueError."""
+    metadata = {"key": key, "description": description, "read": read, "travels": travels}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -115,8 +116,12 @@ class VolumeParameters:
         _whole(0, 1023),
         0,
     )
-    transport: Transport = _parameter(
-        "transport", "The way from nodes to the volume: auto or sdc", _choice(Transport), Transport.AUTO
+    transport: str = _parameter(
+        "transport",
+        f"How nodes reach the volume: {' or '.join((AUTO, *TRANSPORTS))}",
+        _transport,
+        AUTO,
+        travels=True,
     )
     iops: str | None = _parameter(
         qos.IOPS, "Most operations per second of each node; 0 for unlimited", _limit(qos.IOPS), None
@@ -140,10 +145,10 @@ class VolumeParameters:
         None,
     )
     filesystem: str | None = _parameter(
-        "fstype", "Filesystem of volumes whose claim names none", _text, None, node=True
+        "fstype", "Filesystem of volumes whose claim names none", _text, None, travels=True
     )
     mkfs_options: str | None = _parameter(
-        "mkfsFormatOption", "Options for mkfs, apart by blanks", _text, None, node=True
+        "mkfsFormatOption", "Options for mkfs, separated by spaces", _text, None, travels=True
     )
 
     @classmethod
@@ -161,14 +166,6 @@ class VolumeParameters:
         values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
         pairs = zip(qos.KEYS, values, strict=True)
         return qos.QosRequest.parse({key: value for key, value in pairs if value is not None})
-
-    def for_node(self) -> dict[str, str]:
-        """The parameters that the node needs, as it reads them from the volume context."""
-        return {
-            field.metadata["key"]: str(value)
-            for field in dataclasses.fields(self)
-            if field.metadata["node"] and (value := getattr(self, field.name)) is not None
-        }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -209,6 +206,23 @@ def parse_mutable(parameters: Mapping[str, str]) -> qos.QosRequest:
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters)
 
 
+def travelling() -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of VolumeParameters that are written into the volume context."""
+    return tuple(field for field in dataclasses.fields(VolumeParameters) if field.metadata["travels"])
+
+
+def read(field: dataclasses.Field[Any], text: str) -> Any:
+    """The value of a field, read from ``text``.
+
+    Raises:
+        InvalidArgument: it cannot be read.
+    """
+    try:
+        return field.metadata["read"](text)
+    except ValueError as error:
+        raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
+
+
 def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
     fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
@@ -217,8 +231,5 @@ def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
             continue
         if key not in fields:
             raise InvalidArgument(f"unknown parameter {key!r}; {did_you_mean(key, fields)}")
-        try:
-            values[fields[key].name] = fields[key].metadata["read"](value)
-        except ValueError as error:
-            raise InvalidArgument(f"parameter {key}={value!r}: {error}") from error
+        values[fields[key].name] = read(fields[key], value)
     return kind(**values)

@@ -1,7 +1,7 @@
 """The ports through which operations change a PowerFlex system; implemented by ``gateway``.
 
-Every verb is one attempt at one change, or one look. All raise Unavailable, DeadlineExceeded, Busy,
-Unauthenticated and PermissionDenied besides what they name.
+Each method reads something, or attempts one change. Besides the errors that it names, each method may raise
+Unavailable, DeadlineExceeded, Busy, Unauthenticated and PermissionDenied.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.ids import InitiatorKind, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
-    Condition,
     Copy,
     Host,
     Limits,
+    Mapping as VolumeMapping,
     Pool,
     PoolCapacity,
+    PoolState,
     Provisioning,
     Volume,
 )
@@ -25,7 +26,7 @@ from csi_powerflex.model.qos import QosRequest
 
 
 class Zone(Protocol):
-    """The part of a system that lies in one zone: its pools by name or id, the ones to prefer first."""
+    """The part of a system that is in one zone: its pools by name or id, the preferred ones first."""
 
     @property
     def name(self) -> str: ...
@@ -40,26 +41,26 @@ class Array(Protocol):
 
     @property
     def zones(self) -> Sequence[Zone]:
-        """Its zones, none where it lies in one place."""
+        """Its zones; empty for a system without zones."""
         ...
 
     @property
     def approves_hosts(self) -> bool:
-        """Whether this driver may approve hosts on it."""
+        """Whether this driver may approve SDCs on it."""
         ...
 
     @property
     def label(self) -> str:
-        """How the operator calls this system."""
+        """The name that the operator gave to this system, or its id."""
         ...
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it served when it was last looked after; True where nobody looks."""
+        """Whether it answered the last check; True where no check has been made."""
         ...
 
     def system_id(self) -> str:
-        """The system's id, asked for once."""
+        """The system's id. The array is asked for it at most once."""
         ...
 
     # --- pools -----------------------------------------------------------------------------------
@@ -80,16 +81,16 @@ class Array(Protocol):
         """
         ...
 
-    def room(self, pool: Pool) -> PoolCapacity:
-        """How much the pool can still take."""
+    def pool_capacity(self, pool: Pool) -> PoolCapacity:
+        """How full the pool is, and what it can still hold."""
         ...
 
-    def condition(self, pool: Pool) -> Condition:
-        """How well the pool can keep and serve data."""
+    def pool_state(self, pool: Pool) -> PoolState:
+        """How well the pool keeps and serves data."""
         ...
 
     def largest_volume(self) -> int:
-        """The size in bytes above which the array makes no volume."""
+        """The size in bytes of the largest volume that the array can create."""
         ...
 
     # --- volumes ---------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ class Array(Protocol):
 
         Raises:
             NameInUse: a volume of that name exists.
-            ResourceExhausted: the pool has no room, or a limit is reached.
+            ResourceExhausted: the pool is full, or a limit is reached.
         """
         ...
 
@@ -137,12 +138,12 @@ class Array(Protocol):
         Raises:
             NotFound: it does not exist.
             OutOfRange: the array refuses the size.
-            ResourceExhausted: the pool has no room.
+            ResourceExhausted: the pool is full.
         """
         ...
 
     def remove_volume(self, volume_id: str) -> None:
-        """Remove the volume alone, leaving what was copied from it.
+        """Remove the volume alone. Its snapshots and clones stay.
 
         Raises:
             NotFound: it does not exist.
@@ -155,17 +156,17 @@ class Array(Protocol):
     def take_snapshots(
         self, copies: Sequence[Copy], *, access: Access, retention_minutes: int
     ) -> Sequence[str]:
-        """Cut all the volumes at one instant; the ids of the snapshots, in no order to rely on.
+        """Take a snapshot of each volume, all at one instant. Returns their ids, in any order.
 
         Raises:
-            NotFound: one of the volumes does not exist; none was cut.
-            NameInUse: one of the names is taken; none was cut.
-            TreeFull, ResourceExhausted: there is no room for one of them; none was cut.
+            NotFound: one of the volumes does not exist; no snapshot was taken.
+            NameInUse: one of the names is taken; no snapshot was taken.
+            TreeFull, ResourceExhausted: one of them cannot be stored; no snapshot was taken.
         """
         ...
 
     def clone(self, copy: Copy) -> str:
-        """Make a writable copy and return its id. Raises as ``take_snapshots``."""
+        """Create a writable copy and return its id. Raises as ``take_snapshots``."""
         ...
 
     def remove_group(self, group_id: str) -> None:
@@ -183,43 +184,48 @@ class Array(Protocol):
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def host(self, identity: NodeIdentity) -> Host:
-        """The host that a node is.
+    def hosts_of(self, node: NodeIdentity) -> Sequence[Host]:
+        """The hosts that a node is on this system, one for each of its initiators that the array knows.
 
         Raises:
-            NotFound: the array knows no such host.
+            NotFound: the array knows none of them.
         """
         ...
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
-        """The hosts that can be nodes, by id; ``needed`` are ids that have to be known, if the array does."""
+        """The hosts that can be nodes, by id.
+
+        Args:
+            needed: ids that must be in the answer, if the array has them.
+        """
         ...
 
-    def approve(self, identity: NodeIdentity) -> None:
-        """Approve a host in a restricted mode."""
+    def approve(self, host: Host) -> None:
+        """Approve an SDC on an array in a restricted mode."""
         ...
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
-        """Make the volume visible to ``host``; ``shared`` allows mappings to several hosts.
+        """Map the volume to ``host``; ``shared`` allows mappings to several hosts.
 
         Raises:
             NotFound: no such volume.
             HostGone, AlreadyMapped, MappedElsewhere, HostNotApproved: as named.
-            ResourceExhausted: the host has as many volumes as it may.
+            ResourceExhausted: the host has as many volumes as the array allows.
         """
         ...
 
-    def limit_mapping(self, volume_id: str, host_id: str, limits: Limits) -> None:
-        """Set what the mapping to a host may do.
+    def limit_mapping(self, volume_id: str, mapping: VolumeMapping, limits: Limits) -> None:
+        """Set the QoS limits of a mapping.
 
         Raises:
             NotFound: no such volume.
-            NotMapped: it is not mapped there.
+            NotMapped: it is not mapped to that host.
+            Unsupported: the array has no limits for this kind of host.
         """
         ...
 
     def unmap_volume(self, volume_id: str, host: Host) -> None:
-        """Take the volume away from ``host``.
+        """Remove the mapping of the volume to ``host``.
 
         Raises:
             NotFound: no such volume.
@@ -227,40 +233,53 @@ class Array(Protocol):
         """
         ...
 
-    def unmap_everywhere(self, volume_id: str) -> None:
-        """Take the volume away from every host.
+    def unmap_everywhere(self, volume_id: str, kind: InitiatorKind) -> None:
+        """Remove the mappings of the volume to every host of this kind.
 
         Raises:
             NotFound: no such volume.
-            NotMapped: it is mapped nowhere.
+            NotMapped: it is mapped to no such host.
         """
         ...
 
 
 class QosStore(Protocol):
-    """What was asked for each volume's quality of service since it was made.
+    """The QoS limits that are requested for each volume.
 
-    A publish call brings no mutable parameters, so the wish has to be kept somewhere that outlives us.
+    ControllerPublishVolume does not name the limits that were changed after CreateVolume. So they are kept
+    outside of the controller's process.
     """
 
     def current(self, handle: VolumeHandle) -> QosRequest:
-        """The present wish, of the volume's class and of what was asked since; empty where nobody asked.
+        """The limits that are requested now; without any limit if none was ever requested.
 
         Raises:
-            Unavailable: it cannot be told just now.
+            Unavailable: they are not known now.
         """
         ...
 
-    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """Keep ``wish`` as the one of the volume's making; what was asked since counts more."""
+    def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
+        """Keep what CreateVolume requested. It replaces nothing that was requested later.
+
+        Raises:
+            Unavailable: it cannot be kept now.
+        """
         ...
 
-    def remember(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """Keep ``wish`` as the present one."""
+    def set(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
+        """Keep what is requested now.
+
+        Raises:
+            Unavailable: it cannot be kept now.
+        """
         ...
 
-    def forget(self, handle: VolumeHandle) -> None:
-        """The volume is gone."""
+    def delete(self, handle: VolumeHandle) -> None:
+        """Remove what is kept for a volume that was deleted. It returns without error if nothing is kept.
+
+        Raises:
+            Unavailable: it cannot be removed now.
+        """
         ...
 
 

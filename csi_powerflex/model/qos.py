@@ -1,4 +1,4 @@
-"""Quality of service: what was wished for a volume, and the limits that come of it.
+"""Quality of service: the limits that a class asks for, and those of a mapping that follow from them.
 
 PowerFlex limits a mapping, not a volume (protocol notes, 2.6): IOPS are 0 for unlimited or more than 10,
 bandwidth is 0 or a multiple of 1024 KB/s.
@@ -14,7 +14,7 @@ from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Limits
 
-LEAST_IOPS = 11
+MIN_IOPS = 11
 BANDWIDTH_STEP = 1024
 _BANDWIDTH_PER_GIB_STEP = 128
 
@@ -25,7 +25,7 @@ KEYS = (IOPS, BANDWIDTH, IOPS_PER_GIB, BANDWIDTH_PER_GIB)
 
 @dataclass(frozen=True, slots=True)
 class QosRequest:
-    """Limits as a class asks for them; None where it says nothing, 0 for expressly unlimited."""
+    """Limits as a class asks for them: None where it names no limit, 0 where it asks for no limit."""
 
     iops: int | None = None
     bandwidth_kbps: int | None = None
@@ -34,13 +34,13 @@ class QosRequest:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
-        """Read the four keys; others are not looked at.
+        """Read the four keys; others are ignored.
 
         Raises:
             InvalidArgument: a value that the array would not take.
         """
         return cls(
-            iops=_number(parameters, IOPS, least=LEAST_IOPS),
+            iops=_number(parameters, IOPS, least=MIN_IOPS),
             bandwidth_kbps=_number(parameters, BANDWIDTH, step=BANDWIDTH_STEP),
             iops_per_gib=_number(parameters, IOPS_PER_GIB),
             bandwidth_kbps_per_gib=_number(parameters, BANDWIDTH_PER_GIB, step=_BANDWIDTH_PER_GIB_STEP),
@@ -52,7 +52,7 @@ class QosRequest:
         return {key: str(value) for key, value in zip(KEYS, values, strict=True) if value is not None}
 
     def merged_with(self, other: QosRequest) -> QosRequest:
-        """This wish, with whatever ``other`` says instead."""
+        """This request, with the limits that ``other`` names in place of its own."""
         return QosRequest.parse(self.to_parameters() | other.to_parameters())
 
     def limits_for(self, size: int) -> Limits:
@@ -61,12 +61,16 @@ class QosRequest:
         iops = _smaller(self.iops, self.iops_per_gib, gibibytes)
         bandwidth = _smaller(self.bandwidth_kbps, self.bandwidth_kbps_per_gib, gibibytes)
         return Limits(
-            iops=max(iops, LEAST_IOPS) if iops else 0,
+            iops=max(iops, MIN_IOPS) if iops else 0,
             bandwidth_kbps=units.round_up(bandwidth, BANDWIDTH_STEP),
         )
 
     def __bool__(self) -> bool:
         return bool(self.to_parameters())
+
+
+NOTHING_REQUESTED = QosRequest()
+"""A class that names no limit."""
 
 
 def _smaller(fixed: int | None, per_gib: int | None, gibibytes: int) -> int:

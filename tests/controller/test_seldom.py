@@ -7,7 +7,6 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from csi_powerflex.operations.controller import create_history
 from csi_powerflex.operations.controller.create_history import CreateHistory
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
@@ -159,15 +158,14 @@ def test_where_no_system_answers_the_call_is_repeated(make_world: MakeWorld) -> 
     refused(grpc.StatusCode.UNAVAILABLE, lambda: world.driver.create(accessibility_requirements=wanted))
 
 
-def test_only_so_many_attempts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(create_history, "_REMEMBERED", 2)
-    monkeypatch.setattr(create_history, "_DOUBTFUL", 2)
-    remembered = CreateHistory()
+def test_only_so_many_attempts_are_remembered() -> None:
+    history = CreateHistory(max_created=2, max_unknown=2)
     for number in range(3):
-        remembered.made("array", f"made-{number}", f"id-{number}")
-        remembered.doubt("array", f"doubted-{number}")
-    assert [remembered.volume_id("array", f"made-{number}") for number in range(3)] == [None, "id-1", "id-2"]
-    assert [remembered.may_hold("array", f"doubted-{number}") for number in range(3)] == [False, True, True]
+        history.record_created("array", f"created-{number}", f"id-{number}")
+        history.record_unknown("array", f"unknown-{number}")
+    created = [history.created_id("array", f"created-{number}") for number in range(3)]
+    assert created == [None, "id-1", "id-2"]
+    assert [history.may_exist("array", f"unknown-{number}") for number in range(3)] == [False, True, True]
 
 
 # --- snapshots -----------------------------------------------------------------------------------

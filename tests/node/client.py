@@ -9,7 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_powerflex.model.node import ORIGIN_KEY, Origin, PublishContext
+from csi_powerflex.model.publish_context import PublishContext
+from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.node.loophost import Volume
 
@@ -185,7 +186,7 @@ def publish_context(volume: Volume, *, read_only: bool = False) -> dict[str, str
     """The publish context that the controller gives for the volume."""
     return PublishContext(
         handle=volume.handle, transport="sdc", size=volume.size, read_only=read_only
-    ).to_context()
+    ).to_dict()
 
 
 @contextlib.contextmanager

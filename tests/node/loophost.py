@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.host import mountinfo
@@ -174,13 +175,14 @@ class LoopHost:
         for address in addresses:
             (self.sdc / "at" / address).write_text(system)
 
-    def settings(self, *, device_seconds: float = 5.0) -> SdcSettings:
-        """Where the driver finds this host's SDC. It has no kernel module."""
+    def settings(self, *, device_seconds: float = 5.0, **more: Any) -> SdcSettings:
+        """How the driver reaches this host's SDC. It has no kernel module."""
         return SdcSettings(
             drv_cfg=self.drv_cfg,
             control_device=self.sdc / "scini",
             by_id=self.by_id,
             device_seconds=device_seconds,
+            **more,
         )
 
     def know_systems(self, *systems: str) -> None:

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from csi_powerflex.host import mountinfo, probe
-from csi_powerflex.model.node import Origin
+from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.units import GIB, MIB
 from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, Mode, filesystem, refused

@@ -13,7 +13,7 @@ import pytest
 from csi_powerflex import call_context
 from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host.inotify import DirectoryWatch
-from csi_powerflex.model.node import PublishContext
+from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.transport.sdc import transport as sdc_module
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, refused
@@ -27,10 +27,9 @@ def publish_context(volume: Volume) -> PublishContext:
 
 
 @pytest.fixture
-def never_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a poll and a rescan, only an event can tell."""
-    monkeypatch.setattr(sdc_module, "_SLOW_POLL_SECONDS", 60.0)
-    monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 60.0)
+def event_driven(host: LoopHost) -> Sdc:
+    """An SDC that neither polls nor rescans, so only events end its waits."""
+    return Sdc(host.settings(slow_poll_seconds=60.0, first_rescan_seconds=60.0))
 
 
 class Late:
@@ -81,29 +80,26 @@ def test_watches_leave_nothing_behind(host: LoopHost) -> None:
     assert watches() == before
 
 
-@pytest.mark.usefixtures("never_poll")
-def test_a_device_that_comes_is_noticed_at_once(host: LoopHost, sdc: Sdc) -> None:
+def test_a_device_that_comes_is_noticed_at_once(host: LoopHost, event_driven: Sdc) -> None:
     volume = host.volume(mapped=False)
     device = volume.connect()
     late = Late(lambda: volume.link.symlink_to(device))
-    assert sdc.attach(publish_context(volume)) == device
+    assert event_driven.attach(publish_context(volume)) == device
     assert late.lag() < 0.05
 
 
-@pytest.mark.usefixtures("never_poll")
-def test_a_link_that_is_renamed_into_place_is_noticed_at_once(host: LoopHost, sdc: Sdc) -> None:
+def test_a_link_that_is_renamed_into_place_is_noticed_at_once(host: LoopHost, event_driven: Sdc) -> None:
     """As udev does it."""
     volume = host.volume(mapped=False)
     device = volume.connect()
     temporary = host.by_id / ".#link"
     temporary.symlink_to(device)
     late = Late(lambda: temporary.rename(volume.link))
-    assert sdc.attach(publish_context(volume)) == device
+    assert event_driven.attach(publish_context(volume)) == device
     assert late.lag() < 0.05
 
 
-@pytest.mark.usefixtures("never_poll")
-def test_a_folder_of_links_that_does_not_exist_yet_is_awaited(host: LoopHost, sdc: Sdc) -> None:
+def test_a_folder_of_links_that_does_not_exist_yet_is_awaited(host: LoopHost, event_driven: Sdc) -> None:
     volume = host.volume(mapped=False)
     device = volume.connect()
     host.by_id.rmdir()
@@ -114,7 +110,7 @@ def test_a_folder_of_links_that_does_not_exist_yet_is_awaited(host: LoopHost, sd
         volume.link.symlink_to(device)
 
     late = Late(first_device)
-    assert sdc.attach(publish_context(volume)) == device
+    assert event_driven.attach(publish_context(volume)) == device
     assert late.lag() < 0.05
 
 
@@ -128,10 +124,8 @@ def test_a_device_is_awaited_until_it_has_its_size(host: LoopHost, sdc: Sdc) -> 
     assert late.lag() < 0.1
 
 
-def test_an_event_that_was_missed_is_made_up_for_by_a_rescan(
-    host: LoopHost, sdc: Sdc, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 0.1)
+def test_an_event_that_was_missed_is_made_up_for_by_a_rescan(host: LoopHost) -> None:
+    sdc = Sdc(host.settings(first_rescan_seconds=0.1))
     volume = host.volume(mapped=False)
     device = volume.connect()
     host.on_rescan(f"ln -s {device} {volume.link}")
@@ -177,19 +171,19 @@ def test_the_wait_ends_with_the_deadline_of_the_call(host: LoopHost, sdc: Sdc) -
 
 def test_the_identity_is_the_guid_that_the_tool_says(host: LoopHost, sdc: Sdc) -> None:
     (host.sdc / "guid").write_text(GUID.lower() + "\n")
-    assert str(sdc.identity()) == f"sdc:{GUID}"
+    assert str(sdc.initiator()) == f"sdc:{GUID}"
 
 
 def test_a_guid_that_is_none_is_refused(host: LoopHost, sdc: Sdc) -> None:
     (host.sdc / "guid").write_text("no GUID yet\n")
     with pytest.raises(Unavailable, match="no GUID yet"):
-        sdc.identity()
+        sdc.initiator()
 
 
 def test_a_host_without_sdc_says_so(host: LoopHost, sdc: Sdc) -> None:
     host.drv_cfg.unlink()
     with pytest.raises(FailedPrecondition, match="this host has no SDC"):
-        sdc.identity()
+        sdc.initiator()
 
 
 def test_systems_that_were_never_reached_are_not_named(host: LoopHost, sdc: Sdc) -> None:

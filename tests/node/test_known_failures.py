@@ -204,7 +204,7 @@ def test_without_an_answer_of_the_kernel_module_the_tool_is_asked(host: LoopHost
     elif present != "nothing":
         control.symlink_to("/dev/null")
     sdc = Sdc(host.settings())
-    assert str(sdc.identity()) == f"sdc:{GUID}"
+    assert str(sdc.initiator()) == f"sdc:{GUID}"
     sdc.rescan()
     assert host.calls() == ["--query_guid", "--rescan"]
 
@@ -225,7 +225,7 @@ def test_the_kernel_module_is_asked_before_the_tool(host: LoopHost, monkeypatch:
 
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
     sdc = Sdc(host.settings())
-    assert str(sdc.identity()) == f"sdc:{GUID}"
+    assert str(sdc.initiator()) == f"sdc:{GUID}"
     sdc.rescan()
     assert asked == [(0x610E, 32), (0x610A, 8)]
     assert host.calls() == []
@@ -235,5 +235,5 @@ def test_the_kernel_module_is_asked_before_the_tool(host: LoopHost, monkeypatch:
 def test_an_ioctl_that_does_not_say_success_is_none(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:
     (host.sdc / "scini").symlink_to("/dev/null")
     monkeypatch.setattr(fcntl, "ioctl", lambda *_: 0)
-    assert str(Sdc(host.settings()).identity()) == f"sdc:{GUID}"
+    assert str(Sdc(host.settings()).initiator()) == f"sdc:{GUID}"
     assert host.calls() == ["--query_guid"]

@@ -10,7 +10,7 @@ import pytest
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, mountinfo
-from csi_powerflex.model.node import Origin
+from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.operations.node import mount_options
 from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_BESIDE_ITS_COPY
 from tests.node.client import Kubelet, Mode, filesystem, refused

@@ -15,7 +15,9 @@ from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, Invali
 from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, fssize, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed, Completed
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, Origin, PublishContext, RawBlock
+from csi_powerflex.model.capability import Filesystem, RawBlock
+from csi_powerflex.model.publish_context import PublishContext
+from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.operations.node import publishing, staging, target_paths
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, block, filesystem, refused
@@ -309,10 +311,10 @@ def test_a_link_to_a_device_that_does_not_answer_is_waited_for(host: LoopHost, g
     volume.link.symlink_to(gone)
     sdc = Sdc(host.settings(device_seconds=0.5))
     publish_context = PublishContext(volume.handle, "sdc", volume.size, read_only=False)
-    with pytest.raises(Unavailable, match=f"did not come within .*{gone}"):
+    with pytest.raises(Unavailable, match=f"did not appear within .*{gone}"):
         sdc.attach(publish_context)
     (host.sdc / "mdms").unlink()
-    with pytest.raises(Unavailable, match="Whether the SDC is connected cannot be told"):
+    with pytest.raises(Unavailable, match="It is not known whether the SDC is connected"):
         sdc.attach(publish_context)
 
 
@@ -323,9 +325,9 @@ def test_a_stale_link_to_nothing_is_no_second_name(host: LoopHost, sdc: Sdc) -> 
 
 
 def test_a_rescan_is_not_waited_for_longer_than_it_is_worth(
-    sdc: Sdc, host: LoopHost, monkeypatch: pytest.MonkeyPatch
+    host: LoopHost,
 ) -> None:
-    monkeypatch.setattr("csi_powerflex.transport.sdc.transport._LOCK_SECONDS", 0.01)
+    sdc = Sdc(host.settings(lock_seconds=0.01))
     with sdc._rescan_lock:
         sdc.rescan()
     assert host.calls() == []

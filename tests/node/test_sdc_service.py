@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -15,8 +14,7 @@ from csi_powerflex import call_context
 from csi_powerflex.cli.main import main
 from csi_powerflex.config.node import MdmGroup, SdcOnDemand, mdm_group
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
-from csi_powerflex.model.node import PublishContext
-from csi_powerflex.transport.sdc import service, transport as sdc_module
+from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.process import NodeProcess, log_of
@@ -32,23 +30,34 @@ HOST_NAMESPACE = Path(f"/proc/{os.getppid()}/ns/mnt")
 
 
 def on_demand(
-    host: LoopHost, *mdms: MdmGroup, systemctl: Path | None = None, namespace: Path | None = None
+    host: LoopHost,
+    *mdms: MdmGroup,
+    systemctl: Path | None = None,
+    namespace: Path | None = None,
+    module: Path = Path("/sys/module/scini"),
+    first_rescan_seconds: float = 2.0,
 ) -> Sdc:
-    """The SDC of ``host``, to be brought up by the driver."""
-    wanted = SdcOnDemand(mdms=mdms, systemctl=str(systemctl or host.systemctl), mount_namespace=namespace)
-    settings = dataclasses.replace(host.settings(), configuration=host.sdc / "drv_cfg.txt", on_demand=wanted)
-    return Sdc(settings)
+    """The SDC of ``host``, which the driver starts."""
+    wanted = SdcOnDemand(
+        mdms=mdms,
+        systemctl=str(systemctl or host.systemctl),
+        mount_namespace=namespace,
+        module=module,
+        reach_seconds=1.0,
+        poll_seconds=0.02,
+    )
+    return Sdc(
+        host.settings(
+            configuration=host.sdc / "drv_cfg.txt",
+            on_demand=wanted,
+            first_rescan_seconds=first_rescan_seconds,
+        )
+    )
 
 
 def changes(host: LoopHost) -> list[str]:
     """The calls so far that changed anything."""
     return [call for call in host.calls() if "is-active" not in call and "--query" not in call]
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_REACH_SECONDS", 1.0)
-    monkeypatch.setattr(service, "_POLL_SECONDS", 0.02)
 
 
 @with_devices
@@ -116,39 +125,34 @@ def test_an_sdc_with_volumes_is_not_started_whatever_systemd_says(host: LoopHost
 
 @with_devices
 def test_without_a_service_the_module_is_loaded(
-    host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    host: LoopHost, replace_tool: ReplaceTool, tmp_path: Path
 ) -> None:
     module = tmp_path / "scini"
-    monkeypatch.setattr(service, "_MODULE", module)
     replace_tool("modprobe", f'echo modprobe "$@" >> {host.sdc}/calls; mkdir {module}; rm {host.sdc}/stopped')
     (host.sdc / "no-unit").touch()
     host.stop_sdc()
-    on_demand(host).prepare()
-    on_demand(host, systemctl=tmp_path / "no-systemctl").prepare()
+    on_demand(host, module=module).prepare()
+    on_demand(host, module=module, systemctl=tmp_path / "no-systemctl").prepare()
     assert changes(host) == ["modprobe scini"]
 
 
 @with_devices
-def test_a_module_that_is_loaded_needs_no_service(
-    host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_module_that_is_loaded_needs_no_service(host: LoopHost, tmp_path: Path) -> None:
     """Systemd 252 calls a service inactive that it does not know."""
-    monkeypatch.setattr(service, "_MODULE", tmp_path)
     (host.sdc / "inactive").touch()
     (host.sdc / "broken").write_text("5")
-    on_demand(host).prepare()
+    on_demand(host, module=tmp_path).prepare()
     assert changes(host) == ["systemctl start scini"]
 
 
 @with_devices
 def test_a_host_without_the_module_is_told_what_to_install(
-    host: LoopHost, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    host: LoopHost, replace_tool: ReplaceTool, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(service, "_MODULE", tmp_path / "scini")
     replace_tool("modprobe", "echo 'Module scini not found' >&2; exit 1")
     (host.sdc / "no-unit").touch()
     with pytest.raises(FailedPrecondition, match=r"Module scini not found.*install the PowerFlex SDC"):
-        on_demand(host).prepare()
+        on_demand(host, module=tmp_path / "scini").prepare()
 
 
 @with_devices
@@ -167,11 +171,13 @@ def test_in_a_container_the_tools_run_in_the_host_s_mount_namespace(host: LoopHo
 
 
 @with_devices
-def test_a_host_without_systemd_is_asked_for_its_module(
-    host: LoopHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(service, "_MODULE", tmp_path / "scini")
-    sdc = on_demand(host, systemctl=tmp_path / "no-systemctl", namespace=HOST_NAMESPACE)
+def test_a_host_without_systemd_is_asked_for_its_module(host: LoopHost, tmp_path: Path) -> None:
+    sdc = on_demand(
+        host,
+        systemctl=tmp_path / "no-systemctl",
+        namespace=HOST_NAMESPACE,
+        module=tmp_path / "scini",
+    )
     with pytest.raises(
         FailedPrecondition, match=rf"`nsenter --mount={HOST_NAMESPACE} -- modprobe scini` failed"
     ):
@@ -239,33 +245,32 @@ def test_a_tool_that_ignores_what_it_is_told_is_found_out(host: LoopHost) -> Non
 
 @with_devices
 def test_a_device_that_does_not_come_brings_the_sdc_up(
-    host: LoopHost, monkeypatch: pytest.MonkeyPatch
+    host: LoopHost,
 ) -> None:
     """The SDC was stopped, or lost a system, after this process began."""
-    monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 0.1)
     volume = host.volume(mapped=False)
     host.stop_sdc()
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
     host.on_rescan(f"ln -s {volume.connect()} {volume.link}")
     publish_context = PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
-    assert on_demand(host, MDMS).attach(publish_context) == volume.path
+    sdc = on_demand(host, MDMS, first_rescan_seconds=0.1)
+    assert sdc.attach(publish_context) == volume.path
     assert [call.split()[0] for call in changes(host)] == ["systemctl", "--add_mdm", "--rescan"]
 
 
 @with_devices
 def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
-    host: LoopHost, monkeypatch: pytest.MonkeyPatch
+    host: LoopHost,
 ) -> None:
-    monkeypatch.setattr(sdc_module, "_FIRST_RESCAN_SECONDS", 0.1)
     volume = host.volume(mapped=False)
     host.stop_sdc()
     (host.sdc / "broken").write_text("1")
     publish_context = PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
-    sdc = on_demand(host, MDMS)
+    sdc = on_demand(host, MDMS, first_rescan_seconds=0.1)
     with (
         call_context.entered(call_context.CallContext("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
-        pytest.raises(Unavailable, match=r"did not come.*the SDC does not start: .*Job for scini"),
+        pytest.raises(Unavailable, match=r"did not appear.*the SDC does not start: .*Job for scini"),
     ):
         sdc.attach(publish_context)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_powerflex.host import mountinfo
-from csi_powerflex.model.node import Origin
+from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.units import GIB
 from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_BESIDE_ITS_COPY
 from tests.node.client import Kubelet, Mode, block, filesystem

@@ -4,8 +4,7 @@ import pytest
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Access
-from csi_powerflex.model.capability import FILESYSTEMS, AccessMode, Capability
-from csi_powerflex.model.node import Filesystem, RawBlock
+from csi_powerflex.model.capability import FILESYSTEMS, AccessMode, Capability, Filesystem, RawBlock
 from csi_powerflex.pb import csi_pb2
 
 SHARED_WRITERS = (AccessMode.MULTI_NODE_SINGLE_WRITER, AccessMode.MULTI_NODE_MULTI_WRITER)

@@ -12,12 +12,12 @@ from google.protobuf.message import Message
 
 from csi_powerflex import errors
 from csi_powerflex.csi import redact, server, status
-from csi_powerflex.csi.convert import controller
+from csi_powerflex.csi.convert import controller as convert
+from csi_powerflex.csi.convert.capability import capabilities, capability
 from csi_powerflex.csi.locks import Locks
 from csi_powerflex.errors import Busy, InvalidArgument
 from csi_powerflex.model.array import Provisioning
-from csi_powerflex.model.capability import AccessMode, Capability
-from csi_powerflex.model.node import Filesystem, RawBlock
+from csi_powerflex.model.capability import AccessMode, Capability, Filesystem, RawBlock
 from csi_powerflex.pb import csi_pb2
 
 # --- codes ---------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def capability_message(mode: int = MODES.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCa
 
 
 def test_a_mount_capability_is_converted() -> None:
-    assert controller.capability(capability_message()) == Capability(
+    assert capability(capability_message()) == Capability(
         Filesystem("xfs", ("noatime", "discard")), AccessMode.SINGLE_NODE_WRITER
     )
 
@@ -216,38 +216,38 @@ def test_without_a_type_the_filesystem_is_ext4() -> None:
     message = capability_message()
     message.mount.Clear()
     message.mount.SetInParent()
-    assert controller.capability(message).use == Filesystem("ext4")
+    assert capability(message).use == Filesystem("ext4")
 
 
 @pytest.mark.parametrize("mode", AccessMode)
 def test_every_access_mode_is_converted(mode: AccessMode) -> None:
     message = capability_message(MODES.Mode.Value(mode.name))
     message.block.SetInParent()
-    assert controller.capability(message) == Capability(RawBlock(), mode)
+    assert capability(message) == Capability(RawBlock(), mode)
 
 
 def test_a_capability_without_access_type_is_refused() -> None:
     message = csi_pb2.VolumeCapability(access_mode=MODES(mode=MODES.SINGLE_NODE_WRITER))
     with pytest.raises(InvalidArgument, match="must say block or mount"):
-        controller.capability(message)
+        capability(message)
 
 
 def test_a_capability_without_access_mode_is_refused() -> None:
     message = csi_pb2.VolumeCapability(block=csi_pb2.VolumeCapability.BlockVolume())
     with pytest.raises(InvalidArgument, match="must name an access mode"):
-        controller.capability(message)
+        capability(message)
     with pytest.raises(InvalidArgument, match="must name an access mode"):
-        controller.capability(capability_message(MODES.UNKNOWN))
+        capability(capability_message(MODES.UNKNOWN))
 
 
 def test_an_access_mode_of_a_later_protocol_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="access mode 99 is not known"):
-        controller.capability(capability_message(99))
+        capability(capability_message(99))
 
 
 def test_one_capability_that_cannot_be_read_refuses_all() -> None:
     with pytest.raises(InvalidArgument, match="must say block or mount"):
-        controller.capabilities([capability_message(), csi_pb2.VolumeCapability()])
+        capabilities([capability_message(), csi_pb2.VolumeCapability()])
 
 
 def create_request() -> csi_pb2.CreateVolumeRequest:
@@ -260,23 +260,17 @@ def create_request() -> csi_pb2.CreateVolumeRequest:
 
 
 def test_a_volume_request_is_converted() -> None:
-    request = controller.volume_request(create_request())
+    request = convert.volume_request(create_request())
     assert (request.name, request.required, request.limit) == ("pvc-1", 5, 9)
-    assert request.capabilities == (controller.capability(capability_message()),)
+    assert request.capabilities == (capability(capability_message()),)
     assert request.parameters.provisioning is Provisioning.THICK
 
 
 def test_a_volume_request_without_range_leaves_the_size_open() -> None:
     message = create_request()
     message.ClearField("capacity_range")
-    request = controller.volume_request(message)
+    request = convert.volume_request(message)
     assert (request.required, request.limit) == (0, 0)
-
-
-def test_the_topology_of_a_system_is_one_segment() -> None:
-    assert dict(controller.topology("csi.example.org", "0123456789abcdef").segments) == {
-        "csi.example.org/0123456789abcdef": "true"
-    }
 
 
 # --- endpoints -----------------------------------------------------------------------------------

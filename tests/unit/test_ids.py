@@ -7,13 +7,22 @@ import pytest
 from hypothesis import given, strategies as st
 
 from csi_powerflex.errors import InvalidArgument, NotFound
-from csi_powerflex.ids import NodeIdentity, VolumeHandle, is_object_id
+from csi_powerflex.ids import (
+    MAX_NODE_ID_BYTES,
+    Initiator,
+    NodeIdentity,
+    VolumeHandle,
+    is_object_id,
+)
 
 Parsed = TypeVar("Parsed")
 
 object_ids = st.text("0123456789abcdef", min_size=16, max_size=16)
 handles = st.builds(VolumeHandle, system_id=object_ids, volume_id=object_ids)
-nodes = st.uuids().map(lambda value: NodeIdentity.of_sdc(str(value)))
+guids = st.uuids().map(lambda value: Initiator.sdc(str(value)))
+nqns = st.uuids().map(lambda value: Initiator.nvme(f"nqn.2014-08.org.nvmexpress:uuid:{value}"))
+initiators = st.one_of(st.tuples(guids), st.tuples(nqns), st.tuples(guids, nqns), st.tuples(nqns, guids))
+nodes = initiators.map(NodeIdentity.of)
 hostile = st.one_of(
     st.text(),
     st.text("0123456789abcdefABCDEF-\n:sdcﬀ١", max_size=40),
@@ -54,8 +63,8 @@ def test_text_that_is_no_node_id_names_a_node_that_does_not_exist(text: str) -> 
     if isinstance(node, NotFound):
         assert repr(text) in str(node)
     else:
-        assert str(node).removeprefix("sdc:") == text.removeprefix("sdc:").upper()
-        assert text.isascii()
+        assert NodeIdentity.parse(str(node)) == node
+        assert len(str(node).encode()) <= MAX_NODE_ID_BYTES
 
 
 @pytest.mark.parametrize(
@@ -80,19 +89,53 @@ def test_letters_that_only_become_hexadecimal_in_upper_case_are_refused() -> Non
     with pytest.raises(NotFound):
         NodeIdentity.parse(f"sdc:{guid}")
     with pytest.raises(InvalidArgument):
-        NodeIdentity.of_sdc(guid)
+        Initiator.sdc(guid)
+
+
+GUID = "0A1B2C3D-0000-1111-2222-ABCDEFABCDEF"
+NQN = "nqn.2014-08.org.nvmexpress:uuid:4c4c4544-0043-3610-8052-b4c04f4a5631"
 
 
 def test_a_guid_is_taken_in_any_case_and_with_the_space_around_it_that_tools_print() -> None:
-    node = NodeIdentity.of_sdc(" 0a1b2c3d-0000-1111-2222-abcdefabcdef\n")
-    assert str(node) == "sdc:0A1B2C3D-0000-1111-2222-ABCDEFABCDEF"
-    assert NodeIdentity.parse("sdc:0a1b2c3d-0000-1111-2222-abcdefabcdef") == node
+    node = NodeIdentity.of([Initiator.sdc(f" {GUID.lower()}\n")])
+    assert str(node) == f"sdc:{GUID}"
+    assert NodeIdentity.parse(f"sdc:{GUID.lower()}") == node
+
+
+def test_a_node_can_have_an_sdc_and_an_nvme_host() -> None:
+    node = NodeIdentity.of([Initiator.nvme(NQN), Initiator.sdc(GUID)])
+    assert str(node) == f"sdc:{GUID},nqn:{NQN}"
+    assert NodeIdentity.parse(f"nqn:{NQN.upper().replace('NQN', 'nqn')},sdc:{GUID}") == node
+
+
+def test_initiators_of_an_unknown_kind_are_skipped_and_kept_in_the_node_id() -> None:
+    node = NodeIdentity.parse(f"iscsi:iqn.1993-08.org.debian:01:abc,sdc:{GUID}")
+    assert node.initiators == (Initiator.sdc(GUID),)
+    assert node.skipped == ("iscsi:iqn.1993-08.org.debian:01:abc",)
+    assert str(node) == f"sdc:{GUID},iscsi:iqn.1993-08.org.debian:01:abc"
+
+
+@pytest.mark.parametrize(
+    "text", [f"sdc:{GUID},sdc:{GUID}", f"sdc:{GUID},nqn:nonsense", "iscsi:x", f"sdc: {GUID}"]
+)
+def test_a_node_id_that_contradicts_itself_or_names_nothing_known_is_not_found(text: str) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        NodeIdentity.parse(text)
+
+
+def test_a_node_id_that_kubernetes_could_not_store_is_refused() -> None:
+    longest = NQN + "x" * (MAX_NODE_ID_BYTES - len(f"sdc:{GUID},nqn:{NQN}"))
+    assert len(str(NodeIdentity.of([Initiator.sdc(GUID), Initiator.nvme(longest)]))) == MAX_NODE_ID_BYTES
+    with pytest.raises(InvalidArgument, match="Kubernetes takes at most 192"):
+        NodeIdentity.of([Initiator.sdc(GUID), Initiator.nvme(longest + "x")])
 
 
 @given(st.text())
-def test_of_sdc_refuses_what_is_no_guid(text: str) -> None:
+def test_what_is_no_guid_and_no_nqn_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="is not the GUID of an SDC"):
-        NodeIdentity.of_sdc(text)
+        Initiator.sdc(text)
+    with pytest.raises(InvalidArgument, match="is not an NVMe qualified name"):
+        Initiator.nvme(text)
 
 
 @given(object_ids)

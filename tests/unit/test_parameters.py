@@ -6,7 +6,7 @@ import pytest
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Provisioning
-from csi_powerflex.model.parameters import SizePolicy, Transport, VolumeParameters, parse_mutable
+from csi_powerflex.model.parameters import SizePolicy, VolumeParameters, parse_mutable
 from csi_powerflex.model.qos import QosRequest
 
 ALL = {
@@ -37,7 +37,7 @@ def test_every_parameter_is_read() -> None:
         size_policy=SizePolicy.STRICT,
         allow_unpadded_pool=True,
         max_tree_members=60,
-        transport=Transport.SDC,
+        transport="sdc",
         iops="1000",
         bandwidth="10240",
         iops_per_gib="5",
@@ -46,7 +46,6 @@ def test_every_parameter_is_read() -> None:
         mkfs_options="-n ftype=1",
     )
     assert parsed.qos_request == QosRequest(1000, 10240, 5, 128)
-    assert parsed.for_node() == {"fstype": "xfs", "mkfsFormatOption": "-n ftype=1"}
 
 
 @pytest.mark.parametrize(

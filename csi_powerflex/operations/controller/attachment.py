@@ -1,16 +1,16 @@
-"""Mapping volumes to nodes and taking them away again.
+"""Mapping volumes to nodes, and removing the mappings.
 
-A mapping is the fence: a node that has lost its mapping cannot write. So the driver maps only what a request
-asks for, and unmaps only the node that a request names.
+A mapping is the fence: a node without one cannot write. So the driver creates only the mapping that a request
+asks for, and removes only those of the node that a request names.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csi_powerflex.errors import AlreadyExists, DriverError, NotFound, VolumeInUse
+from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, VolumeInUse
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
@@ -24,139 +24,215 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.capability import Capability
-from csi_powerflex.model.node import PublishContext
 from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.publish_context import PublishContext
+from csi_powerflex.model.transport import AUTO, TRANSPORTS, TransportType
+from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.known_nodes import Nodes
+from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
 
-SDC = "sdc"
-
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """What ControllerPublishVolume asks for; ``context`` is the volume's context."""
+    """What ControllerPublishVolume asks for."""
 
     handle: VolumeHandle
     node: NodeIdentity
     capability: Capability
     read_only: bool
-    context: Mapping[str, str]
+    volume_context: VolumeContext
 
 
 class Attachment:
-    """Which node has which volume."""
+    """The mappings of volumes to nodes."""
 
-    def __init__(self, fleet: Fleet, qos: Qos, nodes: Nodes) -> None:
+    def __init__(self, fleet: Fleet, qos: Qos, nodes: KnownNodes) -> None:
         self._fleet = fleet
         self._qos = qos
         self._nodes = nodes
 
     def publish(self, request: PublishRequest) -> PublishContext:
-        """Make the volume available on the node and return the node's ticket.
+        """Map the volume to the node, and return what the node has to know.
 
         Raises:
             NotFound: no such volume or node.
-            AlreadyExists: the node has it already with another access.
-            VolumeInUse: another node has it, which is named, and the access mode does not share.
+            AlreadyExists: the volume is mapped to the node with another access.
+            VolumeInUse: it is mapped to another node, which is named, and the access mode does not share it.
             InvalidArgument: the capability can never work.
-            ResourceExhausted: the node has as many volumes as it may.
+            FailedPrecondition: the node lacks the transport that the volume's class asks for.
+            ResourceExhausted: the node has as many volumes as the array allows.
         """
         request.capability.check()
         array = self._fleet.array(request.handle.system_id)
         volume = array.volume(request.handle.volume_id)
-        host = array.host(request.node)
-        self._nodes.meet(request.node)
+        transport, host = _choose_host(array.hosts_of(request.node), request)
+        self._nodes.add(request.node)
         access = _access(request, volume)
-        limits = self._qos.limits(volume, request.context)
+        self._qos.record_initial(volume.handle, request.volume_context.qos)
+        limits = self._qos.limits_for(volume, request.volume_context.qos)
         with contextlib.ExitStack() as undo:
             if not _is_mapped(volume, host, access):
-                host = self._map(array, volume, host, access, shared=request.capability.mode.shared)
-                undo.callback(self._unmap_quietly, array, volume, host)
-            mapping = volume.mapping_to(host)
-            if limits != (mapping.limits if mapping else Limits()):
-                array.limit_mapping(volume.handle.volume_id, host.id, limits)
+                host = _map(array, volume, host, access, shared=request.capability.mode.shared)
+                undo.callback(_unmap_after_failure, array, volume, host)
+            self._limit(array, volume, host, limits)
             undo.pop_all()
         return PublishContext(
             handle=request.handle,
-            transport=SDC,
+            transport=transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
         )
 
-    def _map(self, array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Host:
-        """Map the volume and return the host as the array knows it now."""
-        if volume.mappings and not shared:
-            raise _in_use(volume)
-        try:
-            self._map_to_present(array, volume, host, access, shared=shared)
-        except HostGone:
-            # The host was looked up in memory; asked again, the array knows it by a new id or not at all.
-            host = array.host(host.identity)
-            self._map_to_present(array, volume, host, access, shared=shared)
-        except (AlreadyMapped, MappedElsewhere) as error:
-            # Someone mapped it since we looked, or our own request was repeated after its answer was lost.
-            volume = array.volume(volume.handle.volume_id)
-            if not _is_mapped(volume, host, access):
-                raise _in_use(volume) from error
-        log.info("volume mapped", volume=volume.handle, host=host, access=access)
-        return host
-
     @staticmethod
-    def _map_to_present(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> None:
-        try:
-            array.map_volume(volume.handle.volume_id, host, access=access, shared=shared)
-        except HostNotApproved as error:
-            if not array.approves_hosts:
-                raise HostNotApproved(
-                    f"system {array.label} has not approved the SDC of node {host}; approve it there, or set "
-                    "approveHosts: true for this system in the systems file"
-                ) from error
-            array.approve(host.identity)
-            array.map_volume(volume.handle.volume_id, array.host(host.identity), access=access, shared=shared)
-
-    @staticmethod
-    def _unmap_quietly(array: Array, volume: Volume, host: Host) -> None:
-        """Take back a mapping that this very call made, as the call fails with an error of its own."""
-        try:
-            array.unmap_volume(volume.handle.volume_id, host)
-        except DriverError as error:
-            # The mapping stays; the repeated call finds it and sets its limits.
-            log.warning("could not take back a mapping", volume=volume.handle, host=host, reason=error)
+    def _limit(array: Array, volume: Volume, host: Host, limits: Limits) -> None:
+        mapping = volume.mapping_to(host) or host.new_mapping()
+        if limits != mapping.limits:
+            array.limit_mapping(volume.handle.volume_id, mapping, limits)
 
     def unpublish(self, handle: VolumeHandle, node: NodeIdentity | None) -> None:
-        """Take the volume away from the node, or from every node; done already is done.
+        """Remove the mappings to the node, or all mappings where no node is named.
 
-        A volume or node that no longer exists has no mapping, so it counts as done.
+        Returns without error if the volume is not mapped there. A volume or host that does not exist has no
+        mappings.
+
+        Raises:
+            NotFound: the node id has parts that this version does not know, and mappings are left.
         """
         array = self._fleet.array(handle.system_id)
         try:
-            if node is None:
-                array.unmap_everywhere(handle.volume_id)
-            else:
-                self._unmap(array, handle, node)
-        except NotMapped:
-            log.info("volume was not mapped", volume=handle, node=node or "every node")
+            removed = _unmap_all(array, handle) if node is None else _unmap(array, handle, node)
         except NotFound as error:
             log.info("nothing to unmap", volume=handle, node=node or "every node", reason=error)
+            removed = False
         else:
-            log.info("volume unmapped", volume=handle, node=node or "every node")
+            event = "volume unmapped" if removed else "volume was not mapped"
+            log.info(event, volume=handle, node=node or "every node")
+        if node is not None and node.skipped and not removed:
+            self.require_unmapped(handle, str(node))
 
-    @staticmethod
-    def _unmap(array: Array, handle: VolumeHandle, node: NodeIdentity) -> None:
+    def require_unmapped(self, handle: VolumeHandle, node_id: str) -> None:
+        """Check that a volume has no mapping, where the node to unmap it from is not known.
+
+        Raises:
+            NotFound: it has mappings, and one of them may be the node's.
+        """
+        array = self._fleet.array(handle.system_id)
         try:
-            array.unmap_volume(handle.volume_id, array.host(node))
-        except HostGone:
-            array.unmap_volume(handle.volume_id, array.host(node))
+            mappings = array.volume(handle.volume_id).mappings
+        except NotFound as error:
+            log.info("nothing to unmap", volume=handle, node=node_id, reason=error)
+            return
+        if mappings:
+            raise NotFound(
+                f"volume {handle} is mapped to {', '.join(map(str, mappings))}, and node {node_id!r} is "
+                "none that "
+                "this version of the driver knows; unmap the volume at the array if the node no longer uses "
+                "it"
+            )
+        log.info("volume was not mapped", volume=handle, node=node_id)
+
+
+def _choose_host(hosts: Sequence[Host], request: PublishRequest) -> tuple[TransportType, Host]:
+    """The transport for the volume, and the host that the node is for it.
+
+    Raises:
+        FailedPrecondition: the node has no host for a transport that the volume's class allows.
+    """
+    asked = request.volume_context.transport
+    allowed = TRANSPORTS.values() if asked == AUTO else [TRANSPORTS[asked]]
+    for transport in allowed:
+        for host in hosts:
+            if host.kind is transport.initiator:
+                return transport, host
+    raise FailedPrecondition(
+        f"volume {request.handle} cannot be mapped to node {request.node}: its class asks for transport "
+        f"{asked}, and the array knows the node as {', '.join(map(str, hosts))}"
+    )
+
+
+def _map(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Host:
+    """Map the volume. Returns the host as the array knows it now."""
+    if volume.mappings and not shared:
+        raise _in_use(volume)
+    try:
+        _map_approved(array, volume, host, access, shared=shared)
+    except HostGone:
+        # The host came from the cache. The array has it under a new id, or not at all.
+        host = _again(array, host)
+        _map_approved(array, volume, host, access, shared=shared)
+    except (AlreadyMapped, MappedElsewhere) as error:
+        # It was mapped since it was read, or our own request was sent again after its answer was lost.
+        volume = array.volume(volume.handle.volume_id)
+        if not _is_mapped(volume, host, access):
+            raise _in_use(volume) from error
+    log.info("volume mapped", volume=volume.handle, host=host, access=access)
+    return host
+
+
+def _map_approved(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> None:
+    try:
+        array.map_volume(volume.handle.volume_id, host, access=access, shared=shared)
+    except HostNotApproved as error:
+        if not array.approves_hosts:
+            raise HostNotApproved(
+                f"system {array.label} has not approved the SDC of node {host}; approve it there, or set "
+                "approveHosts: true for this system in the systems file"
+            ) from error
+        array.approve(host)
+        array.map_volume(volume.handle.volume_id, _again(array, host), access=access, shared=shared)
+
+
+def _again(array: Array, host: Host) -> Host:
+    """The same host, as the array knows it now."""
+    (found,) = array.hosts_of(NodeIdentity.of([host.initiator]))
+    return found
+
+
+def _unmap_after_failure(array: Array, volume: Volume, host: Host) -> None:
+    """Remove a mapping that this call created, because the call fails with an error of its own."""
+    try:
+        array.unmap_volume(volume.handle.volume_id, host)
+    except DriverError as error:
+        # The mapping stays. The repeated call finds it and sets its limits.
+        log.warning("mapping of a failed call not removed", volume=volume.handle, host=host, reason=error)
+
+
+def _unmap(array: Array, handle: VolumeHandle, node: NodeIdentity) -> bool:
+    """Remove the mappings to every host that the node is; whether there was one."""
+    removed = False
+    for host in array.hosts_of(node):
+        try:
+            _unmap_from(array, handle, host)
+        except NotMapped:
+            continue
+        removed = True
+    return removed
+
+
+def _unmap_from(array: Array, handle: VolumeHandle, host: Host) -> None:
+    try:
+        array.unmap_volume(handle.volume_id, host)
+    except HostGone:
+        array.unmap_volume(handle.volume_id, _again(array, host))
+
+
+def _unmap_all(array: Array, handle: VolumeHandle) -> bool:
+    """Remove every mapping of the volume; whether there was one."""
+    kinds = {mapping.host_kind for mapping in array.volume(handle.volume_id).mappings}
+    for kind in kinds:
+        with contextlib.suppress(NotMapped):
+            array.unmap_everywhere(handle.volume_id, kind)
+    return bool(kinds)
 
 
 def _access(request: PublishRequest, volume: Volume) -> Access:
-    """What the mapping shall allow.
+    """What the mapping must allow.
 
     Raises:
-        InvalidArgument: writing is asked of a volume that the array keeps read-only.
+        InvalidArgument: the request wants to write to a volume that is read-only on the array.
     """
     access = Access.READ_ONLY if request.read_only else request.capability.mode.access
     volume.check_allows(access)
@@ -184,5 +260,5 @@ def _in_use(volume: Volume) -> VolumeInUse:
     hosts = ", ".join(str(mapping) for mapping in volume.mappings) or "another node"
     return VolumeInUse(
         f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so unmap "
-        "it there or wait for its VolumeAttachment to go"
+        "it there or wait until its VolumeAttachment is deleted"
     )

@@ -1,4 +1,4 @@
-"""How much more can be provisioned, for a class and a topology."""
+"""How much more can be provisioned, for a StorageClass and a topology."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument, ResourceExhausted
 from csi_powerflex.model.array import Pool, PoolCapacity, Provisioning
 from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.topology import Segments
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.placement import ANYWHERE, Placement, Segments, TopologyRequirement
+from csi_powerflex.operations.controller.placement import ANYWHERE, Placement, TopologyRequirement
 
 log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """Bytes: in all, and of the largest and smallest single volume."""
+    """Bytes: of all further volumes together, and of the largest and the smallest single volume."""
 
     total: int
     largest: int
@@ -28,9 +29,9 @@ NOTHING = Available(0, 0, 0)
 
 
 class Capacity:
-    """Answers for the scheduler.
+    """Answers GetCapacity, for the scheduler.
 
-    ``over_commit`` is how many times a pool's real space may be promised to thin volumes, from 1 to 10.
+    ``over_commit`` is how many times the real size of a pool may be promised to thin volumes, from 1 to 10.
     """
 
     def __init__(self, placement: Placement, over_commit: float) -> None:
@@ -38,9 +39,9 @@ class Capacity:
         self._over_commit = over_commit
 
     def available(self, parameters: Mapping[str, str], segments: Segments | None) -> Available:
-        """What is left for volumes with these parameters, reachable from that topology.
+        """What is available for volumes with these parameters, reachable from that topology.
 
-        Parameters that nothing can satisfy leave nothing, which is no error (specification, GetCapacity).
+        Parameters that no pool satisfies leave nothing, which is no error (specification, GetCapacity).
         """
         requirement = TopologyRequirement((segments,)) if segments else ANYWHERE
         try:
@@ -49,22 +50,22 @@ class Capacity:
         except (InvalidArgument, ResourceExhausted) as error:
             log.info("no capacity for these parameters", reason=error)
             return NOTHING
-        pools = {(candidate.array.label, candidate.pool.id): candidate for candidate in candidates}
-        rooms = [
-            self._room(candidate.pool, candidate.array.room(candidate.pool), wanted.provisioning)
-            for candidate in pools.values()
+        pools = {(candidate.array.label, candidate.pool.id): candidate for candidate in candidates}.values()
+        sizes = [
+            self._available_in(item.pool, item.array.pool_capacity(item.pool), wanted.provisioning)
+            for item in pools
         ]
-        max_entries = max(candidate.array.largest_volume() for candidate in pools.values())
         return Available(
-            total=min(sum(rooms), units.INT64_MAX),
-            largest=min(max(rooms), max_entries),
-            smallest=min(candidate.pool.granularity for candidate in pools.values()),
+            total=min(sum(sizes), units.INT64_MAX),
+            largest=min(max(sizes), max(item.array.largest_volume() for item in pools)),
+            smallest=min(item.pool.granularity for item in pools),
         )
 
-    def _room(self, pool: Pool, room: PoolCapacity, provisioning: Provisioning) -> int:
-        """What the pool still takes: no more than the array itself allows, in whole steps."""
+    def _available_in(self, pool: Pool, capacity: PoolCapacity, provisioning: Provisioning) -> int:
+        """What the pool can still hold, a multiple of its granularity; never more than the array allows."""
         if provisioning is Provisioning.THICK:
-            left = min(room.thick, room.unused)
+            left = min(capacity.largest_thick, capacity.unused)
         else:
-            left = min(room.thin, int(room.total * self._over_commit) - room.provisioned)
+            promised = int(capacity.total * self._over_commit) - capacity.provisioned
+            left = min(capacity.largest_thin, promised)
         return max(left, 0) // pool.granularity * pool.granularity

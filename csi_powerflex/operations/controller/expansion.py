@@ -1,4 +1,4 @@
-"""Growing volumes on the array."""
+"""Expanding volumes on the array."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ log = Log(__name__)
 
 
 class Expansion:
-    """Makes volumes larger; nothing makes them smaller."""
+    """Makes volumes larger. A volume never becomes smaller."""
 
     def __init__(self, fleet: Fleet, qos: Qos) -> None:
         self._fleet = fleet
         self._qos = qos
 
     def expand(self, handle: VolumeHandle, *, required: int, limit: int) -> int:
-        """Grow the volume to at least ``required`` bytes, at most ``limit`` where that is not 0.
+        """Expand the volume to at least ``required`` bytes, and at most ``limit`` where that is not 0.
 
-        Returns the size in bytes it then has; one that is large enough already is left as it is.
+        Returns the size in bytes that it then has. A volume that is large enough is not changed.
 
         Raises:
             NotFound: it does not exist.
-            OutOfRange: no size within the range, or it is larger than ``limit`` already.
-            ResourceExhausted: the pool has no room.
+            OutOfRange: no size is within the range, or the volume is already larger than ``limit``.
+            ResourceExhausted: the pool is full.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
@@ -39,14 +39,14 @@ class Expansion:
                 f"{units.readable(limit)}; a volume cannot shrink"
             )
         if volume.size >= required:
-            # An earlier attempt may have been cut after the array had grown the volume.
-            self._qos.reapply(array, volume)
+            # An earlier call may have been interrupted after the array had expanded the volume.
+            self._qos.reapply_after_growth(array, volume)
             return volume.size
         pool = array.pool_by_id(volume.pool_id)
         size = units.size_within(
             required=required, limit=limit, granularity=pool.granularity, default=volume.size
         )
         array.resize_volume(handle.volume_id, size)
-        log.info("volume grown", volume=handle, before=volume.size, size=size)
-        self._qos.reapply(array, dataclasses.replace(volume, size=size))
+        log.info("volume expanded", volume=handle, before=volume.size, size=size)
+        self._qos.reapply_after_growth(array, dataclasses.replace(volume, size=size))
         return size

@@ -1,7 +1,7 @@
-"""Group snapshots: several volumes cut at one instant, by one request.
+"""Group snapshots: snapshots of several volumes, taken at one instant by one request.
 
-The array makes them a consistency group; its id is the group's id here. Members are matched by the volume
-they were copied from, never by their order in an answer.
+The array puts them into a consistency group, whose id is the id of the group snapshot. Members are matched by
+the volume that they were taken of, never by their order in an answer.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ class Groups:
         self._cluster_id = cluster_id
 
     def create(self, csi_name: str, sources: Sequence[VolumeHandle], parameters: SnapshotParameters) -> Group:
-        """The group of that name, cut now if it does not exist.
+        """The group of that name, taken now if it does not exist.
 
         Raises:
             InvalidArgument: no sources, one named twice, or several systems.
-            NotFound: a source does not exist; nothing was cut.
+            NotFound: a source does not exist; no snapshot was taken.
             AlreadyExists: the name belongs to a group of other volumes.
-            ResourceExhausted: there is no room for one of them; nothing was cut.
+            ResourceExhausted: one of them cannot be stored; no snapshot was taken.
         """
         array = self._fleet.array(_only_system(sources))
-        # By position, so that the name of the group is taken whatever volumes another call names.
+        # Names follow from positions, not from volumes. So a group of other volumes gets the same names, and
+        # the array refuses them.
         position = {source: number for number, source in enumerate(sorted(sources, key=str))}
         copies = [Copy(source.volume_id, self._member_name(csi_name, position[source])) for source in sources]
         try:
@@ -54,7 +55,7 @@ class Groups:
                 copies, access=parameters.access, retention_minutes=parameters.retention_minutes
             )
         except (NameInUse, ResourceExhausted) as error:
-            # Trees or a pool that are full may be so with the snapshots that an earlier call took.
+            # The snapshots of an earlier call may be what filled the trees or the pool.
             existing = self._existing(array, csi_name, copies)
             if existing is not None:
                 return existing
@@ -69,7 +70,11 @@ class Groups:
         return group
 
     def get(self, handle: GroupHandle, members: Sequence[VolumeHandle]) -> Group:
-        """The group; ``members`` are the ids of its snapshots, where the caller knows them.
+        """The group.
+
+        Args:
+            handle: the group.
+            members: the ids of its snapshots, if the caller knows them.
 
         Raises:
             NotFound: there is no such group.
@@ -82,7 +87,7 @@ class Groups:
         return Group(handle, tuple(found))
 
     def delete(self, handle: GroupHandle, members: Sequence[VolumeHandle]) -> None:
-        """Remove all snapshots of the group; one that does not exist is removed.
+        """Remove all snapshots of the group. Returns without error if it does not exist.
 
         Raises:
             InvalidArgument: one of ``members`` is not in it; nothing was removed.
@@ -95,28 +100,28 @@ class Groups:
         try:
             array.remove_group(handle.group_id)
         except NotFound:
-            log.info("group was removed by another", group=handle)
+            log.info("group was removed by another call", group=handle)
         else:
             log.info("group removed", group=handle)
 
     @staticmethod
     def _members(array: Array, handle: GroupHandle, members: Sequence[VolumeHandle]) -> Sequence[Volume]:
-        """Those that exist; asked for one by one only where all of ``members`` do."""
+        """The members that exist. They are read by id if all of ``members`` exist, else found in a list."""
         try:
             found = array.volumes_by_id([member.volume_id for member in members]) if members else None
         except NotFound:
-            # A member may have been deleted alone; that must not leave the others behind.
+            # One member may have been deleted alone. The others must be found all the same.
             found = None
         if found is None:
             return [volume for volume in array.volumes() if volume.group_id == handle.group_id]
-        strangers = [str(volume.handle) for volume in found if volume.group_id != handle.group_id]
-        if strangers:
-            raise InvalidArgument(f"not of group snapshot {handle}: {', '.join(strangers)}")
+        others = [str(volume.handle) for volume in found if volume.group_id != handle.group_id]
+        if others:
+            raise InvalidArgument(f"not of group snapshot {handle}: {', '.join(others)}")
         return found
 
     @staticmethod
     def _existing(array: Array, csi_name: str, copies: Sequence[Copy]) -> Group | None:
-        """The group that was cut by an earlier call of the same name, or None.
+        """The group that an earlier call of the same name created, or None.
 
         Raises:
             AlreadyExists: it is a group of other volumes.
@@ -137,7 +142,7 @@ class Groups:
         return _group(members, copies)
 
     def _member_name(self, csi_name: str, position: int) -> str:
-        """The name of one member: of the group's name and a number, so that it is the same each time."""
+        """The name of one member. It follows from the group's name and a number, so it is always the same."""
         member = hashlib.sha256(f"{csi_name}\0{position}".encode()).hexdigest()
         return names.array_name(names.Kind.GROUP_MEMBER, self._cluster_id, member)
 
@@ -150,7 +155,7 @@ def _only_system(sources: Sequence[VolumeHandle]) -> str:
     systems = {source.system_id for source in sources}
     if len(systems) != 1:
         raise InvalidArgument(
-            f"a group snapshot is cut on one PowerFlex system, and the volumes lie on {len(systems)}"
+            f"a group snapshot is taken on one PowerFlex system, and the volumes are on {len(systems)}"
         )
     if len(set(sources)) != len(sources):
         raise InvalidArgument("a volume is named twice for one group snapshot")
@@ -170,6 +175,7 @@ def _group(found: Sequence[Volume], copies: Sequence[Copy]) -> Group:
     group_id = groups.pop() if len(groups) == 1 else None
     if len(complete) != len(copies) or group_id is None:
         raise Unavailable(
-            f"the array cut {len(copies)} volumes and shows {len(complete)} snapshots of them; try again"
+            f"snapshots of {len(copies)} volumes were asked for and the array shows {len(complete)}; try "
+            "again"
         )
     return Group(GroupHandle(complete[0].handle.system_id, group_id), tuple(complete))

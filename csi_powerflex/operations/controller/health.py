@@ -1,56 +1,29 @@
-"""What is wrong with volumes, as the array tells it."""
+"""The health of volumes, as the array reports it."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Condition
+from csi_powerflex.model.array import PoolState
+from csi_powerflex.model.health import HealthIssue, HealthStatus, VolumeHealth
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.pagination import Page, Paginator
 
-
-class Trouble(enum.Enum):
-    """CSI's kinds of bad health (specification, VolumeHealth)."""
-
-    DEGRADED = enum.auto()
-    INACCESSIBLE = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong; ``reason`` is a word in CamelCase, as CSI wants it."""
-
-    trouble: Trouble
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeHealth:
-    """A volume and what is wrong with it; nothing is well."""
-
-    handle: VolumeHandle
-    findings: tuple[Finding, ...]
-
-
-_FINDINGS = {
-    Condition.DEGRADED: (
-        Trouble.DEGRADED,
+_ISSUES = {
+    PoolState.DEGRADED: (
+        HealthStatus.DEGRADED,
         "StoragePoolDegraded",
         "some data of the pool has lost a copy; it is served from the others",
     ),
-    Condition.FAILED: (
-        Trouble.INACCESSIBLE,
+    PoolState.FAILED: (
+        HealthStatus.INACCESSIBLE,
         "StoragePoolCapacityFailed",
         "some data of the pool has no copy that can be read",
     ),
-    Condition.INACTIVE: (
-        Trouble.INACCESSIBLE,
+    PoolState.INACTIVE: (
+        HealthStatus.INACCESSIBLE,
         "ProtectionDomainInactive",
-        "the protection domain serves nothing at present",
+        "the protection domain is not active, so no data is served",
     ),
 }
 
@@ -71,29 +44,29 @@ class Health:
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
-        return VolumeHealth(handle, _findings(array, volume.pool_id))
+        return VolumeHealth(handle, _issues(array, volume.pool_id))
 
-    def unwell(self, *, token: str, max_entries: int) -> Page[VolumeHealth]:
-        """A page of the volumes that something is wrong with. Raises as ``Pages.page``."""
-        return self._pages.page(self._all_unwell, token=token, max_entries=max_entries)
+    def unhealthy(self, *, token: str, max_entries: int) -> Page[VolumeHealth]:
+        """A page of the volumes that have an issue. Raises as ``Paginator.page``."""
+        return self._pages.page(self._all_unhealthy, token=token, max_entries=max_entries)
 
-    def _all_unwell(self) -> list[VolumeHealth]:
-        pools: dict[tuple[str, str], tuple[Finding, ...]] = {}
+    def _all_unhealthy(self) -> list[VolumeHealth]:
+        pools: dict[tuple[str, str], tuple[HealthIssue, ...]] = {}
         found = []
         for listed in self._listing.all_volumes():
             handle, pool_id = listed.volume.handle, listed.volume.pool_id
             key = (handle.system_id, pool_id)
             if key not in pools:
-                pools[key] = _findings(self._fleet.array(handle.system_id), pool_id)
+                pools[key] = _issues(self._fleet.array(handle.system_id), pool_id)
             if pools[key]:
                 found.append(VolumeHealth(handle, pools[key]))
         return found
 
 
-def _findings(array: Array, pool_id: str) -> tuple[Finding, ...]:
+def _issues(array: Array, pool_id: str) -> tuple[HealthIssue, ...]:
     pool = array.pool_by_id(pool_id)
-    finding = _FINDINGS.get(array.condition(pool))
-    if finding is None:
+    found = _ISSUES.get(array.pool_state(pool))
+    if found is None:
         return ()
-    trouble, reason, message = finding
-    return (Finding(trouble, reason, f"system {array.label}, pool {pool}: {message}"),)
+    status, reason, message = found
+    return (HealthIssue(status, reason, f"system {array.label}, pool {pool}: {message}"),)

@@ -1,29 +1,28 @@
-"""The nodes of this cluster, as far as this controller has met them.
+"""The nodes of this cluster, as far as this controller has seen them in calls.
 
-The array knows every host of every cluster that shares it; which ones are ours is not written there.
+An array knows the hosts of every cluster that uses it, and does not know which of them belong to this one.
 """
 
 from __future__ import annotations
 
 import threading
 
-from csi_powerflex.ids import NodeIdentity
+from csi_powerflex.ids import Initiator, NodeIdentity
 
 
-class Nodes:
+class KnownNodes:
     """Nodes that volumes were published to since the controller started; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._met: frozenset[NodeIdentity] = frozenset()
+        self._nodes: dict[Initiator, NodeIdentity] = {}
 
-    def meet(self, node: NodeIdentity) -> None:
-        """Remember a node of ours."""
-        if node not in self._met:
+    def add(self, node: NodeIdentity) -> None:
+        """Remember a node of this cluster."""
+        if any(self._nodes.get(initiator) != node for initiator in node.initiators):
             with self._lock:
-                self._met |= {node}
+                self._nodes = self._nodes | dict.fromkeys(node.initiators, node)
 
-    @property
-    def met(self) -> frozenset[NodeIdentity]:
-        """Every node met."""
-        return self._met
+    def with_initiator(self, initiator: Initiator) -> NodeIdentity | None:
+        """The node that has this initiator, or None."""
+        return self._nodes.get(initiator)

@@ -1,9 +1,9 @@
-"""Where a new volume may go: the systems and pools that its parameters and its topology leave, best first."""
+"""Placement: the systems and pools where a new volume can be created, in order of preference."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from csi_powerflex import call_context
@@ -11,17 +11,15 @@ from csi_powerflex.errors import DriverError, InvalidArgument, ResourceExhausted
 from csi_powerflex.model.array import Pool
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet, Zone
+from csi_powerflex.model.topology import Segments, Topology
 
-LOOK_SECONDS = 5.0
-"""How much of a call's time goes to one system of several: one that hangs must leave time for the others."""
-
-Segments = Mapping[str, str]
-"""One topology, as a node says it: {"<driver>/<system id>": "true", "<driver>/zone": "a"}."""
+SYSTEM_SECONDS = 5.0
+"""How much of a call's time one of several systems gets. One that hangs must leave time for the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pool that fits, and the zone it lies in where the system has zones."""
+    """A pool that fits, and its zone where the system has zones."""
 
     array: Array
     pool: Pool
@@ -30,56 +28,52 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class TopologyRequirement:
-    """Where the volume has to be reachable from, the preferred topologies first; empty for anywhere."""
+    """From where the volume must be reachable, the preferred topologies first; empty for anywhere."""
 
     topologies: tuple[Segments, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join(
+            ", ".join(f"{key}={value}" for key, value in sorted(segments.items()))
+            for segments in self.topologies
+        )
 
 
 ANYWHERE = TopologyRequirement()
 
 
 class Placement:
-    """Finds places on a fleet for one driver name, which is the prefix of its topology keys."""
+    """Finds candidates on a fleet."""
 
-    def __init__(self, fleet: Fleet, driver_name: str) -> None:
+    def __init__(self, fleet: Fleet, topology: Topology, *, system_seconds: float = SYSTEM_SECONDS) -> None:
         self._fleet = fleet
-        self._prefix = f"{driver_name}/"
-
-    @property
-    def zone_key(self) -> str:
-        """The topology key for zones."""
-        return f"{self._prefix}zone"
-
-    def system_key(self, system_id: str) -> str:
-        """The topology key for reaching a system."""
-        return f"{self._prefix}{system_id}"
-
-    def segments(self, system_id: str, zone: str | None) -> dict[str, str]:
-        """The topology of a volume that lies there."""
-        segments = {self.system_key(system_id): "true"}
-        if zone is not None:
-            segments[self.zone_key] = zone
-        return segments
+        self._topology = topology
+        self._system_seconds = system_seconds
 
     def candidates(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Candidate]:
-        """Every place that fits, best first, at least one.
+        """Every pool that fits, the best first; at least one.
 
         Raises:
             InvalidArgument: the parameters name something that does not exist.
-            ResourceExhausted: no system and pool fits the topology.
+            ResourceExhausted: no pool fits the topology.
         """
         arrays = self._arrays(parameters, requirement)
         errors: list[DriverError] = []
-        # Systems that did not answer lately are asked only where no other will do.
+        # Systems that did not answer the last check are asked only where no other system has a pool.
         for reachable in (True, False):
             asked = [array for array in arrays if array.is_reachable is reachable]
-            candidates = self._candidates_on(asked, parameters, requirement, errors)
-            if candidates:
-                return candidates
+            found = self._candidates_on(asked, parameters, requirement, errors)
+            if found:
+                return found
         if errors:
             raise errors[0]
-        topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
-        raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {topologies}")
+        raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {requirement}")
+
+    def one_of_several(self, arrays: Iterable[Array]) -> contextlib.AbstractContextManager[None]:
+        """Limits the block, which asks one of ``arrays``, so that the others still get their time."""
+        if len({array.label for array in arrays}) > 1:
+            return call_context.within(self._system_seconds)
+        return contextlib.nullcontext()
 
     def _candidates_on(
         self,
@@ -88,9 +82,9 @@ class Placement:
         requirement: TopologyRequirement,
         errors: list[DriverError],
     ) -> list[Candidate]:
-        """The places on these systems. Why a system has none is added to ``errors``.
+        """The candidates on these systems. Why a system has none is added to ``errors``.
 
-        Another system may do: one that is down, or lacks the pool, decides nothing alone.
+        A system that does not answer, or lacks the pool, is no error while another system has a candidate.
         """
         found: dict[tuple[str, str], Candidate] = {}
         failed: set[str] = set()
@@ -99,9 +93,9 @@ class Placement:
                 if array.label in failed:
                     continue
                 try:
-                    with call_context.within(LOOK_SECONDS) if len(arrays) > 1 else contextlib.nullcontext():
+                    with self.one_of_several(arrays):
                         for candidate in self._within(array, parameters, segments):
-                            found.setdefault((candidate.array.label, candidate.pool.id), candidate)
+                            found.setdefault((array.label, candidate.pool.id), candidate)
                 except DriverError as error:
                     errors.append(error)
                     failed.add(array.label)
@@ -110,10 +104,10 @@ class Placement:
     def candidate_for_copy(
         self, array: Array, pool: Pool, parameters: VolumeParameters, requirement: TopologyRequirement
     ) -> Candidate:
-        """The place of a copy, which has to lie in the ``pool`` of its source.
+        """The candidate for a copy. A copy is always in the ``pool`` of its source.
 
         Raises:
-            InvalidArgument: the parameters name another place.
+            InvalidArgument: the parameters name another system, domain or pool.
             ResourceExhausted: the pool is not reachable from any of the topologies.
         """
         asked = (parameters.system, parameters.domain, parameters.pool)
@@ -121,53 +115,44 @@ class Placement:
         for wanted, known in zip(asked, names, strict=True):
             if wanted is not None and wanted not in known:
                 raise InvalidArgument(
-                    f"a copy lies where its source does, in pool {pool} of system {array.label}, "
+                    f"a copy is created in the pool of its source, {pool} of system {array.label}, "
                     f"and the parameters ask for {wanted!r}"
                 )
         zones = [zone.name for zone in array.zones if {pool.name, pool.id} & set(zone.storage_pools)]
         zone = zones[0] if zones else None
         for segments in requirement.topologies or ({},):
-            if self._reaches(array, segments) and segments.get(self.zone_key, zone) == zone:
+            reached = self._topology.reaches(segments, array.system_id())
+            if reached and segments.get(self._topology.zone_key, zone) == zone:
                 return Candidate(array, pool, zone)
-        topologies = "; ".join(_readable(segments) for segments in requirement.topologies)
         raise ResourceExhausted(
-            f"a copy lies where its source does, in pool {pool} of system {array.label}, which is not "
-            f"reachable from any of these topologies: {topologies}"
+            f"a copy is created in the pool of its source, {pool} of system {array.label}, which is not "
+            f"reachable from any of these topologies: {requirement}"
         )
 
     def _arrays(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Array]:
-        """The systems to look at: the one that is named, or all where the topology or zones choose."""
+        """The systems to ask: the one that is named, or all where the topology or zones decide."""
         arrays = list(self._fleet.arrays())
-        chosen_by_topology = bool(requirement.topologies) or any(array.zones for array in arrays)
-        if parameters.system is not None or not chosen_by_topology:
+        topology_decides = bool(requirement.topologies) or any(array.zones for array in arrays)
+        if parameters.system is not None or not topology_decides:
             return [self._fleet.choose(parameters.system)]
         return arrays
 
     def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Candidate]:
-        if not self._reaches(array, segments):
+        if not self._topology.reaches(segments, array.system_id()):
             return
         if not array.zones:
             yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
             return
-        wanted = segments.get(self.zone_key)
+        wanted = segments.get(self._topology.zone_key)
         for zone in array.zones:
             if wanted in (None, zone.name):
-                yield from self._in_zone(array, zone, parameters)
-
-    @staticmethod
-    def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Candidate]:
-        for name in zone.storage_pools:
-            pool = array.pool(zone.protection_domain, name)
-            fits_pool = parameters.pool in (None, pool.id, pool.name)
-            fits_domain = parameters.domain in (None, pool.domain_id, pool.domain_name)
-            if fits_pool and fits_domain:
-                yield Candidate(array, pool, zone.name)
-
-    def _reaches(self, array: Array, segments: Segments) -> bool:
-        """Whether a node with these segments reaches the system; one that names no system reaches all."""
-        systems = [key for key in segments if key.startswith(self._prefix) and key != self.zone_key]
-        return not systems or self.system_key(array.system_id()) in systems
+                yield from _in_zone(array, zone, parameters)
 
 
-def _readable(segments: Segments) -> str:
-    return ", ".join(f"{key}={value}" for key, value in sorted(segments.items()))
+def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Candidate]:
+    for name in zone.storage_pools:
+        pool = array.pool(zone.protection_domain, name)
+        fits_pool = parameters.pool in (None, pool.id, pool.name)
+        fits_domain = parameters.domain in (None, pool.domain_id, pool.domain_name)
+        if fits_pool and fits_domain:
+            yield Candidate(array, pool, zone.name)

@@ -1,12 +1,10 @@
-"""Quality of service: from wishes to the limits of mappings.
+"""Quality of service: from the limits that were asked for to the limits of mappings.
 
-PowerFlex keeps limits with a mapping, so they are set whenever one is made, and again whenever the wish or
-the volume's size changes.
+PowerFlex keeps limits with a mapping. So they are set whenever a volume is mapped, and again whenever the
+requested limits or the volume's size change.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Limits, Volume
@@ -20,62 +18,66 @@ log = Log(__name__)
 class Qos:
     """The limits of every volume's mappings."""
 
-    def __init__(self, fleet: Fleet, qos_store: QosStore) -> None:
+    def __init__(self, fleet: Fleet, store: QosStore) -> None:
         self._fleet = fleet
-        self._qos_store = qos_store
+        self._store = store
 
-    def modify(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """Make ``wish`` the volume's present one and apply it to every mapping there is.
+    def record_initial(self, handle: VolumeHandle, requested: QosRequest) -> None:
+        """Store what was asked for when the volume was created.
 
-        Keys that the wish does not name keep their value (specification, ControllerModifyVolume).
+        Expanding or modifying it brings no context.
+        """
+        if requested:
+            self._store.set_initial(handle, requested)
+
+    def delete(self, handle: VolumeHandle) -> None:
+        """Forget a volume that was deleted."""
+        self._store.delete(handle)
+
+    def modify(self, handle: VolumeHandle, requested: QosRequest) -> None:
+        """Store what is asked for now, and apply it to every mapping of the volume.
+
+        Keys that the request does not name keep their value (specification, ControllerModifyVolume).
 
         Raises:
             NotFound: the volume does not exist.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
-        qos_request = self._qos_store.current(handle).merged_with(qos_request)
-        self.apply(array, volume, qos_request)
-        self._qos_store.remember(handle, qos_request)
+        requested = self._store.current(handle).merged_with(requested)
+        self._apply(array, volume, requested)
+        self._store.set(handle, requested)
 
-    def limits(self, volume: Volume, context: Mapping[str, str]) -> Limits:
-        """The limits for a mapping of the volume, whose context holds what its class asked at its making.
+    def limits_for(self, volume: Volume, initial: QosRequest) -> Limits:
+        """The limits for a mapping of the volume.
+
+        Args:
+            volume: its size counts for limits per GiB.
+            initial: what its StorageClass asked for.
 
         Raises:
-            Unavailable: what was asked since cannot be told just now.
+            Unavailable: what was asked for later is not known now.
         """
-        asked = QosRequest.parse(context)
-        self.begin(volume.handle, asked)
-        return asked.merged_with(self._qos_store.current(volume.handle)).limits_for(volume.size)
+        return initial.merged_with(self._store.current(volume.handle)).limits_for(volume.size)
 
-    def follow(self, handle: VolumeHandle) -> None:
-        """Give every mapping the limits of the present wish, which has come to be without a call.
+    def apply_current(self, handle: VolumeHandle) -> None:
+        """Give every mapping of the volume the limits that are asked for now.
 
         Raises:
             NotFound: the volume does not exist.
         """
         array = self._fleet.array(handle.system_id)
-        self.apply(array, array.volume(handle.volume_id), self._qos_store.current(handle))
+        self._apply(array, array.volume(handle.volume_id), self._store.current(handle))
 
-    def apply(self, array: Array, volume: Volume, qos_request: QosRequest) -> None:
-        """Set the limits of every mapping that has others."""
-        limits = qos_request.limits_for(volume.size)
+    def reapply_after_growth(self, array: Array, volume: Volume) -> None:
+        """Set the limits again after the volume's size changed, where they depend on it."""
+        requested = self._store.current(volume.handle)
+        if requested.iops_per_gib or requested.bandwidth_kbps_per_gib:
+            self._apply(array, volume, requested)
+
+    def _apply(self, array: Array, volume: Volume, requested: QosRequest) -> None:
+        limits = requested.limits_for(volume.size)
         for mapping in volume.mappings:
             if mapping.limits != limits:
-                array.limit_mapping(volume.handle.volume_id, mapping.host_id, limits)
+                array.limit_mapping(volume.handle.volume_id, mapping, limits)
                 log.info("mapping limited", volume=volume.handle, host=mapping, limits=limits)
-
-    def reapply(self, array: Array, volume: Volume) -> None:
-        """Set the limits anew after the volume's size has changed."""
-        qos_request = self._qos_store.current(volume.handle)
-        if qos_request.iops_per_gib or qos_request.bandwidth_kbps_per_gib:
-            self.apply(array, volume, qos_request)
-
-    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """Keep what was asked for a volume at its making: growing or changing it later brings no context."""
-        if qos_request:
-            self._qos_store.begin(handle, qos_request)
-
-    def forget(self, handle: VolumeHandle) -> None:
-        """The volume is gone."""
-        self._qos_store.forget(handle)

@@ -1,15 +1,17 @@
-"""Bringing mappings in line when the cluster shows that a volume's class of service has changed.
+"""Applying QoS limits again after Kubernetes shows that a volume's VolumeAttributesClass has changed.
 
-A change comes as a call to one controller of several; another one that maps the volume at that very moment
-may still know the old class. As each sees the change in the end, each looks once more.
+One of several controllers gets the call that changes the class. Another one may map the volume at the same
+time and still use the old class. Each controller sees the change in the end, so each one applies the limits
+again.
 """
 
 from __future__ import annotations
 
-import queue
+import collections
 import threading
 
 from csi_powerflex import call_context
+from csi_powerflex.background import Loop
 from csi_powerflex.errors import DeadlineExceeded, DriverError, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.observability.log import Log
@@ -17,49 +19,59 @@ from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
 
-_PATIENCE_SECONDS = 30.0
-# The volume may be seen before its class is, and an array may be away for a while.
-_TRIES = 5
-_AGAIN_SECONDS = 2.0
+_NAME = "qos_sync"
+_TIMEOUT_SECONDS = 30.0
+# The volume may be seen before its class is, and an array may be down for a while.
+_MAX_ATTEMPTS = 5
+_RETRY_SECONDS = 2.0
+_IDLE_SECONDS = 3600.0
 
 
 class QosSync:
-    """Looks at volumes whose class has changed, one after another, in a thread of its own."""
+    """Applies the limits of volumes whose class has changed, one volume after another, in the background."""
 
-    def __init__(self, qos: Qos) -> None:
+    def __init__(self, qos: Qos, *, retry_seconds: float = _RETRY_SECONDS) -> None:
         self._qos = qos
-        # None ends the thread.
-        self._changed: queue.SimpleQueue[VolumeHandle | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="quality", daemon=True)
+        self._retry_seconds = retry_seconds
+        self._lock = threading.Lock()
+        # By volume the attempts that are left. A volume that changes again while it waits is in it once.
+        self._waiting: collections.OrderedDict[VolumeHandle, int] = collections.OrderedDict()
+        self._loop = Loop(_NAME, self._step)
 
     def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        """Begin to apply limits."""
+        self._loop.start()
 
     def stop(self) -> None:
-        """Look at nothing more; a look under way ends by itself."""
-        self._stopping.set()
-        self._changed.put(None)
+        """Begin with no further volume. One that is being worked on is finished."""
+        self._loop.request_stop()
 
     def changed(self, handle: VolumeHandle) -> None:
         """The volume has another class now."""
-        self._changed.put(handle)
+        with self._lock:
+            self._waiting[handle] = _MAX_ATTEMPTS
+        self._loop.wake()
 
-    def _watch(self) -> None:
-        while (handle := self._changed.get()) is not None:
-            for left in reversed(range(_TRIES)):
-                if self._look_at(handle, last=not left) or self._stopping.wait(_AGAIN_SECONDS):
-                    break
+    def _step(self) -> float:
+        """Apply the limits of one volume. Returns the seconds until the next one."""
+        with self._lock:
+            if not self._waiting:
+                return _IDLE_SECONDS
+            handle, attempts = self._waiting.popitem(last=False)
+        if self._apply(handle, last=attempts == 1):
+            return 0.0
+        with self._lock:
+            self._waiting.setdefault(handle, attempts - 1)
+        return self._retry_seconds
 
-    def _look_at(self, handle: VolumeHandle, *, last: bool) -> bool:
+    def _apply(self, handle: VolumeHandle, *, last: bool) -> bool:
         """Whether there is nothing more to do for the volume."""
-        with call_context.background("qos_sync", _PATIENCE_SECONDS):
+        with call_context.background(_NAME, seconds=_TIMEOUT_SECONDS):
             try:
-                self._qos.follow(handle)
+                self._qos.apply_current(handle)
             except DriverError as error:
                 if isinstance(error, Unavailable | DeadlineExceeded) and not last:
                     return False
-                # The call that changed the class has set the limits, and so does the next mapping.
-                log.warning("limits not looked at after a change of class", volume=handle, reason=error)
+                # The call that changed the class has set the limits, and the next mapping sets them again.
+                log.warning("limits not applied after a change of class", volume=handle, reason=error)
         return True

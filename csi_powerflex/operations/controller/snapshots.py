@@ -1,7 +1,7 @@
 """Snapshots of single volumes.
 
-To the array a snapshot is a volume like any other. Ours are told by the first letter of their names: what was
-restored from a snapshot, or cloned, carries the name of a volume.
+To the array a snapshot is a volume. The first letter of its name says that it is a snapshot: a volume that
+was restored from a snapshot, or cloned, has the name of a volume.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeM
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import find_volume_by_name
+from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_snapshot
 
 log = Log(__name__)
 
@@ -28,11 +28,11 @@ class Snapshots:
         self._cluster_id = cluster_id
 
     def create(self, csi_name: str, source: VolumeHandle, parameters: SnapshotParameters) -> Volume:
-        """The snapshot of that name, cut now if it does not exist.
+        """The snapshot of that name, taken now if it does not exist.
 
         Raises:
             NotFound: the source does not exist.
-            AlreadyExists: the name belongs to something else.
+            AlreadyExists: the name belongs to a snapshot of another volume.
             ResourceExhausted: the source's tree or its pool is full.
         """
         array = self._fleet.array(source.system_id)
@@ -44,7 +44,7 @@ class Snapshots:
                 retention_minutes=parameters.retention_minutes,
             )
         except (NameInUse, ResourceExhausted) as error:
-            # A tree or pool that is full may be so with the snapshot that an earlier call took.
+            # The snapshot of an earlier call may be what filled the tree or the pool.
             snapshot = find_volume_by_name(array, name)
             if snapshot is None:
                 if isinstance(error, TreeFull):
@@ -52,7 +52,7 @@ class Snapshots:
                 raise
             if snapshot.ancestor_id != source.volume_id:
                 raise AlreadyExists(
-                    f"snapshot {csi_name} exists already as {snapshot.handle}, and was not made of volume "
+                    f"snapshot {csi_name} exists already as {snapshot.handle}, and was not taken of volume "
                     f"{source}; use another name"
                 ) from None
             return snapshot
@@ -60,7 +60,7 @@ class Snapshots:
         return array.volume(made[0])
 
     def delete(self, handle: VolumeHandle) -> None:
-        """Remove the snapshot; one that does not exist is removed.
+        """Remove the snapshot. Returns without error if it does not exist.
 
         Raises:
             FailedPrecondition: it is mapped, or its retention has not ended.
@@ -75,10 +75,10 @@ class Snapshots:
                 f"snapshot {handle} is mapped to a host and was not removed; unmap it first"
             ) from error
         except DriverError as error:
-            # The array has no code for a retention that has not ended, so look whether that is why.
-            if _still_there(array, handle, error):
+            # The array has no code for a retention that has not ended, so the snapshot is read again.
+            if _still_exists(array, handle, error):
                 raise
-            log.info("snapshot removed, though the array's answer did not come", snapshot=handle)
+            log.info("snapshot removed, though the request failed", snapshot=handle)
         else:
             log.info("snapshot removed", snapshot=handle)
 
@@ -86,7 +86,7 @@ class Snapshots:
         """The snapshot.
 
         Raises:
-            NotFound: there is no such volume, or it is none that a snapshot could be.
+            NotFound: it does not exist, or it is a volume.
         """
         found = self._fleet.array(handle.system_id).volume(handle.volume_id)
         if not is_snapshot(found):
@@ -94,19 +94,8 @@ class Snapshots:
         return found
 
 
-def is_snapshot(volume: Volume) -> bool:
-    """Whether it is a snapshot rather than a volume: by the name we gave it, else by being a copy to read."""
-    kind = names.kind_of(volume.name)
-    return volume.copied if kind is None else kind is not names.Kind.VOLUME
-
-
-def is_group_member(snapshot: Volume) -> bool:
-    """Whether it was cut as a member of a group snapshot."""
-    return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None
-
-
 def tree_full(array: Array, source: VolumeHandle) -> TreeFull:
-    """What to say when a volume's tree takes no further member."""
+    """The error for a volume whose tree can have no further member."""
     tree_id = array.volume(source.volume_id).tree_id
     members = array.tree_members(tree_id)
     return TreeFull(
@@ -115,11 +104,11 @@ def tree_full(array: Array, source: VolumeHandle) -> TreeFull:
     )
 
 
-def _still_there(array: Array, handle: VolumeHandle, cause: DriverError) -> bool:
-    """Whether a snapshot that could not be removed exists.
+def _still_exists(array: Array, handle: VolumeHandle, cause: DriverError) -> bool:
+    """Whether a snapshot that could not be removed still exists.
 
     Raises:
-        FailedPrecondition: it does, and its retention is the cause.
+        FailedPrecondition: it does, because its retention has not ended.
     """
     try:
         until = array.volume(handle.volume_id).locked_until

@@ -1,4 +1,4 @@
-"""Expanding a volume on the node: the device first, then the filesystem on it."""
+"""Expanding a volume on the node: first the device, then the filesystem on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from csi_powerflex.errors import FailedPrecondition, NotFound, OutOfRange
 from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, NodeTransport, PublishContext, Use
+from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import resize, target_paths
+from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.units import check_range, readable
 
 log = Log(__name__)
@@ -19,8 +20,12 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ExpandRequest:
-    """What NodeExpandVolume asks. ``required`` and ``limit`` are bytes, 0 for "not given"; ``use``
-    may be unknown."""
+    """What NodeExpandVolume asks for.
+
+    Attributes:
+        required, limit: bytes, 0 where not given.
+        use: None where the request does not say.
+    """
 
     handle: VolumeHandle
     path: str
@@ -33,29 +38,24 @@ class ExpandRequest:
 class Expansion:
     """Grows volumes that are staged on this host."""
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path]) -> None:
-        self._transport = transport
+    def __init__(self, devices: Devices, roots: Sequence[Path]) -> None:
+        self._devices = devices
         self._roots = roots
 
     def expand(self, request: ExpandRequest) -> int:
-        """Grow the volume's filesystem to its device, and return the size of that in bytes; large enough
-        is done.
+        """Grow the volume's filesystem to its device. Returns the size of the device in bytes.
+
+        A filesystem that is large enough is not changed.
 
         Raises:
             NotFound: the volume is not at the path.
             OutOfRange: it is larger than the limit, or the range contradicts itself.
             FailedPrecondition: it cannot grow as it is mounted.
-            Unavailable: the device has not got the required size.
+            Unavailable: the device is missing, or has not got the required size in time.
         """
         check_range(required=request.required, limit=request.limit)
         mounted = self._mounted(request)
-        publish_context = PublishContext(
-            handle=request.handle,
-            transport=self._transport.name,
-            size=max(request.required, 1),
-            read_only=False,
-        )
-        device = self._transport.attach(publish_context)
+        device = self._devices.wait_for_size(request.handle, max(request.required, 1)).top
         size = blockdev.size(device)
         if request.limit and size > request.limit:
             raise OutOfRange(
@@ -66,14 +66,13 @@ class Expansion:
         return size
 
     def _mounted(self, request: ExpandRequest) -> mountinfo.Mount | None:
-        """What the volume is mounted as; None for a block device.
+        """The mount of the volume; None for a block volume.
 
         Raises:
             NotFound: it is not there.
+            Unavailable: the volume has no device.
         """
-        device = self._transport.find(request.handle)
-        if device is None:
-            raise NotFound(f"volume {request.handle} has no device on this host")
+        device = self._devices.require(request.handle).top
         table = mountinfo.read()
         for path in target_paths.known((request.path, request.staging), self._roots):
             mounted = mountinfo.at(path, table)
@@ -89,6 +88,6 @@ class Expansion:
             raise FailedPrecondition(
                 f"volume {handle} is mounted read-only at {mounted.point}, so its filesystem cannot grow"
             )
-        with blockdev.locked(device) as hold:
-            resize.grow_mounted(device, Path(mounted.point), mounted.filesystem, hold)
+        with blockdev.locked(device) as lock:
+            resize.grow_mounted(device, Path(mounted.point), mounted.filesystem, lock)
         log.info("volume expanded", volume=handle, device=device)

@@ -1,4 +1,4 @@
-"""What this host is to the cluster: who it is, which systems it reaches, and how many volumes it can take."""
+"""What NodeGetInfo answers: the identity of this host, the systems that it reaches, its limit of volumes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csi_powerflex.config.node import VolumeLimit
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.ids import NodeIdentity
-from csi_powerflex.model.node import NodeTransport
+from csi_powerflex.model.transport import Transports
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import target_paths
 
@@ -20,7 +20,7 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """``systems`` are ids of PowerFlex systems; ``max_volumes`` is how many the cluster may put here."""
+    """``systems`` are ids of PowerFlex systems; ``max_volumes`` is the limit for the scheduler."""
 
     identity: NodeIdentity
     systems: tuple[str, ...]
@@ -28,36 +28,39 @@ class NodeInfo:
 
 
 class NodeInfoReader:
-    """Looks at the host alone: no array and no Kubernetes API is asked, so neither can keep a node away."""
+    """Reads it from the host alone.
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path], limit: VolumeLimit) -> None:
-        self._transport = transport
+    No array and no Kubernetes API is asked, so neither can keep a node out.
+    """
+
+    def __init__(self, transports: Transports, roots: Sequence[Path], limit: VolumeLimit) -> None:
+        self._transports = transports
         self._roots = roots
         self._limit = limit
 
-    def info(self) -> NodeInfo:
+    def read(self) -> NodeInfo:
         """The host as it is now.
 
         Raises:
-            FailedPrecondition: it lacks what its transport needs.
-            Unavailable: that does not answer.
+            FailedPrecondition: it lacks what its transports need.
+            Unavailable: they do not answer.
         """
-        self._transport.prepare()
+        self._transports.prepare()
         return NodeInfo(
-            identity=self._transport.identity(),
-            systems=self._transport.systems(),
+            identity=self._transports.identity(),
+            systems=self._transports.systems(),
             max_volumes=self._max_volumes(),
         )
 
     def _max_volumes(self) -> int:
-        """The limit, less the volumes that the host itself uses: the scheduler does not know of those."""
-        max_entries = self._transport.max_volumes
-        limit = min(_configured(self._limit) or max_entries, max_entries)
-        taken = self._used_by_host()
-        if taken:
-            log.info("volumes in use by the host itself", volumes=", ".join(map(str, taken)), limit=limit)
+        """The limit, less the volumes that the host itself uses. The scheduler does not know of those."""
+        possible = self._transports.max_volumes()
+        limit = min(_configured(self._limit) or possible, possible)
+        used = self._used_by_host()
+        if used:
+            log.info("volumes are in use by the host itself", volumes=", ".join(map(str, used)), limit=limit)
         # In CSI, 0 means that there is no limit.
-        return max(limit - len(taken), 1)
+        return max(limit - len(used), 1)
 
     def _used_by_host(self) -> list[Path]:
         elsewhere = {
@@ -67,7 +70,7 @@ class NodeInfoReader:
         }
         return [
             device
-            for device in self._transport.devices()
+            for device in self._transports.devices()
             if blockdev.holders(device) or not elsewhere.isdisjoint(blockdev.numbers(device))
         ]
 

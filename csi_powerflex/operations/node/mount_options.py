@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from csi_powerflex.errors import InvalidArgument
 
-# Options of which at most one can be meant.
+# Groups of options that exclude each other.
 _OPPOSITES = (
     ("ro", "rw"),
     ("exec", "noexec"),
@@ -18,7 +18,7 @@ _OPPOSITES = (
     ("atime", "noatime", "relatime", "norelatime", "strictatime"),
     ("diratime", "nodiratime"),
 )
-# What turns the mount of a volume into something else, or belongs to fstab.
+# These make another kind of mount, name other devices or files, or belong to fstab.
 _REFUSED = frozenset(
     {
         "remount",
@@ -51,7 +51,10 @@ _SELINUX = ("context", "fscontext", "defcontext", "rootcontext")
 
 
 def split(options: str) -> tuple[str, ...]:
-    """``options`` as mount(8) writes them, apart; commas within quotes do not separate."""
+    """The single options in ``options``, which is written as for mount(8).
+
+    Commas within quotes do not separate.
+    """
     parts, quoted = [""], False
     for character in options:
         quoted ^= character == '"'
@@ -63,10 +66,10 @@ def split(options: str) -> tuple[str, ...]:
 
 
 def checked(flags: Iterable[str]) -> tuple[str, ...]:
-    """The user's mount options one by one, each once, in their order. An element may hold several.
+    """The user's mount options, each once, in their order. An element of ``flags`` may hold several options.
 
     Raises:
-        InvalidArgument: two contradict each other, or one is not for a volume.
+        InvalidArgument: two options contradict each other, or one is not allowed for a volume.
     """
     options = tuple(dict.fromkeys(part.strip() for flag in flags for part in split(flag)))
     options = tuple(option for option in options if option and option != "defaults")
@@ -76,7 +79,7 @@ def checked(flags: Iterable[str]) -> tuple[str, ...]:
         if name in _REFUSED or name.startswith("X-") or not option.isprintable():
             raise InvalidArgument(f"mount option {option!r} is not allowed for a volume")
         if option.count('"') % 2:
-            # Joined with others, its quotation mark would pair with theirs and set free what they quote.
+            # Joined with other options, its quotation mark would end their quotation.
             raise InvalidArgument(f"mount option {option!r} has a quotation mark that is not closed")
         if name in ("ro", "rw") and name != option:
             raise InvalidArgument(f"mount option {option!r} is not allowed for a volume; use {name}")
@@ -91,7 +94,7 @@ def checked(flags: Iterable[str]) -> tuple[str, ...]:
 
 
 def selinux_context(options: Iterable[str]) -> str | None:
-    """The label that ``context=`` gives to the whole filesystem, without quotes; None where there is none."""
+    """The SELinux label that ``context=`` gives, without quotes; None where there is none."""
     for option in options:
         name, _, value = option.partition("=")
         if name == "context":

@@ -1,7 +1,7 @@
-"""Publishing: what is staged appears at a pod's target path, and disappears again.
+"""Publishing: a staged volume appears at a pod's target path, and is removed from it.
 
-A filesystem is bind-mounted from the staging path, a raw block device is bound onto a file. The mount table
-says what is published; nothing is remembered here.
+A filesystem is bind-mounted from the staging path. A raw block device is bind-mounted onto a file. The mount
+table says what is published; this module keeps no state.
 """
 
 from __future__ import annotations
@@ -11,20 +11,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.errors import AlreadyExists, FailedPrecondition, Unavailable, VolumeInUse
+from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
 from csi_powerflex.host import blockdev, mountinfo, mounts
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, NodeTransport, PublishContext, Use
+from csi_powerflex.model.capability import Filesystem, Use
+from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import mount_options, target_paths
+from csi_powerflex.operations.node.device import Devices
 
 log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """What NodePublishVolume asks. ``exclusive``: no second target on this node
-    (SINGLE_NODE_SINGLE_WRITER)."""
+    """What NodePublishVolume asks for.
+
+    Attributes:
+        read_only: whether the pod may only read, for any reason.
+        exclusive: no second target path on this node is allowed (SINGLE_NODE_SINGLE_WRITER).
+    """
 
     publish_context: PublishContext
     staging: str
@@ -35,25 +41,25 @@ class PublishRequest:
 
 
 class Publishing:
-    """Brings staged volumes to pods. ``roots``: the folders below which target paths may lie."""
+    """Publishes staged volumes. Target paths must be below one of ``roots``."""
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path]) -> None:
-        self._transport = transport
+    def __init__(self, devices: Devices, roots: Sequence[Path]) -> None:
+        self._devices = devices
         self._roots = roots
 
     def publish(self, request: PublishRequest) -> None:
-        """Publish the volume at the target path; published there already in the same way is done.
+        """Publish the volume at the target path. Returns without error if it is already so.
 
         Raises:
             FailedPrecondition: the volume is not staged, or an exclusive one is published elsewhere.
-            AlreadyExists: something else is published at the target, or the same in another way.
-            Unavailable: the volume's device is not here.
+            AlreadyExists: something else is published at the target path, or the same volume in another way.
+            Unavailable: the volume's device is not on this host.
         """
         target = target_paths.allowed(request.target, self._roots)
         if not request.staging:
             raise FailedPrecondition(
                 f"volume {request.publish_context.handle} must be staged before it is published: "
-                f"staging_target_path is not set"
+                "staging_target_path is not set"
             )
         staging = target_paths.allowed(request.staging, self._roots)
         if isinstance(request.use, Filesystem):
@@ -66,23 +72,19 @@ class Publishing:
     ) -> None:
         handle = request.publish_context.handle
         read_only = request.read_only or "ro" in mount_options.checked(use.mount_options)
-        device = self._transport.find(handle)
-        if device is None:
-            raise Unavailable(
-                f"the device of volume {handle} is not on this host; is the volume still mapped?"
-            )
+        device = self._devices.published(request.publish_context).top
         table = mountinfo.read()
         staged = mountinfo.at(staging, table)
         if staged is None or not mountinfo.is_of(staged, device):
             found = "nothing is mounted" if staged is None else f"{staged.source} is mounted"
             raise FailedPrecondition(
                 f"volume {handle} is not staged: {found} at {staging}, and its device is {device}; "
-                f"stage it first"
+                "stage it first"
             )
         if staged.read_only and not read_only:
             raise FailedPrecondition(
-                f"volume {handle} is staged read-only at {staging} and cannot be published "
-                f"writable; stage it anew"
+                f"volume {handle} is staged read-only at {staging} and cannot be published writable; "
+                "unstage it, then stage it again"
             )
         mount_target = _MountTarget(target, staging, device, read_only=read_only)
         if self._is_published(mount_target, request, table):
@@ -94,10 +96,10 @@ class Publishing:
         handle = request.publish_context.handle
         if mountinfo.at(staging) is not None:
             raise FailedPrecondition(
-                f"volume {handle} is staged with a filesystem at {staging} and cannot be published "
-                f"as a block device"
+                f"volume {handle} is staged with a filesystem at {staging} and cannot be published as a "
+                "block device"
             )
-        device = self._transport.attach(request.publish_context)
+        device = self._devices.attach(request.publish_context).top
         mount_target = _MountTarget(target, staging, device, read_only=request.read_only)
         table = mountinfo.read()
         others = self._others(mount_target, table)
@@ -111,10 +113,10 @@ class Publishing:
     def _is_published(
         self, mount_target: _MountTarget, request: PublishRequest, table: Sequence[mountinfo.Mount]
     ) -> bool:
-        """Whether the target has this volume already, as asked.
+        """Whether the volume is already published at the target path, as asked.
 
         Raises:
-            AlreadyExists: it has something else.
+            AlreadyExists: something else is published there.
             FailedPrecondition: the volume is published elsewhere and must not be published twice.
         """
         there = mountinfo.at(mount_target.target, table)
@@ -123,7 +125,7 @@ class Publishing:
             and not mountinfo.is_of(there, mount_target.device)
             and not target_paths.alive(there)
         ):
-            log.warning("mount of a lost device replaced", target=mount_target.target, source=there.source)
+            log.warning("mount of a lost device removed", target=mount_target.target, source=there.source)
             target_paths.unmount_all(mount_target.target, last_resort_if_alive=True)
             there = None
         if there is not None:
@@ -138,11 +140,11 @@ class Publishing:
         return False
 
     def _others(self, mount_target: _MountTarget, table: Sequence[mountinfo.Mount]) -> list[mountinfo.Mount]:
-        mine = (str(mount_target.target), str(mount_target.staging))
+        own = (str(mount_target.target), str(mount_target.staging))
         return [
             mount
             for mount in mountinfo.of_device(mount_target.device, table)
-            if mount.point not in mine and target_paths.inside(mount, self._roots)
+            if mount.point not in own and target_paths.inside(mount, self._roots)
         ]
 
     @staticmethod
@@ -154,10 +156,11 @@ class Publishing:
             undo.pop_all()
 
     def unpublish(self, handle: VolumeHandle | None, target: str) -> None:
-        """Take the volume from the target path and remove that; not there is done.
+        """Unmount the volume from the target path, and remove the path. Returns without error if it is not
+        there.
 
         Raises:
-            FailedPrecondition: something other than an empty folder or file is at the target.
+            FailedPrecondition: something other than an empty folder or file is at the target path.
         """
         path = target_paths.allowed(target, self._roots)
         if target_paths.unmount_all(path, last_resort_if_alive=True):
@@ -167,7 +170,7 @@ class Publishing:
 
 @dataclass(frozen=True, slots=True)
 class _MountTarget:
-    """Where a volume's device is to appear."""
+    """Where a volume's device is to be published."""
 
     target: Path
     staging: Path
@@ -175,7 +178,7 @@ class _MountTarget:
     read_only: bool
 
     def require_same(self, there: mountinfo.Mount, handle: VolumeHandle) -> None:
-        """Make sure that what the target has is what is asked for.
+        """Check that what is mounted at the target path is what is asked for.
 
         Raises:
             AlreadyExists: it is not (specification, NodePublishVolume).
@@ -185,19 +188,20 @@ class _MountTarget:
         if there.read_only != self.read_only:
             state = "read-only" if there.read_only else "writable"
             raise AlreadyExists(
-                f"volume {handle} is published at {self.target} {state} and was asked otherwise; "
-                f"unpublish it first"
+                f"volume {handle} is published {state} at {self.target}, and was asked for otherwise; "
+                "unpublish it there first"
             )
 
 
 def _protect(device: Path, request: PublishRequest, others: Sequence[mountinfo.Mount]) -> None:
-    """Make ``device`` writable or not, as asked. A bind mount's read-only does not hold for a device file.
+    """Make ``device`` writable or read-only, as asked.
 
-    The protection is the device's, so all pods of the node share it.
+    A read-only bind mount does not protect a device file. The device itself is made read-only, so all pods of
+    the node share this state.
 
     Raises:
-        VolumeInUse: another pod has the volume in the other way.
-        FailedPrecondition: it is mapped read-only, and writing was asked.
+        VolumeInUse: another pod has the volume in the other state.
+        FailedPrecondition: the volume is mapped read-only, and a writable one was asked for.
     """
     if request.publish_context.read_only and not request.read_only:
         raise FailedPrecondition(
@@ -209,7 +213,6 @@ def _protect(device: Path, request: PublishRequest, others: Sequence[mountinfo.M
         state = "writable" if request.read_only else "read-only"
         raise VolumeInUse(
             f"block volume {request.publish_context.handle} is published {state} at "
-            f"{', '.join(m.point for m in others)}; "
-            "on one node all pods must have it in the same way"
+            f"{', '.join(mount.point for mount in others)}; all pods of one node must use it in the same way"
         )
     blockdev.set_read_only(device, read_only=request.read_only)

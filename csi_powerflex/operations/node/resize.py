@@ -1,7 +1,8 @@
-"""Growing a volume's filesystem to the size of its device, wherever it lags behind.
+"""Growing a volume's filesystem to the size of its device.
 
-Run at every staging, since a restored or cloned volume may be larger than its source and an expansion may
-have been cut short. Online where possible; ext4 needs a capability for that which not every container has.
+Every staging does it: a restored or cloned volume may be larger than its source, and an expansion may have
+been interrupted. The filesystem is mounted meanwhile, if possible; ext4 needs a capability for that, which
+not every container has.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from csi_powerflex.units import MIB, readable
 
 log = Log(__name__)
 
-# Filesystems round their size down to what they allot in; XFS gives up a last group of less than 16 MiB.
+# Filesystems round their size down; XFS leaves out a last group of less than 16 MiB.
 _SLACK = 64 * MIB
 _CAP_SYS_RESOURCE = 24
 
@@ -24,7 +25,7 @@ def grow_mounted(device: Path, point: Path, filesystem_type: str, hold: int) -> 
     """Grow the filesystem mounted at ``point``, if it is smaller than ``device``.
 
     Raises:
-        FailedPrecondition: this process may not, and it has to be staged anew for that.
+        FailedPrecondition: this process may not grow it while it is mounted.
         CommandFailed, CommandTimedOut, Unavailable: it could not be grown.
     """
     found = filesystem.kind(filesystem_type).size(device, point)
@@ -32,11 +33,11 @@ def grow_mounted(device: Path, point: Path, filesystem_type: str, hold: int) -> 
         return
     if filesystem_type == "ext4" and not can_grow_ext4_online():
         raise FailedPrecondition(
-            f"the ext4 filesystem at {point} has {readable(found)} of the "
-            f"{readable(blockdev.size(device))} of its "
-            "volume, and growing it while mounted needs the capability CAP_SYS_RESOURCE, which the "
-            "node plugin "
-            "lacks: grant it, or end all pods that use the volume on this node and it grows at the next start"
+            f"the ext4 filesystem at {point} has {readable(found)} of the {readable(blockdev.size(device))} "
+            "of its "
+            "volume; to grow it while it is mounted, the node plugin needs the capability CAP_SYS_RESOURCE: "
+            "grant "
+            "it, or end all pods that use the volume on this node, and the filesystem grows at the next start"
         )
     filesystem.grow(device, point, filesystem_type, keep_open=hold)
     grown = filesystem.kind(filesystem_type).size(device, point)
@@ -44,7 +45,7 @@ def grow_mounted(device: Path, point: Path, filesystem_type: str, hold: int) -> 
 
 
 def grow_unmounted(device: Path, filesystem_type: str, hold: int) -> None:
-    """Grow ext4 before it is mounted, where this process could not do it afterwards. Others grow mounted.
+    """Grow ext4 before it is mounted, if this process may not grow it later. Other types grow while mounted.
 
     Raises:
         FailedPrecondition: it is damaged.
@@ -57,7 +58,7 @@ def grow_unmounted(device: Path, filesystem_type: str, hold: int) -> None:
 
 
 def can_grow_ext4_online() -> bool:
-    """Whether this process may grow a mounted ext4: the kernel asks for CAP_SYS_RESOURCE."""
+    """Whether this process may grow a mounted ext4: the kernel requires CAP_SYS_RESOURCE."""
     status = Path("/proc/self/status").read_text()
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective, 16) >> _CAP_SYS_RESOURCE & 1)

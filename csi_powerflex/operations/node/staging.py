@@ -1,10 +1,11 @@
-"""Staging: a volume's device becomes a mounted filesystem at the orchestrator's staging path, and back.
+"""Staging: the filesystem on a volume's device is mounted at the staging path, and unmounted again.
 
-What is done is read from the kernel (mount table, sysfs), never from a file of ours, so a restart of this
-process, of the kubelet or of the host needs no recovery. A raw block volume needs nothing but its device.
+The state is read from the kernel (mount table, sysfs), never from a file of the driver. So a restart of this
+process, of the kubelet or of the host needs no recovery. A raw block volume needs only its device.
 
-The rules for data come first. A device is formatted only if the volume is new by its context, nothing uses
-it, and probing proves it blank; in every other case it is left as found and the answer says what was found.
+Data comes first. A device is formatted only if three things are true: the volume context says that the volume
+began empty, nothing uses the device, and probing proves it blank. In every other case the device is not
+changed, and the error says what was found.
 """
 
 from __future__ import annotations
@@ -19,17 +20,25 @@ from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
 from csi_powerflex.host import blockdev, btrfs, filesystem, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import Filesystem, NodeTransport, Origin, PublishContext, Use
+from csi_powerflex.model.capability import Filesystem, Use
+from csi_powerflex.model.publish_context import PublishContext
+from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import mount_options, resize, target_paths
+from csi_powerflex.operations.node.device import Devices
 
 log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StageRequest:
-    """What NodeStageVolume asks. ``read_only``: the volume is only to be read, whatever its
-    mapping allows."""
+    """What NodeStageVolume asks for.
+
+    Attributes:
+        origin: how the volume began.
+        read_only: whether the volume is only read, even if its mapping allows writing.
+        format_options: the user's options for mkfs.
+    """
 
     publish_context: PublishContext
     path: str
@@ -40,26 +49,26 @@ class StageRequest:
 
 
 class Staging:
-    """Brings volumes to their staging paths. ``roots``: the folders below which those may lie."""
+    """Stages volumes. Staging paths must be below one of ``roots``."""
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path]) -> None:
-        self._transport = transport
+    def __init__(self, devices: Devices, roots: Sequence[Path]) -> None:
+        self._devices = devices
         self._roots = roots
 
     def stage(self, request: StageRequest) -> None:
-        """Stage the volume; staged already in the same way is done.
+        """Stage the volume. Returns without error if it is already staged so.
 
         Raises:
-            Unavailable: the device did not come, or a tool failed; nothing is left mounted.
-            FailedPrecondition: the device does not hold what it should.
-            AlreadyExists: something else is mounted at the path, or the same in another way.
-            Busy: an earlier command still works on the device.
+            Unavailable: the device did not appear, or a tool failed; nothing stays mounted.
+            FailedPrecondition: the content of the device is not what was asked for.
+            AlreadyExists: something else is mounted at the path, or the same volume in another way.
+            Busy: an earlier command still uses the device.
         """
         point = target_paths.allowed(request.path, self._roots)
         options = (
             mount_options.checked(request.use.mount_options) if isinstance(request.use, Filesystem) else ()
         )
-        device = self._transport.attach(request.publish_context)
+        device = self._devices.attach(request.publish_context).top
         if isinstance(request.use, Filesystem):
             wanted = _Wanted(request, request.use.type, options)
             with blockdev.locked(device) as hold:
@@ -73,7 +82,7 @@ class Staging:
         mounted = mountinfo.at(point)
         if mounted is not None:
             if _is_left_over(mounted, device):
-                log.warning("mount of a lost device replaced", point=point, source=mounted.source)
+                log.warning("mount of a lost device removed", point=point, source=mounted.source)
                 target_paths.unmount_all(point, last_resort_if_alive=False)
             else:
                 _require_same(mounted, device, wanted)
@@ -91,7 +100,7 @@ class Staging:
 
     @staticmethod
     def _catch_up(device: Path, point: Path, wanted: _Wanted, hold: int) -> None:
-        """Grow what is mounted already. That it cannot be grown now is no reason to refuse it to its pods."""
+        """Grow a filesystem that is mounted already. If it cannot grow now, its pods can still use it."""
         if wanted.read_only:
             return
         try:
@@ -100,12 +109,14 @@ class Staging:
             log.warning("filesystem not grown", volume=wanted.handle, reason=error)
 
     def unstage(self, handle: VolumeHandle | None, path: str) -> None:
-        """Unmount the volume from its staging path; not staged is done. The path itself is the caller's.
+        """Unmount the volume from its staging path. Returns without error if it is not staged.
+
+        The caller created the path and removes it.
 
         Raises:
-            VolumeInUse: it is still published, and its device works: giving it up now would lose data.
+            VolumeInUse: it is still published, and its device works; unstaging it now would lose data.
             FailedPrecondition: something still uses it.
-            DeadlineExceeded: unmounting did not end.
+            DeadlineExceeded: unmounting did not end in time.
         """
         point = target_paths.allowed(path, self._roots)
         mounted = mountinfo.at(point)
@@ -146,12 +157,12 @@ class _Wanted:
 
 
 def _is_left_over(mounted: mountinfo.Mount, device: Path) -> bool:
-    """Whether what is mounted belongs to a device that is gone, as after a forced unmapping at the array."""
+    """Whether the mount belongs to a device that was removed, as after a forced unmapping at the array."""
     return not mountinfo.is_of(mounted, device) and not target_paths.alive(mounted)
 
 
 def _require_same(mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> None:
-    """Make sure that what is mounted is what is asked for.
+    """Check that what is mounted is what is asked for.
 
     Raises:
         AlreadyExists: it is not (specification, NodeStageVolume).
@@ -177,16 +188,16 @@ def _require_same(mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> No
 
 
 def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
-    """See to it that ``device`` holds a sound filesystem of the wanted type.
+    """Make sure that ``device`` has a clean filesystem of the wanted type.
 
     Raises:
-        FailedPrecondition: it holds something else, or may not be formatted.
+        FailedPrecondition: it has something else, or must not be formatted.
     """
     if mountinfo.of_device(device):
-        return  # In use through another path, hence formatted and not to be checked.
+        return  # It is mounted at another path. So it is formatted, and a check would be wrong.
     blockdev.require_unused(device)
     if not wanted.read_only and blockdev.is_read_only(device):
-        # Left by a pod that had it as a read-only block device; nobody has it now.
+        # A pod used it as a read-only block device. No pod uses it now.
         blockdev.set_read_only(device, read_only=False)
     content = probe.probe(device, wanted.handle)
     match content:
@@ -199,13 +210,12 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
         case probe.Formatted(type=found):
             raise FailedPrecondition(
                 f"volume {wanted.handle} holds a {found} filesystem and {wanted.type} is asked; "
-                f"it was left alone: ask for {found}, or use another volume"
+                f"it was not changed: ask for {found}, or use another volume"
             )
         case probe.Foreign(description=what):
             raise FailedPrecondition(
-                f"volume {wanted.handle} ({device}) holds {what}; a {wanted.type} filesystem is "
-                f"asked and the "
-                "volume was left alone: use it as a block volume, or empty it yourself"
+                f"volume {wanted.handle} ({device}) holds {what}; a {wanted.type} filesystem was asked for "
+                "and the volume was not changed: use it as a block volume, or empty it yourself"
             )
         case _:
             assert_never(content)
@@ -214,14 +224,13 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
 def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinished, hold: int) -> None:
     if wanted.origin is not Origin.EMPTY:
         raise FailedPrecondition(
-            f"volume {wanted.handle} was made as a {wanted.origin} and should hold a filesystem, "
-            f"but none was found; "
-            "it was left alone: check its source"
+            f"volume {wanted.handle} was created as a {wanted.origin} and has no filesystem; it was not "
+            "changed: check its source"
         )
     if wanted.read_only:
         raise FailedPrecondition(
-            f"volume {wanted.handle} is blank and is to be used read-only, so it cannot be formatted; "
-            "use it once in a mode that writes"
+            f"volume {wanted.handle} is blank and is used read-only, so it cannot be formatted; use it once "
+            "with an access mode that writes"
         )
     if isinstance(content, probe.Unfinished):
         log.warning("unfinished filesystem erased", volume=wanted.handle, device=device)
@@ -243,7 +252,7 @@ def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
 
     Raises:
         FailedPrecondition: its filesystem is damaged, or a btrfs with the same id is in the way.
-        CommandFailed: mount(8) said no for another reason.
+        CommandFailed: mount(8) failed for another reason.
     """
     options = wanted.mount_options()
     try:
@@ -252,25 +261,25 @@ def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
         except CommandFailed as error:
             if not (wanted.read_only and blockdev.is_read_only(device)):
                 raise
-            # A copy of a filesystem in use has a journal to replay, which a device that cannot be written
-            # does not allow; without it, it shows the state of the last checkpoint.
+            # A copy of a mounted filesystem has a journal to replay, and a read-only device does not allow
+            # that. Without the replay, the filesystem shows the state of its last checkpoint.
             log.warning("mounting without recovery", volume=wanted.handle, device=device, reason=error)
             without = [*options, wanted.kind.mount_without_recovery]
             mounts.mount(device, point, filesystem=wanted.type, options=without)
     except CommandFailed as error:
         if "tructure needs cleaning" in error.stderr:
             raise FailedPrecondition(
-                f"the {wanted.type} filesystem of volume {wanted.handle} is damaged and needs a "
-                f"person: {error}"
+                f"the {wanted.type} filesystem of volume {wanted.handle} is damaged; repair it by hand: "
+                f"{error}"
             ) from error
         if wanted.type == "btrfs" and "File exists" in error.stderr:
-            others = ", ".join(btrfs.mounted_with_same_id(device)) or "one that was here before"
+            others = ", ".join(btrfs.mounted_with_same_id(device)) or "a device that was here before"
             raise _duplicate_id_error(device, wanted, others) from error
         raise
 
 
 def _require_mounted(device: Path, point: Path, wanted: _Wanted) -> None:
-    """Make sure that ``point`` shows the volume's own device: the kernel may have had a twin of it at hand.
+    """Check that the volume's own device is mounted at ``point``, and not another one with the same id.
 
     Raises:
         FailedPrecondition: it does not.
@@ -282,8 +291,9 @@ def _require_mounted(device: Path, point: Path, wanted: _Wanted) -> None:
 
 def _duplicate_id_error(device: Path, wanted: _Wanted, others: str) -> FailedPrecondition:
     return FailedPrecondition(
-        f"volume {wanted.handle} ({device}) cannot be mounted on this node beside {others}: both carry the "
-        f"same {wanted.type}, as a copy and its source do, and this kernel does not tell them apart (Linux "
-        "6.7 and newer does); end the use of the other one here and run `btrfs device scan --forget`, or use "
-        "the volume on another node"
+        f"volume {wanted.handle} ({device}) cannot be mounted on this node together with {others}: both "
+        "have the "
+        f"same {wanted.type} id, as a copy and its source do, and only Linux 6.7 and newer can mount both; "
+        "stop the "
+        "use of the other one here and run `btrfs device scan --forget`, or use the volume on another node"
     )

@@ -1,4 +1,4 @@
-"""How full a volume is. A volume that hangs costs its own call and no other."""
+"""How full a volume is. A volume that hangs blocks only the call that asks for it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from csi_powerflex.errors import NotFound, Unavailable
 from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import NodeTransport
 from csi_powerflex.operations.node import target_paths
+from csi_powerflex.operations.node.device import Devices
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Of bytes or inodes. ``available`` is what an ordinary user may still take."""
+    """An amount of bytes or inodes. ``available`` is what a user without privileges can still use."""
 
     total: int
     used: int
@@ -26,7 +26,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of a filesystem; ``inodes`` is None where it has no fixed number of them."""
+    """The usage of a filesystem; ``inodes`` is None where it has no fixed number of them."""
 
     capacity: Amount
     inodes: Amount | None
@@ -34,7 +34,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSize:
-    """Of a block volume, which only its user knows the filling of; in bytes."""
+    """The size of a block volume in bytes. Only its user knows how much of it is used."""
 
     total: int
 
@@ -42,8 +42,8 @@ class DeviceSize:
 class Stats:
     """Measures volumes."""
 
-    def __init__(self, transport: NodeTransport, roots: Sequence[Path], time_limit: TimeLimit) -> None:
-        self._transport = transport
+    def __init__(self, devices: Devices, roots: Sequence[Path], time_limit: TimeLimit) -> None:
+        self._devices = devices
         self._roots = roots
         self._time_limit = time_limit
 
@@ -52,16 +52,14 @@ class Stats:
 
         Raises:
             NotFound: the volume is not at the path.
-            Unavailable: its device is gone or its filesystem gives errors.
-            DeadlineExceeded: it does not answer.
+            Unavailable: its device is missing or its filesystem returns errors.
+            DeadlineExceeded: it does not answer in time.
         """
         point = next(iter(target_paths.known((path,), self._roots)), None)
         mounted = mountinfo.at(point) if point else None
         if point is None or mounted is None:
             raise NotFound(f"volume {handle} is not at {path!r}: nothing is mounted there")
-        device = self._transport.find(handle)
-        if device is None:
-            raise Unavailable(f"the device of volume {handle} is gone, though it is still mounted at {path}")
+        device = self._devices.require(handle).top
         if not mountinfo.is_of(mounted, device):
             raise NotFound(f"volume {handle} is not at {path!r}: {mounted.source} is mounted there")
         if mounted.of_device_file:
@@ -79,7 +77,7 @@ def _usage(found: os.statvfs_result) -> Usage:
             used=(found.f_blocks - found.f_bfree) * found.f_frsize,
             available=found.f_bavail * found.f_frsize,
         ),
-        # btrfs makes inodes as they are needed, and says 0.
+        # btrfs creates inodes when they are needed, and reports 0.
         inodes=Amount(found.f_files, found.f_files - found.f_ffree, found.f_favail)
         if found.f_files
         else None,

@@ -1,8 +1,8 @@
-"""The paths at which volumes are staged and published: which are allowed, and how each is given back.
+"""Staging and target paths: which are allowed, and how they are created, unmounted and removed.
 
-The orchestrator names the paths, this process is root, and a path can be a mistake or a trap. So only paths
-below the configured folders count, no symbolic link below those leads anywhere, and nothing is ever deleted
-but an empty folder or an empty file.
+The caller names the paths, this process is root, and a path can be a mistake or an attack. So only paths
+below the configured folders are allowed, symbolic links below those are refused, and nothing is ever removed
+except an empty folder or an empty file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-_MOST_STACKED = 64
+_MAX_STACKED = 64
 _BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
 
 
 def allowed(text: str, roots: Sequence[Path]) -> Path:
-    """``text`` as a path that may be used, spelled as the kernel spells it in mountinfo.
+    """``text`` as a path that may be used, written as the kernel writes it in mountinfo.
 
     Raises:
         InvalidArgument: it is not a plain absolute path below one of ``roots``, or a symbolic link is in it.
@@ -35,19 +35,19 @@ def allowed(text: str, roots: Sequence[Path]) -> Path:
     if not path.is_absolute() or ".." in path.parts or "\0" in text or "\n" in text:
         raise InvalidArgument(f"{text!r} is not a plain absolute path")
     for root in roots:
-        # The root itself may be a link, to a larger disk say, and be named either way.
+        # The root itself may be a link, for example to a larger disk. A path may use either name.
         real = root.resolve()
         for name in (root, real):
             if path.is_relative_to(name) and path != name:
                 return _without_links(real, path.relative_to(name))
     raise InvalidArgument(
-        f"{text!r} is outside of {', '.join(map(str, roots))}; if volumes belong there, name the "
-        f"folder with --mount-root"
+        f"{text!r} is outside of {', '.join(map(str, roots))}; if volumes belong there, name the folder with "
+        "--mount-root"
     )
 
 
 def known(texts: Sequence[str], roots: Sequence[Path]) -> list[Path]:
-    """Those of ``texts`` that are paths at which a volume can be; the others hold none."""
+    """The paths among ``texts`` at which a volume can be."""
     paths = []
     for text in texts:
         with contextlib.suppress(InvalidArgument):
@@ -65,35 +65,35 @@ def _without_links(root: Path, rest: Path) -> Path:
         except FileNotFoundError:
             break
         except OSError as error:
-            # A dead mount does not answer, and is no link.
+            # A mount whose device was removed does not answer, and is no link.
             log.debug("path does not answer", path=path, reason=error)
             break
     return root / rest
 
 
 def inside(mount: mountinfo.Mount, roots: Sequence[Path]) -> bool:
-    """Whether ``mount`` is one of the places that the orchestrator uses."""
+    """Whether ``mount`` is at or below one of ``roots``."""
     point = Path(mount.point)
     return any(point.is_relative_to(root.resolve()) for root in roots)
 
 
 def unmount_all(point: Path, *, last_resort_if_alive: bool) -> bool:
-    """Unmount whatever is mounted at ``point``, however often; whether anything was.
+    """Unmount everything that is mounted at ``point``. Returns whether anything was.
 
     Args:
-        last_resort_if_alive: whether a mount that stays busy may be detached, to end by itself later, even
-            though its device works. Right for a bind mount, whose data another mount looks after.
+        last_resort_if_alive: whether a mount that stays busy may be detached although its device works. The
+            kernel then ends it later. This is right for a bind mount: another mount writes its data.
 
     Raises:
         FailedPrecondition: it is busy and must not be detached.
-        DeadlineExceeded: it did not end.
+        DeadlineExceeded: unmounting did not end in time.
     """
-    for count in range(_MOST_STACKED):
+    for count in range(_MAX_STACKED):
         mount = mountinfo.at(point)
         if mount is None:
             return count > 0
         _unmount(point, mount, last_resort_if_alive=last_resort_if_alive)
-    raise FailedPrecondition(f"{point} has more than {_MOST_STACKED} mounts on top of each other")
+    raise FailedPrecondition(f"{point} has more than {_MAX_STACKED} mounts on top of each other")
 
 
 def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool) -> None:
@@ -109,12 +109,12 @@ def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool)
         else:
             return
         if mountinfo.at(point) != mount:
-            return  # someone else was faster
+            return  # another process unmounted it
         time.sleep(min(pause, call_context.remaining(pause + 1)))
     dead = not alive(mount)
     if isinstance(reason, CommandTimedOut) and not dead:
         raise DeadlineExceeded(
-            f"{point} is not unmounted yet, its data may still be on their way: {reason}; repeat the call"
+            f"{point} is not unmounted yet, and its data may not be written yet: {reason}; repeat the call"
         ) from reason
     if not (dead or last_resort_if_alive):
         raise FailedPrecondition(
@@ -135,10 +135,10 @@ def alive(mount: mountinfo.Mount) -> bool:
 
 
 def make_directory(path: Path) -> None:
-    """Make the folder ``path`` to mount on, where it is not there yet.
+    """Create the folder ``path`` to mount on, if it does not exist.
 
     Raises:
-        FailedPrecondition: its parent is missing, or something else is in its place.
+        FailedPrecondition: its parent is missing, or something else is there.
     """
     try:
         path.mkdir(mode=0o750)
@@ -148,14 +148,14 @@ def make_directory(path: Path) -> None:
                 f"{path} exists and is not a folder, so no volume can be mounted there"
             ) from None
     except OSError as error:
-        raise FailedPrecondition(f"the folder {path} cannot be made: {error.strerror}") from error
+        raise FailedPrecondition(f"the folder {path} cannot be created: {error.strerror}") from error
 
 
 def make_file(path: Path) -> None:
-    """Make the empty file ``path`` to bind a device on, where it is not there yet.
+    """Create the empty file ``path`` to bind a device on, if it does not exist.
 
     Raises:
-        FailedPrecondition: its parent is missing, or something else is in its place.
+        FailedPrecondition: its parent is missing, or something else is there.
     """
     try:
         path.touch(mode=0o600, exist_ok=False)
@@ -166,11 +166,11 @@ def make_file(path: Path) -> None:
                 f"{path} exists and is not an empty file, so no block device can be bound there"
             ) from None
     except OSError as error:
-        raise FailedPrecondition(f"the file {path} cannot be made: {error.strerror}") from error
+        raise FailedPrecondition(f"the file {path} cannot be created: {error.strerror}") from error
 
 
 def remove(path: Path) -> None:
-    """Remove the empty folder or file ``path``; gone is well.
+    """Remove the empty folder or file ``path``. Returns without error if it does not exist.
 
     Raises:
         FailedPrecondition: it is not empty, or something else.
@@ -182,10 +182,12 @@ def remove(path: Path) -> None:
         elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
             path.unlink()
         else:
-            raise FailedPrecondition(f"{path} is left alone: it is neither an empty folder nor an empty file")
+            raise FailedPrecondition(
+                f"{path} was not removed: it is neither an empty folder nor an empty file"
+            )
     except FileNotFoundError:
         return
     except OSError as error:
         raise FailedPrecondition(
-            f"{path} is left alone, nothing is mounted there but it cannot be removed: {error.strerror}"
+            f"{path} cannot be removed, though nothing is mounted there: {error.strerror}"
         ) from error

@@ -1,4 +1,4 @@
-"""The SDC's tool drv_cfg: what it is asked, and what its answers say (protocol notes, "SDC on the host")."""
+"""The SDC's tool drv_cfg: its commands and its answers (protocol notes, "SDC on the host")."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class KnownSystem:
-    """A system that the SDC is registered with, by the addresses of its MDMs.
+    """A system that the SDC is registered with.
 
-    ``id`` is None until the SDC has reached it once.
+    Attributes:
+        id: None until the SDC has reached the system once.
+        addresses: of its MDMs.
     """
 
     id: str | None
@@ -30,19 +32,18 @@ class KnownSystem:
 class DrvCfg:
     """Runs the tool.
 
-    Every method raises FailedPrecondition where there is no SDC on this host, and Unavailable where
-    the tool fails.
+    Every method raises FailedPrecondition if there is no SDC on this host, and Unavailable if the tool fails.
     """
 
     def __init__(self, settings: SdcSettings) -> None:
         self._settings = settings
 
     def guid(self) -> str:
-        """What the tool says the SDC's GUID is."""
+        """The GUID of the SDC."""
         return self._run("--query_guid").strip()
 
     def systems(self) -> tuple[KnownSystem, ...]:
-        """The systems that the SDC is registered with, reached or not."""
+        """The systems that the SDC is registered with, including those that it has not reached."""
         return tuple(
             KnownSystem(
                 id=None if match[1] == _NO_ID else match[1].lower(),
@@ -52,15 +53,15 @@ class DrvCfg:
         )
 
     def rescan(self) -> None:
-        """Have the SDC ask its systems for volumes and sizes anew."""
+        """Make the SDC ask its systems for volumes and sizes again."""
         self._run("--rescan")
 
     def add(self, addresses: Collection[str]) -> None:
-        """Register the SDC with one more system, now and in the file for its next start."""
+        """Register the SDC with one more system: now, and in the file that it reads at its next start."""
         self._run("--add_mdm", "--ip", ",".join(addresses), *self._file())
 
     def change(self, known: str, addresses: Collection[str]) -> None:
-        """Give the system that has the address ``known`` these addresses instead, now and in the file."""
+        """Replace the addresses of the system that has the address ``known``: now, and in the file."""
         self._run("--mod_mdm_ip", "--ip", known, "--new_mdm_ip", ",".join(addresses), *self._file())
 
     def _file(self) -> tuple[str, str]:
@@ -70,7 +71,6 @@ class DrvCfg:
         if not self._settings.drv_cfg.is_file():
             raise FailedPrecondition(
                 f"this host has no SDC: neither {self._settings.control_device} nor "
-                f"{self._settings.drv_cfg} answers; "
-                "install the PowerFlex SDC, or say where its drv_cfg is"
+                f"{self._settings.drv_cfg} answers; install the PowerFlex SDC, or set the path of its drv_cfg"
             )
         return run([str(self._settings.drv_cfg), *words], cap=_SECONDS).stdout

@@ -1,11 +1,10 @@
-"""Lists handed out page by page."""
+"""Lists that are returned page by page."""
 
 from __future__ import annotations
 
 import pytest
 
 from csi_powerflex.errors import Expired
-from csi_powerflex.operations.controller import pagination
 from csi_powerflex.operations.controller.pagination import Paginator
 
 
@@ -43,18 +42,16 @@ def test_a_token_ends_with_its_time() -> None:
         kept.page(list, token=token, max_entries=0)
 
 
-def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pagination, "_KEPT_ITEMS", 10)
-    kept: Paginator[int] = Paginator()
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
+    kept: Paginator[int] = Paginator(max_kept_items=10)
     tokens = [kept.page(lambda: list(range(4)), token="", max_entries=1).next_token for _ in range(3)]
     with pytest.raises(Expired):
         kept.page(list, token=tokens[0], max_entries=0)
     assert [len(kept.page(list, token=token, max_entries=0).items) for token in tokens[1:]] == [3, 3]
 
 
-def test_the_newest_list_is_kept_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pagination, "_KEPT_ITEMS", 10)
-    kept: Paginator[int] = Paginator()
+def test_the_newest_list_is_kept_however_long_it_is() -> None:
+    kept: Paginator[int] = Paginator(max_kept_items=10)
     token = kept.page(lambda: list(range(50)), token="", max_entries=1).next_token
     assert len(kept.page(list, token=token, max_entries=0).items) == 49
 

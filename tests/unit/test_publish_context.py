@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import PublishContext
+from csi_powerflex.model.publish_context import PublishContext
 
 HANDLE = VolumeHandle("0123456789abcdef", "fedcba9876543210")
 CONTEXT = {"transport": "sdc", "sizeBytes": "8589934592", "readOnly": "false"}
@@ -17,24 +17,25 @@ publish_contexts = st.builds(
     transport=st.text(min_size=1),
     size=st.integers(1, 10**18 - 1),
     read_only=st.booleans(),
+    details=st.dictionaries(st.sampled_from(["portals", "subsystem"]), st.text()),
 )
 
 
 @given(publish_contexts)
-def test_a_ticket_reads_back_as_it_was_written(publish_context: PublishContext) -> None:
-    assert PublishContext.from_context(HANDLE, publish_context.to_context()) == publish_context
+def test_a_publish_context_reads_back_as_it_was_written(publish_context: PublishContext) -> None:
+    assert PublishContext.parse(HANDLE, publish_context.to_dict()) == publish_context
 
 
 def test_the_form_of_the_context_stays_the_same() -> None:
     # Kubernetes keeps it in VolumeAttachments that outlive this version of the driver.
-    assert PublishContext(HANDLE, "sdc", 8589934592, read_only=False).to_context() == CONTEXT
+    assert PublishContext(HANDLE, "sdc", 8589934592, read_only=False).to_dict() == CONTEXT
 
 
 @pytest.mark.parametrize("key", CONTEXT)
 def test_a_missing_key_is_named(key: str) -> None:
     context = {other: value for other, value in CONTEXT.items() if other != key}
     with pytest.raises(InvalidArgument, match=rf"{HANDLE} lacks a usable {key}.*ControllerPublishVolume"):
-        PublishContext.from_context(HANDLE, context)
+        PublishContext.parse(HANDLE, context)
 
 
 @pytest.mark.parametrize(
@@ -42,16 +43,16 @@ def test_a_missing_key_is_named(key: str) -> None:
 )
 def test_a_size_that_is_no_positive_number_is_refused(size: str) -> None:
     with pytest.raises(InvalidArgument, match="lacks a usable sizeBytes"):
-        PublishContext.from_context(HANDLE, CONTEXT | {"sizeBytes": size})
+        PublishContext.parse(HANDLE, CONTEXT | {"sizeBytes": size})
 
 
 @pytest.mark.parametrize("read_only", ["", "True", "1", "yes"])
 def test_read_only_is_never_guessed(read_only: str) -> None:
     with pytest.raises(InvalidArgument, match="lacks a usable readOnly"):
-        PublishContext.from_context(HANDLE, CONTEXT | {"readOnly": read_only})
+        PublishContext.parse(HANDLE, CONTEXT | {"readOnly": read_only})
 
 
-@given(st.dictionaries(st.sampled_from(list(CONTEXT)), st.text()))
+@given(st.dictionaries(st.sampled_from([*CONTEXT, "portals"]), st.text()))
 def test_no_context_gives_another_error(context: dict[str, str]) -> None:
     with contextlib.suppress(InvalidArgument):
-        assert PublishContext.from_context(HANDLE, context).to_context() == context
+        assert PublishContext.parse(HANDLE, context).to_dict() == context

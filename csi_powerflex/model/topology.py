@@ -1,0 +1,43 @@
+"""Topology keys: which systems and zones a node reaches, and where a volume lies.
+
+Nodes, volumes and the requirements of requests all use the keys that are built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+Segments = Mapping[str, str]
+"""One topology: ``{"<driver>/<system id>": "true", "<driver>/zone": "a"}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The topology keys of the driver with this name."""
+
+    driver_name: str
+
+    @property
+    def zone_key(self) -> str:
+        """The key whose value is a zone."""
+        return f"{self.driver_name}/zone"
+
+    def system_key(self, system_id: str) -> str:
+        """The key that says that a system is reached; its value is "true"."""
+        return f"{self.driver_name}/{system_id}"
+
+    def segments(self, system_ids: Iterable[str], zone: str | None = None) -> dict[str, str]:
+        """The topology of a node that reaches these systems, or of a volume on one of them."""
+        segments = {self.system_key(system_id): "true" for system_id in system_ids}
+        if zone is not None:
+            segments[self.zone_key] = zone
+        return segments
+
+    def reaches(self, segments: Segments, system_id: str) -> bool:
+        """Whether a node with these segments reaches the system; segments without any system reach all."""
+        systems = [key for key in segments if self._names_system(key)]
+        return not systems or self.system_key(system_id) in systems
+
+    def _names_system(self, key: str) -> bool:
+        return key.startswith(f"{self.driver_name}/") and key != self.zone_key

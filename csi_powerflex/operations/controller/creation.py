@@ -1,0 +1,171 @@
+"""Creating empty volumes.
+
+The name on the array follows from the CSI name, and the array keeps names unique. So a call that was
+interrupted leaves no state behind: the next one finds by name what exists.
+"""
+
+from __future__ import annotations
+
+from csi_powerflex.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    DriverError,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.array import NameInUse, Pool, Provisioning, Volume
+from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.create_history import CreateHistory
+from csi_powerflex.operations.controller.lookup import find_volume_by_name
+from csi_powerflex.operations.controller.matching import (
+    CreatedVolume,
+    VolumeRequest,
+    require_match,
+    size_for,
+)
+from csi_powerflex.operations.controller.placement import Candidate, Placement
+
+log = Log(__name__)
+
+
+class Creation:
+    """Creates empty volumes on a fleet of systems."""
+
+    def __init__(self, fleet: Fleet, placement: Placement) -> None:
+        self._fleet = fleet
+        self._placement = placement
+        self._history = CreateHistory()
+
+    def create(self, request: VolumeRequest, name: str) -> CreatedVolume:
+        """The volume with that name on the array, created if it does not exist.
+
+        Raises as ``Volumes.create``.
+        """
+        candidates = self._placement.candidates(request.parameters, request.requirement)
+        suspects = [array for array in self._fleet.arrays() if self._history.may_exist(array.label, name)]
+        systems = {candidate.array.label for candidate in candidates}
+        if len(systems) > 1 or any(array.label not in systems for array in suspects):
+            existing, candidates = self._search(request, name, candidates, suspects)
+            if existing is not None:
+                return existing
+        # On a single system the attempt to create the volume shows whether it exists, without a look-up.
+        return self._create_on_first(candidates, request, name)
+
+    def _search(
+        self, request: VolumeRequest, name: str, candidates: list[Candidate], suspects: list[Array]
+    ) -> tuple[CreatedVolume | None, list[Candidate]]:
+        """The volume, if a system has it, and the candidates on systems that answered.
+
+        A system that does not answer is left out, unless the volume may exist there.
+
+        Raises:
+            AlreadyExists: the volume exists and does not fit.
+            Unavailable: it may exist on a system that does not answer, or no system answers.
+        """
+        arrays = {item.array.label: item.array for item in candidates}
+        errors: dict[str, DriverError] = {}
+        for array in (arrays | {suspect.label: suspect for suspect in suspects}).values():
+            try:
+                with self._placement.one_of_several(self._fleet.arrays()):
+                    volume = find_volume_by_name(array, name)
+            except DriverError as error:
+                if array in suspects:
+                    raise _may_exist(request, array, error) from error
+                log.warning("system left out of the choice", system=array.label, reason=error)
+                errors[array.label] = error
+                continue
+            if volume is not None:
+                return require_match(volume, request, _on(array, candidates)), []
+            self._history.record_absent(array.label, name)
+        if arrays.keys() <= errors.keys():
+            raise next(iter(errors.values()))
+        return None, [candidate for candidate in candidates if candidate.array.label not in errors]
+
+    def _create_on_first(
+        self, candidates: list[Candidate], request: VolumeRequest, name: str
+    ) -> CreatedVolume:
+        """Create the volume on the first candidate that has space and can be reached."""
+        errors: list[DriverError] = []
+        for candidate in candidates:
+            try:
+                return self._create_on(candidate, request, name, _on(candidate.array, candidates))
+            except (ResourceExhausted, ConnectFailed) as error:
+                errors.append(error)
+        # A system that was not reached may have space.
+        final = all(isinstance(error, ResourceExhausted) for error in errors)
+        raise (ResourceExhausted if final else Unavailable)("; ".join(str(error) for error in errors))
+
+    def _create_on(
+        self, candidate: Candidate, request: VolumeRequest, name: str, same_system: list[Candidate]
+    ) -> CreatedVolume:
+        """Create the volume there. If the system has it already, it may be in any of ``same_system``."""
+        array, pool = candidate.array, candidate.pool
+        _require_possible(pool, request.parameters)
+        size = size_for(request, pool)
+        known = self._created_recently(array, name)
+        if known is not None:
+            return require_match(known, request, same_system)
+        try:
+            volume_id = array.create_volume(
+                name=name, size=size, pool=pool, provisioning=request.parameters.provisioning
+            )
+        except (NameInUse, ResourceExhausted):
+            # The volume of an earlier call may be what filled the pool.
+            existing = find_volume_by_name(array, name)
+            if existing is None:
+                raise
+            return require_match(existing, request, same_system)
+        except ConnectFailed:
+            raise
+        except (Unavailable, DeadlineExceeded):
+            self._history.record_unknown(array.label, name)
+            raise
+        self._history.record_created(array.label, name, volume_id)
+        handle = VolumeHandle(array.system_id(), volume_id)
+        log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
+        return CreatedVolume(handle=handle, size=size, copied=False, zone=candidate.zone)
+
+    def _created_recently(self, array: Array, name: str) -> Volume | None:
+        """The volume, if this process created it recently. A repeated call then costs one request."""
+        volume_id = self._history.created_id(array.label, name)
+        if volume_id is None:
+            return None
+        try:
+            return array.volume(volume_id)
+        except NotFound:
+            self._history.record_absent(array.label, name)
+            return None
+
+
+def _on(array: Array, candidates: list[Candidate]) -> list[Candidate]:
+    return [candidate for candidate in candidates if candidate.array is array]
+
+
+def _require_possible(pool: Pool, parameters: VolumeParameters) -> None:
+    """Check that the pool can hold such a volume.
+
+    Raises:
+        InvalidArgument: it cannot, or must not unless the parameters allow it.
+    """
+    if not pool.zero_padded and not parameters.allow_unpadded_pool:
+        raise InvalidArgument(
+            f"pool {pool} has no zero padding, so a new volume may show data that was deleted before; "
+            "enable it on the pool, or set allowUnpaddedPool=true"
+        )
+    provisioning = parameters.provisioning
+    if provisioning is Provisioning.COMPRESSED and not pool.compressible:
+        raise InvalidArgument(f"pool {pool} cannot compress single volumes; use provisioning=thin")
+    if provisioning is Provisioning.THICK and (pool.compressible or pool.erasure_coded):
+        raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
+
+
+def _may_exist(request: VolumeRequest, array: Array, error: DriverError) -> Unavailable:
+    return Unavailable(
+        f"volume {request.name} may exist on system {array.label}, where an earlier call created it or ended "
+        f"without an answer; it is not created on another system until that system answers: {error}"
+    )

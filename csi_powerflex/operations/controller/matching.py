@@ -1,0 +1,118 @@
+"""Whether a volume that exists is the one that a request asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from csi_powerflex import units
+from csi_powerflex.errors import AlreadyExists, OutOfRange
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.array import Pool, Volume
+from csi_powerflex.model.capability import Capability
+from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
+from csi_powerflex.operations.controller.placement import ANYWHERE, Candidate, TopologyRequirement
+
+# The size for a request that gives none.
+_DEFAULT_SIZE = 8 * units.GIB
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRequest:
+    """What CreateVolume asks for; ``required`` and ``limit`` are bytes, 0 where not given."""
+
+    name: str
+    required: int
+    limit: int
+    capabilities: tuple[Capability, ...]
+    parameters: VolumeParameters
+    source: VolumeHandle | None = None
+    requirement: TopologyRequirement = ANYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedVolume:
+    """A volume that exists as requested: newly created, or by an earlier call."""
+
+    handle: VolumeHandle
+    size: int
+    copied: bool
+    zone: str | None
+
+
+def size_for(request: VolumeRequest, pool: Pool, *, at_least: int = 0) -> int:
+    """The size in bytes for a new volume in the pool.
+
+    Args:
+        request: gives the range.
+        pool: gives the granularity.
+        at_least: the size of the source of a copy.
+
+    Raises:
+        OutOfRange: no size is within the range, or sizePolicy=strict refuses to round it.
+    """
+    if request.limit and request.limit < at_least:
+        raise OutOfRange(
+            f"the source has {units.readable(at_least)}, more than the limit of "
+            f"{units.readable(request.limit)}"
+        )
+    required = max(request.required, at_least)
+    size = units.size_within(
+        required=required, limit=request.limit, granularity=pool.granularity, default=_DEFAULT_SIZE
+    )
+    if required and size != required and request.parameters.size_policy is SizePolicy.STRICT:
+        raise OutOfRange(
+            f"{units.readable(required)} is no multiple of {units.readable(pool.granularity)}, the "
+            f"granularity of pool {pool}; ask for {units.readable(size)}, or remove sizePolicy=strict"
+        )
+    return size
+
+
+def require_match(volume: Volume, request: VolumeRequest, candidates: Sequence[Candidate]) -> CreatedVolume:
+    """An existing volume of the requested name, if it fits the request (specification, CreateVolume).
+
+    Raises:
+        AlreadyExists: it does not fit; the message says what differs.
+    """
+    candidate = next((item for item in candidates if item.pool.id == volume.pool_id), None)
+    difference = _difference(volume, request, candidate)
+    if difference or candidate is None:
+        raise _name_taken(volume, request, difference)
+    return CreatedVolume(handle=volume.handle, size=volume.size, copied=False, zone=candidate.zone)
+
+
+def _difference(volume: Volume, request: VolumeRequest, candidate: Candidate | None) -> str:
+    if volume.copied:
+        return "was created as a copy of another volume"
+    if volume.size < request.required or (request.limit and volume.size > request.limit):
+        return f"has {units.readable(volume.size)}"
+    if candidate is None:
+        return f"is in pool {volume.pool_id}, which the request's parameters or topology leave out"
+    if volume.provisioning is not request.parameters.provisioning:
+        return f"is {volume.provisioning} provisioned, not {request.parameters.provisioning}"
+    return ""
+
+
+def require_copy(copy: Volume, request: VolumeRequest, source: Volume) -> None:
+    """Check that an existing volume of the requested name is the requested copy, perhaps not yet grown.
+
+    Raises:
+        AlreadyExists: it is not; the message says what differs.
+    """
+    difference = ""
+    if copy.ancestor_id != source.handle.volume_id:
+        difference = f"was not created from {source.handle}"
+    elif request.limit and copy.size > request.limit:
+        difference = f"has {units.readable(copy.size)}"
+    elif copy.size not in (source.size, max(copy.size, request.required)):
+        # It was grown already, to less than this request asks for. So another request created it.
+        difference = f"has {units.readable(copy.size)}"
+    if difference:
+        raise _name_taken(copy, request, difference)
+
+
+def _name_taken(volume: Volume, request: VolumeRequest, difference: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"volume {request.name} exists already as {volume.handle} and {difference}; "
+        "use another name, or ask for what exists"
+    )

@@ -1,0 +1,95 @@
+"""The one place where the node's operations look up the device of a volume.
+
+A device has a raw part, which the transport provides, and a top, which filesystems and pods use. Today both
+are the same. A layer between them, such as encryption, changes only this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_powerflex.errors import Unavailable
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.publish_context import PublishContext
+from csi_powerflex.model.transport import Transports
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The block device of a volume.
+
+    Attributes:
+        raw: the device of the transport.
+        top: the device that is formatted, mounted and published.
+    """
+
+    raw: Path
+    top: Path
+
+
+class Devices:
+    """The devices of this node's volumes."""
+
+    def __init__(self, transports: Transports) -> None:
+        self._transports = transports
+
+    def attach(self, publish_context: PublishContext) -> Device:
+        """Wait for the volume's device.
+
+        Raises:
+            FailedPrecondition: this node does not have the transport, or the device is another volume's.
+            Unavailable: the device did not appear in time.
+        """
+        return _device(self._transports.serving(publish_context).attach(publish_context))
+
+    def published(self, publish_context: PublishContext) -> Device:
+        """The volume's device if it is here now, without waiting.
+
+        Raises:
+            FailedPrecondition: this node does not have the transport.
+            Unavailable: the device is not here.
+        """
+        raw = self._transports.serving(publish_context).find(publish_context.handle)
+        if raw is None:
+            raise _missing(publish_context.handle)
+        return _device(raw)
+
+    def find(self, handle: VolumeHandle) -> Device | None:
+        """The volume's device if it is here now, without waiting."""
+        located = self._transports.locate(handle)
+        return None if located is None else _device(located[1])
+
+    def require(self, handle: VolumeHandle) -> Device:
+        """The volume's device if it is here now, without waiting.
+
+        Raises:
+            Unavailable: it is not here.
+        """
+        device = self.find(handle)
+        if device is None:
+            raise _missing(handle)
+        return device
+
+    def wait_for_size(self, handle: VolumeHandle, size: int) -> Device:
+        """Wait until the volume's device, which is here, has at least ``size`` bytes.
+
+        Raises:
+            Unavailable: it is not here, or did not get that size in time.
+            FailedPrecondition: the device is another volume's.
+        """
+        located = self._transports.locate(handle)
+        if located is None:
+            raise _missing(handle)
+        return _device(located[0].wait_for_size(handle, size))
+
+
+def _device(raw: Path) -> Device:
+    return Device(raw=raw, top=raw)
+
+
+def _missing(handle: VolumeHandle) -> Unavailable:
+    return Unavailable(
+        f"this host has no device for volume {handle}: the volume is not mapped to this host, or the "
+        "transport has lost it"
+    )
