@@ -1,1 +1,1 @@
-"""What the operator writes: read, validated and typed once, at the edge."""
+"""The operator's settings, read, checked and typed."""

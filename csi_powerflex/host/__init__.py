@@ -1,3 +1,1 @@
-"""This Linux host: its commands, mounts, filesystems and block devices.
-
-Knows nothing of PowerFlex or CSI."""
+"""This Linux host: its commands, mounts, filesystems and block devices. It does not know PowerFlex or CSI."""

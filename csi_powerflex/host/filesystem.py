@@ -17,8 +17,6 @@ from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.host import fssize
 from csi_powerflex.host.run import AtDeadline, run
 
-_SYSFS = Path("/sys/fs")
-
 # The limit for work that takes longer on a larger volume. The deadline of the call is the one that counts.
 _LONG_SECONDS = 24 * 3600.0
 
@@ -30,7 +28,7 @@ _E2FSCK_UNCORRECTED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FilesystemKind:
     """What one type of filesystem needs.
 
     Attributes:
@@ -62,10 +60,10 @@ class Kind:
     tools: tuple[str, ...]
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, FilesystemKind] = {
     kind.name: kind
     for kind in (
-        Kind(
+        FilesystemKind(
             name="ext4",
             mkfs="mkfs.ext4",
             defaults=(("-q", ""), ("-m", "0"), ("-E", "nodiscard")),
@@ -78,7 +76,7 @@ KINDS: dict[str, Kind] = {
             grow=lambda device, _point: ("resize2fs", str(device)),
             tools=("mkfs.ext4", "e2fsck", "resize2fs"),
         ),
-        Kind(
+        FilesystemKind(
             name="xfs",
             mkfs="mkfs.xfs",
             defaults=(("-q", ""), ("-K", "")),
@@ -92,7 +90,7 @@ KINDS: dict[str, Kind] = {
             grow=lambda _device, point: ("xfs_growfs", "-d", str(point)),
             tools=("mkfs.xfs", "xfs_growfs"),
         ),
-        Kind(
+        FilesystemKind(
             name="btrfs",
             mkfs="mkfs.btrfs",
             defaults=(("-q", ""), ("-K", "")),
@@ -110,7 +108,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def kind(name: str) -> Kind:
+def kind(name: str) -> FilesystemKind:
     """The filesystem of that name.
 
     Raises:
@@ -179,7 +177,7 @@ def make(
     finished()
 
 
-def _merged(of: Kind, options: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+def _merged(of: FilesystemKind, options: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """The defaults and the user's options, which replace a default or are joined with it."""
     merged = dict(of.defaults)
     rest = []
@@ -247,24 +245,24 @@ def grow(device: Path, point: Path, name: str, *, keep_open: int) -> None:
     run(command, cap=_LONG_SECONDS, at_deadline=AtDeadline.LEAVE, keep_open=(keep_open,))
 
 
-def recorded_errors(device: Path, name: str) -> str:
+def recorded_errors(device: Path, name: str, *, sysfs: Path = Path("/sys/fs")) -> str:
     """The errors that the kernel has counted in the mounted filesystem on ``device``.
 
     Empty where there are none, or where the type has no counters.
     """
     with contextlib.suppress(FileNotFoundError):
         if name == "ext4":
-            count = int((_SYSFS / "ext4" / device.name / "errors_count").read_text())
+            count = int((sysfs / "ext4" / device.name / "errors_count").read_text())
             return f"{count} since the last check" if count else ""
         if name == "btrfs":
-            return "; ".join(filter(None, map(_btrfs_errors, _btrfs_counters(device))))
+            return "; ".join(filter(None, map(_btrfs_errors, _btrfs_counters(device, sysfs))))
     return ""
 
 
-def _btrfs_counters(device: Path) -> list[Path]:
+def _btrfs_counters(device: Path, sysfs: Path) -> list[Path]:
     return [
         link.parent.parent / "devinfo" / "1" / "error_stats"
-        for link in (_SYSFS / "btrfs").glob(f"*/devices/{device.name}")
+        for link in (sysfs / "btrfs").glob(f"*/devices/{device.name}")
     ]
 
 

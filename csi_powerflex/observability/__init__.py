@@ -1,1 +1,1 @@
-"""Logs and metrics, in one place each."""
+"""Logs, metrics, and the HTTP endpoint for metrics and liveness."""
