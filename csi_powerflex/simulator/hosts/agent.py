@@ -1,5 +1,4 @@
-"""The agent of one simulated host. For each mapping it makes a loop device and a link, like those of a real
-SDC.
+"""The agent of one simulated host. It makes a loop device and a link for each mapping, as an SDC does.
 
 It works in its own thread, so the host sees a mapping shortly after the array, as with a real SDC. At the
 start it keeps matching devices and links of a run that was killed.
@@ -190,13 +189,6 @@ class SdcAgent:
     def link_of(self, key: Key) -> Path:
         """The path of a volume's link on this host."""
         return self.by_id / f"emc-vol-{key[0]}-{key[1]}"
-
-    # --- questions ---------------------------------------------------------------------------------
-
-    def devices_of(self, key: Key) -> list[Path]:
-        """The device of one volume on this host, or an empty list."""
-        attached = self._attached.get(key)
-        return [attached.device] if attached else []
 
 
 def detach_orphans(known: dict[Path, Path], kept: set[Path]) -> None:
