@@ -1,0 +1,252 @@
+"""Listing and watching the objects of a Kubernetes cluster.
+
+The protocol is that of "Kubernetes API Concepts" (Kubernetes reference): lists in pages, watches that resume
+from a resource version, bookmarks, and 410 Gone for a version that is too old. Only the fields that the
+caller's types have are decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from csi_powerflex.errors import (
+    DriverError,
+    Expired,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from csi_powerflex.kube.config import ClusterConfig
+from csi_powerflex.kube.http import Http, Response
+
+_REQUEST_SECONDS = 30.0
+_PAGE_OBJECTS = 500
+_MAX_PAGE_BYTES = 128 << 20
+# etcd takes requests of up to 1.5 MiB by default (etcd documentation, "System limits").
+_MAX_LINE_BYTES = 8 << 20
+_MAX_ERROR_BYTES = 64 << 10
+_MAX_ERROR_CHARACTERS = 500
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+    """The metadata of an object that a client of the API needs."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+class KubeObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An object of the API. A subclass adds the fields that its user reads."""
+
+    metadata: ObjectMeta = ObjectMeta()
+
+
+T = TypeVar("T", bound=KubeObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """All objects of a resource, and the version from which a watch reports later changes."""
+
+    items: tuple[T, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent(Generic[T]):
+    """What a watch reports.
+
+    Args:
+        resource_version: where a later watch resumes.
+        object: the object that was added, changed or removed; None if only the version is reported.
+        removed: whether the object was removed.
+    """
+
+    resource_version: str
+    object: T | None = None
+    removed: bool = False
+
+
+class Client:
+    """Lists and watches the objects of one cluster. Threads may share it.
+
+    A resource is given as its path in the API, such as ``/api/v1/persistentvolumes``. Objects are decoded as
+    the type that the caller gives.
+
+    Raises:
+        FailedPrecondition: a file of the configuration cannot be read or used.
+    """
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._http = Http(config)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._http.close()
+
+    def list(self, resource: str, kind: type[T]) -> Listing[T]:
+        """All objects of a resource, read page by page. Each page may take 30 s.
+
+        Raises:
+            Expired: the pages are too old now, because reading them took minutes; list again.
+            NotFound: the API has no such resource.
+            Unauthenticated, PermissionDenied: the API refused the user.
+            FailedPrecondition: a file of the configuration cannot be read or used.
+            Unavailable, DeadlineExceeded: there was no usable answer, or none in time.
+        """
+        decoder = msgspec.json.Decoder(kind)
+        items: list[T] = []
+        query = {"limit": str(_PAGE_OBJECTS)}
+        while True:
+            with self._get(resource, query, _REQUEST_SECONDS) as response:
+                page = _decode(_LIST, response.body(_MAX_PAGE_BYTES))
+            items += (_decode(decoder, raw) for raw in page.items)
+            if not page.metadata.continue_:
+                return Listing(tuple(items), page.metadata.resource_version)
+            query["continue"] = page.metadata.continue_
+
+    @contextlib.contextmanager
+    def watch(
+        self, resource: str, kind: type[T], resource_version: str, *, seconds: float
+    ) -> Iterator[Watch[T]]:
+        """The changes of a resource since a version, for the block.
+
+        Args:
+            resource: as for ``list``.
+            kind: as for ``list``.
+            resource_version: that of a listing or of an earlier event.
+            seconds: after these the server ends the watch.
+
+        Raises:
+            DriverError: as for ``list``. Expired: the version is too old; list again.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(round(seconds)),
+        }
+        with self._get(resource, query, seconds + _REQUEST_SECONDS) as response:
+            yield Watch(response, kind)
+
+    @contextlib.contextmanager
+    def _get(self, resource: str, query: Mapping[str, str], seconds: float) -> Iterator[Response]:
+        """A response with status 200."""
+        with self._http.get(f"{resource}?{urlencode(query)}", seconds=seconds) as response:
+            if response.status != 200:
+                raise _refusal(response.status, _message(response))
+            yield response
+
+
+class Watch(Generic[T]):
+    """A watch under way. It can be iterated over once."""
+
+    def __init__(self, response: Response, kind: type[T]) -> None:
+        self._response = response
+        self._decoder = msgspec.json.Decoder(kind)
+        self._interrupted = False
+
+    def __iter__(self) -> Iterator[WatchEvent[T]]:
+        """The events until the server ends the watch, or until ``interrupt``.
+
+        Raises:
+            Expired: the version is too old; list again.
+            Unavailable, DeadlineExceeded: the connection broke, or the answer is not that of an API server.
+        """
+        try:
+            for line in self._response.lines(_MAX_LINE_BYTES):
+                yield self._event(_decode(_EVENT, line))
+        except DriverError:
+            if not self._interrupted:
+                raise
+
+    def interrupt(self) -> None:
+        """End the iteration soon. Any thread may call this."""
+        self._interrupted = True
+        self._response.interrupt()
+
+    def _event(self, event: _Event) -> WatchEvent[T]:
+        match event.type:
+            case "ADDED" | "MODIFIED" | "DELETED":
+                item = _decode(self._decoder, event.object)
+                return WatchEvent(item.metadata.resource_version, item, removed=event.type == "DELETED")
+            case "BOOKMARK":
+                return WatchEvent(_decode(_BOOKMARK, event.object).metadata.resource_version)
+            case "ERROR":
+                status = _decode(_STATUS, event.object)
+                raise _refusal(status.code, status.message)
+            case unknown:
+                raise Unavailable(f"the Kubernetes API sent an unknown watch event: {unknown!r}")
+
+
+# --- payloads -----------------------------------------------------------------------------------------
+
+
+class _ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _List(msgspec.Struct, frozen=True):
+    metadata: _ListMetadata
+    items: tuple[msgspec.Raw, ...]
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """An error as the API reports it (Kubernetes reference, "Status")."""
+
+    code: int = 0
+    message: str = ""
+
+
+_LIST = msgspec.json.Decoder(_List)
+_EVENT = msgspec.json.Decoder(_Event)
+_BOOKMARK = msgspec.json.Decoder(KubeObject)
+_STATUS = msgspec.json.Decoder(_Status)
+
+_Decoded = TypeVar("_Decoded")
+
+
+def _decode(decoder: msgspec.json.Decoder[_Decoded], content: bytes | msgspec.Raw) -> _Decoded:
+    try:
+        return decoder.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unavailable(f"the Kubernetes API sent something unexpected: {error}") from error
+
+
+def _message(response: Response) -> str:
+    """What a response other than 200 says; empty if it does not come from an API server."""
+    try:
+        return _decode(_STATUS, response.body(_MAX_ERROR_BYTES)).message[:_MAX_ERROR_CHARACTERS]
+    except DriverError:
+        return ""
+
+
+def _refusal(code: int, message: str) -> DriverError:
+    """The error for a status code of the API (Kubernetes API conventions, "HTTP Status codes")."""
+    answer = f"the Kubernetes API answered {code}: {message or 'without a reason'}"
+    match code:
+        case 401:
+            return Unauthenticated(f"{answer}; check the token or the client certificate")
+        case 403:
+            return PermissionDenied(f"{answer}; allow list and watch in a ClusterRole of this user")
+        case 404:
+            return NotFound(f"{answer}; this version of Kubernetes may not have this resource")
+        case 410:
+            return Expired(answer)
+        case _:
+            return Unavailable(answer)

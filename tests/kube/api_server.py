@@ -1,0 +1,350 @@
+"""As much of a Kubernetes API server as a client that lists and watches needs, over real HTTPS."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from csi_powerflex.kube.config import ClusterConfig
+from tests.e2e.pki import Authority
+
+PATIENCE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it arrived. ``user`` is the name in the client's certificate."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    user: str | None
+
+    @property
+    def is_watch(self) -> bool:
+        return "watch" in self.query
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that a test prescribes: ``chunks`` are sent one by one, ``declared`` is the Content-Length.
+
+    An ``endless`` one goes on with spaces until the client breaks off.
+    """
+
+    status: int = 200
+    chunks: tuple[bytes, ...] = ()
+    declared: int | None = None
+    location: str | None = None
+    endless: bool = False
+
+    @classmethod
+    def of(cls, content: object, status: int = 200) -> Self:
+        return cls(status, (json.dumps(content).encode(),))
+
+    @classmethod
+    def status_object(cls, code: int, message: str) -> Self:
+        """An error as the API reports it."""
+        return cls.of({"kind": "Status", "apiVersion": "v1", "code": code, "message": message}, code)
+
+
+class ApiServer:
+    """A context manager. Objects are put and removed as the users of a cluster would do it.
+
+    Args:
+        folder: where its certificates are made.
+        name: the name or address that its certificate has.
+    """
+
+    def __init__(self, folder: Path, *, name: str = "127.0.0.1") -> None:
+        authority = Authority(folder / "pki")
+        self.authority = authority
+        self.token: str | None = None
+        """The token that requests must have; None to accept all."""
+        self.down = False
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._prescribed: list[Answer] = []
+        self._changed = threading.Condition()
+        self._version = 1
+        self._uids = 0
+        self._objects: dict[str, dict[str, dict[str, Any]]] = {}
+        self._events: list[tuple[int, str, dict[str, Any]]] = []
+        self._oldest = 0
+        self._watches = 0
+        self._finished = 0
+        self._ended = 0
+        self._broken = 0
+        self._stopping = False
+        handler = type("Handler", (_Handler,), {"cluster": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        pair = authority.issue("server", addresses=(name,))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(authority.certificate)
+        self._server.context = context
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def config(self) -> ClusterConfig:
+        return ClusterConfig(self.url, authority=self.authority.certificate)
+
+    def kubeconfig(self, user: Mapping[str, object] | None = None, **cluster: object) -> dict[str, Any]:
+        """The content of a kubeconfig file for this server."""
+        authority = str(self.authority.certificate)
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "here",
+            "clusters": [
+                {"name": "c", "cluster": {"server": self.url, "certificate-authority": authority, **cluster}}
+            ],
+            "users": [{"name": "u", "user": dict(user or {})}],
+            "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        }
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    # --- what a test does to the cluster ---------------------------------------------------------------
+
+    def put(self, resource: str, name: str, content: Mapping[str, Any] | None = None) -> None:
+        """Add an object, or replace the one of that name."""
+        with self._changed:
+            before = self._objects.setdefault(resource, {}).get(name)
+            self._uids += before is None
+            uid = before["metadata"]["uid"] if before else f"uid-{self._uids}"
+            metadata = {"name": name, "uid": uid, "resourceVersion": self._next_version()}
+            self._objects[resource][name] = item = {**(content or {}), "metadata": metadata}
+            self._add_event(resource, "MODIFIED" if before else "ADDED", item)
+
+    def remove(self, resource: str, name: str) -> None:
+        with self._changed:
+            before = self._objects[resource].pop(name)
+            metadata = {**before["metadata"], "resourceVersion": self._next_version()}
+            self._add_event(resource, "DELETED", {**before, "metadata": metadata})
+
+    def bookmark(self, resource: str) -> str:
+        """Tell the watches of a resource the present version, which this returns."""
+        with self._changed:
+            version = self._next_version()
+            self._add_event(resource, "BOOKMARK", {"metadata": {"resourceVersion": version}})
+            return version
+
+    def forget_history(self) -> None:
+        """Compact: watches from an older version are answered with 410 Gone. Those under way end."""
+        with self._changed:
+            self._oldest = int(self._next_version())
+            self._ended += 1
+            self._wait_for_the_end()
+
+    def end_watches(self) -> None:
+        """End the watches under way in order, as the API server does after ``timeoutSeconds``."""
+        with self._changed:
+            self._ended += 1
+            self._wait_for_the_end()
+
+    def break_watches(self) -> None:
+        """Break the connections of the watches under way."""
+        with self._changed:
+            self._broken += 1
+            self._wait_for_the_end()
+
+    def wait_for_watches(self, many: int = 1) -> None:
+        """Wait until so many watches are under way."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._watches == many, PATIENCE_SECONDS)
+
+    def _wait_for_the_end(self) -> None:
+        """Wait until the watches under way have ended. What changes later is for those that follow."""
+        finished = self._finished + self._watches
+        self._changed.notify_all()
+        assert self._changed.wait_for(lambda: self._finished >= finished, PATIENCE_SECONDS)
+
+    def prescribe(self, *answers: Answer) -> None:
+        """Answer the next requests with these."""
+        with self._changed:
+            self._prescribed += answers
+
+    def lists(self, resource: str) -> int:
+        """How many times the first page of a resource was asked for."""
+        with self._changed:
+            return sum(
+                request.path == resource and not request.is_watch and "continue" not in request.query
+                for request in self.requests
+            )
+
+    def watched_from(self, resource: str) -> list[str]:
+        """The versions from which watches of a resource began."""
+        with self._changed:
+            return [
+                request.query["resourceVersion"]
+                for request in self.requests
+                if request.path == resource and request.is_watch
+            ]
+
+    # --- what the handler needs ------------------------------------------------------------------------
+
+    def received(self, request: Request) -> Answer | None:
+        """Note a request. Returns the prescribed answer, if there is one."""
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+            if self._prescribed:
+                return self._prescribed.pop(0)
+        if self.down:
+            return Answer(503, (b"away",))
+        if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return Answer.status_object(401, "Unauthorized")
+        return None
+
+    def page(self, request: Request) -> dict[str, Any]:
+        with self._changed:
+            items = list(self._objects.get(request.path, {}).values())
+            metadata = {"resourceVersion": str(self._version)}
+        begin, many = int(request.query.get("continue", "0")), int(request.query["limit"])
+        if begin + many < len(items):
+            metadata["continue"] = str(begin + many)
+        return {"kind": "List", "metadata": metadata, "items": items[begin : begin + many]}
+
+    def events(self, resource: str, version: int) -> Iterator[dict[str, Any]]:
+        """Events after ``version`` as they come.
+
+        Raises:
+            ConnectionAbortedError: the connection has to break.
+        """
+        with self._changed:
+            marks = (self._ended, self._broken)
+            if version < self._oldest:
+                yield {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
+                return
+            self._watches += 1
+            self._changed.notify_all()
+        try:
+            while found := self._next_events(resource, version, marks):
+                yield from (event for _, event in found)
+                version, _ = found[-1]
+        finally:
+            with self._changed:
+                self._watches -= 1
+                self._finished += 1
+                self._changed.notify_all()
+
+    def _next_events(
+        self, resource: str, version: int, marks: tuple[int, int]
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Wait for events. There are none if the watch has to end."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._after(resource, version) or self._stopping or (self._ended, self._broken) != marks
+                )
+            )
+            found = self._after(resource, version)
+            if not found and self._broken != marks[1]:
+                raise ConnectionAbortedError
+            return found
+
+    def _after(self, resource: str, version: int) -> list[tuple[int, dict[str, Any]]]:
+        return [(number, event) for number, of, event in self._events if of == resource and number > version]
+
+    def _next_version(self) -> str:
+        self._version += 1
+        return str(self._version)
+
+    def _add_event(self, resource: str, kind: str, item: dict[str, Any]) -> None:
+        self._events.append((self._version, resource, {"type": kind, "object": item}))
+        self._changed.notify_all()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    context: ssl.SSLContext
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        # In the connection's thread, so that a client that does not speak TLS holds up no other.
+        with self.context.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: clients that break off are a part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    cluster: ApiServer
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.cluster.connections += 1
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        request = Request(parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items()), self._user())
+        prescribed = self.cluster.received(request)
+        if prescribed is not None:
+            self._send(prescribed)
+        elif request.is_watch:
+            self._watch(request)
+        else:
+            self._send(Answer.of(self.cluster.page(request)))
+
+    def _user(self) -> str | None:
+        assert isinstance(self.connection, ssl.SSLSocket)
+        certificate = self.connection.getpeercert() or {}
+        subject: Any = certificate.get("subject", ())
+        return next((value for part in subject for key, value in part if key == "commonName"), None)
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "application/json")
+        if answer.location is not None:
+            self.send_header("Location", answer.location)
+        length = sum(map(len, answer.chunks)) if answer.declared is None else answer.declared
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        for chunk in answer.chunks:
+            self.wfile.write(chunk)
+        if answer.declared is not None:
+            self.close_connection = True
+        while answer.endless:
+            threading.Event().wait(0.01)
+            self.wfile.write(b" ")
+
+    def _watch(self, request: Request) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for event in self.cluster.events(request.path, int(request.query["resourceVersion"])):
+            line = json.dumps(event).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: tests look at outcomes."""
