@@ -1,1 +1,1 @@
-"""Where wishes for a volume's quality of service are kept; implements ``model.ports.Wishes``."""
+"""Where the requested QoS limits of volumes are kept; implements ``model.ports.QosStore``."""

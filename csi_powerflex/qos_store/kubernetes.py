@@ -1,140 +1,137 @@
-"""Wishes as Kubernetes keeps them: in PersistentVolumes and their VolumeAttributesClasses.
+"""The requested QoS limits as Kubernetes keeps them: in PersistentVolumes and VolumeAttributesClasses.
 
-Followed by list and watch, so that a publish call asks nobody: of each volume of this driver the class's name
-and the limits its StorageClass gave it are kept, of each class its limits. Needs to list and watch these two
-kinds, and changes nothing.
+Both kinds are followed by list and watch, so a ControllerPublishVolume call needs no request. The driver
+needs the permission to list and watch them, and changes nothing.
 """
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-import kubernetes.client
-import kubernetes.config
 import msgspec
 
-from csi_powerflex import call_context, tls
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from csi_powerflex.errors import InvalidArgument, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.kube import config
+from csi_powerflex.kube.client import Client, KubeObject
+from csi_powerflex.kube.informer import Informer
 from csi_powerflex.model.qos import KEYS, QosRequest
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-_WATCH_SECONDS = 240
-_READ_SECONDS = 30.0
-_AGAIN_SECONDS = 2.0
-# The resizer changes a volume first and its PersistentVolume afterwards; till that is seen, memory counts.
-_REMEMBERED_SECONDS = 120.0
-_PAGE = 500
+VOLUMES = "/api/v1/persistentvolumes"
+CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
+
+# The external-resizer modifies a volume first, and names the new class in its PersistentVolume afterwards.
+# Until that is seen, what the call asked for counts.
+_PENDING_SECONDS = 120.0
 
 
-class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    name: str = ""
-    resource_version: str = ""
-    continue_: str | None = msgspec.field(default=None, name="continue")
+class CsiSource(msgspec.Struct, frozen=True, rename="camel"):
+    """The ``spec.csi`` of a PersistentVolume."""
 
-
-class _Source(msgspec.Struct, frozen=True, rename="camel"):
     driver: str = ""
     volume_handle: str = ""
     volume_attributes: dict[str, str] | None = None
 
 
-class _Spec(msgspec.Struct, frozen=True, rename="camel"):
-    csi: _Source | None = None
+class VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """The ``spec`` of a PersistentVolume."""
+
+    csi: CsiSource | None = None
     volume_attributes_class_name: str | None = None
 
 
-class _Object(msgspec.Struct, frozen=True, rename="camel"):
-    """A PersistentVolume or a VolumeAttributesClass: of each what is read."""
+class PersistentVolume(KubeObject, frozen=True, rename="camel"):
+    """The fields of a PersistentVolume that are read."""
 
-    metadata: _Metadata = _Metadata()
-    spec: _Spec = _Spec()
+    spec: VolumeSpec = VolumeSpec()
+
+
+class VolumeAttributesClass(KubeObject, frozen=True, rename="camel"):
+    """The fields of a VolumeAttributesClass that are read."""
+
     driver_name: str = ""
     parameters: dict[str, str] | None = None
 
 
-class _List(msgspec.Struct, frozen=True):
-    metadata: _Metadata
-    items: tuple[_Object, ...] = ()
-
-
-class _Event(msgspec.Struct, frozen=True):
-    type: str
-    object: msgspec.Raw
-
-
 class _Volume(msgspec.Struct, frozen=True):
+    """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name."""
+
     class_name: str | None
-    qos_request: QosRequest
+    initial: QosRequest
 
 
-class _PendingRequest(msgspec.Struct, frozen=True):
-    """What the cluster cannot tell yet: ``until`` is a value of ``time.monotonic()``.
+class _Pending(msgspec.Struct, frozen=True):
+    """What a call requested and the cluster does not show yet. ``until`` is a value of ``time.monotonic()``.
 
-    A ``first`` wish is the one of the volume's making, and counts until its PersistentVolume is seen.
+    If it is ``initial``, it counts only until the PersistentVolume is seen.
     """
 
     until: float
     qos_request: QosRequest
-    first: bool
-
-
-def _nobody(_handle: VolumeHandle) -> None:
-    """Who is told of changes where nobody asked to be."""
+    initial: bool
 
 
 class KubernetesQosStore:
-    """Wishes of the volumes of one driver; ``start`` before use, ``close`` at the end."""
+    """A QosStore for the volumes of one driver. Call ``start`` before use and ``close`` at the end.
 
-    def __init__(self, driver_name: str, api: kubernetes.client.ApiClient) -> None:
+    Args:
+        driver_name: the driver's CSI name. Volumes and classes of other drivers are ignored.
+        client: how to reach the cluster.
+        pending_seconds: how long a request counts that the cluster does not show.
+    """
+
+    def __init__(
+        self, driver_name: str, client: Client, *, pending_seconds: float = _PENDING_SECONDS
+    ) -> None:
         self._driver = driver_name
+        self._client = client
+        self._pending_seconds = pending_seconds
         self._lock = threading.Lock()
         self._volumes: dict[str, _Volume] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
-        self._pending: dict[str, _PendingRequest] = {}
-        self._changed: Callable[[VolumeHandle], None] = _nobody
-        self._stopping = threading.Event()
-        core, storage = kubernetes.client.CoreV1Api(api), kubernetes.client.StorageV1Api(api)
-        self._followers = (
-            _Follower("persistentvolumes", core.list_persistent_volume, self._take_volume, self._stopping),
-            _Follower(
-                "volumeattributesclasses",
-                storage.list_volume_attributes_class,
-                self._take_class,
-                self._stopping,
-            ),
+        self._pending: dict[str, _Pending] = {}
+        self._class_changed: Callable[[VolumeHandle], None] | None = None
+        self._informers: tuple[Informer[PersistentVolume], Informer[VolumeAttributesClass]] = (
+            Informer(client, VOLUMES, PersistentVolume, self._take_volume, relevant=self._is_own_volume),
+            Informer(client, CLASSES, VolumeAttributesClass, self._take_class, relevant=self._is_own_class),
         )
 
-    def start(self, changed: Callable[[VolumeHandle], None] | None = None) -> None:
-        """Begin to follow, in threads of their own; ``changed`` is told of volumes that got another class."""
-        self._changed = changed or _nobody
-        for follower in self._followers:
-            follower.start()
+    def start(self, class_changed: Callable[[VolumeHandle], None] | None = None) -> None:
+        """Begin to follow the cluster, in threads.
+
+        Args:
+            class_changed: called when the cluster shows another class for a known volume.
+        """
+        self._class_changed = class_changed
+        for informer in self._informers:
+            informer.start()
 
     def close(self) -> None:
-        """Stop following; a read under way ends by itself."""
-        self._stopping.set()
+        """Stop following the cluster."""
+        for informer in self._informers:
+            informer.close()
+        self._client.close()
 
     def current(self, handle: VolumeHandle) -> QosRequest:
-        """See ``Wishes.current``.
+        """See ``QosStore.current``.
 
         Raises:
-            Unavailable: the cluster has not told its volumes yet, or the volume's class cannot be used: a
-                volume with the wrong limits would be worse than one that waits.
+            Unavailable: the cluster has not listed its volumes and classes yet, or the volume's class does
+                not exist or has invalid values. A volume with wrong limits is worse than one that waits.
         """
-        for follower in self._followers:
-            follower.wait_until_known()
+        for informer in self._informers:
+            informer.wait_until_synced()
         with self._lock:
             pending = self._pending.get(str(handle))
             volume = self._volumes.get(str(handle))
             parameters = self._classes.get(volume.class_name) if volume and volume.class_name else {}
-        if pending is not None and pending.until > time.monotonic() and not (pending.first and volume):
+        if pending is not None and pending.until > time.monotonic() and not (pending.initial and volume):
             return pending.qos_request
         if volume is None:
             return QosRequest()
@@ -143,204 +140,89 @@ class KubernetesQosStore:
                 f"volume {handle} has the VolumeAttributesClass {volume.class_name}, which does not exist"
             )
         try:
-            return volume.qos_request.merged_with(QosRequest.parse(parameters))
+            return volume.initial.merged_with(QosRequest.parse(parameters))
         except InvalidArgument as error:
             raise Unavailable(
                 f"volume {handle} has the VolumeAttributesClass {volume.class_name}, which cannot be "
                 f"used: {error}"
             ) from error
 
-    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """See ``Wishes.begin``: its PersistentVolume says it as soon as there is one."""
+    def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
+        """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
         with self._lock:
-            self._drop_old()
             if str(handle) not in self._volumes and str(handle) not in self._pending:
-                until = time.monotonic() + _REMEMBERED_SECONDS
-                self._pending[str(handle)] = _PendingRequest(until, qos_request, first=True)
+                self._keep_pending(handle, qos_request, initial=True)
 
-    def remember(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """See ``Wishes.remember``: the cluster keeps it; here only until that is seen."""
+    def set(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
+        """See ``QosStore.set``. Kubernetes keeps it; it is kept here only until that is seen."""
         with self._lock:
-            self._drop_old()
-            until = time.monotonic() + _REMEMBERED_SECONDS
-            self._pending[str(handle)] = _PendingRequest(until, qos_request, first=False)
+            self._keep_pending(handle, qos_request, initial=False)
 
-    def _drop_old(self) -> None:
-        now = time.monotonic()
-        self._pending = {name: item for name, item in self._pending.items() if item.until > now}
-
-    def forget(self, handle: VolumeHandle) -> None:
-        """See ``Wishes.forget``."""
+    def delete(self, handle: VolumeHandle) -> None:
+        """See ``QosStore.delete``."""
         with self._lock:
             self._pending.pop(str(handle), None)
 
-    def _take_volume(self, found: _Object, *, gone: bool) -> None:
-        source = found.spec.csi
-        if source is None or source.driver != self._driver:
-            return
-        attributes = source.volume_attributes or {}
-        try:
-            qos_request = QosRequest.parse({key: attributes[key] for key in KEYS if key in attributes})
-        except InvalidArgument as error:
-            log.warning("limits of a PersistentVolume ignored", volume=source.volume_handle, reason=error)
-            qos_request = QosRequest()
-        volume = _Volume(found.spec.volume_attributes_class_name, qos_request)
-        with self._lock:
-            before = self._volumes.pop(source.volume_handle, None)
-            if not gone:
-                self._volumes[source.volume_handle] = volume
-            changed = not gone and before is not None and before.class_name != volume.class_name
-            if changed:
-                # The change that was remembered has reached the PersistentVolume.
-                self._pending.pop(source.volume_handle, None)
-        if changed:
-            self._tell(source.volume_handle)
+    def _keep_pending(self, handle: VolumeHandle, qos_request: QosRequest, *, initial: bool) -> None:
+        now = time.monotonic()
+        self._pending = {name: item for name, item in self._pending.items() if item.until > now}
+        self._pending[str(handle)] = _Pending(now + self._pending_seconds, qos_request, initial)
 
-    def _tell(self, volume_handle: str) -> None:
+    def _is_own_volume(self, volume: PersistentVolume) -> bool:
+        return volume.spec.csi is not None and volume.spec.csi.driver == self._driver
+
+    def _is_own_class(self, found: VolumeAttributesClass) -> bool:
+        return found.driver_name == self._driver
+
+    def _take_volume(self, before: PersistentVolume | None, after: PersistentVolume | None) -> None:
+        with self._lock:
+            if before is not None:
+                self._volumes.pop(_source(before).volume_handle, None)
+            if after is not None:
+                self._volumes[_source(after).volume_handle] = _read(after)
+        if before is None or after is None:
+            return
+        if before.spec.volume_attributes_class_name != after.spec.volume_attributes_class_name:
+            self._take_class_name(_source(after).volume_handle)
+
+    def _take_class_name(self, volume_handle: str) -> None:
+        with self._lock:
+            # What a call requested has reached the PersistentVolume.
+            self._pending.pop(volume_handle, None)
         try:
-            self._changed(VolumeHandle.parse(volume_handle))
+            handle = VolumeHandle.parse(volume_handle)
         except NotFound as error:
-            log.warning("PersistentVolume of no volume ignored", volume=volume_handle, reason=error)
-
-    def _take_class(self, found: _Object, *, gone: bool) -> None:
-        if found.driver_name != self._driver:
+            log.warning("PersistentVolume ignored", volume=volume_handle, reason=error)
             return
+        if self._class_changed is not None:
+            self._class_changed(handle)
+
+    def _take_class(self, before: VolumeAttributesClass | None, after: VolumeAttributesClass | None) -> None:
         with self._lock:
-            if gone:
-                self._classes.pop(found.metadata.name, None)
-            else:
-                self._classes[found.metadata.name] = found.parameters or {}
+            if after is not None:
+                self._classes[after.metadata.name] = after.parameters or {}
+            elif before is not None:
+                self._classes.pop(before.metadata.name, None)
 
 
-class _Follower:
-    """One kind of object, listed and then watched for ever."""
-
-    def __init__(
-        self, kind: str, read: Callable[..., Any], take: Callable[..., None], stopping: threading.Event
-    ) -> None:
-        self._kind = kind
-        self._read = read
-        self._take = take
-        self._stopping = stopping
-        self._known = threading.Event()
-        self._seen: dict[str, _Object] = {}
-        self._away = False
-
-    def start(self) -> None:
-        threading.Thread(target=self._follow, name=f"follow {self._kind}", daemon=True).start()
-
-    def wait_until_known(self) -> None:
-        """Wait for the first list.
-
-        Raises:
-            Unavailable: it does not come in time.
-        """
-        if not self._known.is_set() and not self._known.wait(call_context.remaining(_READ_SECONDS)):
-            raise Unavailable(f"the Kubernetes API has not told its {self._kind} yet; try again later")
-
-    def _follow(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                version = self._list()
-                self._known.set()
-                self._say(away=False)
-                while not self._stopping.is_set() and version:
-                    version = self._watch(version)
-            except Exception as error:  # noqa: BLE001 - whatever a client library raises, we start again
-                self._say(away=True, reason=error)
-                self._stopping.wait(_AGAIN_SECONDS)
-
-    def _list(self) -> str:
-        """Take every object there is, drop those that are gone, and return the list's version."""
-        found: dict[str, _Object] = {}
-        following: str | None = None
-        while True:
-            options = {"_continue": following} if following else {}
-            answer = self._read(
-                limit=_PAGE, _preload_content=False, _request_timeout=_READ_SECONDS, **options
-            )
-            page = msgspec.json.decode(answer.data, type=_List)
-            found |= {item.metadata.name: item for item in page.items}
-            following = page.metadata.continue_
-            if not following:
-                break
-        for name, item in self._seen.items():
-            if name not in found:
-                self._take(item, gone=True)
-        for item in found.values():
-            self._take(item, gone=False)
-        self._seen = found
-        return page.metadata.resource_version
-
-    def _watch(self, version: str) -> str:
-        """Take changes since ``version``; the version to go on from, or "" to list anew."""
-        answer = self._read(
-            watch=True,
-            resource_version=version,
-            allow_watch_bookmarks=True,
-            timeout_seconds=_WATCH_SECONDS,
-            _preload_content=False,
-            _request_timeout=(_READ_SECONDS, _WATCH_SECONDS + _READ_SECONDS),
-        )
-        try:
-            for line in _lines(answer):
-                event = msgspec.json.decode(line, type=_Event)
-                if event.type == "ERROR":
-                    # Most often 410 Gone: the version is too old.
-                    return ""
-                item = msgspec.json.decode(event.object, type=_Object)
-                version = item.metadata.resource_version or version
-                if event.type == "BOOKMARK":
-                    continue
-                gone = event.type == "DELETED"
-                self._take(item, gone=gone)
-                if gone:
-                    self._seen.pop(item.metadata.name, None)
-                else:
-                    self._seen[item.metadata.name] = item
-                if self._stopping.is_set():
-                    break
-        finally:
-            answer.release_conn()
-            answer.close()
-        return version
-
-    def _say(self, *, away: bool, reason: object = "") -> None:
-        if away and not self._away:
-            log.warning("Kubernetes API does not answer", kind=self._kind, reason=reason)
-        elif self._away and not away:
-            log.info("Kubernetes API answers again", kind=self._kind)
-        self._away = away
+def _source(volume: PersistentVolume) -> CsiSource:
+    return volume.spec.csi or CsiSource()
 
 
-def _lines(answer: Any) -> Iterator[bytes]:
-    rest = b""
-    for chunk in answer.stream(amt=None, decode_content=True):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line for line in lines if line.strip())
+def _read(volume: PersistentVolume) -> _Volume:
+    attributes = _source(volume).volume_attributes or {}
+    try:
+        initial = QosRequest.parse({key: attributes[key] for key in KEYS if key in attributes})
+    except InvalidArgument as error:
+        log.warning("limits of a PersistentVolume ignored", volume=volume.metadata.name, reason=error)
+        initial = QosRequest()
+    return _Volume(volume.spec.volume_attributes_class_name, initial)
 
 
-def connect(driver_name: str, kubeconfig: str | None) -> KubernetesQosStore:
-    """Follow the cluster of ``kubeconfig``, or the one that this process runs in.
+def connect(driver_name: str, kubeconfig: Path | None) -> KubernetesQosStore:
+    """A store for the cluster of ``kubeconfig``, or for the one of this pod if it is None.
 
     Raises:
         FailedPrecondition: there is no usable configuration.
     """
-    configuration: Any = kubernetes.config  # it has no types
-    try:
-        if kubeconfig is None:
-            configuration.load_incluster_config()
-            api = kubernetes.client.ApiClient()
-        else:
-            api = configuration.new_client_from_config(config_file=kubeconfig)
-    except kubernetes.config.ConfigException as error:
-        raise FailedPrecondition(f"cannot reach Kubernetes: {error}") from error
-    _accept_lax_certificates(api)
-    return KubernetesQosStore(driver_name, api)
-
-
-def _accept_lax_certificates(api: kubernetes.client.ApiClient) -> None:
-    """Have the client check certificates as ``tls.context`` says, where it checks them."""
-    settings = api.rest_client.pool_manager.connection_pool_kw
-    if settings.get("cert_reqs") == ssl.CERT_REQUIRED:
-        settings["ssl_context"] = tls.context()
+    return KubernetesQosStore(driver_name, Client(config.load(kubeconfig)))

@@ -1,4 +1,4 @@
-"""Wishes in a small database file of our own, for use outside Kubernetes."""
+"""The requested QoS limits in a small database file, for use outside Kubernetes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from csi_powerflex.model.qos import QosRequest
 
 
 class LocalQosStore:
-    """Wishes in an SQLite file, or in memory where ``path`` is None; safe to share between threads.
+    """A QosStore in an SQLite file, or in memory if ``path`` is None. Threads may share it.
 
-    Every call raises Unavailable while the file cannot be read or written: a volume with the wrong limits
-    would be worse than one that waits.
+    Every method raises Unavailable while the file cannot be read or written. A volume with wrong limits would
+    be worse than one that waits.
+
+    Raises:
+        FailedPrecondition: the file cannot be used.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -28,39 +31,37 @@ class LocalQosStore:
                 path or ":memory:", check_same_thread=False, isolation_level=None
             )
             self._database.execute(
-                "CREATE TABLE IF NOT EXISTS wishes (volume TEXT PRIMARY KEY, parameters TEXT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS qos_requests (volume TEXT PRIMARY KEY, parameters TEXT NOT NULL)"
             )
         except sqlite3.Error as error:
             raise FailedPrecondition(
                 f"cannot keep state in {path}: {error}; name another --state-file, or move this one away "
-                "(limits asked for since volumes were made are then forgotten)"
+                "(the limits that were requested after volumes were created are then lost)"
             ) from error
 
     def current(self, handle: VolumeHandle) -> QosRequest:
-        """See ``Wishes.current``."""
-        rows = self._execute("SELECT parameters FROM wishes WHERE volume = ?", str(handle))
+        """See ``QosStore.current``."""
+        rows = self._execute("SELECT parameters FROM qos_requests WHERE volume = ?", str(handle))
+        if not rows:
+            return QosRequest()
         try:
-            return (
-                QosRequest.parse(msgspec.json.decode(rows[0][0], type=dict[str, str]))
-                if rows
-                else QosRequest()
-            )
+            return QosRequest.parse(msgspec.json.decode(rows[0][0], type=dict[str, str]))
         except (msgspec.MsgspecError, InvalidArgument) as error:
             raise Unavailable(
-                f"the state file {self._path} has no limits for volume {handle}: {error}"
+                f"the state file {self._path} has no usable limits for volume {handle}: {error}"
             ) from error
 
-    def begin(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """See ``Wishes.begin``."""
-        self._execute("INSERT OR IGNORE INTO wishes VALUES (?, ?)", str(handle), _text(qos_request))
+    def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
+        """See ``QosStore.set_initial``."""
+        self._execute("INSERT OR IGNORE INTO qos_requests VALUES (?, ?)", str(handle), _text(qos_request))
 
-    def remember(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
-        """See ``Wishes.remember``."""
-        self._execute("INSERT OR REPLACE INTO wishes VALUES (?, ?)", str(handle), _text(qos_request))
+    def set(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
+        """See ``QosStore.set``."""
+        self._execute("INSERT OR REPLACE INTO qos_requests VALUES (?, ?)", str(handle), _text(qos_request))
 
-    def forget(self, handle: VolumeHandle) -> None:
-        """See ``Wishes.forget``."""
-        self._execute("DELETE FROM wishes WHERE volume = ?", str(handle))
+    def delete(self, handle: VolumeHandle) -> None:
+        """See ``QosStore.delete``."""
+        self._execute("DELETE FROM qos_requests WHERE volume = ?", str(handle))
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,7 @@ _TIME = re.compile(r"\s*creation_time \{[^}]*\}")
 
 @dataclass(frozen=True)
 class Picture:
-    """The volumes that came since some moment, how many mappings they have, and the wishes kept for them."""
+    """The volumes that came since some moment, how many mappings they have, and the kept QoS limits."""
 
     volumes: tuple[str, ...]
     mappings: int
@@ -67,7 +67,7 @@ class Before:
         if file is None:
             return ()
         with closing(sqlite3.connect(file)) as database:
-            rows = database.execute("SELECT volume, parameters FROM wishes").fetchall()
+            rows = database.execute("SELECT volume, parameters FROM qos_requests").fetchall()
         there = {volume.id for volume in _every(self._world).values()}
         by_id = {handle.partition("-")[2]: parameters for handle, parameters in rows}
         assert not labels.keys() & by_id.keys() - there, "limits are kept for a volume that is gone"

@@ -85,11 +85,11 @@ each_call = pytest.mark.parametrize("name", CALLS)
 
 @pytest.fixture
 def world(version: str, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A controller that keeps wishes in a file."""
+    """A controller that keeps the requested QoS limits in a file."""
     # The pauses between the client's attempts only cost time here.
     monkeypatch.setattr(client, "_FIRST_PAUSE_SECONDS", 0.001)
     world = make_world(SystemPlan(version=version))
-    world.more["state_file"] = world.folder / "wishes"
+    world.more["state_file"] = world.folder / "state.db"
     world.restart()
     return world
 

@@ -88,7 +88,7 @@ class Controller(RuleBasedStateMachine):
         answer = self.ask(
             lambda: self.model.create(name, self.systems[home], required=required, limit=limit),
             lambda: self.driver.create(
-                name, gib=required, limit=limit, parameters={"systemID": f"array{home}"}, **_wish(name)
+                name, gib=required, limit=limit, parameters={"systemID": f"array{home}"}, **_limits(name)
             ),
         )
         self.made(name, answer, None)
@@ -110,7 +110,7 @@ class Controller(RuleBasedStateMachine):
         answer = self.ask(
             lambda: self.model.create(name, home, required=required, limit=0),
             lambda: self.driver.create(
-                name, gib=required, accessibility_requirements=requirement, **_wish(name)
+                name, gib=required, accessibility_requirements=requirement, **_limits(name)
             ),
         )
         self.made(name, answer, None)
@@ -122,7 +122,7 @@ class Controller(RuleBasedStateMachine):
             return
         answer = self.ask(
             lambda: self.model.copy(name, origin, required=required, limit=limit),
-            lambda: self.driver.clone(name, self.id(source), gib=required, limit=limit, **_wish(name)),
+            lambda: self.driver.clone(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.made(name, answer, origin)
 
@@ -133,7 +133,7 @@ class Controller(RuleBasedStateMachine):
             return
         answer = self.ask(
             lambda: self.model.copy(name, origin, required=required, limit=limit),
-            lambda: self.driver.restore(name, self.id(source), gib=required, limit=limit, **_wish(name)),
+            lambda: self.driver.restore(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.made(name, answer, origin)
 
@@ -338,7 +338,7 @@ class Controller(RuleBasedStateMachine):
         if there is not None:
             there.size = size
             return
-        iops = int(_wish(name)["mutable_parameters"].get("iopsLimit", 0))
+        iops = int(_limits(name)["mutable_parameters"].get("iopsLimit", 0))
         source = origin.id if origin else None
         self.model.volumes[name] = Item(answer.volume_id, size, source, answer, origin is not None, iops)
 
@@ -404,7 +404,7 @@ def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def _wish(name: str) -> dict[str, Any]:
+def _limits(name: str) -> dict[str, Any]:
     """Some volumes are made with limits, always the same for one name."""
     return {"mutable_parameters": {"iopsLimit": "500"} if _number(name) == 1 else {}}
 
@@ -436,7 +436,7 @@ def test_any_sequence_of_calls_keeps_the_rules_of_csi(
         SystemPlan(version="4.5", initial_state=InitialState("east")),
         SystemPlan(version="5.0", initial_state=InitialState("west")),
     )
-    world.more["state_file"] = world.folder / "wishes"
+    world.more["state_file"] = world.folder / "state.db"
     world.restart()
     examples = os.environ.get("MODEL_SEQUENCES")
     run(int(examples or 50), repeatable=examples is None, world=world, figures=figures)

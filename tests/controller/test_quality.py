@@ -10,7 +10,7 @@ import pytest
 
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
-from tests.controller.api_server import ApiServer
+from tests.controller.api_server import Cluster
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, block, refused
 from tests.controller.eventually import eventually
@@ -28,7 +28,7 @@ def limits(world: World, volume: csi_pb2.Volume) -> list[tuple[int, int]]:
 
 @pytest.fixture
 def kept(array45: World) -> World:
-    """A controller that keeps its wishes in a file."""
+    """A controller that keeps the requested QoS limits in a file."""
     array45.more["state_file"] = array45.folder / "state.db"
     array45.restart()
     return array45
@@ -203,15 +203,15 @@ def test_a_deleted_volume_leaves_nothing_in_the_state_file(kept: World) -> None:
     volume = kept.driver.create(mutable_parameters={"iopsLimit": "500"})
     kept.driver.delete(volume.volume_id)
     with sqlite3.connect(kept.folder / "state.db") as database:
-        assert database.execute("SELECT count(*) FROM wishes").fetchone() == (0,)
+        assert database.execute("SELECT count(*) FROM qos_requests").fetchone() == (0,)
 
 
 def test_a_volume_whose_limits_cannot_be_read_waits_rather_than_run_without(kept: World) -> None:
     volume = kept.driver.create(mutable_parameters={"iopsLimit": "500"})
     with sqlite3.connect(kept.folder / "state.db") as database:
-        database.execute('UPDATE wishes SET parameters = \'{"iopsLimit": "5\'')
+        database.execute('UPDATE qos_requests SET parameters = \'{"iopsLimit": "5\'')
     text = refused(UNAVAILABLE, lambda: kept.driver.publish(volume, kept.node("a")))
-    assert "state.db has no limits for volume" in text
+    assert "state.db has no usable limits for volume" in text
     assert limits(kept, volume) == []
 
 
@@ -232,10 +232,10 @@ def test_a_state_file_that_is_no_database_is_named_at_the_start(array45: World) 
 def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping(
     make_world: MakeWorld,
 ) -> None:
-    with ApiServer() as cluster:
-        world = make_world()
+    world = make_world()
+    with Cluster(world.folder / "cluster") as cluster:
         kubeconfig = world.folder / "kubeconfig"
-        kubeconfig.write_text(json.dumps(_kubeconfig(cluster.url)))
+        kubeconfig.write_text(json.dumps(cluster.kubeconfig()))
         world.more |= {"in_kubernetes": True, "kubeconfig": kubeconfig}
         driver = world.restart()
         volume = driver.create(parameters={"iopsPerGiB": "10"}, mutable_parameters={"iopsLimit": "50"})
@@ -266,14 +266,3 @@ def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping
         eventually(lambda: limits(world, volume) == [(30, 1024)])
         world.more.clear()
         world.restart()
-
-
-def _kubeconfig(url: str) -> object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": url}}],
-        "users": [{"name": "here", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "here"}}],
-    }

@@ -229,7 +229,7 @@ def test_a_volumes_life_at_debug_level_shows_no_secret(array: Watched, form: str
     with ControllerProcess(
         array.folder / "driver",
         array.systems,
-        {**debugging(form), "state-file": str(array.folder / "driver" / "wishes.db")},
+        {**debugging(form), "state-file": str(array.folder / "driver" / "state.db")},
     ) as process:
         life(array, process)
         array.look_at(process)
