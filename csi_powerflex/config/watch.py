@@ -1,15 +1,16 @@
 """Watching the files of the configuration for changes.
 
-By looking at them every few seconds: Kubernetes swaps a mounted Secret by renaming a symbolic link two
-folders up, editors rename over files, and network filesystems tell nobody; a look sees all of these alike.
+The files are read every few seconds. Kubernetes changes a mounted Secret by renaming a symbolic link two
+folders up, editors rename over files, and network filesystems send no events. Reading the files detects all
+of these.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from csi_powerflex.background import Loop
 from csi_powerflex.config.systems import loader
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import InvalidArgument
@@ -18,14 +19,21 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-Contents = tuple[bytes | None, ...]
+Contents = dict[str, tuple[bytes | None, ...]]
+"""By system, the contents of the files that its settings name; they are only compared."""
 
 
 class SystemsWatch:
-    """Reads the systems file anew when it, or a password or CA file it names, has other content.
+    """Reads the systems file again when it, or a password or CA file that it names, has another content.
 
-    ``changed`` gets the new settings and the labels of systems whose files changed though their settings did
-    not. A file that cannot be used changes nothing, and is said once.
+    Args:
+        path: the systems file.
+        systems: the settings in use.
+        changed: gets the new settings, and the labels of systems whose files changed while their settings did
+            not. If it fails, the same change is given to it again.
+        seconds: how often to read the files.
+
+    A file that cannot be used changes nothing, and is logged once.
     """
 
     def __init__(
@@ -40,52 +48,52 @@ class SystemsWatch:
         self._systems = systems
         self._changed = changed
         self._seconds = seconds
-        # Its content when ``systems`` were read is not known: it may have changed since, so the first look
-        # reads it in any case.
+        # The content from which ``systems`` were read is not known, so the first look always reads the file.
         self._looked = False
         self._file: bytes | None = None
         self._contents = _contents(systems)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="configuration", daemon=True)
+        self._loop = Loop("configuration", self._step)
 
     def start(self) -> None:
-        """Begin to watch, in a thread of its own."""
-        self._thread.start()
+        """Begin to watch in the background."""
+        self._loop.start()
 
     def stop(self) -> None:
-        """Stop watching and wait for it."""
-        self._stopping.set()
-        self._thread.join()
+        """Stop watching, and wait until that has ended."""
+        self._loop.stop()
+
+    def _step(self) -> float:
+        self.look()
+        return self._seconds
 
     def look(self) -> None:
-        """Look once; called by the thread, and by whoever cannot wait for it."""
+        """Read the files once, and apply a change."""
         file = _content(self._path)
         contents = _contents(self._systems)
         if self._looked and (file, contents) == (self._file, self._contents):
             return
-        first, self._looked = not self._looked, True
-        before, self._file, self._contents = self._contents, file, contents
         try:
             systems = loader.load(self._path)
         except InvalidArgument as error:
+            self._looked, self._file, self._contents = True, file, contents
             metrics.CONFIGURATION_RELOADS.labels("refused").inc()
             log.error("configuration not changed", reason=error)
             return
-        touched = frozenset(label for label, content in contents.items() if before.get(label) != content)
-        if first and systems == self._systems and not touched:
-            return
-        self._systems, self._contents = systems, _contents(systems)
-        metrics.CONFIGURATION_RELOADS.labels("ok").inc()
-        self._changed(systems, touched)
-        log.info("configuration changed", systems=", ".join(system.label for system in systems))
+        touched = frozenset(
+            label for label, content in contents.items() if self._contents.get(label) != content
+        )
+        if self._looked or systems != self._systems or touched:
+            self._changed(systems, touched)
+            metrics.CONFIGURATION_RELOADS.labels("ok").inc()
+            log.info("configuration changed", systems=", ".join(system.label for system in systems))
+        self._looked, self._file, self._systems = True, file, systems
+        # A file that changed since it was read above is seen at the next look.
+        self._contents = {
+            label: contents.get(label, content) for label, content in _contents(systems).items()
+        }
 
-    def _watch(self) -> None:
-        while not self._stopping.wait(self._seconds):
-            self.look()
 
-
-def _contents(systems: tuple[SystemSettings, ...]) -> dict[str, Contents]:
-    """By system, the content of the files that its settings name; a content is kept to be compared."""
+def _contents(systems: tuple[SystemSettings, ...]) -> Contents:
     return {
         system.label: tuple(
             _content(Path(name)) if name else None for name in (system.password_file, system.ca_file)

@@ -32,6 +32,7 @@ class FilesystemKind:
     """What one type of filesystem needs.
 
     Attributes:
+        name: its name for mount(8).
         mkfs: the tool that makes it.
         defaults: the driver's options for ``mkfs``. None of them forces anything, so the tool's own refusal
             is the last safeguard. None of them discards: a new thin volume has nothing to free, and on a
@@ -217,7 +218,7 @@ def _e2fsck(device: Path, *options: str, keep_open: int) -> None:
     if completed.code & _E2FSCK_UNCORRECTED:
         output = " ".join((completed.stdout + completed.stderr).split())
         raise FailedPrecondition(
-            f"the ext4 filesystem on {device} is damaged and needs a person: run e2fsck on it by hand. "
+            f"the ext4 filesystem on {device} is damaged; repair it by hand: run e2fsck on it. "
             f"e2fsck says: {output[:600]}"
         )
 

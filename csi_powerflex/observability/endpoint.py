@@ -1,4 +1,7 @@
-"""Metrics and liveness over plain HTTP on their own port: ``/metrics`` and ``/healthz``."""
+"""Metrics and liveness over plain HTTP on their own port: ``/metrics`` and ``/healthz``.
+
+``/healthz`` answers with status 200 while the process lives, and names the background tasks that fail.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import prometheus_client
 
 from csi_powerflex import units
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.observability import tasks
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -92,6 +96,12 @@ def _application() -> Callable[[dict[str, Any], _Start], Iterable[bytes]]:
         known = path == "/healthz"
         plain = [("Content-Type", "text/plain; charset=utf-8")]
         start_named("200 OK" if known else "404 Not Found", plain)
-        return [b"ok\n" if known else b"there are /metrics and /healthz\n"]
+        return [_health().encode() if known else b"there are /metrics and /healthz\n"]
 
     return application
+
+
+def _health() -> str:
+    """The process lives if it answers. A failing task is named only: it is repeated without a restart."""
+    lines = [f"task {task} fails: {reason}" for task, reason in sorted(tasks.failing().items())]
+    return "\n".join(["ok", *lines, ""])

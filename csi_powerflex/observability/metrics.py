@@ -160,3 +160,8 @@ COMMAND_DURATION = _histogram(
     tool="name of the program, as in mkfs.ext4",
     result="ok, failed or timeout",
 )
+BACKGROUND_ERRORS = _counter(
+    "csi_powerflex_background_errors_total",
+    "Unexpected errors in a background task, which is tried again. The log has the stack.",
+    task="configuration, informer, monitor or qos_sync",
+)

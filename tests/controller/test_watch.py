@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
-from csi_powerflex.observability import endpoint, metrics
+from csi_powerflex.observability import endpoint, metrics, tasks
 from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
@@ -90,6 +90,10 @@ def test_metrics_and_liveness_have_a_port_of_their_own(array45: World) -> None:
     array45.driver.create()
     with endpoint.serving("127.0.0.1:0") as port:
         assert port is not None
+        assert get(port, "/healthz") == (200, "ok\n")
+        tasks.report_failure("qos_sync", "unexpected RuntimeError")
+        assert get(port, "/healthz") == (200, "ok\ntask qos_sync fails: unexpected RuntimeError\n")
+        tasks.report_success("qos_sync")
         assert get(port, "/healthz") == (200, "ok\n")
         status, text = get(port, "/metrics")
         assert get(port, "/else")[0] == 404
