@@ -154,7 +154,7 @@ def metric_table() -> str:
             "# Metrics",
             "",
             "With `--metrics-address`, controller and node serve metrics over plain HTTP at `/metrics`. `/healthz` on the same port answers while",
-            "the process runs. A histogram's buckets go from 1 ms to 100 s. `kill -USR1` turns debug logs on, and off again.",
+            "the process runs, and names the background tasks that fail. A histogram's buckets go from 1 ms to 100 s. `kill -USR1` turns debug logs on, and off again.",
             "",
             *_table(("metric", "type", "description", "labels and their values"), rows),
         ]
