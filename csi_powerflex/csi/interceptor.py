@@ -199,10 +199,10 @@ def _status_of(
     if isinstance(error, NotImplementedError) and answered is grpc.StatusCode.UNIMPLEMENTED:
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
     metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
-    log.unexpected("call met an unforeseen error", error)
+    log.unexpected("call met an unexpected error", error)
     # The text of the error may hold anything, so only the log gets it.
     detail = (
-        f"unforeseen {type(error).__name__} in {rpc}; the driver's log has the details under request id "
+        f"unexpected {type(error).__name__} in {rpc}; the driver's log has the details under request id "
         f"{current.request_id}"
     )
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail

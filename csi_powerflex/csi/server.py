@@ -169,7 +169,7 @@ def _require_place(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FailedPrecondition(f"{path} exists and is not a socket; it was left alone")
+        raise FailedPrecondition(f"{path} exists and is not a socket; it was not changed")
     if _answers(path):
         raise FailedPrecondition(
             f"another process serves on {path}: is the driver running already? End it first, or use another "

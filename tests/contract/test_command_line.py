@@ -225,5 +225,5 @@ def test_a_missing_option_is_named(systems: Path, missing: str) -> None:
 def test_a_file_in_place_of_the_socket_is_left_alone(systems: Path) -> None:
     result = run_process(*controller(systems, {"endpoint": f"unix://{systems}"}))
     assert result.returncode == 1
-    assert result.stderr == f"Error: {systems} exists and is not a socket; it was left alone\n"
+    assert result.stderr == f"Error: {systems} exists and is not a socket; it was not changed\n"
     assert systems.read_text(encoding="utf-8") == SYSTEMS

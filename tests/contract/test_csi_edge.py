@@ -170,22 +170,22 @@ def test_no_error_belongs_to_two_rows_of_the_table() -> None:
         assert len([base for base in status.CODES if issubclass(kind, base)]) == 1, kind
 
 
-def test_an_unforeseen_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_text(
+def test_an_unexpected_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_text(
     edge: Edge, json_log: io.StringIO
 ) -> None:
     edge.act(unexpected)
     code, detail = failure(lambda: edge.node.NodeStageVolume(stage_request()))
-    (record,) = events(json_log, "call met an unforeseen error")
+    (record,) = events(json_log, "call met an unexpected error")
     assert code is grpc.StatusCode.ABORTED
     assert detail == (
-        "unforeseen RuntimeError in NodeStageVolume; the driver's log has the details under request id "
+        "unexpected RuntimeError in NodeStageVolume; the driver's log has the details under request id "
         f"{record['request_id']}"
     )
     assert "nobody thought of this" in str(record["stack"])
     assert "in unexpected" in str(record["stack"])
 
 
-def test_an_unforeseen_error_of_a_call_that_changes_nothing_is_internal(edge: Edge) -> None:
+def test_an_unexpected_error_of_a_call_that_changes_nothing_is_internal(edge: Edge) -> None:
     edge.act(unexpected)
     code, detail = failure(lambda: edge.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()))
     assert code is grpc.StatusCode.INTERNAL
@@ -197,7 +197,7 @@ def test_a_call_that_is_not_implemented_says_so(edge: Edge, json_log: io.StringI
         grpc.StatusCode.UNIMPLEMENTED,
         "NodeGetStorageHealth is not implemented by this driver",
     )
-    assert not events(json_log, "call met an unforeseen error")
+    assert not events(json_log, "call met an unexpected error")
 
 
 def test_a_service_that_is_not_served_is_not_implemented(edge: Edge) -> None:
@@ -215,7 +215,7 @@ def test_a_gap_deep_in_an_implemented_call_is_not_taken_for_a_missing_method(
     edge.act(gap)
     code, _ = failure(lambda: edge.node.NodeStageVolume(stage_request()))
     assert code is grpc.StatusCode.ABORTED
-    assert events(json_log, "call met an unforeseen error")
+    assert events(json_log, "call met an unexpected error")
 
 
 @pytest.mark.parametrize("character", ["x", "Ω", "\N{FLOPPY DISK}"])
@@ -306,7 +306,7 @@ def test_quick_calls_are_answered_while_every_slow_place_is_taken(edge: Edge) ->
     assert edge.identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=PATIENCE_SECONDS).name
     assert failure(lambda: edge.node.NodeUnstageVolume(unstage_request("another"))) == (
         grpc.StatusCode.UNAVAILABLE,
-        "every place for calls that wait for the array is taken; try again later",
+        "too many calls wait for the array or for a device; try again later",
     )
 
     gate.open()

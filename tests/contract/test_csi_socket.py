@@ -97,7 +97,7 @@ def test_a_socket_whose_server_is_too_busy_to_answer_is_left_to_it(socket: Path)
 def test_a_file_in_place_of_the_socket_is_left_alone(socket: Path) -> None:
     socket.write_text("precious", encoding="ascii")
     with (
-        pytest.raises(FailedPrecondition, match=f"{socket} exists and is not a socket; it was left alone"),
+        pytest.raises(FailedPrecondition, match=f"{socket} exists and is not a socket; it was not changed"),
         server.serving(f"unix://{socket}", registrations(Scripted())),
     ):
         pass
@@ -108,7 +108,7 @@ def test_a_file_in_place_of_the_socket_is_left_alone(socket: Path) -> None:
 def test_a_link_in_place_of_the_socket_is_left_alone(socket: Path, tmp_path: Path) -> None:
     socket.symlink_to(tmp_path / "elsewhere")
     with (
-        pytest.raises(FailedPrecondition, match="is not a socket; it was left alone"),
+        pytest.raises(FailedPrecondition, match="is not a socket; it was not changed"),
         server.serving(f"unix://{socket}", registrations(Scripted())),
     ):
         pass

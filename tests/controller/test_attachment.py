@@ -5,6 +5,8 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
@@ -122,6 +124,99 @@ def test_unpublishing_what_has_vanished_is_fine(array45: World) -> None:
     array45.driver.delete(volume.volume_id)
     array45.driver.unpublish(volume.volume_id, array45.node("a"))
     array45.driver.unpublish("fake-vol-id", array45.node("a"))
+
+
+UNKNOWN_NODES = ("some-fake-node-id", "iscsi:iqn.1993-08.org.debian:01:abc", "sdc:nonsense")
+
+
+@pytest.mark.parametrize("node_id", UNKNOWN_NODES)
+def test_unpublishing_from_a_node_that_is_not_known_never_hides_a_mapping(
+    array45: World, node_id: str
+) -> None:
+    """A newer version may have registered the node, and the volume may be mapped to it."""
+    volume = array45.driver.create()
+    array45.driver.publish(volume, array45.node("a"))
+    text = refused(grpc.StatusCode.NOT_FOUND, lambda: array45.driver.unpublish(volume.volume_id, node_id))
+    assert "is mapped to a (host id" in text
+    assert repr(node_id) in text
+    assert len(array45.volume(volume.volume_id).mappings) == 1
+    array45.driver.unpublish(volume.volume_id, array45.node("a"))
+    array45.driver.unpublish(volume.volume_id, node_id)
+    array45.driver.delete(volume.volume_id)
+    array45.driver.unpublish(volume.volume_id, node_id)
+
+
+def test_a_node_with_a_part_that_is_not_known_is_unpublished_by_the_known_one(array45: World) -> None:
+    volume = array45.driver.create()
+    array45.driver.publish(volume, array45.node("a"))
+    array45.driver.unpublish(volume.volume_id, f"{array45.node('a')},iscsi:iqn.1993-08.org.debian:01:abc")
+    assert not array45.volume(volume.volume_id).mappings
+
+
+def test_the_unknown_part_of_a_node_may_be_the_one_that_is_mapped(array45: World) -> None:
+    volume = array45.driver.create()
+    array45.driver.publish(volume, array45.node("b"))
+    node = f"{array45.node('a')},iscsi:iqn.1993-08.org.debian:01:abc"
+    text = refused(grpc.StatusCode.NOT_FOUND, lambda: array45.driver.unpublish(volume.volume_id, node))
+    assert "is mapped to b (host id" in text
+    assert len(array45.volume(volume.volume_id).mappings) == 1
+
+
+NQN = "nqn.2014-08.org.nvmexpress:uuid:4c4c4544-0043-3610-8052-b4c04f4a5631"
+
+
+def nvme_host(world: World, name: str = "n1") -> str:
+    """Create an NVMe host on the array, as another driver would. Returns its id."""
+    body = {"nqn": NQN, "name": name}
+    return str(Client(world.simulator.gateway).post("/api/types/Host/instances", body)["id"])
+
+
+def map_to_nvme_host(world: World, volume: csi_pb2.Volume) -> None:
+    volume_id = volume.volume_id.partition("-")[2]
+    Client(world.simulator.gateway).act("Volume", volume_id, "addMappedHost", hostId=nvme_host(world))
+
+
+def test_a_volume_on_an_nvme_host_shows_it_as_published_node(array45: World) -> None:
+    volume = array45.driver.create()
+    map_to_nvme_host(array45, volume)
+    assert list(array45.driver.get(volume.volume_id).status.published_node_ids) == [f"nqn:{NQN}"]
+    listed = array45.driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries
+    assert [list(entry.status.published_node_ids) for entry in listed] == [[f"nqn:{NQN}"]]
+
+
+def test_a_volume_on_an_nvme_host_is_not_given_to_another_node(array45: World) -> None:
+    volume = array45.driver.create()
+    map_to_nvme_host(array45, volume)
+    text = refused(
+        grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.publish(volume, array45.node("a"))
+    )
+    assert "is mapped to n1 (host id" in text
+
+
+@pytest.mark.parametrize("node_id", [f"nqn:{NQN}", f"nqn:{NQN.upper().replace('NQN', 'nqn')}", ""])
+def test_a_volume_is_unpublished_from_an_nvme_host(array45: World, node_id: str) -> None:
+    volume = array45.driver.create()
+    map_to_nvme_host(array45, volume)
+    array45.driver.unpublish(volume.volume_id, node_id)
+    assert not array45.volume(volume.volume_id).mappings
+
+
+def test_a_node_without_a_transport_that_the_driver_has_gets_no_volume(array45: World) -> None:
+    volume = array45.driver.create()
+    nvme_host(array45)
+    text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.publish(volume, f"nqn:{NQN}"))
+    assert "asks for transport auto" in text
+    assert not array45.volume(volume.volume_id).mappings
+
+
+def test_a_node_with_two_hosts_is_one_published_node(array45: World) -> None:
+    volume = array45.driver.create()
+    nvme_host(array45)
+    node = f"{array45.node('a')},nqn:{NQN}"
+    assert array45.driver.publish(volume, node)["transport"] == "sdc"
+    assert list(array45.driver.get(volume.volume_id).status.published_node_ids) == [node]
+    array45.driver.unpublish(volume.volume_id, node)
+    assert not array45.volume(volume.volume_id).mappings
 
 
 def test_a_node_at_its_limit_is_resource_exhausted(make_world: MakeWorld) -> None:

@@ -201,7 +201,7 @@ def test_a_group_that_another_removes_at_the_same_time_is_deleted(array45: World
 
 def test_a_gateway_of_several_systems_is_refused(array45: World, change: Changing) -> None:
     change("System.list", lambda answer: answer * 2)
-    assert "names 2 systems, not one" in unreadable(array45.driver.create)
+    assert "lists 2 systems, and one was expected" in unreadable(array45.driver.create)
 
 
 def capacity(world: World) -> csi_pb2.GetCapacityResponse:
@@ -213,14 +213,16 @@ def test_a_system_without_a_largest_volume_has_no_capacity_to_tell(
     array45: World, change: Changing, limits: object
 ) -> None:
     change("System.querySystemLimits", lambda _: {"systemLimitEntryList": limits})
-    assert "does not tell its largest volume" in unreadable(lambda: capacity(array45))
+    assert "does not report the limit volumeSizeGb" in unreadable(lambda: capacity(array45))
 
 
 def test_a_pool_without_its_figures_has_no_capacity_to_tell(make_world: MakeWorld) -> None:
     world = make_world(SystemPlan("5.0"))
     with changing(world) as change:
         change("metrics", lambda answer: answer | {"resources": []})
-        assert "does not tell a pool's logical_provisioned" in unreadable(lambda: capacity(world))
+        assert "did not report these metrics of a pool: logical_provisioned" in unreadable(
+            lambda: capacity(world)
+        )
 
 
 def test_a_pool_with_failed_capacity_makes_its_volumes_inaccessible(array45: World, change: Changing) -> None:
@@ -240,4 +242,4 @@ def test_a_group_of_which_a_member_is_not_to_be_seen_is_not_answered(
     change("Volume.queryBySelectedIds", lambda answer: answer[:1])
     request = csi_pb2.CreateVolumeGroupSnapshotRequest(name="group", source_volume_ids=volumes)
     text = unreadable(lambda: array45.driver.group.CreateVolumeGroupSnapshot(request, timeout=30))
-    assert "cut 2 volumes and shows 1 snapshots" in text
+    assert "of 2 volumes were asked for and the array shows 1" in text

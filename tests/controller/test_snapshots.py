@@ -44,7 +44,7 @@ def test_the_same_snapshot_again_gives_the_same_answer(world: World, driver: Dri
 def test_a_snapshots_name_belongs_to_one_source(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.snapshot(first.volume_id)
-    assert "was not made of volume" in refused(EXISTS, lambda: driver.snapshot(second.volume_id))
+    assert "was not taken of volume" in refused(EXISTS, lambda: driver.snapshot(second.volume_id))
 
 
 def test_a_snapshot_of_nothing_is_not_found(world: World, driver: Driver) -> None:
@@ -195,8 +195,8 @@ def test_what_was_made_before_the_pool_became_full_is_found_by_the_repeated_call
 def test_a_name_in_use_is_not_given_to_a_copy_of_something_else(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.clone("pvc-3", first.volume_id)
-    assert "was not made from" in refused(EXISTS, lambda: driver.clone("pvc-3", second.volume_id))
-    assert "was not made from" in refused(EXISTS, lambda: driver.clone("pvc-2", first.volume_id))
+    assert "was not created from" in refused(EXISTS, lambda: driver.clone("pvc-3", second.volume_id))
+    assert "was not created from" in refused(EXISTS, lambda: driver.clone("pvc-2", first.volume_id))
     assert "copy of another volume" in refused(EXISTS, lambda: driver.create("pvc-3"))
 
 
@@ -228,7 +228,7 @@ def test_a_copy_stays_in_its_sources_pool(make_world: MakeWorld) -> None:
         grpc.StatusCode.INVALID_ARGUMENT,
         lambda: world.driver.clone("pvc-3", volume.volume_id, parameters={"storagepool": "sp1"}),
     )
-    assert "in pool pd1/sp2" in text
+    assert "pd1/sp2 of system" in text
 
 
 def test_a_source_can_be_deleted_while_its_copies_live(world: World, driver: Driver) -> None:

@@ -147,7 +147,7 @@ def test_every_request_is_answered_with_a_proper_code(
     def hold(request: Message) -> None:
         code, detail = caller.call(method, request, done)
         assert code in PROPER, f"{code.name}: {detail}"
-        assert "unforeseen" not in detail
+        assert "unexpected" not in detail
         assert caller.lives()
 
     for request in whole(method, known):

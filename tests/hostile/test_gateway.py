@@ -248,7 +248,7 @@ def test_no_answer_of_a_gateway_breaks_a_call(world: World, restarted: bool, fig
             driver.seconds = 30.0
             world.array.next(None)
         assert code in PROPER | NOT_NOW, f"{code.name}: {detail}"
-        assert "unforeseen" not in detail
+        assert "unexpected" not in detail
         assert world.process.running
         world.process.driver.delete_snapshot(snapshot)
 

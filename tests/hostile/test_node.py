@@ -205,7 +205,7 @@ def test_every_request_is_answered_with_a_proper_code_and_touches_nothing_outsid
     def hold(request: Message) -> None:
         code, detail = caller.call(method, request, done)
         assert code in PROPER | NOT_NOW, f"{code.name}: {detail}"
-        assert "unforeseen" not in detail, detail
+        assert "unexpected" not in detail, detail
         assert trap.state() == before
         assert caller.lives()
 

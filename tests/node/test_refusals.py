@@ -19,9 +19,10 @@ from csi_powerflex.model.capability import Filesystem, RawBlock
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.operations.node import publishing, staging, target_paths
+from csi_powerflex.pb import csi_pb2
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet, block, filesystem, refused
-from tests.node.loophost import SYSTEM, LoopHost, command
+from tests.node.loophost import SYSTEM, LoopHost, Volume, command
 
 pytestmark = pytest.mark.needs("devices")
 
@@ -268,7 +269,7 @@ def test_an_xfs_that_is_damaged_needs_a_person(host: LoopHost, node: Kubelet) ->
     node.unstage(volume)
     # The inode of its root folder is none any more.
     command("xfs_db", "-x", "-c", "sb 0", "-c", "addr rootino", "-c", "write -d core.magic 0", volume.path)
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, "is damaged and needs a person"):
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "is damaged; repair it by hand"):
         node.stage(volume, filesystem("xfs"))
     assert mountinfo.at(node.staging(volume)) is None
 
@@ -295,6 +296,47 @@ def test_only_what_is_mounted_at_the_path_is_expanded(host: LoopHost, node: Kube
     with refused(grpc.StatusCode.NOT_FOUND, "is not mounted at"):
         node.expand(volume, filesystem())
     assert node.expand(volume, block()) == volume.size
+
+
+# --- transports ---------------------------------------------------------------------------------
+
+
+def foreign(volume: Volume) -> dict[str, str]:
+    """The publish context of a volume that a newer version published over another transport."""
+    context = PublishContext(volume.handle, "fc", volume.size, read_only=False, details={"wwpn": "50:06:01"})
+    return context.to_dict()
+
+
+def test_a_volume_of_a_transport_that_this_node_lacks_is_not_staged(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    request = csi_pb2.NodeStageVolumeRequest(
+        volume_id=str(volume.handle),
+        publish_context=foreign(volume),
+        staging_target_path=str(node.staging(volume)),
+        volume_capability=filesystem(),
+        volume_context={"origin": "empty"},
+    )
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "over transport 'fc'", "this node has: sdc"):
+        node.stub.NodeStageVolume(request, timeout=node.timeout)
+    assert mountinfo.of_device(volume.path) == ()
+
+
+@pytest.mark.parametrize("capability", [filesystem(), block()], ids=["filesystem", "block"])
+def test_a_volume_of_a_transport_that_this_node_lacks_is_not_published(
+    host: LoopHost, node: Kubelet, capability: csi_pb2.VolumeCapability
+) -> None:
+    volume = host.volume()
+    request = csi_pb2.NodePublishVolumeRequest(
+        volume_id=str(volume.handle),
+        publish_context=foreign(volume),
+        staging_target_path=str(node.staging(volume)),
+        target_path=str(node.target(volume)),
+        volume_capability=capability,
+        volume_context={"origin": "empty"},
+    )
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "over transport 'fc'"):
+        node.stub.NodePublishVolume(request, timeout=node.timeout)
+    assert mountinfo.of_device(volume.path) == ()
 
 
 # --- the SDC -------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
             _format(device, wanted, content, hold)
         case probe.Formatted(type=found):
             raise FailedPrecondition(
-                f"volume {wanted.handle} holds a {found} filesystem and {wanted.type} is asked; "
+                f"volume {wanted.handle} holds a {found} filesystem and {wanted.type} was asked for; "
                 f"it was not changed: ask for {found}, or use another volume"
             )
         case probe.Foreign(description=what):
