@@ -28,14 +28,12 @@ COPY pyproject.toml README.md LICENSE ./
 COPY csi_powerflex csi_powerflex
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
-# The packages come first, so that a change of the code does not rebuild their layer. kubernetes/aio is the
-# asynchronous client. It is as large as all the rest and is never imported.
+# The packages come first, so that a change of the code does not rebuild their layer.
 FROM tools AS driver-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/driver.lock \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
- && rm -r kubernetes/aio \
  && python3 -m compileall -q --invalidation-mode unchecked-hash .
 COPY --from=wheel /wheels /wheels
 # Python does not check this bytecode against the source. It also works with a read-only root filesystem.

@@ -132,7 +132,7 @@ audit: $(VENV)/.dev .venv-supply/.supply ## Look for known vulnerabilities in al
 .venv-lowest/.lowest: pyproject.toml .venv-supply/.supply
 	@echo "setting up .venv-lowest with the oldest versions that pyproject.toml allows ..."
 	@$(PYTHON) -m venv --clear .venv-lowest
-	@.venv-supply/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev,simulator,demo,kubernetes]'
+	@.venv-supply/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev,simulator,demo]'
 	@touch $@
 
 .PHONY: test-lowest
@@ -203,7 +203,7 @@ lock = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --g
 
 .PHONY: lock
 lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allows
-	@$(lock) pyproject.toml --extra kubernetes --output-file docker/driver.lock
+	@$(lock) pyproject.toml --output-file docker/driver.lock
 	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
 	@$(lock) docker/build.in --output-file docker/build.lock
 

@@ -28,9 +28,9 @@ FULL: dict[str, Any] = {
             "cluster": {"server": "https://two:6443/path", "certificate-authority": "pki/ca.crt"},
         },
     ],
-    "users": [{"name": "nobody", "user": None}, {"name": "somebody", "user": {"token": "geheim"}}],
+    "users": [{"name": "anonymous", "user": None}, {"name": "somebody", "user": {"token": "geheim"}}],
     "contexts": [
-        {"name": "one", "context": {"cluster": "one", "user": "nobody"}},
+        {"name": "one", "context": {"cluster": "one", "user": "anonymous"}},
         {"name": "two", "context": {"cluster": "two", "user": "somebody", "namespace": "default"}},
     ],
 }
