@@ -101,11 +101,12 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
-	operations/controller/attachment operations/controller/create_history operations/controller/expansion operations/controller/group_snapshots operations/node/resize \
-	operations/node/mount_options operations/node/expansion operations/controller/placement operations/node/target_paths operations/node/publishing \
-	operations/controller/qos operations/controller/snapshots operations/node/staging operations/controller/volumes \
-	host/blockdev host/filesystem host/fssize host/mountinfo host/mounts host/probe host/btrfs transport/sdc/transport \
-	gateway/array gateway/codes gateway/convert ids names units))
+	$(addprefix operations/controller/,attachment copies create_history creation expansion group_snapshots \
+	lookup matching placement qos snapshots volumes) \
+	$(addprefix operations/node/,device expansion mount_options publishing resize staging target_paths) \
+	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
+	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/mapping \
+	model/publish_context model/volume_context ids names units))
 comma := ,
 space := $() $()
 
