@@ -116,7 +116,9 @@ def test_attributes_classes_are_refused_where_the_cluster_has_none(helm: str) ->
     setting = 'volumeAttributesClasses=[{"name": "gold", "parameters": {"iopsLimit": 1000}}]'
     done = chart.template(helm, Case("minimal", "1.33", settings=(setting,)))
     assert done.returncode != 0
-    assert "volumeAttributesClasses needs Kubernetes 1.34 or newer, but the cluster has v1.33.0" in done.stderr
+    assert (
+        "volumeAttributesClasses needs Kubernetes 1.34 or newer, but the cluster has v1.33.0" in done.stderr
+    )
 
 
 def test_an_old_kubernetes_is_refused(helm: str) -> None:

@@ -51,7 +51,7 @@ def change(array45: World) -> Iterator[Callable[[str, Change], None]]:
 
 def unreadable(call: Callable[[], object]) -> str:
     text = refused(grpc.StatusCode.UNAVAILABLE, call)
-    assert "unforeseen" not in text
+    assert "unexpected" not in text
     return text
 
 

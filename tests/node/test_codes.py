@@ -181,7 +181,7 @@ def test_publish_needs_a_volume_that_is_staged_as_it_is_asked(host: LoopHost, no
         node.publish(volume, block())
     node.unstage(volume)
     node.stage(volume, reader)
-    with refused(PRECONDITION, "staged read-only", "stage it anew"):
+    with refused(PRECONDITION, "staged read-only", "stage it again"):
         node.publish(volume)
     node.publish(volume, reader)
     node.stage(raw, block())

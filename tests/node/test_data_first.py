@@ -291,6 +291,6 @@ def test_a_damaged_filesystem_is_left_to_a_person(host: LoopHost, node: Kubelet)
     # The root directory's inode becomes nonsense, and the superblock says that something is wrong.
     command("debugfs", "-w", "-R", "clri <2>", volume.path)
     command("debugfs", "-w", "-R", "set_super_value state 2", volume.path)
-    with refused(ApiError, "damaged and needs a person", "e2fsck says"):
+    with refused(ApiError, "damaged; repair it by hand", "e2fsck says"):
         node.stage(volume)
     assert mountinfo.at(staging) is None

@@ -188,8 +188,8 @@ def test_a_host_without_systemd_is_asked_for_its_module(host: LoopHost, tmp_path
 @pytest.mark.parametrize(
     ("namespace", "words"),
     [
-        ("/proc/self/ns/mnt", "is the mount namespace of this very process"),
-        ("/nowhere/mnt", "cannot be looked at: No such file or directory"),
+        ("/proc/self/ns/mnt", "is the mount namespace of this process"),
+        ("/nowhere/mnt", "cannot be read: No such file or directory"),
     ],
 )
 def test_a_namespace_that_is_not_the_host_s_is_refused(host: LoopHost, namespace: str, words: str) -> None:
