@@ -17,8 +17,8 @@ what to do::
     ├── Unavailable           the array, the gateway or a device does not answer now; try again
     │   └── ConnectFailed     no connection could be made, so nothing was changed
     ├── DeadlineExceeded      the time is over; the operation may or may not have happened
-    ├── Unauthenticated       the array refused the credentials
-    ├── PermissionDenied      the array's user lacks a role
+    ├── Unauthenticated       the array or the Kubernetes API refused the credentials
+    ├── PermissionDenied      the user lacks a right on the array or in Kubernetes
     └── Unsupported           this driver or this array cannot do it
 
 An unknown outcome, such as a connection that breaks after a write was sent, is DeadlineExceeded or
@@ -63,7 +63,7 @@ class Busy(DriverError):
 
 
 class Expired(DriverError):
-    """The page token of a list is unknown or not kept any more. The caller starts again without a token."""
+    """The page or version of a list is unknown or not kept any more. The caller starts a new list."""
 
 
 class Unavailable(DriverError):
@@ -79,11 +79,11 @@ class DeadlineExceeded(DriverError):
 
 
 class Unauthenticated(DriverError):
-    """The array refused the user name or password."""
+    """The array or the Kubernetes API refused the credentials."""
 
 
 class PermissionDenied(DriverError):
-    """The array's user lacks the role that this needs."""
+    """The user of the array or of the Kubernetes API lacks a right that this needs."""
 
 
 class Unsupported(DriverError):

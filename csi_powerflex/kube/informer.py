@@ -25,6 +25,8 @@ _WATCH_SECONDS = (240.0, 300.0)
 # A watch that ends sooner does not work: it is repeated with pauses.
 _SHORT_WATCH_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+# The API may refuse a version in other ways than with 410, for example after etcd was restored from a backup.
+_FAILURES_BEFORE_LIST = 5
 _SYNC_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 
@@ -107,6 +109,8 @@ class Informer(Generic[T]):
             return self._pause()
         except DriverError as error:
             self._report(error)
+            if self._failures >= _FAILURES_BEFORE_LIST:
+                self._version = ""
             return self._pause()
         if seconds < _SHORT_WATCH_SECONDS:
             return self._pause()
@@ -173,9 +177,9 @@ class Informer(Generic[T]):
     def _report(self, error: DriverError | None) -> None:
         """Log the first of several failures of a kind, and the first success after them."""
         if error is not None and type(error) is not type(self._error):
-            log.warning("Kubernetes API does not answer", resource=self._resource, reason=error)
+            log.warning("Kubernetes API request failed", resource=self._resource, reason=error)
         elif error is None and self._error is not None:
-            log.info("Kubernetes API answers again", resource=self._resource)
+            log.info("Kubernetes API works again", resource=self._resource)
         self._error = error
 
 

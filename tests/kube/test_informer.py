@@ -183,6 +183,19 @@ def test_after_a_forgotten_history_a_list_gives_the_differences(
     assert cluster.lists(WIDGETS) == 2
 
 
+def test_after_several_failures_it_lists_again(
+    cluster: ApiServer, informer: Informer[Widget], changes: Recorder
+) -> None:
+    informer.start()
+    cluster.wait_for_watches()
+    cluster.prescribe(*[Answer.status_object(504, "Too large resource version")] * 5)
+    cluster.break_watches()
+    cluster.wait_for_watches()
+    assert cluster.lists(WIDGETS) == 2
+    put(cluster, "a", 1)
+    assert changes.next() == [("a", None, 1)]
+
+
 def test_before_the_first_list_a_call_waits_and_then_says_why(
     cluster: ApiServer, informer: Informer[Widget], changes: Recorder
 ) -> None:
@@ -232,11 +245,11 @@ def test_pauses_grow_while_the_api_is_down_and_the_log_says_it_once(
     pauses = [informer.step() for _ in range(14)]
     assert all(0.005 * 2**number <= pauses[number] <= 0.01 * 2**number for number in range(11))
     assert all(15.0 <= pause <= 30.0 for pause in pauses[12:])
-    assert [record.message for record in caplog.records] == ["Kubernetes API does not answer"]
+    assert [record.message for record in caplog.records] == ["Kubernetes API request failed"]
     cluster.down = False
     informer.start()
     cluster.wait_for_watches()
-    assert [record.message for record in caplog.records][1:] == ["Kubernetes API answers again"]
+    assert [record.message for record in caplog.records][1:] == ["Kubernetes API works again"]
 
 
 def test_a_watch_that_ends_at_once_is_repeated_with_pauses(
