@@ -14,7 +14,7 @@ from pathlib import Path
 _START_SECONDS = 60.0
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.controller.breaking", "tests.node.breakable"])
+CONTEXT.set_forkserver_preload(["tests.controller.interruption", "tests.node.breakable"])
 
 
 def start_server() -> None:

@@ -30,14 +30,14 @@ WITH_DEVICES = (
 )
 _CELL = re.compile(r"tests/sanity/.*-((?:one|two)-[\d.]+-(?:mount|block))\]$")
 _BREAKS_OF_THE_NODE = "tests/node/test_breaks.py"
-_ONE_BY_ONE = ("tests/controller/test_breaks.py",)
+_ONE_BY_ONE = ("tests/controller/test_interrupted_calls.py",)
 # What would keep the run waiting if it began last; of the rest, the order is that of pytest-randomly.
 _FIRST = (
     "tests/soak/",
     "tests/controller/test_model.py",
     _BREAKS_OF_THE_NODE,
     *WITH_DEVICES,
-    "tests/controller/test_breaks.py",
+    "tests/controller/test_interrupted_calls.py",
 )
 
 

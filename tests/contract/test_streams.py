@@ -15,7 +15,7 @@ from csi_powerflex.csi import server
 from csi_powerflex.errors import NotFound, VolumeInUse
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.contract.conftest import PATIENCE_SECONDS
-from tests.contract.test_csi_edge import failure
+from tests.contract.test_interceptor import failure
 
 Answers = Iterator[csi_pb2.GetMetadataAllocatedResponse]
 REQUEST = csi_pb2.GetMetadataAllocatedRequest(snapshot_id="s1")

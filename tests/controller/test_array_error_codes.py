@@ -4,8 +4,8 @@ Defects that another module tests at length are not repeated: sizes below what w
 than asked (test_volumes, test_snapshots), logins by the dozen and calls that a frozen gateway keeps
 (test_sessions), lists that cost a request for each volume (test_listing), volumes that stay mapped because a
 field is missing in 3.6 or their node is gone (test_attachment, on every dialect), changes that are refused
-while a volume is detached (test_quality), a process that ends because one array is away (test_placement,
-test_watch).
+while a volume is detached (test_qos), a process that ends because one array is away (test_placement,
+test_monitor).
 """
 
 from __future__ import annotations

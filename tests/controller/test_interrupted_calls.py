@@ -20,11 +20,11 @@ from csi_powerflex.gateway import client
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.simulator import SystemPlan
-from tests.controller.breaking import BreakingController, Deadline, Moment
+from tests.controller.array_state import Before, Picture
 from tests.controller.calls import CALLS, Call, Environment
 from tests.controller.conftest import VERSIONS, MakeWorld
 from tests.controller.eventually import eventually
-from tests.controller.picture import Before, Picture
+from tests.controller.interruption import BreakingController, Deadline, Moment
 from tests.controller.world import World
 from tests.figures import Figures
 

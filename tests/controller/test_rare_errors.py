@@ -15,7 +15,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, refused
 from tests.controller.test_placement import AWAY, either, two_systems
-from tests.controller.test_strange_answers import Change, change, changing, unreadable
+from tests.controller.test_unreadable_answers import Change, change, changing, unreadable
 from tests.controller.world import World
 
 __all__ = ["change"]  # a fixture
