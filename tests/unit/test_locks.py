@@ -1,0 +1,72 @@
+"""Locks of the objects that a call changes."""
+
+import threading
+
+import pytest
+
+from csi_powerflex.csi.locks import Locks
+from csi_powerflex.errors import Busy
+
+
+def test_a_held_key_is_refused_with_its_holder_and_free_again_afterwards() -> None:
+    locks = Locks()
+    with locks.holding(["volume a"], "NodeStageVolume"):
+        with (
+            pytest.raises(Busy, match="NodeStageVolume is still under way for volume a; try again later"),
+            locks.holding(["volume a"], "NodeUnstageVolume"),
+        ):
+            pass
+        with locks.holding(["volume b"], "NodeStageVolume"):
+            pass
+    with locks.holding(["volume a"], "NodeUnstageVolume"):
+        pass
+
+
+def test_a_refused_call_takes_none_of_its_keys() -> None:
+    locks = Locks()
+    with (
+        locks.holding(["b"], "first"),
+        pytest.raises(Busy, match="first is still under way for b"),
+        locks.holding(["a", "b", "c"], "second"),
+    ):
+        pass
+    with locks.holding(["a", "b", "c"], "third"):
+        pass
+
+
+def test_a_key_named_twice_is_held_once() -> None:
+    locks = Locks()
+    with locks.holding(["a", "a"], "first"):
+        pass
+    with locks.holding(["a"], "second"):
+        pass
+
+
+def test_keys_are_released_after_an_error() -> None:
+    locks = Locks()
+    with pytest.raises(KeyError), locks.holding(["a"], "first"):
+        raise KeyError
+    with locks.holding(["a"], "second"):
+        pass
+
+
+def test_of_many_threads_one_holds_the_key() -> None:
+    locks, threads = Locks(), 8
+    all_tried = threading.Barrier(threads)
+    outcomes: list[bool] = []
+
+    def attempt() -> None:
+        try:
+            with locks.holding(["a"], "attempt"):
+                outcomes.append(True)
+                all_tried.wait(timeout=30)
+        except Busy:
+            outcomes.append(False)
+            all_tried.wait(timeout=30)
+
+    workers = [threading.Thread(target=attempt) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(outcomes) == [False] * (threads - 1) + [True]
