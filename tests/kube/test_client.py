@@ -309,8 +309,9 @@ def test_a_server_that_does_not_listen_is_a_failed_connection() -> None:
 
 def test_an_ipv6_address_is_taken_as_an_address() -> None:
     client = Client(ClusterConfig("https://[::1]:1"))
-    with pytest.raises(ConnectFailed, match=r"host='::1', port=1\).*Errno"):
+    with pytest.raises(ConnectFailed, match="Errno") as caught:
         names(client)
+    assert "resolve" not in str(caught.value)
 
 
 def test_requests_that_fail_leave_no_connections_behind(cluster: ApiServer, client: Client) -> None:
