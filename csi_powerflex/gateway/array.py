@@ -32,11 +32,11 @@ from csi_powerflex.model.array import (
     Access,
     Copy,
     Host,
-    HostGone,
+    HostNotFound,
     Limits,
     Pool,
     PoolCapacity,
-    PoolGone,
+    PoolNotFound,
     PoolState,
     Provisioning,
     Volume,
@@ -185,7 +185,7 @@ class GatewayArray:
             body["compressionMethod"] = "Normal" if provisioning is Provisioning.COMPRESSED else "None"
         try:
             return self._client.post("/api/types/Volume/instances", body, CreatedPayload, Effect.ONCE).id
-        except PoolGone:
+        except PoolNotFound:
             self._pools.forget()
             raise
 
@@ -313,7 +313,7 @@ class GatewayArray:
         path = f"/api/instances/Volume::{volume_id}/action/{action}"
         try:
             self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT)
-        except HostGone:
+        except HostNotFound:
             # An SDC that was removed and added again has a new id.
             self._hosts.forget()
             raise

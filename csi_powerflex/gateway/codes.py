@@ -1,75 +1,107 @@
-"""The array's error codes, and what each one means to the driver.
+"""The array's error codes, and the error of the driver that each one means.
 
-A refusal by the array (the MDM) comes as HTTP 500 with a code of its own (protocol notes, 3.1 and 3.3),
-so the HTTP status alone says little. A code without a row is an error that nobody foresaw in the array:
-it becomes Unavailable, which callers repeat, because a final answer on a guess could leak a volume.
+If the array (the MDM) refuses a request, the answer is HTTP 500 with a code of the MDM (protocol notes, 3.1
+and 3.3), so the HTTP status says little. A code without a row is unexpected. It becomes Unavailable, which
+callers repeat: a final error could make a caller forget a volume that exists.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from csi_powerflex import errors
 from csi_powerflex.model import array
 
-ERRORS: dict[int, type[errors.DriverError]] = {
-    3: errors.NotFound,
-    28: errors.Busy,
-    32: errors.Busy,
-    33: errors.Busy,
-    36: errors.Busy,
-    58: errors.PermissionDenied,
-    67: errors.ResourceExhausted,
-    68: errors.Unavailable,
-    69: errors.Unavailable,
-    78: errors.NotFound,
-    79: errors.NotFound,
-    80: array.HostGone,
-    81: array.AlreadyMapped,
-    82: array.AlreadyMapped,
-    84: array.NotMapped,
-    86: errors.FailedPrecondition,
-    87: errors.ResourceExhausted,
-    88: errors.NotFound,
-    90: array.HostGone,
-    91: array.HostGone,
-    96: errors.ResourceExhausted,
-    97: errors.ResourceExhausted,
-    99: array.NameInUse,
-    104: array.VolumeMapped,
-    133: errors.OutOfRange,
-    142: array.PoolGone,
-    145: errors.Busy,
-    164: errors.Busy,
-    168: errors.PermissionDenied,
-    171: array.PoolGone,
-    174: array.PoolGone,
-    190: errors.OutOfRange,
-    197: array.PoolGone,
-    # A removal that is still running: the volume is going, but its name and space are not free yet.
-    212: errors.Busy,
-    213: errors.Unavailable,
-    225: errors.OutOfRange,
-    181: array.TreeFull,
-    182: array.TreeFull,
-    183: errors.NotFound,
-    185: errors.NotFound,
-    191: errors.ResourceExhausted,
-    303: errors.ResourceExhausted,
-    306: array.MappedElsewhere,
-    309: errors.ResourceExhausted,
-    331: array.HostNotApproved,
-    346: errors.ResourceExhausted,
-    4037: array.AlreadyMapped,
-    4039: array.NotMapped,
-}
+
+@dataclass(frozen=True, slots=True)
+class MdmCode:
+    """One row: a code of the MDM, the MDM's symbol for it, and the error of the driver."""
+
+    code: int
+    symbol: str
+    error: type[errors.DriverError]
+
+
+CODES = (
+    # The requested object does not exist. 78 means a volume on old versions.
+    MdmCode(3, "NOT_FOUND", errors.NotFound),
+    MdmCode(78, "TGT_NOT_FOUND", errors.NotFound),
+    MdmCode(79, "VOL_NOT_FOUND", errors.NotFound),
+    MdmCode(88, "INVALID_VOL_ID", errors.NotFound),
+    # The answers to the removal of a consistency group that has no snapshots any more.
+    MdmCode(183, "NOTHING_TO_DO", errors.NotFound),
+    MdmCode(185, "VOL_NOT_FOUND_FOR_SNAP_GROUP", errors.NotFound),
+    # A cached id of a host is not valid any more.
+    MdmCode(80, "INI_NOT_FOUND", array.HostNotFound),
+    MdmCode(90, "INVALID_INI_ID", array.HostNotFound),
+    MdmCode(91, "HOST_NOT_FOUND", array.HostNotFound),
+    # A cached id of a pool or domain is not valid any more. FD is a protection domain.
+    MdmCode(142, "FD_NOT_FOUND", array.PoolNotFound),
+    MdmCode(171, "STORAGE_POOL_NOT_FOUND", array.PoolNotFound),
+    MdmCode(174, "INVALID_STORAGE_POOL_ID", array.PoolNotFound),
+    MdmCode(197, "FD_AND_SP_MISMATCH", array.PoolNotFound),
+    # The name is in use.
+    MdmCode(99, "VOL_NAME_IN_USE", array.NameInUse),
+    # Mappings. INI is an SDC. The codes from 4000 on are those of 4.x and later.
+    MdmCode(81, "VOL_ALREADY_MAPPED_TO_THIS_INI", array.AlreadyMapped),
+    MdmCode(82, "VOL_ALREADY_MAPPED_TO_ALL_INIS", array.AlreadyMapped),
+    MdmCode(4037, "VOL_ALREADY_MAPPED_TO_HOST", array.AlreadyMapped),
+    MdmCode(84, "VOL_NOT_MAPPED_TO_INI", array.NotMapped),
+    MdmCode(4039, "VOL_NOT_MAPPED_TO_HOST", array.NotMapped),
+    MdmCode(86, "VOL_MAPPED_TO_ALL_INIS", errors.FailedPrecondition),
+    MdmCode(104, "VOL_MAPPED", array.VolumeMapped),
+    MdmCode(306, "NOT_ALLOWED_MORE_THAN_ONE_MAPPING", array.MappedElsewhere),
+    MdmCode(331, "INITIATOR_NOT_APPROVED", array.HostNotApproved),
+    # The size is not possible.
+    MdmCode(133, "VOL_DECREASE_NOT_SUPPORTED", errors.OutOfRange),
+    MdmCode(190, "VOL_SIZE_TOO_LARGE", errors.OutOfRange),
+    MdmCode(225, "VOL_SIZE_ILLEGAL", errors.OutOfRange),
+    # There is no free capacity, or a limit of the array is reached.
+    MdmCode(67, "NO_RESOURCES", errors.ResourceExhausted),
+    MdmCode(87, "TOO_MANY_MAPPINGS", errors.ResourceExhausted),
+    MdmCode(96, "TOO_MANY_VOLS_IN_SP", errors.ResourceExhausted),
+    MdmCode(97, "TOO_MANY_VOLS", errors.ResourceExhausted),
+    MdmCode(191, "CAPACITY_TOO_LOW_FOR_SNAP", errors.ResourceExhausted),
+    MdmCode(303, "INI_MAPPED_TO_TOO_MANY_VOLS", errors.ResourceExhausted),
+    MdmCode(309, "TOO_MUCH_THIN_CAPACITY", errors.ResourceExhausted),
+    MdmCode(346, "CAPACITY_TOO_LOW_FOR_THIN_VOL", errors.ResourceExhausted),
+    MdmCode(181, "TOO_MANY_VOLS_IN_VTREE", array.TreeFull),
+    MdmCode(182, "TOO_MANY_SNAPS_IN_VTREE", array.TreeFull),
+    # The array does not accept a value, such as a QoS limit.
+    MdmCode(64, "PARAMETER_OUT_OF_RANGE", errors.InvalidArgument),
+    # The user lacks a right.
+    MdmCode(58, "NEED_WRITE_ACCESS", errors.PermissionDenied),
+    MdmCode(168, "NO_PERMISSIONS", errors.PermissionDenied),
+    # Another operation is running. While a removal runs, the volume's name and capacity are not free yet.
+    MdmCode(28, "BUSY", errors.Busy),
+    MdmCode(32, "RETRY", errors.Busy),
+    MdmCode(33, "DELAYED_RETRY", errors.Busy),
+    MdmCode(36, "OBJECT_DELETING", errors.Busy),
+    MdmCode(145, "REMOVE_IN_PROGRESS", errors.Busy),
+    MdmCode(164, "VOL_ALLOC_ERROR_BUSY", errors.Busy),
+    MdmCode(212, "VOL_REMOVE_IN_PROGRESS", errors.Busy),
+    # A part of the array does not answer, so the outcome is not known; or the domain is not active.
+    MdmCode(68, "TIMEOUT", errors.Unavailable),
+    MdmCode(69, "COMMUNICATION_ERROR", errors.Unavailable),
+    MdmCode(213, "FD_NOT_ACTIVE", errors.Unavailable),
+)
+
+_ERRORS = {row.code: row.error for row in CODES}
 
 _NOT_AN_ID = "must be a hexadecimal number"
 
 
 def error_for(status: int, code: int, message: str) -> type[errors.DriverError]:
-    """The kind of error that a refusal is: by the array's ``code``, else by what the gateway says itself."""
-    if code in ERRORS:
-        return ERRORS[code]
+    """The class of error for a refused request.
+
+    Args:
+        status: the HTTP status.
+        code: the code of the MDM; 0 if the gateway itself refused the request.
+        message: the text of the answer.
+    """
+    if code in _ERRORS:
+        return _ERRORS[code]
     if _NOT_AN_ID in message:
         return errors.NotFound
-    # The gateway's own checks of a request (protocol notes, 3.1): it can never work as it stands.
+    # The gateway checks requests before the MDM gets them (protocol notes, 3.1). This one can never work.
     return errors.InvalidArgument if status == 400 else errors.Unavailable

@@ -214,11 +214,11 @@ class NotMapped(FailedPrecondition):
     """The volume is not mapped to this host."""
 
 
-class HostGone(NotFound):
+class HostNotFound(NotFound):
     """The array does not know a host by the id we hold."""
 
 
-class PoolGone(InvalidArgument):
+class PoolNotFound(InvalidArgument):
     """The array does not know a pool or domain by the id we hold."""
 
 

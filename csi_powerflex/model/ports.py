@@ -209,7 +209,7 @@ class Array(Protocol):
 
         Raises:
             NotFound: no such volume.
-            HostGone, AlreadyMapped, MappedElsewhere, HostNotApproved: as named.
+            HostNotFound, AlreadyMapped, MappedElsewhere, HostNotApproved: as named.
             ResourceExhausted: the host has as many volumes as the array allows.
         """
         ...
@@ -229,7 +229,7 @@ class Array(Protocol):
 
         Raises:
             NotFound: no such volume.
-            HostGone, NotMapped: as named.
+            HostNotFound, NotMapped: as named.
         """
         ...
 

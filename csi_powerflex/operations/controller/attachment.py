@@ -16,8 +16,8 @@ from csi_powerflex.model.array import (
     Access,
     AlreadyMapped,
     Host,
-    HostGone,
     HostNotApproved,
+    HostNotFound,
     Limits,
     MappedElsewhere,
     NotMapped,
@@ -159,7 +159,7 @@ def _map(array: Array, volume: Volume, host: Host, access: Access, *, shared: bo
         raise _in_use(volume)
     try:
         _map_approved(array, volume, host, access, shared=shared)
-    except HostGone:
+    except HostNotFound:
         # The host came from the cache. The array has it under a new id, or not at all.
         host = _again(array, host)
         _map_approved(array, volume, host, access, shared=shared)
@@ -215,7 +215,7 @@ def _unmap(array: Array, handle: VolumeHandle, node: NodeIdentity) -> bool:
 def _unmap_from(array: Array, handle: VolumeHandle, host: Host) -> None:
     try:
         array.unmap_volume(handle.volume_id, host)
-    except HostGone:
+    except HostNotFound:
         array.unmap_volume(handle.volume_id, _again(array, host))
 
 
