@@ -1,7 +1,8 @@
-"""Tokens of one system: one login at a time, however many calls find theirs expired.
+"""The tokens of one system. One call logs in at a time, even if many calls need a token.
 
-PowerFlex 4.x and later give a token at ``/rest/auth/login``, used as Bearer and renewed with another; 3.x
-answers 404 there and gives one at ``/api/login``, used as the password of Basic (protocol notes, 1.2, 1.3).
+PowerFlex 4.x and later return a platform token at ``/rest/auth/login``. It is sent as Bearer, and renewed
+with a refresh token. 3.x answers 404 there. It returns a gateway token at ``/api/login``, sent as the
+password of Basic authentication (protocol notes, 1.2 and 1.3).
 """
 
 from __future__ import annotations
@@ -33,29 +34,33 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-# A token is renewed this long before its end, so that no request starts with one about to expire.
+# A token is renewed this long before it expires, so no request starts with one that is about to expire.
 _MARGIN_SECONDS = 30.0
-# A gateway token lives for 8 hours and dies after 10 idle minutes (protocol notes, 1.2). Renewing it after 9
-# minutes covers both without keeping track of when it was last used.
+# A gateway token is valid for 8 hours, and expires after 10 idle minutes (protocol notes, 1.2). A renewal
+# after 9 minutes covers both cases, so the driver need not know when the token was last used.
 _GATEWAY_TOKEN_SECONDS = 9 * 60.0
-# After a renewal that failed, a token that still works is kept, and the next renewal tried this much later.
-_TIMEOUT_SECONDS = 5.0
+# If a renewal fails while the old token still works, the next renewal is tried after this time.
+_RETRY_SECONDS = 5.0
 
-# What a 3.x gateway may answer where later ones log in: it knows no such path, or wants a token first.
-_NOT_OFFERED = (401, 404, 405)
+# A 3.x gateway has no platform login: it has no such path, or it requires a token for it.
+_NO_PLATFORM_LOGIN = (401, 404, 405)
 
 _JSON = {"Content-Type": "application/json"}
 _BASIC = "Basic"
 
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
-"""(method, path, headers, body) to an answer: one request without a token."""
+"""Sends one request without adding a token. The arguments are method, path, headers and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as the Authorization header that carries it; times are values of ``time.monotonic()``.
+    """A token.
 
-    ``platform`` holds the answer of a 4.x login, with what renewing it and logging out need.
+    Attributes:
+        header: the value of the Authorization header.
+        renew_at: when to renew it, a value of ``time.monotonic()``.
+        expires: when it expires, a value of ``time.monotonic()``.
+        platform: the answer to a platform login, which renewal and logout need; None for a gateway token.
     """
 
     header: Secret
@@ -64,7 +69,7 @@ class Token:
     platform: TokenPayload | None = None
 
     def secrets(self) -> list[Secret]:
-        """All that must not be shown: what the header carries, as it is and decoded, and what renews it."""
+        """Every text that must not be shown: the token, also decoded from Basic, and those for renewal."""
         scheme, _, carried = self.header.reveal().partition(" ")
         secrets = [carried]
         if scheme == _BASIC:
@@ -75,7 +80,7 @@ class Token:
 
 
 class Authenticator:
-    """Gives the current token, and gets a new one when it is missing, old or refused."""
+    """Returns the current token. It gets a new one if that is missing, about to expire, or refused."""
 
     def __init__(self, settings: SystemSettings, send: Send) -> None:
         self._settings = settings
@@ -83,55 +88,54 @@ class Authenticator:
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._renewal: concurrent.futures.Future[Token] | None = None
-        # None until a login has shown which kind of token this version gives.
+        # None until a login has shown whether this version returns gateway tokens or platform tokens.
         self._gateway_tokens: bool | None = None
-        self._ended = False
+        self._logged_out = False
         self._last_password: Secret | None = None
 
     def token(self, refused: Token | None = None) -> Token:
-        """A token to use, other than the ``refused`` one.
+        """A token that is not the ``refused`` one.
 
-        One that nears its end is renewed by one call, while the others go on with it.
+        If a token is about to expire, one call renews it. Other calls use the old one meanwhile.
 
         Raises:
             Unauthenticated: the array refuses the user name or password.
-            Unavailable, DeadlineExceeded: no login could be made in time, or the session was given back.
+            Unavailable, DeadlineExceeded: no login succeeded in time, or ``log_out`` was called.
         """
         while True:
             with self._lock:
-                if self._ended:
-                    raise self._over()
+                if self._logged_out:
+                    raise self._logged_out_error()
                 now = time.monotonic()
                 token = None if self._token is refused else self._token
                 if token is not None and token.renew_at > now:
                     return token
-                renewal, leading = self._renewal, self._renewal is None
-                if not leading and token is not None and token.expires > now:
+                other_renewal = self._renewal
+                if other_renewal is not None and token is not None and token.expires > now:
                     return token
-                if renewal is None:
-                    renewal = self._renewal = concurrent.futures.Future()
-            if leading:
-                return self._lead(renewal, token)
+                renewal = self._renewal = other_renewal or concurrent.futures.Future()
+            if other_renewal is None:
+                return self._renew_for_all(renewal, token)
             try:
                 return renewal.result(timeout=call_context.remaining(self._settings.request_timeout))
             except concurrent.futures.TimeoutError as error:
                 raise DeadlineExceeded(
-                    f"waited for a login at {self._settings.label}; repeat the call"
+                    f"the login to PowerFlex system {self._settings.label} took too long; repeat the call"
                 ) from error
             except DeadlineExceeded:
-                # The call that was logging in ran out of its own time; ours may not be over yet.
+                # The deadline of the call that logs in has passed. The deadline of this call may be later.
                 call_context.remaining(self._settings.request_timeout)
 
     def log_out(self) -> None:
-        """Give the session back, for good: the array has 128 of them (protocol notes, limits)."""
+        """End the session; ``token`` fails from now on. The array has 128 sessions (protocol notes, 4)."""
         with self._lock:
-            self._ended = True
+            self._logged_out = True
             token, self._token = self._token, None
         if token is not None:
-            self._give_back(token)
+            self._end_session(token)
 
     def redact(self, text: str) -> str:
-        """What the gateway said, without the credentials of ours that it may have repeated."""
+        """A text of the gateway without the driver's credentials, which the gateway may repeat."""
         with self._lock:
             known = [self._last_password, *(self._token.secrets() if self._token else ())]
         for secret in known:
@@ -139,13 +143,13 @@ class Authenticator:
                 text = text.replace(secret.reveal(), str(secret))
         return text
 
-    def _give_back(self, token: Token) -> None:
+    def _end_session(self, token: Token) -> None:
         headers = {"Authorization": token.header.reveal(), **_JSON}
         try:
             if token.platform is None:
                 self._send("GET", "/api/logout", headers, None)
             else:
-                # The misspelt key is the protocol's (protocol notes, 1.3).
+                # The protocol spells the key like this (protocol notes, 1.3).
                 body = {"refresh_token": token.platform.refresh_token, "idT_token": token.platform.id_token}
                 self._send("POST", "/rest/auth/logout", headers, msgspec.json.encode(body))
         except DriverError as error:
@@ -153,8 +157,13 @@ class Authenticator:
         else:
             log.info("logged out", system=self._settings.label)
 
-    def _lead(self, renewal: concurrent.futures.Future[Token], old: Token | None) -> Token:
-        """Get a new token for every call that waits; ``old`` is one that still works but nears its end."""
+    def _renew_for_all(self, renewal: concurrent.futures.Future[Token], old: Token | None) -> Token:
+        """Get a new token for this call and for every call that waits for ``renewal``.
+
+        Args:
+            renewal: gets the token or the error.
+            old: the token that is about to expire; None if there is none or it was refused.
+        """
         try:
             token = self._renew(old)
         except BaseException as error:
@@ -163,14 +172,14 @@ class Authenticator:
             renewal.set_exception(error)
             raise
         with self._lock:
-            ended, self._renewal = self._ended, None
-            if not ended:
+            logged_out, self._renewal = self._logged_out, None
+            if not logged_out:
                 self._token = token
-        if ended:
-            # The session was given back while this call was getting the next one, which nobody would end.
-            self._give_back(token)
-            renewal.set_exception(self._over())
-            raise self._over()
+        if logged_out:
+            # ``log_out`` was called during this login, so nothing else would end the new session.
+            self._end_session(token)
+            renewal.set_exception(self._logged_out_error())
+            raise self._logged_out_error()
         renewal.set_result(token)
         return token
 
@@ -182,14 +191,14 @@ class Authenticator:
             now = time.monotonic()
             if old is None or old.expires <= now or isinstance(error, Unauthenticated):
                 raise
-            log.warning("kept a token that could not be renewed", system=self._settings.label, reason=error)
-            return dataclasses.replace(old, renew_at=now + _TIMEOUT_SECONDS)
+            log.warning("token not renewed, kept the old one", system=self._settings.label, reason=error)
+            return dataclasses.replace(old, renew_at=now + _RETRY_SECONDS)
         metrics.GATEWAY_LOGINS.labels(self._settings.label, "ok").inc()
         log.info("logged in", system=self._settings.label)
         return token
 
     def _refresh(self, old: Token | None) -> Token | None:
-        """A new token for the old one's refresh token, or None where that does not work any more."""
+        """A new token for the refresh token of ``old``; None if there is none, or it is not accepted."""
         if old is None or old.platform is None or not old.platform.refresh_token:
             return None
         body = msgspec.json.encode({"refresh_token": old.platform.refresh_token})
@@ -200,19 +209,19 @@ class Authenticator:
         return self._log_in_at_gateway() if self._gateway_tokens else self._log_in_at_platform()
 
     def _password(self) -> Secret:
-        """The password as its file says it, or as it last did while the file cannot be used."""
+        """The password. If its file cannot be read now, this is the password that was read last."""
         try:
             self._last_password = self._settings.read_password()
         except FailedPrecondition as error:
             if self._last_password is None:
                 raise
-            log.warning("used the last password that could be read", reason=error)
+            log.warning("password file not read, used the last password", reason=error)
         return self._last_password
 
     def _log_in_at_platform(self) -> Token:
         body = {"username": self._settings.username, "password": self._password().reveal()}
         reply = self._send("POST", "/rest/auth/login", _JSON, msgspec.json.encode(body))
-        if reply.status in _NOT_OFFERED and self._gateway_tokens is None:
+        if reply.status in _NO_PLATFORM_LOGIN and self._gateway_tokens is None:
             token = self._log_in_at_gateway()
             self._gateway_tokens = True
             return token
@@ -224,7 +233,7 @@ class Authenticator:
         try:
             answer = msgspec.json.decode(reply.body, type=TokenPayload, strict=False)
         except UNREADABLE as error:
-            raise self._not_a_token() from error
+            raise self._no_token_error() from error
         now = time.monotonic()
         return Token(
             header=Secret(f"Bearer {answer.access_token}"),
@@ -240,7 +249,7 @@ class Authenticator:
         try:
             token = msgspec.json.decode(reply.body, type=str)
         except UNREADABLE as error:
-            raise self._not_a_token() from error
+            raise self._no_token_error() from error
         renew_at = time.monotonic() + _GATEWAY_TOKEN_SECONDS
         return Token(
             header=Secret(_basic(f"{self._settings.username}:{token}")),
@@ -255,18 +264,20 @@ class Authenticator:
                 "password; correct them in the systems file"
             )
         if reply.status != 200:
-            raise Unavailable(f"PowerFlex system {self._settings.label}: login answered HTTP {reply.status}")
+            raise Unavailable(
+                f"PowerFlex system {self._settings.label} answered the login with HTTP {reply.status}"
+            )
 
-    def _over(self) -> Unavailable:
+    def _logged_out_error(self) -> Unavailable:
         return Unavailable(
-            f"PowerFlex system {self._settings.label}: its session was given back: the process ends, or its "
-            "settings were replaced; repeat the call"
+            f"the driver has logged out of PowerFlex system {self._settings.label}, because it stops or the "
+            "system's settings were replaced; repeat the call"
         )
 
-    def _not_a_token(self) -> Unavailable:
+    def _no_token_error(self) -> Unavailable:
         return Unavailable(
-            f"PowerFlex system {self._settings.label}: login did not answer with a token; "
-            "is its endpoint a PowerFlex gateway?"
+            f"PowerFlex system {self._settings.label} did not answer the login with a token; is its endpoint "
+            "a PowerFlex gateway?"
         )
 
 

@@ -111,11 +111,11 @@ def test_a_login_that_ends_after_the_session_was_given_back_is_undone(array45: W
         eventually(lambda: gateway.faults.struck(fault) == 1)
         array.close()
         gateway.faults.remove(fault)
-        with pytest.raises(Unavailable, match="its session was given back"):
+        with pytest.raises(Unavailable, match="has logged out of PowerFlex system"):
             late.result()
     assert logins(array45) == 1
     assert len(gateway.sessions) == 0
-    with pytest.raises(Unavailable, match="its session was given back"):
+    with pytest.raises(Unavailable, match="has logged out of PowerFlex system"):
         array.volumes()
 
 
