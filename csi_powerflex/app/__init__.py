@@ -1,1 +1,1 @@
-"""The composition root: settings in, a running process out. One module per role."""
+"""The processes, one module for each role: it connects the parts and runs them."""

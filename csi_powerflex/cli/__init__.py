@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: a command for each role, and its options."""

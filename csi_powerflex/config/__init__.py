@@ -1,1 +1,1 @@
-"""The operator's settings, read, checked and typed."""
+"""The settings of the operator, read, checked and typed."""

@@ -1,1 +1,1 @@
-"""The CSI edge: the only place that knows gRPC."""
+"""The CSI services over gRPC: what surrounds each call, the methods, and the conversion of messages."""

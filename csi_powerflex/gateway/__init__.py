@@ -1,3 +1,1 @@
-"""The client of the PowerFlex gateway: the only place that speaks HTTP.
-
-Implements the ports of ``model.ports``."""
+"""The client of PowerFlex gateways, over HTTPS; implements the ports ``Array`` and ``Fleet`` of ``model.ports``."""

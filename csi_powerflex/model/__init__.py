@@ -1,4 +1,4 @@
-"""What the driver talks about: frozen values and the ports they travel through.
+"""The values that the driver works with, and the ports to arrays, transports and stores.
 
-Knows neither gRPC nor HTTP nor the host: the array side and the node side meet here.
+It knows neither gRPC nor HTTP nor the host. The array side and the node side share only this package.
 """

@@ -1,3 +1,4 @@
-"""The use cases: each may be cut anywhere and repeated to the same end.
+"""What each RPC does. A call can be interrupted at any step and repeated with the same result.
 
-Knows neither gRPC nor HTTP."""
+This layer knows neither gRPC nor HTTP. ``controller`` and ``node`` are two halves that do not know each other.
+"""

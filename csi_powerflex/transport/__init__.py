@@ -1,1 +1,1 @@
-"""The ways from a node to its volumes; implements ``model.node.NodeTransport``."""
+"""The ways from a node to its volumes: finding the block device of a volume, and waiting for it."""
