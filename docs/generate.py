@@ -22,7 +22,7 @@ import msgspec
 from csi_powerflex.cli.main import RoleGroup
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.model import qos
-from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters
+from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, travelling
 from csi_powerflex.observability import metrics
 
 _HERE = Path(__file__).parent
@@ -45,7 +45,8 @@ def parameters() -> str:
             "",
             *_table(("parameter", "description", "default"), volume),
             "",
-            "`fstype` and `mkfsFormatOption` are part of the volume context. They never change for an existing volume.",
+            f"{_and([field.metadata['key'] for field in travelling()])} are also part of the volume context, which later calls use. They never",
+            "change for an existing volume.",
             "",
             "## VolumeAttributesClass",
             "",
@@ -58,6 +59,11 @@ def parameters() -> str:
             *_table(("parameter", "description", "default"), _fields(SnapshotParameters)),
         ]
     )
+
+
+def _and(keys: Sequence[str]) -> str:
+    *first, last = (f"`{key}`" for key in keys)
+    return f"{', '.join(first)} and {last}"
 
 
 def _fields(kind: Any) -> Iterable[tuple[str, str, str]]:
