@@ -61,7 +61,7 @@ class Services:
 @contextlib.contextmanager
 def services(settings: ControllerSettings) -> Iterator[Services]:
     """The controller's services for the block; at its end the arrays get their sessions back."""
-    fleet = GatewayFleet(settings.systems)
+    fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     identity = Identity(settings.driver_name)

@@ -28,6 +28,7 @@ class ControllerSettings:
         reload_seconds: the seconds between two looks at that file.
         watch_seconds: the seconds between two checks of a system; 0 for no checks.
         system_seconds: how much of a call's time one of several systems gets when a new volume is placed.
+        retry_seconds: the longest pause before a failed request to an array is sent a second time.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
     """
 
@@ -43,4 +44,5 @@ class ControllerSettings:
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0
     system_seconds: float = 5.0
+    retry_seconds: float = 0.2
     metrics_address: str | None = None

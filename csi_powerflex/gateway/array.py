@@ -11,7 +11,7 @@ from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.errors import DriverError, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.cache import Hosts, Pools
-from csi_powerflex.gateway.client import Client, Effect
+from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
 from csi_powerflex.gateway.mapping import ACTIONS
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
@@ -46,12 +46,12 @@ _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 
 
 class GatewayArray:
-    """One PowerFlex system, behind its gateway."""
+    """One PowerFlex system, behind its gateway. The arguments are those of ``Client``."""
 
-    def __init__(self, settings: SystemSettings) -> None:
+    def __init__(self, settings: SystemSettings, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self.settings = settings
         self._last_error: DriverError | None = None
-        self._client = Client(settings)
+        self._client = Client(settings, retry_seconds=retry_seconds)
         self._system_id = settings.id
         self._pools = Pools(settings, self._client)
         self._hosts = Hosts(settings, self._client)
@@ -84,11 +84,11 @@ class GatewayArray:
 
     @property
     def cached_id(self) -> str | None:
-        """The system's id if it is known without asking."""
+        """The system's id, if it is known without a request."""
         return self._system_id
 
     def refresh(self) -> None:
-        """Ask the array for what is cached."""
+        """Read again what is cached."""
         self.system_id()
         self._pools.refresh()
         self._hosts.refresh()
@@ -100,7 +100,7 @@ class GatewayArray:
         allowed = {limit.type: limit.max_val for limit in limits}
         used = {"sdcs": len(self._hosts.by_id(()))}
         if self._pools.kinds() == {False}:
-            # PowerFlex 5 has no cheap request for this number.
+            # PowerFlex 5 has no cheap request for the number of volumes.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
             used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
         return {kind: (count, allowed[kind] or 0) for kind, count in used.items() if kind in allowed}
@@ -114,8 +114,7 @@ class GatewayArray:
             systems = self._client.get("/api/types/System/instances", tuple[SystemPayload, ...])
             if len(systems) != 1:
                 raise Unavailable(
-                    f"PowerFlex system {self.label}: the gateway lists {len(systems)} systems, and one was "
-                    "expected"
+                    f"PowerFlex system {self.label}: its gateway lists {len(systems)} systems instead of one"
                 )
             self._system_id = systems[0].id
         return self._system_id
@@ -239,7 +238,7 @@ class GatewayArray:
         self._client.post(path, {"snapGroupId": group_id}, msgspec.Raw, Effect.IDEMPOTENT)
 
     def _erasure_coded(self, volume_id: str) -> bool:
-        """Whether a volume lies in an erasure-coded pool; asked of it only if the system has both kinds."""
+        """Whether the volume is in an erasure-coded pool. It is read only if the system has both kinds."""
         kinds = self._pools.kinds()
         return kinds.pop() if len(kinds) == 1 else self.volume(volume_id).erasure_coded
 
@@ -248,8 +247,7 @@ class GatewayArray:
         made = self._client.post(path, body, CopiesPayload, Effect.ONCE).volume_id_list
         if len(made) != count:
             raise Unavailable(
-                f"PowerFlex system {self.label}: {count} copies were asked for and {len(made)} made; "
-                "try again"
+                f"PowerFlex system {self.label} created {len(made)} copies instead of {count}; try again"
             )
         return made
 
@@ -266,7 +264,7 @@ class GatewayArray:
         return self._hosts.by_id(needed)
 
     def approve(self, host: Host) -> None:
-        """See 2.3."""
+        """By the SDC's GUID (2.3)."""
         path = f"/api/instances/System::{self.system_id()}/action/approveSdc"
         self._client.post(path, {"sdcGuid": host.initiator.value}, msgspec.Raw, Effect.IDEMPOTENT)
         self._hosts.forget()
@@ -309,7 +307,7 @@ class GatewayArray:
         self._act(volume_id, actions.unmap, {actions.every_host: ""})
 
     def _act(self, volume_id: str, action: str, body: Mapping[str, object]) -> None:
-        """Send an action that, when repeated, changes nothing or is refused with its own code."""
+        """Run an action of a volume. A repetition changes nothing, or is refused with a code of its own."""
         path = f"/api/instances/Volume::{volume_id}/action/{action}"
         try:
             self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT)

@@ -1,7 +1,7 @@
-"""Authenticated, typed calls to one system's gateway: the one place for tokens, retries and errors.
+"""Authenticated, typed requests to one system's gateway: the one place for tokens, retries and errors.
 
-A retry depends on what the failed request may have done (``Effect``) and ends with the call's deadline.
-Operations never loop: the sidecars are the outer loop.
+Whether a failed request is sent again depends on what it may have done (``Effect``) and on the deadline of
+the call. Operations do not retry: the sidecars repeat the whole call.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
+RETRY_SECONDS = 0.2
+"""The longest pause before a request is sent a second time. Each further pause is twice as long."""
+
 _ATTEMPTS = 4
-_FIRST_PAUSE_SECONDS = 0.1
 _OVERLOADED = (429, 503)
 
-# What the paths that name no type of object are for.
+# The metric's label for paths that name no type of object.
 _OBJECTS = {
     "/api/login": "login",
     "/api/logout": "login",
@@ -48,29 +50,35 @@ T = TypeVar("T")
 
 
 class Effect(enum.Enum):
-    """What a request does, which decides when it may be sent again."""
+    """What a request changes. This decides when it may be sent again."""
 
     READ = enum.auto()
-    """Nothing: it may always be repeated."""
+    """It changes nothing, so it may always be repeated."""
     IDEMPOTENT = enum.auto()
-    """The same when done twice: it may always be repeated."""
+    """A repetition changes nothing more, so it may always be repeated."""
     ONCE = enum.auto()
-    """Something more each time: repeated only when the first surely had no effect."""
+    """Each repetition changes something. It is repeated only if the first request had no effect."""
 
 
 class TokenRefused(Unavailable):
-    """A token that was given a moment ago is refused, so the request had no effect.
+    """The gateway refuses a new token, so the request had no effect.
 
-    That says nothing against user and password, which were just accepted: sessions may be ending as fast as
-    they are made. A final code would let a sidecar forget what an earlier attempt of the call has made.
+    The user and password are correct: the gateway accepted them for that token. It may end sessions soon
+    after they begin. A final error could make a sidecar forget what an earlier attempt of the call created.
     """
 
 
 class Client:
-    """Calls to one PowerFlex system, whichever of its endpoints answers."""
+    """Requests to one PowerFlex system. If an endpoint cannot be reached, the next one is used.
 
-    def __init__(self, settings: SystemSettings) -> None:
+    Args:
+        settings: the system.
+        retry_seconds: as ``RETRY_SECONDS``.
+    """
+
+    def __init__(self, settings: SystemSettings, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self._settings = settings
+        self._retry_seconds = retry_seconds
         self._http = Http(settings)
         self._authenticator = Authenticator(settings, self._send_once)
         self._endpoint = 0
@@ -88,9 +96,10 @@ class Client:
         """POST ``body`` to ``path`` and decode the answer as ``answer``.
 
         Raises:
-            DriverError: what the array's code means, see ``codes``.
+            DriverError: the error for the array's code, see ``codes``.
             Unauthenticated, PermissionDenied: the user was refused.
-            Unavailable, DeadlineExceeded: no answer; whether it had its effect is not known.
+            Unavailable, DeadlineExceeded: there was no answer. It is not known whether the request had its
+                effect.
         """
         return self._call("POST", path, msgspec.json.encode(body), answer, effect)
 
@@ -103,7 +112,7 @@ class Client:
             except DeadlineExceeded as error:
                 if failure is None or effect is not Effect.READ:
                     raise
-                # A read leaves nothing in doubt, so the reason of the repetition says more.
+                # A read changes nothing, so the error of the earlier attempt says more than the deadline.
                 raise failure from error
             except ConnectFailed as error:
                 self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
@@ -121,10 +130,20 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     def _pause_or_raise(self, attempt: int, *, last: bool, error: DriverError) -> None:
-        """Wait a little longer before each attempt; raise ``error`` where there is no time or use for one."""
-        pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+        """Wait before the next attempt.
+
+        Args:
+            attempt: the number of the attempt that failed, from 1.
+            last: whether the request is not sent again.
+            error: why the attempt failed.
+
+        Raises:
+            DriverError: ``error``, if the request is not sent again or there is no time left for the pause.
+        """
         if last:
             raise error
+        pause = self._retry_seconds * 2 ** (attempt - 1)
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load and needs no secrecy
         try:
             enough = call_context.remaining(pause) >= pause
         except DeadlineExceeded:
@@ -136,7 +155,7 @@ class Client:
         time.sleep(pause)
 
     def _authorised(self, method: str, path: str, body: bytes | None) -> Reply:
-        """Send with a token, and once more with a new one where the token is refused."""
+        """Send with a token. If the token is refused, send once more with a new one."""
         token = self._authenticator.token()
         reply = self._send_with(token, method, path, body)
         if reply.status != 401:
@@ -144,7 +163,7 @@ class Client:
         reply = self._send_with(self._authenticator.token(refused=token), method, path, body)
         if reply.status == 401:
             raise TokenRefused(
-                f"{self._where(path)} refuses a token it has just given to user {self._settings.username!r}"
+                f"{self._where(path)} refuses the new token of user {self._settings.username!r}"
             )
         return reply
 
@@ -176,17 +195,17 @@ class Client:
         try:
             return msgspec.json.decode(reply.body or b"{}", type=answer, strict=False)
         except UNREADABLE as error:
-            # It may have had its effect all the same, so this is no final failure.
-            raise Unavailable(f"{self._where(path)} gave an answer that cannot be read: {error}") from error
+            # The request may have had its effect, so the error is not final.
+            raise Unavailable(f"{self._where(path)}: the answer cannot be read: {error}") from error
 
     def _refusal(self, method: str, path: str, reply: Reply) -> DriverError:
-        """The error that a reply other than 2xx stands for (protocol notes, 3.1)."""
+        """The error for an answer with another status than 2xx (protocol notes, 3.1)."""
         try:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
         except UNREADABLE:
             if reply.status == 403:
                 return PermissionDenied(
-                    f"{self._where(path)} forbids this to user {self._settings.username!r}"
+                    f"{self._where(path)} does not allow this for user {self._settings.username!r}"
                 )
             return Unavailable(
                 f"{self._where(path)} answered {method} with HTTP {reply.status} and no PowerFlex error; "
@@ -208,7 +227,7 @@ class Client:
 
 
 def _object(path: str) -> str:
-    """The type of object in ``path`` as a metric's label: with the ids, each volume would have a series."""
+    """The type of object in ``path``, as a metric's label. With ids, each volume would have a series."""
     for prefix, name in _OBJECTS.items():
         if path.startswith(prefix):
             return name

@@ -1,7 +1,7 @@
-"""HTTPS connections whose every read ends at one deadline, however slowly the answer trickles.
+"""HTTPS connections with one deadline for all reads of an answer.
 
-A socket's timeout bounds a single read: a gateway that sends one byte a second, in headers or body, would
-keep a call for ever. Here the time left is set anew before each read.
+The timeout of a socket limits a single read. So a gateway that sends one byte a second could block a call
+without end. Here each read gets the time that is left until the deadline as its timeout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("deadline")
 
 @contextlib.contextmanager
 def of(deadline: float) -> Iterator[None]:
-    """Let every read of the block's requests end at ``deadline``, a value of ``time.monotonic()``."""
+    """End every read of the requests in this block at ``deadline``, a value of ``time.monotonic()``."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -34,14 +34,19 @@ def of(deadline: float) -> Iterator[None]:
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """An adapter of requests that makes such connections; ``verify``: whether certificates are."""
+    """An adapter for the library requests that makes such connections.
+
+    Args:
+        verify: whether the gateway's certificate is verified.
+        options: as for ``requests.adapters.HTTPAdapter``.
+    """
 
     def __init__(self, *, verify: bool, **options: Any) -> None:
         self._verify = verify
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Called by requests to make its pools."""
+        """The library requests calls this to create its pools."""
         if self._verify:
             options["ssl_context"] = tls.context()
         super().init_poolmanager(*arguments, **options)
@@ -49,7 +54,7 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
 
 class _Reader(io.RawIOBase):
-    """What ``socket.makefile`` gives, with the time that is left as the timeout of each read."""
+    """The file of ``socket.makefile``. Each read has the time until the deadline as its timeout."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -62,7 +67,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the deadline passed while the answer was read")
+            raise TimeoutError("the deadline passed before the whole answer was read")
         self._sock.settimeout(left)
         return self._file.readinto(buffer)
 
@@ -71,7 +76,7 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-class _Timed:
+class _DeadlineSocket:
     """The part of a socket that ``http.client`` reads an answer from."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
@@ -84,8 +89,8 @@ class _Timed:
 
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        timed: Any = _Timed(sock, _deadline.get())
-        super().__init__(timed, *arguments, **options)
+        limited: Any = _DeadlineSocket(sock, _deadline.get())
+        super().__init__(limited, *arguments, **options)
 
 
 class _Connection(urllib3.connection.HTTPSConnection):

@@ -1,6 +1,7 @@
-"""``model.ports.Fleet``: the configured systems, found by id or name, and replaced when the configuration is.
+"""``model.ports.Fleet``: the configured systems, found by id or name.
 
-A call that is under way keeps the system that it looked up.
+The systems are replaced when the configuration changes. A call under way continues with the system that it
+has.
 """
 
 from __future__ import annotations
@@ -12,27 +13,37 @@ from collections.abc import Collection, Sequence
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument
 from csi_powerflex.gateway.array import GatewayArray
+from csi_powerflex.gateway.client import RETRY_SECONDS
 
-# Calls that began before a system was replaced may go on with its session for this long.
+# Calls that began before a system was replaced may use its session for this long.
 _RETIRED_SECONDS = 300.0
 
 
 class GatewayFleet:
-    """Every system of the systems file."""
+    """Every system of the systems file.
 
-    def __init__(self, systems: Sequence[SystemSettings]) -> None:
-        self._arrays = tuple(GatewayArray(settings) for settings in systems)
+    Args:
+        systems: the settings of each system.
+        retry_seconds: as for ``Client``.
+    """
+
+    def __init__(self, systems: Sequence[SystemSettings], *, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._retry_seconds = retry_seconds
+        self._arrays = tuple(self._array_of(settings) for settings in systems)
         self._lock = threading.Lock()
         self._retired: list[tuple[float, GatewayArray]] = []
 
     def array(self, system_id: str) -> GatewayArray:
-        """See ``Fleet.array``. A system is asked for its id only if its configuration does not give it."""
+        """The system with this id. Only systems without a configured id get a request.
+
+        Raises as ``Fleet.array``.
+        """
         arrays = self._arrays
         for array in arrays:
             if array.cached_id == system_id:
                 return array
         unknown: list[DriverError] = []
-        # Systems that did not answer the last check come last: another one may have this id.
+        # Systems that did not answer the last check are tried last: another one may have this id.
         for array in sorted(arrays, key=lambda item: not item.is_reachable):
             if array.cached_id is not None:
                 continue
@@ -42,11 +53,11 @@ class GatewayFleet:
             except DriverError as error:
                 unknown.append(error)
         if unknown:
-            # It may be one of the systems that did not answer.
+            # A system that did not answer may have this id.
             raise unknown[0]
         raise FailedPrecondition(
-            f"PowerFlex system {system_id} is not in the systems file, so nothing can be done with its "
-            "volumes; add it there"
+            f"PowerFlex system {system_id} is not in the systems file, so its volumes cannot be used; add it "
+            "there"
         )
 
     def choose(self, system: str | None) -> GatewayArray:
@@ -71,8 +82,11 @@ class GatewayFleet:
     def replace(self, systems: Sequence[SystemSettings], touched: Collection[str]) -> None:
         """Serve these systems from now on.
 
-        A system with the same settings keeps its session and its caches, unless its label is in ``touched``:
-        then its password or its CA file has changed.
+        A system with unchanged settings keeps its session and its caches.
+
+        Args:
+            systems: the settings of each system.
+            touched: labels of systems whose password or CA file has changed. They are replaced too.
         """
         with self._lock:
             kept = {array.label: array for array in self._arrays if array.label not in touched}
@@ -80,19 +94,22 @@ class GatewayFleet:
             self._arrays = tuple(
                 kept[settings.label]
                 if settings.label in kept and kept[settings.label].settings == settings
-                else GatewayArray(settings)
+                else self._array_of(settings)
                 for settings in systems
             )
             until = time.monotonic() + _RETIRED_SECONDS
             self._retired += [(until, array) for array in before if array not in self._arrays]
 
+    def _array_of(self, settings: SystemSettings) -> GatewayArray:
+        return GatewayArray(settings, retry_seconds=self._retry_seconds)
+
     def log_out_retired(self) -> None:
-        """Log out of systems that were replaced long enough ago."""
+        """Log out of systems that were replaced so long ago that no call uses them any more."""
         now = time.monotonic()
         with self._lock:
-            over = [array for until, array in self._retired if until <= now]
-            self._retired = [item for item in self._retired if item[1] not in over]
-        for array in over:
+            unused = [array for until, array in self._retired if until <= now]
+            self._retired = [item for item in self._retired if item[1] not in unused]
+        for array in unused:
             array.close()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""One hardened HTTP session to a gateway: bytes out, bytes in, before a deadline.
+"""HTTPS requests to a gateway, each with a deadline.
 
-Knows nothing of tokens or of PowerFlex. What a failed request may have done is the question that every
-caller has, so failures come in three kinds: not sent, cut, and out of time.
+This module knows nothing about tokens or PowerFlex. A caller must know whether a failed request may have had
+an effect. So there are three errors: ``ConnectFailed``, ``ConnectionLost`` and ``ReadTimeout``.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ log = Log(__name__)
 
 _CONNECT_SECONDS = 10.0
 _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
+# The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
-"""Connections kept to one gateway; the array serves 128 sessions in all (protocol notes, limits)."""
 
 
 class ConnectionLost(Unavailable):
-    """The connection broke after the request was sent: it may or may not have had its effect."""
+    """The connection broke after the request was sent. The request may or may not have had its effect."""
 
 
 class ReadTimeout(DeadlineExceeded):
-    """No answer came in time: the request may or may not have had its effect."""
+    """No whole answer arrived in time. The request may or may not have had its effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer, read to its end."""
+    """A complete HTTP answer."""
 
     status: int
     content_type: str
@@ -48,10 +48,10 @@ class Reply:
 
 
 class Http:
-    """A pool of keep-alive connections to the endpoints of one system, safe to share between threads.
+    """A pool of keep-alive connections to the endpoints of one system. Threads may share it.
 
-    Nothing in the session changes after it is made, and nothing is taken from the environment: a ``.netrc``
-    would replace our token, and ``REQUESTS_CA_BUNDLE`` our authority.
+    The session does not change after it is created. It uses nothing from the environment: a ``.netrc`` would
+    replace the token, and ``REQUESTS_CA_BUNDLE`` the configured certificate authority.
     """
 
     def __init__(self, settings: SystemSettings) -> None:
@@ -59,7 +59,7 @@ class Http:
         self._verify: bool | str = settings.ca_file or True if settings.verify_certificate else False
         if not settings.verify_certificate:
             log.warning("certificates of this system are not verified", system=settings.label)
-            # Said once, here; urllib3 would say it at each request.
+            # This is logged once, here. urllib3 would warn at each request.
             warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
         self._session = requests.Session()
         self._session.trust_env = False
@@ -77,10 +77,12 @@ class Http:
         )
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None) -> Reply:
-        """Send one request and read the whole answer.
+        """Send one request and read the whole answer. Redirects are not followed: they are answers.
 
         Raises:
-            NotSent, Cut, OutOfTime: as named. A redirect is an answer, not followed.
+            ConnectFailed: no connection could be made, so the request had no effect.
+            ConnectionLost, ReadTimeout: it is not known whether the request had its effect.
+            DeadlineExceeded: the call has no time left, so nothing was sent.
         """
         timeout = call_context.remaining(self._timeout)
         try:
@@ -101,21 +103,21 @@ class Http:
             )
         except requests.exceptions.SSLError as error:
             raise ConnectFailed(
-                f"{_base(url)}: the certificate was not accepted: {_reason(error)}"
+                f"{_origin(url)}: the certificate was not accepted: {_reason(error)}"
             ) from error
         except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
             raise ConnectFailed(
-                f"{_base(url)}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s"
+                f"{_origin(url)}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s"
             ) from error
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-            raise ReadTimeout(f"{_base(url)}: no answer within {timeout:.1f} s") from error
+            raise ReadTimeout(f"{_origin(url)}: no answer within {timeout:.1f} s") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            if any(isinstance(cause, _TIMED_OUT) for cause in _causes(error)):
-                # requests calls a timeout in the middle of a body a connection error.
-                raise ReadTimeout(f"{_base(url)}: the answer did not end within {timeout:.1f} s") from error
+            if any(isinstance(cause, _TIMED_OUT) for cause in _chain(error)):
+                # The library requests reports a timeout in the middle of a body as a connection error.
+                raise ReadTimeout(f"{_origin(url)}: the answer did not end within {timeout:.1f} s") from error
             if _never_connected(error):
-                raise ConnectFailed(f"{_base(url)}: cannot connect: {_reason(error)}") from error
-            raise ConnectionLost(f"{_base(url)}: the connection broke: {_reason(error)}") from error
+                raise ConnectFailed(f"{_origin(url)}: cannot connect: {_reason(error)}") from error
+            raise ConnectionLost(f"{_origin(url)}: the connection broke: {_reason(error)}") from error
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -123,16 +125,17 @@ class Http:
 
 
 def _never_connected(error: BaseException) -> bool:
-    return any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in _causes(error))
+    return any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in _chain(error))
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in few words: the outer ones repeat the URL and object addresses."""
-    innermost = list(_causes(error))[-1]
+    """A short text of the innermost cause. The outer ones repeat the URL and addresses in memory."""
+    innermost = _chain(error)[-1]
     return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and its causes, the innermost one last."""
     chain: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following not in chain:
@@ -144,6 +147,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _base(url: str) -> str:
+def _origin(url: str) -> str:
+    """The scheme, host and port of a URL."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
