@@ -13,7 +13,10 @@ _Expansion = csi_pb2.PluginCapability.VolumeExpansion
 
 
 class Identity(csi_pb2_grpc.IdentityServicer):
-    """Says who the driver is. Controller and node answer alike (specification, GetPluginCapabilities)."""
+    """The name, version and capabilities of the driver.
+
+    The answers of controller and node are equal, as the specification requires (GetPluginCapabilities).
+    """
 
     def __init__(self, driver_name: str) -> None:
         self._name = driver_name
@@ -27,7 +30,7 @@ class Identity(csi_pb2_grpc.IdentityServicer):
     def GetPluginCapabilities(
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """What the plugin offers as a whole; volumes belong to systems that not every node may reach."""
+        """What the whole plugin can do. Not every node reaches every system, so volumes have a topology."""
         services = (
             _Service.CONTROLLER_SERVICE,
             _Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
@@ -45,5 +48,5 @@ class Identity(csi_pb2_grpc.IdentityServicer):
         )
 
     def Probe(self, request: csi_pb2.ProbeRequest, context: grpc.ServicerContext) -> csi_pb2.ProbeResponse:
-        """Ready as soon as the socket is served: nothing is asked of the array for it."""
+        """Always ready. Probe does not call the array."""
         return csi_pb2.ProbeResponse(ready=BoolValue(value=True))

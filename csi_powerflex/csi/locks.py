@@ -1,8 +1,9 @@
-"""Locks by key that are taken at once or refused, never waited for.
+"""Locks by key. A lock is taken at once or refused: no call waits for one.
 
-A second call for a volume whose first call still runs gets ABORTED and comes back later (specification,
-"Secrets, errors, concurrency": an operation pending for the volume), so nothing queues behind a hung one.
-They hold within this process; across replicas the sidecars' leader election and the array's unique names do.
+If a call for a volume is still running, a second one gets ABORTED, and the caller repeats it later
+(specification, "Error Scheme": "Operation pending for volume"). So no call waits behind one that hangs. The
+locks are those of one process. Between replicas, the sidecars' leader election and the unique names on the
+array prevent conflicts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from csi_powerflex.errors import Busy
 
 
 class Locks:
-    """The keys in use right now."""
+    """The keys that are held now."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -23,10 +24,14 @@ class Locks:
 
     @contextlib.contextmanager
     def holding(self, keys: Iterable[str], holder: str) -> Iterator[None]:
-        """Hold all ``keys`` for the block, on behalf of ``holder`` (named to whoever is refused).
+        """Hold all ``keys`` during the block.
+
+        Args:
+            keys: what to lock, such as "volume 1-2".
+            holder: the name of the RPC, for the errors of the calls that are refused.
 
         Raises:
-            Busy: one of them is held; none was taken.
+            Busy: one of the keys is held. No key was taken.
         """
         wanted = frozenset(keys)
         with self._guard:

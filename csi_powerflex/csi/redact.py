@@ -1,7 +1,7 @@
-"""CSI messages as text for the log, without what the protocol marks as secret.
+"""CSI messages as text for the log, without secrets.
 
-Fields that carry the option ``csi_secret`` are replaced, found through the message's descriptor, so a secret
-field that a later version of the protocol adds is covered the day the code is generated.
+The protocol marks secret fields with the option ``csi_secret``. The fields are found by the message's
+descriptor, so the secret fields of a later version of the protocol are hidden too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HIDDEN = "***"
 
 
 def text(message: Message) -> str:
-    """``message`` on one line, the value of every secret replaced by ``HIDDEN``."""
+    """``message`` on one line, with ``HIDDEN`` in place of each secret."""
     clean = type(message)()
     clean.CopyFrom(message)
     _strip(clean)
@@ -39,7 +39,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 def _hide(message: Message, field: FieldDescriptor) -> None:
     if _is_map(field):
-        # The names of the secrets stay: which ones were sent is what one looks for in a log.
+        # The names of the secrets are kept: they show which secrets were sent.
         secrets = getattr(message, field.name)
         for key in list(secrets):
             secrets[key] = HIDDEN

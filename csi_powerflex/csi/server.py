@@ -24,12 +24,13 @@ from csi_powerflex.observability.log import Log
 log = Log(__name__)
 
 WORKERS = 108
-# Threads that slow calls cannot take, so that Probe and the capability calls are answered at once.
+# Threads that calls which may wait cannot use, so that Probe and the capability calls are answered at once.
 QUICK_WORKERS = 8
-_GRACE_SECONDS = 20.0
-# The owner and the group only: whoever can open the socket can make the driver work.
+GRACE_SECONDS = 20.0
+"""How long calls under way may continue after the signal to stop."""
+# For the owner and the group only: a process that can open the socket can give orders to the driver.
 _MODE = 0o660
-# Linux's limit for the path of a unix socket, its closing zero byte left out.
+# Linux's limit for the path of a unix socket, without the zero byte at its end.
 _MAX_PATH_BYTES = 107
 
 Register = Callable[[grpc.Server], None]
@@ -39,20 +40,20 @@ def socket_path(endpoint: str) -> Path:
     """The path in a CSI endpoint: ``unix:///csi/csi.sock``, ``unix:/csi/csi.sock`` or a bare path.
 
     Raises:
-        InvalidArgument: it is none of these, or too long.
+        InvalidArgument: it has another form, or the path is too long.
     """
     path = (
         endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else endpoint.removeprefix("unix:")
     )
     if not path.startswith("/"):
         raise InvalidArgument(
-            f"the CSI endpoint must be a unix socket with an absolute path, such as unix:///csi/csi.sock, "
-            f"not {endpoint!r}"
+            "the CSI endpoint must be a unix socket with an absolute path, such as unix:///csi/csi.sock, not "
+            f"{endpoint!r}"
         )
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
         raise InvalidArgument(
-            f"the path of the CSI socket has {len(os.fsencode(path))} bytes, and Linux takes at most "
-            f"{_MAX_PATH_BYTES}: {path}"
+            f"the path of the CSI socket has {len(os.fsencode(path))} bytes, and Linux allows at "
+            f"most {_MAX_PATH_BYTES}: {path}"
         )
     return Path(path)
 
@@ -61,44 +62,52 @@ def serve(
     endpoint: str,
     register: list[Register],
     while_serving: contextlib.AbstractContextManager[object] | None = None,
+    *,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> None:
-    """Serve on ``endpoint`` until SIGTERM or SIGINT; calls under way then get a grace of 20 seconds, and
-    are left behind where they do not end within it.
+    """Serve on ``endpoint`` until SIGTERM or SIGINT.
 
-    Only for the main thread, because of the signals; ``serving`` is for any.
+    Only the main thread may call this, because of the signals. Any thread may use ``serving``.
 
     Args:
         endpoint: as for ``socket_path``.
         register: functions that add servicers to the server.
-        while_serving: entered once the socket is served, and left before it is taken away.
+        while_serving: entered after the socket is served, and left before the socket is removed.
+        grace_seconds: how long calls under way may continue after the signal. Then they are left behind.
 
     Raises:
-        InvalidArgument, FailedPrecondition: the endpoint cannot be served on.
+        InvalidArgument: the endpoint is invalid.
+        FailedPrecondition: there can be no socket at this path.
     """
     with (
         signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as arrived,
-        serving(endpoint, register),
+        serving(endpoint, register, grace_seconds=grace_seconds),
         while_serving or contextlib.nullcontext(),
     ):
-        log.info("stopping", signal=arrived().name, grace_seconds=_GRACE_SECONDS)
+        log.info("stopping", signal=arrived().name, grace_seconds=grace_seconds)
 
 
 @contextlib.contextmanager
-def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
-    """Serve on ``endpoint`` for the block, which gets the socket's path; see ``serve``.
+def serving(
+    endpoint: str, register: list[Register], *, grace_seconds: float = GRACE_SECONDS
+) -> Iterator[Path]:
+    """Serve on ``endpoint`` during the block, which gets the path of the socket. Arguments as for ``serve``.
 
-    A stale socket there is replaced, one on which something answers is not. The new one is for the owner and
-    group only, and it is taken away at the end (specification, "CSI_ENDPOINT") unless another process has
-    put its own there.
+    A socket of a process that has ended is replaced. Only the owner and the group can open the new one. It is
+    removed at the end (specification, "CSI_ENDPOINT"), unless another process has replaced it.
+
+    Raises:
+        InvalidArgument: the endpoint is invalid.
+        FailedPrecondition: another process listens there, or there can be no socket at this path.
     """
     path = socket_path(endpoint)
     pool = Workers(WORKERS, "rpc")
     server = grpc.server(
-        pool,  # type: ignore[arg-type] # its stub names the standard pool; all that it does is to submit
+        pool,  # type: ignore[arg-type]  # the stub names the standard pool; gRPC only calls submit
         interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS)],
     )
     for add in register:
-        add(_GuardedServer(server))  # type: ignore[arg-type]  # generated code calls these two methods alone
+        add(_GuardedServer(server))  # type: ignore[arg-type]  # generated code calls only these two methods
     try:
         with _listening(server, path):
             server.start()
@@ -106,7 +115,7 @@ def serving(endpoint: str, register: list[Register]) -> Iterator[Path]:
             try:
                 yield path
             finally:
-                _stop(server, pool)
+                _stop(server, pool, grace_seconds)
     finally:
         pool.shutdown(wait=False)
 
@@ -128,25 +137,25 @@ class _GuardedServer:
         self._server.add_registered_method_handlers(service, handlers)
 
 
-def _stop(server: grpc.Server, pool: Workers) -> None:
-    """Take no more calls, and wait for those under way as long as the grace is."""
-    until = time.monotonic() + _GRACE_SECONDS
-    server.stop(_GRACE_SECONDS).wait()
+def _stop(server: grpc.Server, pool: Workers, grace_seconds: float) -> None:
+    """Accept no more calls, and wait for those under way, at most ``grace_seconds``."""
+    until = time.monotonic() + grace_seconds
+    server.stop(grace_seconds).wait()
     if time.monotonic() >= until and (left := pool.busy()):
-        log.warning("calls left behind, they did not end in time", calls=left, grace_seconds=_GRACE_SECONDS)
+        log.warning("calls left behind, they did not end in time", calls=left, grace_seconds=grace_seconds)
 
 
 @contextlib.contextmanager
 def _listening(server: grpc.Server, path: Path) -> Iterator[None]:
-    """Give ``server`` a socket at ``path`` for the block.
+    """Let ``server`` listen on a socket at ``path`` during the block.
 
-    The socket is made under another name and moved into place. So it is never seen with another mode; and
-    gRPC, which removes at the end whatever has the name
-    that it was given, does not remove the socket of a successor that started before this process ended.
+    The socket is created under another name, gets its mode, and is renamed. So no process can open it with
+    another mode. At the end, gRPC removes the file with the name that it knows. So it does not remove the
+    socket of a new process that started before this one ended.
     """
     made = path.with_name(f".{secrets.token_hex(3)}")
     try:
-        _require_place(path)
+        _require_usable(path)
         server.add_insecure_port(f"unix:{made}")
         made.chmod(_MODE)
         identity = _identity(made)
@@ -161,7 +170,12 @@ def _listening(server: grpc.Server, path: Path) -> Iterator[None]:
             path.unlink()
 
 
-def _require_place(path: Path) -> None:
+def _require_usable(path: Path) -> None:
+    """Check that a socket can be created at ``path`` without harm to anything there.
+
+    Raises:
+        FailedPrecondition: it cannot.
+    """
     if not path.parent.is_dir():
         raise FailedPrecondition(f"the folder {path.parent} of the CSI socket does not exist")
     try:
@@ -170,14 +184,13 @@ def _require_place(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise FailedPrecondition(f"{path} exists and is not a socket; it was not changed")
-    if _answers(path):
+    if _is_listening(path):
         raise FailedPrecondition(
-            f"another process serves on {path}: is the driver running already? End it first, or use another "
-            "endpoint"
+            f"another process listens on {path}, perhaps a second driver; end it, or use another endpoint"
         )
 
 
-def _answers(path: Path) -> bool:
+def _is_listening(path: Path) -> bool:
     """Whether a process listens on the socket at ``path``."""
     with contextlib.closing(
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -192,7 +205,7 @@ def _answers(path: Path) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what is at ``path``."""
+    """The numbers of the device and inode at ``path``; None if nothing is there."""
     try:
         found = path.lstat()
     except FileNotFoundError:

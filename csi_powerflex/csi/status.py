@@ -1,8 +1,8 @@
-"""The one table from the driver's errors to gRPC codes.
+"""The gRPC code of each error of the driver.
 
-Looked up along the class's ancestry, so that a more telling subclass needs no row of its own. INTERNAL
-is final for the sidecars ("it failed, forget it"), so an error that nobody foresaw in a call that changes
-something becomes ABORTED: repeat it, and the idempotent operation finds out what happened.
+A subclass without a row has the code of its base class. The sidecars take INTERNAL for a final failure, after
+which nothing exists. So an unexpected error in a call that may have changed something becomes ABORTED: the
+caller repeats the call, and the idempotent operation finds what exists.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ CODES: dict[type[errors.DriverError], grpc.StatusCode] = {
 
 
 def code_of(error: errors.DriverError) -> grpc.StatusCode:
-    """The gRPC code for a foreseen error."""
+    """The gRPC code of an error.
+
+    Raises:
+        TypeError: neither its class nor a base class has a row.
+    """
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]

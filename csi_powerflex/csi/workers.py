@@ -1,8 +1,8 @@
-"""The threads that serve calls. One that hangs does not keep the process from ending.
+"""The threads that serve calls. A call that hangs does not prevent the end of the process.
 
-The interpreter waits at its end for every thread of the standard library's pool, and so for a call that waits
-for a dead device or array; the orchestrator's only way out is kill -9 then. Threads of this pool are daemons:
-what they are in the middle of is cut as a kill would cut it, and repeated after the restart.
+At its end, Python waits for all threads of the standard library's pool, and so for calls that wait for a dead
+device or array. Only SIGKILL would end such a process. The threads of this pool are daemons: the end of the
+process interrupts their calls, as SIGKILL does. The orchestrator repeats these calls after the restart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _Work = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Workers(Executor):
-    """At most ``count`` threads, started as they are needed."""
+    """A pool of threads, which are started as they are needed.
+
+    Args:
+        count: the most threads that are started.
+        name: the first part of the names of the threads.
+    """
 
     def __init__(self, count: int, name: str) -> None:
         self._count = count
@@ -33,7 +38,7 @@ class Workers(Executor):
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Have ``fn`` called by a thread, as soon as one is free.
+        """Call ``fn`` in a thread, as soon as one is free.
 
         Raises:
             RuntimeError: the pool is shut down.
@@ -51,11 +56,11 @@ class Workers(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more work; the threads end when what was taken is done.
+        """Accept no more work. The threads end when the accepted work is done.
 
         Args:
-            wait: for that end.
-            cancel_futures: drop what no thread has begun yet.
+            wait: whether to wait for the end of the threads.
+            cancel_futures: whether to cancel the work that no thread has begun.
         """
         with self._guard:
             self._closed = True
@@ -69,7 +74,7 @@ class Workers(Executor):
             thread.join()
 
     def busy(self) -> int:
-        """How many threads are in the middle of something."""
+        """How many threads work at the present time."""
         with self._guard:
             return self._busy
 
@@ -77,7 +82,7 @@ class Workers(Executor):
         while (work := self._work.get()) is not None:
             self._count_busy(1)
             _do(*work)
-            del work  # a thread that waits keeps nothing of the last call alive
+            del work  # otherwise a waiting thread would keep the objects of the last call in memory
             self._count_busy(-1)
             self._idle.release()
 
@@ -91,7 +96,7 @@ def _do(future: Future[Any], call: Callable[[], Any]) -> None:
         return
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 - handed over to whoever asks the future
+    except BaseException as error:  # noqa: BLE001 - the future hands it to the caller
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -21,7 +21,6 @@ if __name__ == "__main__":
     log.configure(stream=sys.stdout)
     scripted = Scripted()
     scripted.act = wait_for_line
-    if len(sys.argv) > 2:
-        server._GRACE_SECONDS = float(sys.argv[2])
-    server.serve(sys.argv[1], registrations(scripted))
+    grace_seconds = float(sys.argv[2]) if len(sys.argv) > 2 else server.GRACE_SECONDS
+    server.serve(sys.argv[1], registrations(scripted), grace_seconds=grace_seconds)
     sys.stdout.write("served to the end\n")

@@ -69,7 +69,7 @@ def test_a_stale_socket_is_replaced(socket: Path) -> None:
 def test_a_socket_on_which_something_answers_is_left_to_it(socket: Path) -> None:
     with server.serving(f"unix://{socket}", registrations(Scripted())):
         with (
-            pytest.raises(FailedPrecondition, match=f"another process serves on {socket}"),
+            pytest.raises(FailedPrecondition, match=f"another process listens on {socket}"),
             server.serving(f"unix://{socket}", registrations(Scripted())),
         ):
             pass
@@ -88,7 +88,7 @@ def test_a_socket_whose_server_is_too_busy_to_answer_is_left_to_it(socket: Path)
             with contextlib.suppress(BlockingIOError):
                 waiting.connect(str(socket))
         with (
-            pytest.raises(FailedPrecondition, match=f"another process serves on {socket}"),
+            pytest.raises(FailedPrecondition, match=f"another process listens on {socket}"),
             server.serving(f"unix://{socket}", registrations(Scripted())),
         ):
             pass
@@ -246,7 +246,7 @@ def test_a_signal_without_calls_ends_the_process_at_once(
     process: subprocess.Popen[str], socket: Path
 ) -> None:
     process.terminate()
-    assert process.wait(server._GRACE_SECONDS / 2) == 0
+    assert process.wait(server.GRACE_SECONDS / 2) == 0
     assert not socket.exists()
 
 
