@@ -23,7 +23,7 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-# Reserved at the end of the caller's deadline, so that the answer arrives, which says what was waited for.
+# Reserved at the end of the caller's deadline, so that the error arrives. It says what the call waited for.
 _ANSWER_SECONDS = 0.05
 
 # gRPC sends the message in a header, and a header of more than 8 KiB breaks the call. A character that is not
@@ -48,7 +48,7 @@ class Interceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """gRPC calls this on its only serving thread. So it just wraps; the wrapper does the work.
+        """gRPC calls this in its only serving thread. So it only wraps; the wrapper does the work.
 
         Raises:
             TypeError: the method is of a kind that this interceptor does not wrap, see ``require_guarded``.
@@ -92,9 +92,9 @@ class Interceptor(grpc.ServerInterceptor):
 
     @contextlib.contextmanager
     def _guarded(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:
-        """What surrounds one call.
+        """Do around the block what the row of this RPC says.
 
-        An error of the block ends the call with the gRPC code that it stands for.
+        An error of the block ends the call with the gRPC code of that error.
         """
         guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
         current = _call_context(rpc, context)
@@ -104,7 +104,7 @@ class Interceptor(grpc.ServerInterceptor):
                 with self._locks.holding(guard.locks(request), rpc), self._slot(guard):
                     yield
             except GeneratorExit:
-                # The caller went away before the end of a stream.
+                # The caller ended the call before the end of the stream.
                 outcome.code = grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:  # noqa: BLE001 - each error must become a gRPC status
@@ -115,9 +115,10 @@ class Interceptor(grpc.ServerInterceptor):
 
     @contextlib.contextmanager
     def _slot(self, guard: policy.Policy) -> Iterator[None]:
-        """One of the slots for calls that wait.
+        """Hold one of the slots for calls that wait, if this is such a call (``Policy.waits``).
 
-        They are limited, so that quick calls always find a thread.
+        Raises:
+            Unavailable: all slots are in use.
         """
         if not guard.waits:
             yield
@@ -135,14 +136,14 @@ def require_guarded(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None
     """Check that the interceptor wraps this kind of method: one request, and one answer or a stream of them.
 
     Raises:
-        TypeError: it does not. Such a method would run without locks, limits, logs and error codes.
+        TypeError: it does not wrap it. The method would run without locks, limits, logs and error codes.
     """
     if handler.unary_unary is None and handler.unary_stream is None:
         raise TypeError(f"{name} takes a stream of requests, which csi.interceptor does not support")
 
 
 class _Outcome:
-    """The code a call ended with."""
+    """The gRPC code of a call."""
 
     def __init__(self) -> None:
         self.code = grpc.StatusCode.OK
@@ -158,16 +159,16 @@ def _call_context(rpc: str, context: grpc.ServicerContext) -> call_context.CallC
 
 @contextlib.contextmanager
 def _reported(current: call_context.CallContext, request: Message) -> Iterator[_Outcome]:
-    """Log the begin and the end of a call, and set its metrics. Probes are logged at debug level only."""
-    say = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
+    """Log the begin and the end of a call, and set its metrics. Probes are logged only at debug level."""
+    log_call = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
     subject = {
         field: getattr(request, field)
         for field in ("name", "volume_id", "node_id", "staging_target_path", "target_path")
         if getattr(request, field, "")
     }
-    say("call began", **subject)
+    log_call("call began", **subject)
     if log.debugging:
-        log.debug("call asked", message=redact.text(request))
+        log.debug("request received", message=redact.text(request))
     began = time.monotonic()
     outcome = _Outcome()
     try:
@@ -175,7 +176,7 @@ def _reported(current: call_context.CallContext, request: Message) -> Iterator[_
     finally:
         took = time.monotonic() - began
         metrics.RPC_DURATION.labels(current.rpc, outcome.code.name).observe(took)
-        say("call ended", code=outcome.code.name, seconds=f"{took:.3f}", **subject, **current.counts)
+        log_call("call ended", code=outcome.code.name, seconds=f"{took:.3f}", **subject, **current.counts)
 
 
 def _require(request: Message, fields: tuple[str, ...]) -> None:
@@ -194,13 +195,13 @@ def _status_of(
         code = status.code_of(error)
         log.warning("call failed", code=code.name, error=str(error))
         return code, str(error)
-    # A servicer without the method sets the code and raises this. From elsewhere it is a defect.
+    # A servicer without this method sets the code and raises NotImplementedError. Any other one is a defect.
     answered = context.code()  # type: ignore[attr-defined]  # the stubs lack it
     if isinstance(error, NotImplementedError) and answered is grpc.StatusCode.UNIMPLEMENTED:
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
     metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
-    log.unexpected("call met an unexpected error", error)
-    # The text of the error may hold anything, so only the log gets it.
+    log.unexpected("call failed with an unexpected error", error)
+    # The text of the error may contain anything, so only the log gets it.
     detail = (
         f"unexpected {type(error).__name__} in {rpc}; the driver's log has the details under request id "
         f"{current.request_id}"
@@ -209,7 +210,7 @@ def _status_of(
 
 
 def _send_counts(context: grpc.ServicerContext, current: call_context.CallContext) -> None:
-    """Send the request id and what the call cost in the trailing metadata."""
+    """Send the request id and the counts of the call, such as gateway requests, as trailing metadata."""
     counts = [(f"x-{what.replace('_', '-')}", str(count)) for what, count in current.counts.items()]
     context.set_trailing_metadata((("x-request-id", current.request_id), *counts))
 
@@ -220,7 +221,7 @@ def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, detail: str) ->
 
 
 def _clipped(detail: str) -> str:
-    """``detail`` as gRPC can send it: shortened, and without the surrogates of paths that are not UTF-8."""
+    """``detail`` as gRPC can send it: shortened, with escapes for bytes of paths that are not UTF-8."""
     content = detail.encode("utf-8", "backslashreplace")
     if len(content) > _MAX_DETAIL_BYTES:
         content = content[:_MAX_DETAIL_BYTES] + b"..."

@@ -1,9 +1,4 @@
-"""What the interceptor does around each RPC: one row per RPC, the reason beside what is unusual.
-
-``required`` names the request fields that must be set (specification, "REQUIRED" fields), ``locks`` gives
-the keys held while the call runs, ``waits`` says that the call may wait for the array or a device and so
-takes one of the limited places for slow calls.
-"""
+"""What the interceptor does around each RPC: one row for each RPC, grouped by service."""
 
 from __future__ import annotations
 
@@ -17,21 +12,27 @@ def _no_lock(_request: Message) -> tuple[str, ...]:
     return ()
 
 
-def _by(field: str, noun: str, where: str = "") -> Callable[[Message], tuple[str, ...]]:
+def _lock_by(field: str, noun: str, where: str = "") -> Callable[[Message], tuple[str, ...]]:
+    """A function that reads the key of the lock from a field of the request, such as "volume 1-2"."""
+
     def keys(request: Message) -> tuple[str, ...]:
         return (f"{noun} {getattr(request, field)}{where}",)
 
     return keys
 
 
-_volume = _by("volume_id", "volume")
-# Apart from the controller's, where one process serves both: what hangs on a node can still be unmapped.
-_volume_here = _by("volume_id", "volume", " on this node")
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How one RPC is guarded. ``changes`` tells whether a failed call may have changed something."""
+    """How the interceptor guards one RPC.
+
+    Attributes:
+        required: the fields that the request must set (specification, "REQUIRED" fields).
+        locks: returns the keys that are held while the call runs.
+        waits: whether the call may wait for the array, a device or a tool. Such a call needs one of the slots
+            for calls that wait. These are limited, so that calls which do not wait always find a thread.
+        changes: whether a failed call may have changed something. An unexpected error of such a call becomes
+            ABORTED, which is repeated, and otherwise INTERNAL, which is final.
+    """
 
     required: tuple[str, ...] = ()
     locks: Callable[[Message], tuple[str, ...]] = _no_lock
@@ -39,60 +40,69 @@ class Policy:
     changes: bool = True
 
 
-_QUICK = Policy(waits=False, changes=False)
-_LOOK = Policy(changes=False)
+def _change(*required: str, locks: Callable[[Message], tuple[str, ...]]) -> Policy:
+    return Policy(required=required, locks=locks)
+
+
+def _read(*required: str) -> Policy:
+    return Policy(required=required, changes=False)
+
+
+_IN_MEMORY = Policy(waits=False, changes=False)
+
+_volume = _lock_by("volume_id", "volume")
+# A key of its own: if one process serves controller and node, a volume whose node call hangs can be unmapped.
+_volume_on_node = _lock_by("volume_id", "volume", " on this node")
 
 POLICIES: dict[str, Policy] = {
-    # Identity: answered from memory, even while every slow place is taken.
-    "GetPluginInfo": _QUICK,
-    "GetPluginCapabilities": _QUICK,
-    "Probe": _QUICK,
-    # Controller
-    "CreateVolume": Policy(required=("name", "volume_capabilities"), locks=_by("name", "name")),
-    "DeleteVolume": Policy(required=("volume_id",), locks=_volume),
-    "ControllerPublishVolume": Policy(required=("volume_id", "node_id", "volume_capability"), locks=_volume),
-    "ControllerUnpublishVolume": Policy(required=("volume_id",), locks=_volume),
-    "ValidateVolumeCapabilities": Policy(required=("volume_id", "volume_capabilities"), changes=False),
-    "ControllerGetCapabilities": _QUICK,
-    "ControllerExpandVolume": Policy(required=("volume_id", "capacity_range"), locks=_volume),
-    "ControllerModifyVolume": Policy(required=("volume_id", "mutable_parameters"), locks=_volume),
-    "CreateSnapshot": Policy(required=("name", "source_volume_id"), locks=_by("name", "snapshot name")),
-    "DeleteSnapshot": Policy(required=("snapshot_id",), locks=_by("snapshot_id", "volume")),
-    "GetSnapshot": Policy(required=("snapshot_id",), changes=False),
-    # Lists and looks change nothing, so they need no lock.
-    "ListVolumes": _LOOK,
-    "ListSnapshots": _LOOK,
-    "GetCapacity": _LOOK,
-    "ControllerGetVolume": Policy(required=("volume_id",), changes=False),
-    "ControllerGetVolumeHealth": Policy(required=("volume_id",), changes=False),
-    "ControllerListVolumeHealth": _LOOK,
-    # Group controller
-    "GroupControllerGetCapabilities": _QUICK,
-    "CreateVolumeGroupSnapshot": Policy(
-        required=("name", "source_volume_ids"), locks=_by("name", "group snapshot name")
+    # Identity
+    "GetPluginInfo": _IN_MEMORY,
+    "GetPluginCapabilities": _IN_MEMORY,
+    "Probe": _IN_MEMORY,
+    # Volumes, at the controller
+    "ControllerGetCapabilities": _IN_MEMORY,
+    "CreateVolume": _change("name", "volume_capabilities", locks=_lock_by("name", "name")),
+    "DeleteVolume": _change("volume_id", locks=_volume),
+    "ControllerPublishVolume": _change("volume_id", "node_id", "volume_capability", locks=_volume),
+    "ControllerUnpublishVolume": _change("volume_id", locks=_volume),
+    "ControllerExpandVolume": _change("volume_id", "capacity_range", locks=_volume),
+    "ControllerModifyVolume": _change("volume_id", "mutable_parameters", locks=_volume),
+    "ValidateVolumeCapabilities": _read("volume_id", "volume_capabilities"),
+    "ListVolumes": _read(),
+    "GetCapacity": _read(),
+    "ControllerGetVolume": _read("volume_id"),
+    "ControllerGetVolumeHealth": _read("volume_id"),
+    "ControllerListVolumeHealth": _read(),
+    # Snapshots, at the controller. On the array, a snapshot is a volume, so both have the same locks by id.
+    "CreateSnapshot": _change("name", "source_volume_id", locks=_lock_by("name", "snapshot name")),
+    "DeleteSnapshot": _change("snapshot_id", locks=_lock_by("snapshot_id", "volume")),
+    "GetSnapshot": _read("snapshot_id"),
+    "ListSnapshots": _read(),
+    # Group snapshots, at the controller
+    "GroupControllerGetCapabilities": _IN_MEMORY,
+    "CreateVolumeGroupSnapshot": _change(
+        "name", "source_volume_ids", locks=_lock_by("name", "group snapshot name")
     ),
-    "DeleteVolumeGroupSnapshot": Policy(
-        required=("group_snapshot_id",), locks=_by("group_snapshot_id", "group snapshot")
+    "DeleteVolumeGroupSnapshot": _change(
+        "group_snapshot_id", locks=_lock_by("group_snapshot_id", "group snapshot")
     ),
-    "GetVolumeGroupSnapshot": Policy(required=("group_snapshot_id",), changes=False),
+    "GetVolumeGroupSnapshot": _read("group_snapshot_id"),
     # Node
-    "NodeStageVolume": Policy(
-        required=("volume_id", "staging_target_path", "volume_capability"), locks=_volume_here
+    "NodeGetCapabilities": _IN_MEMORY,
+    # It calls only local tools, but a tool may hang.
+    "NodeGetInfo": _read(),
+    "NodeStageVolume": _change(
+        "volume_id", "staging_target_path", "volume_capability", locks=_volume_on_node
     ),
-    "NodeUnstageVolume": Policy(required=("volume_id", "staging_target_path"), locks=_volume_here),
-    "NodePublishVolume": Policy(
-        required=("volume_id", "target_path", "volume_capability"), locks=_volume_here
-    ),
-    "NodeUnpublishVolume": Policy(required=("volume_id", "target_path"), locks=_volume_here),
-    "NodeExpandVolume": Policy(required=("volume_id", "volume_path"), locks=_volume_here),
-    # They only look, and must work while another call for the volume hangs.
-    "NodeGetVolumeStats": Policy(required=("volume_id", "volume_path"), changes=False),
-    "NodeGetVolumeHealth": Policy(required=("volume_id",), changes=False),
-    "NodeGetStorageHealth": Policy(changes=False),
-    "NodeGetCapabilities": _QUICK,
-    # Asks local tools only, but a tool may hang.
-    "NodeGetInfo": Policy(changes=False),
+    "NodeUnstageVolume": _change("volume_id", "staging_target_path", locks=_volume_on_node),
+    "NodePublishVolume": _change("volume_id", "target_path", "volume_capability", locks=_volume_on_node),
+    "NodeUnpublishVolume": _change("volume_id", "target_path", locks=_volume_on_node),
+    "NodeExpandVolume": _change("volume_id", "volume_path", locks=_volume_on_node),
+    # They have no lock, because they must report a volume while another call for it hangs.
+    "NodeGetVolumeStats": _read("volume_id", "volume_path"),
+    "NodeGetVolumeHealth": _read("volume_id"),
+    "NodeGetStorageHealth": _read(),
 }
 
-UNKNOWN = _QUICK
-"""For an RPC without a row: it is not implemented, and answers so."""
+UNKNOWN = _IN_MEMORY
+"""For an RPC without a row. The driver answers UNIMPLEMENTED to it."""
