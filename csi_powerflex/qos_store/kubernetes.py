@@ -59,6 +59,11 @@ class VolumeAttributesClass(KubeObject, frozen=True, rename="camel"):
     parameters: dict[str, str] | None = None
 
 
+# msgspec crashes if two threads are the first to decode a type. Here only one thread runs.
+for _type in (PersistentVolume, VolumeAttributesClass):
+    msgspec.json.Decoder(_type)
+
+
 class _Volume(msgspec.Struct, frozen=True):
     """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name."""
 
@@ -96,19 +101,19 @@ class KubernetesQosStore:
         self._volumes: dict[str, _Volume] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
         self._pending: dict[str, _Pending] = {}
-        self._class_changed: Callable[[VolumeHandle], None] | None = None
+        self._changed: Callable[[VolumeHandle], None] | None = None
         self._informers: tuple[Informer[PersistentVolume], Informer[VolumeAttributesClass]] = (
             Informer(client, VOLUMES, PersistentVolume, self._take_volume, relevant=self._is_own_volume),
             Informer(client, CLASSES, VolumeAttributesClass, self._take_class, relevant=self._is_own_class),
         )
 
-    def start(self, class_changed: Callable[[VolumeHandle], None] | None = None) -> None:
+    def start(self, changed: Callable[[VolumeHandle], None] | None = None) -> None:
         """Begin to follow the cluster, in threads.
 
         Args:
-            class_changed: called when the cluster shows another class for a known volume.
+            changed: called when the cluster shows another class for a known volume.
         """
-        self._class_changed = class_changed
+        self._changed = changed
         for informer in self._informers:
             informer.start()
 
@@ -194,8 +199,8 @@ class KubernetesQosStore:
         except NotFound as error:
             log.warning("PersistentVolume ignored", volume=volume_handle, reason=error)
             return
-        if self._class_changed is not None:
-            self._class_changed(handle)
+        if self._changed is not None:
+            self._changed(handle)
 
     def _take_class(self, before: VolumeAttributesClass | None, after: VolumeAttributesClass | None) -> None:
         with self._lock:

@@ -121,6 +121,10 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return ApiError(self.status, self.code, message).response()
 
 
+# msgspec crashes if two threads are the first to decode a type. Here only one thread runs.
+msgspec.json.Decoder(Fault)
+
+
 @dataclass(slots=True)
 class Plan:
     """What to do to one request: all faults that strike it, and the sum of their delays in seconds."""

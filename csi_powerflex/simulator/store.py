@@ -28,6 +28,9 @@ _TYPES: dict[str, type[model.Object]] = {
     )
 }
 
+# Created while the module is imported: msgspec crashes if two threads are the first to decode a type.
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
+
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS objects (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
 )
@@ -75,9 +78,8 @@ class Store:
 
     def load(self) -> Iterator[model.Object]:
         """All objects of the last commit."""
-        decoders = {name: msgspec.json.Decoder(object_type) for name, object_type in _TYPES.items()}
         for name, body in self._db.execute("SELECT kind, body FROM objects"):
-            yield decoders[name].decode(body)
+            yield _DECODERS[name].decode(body)
 
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
         """Store ``changed`` and delete ``dropped``, all or nothing."""

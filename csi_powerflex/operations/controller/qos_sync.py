@@ -58,11 +58,14 @@ class QosSync:
             if not self._waiting:
                 return _IDLE_SECONDS
             handle, attempts = self._waiting.popitem(last=False)
-        if self._apply(handle, last=attempts == 1):
-            return 0.0
-        with self._lock:
-            self._waiting.setdefault(handle, attempts - 1)
-        return self._retry_seconds
+        done = False
+        try:
+            done = self._apply(handle, last=attempts == 1)
+        finally:
+            if not done and attempts > 1:
+                with self._lock:
+                    self._waiting.setdefault(handle, attempts - 1)
+        return 0.0 if done else self._retry_seconds
 
     def _apply(self, handle: VolumeHandle, *, last: bool) -> bool:
         """Whether there is nothing more to do for the volume."""
