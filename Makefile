@@ -48,7 +48,8 @@ demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated Power
 # As many processes as there are processors, four at most; one for single files, where starting others costs more
 # than they save. See tests/distribution.py for what runs at the same time.
 WORKERS ?= $(if $(findstring .py,$(ARGS)),0,auto)
-distributed = -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+# If a worker crashes, the run ends. With a new worker in its place, the others would wait without end.
+distributed = -n $(WORKERS) --maxprocesses 4 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; what this machine cannot run is left out, and a table at the end says why
