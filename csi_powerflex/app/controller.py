@@ -1,4 +1,4 @@
-"""The controller process, put together."""
+"""The controller process: which parts it has, and how they are connected."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.watch import SystemsWatch
 from csi_powerflex.csi import server
-from csi_powerflex.csi.controller import Controller, Operations
+from csi_powerflex.csi.controller import Controller, ControllerOperations
 from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.monitor import FleetMonitor
+from csi_powerflex.model.ports import QosStore
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
@@ -32,15 +33,14 @@ from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.qos_store import kubernetes
-from csi_powerflex.qos_store.kubernetes import KubernetesQosStore
 from csi_powerflex.qos_store.local import LocalQosStore
 
-# Long enough for a gateway that answers; one that hangs must not hold up a shutdown.
+# Enough for a gateway that answers. One that hangs must not delay the end of the process.
 _LOGOUT_SECONDS = 3.0
 
 
 def run(settings: ControllerSettings) -> None:
-    """Serve until told to stop. Nothing is asked of an array before the first call needs it.
+    """Serve until the process is told to stop. No array is called before the first RPC needs it.
 
     Raises:
         DriverError: the endpoint cannot be served on.
@@ -52,7 +52,12 @@ def run(settings: ControllerSettings) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What is served, and what runs beside it while it is."""
+    """The parts of the controller.
+
+    Attributes:
+        register: functions that add its servicers to a server.
+        watching: the tasks that run in the background while the server serves.
+    """
 
     register: list[server.Register]
     watching: contextlib.AbstractContextManager[None]
@@ -60,76 +65,86 @@ class Services:
 
 @contextlib.contextmanager
 def services(settings: ControllerSettings) -> Iterator[Services]:
-    """The controller's services for the block; at its end the arrays get their sessions back."""
+    """The controller's services during the block. At its end, the driver logs out of the arrays."""
     fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
-    topology = Topology(settings.driver_name)
-    placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
-    identity = Identity(settings.driver_name)
-    with contextlib.closing(_qos_store(settings)) as qos_store:
-        qos, nodes = Qos(fleet, qos_store), KnownNodes()
-        listing = Listing(fleet, nodes, settings.cluster_id)
-        groups = GroupController(Groups(fleet, settings.cluster_id))
-        controller = Controller(
-            Operations(
-                topology=topology,
-                volumes=Volumes(fleet, placement, settings.cluster_id),
-                attachment=Attachment(fleet, qos, nodes),
-                expansion=Expansion(fleet, qos),
-                qos=qos,
-                snapshots=Snapshots(fleet, settings.cluster_id),
-                listing=listing,
-                capacity=Capacity(placement, settings.over_commit),
-                health=Health(fleet, listing),
-            )
-        )
-        register: list[server.Register] = [
-            lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
-            lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
-            lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
-        ]
-        try:
-            with _following(qos_store, qos):
-                yield Services(register, _watching(settings, fleet))
-        finally:
-            with call_context.background("shutdown", _LOGOUT_SECONDS):
-                fleet.close()
+    with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
+        qos = Qos(fleet, qos_store)
+        with _following(qos_store, QosSync(qos)):
+            yield Services(_registrations(settings, fleet, qos), _watching(settings, fleet))
 
 
-def _qos_store(settings: ControllerSettings) -> LocalQosStore | KubernetesQosStore:
-    """Where the requested QoS limits are kept."""
+def _qos_store(settings: ControllerSettings) -> QosStore:
+    """The store of the requested QoS limits."""
     if settings.in_kubernetes:
         return kubernetes.connect(settings.driver_name, settings.kubeconfig)
     return LocalQosStore(settings.state_file)
 
 
 @contextlib.contextmanager
-def _following(qos_store: LocalQosStore | KubernetesQosStore, qos: Qos) -> Iterator[None]:
-    """Follow the requested QoS limits during the block, if Kubernetes keeps them."""
-    if isinstance(qos_store, LocalQosStore):
-        yield
-        return
-    watch = QosSync(qos)
-    watch.start()
-    qos_store.start(watch.changed)
+def _logging_out(fleet: GatewayFleet) -> Iterator[None]:
+    """Log out of the arrays at the end of the block."""
     try:
         yield
     finally:
-        watch.stop()
+        with call_context.background("shutdown", _LOGOUT_SECONDS):
+            fleet.close()
+
+
+@contextlib.contextmanager
+def _following(qos_store: QosStore, qos_sync: QosSync) -> Iterator[None]:
+    """During the block, apply the limits of volumes whose class is changed elsewhere."""
+    qos_sync.start()
+    try:
+        qos_store.start(qos_sync.changed)
+        yield
+    finally:
+        qos_sync.stop()
+
+
+def _registrations(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) -> list[server.Register]:
+    """Functions that add the controller's servicers to a server."""
+    identity = Identity(settings.driver_name)
+    controller = _controller(settings, fleet, qos)
+    groups = GroupController(Groups(fleet, settings.cluster_id))
+    return [
+        lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
+        lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
+        lambda grpc_server: csi_pb2_grpc.add_GroupControllerServicer_to_server(groups, grpc_server),
+    ]
+
+
+def _controller(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) -> Controller:
+    """The Controller service with its operations."""
+    topology = Topology(settings.driver_name)
+    placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
+    nodes = KnownNodes()
+    listing = Listing(fleet, nodes, settings.cluster_id)
+    operations = ControllerOperations(
+        volumes=Volumes(fleet, placement, settings.cluster_id),
+        attachment=Attachment(fleet, qos, nodes),
+        expansion=Expansion(fleet, qos),
+        qos=qos,
+        snapshots=Snapshots(fleet, settings.cluster_id),
+        listing=listing,
+        capacity=Capacity(placement, settings.over_commit),
+        health=Health(fleet, listing),
+    )
+    return Controller(topology, operations)
 
 
 @contextlib.contextmanager
 def _watching(settings: ControllerSettings, fleet: GatewayFleet) -> Iterator[None]:
-    """Watch the systems and their file for the block, where that is asked for."""
+    """During the block, check the systems and watch their file, as far as the settings say so."""
     with contextlib.ExitStack() as watching:
-        systems = FleetMonitor(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
-        if systems is not None:
-            systems.start()
-            watching.callback(systems.stop)
+        monitor = FleetMonitor(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
+        if monitor is not None:
+            monitor.start()
+            watching.callback(monitor.stop)
 
         def replace(changed: tuple[SystemSettings, ...], touched: frozenset[str]) -> None:
             fleet.replace(changed, touched)
-            if systems is not None:
-                systems.start()
+            if monitor is not None:
+                monitor.start()
 
         if settings.systems_file is not None:
             files = SystemsWatch(

@@ -31,7 +31,7 @@ _ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs")
 
 
 def run(settings: NodeSettings) -> None:
-    """Serve until told to stop.
+    """Serve until the process is told to stop.
 
     Raises:
         FailedPrecondition: a tool that every volume needs is not installed.
@@ -52,13 +52,13 @@ def run(settings: NodeSettings) -> None:
 
 
 def registration(settings: NodeSettings) -> server.Register:
-    """What adds the Node service to a server."""
+    """A function that adds the Node service to a server."""
     node = service(settings)
     return lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server)
 
 
 def service(settings: NodeSettings) -> Node:
-    """The Node service with all that it calls."""
+    """The Node service with its operations."""
     transports = TransportRegistry.of(settings)
     devices = Devices(transports)
     roots = settings.mount_roots

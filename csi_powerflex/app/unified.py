@@ -1,4 +1,4 @@
-"""Controller and node in one process behind one socket: the specification's unified plugin."""
+"""Controller and node in one process with one socket: the "unified plugin" of the specification."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_powerflex.observability import endpoint, log
 
 
 def run(controller_settings: ControllerSettings, node_settings: NodeSettings) -> None:
-    """Serve until told to stop, on the controller's endpoint, which is the node's too.
+    """Serve both on the controller's endpoint until the process is told to stop.
 
     Raises:
         FailedPrecondition: a tool that every volume needs is not installed.

@@ -51,10 +51,9 @@ CAPABILITIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Operations:
-    """The use cases that the controller serves."""
+class ControllerOperations:
+    """The operations that the controller service calls."""
 
-    topology: Topology
     volumes: Volumes
     attachment: Attachment
     expansion: Expansion
@@ -68,16 +67,9 @@ class Operations:
 class Controller(csi_pb2_grpc.ControllerServicer):
     """Volumes and mappings, through the operations."""
 
-    def __init__(self, operations: Operations) -> None:
-        self._topology = operations.topology
-        self._volumes = operations.volumes
-        self._attachment = operations.attachment
-        self._expansion = operations.expansion
-        self._qos = operations.qos
-        self._snapshots = operations.snapshots
-        self._listing = operations.listing
-        self._capacity = operations.capacity
-        self._health = operations.health
+    def __init__(self, topology: Topology, operations: ControllerOperations) -> None:
+        self._topology = topology
+        self._operations = operations
 
     def CreateVolume(
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
@@ -85,8 +77,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Create the volume, or return it if it exists and fits."""
         asked = convert.volume_request(request)
         qos = asked.parameters.qos_request.merged_with(parse_mutable(request.mutable_parameters))
-        created = self._volumes.create(asked)
-        self._qos.record_initial(created.handle, qos)
+        created = self._operations.volumes.create(asked)
+        self._operations.qos.record_initial(created.handle, qos)
         segments = self._topology.segments([created.handle.system_id], created.zone)
         return csi_pb2.CreateVolumeResponse(volume=convert.created_volume(created, asked, request, segments))
 
@@ -99,15 +91,15 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         except NotFound as error:
             log.info("nothing to delete", reason=error)
         else:
-            self._volumes.delete(handle)
-            self._qos.delete(handle)
+            self._operations.volumes.delete(handle)
+            self._operations.qos.delete(handle)
         return csi_pb2.DeleteVolumeResponse()
 
     def ControllerPublishVolume(
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Map the volume to the node."""
-        publish_context = self._attachment.publish(convert.publish_request(request))
+        publish_context = self._operations.attachment.publish(convert.publish_request(request))
         return csi_pb2.ControllerPublishVolumeResponse(publish_context=publish_context.to_dict())
 
     def ControllerUnpublishVolume(
@@ -124,21 +116,21 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     def _unpublish(self, handle: VolumeHandle, node_id: str) -> None:
         if not node_id:
-            self._attachment.unpublish(handle, None)
+            self._operations.attachment.unpublish(handle, None)
             return
         try:
             node = NodeIdentity.parse(node_id)
         except NotFound:
-            self._attachment.require_unmapped(handle, node_id)
+            self._operations.attachment.require_unmapped(handle, node_id)
         else:
-            self._attachment.unpublish(handle, node)
+            self._operations.attachment.unpublish(handle, node)
 
     def ValidateVolumeCapabilities(
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
         """Confirm the capabilities, or say why not."""
         asked = capabilities(request.volume_capabilities)
-        volume = self._volumes.get(VolumeHandle.parse(request.volume_id))
+        volume = self._operations.volumes.get(VolumeHandle.parse(request.volume_id))
         try:
             VolumeParameters.parse(request.parameters)
             parse_mutable(request.mutable_parameters)
@@ -160,7 +152,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerExpandVolumeResponse:
         """Grow the volume; a filesystem on it then has to be grown on the node."""
-        size = self._expansion.expand(
+        size = self._operations.expansion.expand(
             VolumeHandle.parse(request.volume_id),
             required=request.capacity_range.required_bytes,
             limit=request.capacity_range.limit_bytes,
@@ -174,14 +166,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerModifyVolumeResponse:
         """Change the limits of the volume, mapped or not."""
         qos_request = parse_mutable(request.mutable_parameters)
-        self._qos.modify(VolumeHandle.parse(request.volume_id), qos_request)
+        self._operations.qos.modify(VolumeHandle.parse(request.volume_id), qos_request)
         return csi_pb2.ControllerModifyVolumeResponse()
 
     def CreateSnapshot(
         self, request: csi_pb2.CreateSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateSnapshotResponse:
         """Take a snapshot now, or return the snapshot of that name."""
-        found = self._snapshots.create(
+        found = self._operations.snapshots.create(
             request.name,
             VolumeHandle.parse(request.source_volume_id),
             SnapshotParameters.parse(request.parameters),
@@ -197,21 +189,21 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         except NotFound as error:
             log.info("nothing to delete", reason=error)
         else:
-            self._snapshots.delete(handle)
+            self._operations.snapshots.delete(handle)
         return csi_pb2.DeleteSnapshotResponse()
 
     def GetSnapshot(
         self, request: csi_pb2.GetSnapshotRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetSnapshotResponse:
         """One snapshot."""
-        found = self._snapshots.get(VolumeHandle.parse(request.snapshot_id))
+        found = self._operations.snapshots.get(VolumeHandle.parse(request.snapshot_id))
         return csi_pb2.GetSnapshotResponse(snapshot=convert.snapshot(found))
 
     def ListVolumes(
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListVolumesResponse:
         """A page of the cluster's volumes, with the nodes that they are published to."""
-        page = self._listing.volumes(token=request.starting_token, max_entries=request.max_entries)
+        page = self._operations.listing.volumes(token=request.starting_token, max_entries=request.max_entries)
         return csi_pb2.ListVolumesResponse(
             entries=[
                 csi_pb2.ListVolumesResponse.Entry(
@@ -229,7 +221,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerGetVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeResponse:
         """One volume, with the nodes that it is published to."""
-        item = self._listing.volume(VolumeHandle.parse(request.volume_id))
+        item = self._operations.listing.volume(VolumeHandle.parse(request.volume_id))
         return csi_pb2.ControllerGetVolumeResponse(
             volume=convert.listed_volume(item.volume, self._segments(item.volume)),
             status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
@@ -241,7 +233,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ListSnapshotsRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListSnapshotsResponse:
         """A page of the cluster's snapshots."""
-        page = self._listing.snapshots(
+        page = self._operations.listing.snapshots(
             token=request.starting_token,
             max_entries=request.max_entries,
             snapshot_id=request.snapshot_id,
@@ -260,7 +252,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """How much more can be provisioned."""
         for capability in capabilities(request.volume_capabilities):
             capability.check()
-        left = self._capacity.available(request.parameters, dict(request.accessible_topology.segments))
+        left = self._operations.capacity.available(
+            request.parameters, dict(request.accessible_topology.segments)
+        )
         return csi_pb2.GetCapacityResponse(
             available_capacity=left.total,
             maximum_volume_size=Int64Value(value=left.largest),
@@ -271,14 +265,16 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerGetVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeHealthResponse:
         """The health issues of one volume."""
-        health = self._health.of(VolumeHandle.parse(request.volume_id))
+        health = self._operations.health.of(VolumeHandle.parse(request.volume_id))
         return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=volume_health(health))
 
     def ControllerListVolumeHealth(
         self, request: csi_pb2.ControllerListVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """A page of the volumes that have a health issue."""
-        page = self._health.unhealthy(token=request.starting_token, max_entries=request.max_entries)
+        page = self._operations.health.unhealthy(
+            token=request.starting_token, max_entries=request.max_entries
+        )
         return csi_pb2.ControllerListVolumeHealthResponse(
             entries=[volume_health(health) for health in page.items], next_token=page.next_token
         )

@@ -6,7 +6,7 @@ Unavailable, DeadlineExceeded, Busy, Unauthenticated and PermissionDenied.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from csi_powerflex.ids import InitiatorKind, NodeIdentity, VolumeHandle
@@ -249,6 +249,18 @@ class QosStore(Protocol):
     ControllerPublishVolume does not name the limits that were changed after CreateVolume. So they are kept
     outside of the controller's process.
     """
+
+    def start(self, changed: Callable[[VolumeHandle], None]) -> None:
+        """Begin to follow changes that are made elsewhere. Call it once, before the other methods.
+
+        Args:
+            changed: called in a thread of the store with each volume whose class has changed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop following changes, and free what the store holds."""
+        ...
 
     def current(self, handle: VolumeHandle) -> QosRequest:
         """The limits that are requested now; without any limit if none was ever requested.

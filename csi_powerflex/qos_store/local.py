@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,9 @@ class LocalQosStore:
                 f"cannot keep state in {path}: {error}; name another --state-file, or move this one away "
                 "(the limits that were requested after volumes were created are then lost)"
             ) from error
+
+    def start(self, changed: Callable[[VolumeHandle], None]) -> None:
+        """Do nothing: only this process changes the file, so no change is made elsewhere."""
 
     def current(self, handle: VolumeHandle) -> QosRequest:
         """See ``QosStore.current``."""
