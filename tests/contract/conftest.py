@@ -1,10 +1,10 @@
-"""A real CSI endpoint on a unix socket, with servicers whose every method does what the test says."""
+"""A real CSI endpoint on a unix socket. A test sets what its methods do."""
 
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -15,29 +15,29 @@ from csi_powerflex.csi.identity import Identity
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 PATIENCE_SECONDS = 60.0
-"""Longest wait for another thread: only a test that fails comes near it."""
+"""Longest wait for another thread. Only a failing test waits so long."""
 
 
 class Gate:
-    """Holds the calls that come to it until it is opened, and says when one has come."""
+    """Holds calls until it is opened, and shows when a call has arrived."""
 
     def __init__(self) -> None:
-        self._came = threading.Semaphore(0)
+        self._arrived = threading.Semaphore(0)
         self._open = threading.Event()
 
     def __call__(self, _request: Message) -> None:
-        self._came.release()
+        self._arrived.release()
         assert self._open.wait(PATIENCE_SECONDS)
 
     def wait_for_call(self) -> None:
-        assert self._came.acquire(timeout=PATIENCE_SECONDS)
+        assert self._arrived.acquire(timeout=PATIENCE_SECONDS)
 
     def open(self) -> None:
         self._open.set()
 
 
 class Scripted(csi_pb2_grpc.NodeServicer):
-    """Node calls that do ``act``; of the methods not written here the driver's edge knows nothing."""
+    """Node calls that do ``act``. The other methods are not implemented."""
 
     def __init__(self) -> None:
         self.act: Callable[[Any], object] = lambda _request: None
@@ -72,7 +72,7 @@ class Edge:
     gates: list[Gate] = field(default_factory=list)
 
     def hold(self) -> Gate:
-        """Make the calls that come from now on wait at a gate."""
+        """Make all calls from now on wait at a gate."""
         gate = Gate()
         self.gates.append(gate)
         self.scripted.act = gate
@@ -121,3 +121,11 @@ def stage_request(volume: str = "v1", **more: Any) -> csi_pb2.NodeStageVolumeReq
 
 def unstage_request(volume: str = "v1") -> csi_pb2.NodeUnstageVolumeRequest:
     return csi_pb2.NodeUnstageVolumeRequest(volume_id=volume, staging_target_path="/staging")
+
+
+def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
+    """The code and message of a call that fails."""
+    with pytest.raises(grpc.RpcError) as failed:
+        call()
+    error = cast("grpc.Call", failed.value)  # a failed call is both, which the stubs cannot say
+    return error.code(), error.details() or ""

@@ -1,6 +1,6 @@
 """A process that serves CSI as the driver does: its one slow call waits for a line on standard input.
 
-Arguments: the endpoint, and the seconds of grace where they are to differ.
+Arguments: the endpoint, and optionally the seconds of grace.
 """
 
 import sys

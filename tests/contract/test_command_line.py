@@ -102,7 +102,7 @@ def test_each_command_has_help_for_each_of_its_options(name: str, flag: str) -> 
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_what_the_list_says_of_a_command_is_true_to_its_own_help(name: str) -> None:
+def test_each_command_has_the_name_in_the_list(name: str) -> None:
     assert {"controller", "version"} <= set(COMMANDS)
     assert command(name).name == name
 
@@ -117,14 +117,14 @@ print(sorted({"grpc", "requests", "yaml"} & sys.modules.keys()))
     assert output_of([sys.executable, "-c", code]).splitlines()[-1] == "[]"
 
 
-def test_an_unknown_command_is_named() -> None:
+def test_the_error_names_an_unknown_command() -> None:
     result = run("controler")
     assert result.exit_code == 2
     assert "No such command 'controler'" in result.output
     assert "Traceback" not in result.output
 
 
-def test_version_tells_the_driver_and_the_protocol() -> None:
+def test_version_shows_the_driver_and_the_protocol() -> None:
     result = run("version")
     assert result.exit_code == 0
     expected = rf"csi-powerflex {re.escape(__version__)} \(CSI 1\.13\.0, Python 3\.\d+\.\d+\S*\)\n"
@@ -136,7 +136,7 @@ def test_version_tells_the_driver_and_the_protocol() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_variable_of_ours_has_the_prefix_that_csi_keeps_for_itself(name: str) -> None:
+def test_no_variable_of_the_driver_has_the_prefix_that_csi_reserves(name: str) -> None:
     # Specification, "Configuration and operation": CSI_ is for the variables that it defines.
     context = click.Context(command(name), **command(name).context_settings)
     for option in command(name).params:
@@ -145,7 +145,7 @@ def test_no_variable_of_ours_has_the_prefix_that_csi_keeps_for_itself(name: str)
         assert named == "CSI_ENDPOINT" or str(named).startswith(f"POWERFLEX_CSI_{name.upper()}_")
 
 
-def test_every_option_can_come_from_the_environment(systems: Path) -> None:
+def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
     result = run_process(
         "controller",
         env={
@@ -161,7 +161,7 @@ def test_every_option_can_come_from_the_environment(systems: Path) -> None:
     assert result.returncode == 1
 
 
-def test_an_option_on_the_command_line_goes_before_the_environment(systems: Path) -> None:
+def test_an_option_on_the_command_line_overrides_the_environment(systems: Path) -> None:
     result = run(
         *controller(systems, {"cluster-id": "toolong"}), env={"POWERFLEX_CSI_CONTROLLER_CLUSTER_ID": "k8s1"}
     )
@@ -205,7 +205,7 @@ def test_no_mistake_gives_a_traceback_or_shows_the_password(systems: Path, conte
         ({"log-format": "xml"}, 2, "'xml' is not one of 'text', 'json'"),
     ],
 )
-def test_a_wrong_value_is_answered_with_what_is_right(
+def test_the_error_for_a_wrong_value_shows_the_right_ones(
     systems: Path, untouched_logging: None, replaced: dict[str, str], code: int, message: str
 ) -> None:
     result = run(*controller(systems, replaced))
@@ -215,14 +215,14 @@ def test_a_wrong_value_is_answered_with_what_is_right(
 
 
 @pytest.mark.parametrize("missing", ["endpoint", "systems", "cluster-id"])
-def test_a_missing_option_is_named(systems: Path, missing: str) -> None:
+def test_the_error_names_a_missing_option(systems: Path, missing: str) -> None:
     arguments = [argument for argument in controller(systems) if not argument.startswith(f"--{missing}=")]
     result = run(*arguments, env={"CSI_ENDPOINT": ""})
     assert result.exit_code == 2
     assert f"Missing option '--{missing}'" in result.output
 
 
-def test_a_file_in_place_of_the_socket_is_left_alone(systems: Path) -> None:
+def test_a_file_in_place_of_the_socket_is_not_changed(systems: Path) -> None:
     result = run_process(*controller(systems, {"endpoint": f"unix://{systems}"}))
     assert result.returncode == 1
     assert result.stderr == f"Error: {systems} exists and is not a socket; it was not changed\n"

@@ -1,4 +1,4 @@
-"""The CSI socket: how it comes, who may open it, and how it goes."""
+"""The CSI socket: how it is created, who may open it, and when it is removed."""
 
 import contextlib
 import os
@@ -24,14 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def probe(socket: Path) -> bool:
-    # A connection of its own, and not one that other channels of this process share and that just failed.
+    # A new connection, not one that other channels of this process share and that has just failed.
     alone = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(f"unix:{socket}", options=alone) as channel:
         identity = csi_pb2_grpc.IdentityStub(channel)
         return identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS).ready.value
 
 
-def test_the_socket_is_for_owner_and_group_alone_whatever_the_umask(socket: Path) -> None:
+def test_only_owner_and_group_can_open_the_socket_whatever_the_umask(socket: Path) -> None:
     mask = os.umask(0)
     try:
         with server.serving(f"unix://{socket}", registrations(Scripted())):
@@ -42,14 +42,14 @@ def test_the_socket_is_for_owner_and_group_alone_whatever_the_umask(socket: Path
         os.umask(mask)
 
 
-def test_the_socket_is_all_there_is_in_its_folder_and_it_goes_at_the_end(socket: Path) -> None:
+def test_the_folder_has_only_the_socket_which_is_removed_at_the_end(socket: Path) -> None:
     with server.serving(f"unix://{socket}", registrations(Scripted())) as path:
         assert path == socket
         assert list(socket.parent.iterdir()) == [socket]
     assert list(socket.parent.iterdir()) == []
 
 
-def test_the_threads_of_the_server_go_with_it(socket: Path) -> None:
+def test_the_threads_of_the_server_end_with_it(socket: Path) -> None:
     before = set(threading.enumerate())
     with server.serving(f"unix://{socket}", registrations(Scripted())):
         assert probe(socket)
@@ -66,7 +66,7 @@ def test_a_stale_socket_is_replaced(socket: Path) -> None:
         assert probe(socket)
 
 
-def test_a_socket_on_which_something_answers_is_left_to_it(socket: Path) -> None:
+def test_a_socket_of_a_running_server_is_not_replaced(socket: Path) -> None:
     with server.serving(f"unix://{socket}", registrations(Scripted())):
         with (
             pytest.raises(FailedPrecondition, match=f"another process listens on {socket}"),
@@ -77,12 +77,12 @@ def test_a_socket_on_which_something_answers_is_left_to_it(socket: Path) -> None
         assert list(socket.parent.iterdir()) == [socket]
 
 
-def test_a_socket_whose_server_is_too_busy_to_answer_is_left_to_it(socket: Path) -> None:
+def test_a_socket_of_a_server_that_is_too_busy_to_answer_is_not_replaced(socket: Path) -> None:
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(contextlib.closing(sockets.socket(sockets.AF_UNIX)))
         listening.bind(str(socket))
         listening.listen(0)
-        for _ in range(2):  # one waits to be accepted, and no more do
+        for _ in range(2):  # one can wait to be accepted
             waiting = stack.enter_context(contextlib.closing(sockets.socket(sockets.AF_UNIX)))
             waiting.setblocking(False)
             with contextlib.suppress(BlockingIOError):
@@ -94,7 +94,7 @@ def test_a_socket_whose_server_is_too_busy_to_answer_is_left_to_it(socket: Path)
             pass
 
 
-def test_a_file_in_place_of_the_socket_is_left_alone(socket: Path) -> None:
+def test_a_file_in_place_of_the_socket_is_not_changed(socket: Path) -> None:
     socket.write_text("precious", encoding="ascii")
     with (
         pytest.raises(FailedPrecondition, match=f"{socket} exists and is not a socket; it was not changed"),
@@ -105,7 +105,7 @@ def test_a_file_in_place_of_the_socket_is_left_alone(socket: Path) -> None:
     assert list(socket.parent.iterdir()) == [socket]
 
 
-def test_a_link_in_place_of_the_socket_is_left_alone(socket: Path, tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_socket_is_not_changed(socket: Path, tmp_path: Path) -> None:
     socket.symlink_to(tmp_path / "elsewhere")
     with (
         pytest.raises(FailedPrecondition, match="is not a socket; it was not changed"),
@@ -115,7 +115,7 @@ def test_a_link_in_place_of_the_socket_is_left_alone(socket: Path, tmp_path: Pat
     assert socket.is_symlink()
 
 
-def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     with (
         pytest.raises(
             FailedPrecondition, match=f"the folder {tmp_path}/absent of the CSI socket does not exist"
@@ -125,7 +125,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_serve_puts_the_signal_handlers_back_when_it_cannot_start(tmp_path: Path) -> None:
+def test_serve_restores_the_signal_handlers_when_it_cannot_start(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(FailedPrecondition):
         server.serve(f"unix://{tmp_path}/absent/csi.sock", registrations(Scripted()))
@@ -163,18 +163,18 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
 
 
 def wait_until_refused(identity: csi_pb2_grpc.IdentityStub) -> None:
-    """Call until the server, which is stopping, takes no calls any more."""
+    """Call until the stopping server accepts no calls any more."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         try:
             identity.Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS)
         except grpc.RpcError:
             return
-    raise AssertionError("the server still takes calls")
+    raise AssertionError("the server still accepts calls")
 
 
-def wait_until_nobody_listens(socket: Path) -> None:
-    """Connect until that is refused: gRPC closes its socket some time after it has refused the first call."""
+def wait_until_connections_are_refused(socket: Path) -> None:
+    """Connect until it is refused. gRPC closes its socket some time after it refused the first call."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         with contextlib.closing(sockets.socket(sockets.AF_UNIX)) as client:
@@ -186,17 +186,17 @@ def wait_until_nobody_listens(socket: Path) -> None:
     raise AssertionError("the server still listens")
 
 
-def test_a_process_that_ends_leaves_the_socket_of_its_successor(
+def test_a_process_that_ends_does_not_remove_the_socket_of_the_next_process(
     process: subprocess.Popen[str], socket: Path
 ) -> None:
-    """The successor need not wait for the last call of a process that takes no more."""
+    """The next process can start before the last call of the old one has ended."""
     assert process.stdin
     with grpc.insecure_channel(f"unix:{socket}") as channel:
         call = csi_pb2_grpc.NodeStub(channel).NodeStageVolume.future(stage_request())
         wait_for_line(process, "call is inside")
         process.terminate()
         wait_until_refused(csi_pb2_grpc.IdentityStub(channel))
-        wait_until_nobody_listens(socket)
+        wait_until_connections_are_refused(socket)
         with server.serving(f"unix://{socket}", registrations(Scripted())):
             process.stdin.write("go on\n")
             process.stdin.flush()
@@ -206,7 +206,7 @@ def test_a_process_that_ends_leaves_the_socket_of_its_successor(
     assert not socket.exists()
 
 
-def test_a_call_that_hangs_does_not_keep_a_process_that_was_told_to_end(socket: Path) -> None:
+def test_a_hanging_call_does_not_keep_a_process_from_ending(socket: Path) -> None:
     with (
         serving_process(socket, "0.3") as process,
         grpc.insecure_channel(f"unix:{socket}") as channel,
@@ -222,7 +222,7 @@ def test_a_call_that_hangs_does_not_keep_a_process_that_was_told_to_end(socket: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_call_under_way_finish_and_takes_the_socket_away(
+def test_after_a_signal_the_running_call_ends_and_the_socket_is_removed(
     process: subprocess.Popen[str], socket: Path, number: signal.Signals
 ) -> None:
     assert process.stdin
@@ -233,7 +233,7 @@ def test_a_signal_lets_the_call_under_way_finish_and_takes_the_socket_away(
         assert f"signal={number.name}" in wait_for_line(process, "stopping")
         wait_until_refused(csi_pb2_grpc.IdentityStub(channel))
         with pytest.raises(grpc.FutureTimeoutError):
-            call.result(0.3)  # it would have been cancelled by now
+            call.result(0.3)  # a server that does not wait would have cancelled it
         process.stdin.write("go on\n")
         process.stdin.flush()
         assert isinstance(call.result(PATIENCE_SECONDS), csi_pb2.NodeStageVolumeResponse)
@@ -250,9 +250,7 @@ def test_a_signal_without_calls_ends_the_process_at_once(
     assert not socket.exists()
 
 
-def test_a_killed_process_leaves_a_socket_that_the_next_one_replaces(
-    process: subprocess.Popen[str], socket: Path
-) -> None:
+def test_the_socket_of_a_killed_process_is_replaced(process: subprocess.Popen[str], socket: Path) -> None:
     process.kill()
     process.wait(PATIENCE_SECONDS)
     assert socket.exists()

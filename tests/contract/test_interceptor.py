@@ -1,4 +1,4 @@
-"""What every call meets at the CSI edge, over a real socket: validation, locks, limits, deadlines, errors."""
+"""The interceptor of every call, over a real socket: validation, locks, limits, deadlines, errors, log."""
 
 import importlib
 import io
@@ -6,7 +6,6 @@ import json
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import grpc
 import pytest
@@ -17,17 +16,9 @@ from csi_powerflex import call_context, errors
 from csi_powerflex.csi import server, status
 from csi_powerflex.errors import DriverError
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
-from tests.contract.conftest import PATIENCE_SECONDS, Edge, stage_request, unstage_request
+from tests.contract.conftest import PATIENCE_SECONDS, Edge, failure, stage_request, unstage_request
 
-SLOW_PLACES = server.WORKERS - server.QUICK_WORKERS
-
-
-def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
-    """The code and message of a call that fails."""
-    with pytest.raises(grpc.RpcError) as failed:
-        call()
-    error = cast("grpc.Call", failed.value)  # a failed call is both, which the stubs cannot say
-    return error.code(), error.details() or ""
+SLOW_SLOTS = server.WORKERS - server.QUICK_WORKERS
 
 
 def events(json_log: io.StringIO, event: str) -> list[dict[str, object]]:
@@ -39,7 +30,7 @@ def events(json_log: io.StringIO, event: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("field", ["volume_id", "staging_target_path", "volume_capability"])
-def test_a_missing_field_is_named(edge: Edge, field: str) -> None:
+def test_the_error_names_a_missing_field(edge: Edge, field: str) -> None:
     request = stage_request()
     request.ClearField(field)  # type: ignore[arg-type]  # one of its fields
     code, detail = failure(lambda: edge.node.NodeStageVolume(request))
@@ -47,13 +38,13 @@ def test_a_missing_field_is_named(edge: Edge, field: str) -> None:
     assert detail == f"{field} must be set"
 
 
-def test_all_missing_fields_are_named_at_once(edge: Edge) -> None:
+def test_the_error_names_all_missing_fields(edge: Edge) -> None:
     code, detail = failure(lambda: edge.node.NodeStageVolume(csi_pb2.NodeStageVolumeRequest()))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert detail == "volume_id, staging_target_path, volume_capability must be set"
 
 
-def test_a_missing_field_is_told_even_while_the_volume_is_busy(edge: Edge) -> None:
+def test_a_missing_field_is_an_error_even_while_the_volume_is_locked(edge: Edge) -> None:
     gate = edge.hold()
     first = edge.node.NodeStageVolume.future(stage_request("v1"))
     gate.wait_for_call()
@@ -76,7 +67,7 @@ def test_a_call_with_a_missing_field_does_not_reach_the_servicer(edge: Edge) -> 
 # --- locks ---------------------------------------------------------------------------------------
 
 
-def test_a_second_call_for_the_volume_is_refused_at_once_while_other_volumes_go_on(edge: Edge) -> None:
+def test_a_second_call_for_a_volume_is_refused_at_once_and_calls_for_others_are_not(edge: Edge) -> None:
     gate = edge.hold()
     first = edge.node.NodeStageVolume.future(stage_request("v1"))
     gate.wait_for_call()
@@ -91,16 +82,16 @@ def test_a_second_call_for_the_volume_is_refused_at_once_while_other_volumes_go_
     first.result(PATIENCE_SECONDS)
 
 
-def foreseen(_request: Message) -> None:
-    raise errors.NotFound("gone")
+def expected_error(_request: Message) -> None:
+    raise errors.NotFound("no such volume")
 
 
-def unexpected(_request: Message) -> None:
-    raise RuntimeError("nobody thought of this")
+def unexpected_error(_request: Message) -> None:
+    raise RuntimeError("a defect")
 
 
-@pytest.mark.parametrize("act", [foreseen, unexpected, lambda _request: None])
-def test_the_volume_is_free_again_however_the_call_ended(edge: Edge, act: Callable[[Message], None]) -> None:
+@pytest.mark.parametrize("act", [expected_error, unexpected_error, lambda _request: None])
+def test_the_volume_is_unlocked_after_any_call(edge: Edge, act: Callable[[Message], None]) -> None:
     edge.act(act)
     first = edge.node.NodeStageVolume.future(stage_request())
     first.exception(PATIENCE_SECONDS)
@@ -109,7 +100,7 @@ def test_the_volume_is_free_again_however_the_call_ended(edge: Edge, act: Callab
 
 
 def test_a_cancelled_call_keeps_its_volume_until_its_work_has_ended(edge: Edge) -> None:
-    # The client is gone, but mkfs may still run: the volume is free when that has ended.
+    # The client does not wait any more, but mkfs may still run. The volume is unlocked when it has ended.
     gate = edge.hold()
     first = edge.node.NodeStageVolume.future(stage_request())
     gate.wait_for_call()
@@ -156,7 +147,9 @@ def test_every_error_of_the_package_arrives_with_its_code_and_message(edge: Edge
         expected = next(code for base, code in status.CODES.items() if issubclass(kind, base))
 
         def fail(_request: Message, kind: type[DriverError] = kind) -> None:
-            raise kind.__new__(kind, f"this is {kind.__name__}")  # whatever else it is made of
+            raise kind.__new__(
+                kind, f"this is {kind.__name__}"
+            )  # whatever the arguments of its constructor are
 
         edge.act(fail)
         assert failure(lambda: edge.node.NodeStageVolume(stage_request())) == (
@@ -173,23 +166,23 @@ def test_no_error_belongs_to_two_rows_of_the_table() -> None:
 def test_an_unexpected_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_text(
     edge: Edge, json_log: io.StringIO
 ) -> None:
-    edge.act(unexpected)
+    edge.act(unexpected_error)
     code, detail = failure(lambda: edge.node.NodeStageVolume(stage_request()))
-    (record,) = events(json_log, "call met an unexpected error")
+    (record,) = events(json_log, "call failed with an unexpected error")
     assert code is grpc.StatusCode.ABORTED
     assert detail == (
         "unexpected RuntimeError in NodeStageVolume; the driver's log has the details under request id "
         f"{record['request_id']}"
     )
-    assert "nobody thought of this" in str(record["stack"])
-    assert "in unexpected" in str(record["stack"])
+    assert "a defect" in str(record["stack"])
+    assert "in unexpected_error" in str(record["stack"])
 
 
 def test_an_unexpected_error_of_a_call_that_changes_nothing_is_internal(edge: Edge) -> None:
-    edge.act(unexpected)
+    edge.act(unexpected_error)
     code, detail = failure(lambda: edge.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()))
     assert code is grpc.StatusCode.INTERNAL
-    assert "nobody thought of this" not in detail
+    assert "a defect" not in detail
 
 
 def test_a_call_that_is_not_implemented_says_so(edge: Edge, json_log: io.StringIO) -> None:
@@ -197,7 +190,7 @@ def test_a_call_that_is_not_implemented_says_so(edge: Edge, json_log: io.StringI
         grpc.StatusCode.UNIMPLEMENTED,
         "NodeGetStorageHealth is not implemented by this driver",
     )
-    assert not events(json_log, "call met an unexpected error")
+    assert not events(json_log, "call failed with an unexpected error")
 
 
 def test_a_service_that_is_not_served_is_not_implemented(edge: Edge) -> None:
@@ -206,20 +199,20 @@ def test_a_service_that_is_not_served_is_not_implemented(edge: Edge) -> None:
     assert code is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_gap_deep_in_an_implemented_call_is_not_taken_for_a_missing_method(
+def test_a_not_implemented_error_in_an_implemented_call_is_unexpected(
     edge: Edge, json_log: io.StringIO
 ) -> None:
-    def gap(_request: Message) -> None:
+    def fail(_request: Message) -> None:
         raise NotImplementedError
 
-    edge.act(gap)
+    edge.act(fail)
     code, _ = failure(lambda: edge.node.NodeStageVolume(stage_request()))
     assert code is grpc.StatusCode.ABORTED
-    assert events(json_log, "call met an unexpected error")
+    assert events(json_log, "call failed with an unexpected error")
 
 
 @pytest.mark.parametrize("character", ["x", "Ω", "\N{FLOPPY DISK}"])
-def test_a_message_too_long_for_grpc_is_cut_and_keeps_its_code(edge: Edge, character: str) -> None:
+def test_a_message_too_long_for_grpc_is_truncated_and_keeps_its_code(edge: Edge, character: str) -> None:
     request = stage_request(character * 200_000)
 
     def fail(failed: csi_pb2.NodeStageVolumeRequest) -> None:
@@ -232,7 +225,7 @@ def test_a_message_too_long_for_grpc_is_cut_and_keeps_its_code(edge: Edge, chara
     assert detail.endswith("...")
 
 
-def test_a_message_with_an_undecodable_path_arrives(edge: Edge) -> None:
+def test_a_message_with_an_undecodable_path_is_sent(edge: Edge) -> None:
     def fail(_request: Message) -> None:
         raise errors.FailedPrecondition("cannot read /mnt/\udcff")
 
@@ -246,7 +239,7 @@ def test_a_message_with_an_undecodable_path_arrives(edge: Edge) -> None:
 # --- deadlines -----------------------------------------------------------------------------------
 
 
-def test_the_call_sees_the_deadline_of_its_client_less_a_margin_for_the_answer(edge: Edge) -> None:
+def test_the_call_has_the_deadline_of_its_client_less_a_margin_for_the_answer(edge: Edge) -> None:
     seen: list[float] = []
     edge.act(lambda _request: seen.append(call_context.remaining(600)))
     began = time.monotonic()
@@ -264,7 +257,7 @@ def test_a_call_without_deadline_has_none(edge: Edge) -> None:
     assert seen[0].deadline is None
 
 
-def test_out_of_time_inside_arrives_with_our_message(edge: Edge) -> None:
+def test_a_deadline_error_of_the_driver_keeps_its_message(edge: Edge) -> None:
     def fail(_request: Message) -> None:
         raise errors.DeadlineExceeded("waited 3 s for the device of volume v1")
 
@@ -275,16 +268,16 @@ def test_out_of_time_inside_arrives_with_our_message(edge: Edge) -> None:
     )
 
 
-def test_time_is_up_inside_before_it_is_up_for_the_client(edge: Edge) -> None:
+def test_the_deadline_of_the_driver_passes_before_that_of_the_client(edge: Edge) -> None:
     ends: list[float | None] = []
 
-    def wait_in_vain(_request: Message) -> None:
+    def wait_until_the_deadline(_request: Message) -> None:
         current = call_context.current()
         ends.append(current.deadline if current else None)
         while True:
             time.sleep(min(0.01, call_context.remaining(600)))
 
-    edge.act(wait_in_vain)
+    edge.act(wait_until_the_deadline)
     call = edge.node.NodeStageVolume.future(stage_request(), timeout=1)
     client_ends = time.monotonic() + 1
     code, _ = failure(lambda: call.result(PATIENCE_SECONDS))
@@ -296,9 +289,9 @@ def test_time_is_up_inside_before_it_is_up_for_the_client(edge: Edge) -> None:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_quick_calls_are_answered_while_every_slow_place_is_taken(edge: Edge) -> None:
+def test_quick_calls_are_answered_while_all_slow_slots_are_in_use(edge: Edge) -> None:
     gate = edge.hold()
-    slow = [edge.node.NodeStageVolume.future(stage_request(f"v{number}")) for number in range(SLOW_PLACES)]
+    slow = [edge.node.NodeStageVolume.future(stage_request(f"v{number}")) for number in range(SLOW_SLOTS)]
     for _ in slow:
         gate.wait_for_call()
 
@@ -312,16 +305,14 @@ def test_quick_calls_are_answered_while_every_slow_place_is_taken(edge: Edge) ->
     gate.open()
     for call in slow:
         call.result(PATIENCE_SECONDS)
-    # Neither the places nor the lock of the refused call stayed taken.
+    # The refused call has released its slot and its lock.
     edge.node.NodeUnstageVolume(unstage_request("another"))
 
 
-@pytest.mark.parametrize("act", [foreseen, unexpected, lambda _request: None])
-def test_a_slow_place_is_given_back_however_the_call_ended(
-    edge: Edge, act: Callable[[Message], None]
-) -> None:
+@pytest.mark.parametrize("act", [expected_error, unexpected_error, lambda _request: None])
+def test_a_slow_slot_is_released_after_any_call(edge: Edge, act: Callable[[Message], None]) -> None:
     edge.act(act)
-    for number in range(SLOW_PLACES + 1):
+    for number in range(SLOW_SLOTS + 1):
         edge.node.NodeStageVolume.future(stage_request(f"v{number}")).exception(PATIENCE_SECONDS)
     edge.act(lambda _request: None)
     edge.node.NodeStageVolume(stage_request())
@@ -342,20 +333,20 @@ def test_a_call_is_logged_when_it_begins_and_when_it_ends(edge: Edge, json_log: 
 
 
 def test_a_failed_call_is_logged_with_its_code_and_reason(edge: Edge, json_log: io.StringIO) -> None:
-    edge.act(foreseen)
+    edge.act(expected_error)
     failure(lambda: edge.node.NodeStageVolume(stage_request()))
     (failed,), (ended,) = events(json_log, "call failed"), events(json_log, "call ended")
-    assert (failed["code"], failed["error"], ended["code"]) == ("NOT_FOUND", "gone", "NOT_FOUND")
+    assert (failed["code"], failed["error"], ended["code"]) == ("NOT_FOUND", "no such volume", "NOT_FOUND")
 
 
-def test_the_request_id_reaches_the_client_with_what_the_call_cost(edge: Edge, json_log: io.StringIO) -> None:
+def test_the_client_gets_the_request_id_and_the_counts_of_the_call(edge: Edge, json_log: io.StringIO) -> None:
     edge.act(lambda _request: call_context.count("host_commands"))
     _, call = edge.node.NodeStageVolume.with_call(stage_request())
     (ended,) = events(json_log, "call ended")
     assert dict(call.trailing_metadata()) == {"x-request-id": ended["request_id"], "x-host-commands": "1"}
 
 
-@pytest.mark.parametrize("act", [foreseen, unexpected, lambda _request: None])
+@pytest.mark.parametrize("act", [expected_error, unexpected_error, lambda _request: None])
 def test_secrets_of_a_request_never_reach_the_log(
     edge: Edge, text_log: io.StringIO, act: Callable[[Message], None]
 ) -> None:
@@ -363,12 +354,12 @@ def test_secrets_of_a_request_never_reach_the_log(
     request = stage_request(secrets={"user": "hunter2", "key": "hunter2"})
     edge.node.NodeStageVolume.future(request).exception(PATIENCE_SECONDS)
     log = text_log.getvalue()
-    assert "call asked" in log
+    assert "request received" in log
     assert '\\"user\\"' in log
     assert "hunter2" not in log
 
 
-def test_probes_are_logged_at_debug_level_alone(edge: Edge, json_log: io.StringIO) -> None:
+def test_probes_are_logged_only_at_debug_level(edge: Edge, json_log: io.StringIO) -> None:
     edge.identity.Probe(csi_pb2.ProbeRequest())
     assert {record["level"] for record in events(json_log, "call ended")} == {"debug"}
 

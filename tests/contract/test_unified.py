@@ -1,4 +1,4 @@
-"""Controller and node in one process: every service of CSI answers on the one socket."""
+"""Controller and node in one process: all CSI services answer on one socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GUID = "B0E3BFB8-C20B-43BF-93C8-13339E85AA50"
 
 @pytest.fixture
 def process(socket: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, as configured by the variables of its own and by options of both roles."""
+    """The command, with variables of its own and options of both roles."""
     systems = tmp_path / "systems.yaml"
     systems.write_text(
         "systems: [{endpoints: ['https://127.0.0.1:1'], username: u, password: p}]\n", encoding="utf-8"
@@ -56,7 +56,7 @@ def process(socket: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def wait_for(socket: Path) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not socket.exists():
-        assert time.monotonic() < end, "the socket did not come"
+        assert time.monotonic() < end, "the socket was not created"
         time.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""What a call leaves behind, told so that two runs compare: without ids and times."""
+"""What a call has created on the arrays, in a form that is equal for two runs: without ids and times."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _TIME = re.compile(r"\s*creation_time \{[^}]*\}")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The volumes that came since some moment, how many mappings they have, and the kept QoS limits."""
+class Created:
+    """New volumes, the number of their mappings, and the kept QoS limits."""
 
     volumes: tuple[str, ...]
     mappings: int
     qos_store: tuple[tuple[str, str], ...]
 
 
-class Before:
-    """The moment before a run: what exists then is not to be touched by it."""
+class Baseline:
+    """The objects that exist before a run. The run must not change them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._there = self._described(_every(world).values(), {})
+        self._existing = self._described(_every(world).values(), {})
         self._labels: dict[str, str] = {}
 
-    def look(self) -> dict[str, str]:
-        """What to call the ids that came since, in the order in which they came; also of those gone again."""
-        came = [volume for volume in _every(self._world).values() if volume.id not in self._there]
-        for volume in came:
+    def labels(self) -> dict[str, str]:
+        """Names for the new ids in the order of their creation, also for objects that were deleted since."""
+        new = [volume for volume in _every(self._world).values() if volume.id not in self._existing]
+        for volume in new:
             self._label(volume.id, "new")
             if volume.group_id:
                 self._label(volume.group_id, "group")
@@ -44,21 +44,21 @@ class Before:
         number = sum(label.startswith(f"<{kind}") for label in self._labels.values())
         self._labels.setdefault(object_id, f"<{kind} {number}>")
 
-    def picture(self) -> Picture:
-        """What came since. Asserts that nothing else has changed."""
-        labels = self.look()
+    def created(self) -> Created:
+        """What was created since. Asserts that nothing else has changed."""
+        labels = self.labels()
         present = _every(self._world).values()
-        old = [volume for volume in present if volume.id in self._there]
-        assert self._described(old, {}) == self._there, "the call touched what it was not told to"
-        new = [volume for volume in present if volume.id not in self._there]
+        old = [volume for volume in present if volume.id in self._existing]
+        assert self._described(old, {}) == self._existing, "the call changed another object"
+        new = [volume for volume in present if volume.id not in self._existing]
         described = self._described(new, labels).values()
         mappings = sum(len(volume.mappings) for volume in new)
-        return Picture(tuple(sorted(map(repr, described))), mappings, self._qos_store(labels))
+        return Created(tuple(sorted(map(repr, described))), mappings, self._qos_store(labels))
 
-    def told(self, answer: object) -> str:
-        """An answer without what differs between two runs."""
+    def normalised(self, answer: object) -> str:
+        """An answer without the ids and times, which differ between two runs."""
         text = _TIME.sub("", str(answer))
-        for object_id, label in self.look().items():
+        for object_id, label in self.labels().items():
             text = text.replace(object_id, label)
         return text
 
@@ -68,9 +68,9 @@ class Before:
             return ()
         with closing(sqlite3.connect(file)) as database:
             rows = database.execute("SELECT volume, parameters FROM qos_requests").fetchall()
-        there = {volume.id for volume in _every(self._world).values()}
+        present = {volume.id for volume in _every(self._world).values()}
         by_id = {handle.partition("-")[2]: parameters for handle, parameters in rows}
-        assert not labels.keys() & by_id.keys() - there, "limits are kept for a volume that is gone"
+        assert not labels.keys() & by_id.keys() - present, "limits are kept for a deleted volume"
         return tuple(sorted((labels[key], value) for key, value in by_id.items() if key in labels))
 
     def _described(self, volumes: Iterable[Volume], labels: Mapping[str, str]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Every call that changes something, with what has to be there before it: what is broken and repeated."""
+"""Every call that changes something, with the objects that it needs. Tests interrupt and repeat them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.controller.world import World
 
 @dataclass(frozen=True)
 class Environment:
-    """One run of a call: where, and the CSI name that its objects' names begin with."""
+    """Where a call is made, and the CSI name that the names of its objects begin with."""
 
     world: World
     driver: Driver
     name: str
 
     def by(self, driver: Driver) -> Environment:
-        """The same run, the call made at another controller."""
+        """The same environment with another controller."""
         return Environment(self.world, driver, self.name)
 
     def node(self, name: str) -> str:
@@ -28,136 +28,152 @@ class Environment:
 
 @dataclass(frozen=True)
 class Call:
-    """What has to be there, as ids; then the call, on those; then what shows its lasting effect, if any.
+    """``prepare`` returns ids, ``call`` makes the call on them, ``afterwards`` shows its lasting effect.
 
-    ``leaves`` counts the volumes and snapshots that are there at the end, and their mappings.
+    ``creates`` counts the new volumes and snapshots at the end, and their mappings.
     """
 
-    leaves: tuple[int, int]
+    creates: tuple[int, int]
     prepare: Callable[[Environment], Sequence[str]]
     call: Callable[[Environment, Sequence[str]], object]
-    afterwards: Callable[[Environment, Sequence[str]], object] = lambda _scene, _there: None
+    afterwards: Callable[[Environment, Sequence[str]], object] = lambda _env, _ids: None
 
 
 _SHARED = block(Mode.MULTI_NODE_MULTI_WRITER)
 
 
-def _nothing(_scene: Environment) -> Sequence[str]:
+def _nothing(_env: Environment) -> Sequence[str]:
     return ()
 
 
-def _volume(scene: Environment) -> Sequence[str]:
-    return (scene.driver.create(scene.name).volume_id,)
+def _volume(env: Environment) -> Sequence[str]:
+    return (env.driver.create(env.name).volume_id,)
 
 
-def _limited(scene: Environment) -> Sequence[str]:
-    """A volume whose limits grow with its size, mapped to two nodes."""
-    volume = scene.driver.create(scene.name, parameters={"iopsPerGiB": "100"}, capabilities=[_SHARED])
-    scene.driver.publish(volume, scene.node("a"), _SHARED)
-    scene.driver.publish(volume, scene.node("b"), _SHARED)
+def _limited(env: Environment) -> Sequence[str]:
+    """A volume with limits per GiB, mapped to two nodes."""
+    volume = env.driver.create(env.name, parameters={"iopsPerGiB": "100"}, capabilities=[_SHARED])
+    env.driver.publish(volume, env.node("a"), _SHARED)
+    env.driver.publish(volume, env.node("b"), _SHARED)
     return (volume.volume_id,)
 
 
-def _published(scene: Environment) -> Sequence[str]:
-    volume = scene.driver.create(scene.name)
-    scene.driver.publish(volume, scene.node("a"))
+def _published(env: Environment) -> Sequence[str]:
+    volume = env.driver.create(env.name)
+    env.driver.publish(volume, env.node("a"))
     return (volume.volume_id,)
 
 
-def _snapshot(scene: Environment) -> Sequence[str]:
-    (volume,) = _volume(scene)
-    return volume, scene.driver.snapshot(volume, f"{scene.name}-snapshot").snapshot_id
+def _snapshot(env: Environment) -> Sequence[str]:
+    (volume,) = _volume(env)
+    return volume, env.driver.snapshot(volume, f"{env.name}-snapshot").snapshot_id
 
 
-def _volumes(scene: Environment) -> Sequence[str]:
-    return tuple(scene.driver.create(f"{scene.name}-{letter}").volume_id for letter in "xyz")
+def _volumes(env: Environment) -> Sequence[str]:
+    return tuple(env.driver.create(f"{env.name}-{letter}").volume_id for letter in "xyz")
 
 
-def _group(scene: Environment) -> Sequence[str]:
-    group = scene.driver.group_snapshot(f"{scene.name}-group", *_volumes(scene))
+def _group(env: Environment) -> Sequence[str]:
+    group = env.driver.group_snapshot(f"{env.name}-group", *_volumes(env))
     return group.group_snapshot_id, *(snapshot.snapshot_id for snapshot in group.snapshots)
 
 
-def _publish_all(scene: Environment, there: Sequence[str]) -> None:
-    """Shows which limits are kept for the volume: those of a mapping that is made later."""
-    scene.driver.publish(there[0], scene.node("c"), _SHARED)
+def _publish_all(env: Environment, ids: Sequence[str]) -> None:
+    """A later mapping shows which limits are kept for the volume."""
+    env.driver.publish(ids[0], env.node("c"), _SHARED)
 
 
-def _with_limits(scene: Environment) -> csi_pb2.Volume:
-    return scene.driver.create(scene.name, mutable_parameters={"iopsLimit": "500"})
+def _with_limits(env: Environment) -> csi_pb2.Volume:
+    return env.driver.create(env.name, mutable_parameters={"iopsLimit": "500"})
 
 
 CALLS = {
-    "CreateVolume": Call((1, 0), _nothing, lambda scene, _: scene.driver.create(scene.name)),
-    "CreateVolume with limits": Call((1, 0), _nothing, lambda scene, _: _with_limits(scene)),
+    "CreateVolume": Call((1, 0), _nothing, lambda env, _: env.driver.create(env.name)),
+    "CreateVolume with limits": Call((1, 0), _nothing, lambda env, _: _with_limits(env)),
     "CreateVolume from a snapshot": Call(
-        (3, 0), _snapshot, lambda scene, there: scene.driver.restore(f"{scene.name}-copy", there[1])
+        (3, 0),
+        _snapshot,
+        lambda env, ids: env.driver.restore(f"{env.name}-copy", ids[1]),
     ),
     "CreateVolume from a snapshot, larger": Call(
-        (3, 0), _snapshot, lambda scene, there: scene.driver.restore(f"{scene.name}-copy", there[1], gib=16)
+        (3, 0),
+        _snapshot,
+        lambda env, ids: env.driver.restore(f"{env.name}-copy", ids[1], gib=16),
     ),
     "CreateVolume from a volume": Call(
-        (2, 0), _volume, lambda scene, there: scene.driver.clone(f"{scene.name}-copy", there[0])
+        (2, 0), _volume, lambda env, ids: env.driver.clone(f"{env.name}-copy", ids[0])
     ),
     "CreateVolume from a volume, larger": Call(
-        (2, 0), _volume, lambda scene, there: scene.driver.clone(f"{scene.name}-copy", there[0], gib=16)
+        (2, 0),
+        _volume,
+        lambda env, ids: env.driver.clone(f"{env.name}-copy", ids[0], gib=16),
     ),
-    "DeleteVolume": Call((0, 0), _volume, lambda scene, there: scene.driver.delete(there[0])),
+    "DeleteVolume": Call((0, 0), _volume, lambda env, ids: env.driver.delete(ids[0])),
     "DeleteVolume with limits": Call(
         (0, 0),
-        lambda scene: (_with_limits(scene).volume_id,),
-        lambda scene, there: scene.driver.delete(there[0]),
+        lambda env: (_with_limits(env).volume_id,),
+        lambda env, ids: env.driver.delete(ids[0]),
     ),
-    "DeleteVolume with a snapshot": Call(
-        (1, 0), _snapshot, lambda scene, there: scene.driver.delete(there[0])
-    ),
+    "DeleteVolume with a snapshot": Call((1, 0), _snapshot, lambda env, ids: env.driver.delete(ids[0])),
     "ControllerPublishVolume": Call(
-        (1, 1), _volume, lambda scene, there: scene.driver.publish(there[0], scene.node("a"))
+        (1, 1), _volume, lambda env, ids: env.driver.publish(ids[0], env.node("a"))
     ),
     "ControllerPublishVolume with limits": Call(
         (1, 1),
-        lambda scene: (_with_limits(scene).volume_id,),
-        lambda scene, there: scene.driver.publish(there[0], scene.node("a")),
+        lambda env: (_with_limits(env).volume_id,),
+        lambda env, ids: env.driver.publish(ids[0], env.node("a")),
     ),
     "ControllerPublishVolume read-only": Call(
         (1, 1),
         _volume,
-        lambda scene, there: scene.driver.publish(
-            there[0], scene.node("a"), mount(Mode.MULTI_NODE_READER_ONLY), readonly=True
+        lambda env, ids: env.driver.publish(
+            ids[0], env.node("a"), mount(Mode.MULTI_NODE_READER_ONLY), readonly=True
         ),
     ),
     "ControllerPublishVolume to a further node": Call(
-        (1, 3), _limited, lambda scene, there: scene.driver.publish(there[0], scene.node("c"), _SHARED)
+        (1, 3),
+        _limited,
+        lambda env, ids: env.driver.publish(ids[0], env.node("c"), _SHARED),
     ),
     "ControllerUnpublishVolume": Call(
-        (1, 0), _published, lambda scene, there: scene.driver.unpublish(there[0], scene.node("a"))
+        (1, 0),
+        _published,
+        lambda env, ids: env.driver.unpublish(ids[0], env.node("a")),
     ),
     "ControllerUnpublishVolume of one of two nodes": Call(
-        (1, 1), _limited, lambda scene, there: scene.driver.unpublish(there[0], scene.node("a"))
+        (1, 1), _limited, lambda env, ids: env.driver.unpublish(ids[0], env.node("a"))
     ),
     "ControllerUnpublishVolume of all nodes": Call(
-        (1, 0), _limited, lambda scene, there: scene.driver.unpublish(there[0])
+        (1, 0), _limited, lambda env, ids: env.driver.unpublish(ids[0])
     ),
-    "ControllerExpandVolume": Call(
-        (1, 0), _volume, lambda scene, there: scene.driver.expand(there[0], gib=16)
-    ),
+    "ControllerExpandVolume": Call((1, 0), _volume, lambda env, ids: env.driver.expand(ids[0], gib=16)),
     "ControllerExpandVolume with limits": Call(
-        (1, 3), _limited, lambda scene, there: scene.driver.expand(there[0], gib=16), _publish_all
+        (1, 3), _limited, lambda env, ids: env.driver.expand(ids[0], gib=16), _publish_all
     ),
     "ControllerModifyVolume": Call(
-        (1, 1), _volume, lambda scene, there: scene.driver.modify(there[0], iopsLimit="500"), _publish_all
+        (1, 1),
+        _volume,
+        lambda env, ids: env.driver.modify(ids[0], iopsLimit="500"),
+        _publish_all,
     ),
     "ControllerModifyVolume of a mapped volume": Call(
-        (1, 3), _limited, lambda scene, there: scene.driver.modify(there[0], iopsLimit="500"), _publish_all
+        (1, 3),
+        _limited,
+        lambda env, ids: env.driver.modify(ids[0], iopsLimit="500"),
+        _publish_all,
     ),
     "CreateSnapshot": Call(
-        (2, 0), _volume, lambda scene, there: scene.driver.snapshot(there[0], f"{scene.name}-snapshot")
+        (2, 0),
+        _volume,
+        lambda env, ids: env.driver.snapshot(ids[0], f"{env.name}-snapshot"),
     ),
-    "DeleteSnapshot": Call((1, 0), _snapshot, lambda scene, there: scene.driver.delete_snapshot(there[1])),
+    "DeleteSnapshot": Call((1, 0), _snapshot, lambda env, ids: env.driver.delete_snapshot(ids[1])),
     "CreateVolumeGroupSnapshot": Call(
-        (6, 0), _volumes, lambda scene, there: scene.driver.group_snapshot(f"{scene.name}-group", *there)
+        (6, 0),
+        _volumes,
+        lambda env, ids: env.driver.group_snapshot(f"{env.name}-group", *ids),
     ),
     "DeleteVolumeGroupSnapshot": Call(
-        (3, 0), _group, lambda scene, there: scene.driver.delete_group(there[0], *there[1:])
+        (3, 0), _group, lambda env, ids: env.driver.delete_group(ids[0], *ids[1:])
     ),
 }

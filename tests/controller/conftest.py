@@ -1,9 +1,10 @@
-"""A controller as it runs, before a simulated array as others would meet it: gRPC and HTTPS, both real."""
+"""A controller and a simulated array: gRPC and HTTPS are both real."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.simulator import certificates
+from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.controller.changed_answers import ChangeAnswer, changed_answers
 from tests.controller.driver import Driver
 from tests.controller.world import World
 
@@ -27,7 +30,7 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with certificates, made once: making keys is the slowest part of a start."""
+    """A folder with certificates. They are generated once, since this takes most of the time of a start."""
     folder = tmp_path_factory.mktemp("authority")
     certificates.ensure(folder)
     return folder
@@ -35,7 +38,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_world(authority: Path) -> Iterator[MakeWorld]:
-    """Start a simulated system or several, and a controller that serves them."""
+    """Start one or more simulated systems, and a controller for them."""
     with contextlib.ExitStack() as stack:
 
         def make(
@@ -81,5 +84,28 @@ def driver(world: World) -> Driver:
 
 @pytest.fixture
 def array45(make_world: MakeWorld) -> World:
-    """One system, for what does not differ between generations."""
+    """One system, for tests that are the same for each generation."""
     return make_world()
+
+
+@pytest.fixture
+def pair(make_world: MakeWorld) -> World:
+    """Two systems of one generation: array0 and array1."""
+    return make_world(
+        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
+    )
+
+
+@pytest.fixture
+def change_answer(array45: World) -> Iterator[ChangeAnswer]:
+    """Change what a route of ``array45`` answers."""
+    with changed_answers(array45) as change:
+        yield change
+
+
+@pytest.fixture
+def unreachable_url() -> Iterator[str]:
+    """The URL of a gateway that refuses connections: its port is bound, but nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"https://127.0.0.1:{bound.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""What the tests say to a controller, in a few words."""
+"""A client of the controller, with short forms of its calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def block(mode: int = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
 
 
 class Driver:
-    """Calls to one controller. Answers are the protocol's messages; refusals raise ``grpc.RpcError``."""
+    """Calls to one controller. They return the protocol's messages and raise ``grpc.RpcError``."""
 
     def __init__(self, socket: Path, *, seconds: float = 30) -> None:
         self.seconds = seconds
@@ -143,7 +143,7 @@ class Driver:
 
 
 def refused(code: grpc.StatusCode, call: Callable[[], object]) -> str:
-    """Make a call that has to be refused with ``code``; returns the refusal's text."""
+    """Make a call that must fail with ``code``; returns the error message."""
     with pytest.raises(grpc.RpcError) as refusal:
         call()
     assert refusal.value.code() is code, f"{refusal.value.code()}: {refusal.value.details()}"

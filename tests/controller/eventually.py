@@ -1,4 +1,4 @@
-"""Waiting for what happens in another thread, for as long as it may take on a busy machine and no longer."""
+"""Waiting for the effects of other threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ PATIENCE_SECONDS = 15.0
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Return as soon as ``holds`` does; fail when it does not in time."""
+    """Return when ``holds`` returns true; fail after ``PATIENCE_SECONDS``."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        assert time.monotonic() < end, "it did not come about in time"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.01)

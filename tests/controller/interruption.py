@@ -1,7 +1,6 @@
-"""A controller that is broken at a chosen gateway request: by the deadline, or by a kill -9 of its process.
+"""Interruptions of a controller at a chosen gateway request: its call's deadline, or kill -9 of its process.
 
-The requests are counted where they leave the driver, which knows nothing of it. What the gateway itself can
-do wrong is the simulator's part.
+``Http.send`` is wrapped to count the requests. The simulator injects the faults of the gateway itself.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from csi_powerflex.observability import log
 from tests.children import CONTEXT, wait_for_socket
 from tests.controller.driver import Driver
 
-# What is left of a call's time once its deadline is to pass: enough for the gateway to get the request.
+# The time that is left of a call before its deadline passes: enough for the gateway to get the request.
 _LAST_SECONDS = 0.1
 
 
 class Deadline:
-    """Lets the deadline of the call under way pass during one of its requests, in this process."""
+    """Lets the deadline of a running call pass during one of its requests, in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._lock = threading.Lock()
@@ -45,10 +44,10 @@ class Deadline:
 
         monkeypatch.setattr(Http, "send", sent)
 
-    def pass_in(self, place: int) -> None:
-        """Let it pass in the request of that place from now, counted from 0."""
+    def pass_in(self, position: int) -> None:
+        """Let it pass in the request at that position from now on, counted from 0."""
         with self._lock:
-            self._left = place
+            self._left = position
 
     def _approach(self) -> None:
         with self._lock:
@@ -58,23 +57,23 @@ class Deadline:
             call.deadline = time.monotonic() + _LAST_SECONDS
 
 
-class Moment(enum.Enum):
-    """When the process dies: as it is about to send the request, or as the answer has come."""
+class KillTime(enum.Enum):
+    """When the process is killed: before it sends the request, or after it has the answer."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
-class BreakingController:
-    """A controller process that dies at its ``place``-th gateway request, counted from 0."""
+class KilledController:
+    """A controller process that is killed at its gateway request number ``position``, counted from 0."""
 
-    def __init__(self, settings: ControllerSettings, folder: Path, place: int, moment: Moment) -> None:
-        self.place = place
+    def __init__(self, settings: ControllerSettings, folder: Path, position: int, when: KillTime) -> None:
+        self.position = position
         self._socket = Path(settings.endpoint.removeprefix("unix://"))
         self._requests = folder / "requests"
         self._requests.write_text("")
         self._process = CONTEXT.Process(
-            target=_serve, args=(settings, self._requests, place, moment, folder / "breaking.log")
+            target=_serve, args=(settings, self._requests, position, when, folder / "killed.log")
         )
 
     def __enter__(self) -> Self:
@@ -93,8 +92,8 @@ class BreakingController:
         self._process.close()
         self._socket.unlink(missing_ok=True)
 
-    def died_in(self, call: Callable[[Driver], object]) -> bool:
-        """Make the call; whether the process died of it."""
+    def was_killed_in(self, call: Callable[[Driver], object]) -> bool:
+        """Make the call; returns whether the process was killed in it."""
         try:
             call(self._driver)
         except grpc.RpcError as error:
@@ -107,25 +106,27 @@ class BreakingController:
         return False
 
     def requests(self) -> int:
-        """How many requests were about to be sent."""
+        """How many requests the process was about to send."""
         return len(self._requests.read_text())
 
 
-def _serve(settings: ControllerSettings, requests: Path, place: int, moment: Moment, log_file: Path) -> None:
+def _serve(
+    settings: ControllerSettings, requests: Path, position: int, when: KillTime, log_file: Path
+) -> None:
     send = Http.send
 
     def sent(http: Http, *arguments: Any, **keywords: Any) -> object:
-        due = requests.stat().st_size == place
+        due = requests.stat().st_size == position
         with requests.open("a") as file:
             file.write(".")
-        if due and moment is Moment.BEFORE:
+        if due and when is KillTime.BEFORE:
             os.kill(os.getpid(), signal.SIGKILL)
         reply = send(http, *arguments, **keywords)
         if due:
             os.kill(os.getpid(), signal.SIGKILL)
         return reply
 
-    Http.send = sent  # type: ignore[method-assign,assignment]  # this process is all ours
+    Http.send = sent  # type: ignore[method-assign,assignment]  # nothing else runs in this process
     with log_file.open("a") as stream:
         log.configure(level="debug", stream=stream)
         controller.run(settings)

@@ -1,7 +1,7 @@
-"""What the CSI specification makes of a sequence of calls, in a few lines, to judge the driver by.
+"""A small model of the CSI specification: how each call in a sequence must end.
 
-It knows volumes, snapshots, groups and mappings, and of PowerFlex only in what steps sizes come and that the
-copies of a deleted volume count as copies of what that was copied from. Sizes are GiB.
+It has volumes, snapshots, groups and mappings. It has two facts of PowerFlex: the steps of sizes, and that
+copies of a deleted volume count as copies of that volume's source. Sizes are GiB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_SIZE = 8
 
 
 class Refused(Exception):
-    """The call has to be refused, with one of ``codes``."""
+    """The call must be refused with one of ``codes``."""
 
     def __init__(self, *codes: Code) -> None:
         super().__init__(", ".join(code.name for code in codes))
@@ -30,7 +30,7 @@ class Refused(Exception):
 class Item:
     """A volume or a snapshot.
 
-    ``origin`` is the id of what it was copied from, of what that was copied from once it is gone, or None.
+    ``origin`` is the id of its source or, if that was deleted, of the source's own source, or None.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Group:
 
 
 class Model:
-    """Everything that should exist, by CSI name."""
+    """All objects that must exist, by CSI name."""
 
     def __init__(self, steps: dict[str, int]) -> None:
         self._steps = steps
@@ -72,10 +72,10 @@ class Model:
     # --- sizes -----------------------------------------------------------------------------------
 
     def rounded(self, system: str, *, required: int, limit: int) -> int:
-        """The size that a volume gets on a system.
+        """The size of a new volume on a system.
 
         Raises:
-            Refused: there is none in the range.
+            Refused: no size is in the range.
         """
         step = self._steps[system]
         highest = limit // step * step if limit else 10**6
@@ -87,87 +87,87 @@ class Model:
     # --- volumes ---------------------------------------------------------------------------------
 
     def create(self, name: str, system: str, *, required: int, limit: int) -> int:
-        """The size that CreateVolume has to answer."""
-        there = self.volumes.get(name)
-        if there is None:
+        """The size in the answer of CreateVolume."""
+        existing = self.volumes.get(name)
+        if existing is None:
             return self.rounded(system, required=required, limit=limit)
-        if there.copied or not _within(there.size, required, limit):
+        if existing.copied or not _within(existing.size, required, limit):
             raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
-        return there.size
+        return existing.size
 
     def copy(self, name: str, source: Item | None, *, required: int, limit: int) -> int:
-        """The size that CreateVolume from a source has to answer."""
+        """The size in the answer of CreateVolume with a source."""
         if source is None:
             raise Refused(Code.NOT_FOUND)
-        there = self.volumes.get(name)
-        if there is None:
+        existing = self.volumes.get(name)
+        if existing is None:
             if limit and limit < source.size:
                 raise Refused(Code.OUT_OF_RANGE)
             return self.rounded(source.system, required=max(required, source.size), limit=limit)
-        if there.origin != source.id or (limit and there.size > limit):
+        if existing.origin != source.id or (limit and existing.size > limit):
             raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
-        if there.size >= required:
-            return there.size
-        if there.size == source.size:
-            # It could have been cut before it was grown, so it is grown now.
+        if existing.size >= required:
+            return existing.size
+        if existing.size == source.size:
+            # An earlier call could have been interrupted before the expansion, so it is expanded now.
             return self.rounded(source.system, required=required, limit=limit)
         raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
 
     def delete(self, name: str) -> None:
         """DeleteVolume."""
-        there = self.volumes.get(name)
-        if there is not None:
-            if there.published:
+        existing = self.volumes.get(name)
+        if existing is not None:
+            if existing.published:
                 raise Refused(Code.FAILED_PRECONDITION)
-            self._gone(self.volumes.pop(name))
+            self._deleted(self.volumes.pop(name))
 
     def publish(self, name: str, node: str, access: str, *, shared: bool) -> None:
         """ControllerPublishVolume."""
-        there = self.found(name)
-        if node in there.published:
-            if there.published[node] != access:
+        existing = self.found(name)
+        if node in existing.published:
+            if existing.published[node] != access:
                 raise Refused(Code.ALREADY_EXISTS)
-        elif there.published and not shared:
+        elif existing.published and not shared:
             raise Refused(Code.FAILED_PRECONDITION)
-        there.published[node] = access
+        existing.published[node] = access
 
     def unpublish(self, name: str, node: str | None) -> None:
         """ControllerUnpublishVolume, of all nodes for None."""
-        there = self.volumes.get(name)
-        if there is not None:
-            for each in [node] if node else list(there.published):
-                there.published.pop(each, None)
+        existing = self.volumes.get(name)
+        if existing is not None:
+            for each in [node] if node else list(existing.published):
+                existing.published.pop(each, None)
 
     def expand(self, name: str, *, required: int, limit: int) -> int:
         """ControllerExpandVolume."""
-        there = self.found(name)
-        if limit and there.size > limit:
+        existing = self.found(name)
+        if limit and existing.size > limit:
             raise Refused(Code.OUT_OF_RANGE)
-        if there.size < required:
-            there.size = self.rounded(there.system, required=required, limit=limit)
-        return there.size
+        if existing.size < required:
+            existing.size = self.rounded(existing.system, required=required, limit=limit)
+        return existing.size
 
     def found(self, name: str) -> Item:
-        """A volume that has to be there."""
-        there = self.volumes.get(name)
-        if there is None:
+        """A volume that must exist."""
+        existing = self.volumes.get(name)
+        if existing is None:
             raise Refused(Code.NOT_FOUND)
-        return there
+        return existing
 
     # --- snapshots -------------------------------------------------------------------------------
 
     def snapshot(self, name: str, volume: str) -> int:
-        """The size that CreateSnapshot has to answer."""
+        """The size in the answer of CreateSnapshot."""
         source = self.found(volume)
-        there = self.snapshots.get(name)
-        if there is not None and there.origin != source.id:
+        existing = self.snapshots.get(name)
+        if existing is not None and existing.origin != source.id:
             raise Refused(Code.ALREADY_EXISTS)
-        return there.size if there else source.size
+        return existing.size if existing else source.size
 
     def delete_snapshot(self, name: str) -> None:
         """DeleteSnapshot."""
         if name in self.snapshots:
-            self._gone(self.snapshots.pop(name))
+            self._deleted(self.snapshots.pop(name))
 
     def group(self, name: str, volumes: Iterable[str]) -> None:
         """CreateVolumeGroupSnapshot."""
@@ -177,17 +177,17 @@ class Model:
             raise Refused(Code.INVALID_ARGUMENT, Code.NOT_FOUND)
         if len(sources) != len(known):
             raise Refused(Code.NOT_FOUND, Code.INVALID_ARGUMENT)
-        there = self.groups.get(name)
-        if there is not None and there.members.keys() != {source.id for source in sources}:
+        existing = self.groups.get(name)
+        if existing is not None and existing.members.keys() != {source.id for source in sources}:
             raise Refused(Code.ALREADY_EXISTS)
 
     def delete_group(self, name: str) -> None:
         """DeleteVolumeGroupSnapshot."""
         group = self.groups.pop(name, None)
         for member in group.members.values() if group else ():
-            self._gone(member)
+            self._deleted(member)
 
-    def _gone(self, item: Item) -> None:
+    def _deleted(self, item: Item) -> None:
         for other in self.items():
             if other.origin == item.id:
                 other.origin = item.origin

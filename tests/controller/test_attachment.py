@@ -17,7 +17,7 @@ PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 
-def test_a_published_volume_is_mapped_and_the_ticket_says_all_a_node_needs(
+def test_a_published_volume_is_mapped_and_the_publish_context_is_complete(
     world: World, driver: Driver
 ) -> None:
     volume = driver.create()
@@ -39,7 +39,7 @@ def test_publishing_again_gives_the_same_answer(world: World, driver: Driver) ->
     assert len(world.volume(volume.volume_id).mappings) == 1
 
 
-def test_a_volume_for_one_node_is_refused_to_a_second_and_the_first_is_named(
+def test_a_volume_for_one_node_is_refused_to_a_second_with_the_name_of_the_first(
     world: World, driver: Driver
 ) -> None:
     volume = driver.create()
@@ -49,7 +49,7 @@ def test_a_volume_for_one_node_is_refused_to_a_second_and_the_first_is_named(
     assert len(world.volume(volume.volume_id).mappings) == 1
 
 
-def test_a_shared_block_volume_goes_to_several_nodes(world: World, driver: Driver) -> None:
+def test_a_shared_block_volume_is_mapped_to_several_nodes(world: World, driver: Driver) -> None:
     shared = block(Mode.MULTI_NODE_MULTI_WRITER)
     volume = driver.create(capabilities=[shared])
     for name in ("a", "b", "c"):
@@ -66,7 +66,7 @@ def test_readers_get_a_read_only_mapping(world: World, driver: Driver, readonly:
     assert mapping.access_mode == "ReadOnly"
 
 
-def test_a_volume_published_for_reading_is_not_published_for_writing_there(
+def test_a_volume_published_read_only_is_not_published_writable_to_the_same_node(
     world: World, driver: Driver
 ) -> None:
     volume = driver.create()
@@ -87,9 +87,7 @@ def test_an_unknown_volume_is_not_found(world: World, driver: Driver) -> None:
     refused(NOT_FOUND, lambda: driver.publish(missing, world.node("a")))
 
 
-def test_an_unpublished_volume_is_not_mapped_and_unpublishing_again_is_fine(
-    world: World, driver: Driver
-) -> None:
+def test_a_volume_is_unpublished_and_a_repeated_call_succeeds(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
     driver.unpublish(volume.volume_id, world.node("a"))
@@ -97,7 +95,7 @@ def test_an_unpublished_volume_is_not_mapped_and_unpublishing_again_is_fine(
     driver.unpublish(volume.volume_id, world.node("a"))
 
 
-def test_unpublishing_one_node_leaves_the_others(world: World, driver: Driver) -> None:
+def test_unpublishing_one_node_keeps_the_mappings_of_others(world: World, driver: Driver) -> None:
     shared = block(Mode.MULTI_NODE_MULTI_WRITER)
     volume = driver.create(capabilities=[shared])
     for name in ("a", "b"):
@@ -117,7 +115,7 @@ def test_unpublishing_without_a_node_unmaps_every_node(world: World, driver: Dri
     driver.unpublish(volume.volume_id)
 
 
-def test_unpublishing_what_has_vanished_is_fine(array45: World) -> None:
+def test_unpublishing_a_deleted_volume_succeeds(array45: World) -> None:
     volume = array45.driver.create()
     array45.driver.unpublish(volume.volume_id, "some-fake-node-id")
     array45.driver.unpublish(volume.volume_id, "sdc:00000000-0000-0000-0000-000000000000")
@@ -201,7 +199,7 @@ def test_a_volume_is_unpublished_from_an_nvme_host(array45: World, node_id: str)
     assert not array45.volume(volume.volume_id).mappings
 
 
-def test_a_node_without_a_transport_that_the_driver_has_gets_no_volume(array45: World) -> None:
+def test_a_node_without_a_supported_transport_gets_no_volume(array45: World) -> None:
     volume = array45.driver.create()
     nvme_host(array45)
     text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.publish(volume, f"nqn:{NQN}"))
@@ -247,14 +245,14 @@ def unapproved(world: World, name: str) -> None:
     world.array.change(host, approved=False)
 
 
-def test_an_unapproved_sdc_is_refused_with_the_remedy(array45: World) -> None:
+def test_an_unapproved_sdc_is_refused_and_the_error_says_what_to_do(array45: World) -> None:
     unapproved(array45, "a")
     volume = array45.driver.create()
     text = refused(PRECONDITION, lambda: array45.driver.publish(volume, array45.node("a")))
     assert "approveHosts: true" in text
 
 
-def test_an_unapproved_sdc_is_approved_where_that_is_configured(make_world: MakeWorld) -> None:
+def test_an_unapproved_sdc_is_approved_if_that_is_configured(make_world: MakeWorld) -> None:
     world = make_world(approve_hosts=True)
     unapproved(world, "a")
     volume = world.driver.create()

@@ -1,6 +1,6 @@
 """Each outcome that the CSI specification gives a code of its own for controllers (1.13.0, "Errors").
 
-Where another module tests an outcome at length, it is here too, in a line: this is the table to look into.
+This file is complete, so it has also outcomes that another file tests in more detail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 ABORTED = grpc.StatusCode.ABORTED
 
-WHOLE: dict[str, Message] = {
+REQUESTS: dict[str, Message] = {
     "CreateVolume": csi_pb2.CreateVolumeRequest(name="x", volume_capabilities=[mount()]),
     "DeleteVolume": csi_pb2.DeleteVolumeRequest(volume_id="x"),
     "ControllerPublishVolume": csi_pb2.ControllerPublishVolumeRequest(
@@ -62,17 +62,17 @@ def call(driver: Driver, rpc: str, request: Message) -> Message:
 # --- every call ----------------------------------------------------------------------------------------
 
 
-def test_each_missing_field_is_invalid_before_anything_is_asked(array45: World) -> None:
+def test_each_missing_field_is_invalid_before_any_gateway_request(array45: World) -> None:
     tried = 0
-    for rpc, whole in WHOLE.items():
-        for field, _ in whole.ListFields():
-            request = type(whole)()
-            request.CopyFrom(whole)
+    for rpc, complete in REQUESTS.items():
+        for field, _ in complete.ListFields():
+            request = type(complete)()
+            request.CopyFrom(complete)
             request.ClearField(field.name)
             text = refused(INVALID, lambda rpc=rpc, request=request: call(array45.driver, rpc, request))  # type: ignore[misc]  # bound by default
             assert field.name in text, rpc
             tried += 1
-    assert tried == sum(len(POLICIES[rpc].required) for rpc in WHOLE)
+    assert tried == sum(len(POLICIES[rpc].required) for rpc in REQUESTS)
     assert not array45.simulator.gateway.log.find()
 
 
@@ -91,15 +91,15 @@ def test_each_missing_field_is_invalid_before_anything_is_asked(array45: World) 
         "GetVolumeGroupSnapshot",
     ],
 )
-def test_what_cannot_exist_is_not_found(array45: World, rpc: str) -> None:
-    assert "'x' does not exist" in refused(NOT_FOUND, lambda: call(array45.driver, rpc, WHOLE[rpc]))
+def test_an_object_with_an_invalid_id_is_not_found(array45: World, rpc: str) -> None:
+    assert "'x' does not exist" in refused(NOT_FOUND, lambda: call(array45.driver, rpc, REQUESTS[rpc]))
 
 
 @pytest.mark.parametrize(
     "rpc", ["DeleteVolume", "ControllerUnpublishVolume", "DeleteSnapshot", "DeleteVolumeGroupSnapshot"]
 )
-def test_what_cannot_exist_is_gone_already(array45: World, rpc: str) -> None:
-    call(array45.driver, rpc, WHOLE[rpc])
+def test_an_object_with_an_invalid_id_is_already_deleted(array45: World, rpc: str) -> None:
+    call(array45.driver, rpc, REQUESTS[rpc])
     assert not array45.simulator.gateway.log.find()
 
 
@@ -123,7 +123,7 @@ def test_a_negative_number_of_entries_is_invalid(array45: World, rpc: str, reque
         ("ControllerListVolumeHealth", csi_pb2.ControllerListVolumeHealthRequest(starting_token="x")),
     ],
 )
-def test_a_token_that_was_not_given_is_aborted(array45: World, rpc: str, request_: Message) -> None:
+def test_an_unknown_token_is_aborted(array45: World, rpc: str, request_: Message) -> None:
     refused(ABORTED, lambda: call(array45.driver, rpc, request_))
 
 
@@ -132,10 +132,10 @@ def test_a_token_that_was_not_given_is_aborted(array45: World, rpc: str, request
 
 @pytest.mark.parametrize("kind", ["snapshot", "volume"])
 def test_create_from_a_source_that_does_not_exist_is_not_found(driver: Driver, kind: str) -> None:
-    gone = driver.create("pvc-gone").volume_id
-    driver.delete(gone)
-    make = driver.restore if kind == "snapshot" else driver.clone
-    refused(NOT_FOUND, lambda: make("pvc-copy", gone))
+    deleted = driver.create("pvc-deleted").volume_id
+    driver.delete(deleted)
+    copy = driver.restore if kind == "snapshot" else driver.clone
+    refused(NOT_FOUND, lambda: copy("pvc-copy", deleted))
 
 
 def test_create_with_an_unknown_parameter_is_invalid(driver: Driver) -> None:
@@ -160,7 +160,7 @@ def test_create_with_no_size_within_the_limits_is_out_of_range(driver: Driver) -
     refused(OUT_OF_RANGE, lambda: driver.create(gib=1024 * 1024 + 1))
 
 
-def test_create_where_no_topology_or_pool_has_room_is_resource_exhausted(
+def test_create_without_free_capacity_or_reachable_system_is_resource_exhausted(
     world: World, driver: Driver
 ) -> None:
     nowhere = csi_pb2.TopologyRequirement(
@@ -174,7 +174,7 @@ def test_create_where_no_topology_or_pool_has_room_is_resource_exhausted(
 # --- DeleteVolume --------------------------------------------------------------------------------------
 
 
-def test_delete_of_a_volume_in_use_is_refused_and_leaves_it_as_it_is(world: World, driver: Driver) -> None:
+def test_delete_of_a_volume_in_use_is_refused_and_changes_nothing(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
     before = world.volume(volume.volume_id)
@@ -182,8 +182,8 @@ def test_delete_of_a_volume_in_use_is_refused_and_leaves_it_as_it_is(world: Worl
     assert world.volume(volume.volume_id) == before
 
 
-def test_delete_of_a_volume_with_snapshots_leaves_those_whole(world: World, driver: Driver) -> None:
-    """The specification allows to refuse it; PowerFlex keeps snapshots when their volume goes."""
+def test_delete_of_a_volume_keeps_its_snapshots(world: World, driver: Driver) -> None:
+    """The specification allows to refuse it. PowerFlex keeps the snapshots of a removed volume."""
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)
     driver.delete(volume.volume_id)
@@ -199,10 +199,8 @@ def test_publish_of_an_unknown_volume_or_to_an_unknown_node_is_not_found(
     world: World, driver: Driver
 ) -> None:
     volume = driver.create()
-    stranger = "sdc:00000000-0000-0000-0000-000000000000"
-    assert (
-        stranger.removeprefix("sdc:") in refused(NOT_FOUND, lambda: driver.publish(volume, stranger)).lower()
-    )
+    unknown = "sdc:00000000-0000-0000-0000-000000000000"
+    assert unknown.removeprefix("sdc:") in refused(NOT_FOUND, lambda: driver.publish(volume, unknown)).lower()
     driver.delete(volume.volume_id)
     refused(NOT_FOUND, lambda: driver.publish(volume, world.node("a")))
 
@@ -213,7 +211,7 @@ def test_publish_again_with_another_access_exists_already(world: World, driver: 
     refused(EXISTS, lambda: driver.publish(volume, world.node("a"), readonly=True))
 
 
-def test_publish_to_a_second_node_is_refused_with_the_first_ones_name(world: World, driver: Driver) -> None:
+def test_publish_to_a_second_node_is_refused_with_the_name_of_the_first(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
     text = refused(PRECONDITION, lambda: driver.publish(volume, world.node("b")))
@@ -227,7 +225,7 @@ def test_publish_to_a_full_node_is_resource_exhausted(make_world: MakeWorld) -> 
     refused(EXHAUSTED, lambda: world.driver.publish(second, world.node("a")))
 
 
-def test_unpublish_of_what_is_not_published_or_gone_is_done(world: World, driver: Driver) -> None:
+def test_unpublish_of_an_unpublished_or_deleted_volume_succeeds(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.unpublish(volume.volume_id, world.node("a"))
     driver.unpublish(volume.volume_id, "sdc:00000000-0000-0000-0000-000000000000")
@@ -236,7 +234,7 @@ def test_unpublish_of_what_is_not_published_or_gone_is_done(world: World, driver
     driver.unpublish(volume.volume_id, world.node("a"))
 
 
-def test_unpublish_that_cannot_be_known_to_be_done_is_no_success(world: World, driver: Driver) -> None:
+def test_unpublish_fails_if_its_result_is_unknown(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
     world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503))
@@ -250,7 +248,7 @@ def test_unpublish_that_cannot_be_known_to_be_done_is_no_success(world: World, d
 # --- ValidateVolumeCapabilities ------------------------------------------------------------------------
 
 
-def test_validate_confirms_with_everything_that_was_asked(driver: Driver) -> None:
+def test_validate_confirms_all_that_was_requested(driver: Driver) -> None:
     volume = driver.create()
     request = csi_pb2.ValidateVolumeCapabilitiesRequest(
         volume_id=volume.volume_id,
@@ -266,7 +264,7 @@ def test_validate_confirms_with_everything_that_was_asked(driver: Driver) -> Non
     assert confirmed.mutable_parameters == request.mutable_parameters
 
 
-def test_validate_of_what_cannot_be_is_ok_unconfirmed_and_says_why(driver: Driver) -> None:
+def test_validate_of_an_unsupported_use_has_no_confirmation_and_a_reason(driver: Driver) -> None:
     volume = driver.create()
     answer = driver.validate(volume.volume_id, mount(Mode.MULTI_NODE_MULTI_WRITER))
     assert not answer.HasField("confirmed")
@@ -292,7 +290,7 @@ def test_validate_of_a_snapshot_for_writing_is_not_confirmed(array45: World) -> 
 # --- snapshots -----------------------------------------------------------------------------------------
 
 
-def test_snapshot_of_a_name_that_another_source_has_exists_already(driver: Driver) -> None:
+def test_a_snapshot_name_that_another_source_has_exists_already(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.snapshot(first.volume_id)
     refused(EXISTS, lambda: driver.snapshot(second.volume_id))
@@ -311,10 +309,10 @@ def test_snapshot_that_is_mapped_is_not_deleted(array45: World) -> None:
     refused(PRECONDITION, lambda: array45.driver.delete_snapshot(snapshot))
 
 
-# --- growth and change ---------------------------------------------------------------------------------
+# --- expand and modify ---------------------------------------------------------------------------------
 
 
-def test_expand_of_what_is_large_enough_says_its_real_size(driver: Driver) -> None:
+def test_expand_of_a_larger_volume_returns_its_real_size(driver: Driver) -> None:
     volume = driver.create(gib=16)
     assert driver.expand(volume.volume_id, gib=8).capacity_bytes == 16 * GIB
 
@@ -333,13 +331,13 @@ def test_modify_with_an_unknown_key_is_invalid(driver: Driver) -> None:
 # --- groups --------------------------------------------------------------------------------------------
 
 
-def test_group_with_a_stranger_among_its_members_is_invalid_to_delete_and_to_get(driver: Driver) -> None:
+def test_delete_and_get_of_a_group_with_another_snapshot_is_invalid(driver: Driver) -> None:
     volumes = [driver.create(f"pvc-{number}").volume_id for number in range(2)]
     request = csi_pb2.CreateVolumeGroupSnapshotRequest(name="group-1", source_volume_ids=volumes)
     group = driver.group.CreateVolumeGroupSnapshot(request, timeout=30).group_snapshot
-    stranger = driver.snapshot(volumes[0]).snapshot_id
-    ids = {"group_snapshot_id": group.group_snapshot_id, "snapshot_ids": [stranger]}
+    other = driver.snapshot(volumes[0]).snapshot_id
+    ids = {"group_snapshot_id": group.group_snapshot_id, "snapshot_ids": [other]}
     for kind in (csi_pb2.DeleteVolumeGroupSnapshotRequest, csi_pb2.GetVolumeGroupSnapshotRequest):
         request_ = kind(**ids)  # type: ignore[arg-type]  # text and texts
         name = kind.DESCRIPTOR.name.removesuffix("Request")
-        assert stranger in refused(INVALID, lambda name=name, request_=request_: call(driver, name, request_))  # type: ignore[misc]  # bound by default
+        assert other in refused(INVALID, lambda name=name, request_=request_: call(driver, name, request_))  # type: ignore[misc]  # bound by default

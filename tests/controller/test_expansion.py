@@ -11,7 +11,9 @@ from tests.controller.world import World
 RANGE = grpc.StatusCode.OUT_OF_RANGE
 
 
-def test_a_volume_grows_to_what_is_asked_and_the_node_has_to_follow(world: World, driver: Driver) -> None:
+def test_a_volume_is_expanded_to_the_requested_size_and_the_node_must_expand_it_too(
+    world: World, driver: Driver
+) -> None:
     volume = driver.create(gib=8)
     answer = driver.expand(volume.volume_id, gib=24)
     assert answer.capacity_bytes == 24 * GIB
@@ -19,24 +21,24 @@ def test_a_volume_grows_to_what_is_asked_and_the_node_has_to_follow(world: World
     assert world.volume(volume.volume_id).size_kb * 1024 == 24 * GIB
 
 
-def test_growing_again_to_the_same_size_is_fine(driver: Driver) -> None:
+def test_a_repeated_expansion_has_the_same_answer(driver: Driver) -> None:
     volume = driver.create(gib=8)
     assert driver.expand(volume.volume_id, gib=16) == driver.expand(volume.volume_id, gib=16)
 
 
-def test_a_volume_that_is_large_enough_keeps_its_size_and_says_it(driver: Driver) -> None:
+def test_a_larger_volume_keeps_its_size_and_the_answer_has_it(driver: Driver) -> None:
     volume = driver.create(gib=24)
     assert driver.expand(volume.volume_id, gib=8).capacity_bytes == 24 * GIB
 
 
-def test_a_mapped_volume_grows_too(world: World, driver: Driver) -> None:
+def test_a_mapped_volume_is_expanded_too(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
     assert driver.expand(volume.volume_id, gib=16).capacity_bytes == 16 * GIB
     assert driver.publish(volume, world.node("a"))["sizeBytes"] == str(16 * GIB)
 
 
-def test_raw_block_needs_nothing_of_the_node(array45: World) -> None:
+def test_a_raw_block_volume_needs_no_expansion_on_the_node(array45: World) -> None:
     volume = array45.driver.create(capabilities=[block()])
     request = csi_pb2.ControllerExpandVolumeRequest(
         volume_id=volume.volume_id,
@@ -61,5 +63,5 @@ def test_a_size_above_the_arrays_largest_is_refused(driver: Driver) -> None:
     refused(RANGE, lambda: driver.expand(volume.volume_id, gib=2 * 1024**2))
 
 
-def test_what_does_not_exist_is_not_found(driver: Driver) -> None:
+def test_an_unknown_volume_is_not_found(driver: Driver) -> None:
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.expand("fake-vol-id", gib=16))

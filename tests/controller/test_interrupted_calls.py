@@ -1,9 +1,9 @@
-"""Every call, broken at each of its gateway requests in each way, repeated as a sidecar would: same end.
+"""Each call is interrupted at each of its gateway requests, and repeated as a sidecar would repeat it.
 
-A call is first made in peace, which tells how many requests it makes, what it answers and what it leaves.
-Then, for each of these requests and each kind of break, on objects of its own, it is broken just there and
-repeated until it succeeds. Its answer and all that it left have to be those of the call in peace: no second
-volume, no orphan, no mapping too many or too few, and nothing else touched.
+First a test makes the call without faults. This shows its requests, its answer and its new objects.
+Then it makes the call on new objects for each of these requests and each kind of interruption, interrupts it
+there, and repeats it until it succeeds. The answer and the objects must be those of the call without faults:
+no second volume, no orphan, no missing or additional mapping, and no other change.
 """
 
 from __future__ import annotations
@@ -16,199 +16,204 @@ import grpc
 import msgspec
 import pytest
 
-from csi_powerflex.gateway import client
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.simulator import SystemPlan
-from tests.controller.array_state import Before, Picture
+from tests.controller.array_state import Baseline, Created
 from tests.controller.calls import CALLS, Call, Environment
 from tests.controller.conftest import VERSIONS, MakeWorld
 from tests.controller.eventually import eventually
-from tests.controller.interruption import BreakingController, Deadline, Moment
+from tests.controller.interruption import Deadline, KilledController, KillTime
 from tests.controller.world import World
 from tests.figures import Figures
 
-# What a sidecar takes for "not known yet": it repeats the call and forgets nothing.
+# After these codes a sidecar repeats the call, because the result is unknown.
 UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED}
 
 
 @dataclass(frozen=True)
-class Break:
-    """A trouble at one request; ``late`` when the deadline of the call passes during it.
+class Interruption:
+    """A fault at one request. If it is ``late``, the deadline of the call passes during the request.
 
-    ``refusals`` are the codes that the call may answer before it is repeated.
+    ``codes`` are the codes that the call may have before it is repeated.
     """
 
     fault: Fault
     late: bool = False
-    refusals: frozenset[grpc.StatusCode] = frozenset(UNKNOWN)
+    codes: frozenset[grpc.StatusCode] = frozenset(UNKNOWN)
 
 
-BREAKS = {
-    "the connection is reset before the effect": Break(Fault(kind=FaultKind.RESET)),
-    "the reply is lost after the effect": Break(Fault(kind=FaultKind.LOST_REPLY)),
-    "the gateway is overloaded": Break(Fault(kind=FaultKind.ERROR, status=503)),
-    "an HTTP error comes before the effect": Break(Fault(kind=FaultKind.ERROR, status=500)),
-    "an HTTP error comes after the effect": Break(Fault(kind=FaultKind.ERROR, status=504, after_effect=True)),
-    "an HTML page comes before the effect": Break(Fault(kind=FaultKind.HTML, status=502)),
-    "an HTML page comes after the effect": Break(Fault(kind=FaultKind.HTML, status=502, after_effect=True)),
-    "a web page comes as the answer": Break(Fault(kind=FaultKind.HTML, status=200, after_effect=True)),
-    "the answer is cut short": Break(Fault(kind=FaultKind.TRUNCATED)),
-    "the answer is of another shape": Break(Fault(kind=FaultKind.WRONG_JSON)),
-    "the array is busy": Break(Fault(kind=FaultKind.ERROR, code=28)),
-    "every session ends": Break(Fault(kind=FaultKind.REVOKE)),
-    "a new token is refused too": Break(
-        Fault(kind=FaultKind.ERROR, status=401, times=2),
-        refusals=frozenset({grpc.StatusCode.UNAUTHENTICATED}),
+INTERRUPTIONS = {
+    "the connection is reset before the effect": Interruption(Fault(kind=FaultKind.RESET)),
+    "the reply is lost after the effect": Interruption(Fault(kind=FaultKind.LOST_REPLY)),
+    "the gateway is overloaded": Interruption(Fault(kind=FaultKind.ERROR, status=503)),
+    "an HTTP error comes before the effect": Interruption(Fault(kind=FaultKind.ERROR, status=500)),
+    "an HTTP error comes after the effect": Interruption(
+        Fault(kind=FaultKind.ERROR, status=504, after_effect=True)
     ),
-    "the deadline passes, and the effect comes later": Break(Fault(kind=FaultKind.FREEZE), late=True),
-    "the deadline passes after the effect": Break(Fault(kind=FaultKind.ENDLESS), late=True),
+    "an HTML page comes before the effect": Interruption(Fault(kind=FaultKind.HTML, status=502)),
+    "an HTML page comes after the effect": Interruption(
+        Fault(kind=FaultKind.HTML, status=502, after_effect=True)
+    ),
+    "a web page comes as the answer": Interruption(Fault(kind=FaultKind.HTML, status=200, after_effect=True)),
+    "the answer is truncated": Interruption(Fault(kind=FaultKind.TRUNCATED)),
+    "the answer is of another shape": Interruption(Fault(kind=FaultKind.WRONG_JSON)),
+    "the array is busy": Interruption(Fault(kind=FaultKind.ERROR, code=28)),
+    "every session ends": Interruption(Fault(kind=FaultKind.REVOKE)),
+    "a new token is refused too": Interruption(
+        Fault(kind=FaultKind.ERROR, status=401, times=2),
+        codes=frozenset({grpc.StatusCode.UNAUTHENTICATED}),
+    ),
+    "the deadline passes, and the effect comes later": Interruption(Fault(kind=FaultKind.FREEZE), late=True),
+    "the deadline passes after the effect": Interruption(Fault(kind=FaultKind.ENDLESS), late=True),
 }
 
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class End:
-    """What a run came to: the answer, the answer to the same call once more, and all that was left."""
+class Result:
+    """The answer of a call, the answer to the same call afterwards, and all that was created."""
 
     answer: str
     again: str
-    left: Picture
+    created: Created
 
 
 each_version = pytest.mark.parametrize("version", VERSIONS)
-# Those that differ most: in their logins, and in how copies are made.
+# These differ most: in their logins, and in the way they make copies.
 oldest_and_newest = pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 each_call = pytest.mark.parametrize("name", CALLS)
 
 
 @pytest.fixture
-def world(version: str, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(version: str, make_world: MakeWorld) -> World:
     """A controller that keeps the requested QoS limits in a file."""
-    # The pauses between the client's attempts only cost time here.
-    monkeypatch.setattr(client, "_FIRST_PAUSE_SECONDS", 0.001)
     world = make_world(SystemPlan(version=version))
     world.more["state_file"] = world.folder / "state.db"
+    # Without the pauses between the client's attempts the test takes less time.
+    world.more["retry_seconds"] = 0.001
     world.restart()
     return world
 
 
-def fresh(world: World) -> Environment:
-    """A run on names of its own."""
+def new_environment(world: World) -> Environment:
+    """An environment with new names."""
     return Environment(world, world.driver, f"pvc-{next(_numbers)}")
 
 
-def repeated(call: Callable[[], object], refusals: frozenset[grpc.StatusCode]) -> object:
-    """The answer of a call that is repeated while it is refused with one of these codes."""
+def repeated(call: Callable[[], object], codes: frozenset[grpc.StatusCode]) -> object:
+    """Repeat a call while it fails with one of these codes; returns its answer."""
     for _ in range(5):
         try:
             return call()
         except grpc.RpcError as error:
-            if error.code() not in refusals:
+            if error.code() not in codes:
                 raise
-    raise AssertionError("the call did not come to an end in five tries")
+    raise AssertionError("the call did not succeed in five attempts")
 
 
 def run(
-    call: Call, world: World, breaking: Callable[[Environment, Callable[[Environment], object]], object]
-) -> End:
-    """Prepare, let ``breaking`` make the call and repeat it, and see what is left."""
-    before = Before(world)
-    scene = fresh(world)
-    there = call.prepare(scene)
-    before.look()
-    answer = before.told(breaking(scene, lambda at: call.call(at, there)))
-    call.afterwards(scene, there)
-    left = before.picture()
-    assert (len(left.volumes), left.mappings) == call.leaves
-    again = before.told(call.call(scene, there))
-    assert before.picture() == left, "the same call once more changed something"
-    return End(answer, again, left)
+    call: Call, world: World, make: Callable[[Environment, Callable[[Environment], object]], object]
+) -> Result:
+    """Prepare, let ``make`` make the call and repeat it, and compare the arrays."""
+    baseline = Baseline(world)
+    environment = new_environment(world)
+    ids = call.prepare(environment)
+    baseline.labels()
+    answer = baseline.normalised(make(environment, lambda at: call.call(at, ids)))
+    call.afterwards(environment, ids)
+    created = baseline.created()
+    assert (len(created.volumes), created.mappings) == call.creates
+    again = baseline.normalised(call.call(environment, ids))
+    assert baseline.created() == created, "the same call again changed something"
+    return Result(answer, again, created)
 
 
-def in_peace(scene: Environment, call: Callable[[Environment], object]) -> object:
-    return call(scene)
+def uninterrupted(environment: Environment, call: Callable[[Environment], object]) -> object:
+    return call(environment)
 
 
-def at(kind: Break, place: int) -> Fault:
-    """The fault that strikes the request of that place."""
-    times = kind.fault.times or 1
-    return msgspec.structs.replace(kind.fault, times=times, skip=place, path="/api/*", id=next(_numbers))
+def at(interruption: Interruption, position: int) -> Fault:
+    """The fault of the interruption, at the request of that position."""
+    times = interruption.fault.times or 1
+    return msgspec.structs.replace(
+        interruption.fault, times=times, skip=position, path="/api/*", id=next(_numbers)
+    )
 
 
-def advance(gateway: Gateway) -> None:
-    """Take all trouble away and wait for what it held."""
+def clear_faults(gateway: Gateway) -> None:
+    """Remove all faults and wait for the requests that they delayed."""
     gateway.faults.clear()
     eventually(lambda: all(entry.status for entry in gateway.log.find() if "freeze" in entry.faults))
 
 
 def request_count(call: Call, world: World) -> int:
-    """How many requests the call makes in peace."""
-    scene = fresh(world)
-    there = call.prepare(scene)
+    """How many requests the call makes without faults."""
+    environment = new_environment(world)
+    ids = call.prepare(environment)
     with world.simulator.gateway.log.watching() as requests:
-        call.call(scene, there)
+        call.call(environment, ids)
     return len(requests)
 
 
 @each_call
 @each_version
-def test_a_call_broken_anywhere_comes_to_the_same_end(
+def test_a_call_interrupted_at_any_request_has_the_same_result(
     world: World, name: str, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     call, gateway, deadline = CALLS[name], world.simulator.gateway, Deadline(monkeypatch)
-    end = run(call, world, in_peace)
-    # The run has warmed the controller: from now on, the call makes the same requests each time.
+    result = run(call, world, uninterrupted)
+    # Now the controller has its caches, so the call makes the same requests each time.
     requests = request_count(call, world)
     assert requests > 0
-    for place, (kind, trouble) in itertools.product(range(requests), BREAKS.items()):
-        fault = at(trouble, place)
+    for position, (kind, interruption) in itertools.product(range(requests), INTERRUPTIONS.items()):
+        fault = at(interruption, position)
 
-        def broken(
-            scene: Environment,
+        def interrupted(
+            environment: Environment,
             make: Callable[[Environment], object],
             fault: Fault = fault,
-            trouble: Break = trouble,
-            place: int = place,
+            interruption: Interruption = interruption,
+            position: int = position,
         ) -> object:
             gateway.inject(fault)
-            if trouble.late:
-                deadline.pass_in(place)
-            answer = repeated(lambda: make(scene), trouble.refusals)
+            if interruption.late:
+                deadline.pass_in(position)
+            answer = repeated(lambda: make(environment), interruption.codes)
             assert gateway.faults.struck(fault.id) == fault.times
-            advance(gateway)
+            clear_faults(gateway)
             return answer
 
-        assert run(call, world, broken) == end, f"{kind}, at request {place + 1} of {requests}"
-        figures.add("controller calls broken and repeated to the same end")
+        assert run(call, world, interrupted) == result, f"{kind}, at request {position + 1} of {requests}"
+        figures.add("controller calls interrupted and repeated")
 
 
 @each_call
 @oldest_and_newest
-def test_a_controller_killed_anywhere_is_followed_by_one_that_comes_to_the_same_end(
+def test_a_call_of_a_controller_killed_at_any_request_has_the_same_result(
     world: World, name: str, figures: Figures
 ) -> None:
-    end = run(CALLS[name], world, in_peace)
-    for moment in Moment:
+    result = run(CALLS[name], world, uninterrupted)
+    for when in KillTime:
         kills = 0
-        # It starts with nothing remembered, so it makes more requests than a warm one.
-        while killed_at(kills, moment, CALLS[name], world, end):
+        # Its caches are empty, so it makes more requests than a controller that runs for some time.
+        while killed_at(kills, when, CALLS[name], world, result):
             kills += 1
         assert kills > 0
-        figures.add("controllers killed in a call and followed to the same end", kills)
+        figures.add("controllers killed in a call", kills)
 
 
-def killed_at(place: int, moment: Moment, call: Call, world: World, end: End) -> bool:
-    """Kill a controller there and repeat its call at another; whether it made so many requests."""
-    with BreakingController(world.settings("breaking.sock"), world.folder, place, moment) as breaking:
+def killed_at(position: int, when: KillTime, call: Call, world: World, result: Result) -> bool:
+    """Kill a controller there, repeat its call at another; returns whether it made so many requests."""
+    with KilledController(world.settings("killed.sock"), world.folder, position, when) as controller:
         died = False
 
-        def killed(scene: Environment, make: Callable[[Environment], object]) -> object:
+        def killed(environment: Environment, make: Callable[[Environment], object]) -> object:
             nonlocal died
-            died = breaking.died_in(lambda driver: make(scene.by(driver)))
-            return make(scene)
+            died = controller.was_killed_in(lambda driver: make(environment.by(driver)))
+            return make(environment)
 
-        assert run(call, world, killed) == end, f"killed {moment.value} request {place + 1}"
-        assert died == (breaking.requests() > place)
+        assert run(call, world, killed) == result, f"killed {when.value} request {position + 1}"
+        assert died == (controller.requests() > position)
     return died

@@ -30,13 +30,13 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def store(cluster: Cluster) -> Iterator[KubernetesQosStore]:
-    """Not started: a test first puts what exists before."""
+    """Not started, so that a test can create objects before."""
     made = KubernetesQosStore(DRIVER, Client(cluster.config))
     yield made
     made.close()
 
 
-def test_a_volume_has_the_limits_of_its_storage_class_and_of_its_attributes_class_instead(
+def test_the_limits_of_the_attributes_class_replace_those_of_the_storage_class(
     cluster: Cluster, store: KubernetesQosStore
 ) -> None:
     cluster.put_class("gold", iopsLimit="5000")
@@ -50,7 +50,7 @@ def test_a_volume_that_the_cluster_does_not_know_has_no_limits(store: Kubernetes
     assert store.current(HANDLE) == QosRequest()
 
 
-def test_volumes_and_classes_of_other_drivers_do_not_count(
+def test_volumes_and_classes_of_other_drivers_are_ignored(
     cluster: Cluster, store: KubernetesQosStore
 ) -> None:
     cluster.put_volume(str(HANDLE), "gold", driver="other.example", iopsLimit="100")
@@ -62,7 +62,7 @@ def test_volumes_and_classes_of_other_drivers_do_not_count(
         eventually(lambda: store.current(HANDLE) != QosRequest())
 
 
-def test_a_volume_without_csi_does_not_count(cluster: Cluster, store: KubernetesQosStore) -> None:
+def test_a_volume_without_csi_is_ignored(cluster: Cluster, store: KubernetesQosStore) -> None:
     cluster.put(VOLUMES, "pv-nfs", {"spec": {"nfs": {"server": "a", "path": "/b"}}})
     store.start()
     assert store.current(HANDLE) == QosRequest()
@@ -82,15 +82,15 @@ def test_changes_of_volume_and_class_are_followed(cluster: Cluster, store: Kuber
     eventually(lambda: store.current(HANDLE) == QosRequest())
 
 
-def test_a_change_of_the_class_is_told_once_and_others_are_not(
+def test_a_change_of_the_class_is_reported_once_and_others_are_not(
     cluster: Cluster, store: KubernetesQosStore
 ) -> None:
-    told: queue.Queue[VolumeHandle] = queue.Queue()
+    changed: queue.Queue[VolumeHandle] = queue.Queue()
     other = VolumeHandle("0123456789abcdef", "0000000000000001")
     for name in ("gold", "iron"):
         cluster.put_class(name, iopsLimit="50")
     cluster.put_volume(str(HANDLE), "gold")
-    store.start(told.put)
+    store.start(changed.put)
     store.current(HANDLE)
     cluster.put_volume(str(HANDLE), "gold", iopsLimit="70")
     cluster.put_volume("no handle of this driver", "gold")
@@ -98,14 +98,14 @@ def test_a_change_of_the_class_is_told_once_and_others_are_not(
     cluster.put_volume(str(other), "gold")
     cluster.put_volume(str(other), "iron")
     cluster.put_volume(str(HANDLE), "iron")
-    assert [told.get(timeout=PATIENCE_SECONDS) for _ in range(2)] == [other, HANDLE]
-    assert told.empty()
+    assert [changed.get(timeout=PATIENCE_SECONDS) for _ in range(2)] == [other, HANDLE]
+    assert changed.empty()
 
 
 # --- what the cluster does not show yet ---------------------------------------------------------------
 
 
-def test_a_request_counts_until_the_volume_shows_its_class(
+def test_a_request_is_used_until_the_volume_shows_its_class(
     cluster: Cluster, store: KubernetesQosStore
 ) -> None:
     cluster.put_class("gold", iopsLimit="5000")
@@ -119,7 +119,7 @@ def test_a_request_counts_until_the_volume_shows_its_class(
     eventually(lambda: store.current(HANDLE).iops == 50)
 
 
-def test_the_initial_request_counts_until_the_volume_is_seen(
+def test_the_initial_request_is_used_until_the_volume_is_seen(
     cluster: Cluster, store: KubernetesQosStore
 ) -> None:
     store.start()
@@ -140,7 +140,7 @@ def test_a_request_that_the_cluster_never_shows_ends(cluster: Cluster) -> None:
     store.close()
 
 
-def test_a_deleted_volume_leaves_no_request(store: KubernetesQosStore) -> None:
+def test_a_deleted_volume_has_no_request(store: KubernetesQosStore) -> None:
     store.start()
     store.set(HANDLE, QosRequest(iops=100))
     store.delete(HANDLE)
@@ -148,10 +148,10 @@ def test_a_deleted_volume_leaves_no_request(store: KubernetesQosStore) -> None:
     store.delete(HANDLE)
 
 
-# --- when something is wrong --------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------
 
 
-def test_while_the_api_is_down_the_last_state_counts(cluster: Cluster, store: KubernetesQosStore) -> None:
+def test_while_the_api_is_down_the_last_state_is_used(cluster: Cluster, store: KubernetesQosStore) -> None:
     cluster.put_volume(str(HANDLE), iopsLimit="100")
     store.start()
     assert store.current(HANDLE).iops == 100
@@ -187,7 +187,7 @@ def test_a_forgotten_history_is_listed_again(cluster: Cluster, store: Kubernetes
     eventually(lambda: (cluster.lists(VOLUMES), cluster.lists(CLASSES)) == (2, 2))
 
 
-def test_before_the_first_list_a_call_waits_and_then_says_what_for(
+def test_before_the_first_list_a_call_waits_and_its_error_has_the_reason(
     cluster: Cluster, store: KubernetesQosStore
 ) -> None:
     cluster.down = True
@@ -200,7 +200,7 @@ def test_before_the_first_list_a_call_waits_and_then_says_what_for(
 
 
 @pytest.mark.parametrize("parameters", [None, {"iopsLimit": "3"}])
-def test_a_class_that_cannot_be_used_makes_the_volume_wait(
+def test_a_class_that_cannot_be_used_is_unavailable(
     cluster: Cluster, store: KubernetesQosStore, parameters: dict[str, str] | None
 ) -> None:
     if parameters is not None:
@@ -211,22 +211,20 @@ def test_a_class_that_cannot_be_used_makes_the_volume_wait(
         store.current(HANDLE)
 
 
-def test_limits_of_a_storage_class_that_the_array_would_not_take_are_ignored(
-    cluster: Cluster, store: KubernetesQosStore
-) -> None:
+def test_invalid_limits_of_a_storage_class_are_ignored(cluster: Cluster, store: KubernetesQosStore) -> None:
     cluster.put_class("gold", iopsLimit="5000")
     cluster.put_volume(str(HANDLE), "gold", bandwidthLimitInKbps="1")
     store.start()
     assert store.current(HANDLE) == QosRequest(iops=5000)
 
 
-def test_without_a_cluster_the_controller_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cluster_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(FailedPrecondition, match="cannot reach Kubernetes"):
         connect(DRIVER, None)
 
 
-def test_a_token_that_the_api_refuses_is_the_reason_why_a_call_waits(cluster: Cluster) -> None:
+def test_a_call_that_waits_has_the_error_of_a_refused_token(cluster: Cluster) -> None:
     cluster.token = "right"
     store = KubernetesQosStore(DRIVER, Client(dataclasses.replace(cluster.config, token=b"wrong")))
     store.start()

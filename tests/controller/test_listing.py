@@ -5,10 +5,7 @@ from __future__ import annotations
 import grpc
 
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.inprocess import Client
-from csi_powerflex.simulator.simulator import SystemPlan
-from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, Mode, block, refused
 from tests.controller.world import World
 
@@ -29,8 +26,8 @@ def ids(answer: csi_pb2.ListVolumesResponse) -> list[str]:
     return [entry.volume.volume_id for entry in answer.entries]
 
 
-def stranger(world: World, name: str) -> str:
-    """A volume that somebody else made."""
+def foreign_volume(world: World, name: str) -> str:
+    """A volume that the driver has not created."""
     client = Client(world.simulator.gateway)
     (pool,) = world.array.pools
     body = {"name": name, "storagePoolId": pool, "volumeSizeInKb": str(8 * GIB // 1024)}
@@ -63,25 +60,23 @@ def test_clones_and_restored_volumes_are_volumes_and_snapshots_are_not(driver: D
 
 def test_other_clusters_volumes_are_not_listed(world: World, driver: Driver) -> None:
     volume = driver.create()
-    stranger(world, "someone-elses")
-    stranger(world, f"vothr{'a' * 26}")
+    foreign_volume(world, "someone-elses")
+    foreign_volume(world, f"vothr{'a' * 26}")
     assert ids(volumes(driver)) == [volume.volume_id]
 
 
-def test_a_stranger_mapped_to_a_node_of_ours_is_listed_so_that_it_can_be_reconciled(
-    world: World, driver: Driver
-) -> None:
-    static = stranger(world, "static")
+def test_a_foreign_volume_that_is_mapped_to_a_node_is_listed(world: World, driver: Driver) -> None:
+    static = foreign_volume(world, "static")
     assert ids(volumes(driver)) == []
     driver.publish(static, world.node("a"))
     (entry,) = volumes(driver).entries
     assert (entry.volume.volume_id, list(entry.status.published_node_ids)) == (static, [world.node("a")])
-    # After a restart, a volume of ours on the node tells that the node is ours.
+    # After a restart, a volume of the driver on the node shows that the node belongs to the cluster.
     driver.publish(driver.create(), world.node("a"))
     assert static in ids(volumes(world.restart()))
 
 
-def test_pages_hold_everything_once_and_cost_one_request(world: World, driver: Driver) -> None:
+def test_pages_have_each_volume_once_and_need_one_request(world: World, driver: Driver) -> None:
     made = {driver.create(f"pvc-{number}").volume_id for number in range(7)}
     since = world.simulator.gateway.log.last
     found, token = [], ""
@@ -97,7 +92,7 @@ def test_pages_hold_everything_once_and_cost_one_request(world: World, driver: D
     assert len(world.simulator.gateway.log.find(since=since)) == 1
 
 
-def test_a_page_can_be_asked_for_again_and_is_of_the_moment_of_the_first(array45: World) -> None:
+def test_a_page_can_be_requested_again_and_has_the_state_of_the_first(array45: World) -> None:
     driver = array45.driver
     for number in range(4):
         driver.create(f"pvc-{number}")
@@ -108,7 +103,7 @@ def test_a_page_can_be_asked_for_again_and_is_of_the_moment_of_the_first(array45
     assert volumes(driver, max_entries=2, token=first.next_token) == second
 
 
-def test_a_token_that_is_not_kept_is_aborted(array45: World) -> None:
+def test_an_unknown_token_is_aborted(array45: World) -> None:
     for number in range(4):
         array45.driver.create(f"pvc-{number}")
     token = volumes(array45.driver, max_entries=2).next_token
@@ -118,15 +113,12 @@ def test_a_token_that_is_not_kept_is_aborted(array45: World) -> None:
     refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: volumes(array45.driver, max_entries=-1))
 
 
-def test_several_systems_are_listed_together(make_world: MakeWorld) -> None:
-    world = make_world(
-        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
-    )
+def test_several_systems_are_listed_together(pair: World) -> None:
     made = {
-        world.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id
+        pair.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id
         for name in ("array0", "array1")
     }
-    assert set(ids(volumes(world.driver))) == made
+    assert set(ids(volumes(pair.driver))) == made
 
 
 def test_snapshots_are_found_by_id_and_by_source(driver: Driver) -> None:
@@ -149,7 +141,7 @@ def test_unknown_ids_give_an_empty_list(world: World, driver: Driver) -> None:
     assert not snapshots(driver, snapshot_id=driver.create().volume_id).entries
 
 
-def test_snapshots_come_in_pages(array45: World) -> None:
+def test_snapshots_are_listed_in_pages(array45: World) -> None:
     volume = array45.driver.create()
     for number in range(5):
         array45.driver.snapshot(volume.volume_id, f"snapshot-{number}")
@@ -158,7 +150,7 @@ def test_snapshots_come_in_pages(array45: World) -> None:
     assert (len(first.entries), len(rest.entries), rest.next_token) == (2, 3, "")
 
 
-def test_one_volume_can_be_looked_at(world: World, driver: Driver) -> None:
+def test_get_volume(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("b"))
     request = csi_pb2.ControllerGetVolumeRequest(volume_id=volume.volume_id)

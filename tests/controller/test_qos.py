@@ -1,4 +1,4 @@
-"""Quality of service: limits are the array's of each mapping, and outlive mappings, growth and restarts."""
+"""QoS limits: each mapping has them, and they are kept for later mappings, expansions and restarts."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def kept(array45: World) -> World:
     return array45
 
 
-# --- at publishing -------------------------------------------------------------------------------------
+# --- publish -------------------------------------------------------------------------------------------
 
 
-def test_a_mapping_gets_the_limits_of_the_volumes_class(world: World, driver: Driver) -> None:
+def test_a_mapping_has_the_limits_of_the_storage_class(world: World, driver: Driver) -> None:
     volume = driver.create(parameters={"iopsLimit": "500", "bandwidthLimitInKbps": "2048"})
     driver.publish(volume, world.node("a"))
     assert limits(world, volume) == [(500, 2048)]
 
 
-def test_limits_per_gib_follow_the_size_and_the_smaller_limit_counts(array45: World) -> None:
+def test_limits_per_gib_depend_on_the_size_and_the_smaller_limit_applies(array45: World) -> None:
     parameters = {"iopsPerGiB": "10", "iopsLimit": "100", "bandwidthPerGiBInKbps": "256"}
     for gib, expected in ((8, (80, 2048)), (16, (100, 4096))):
         volume = array45.driver.create(f"pvc-{gib}", gib=gib, parameters=parameters)
@@ -51,7 +51,7 @@ def test_limits_per_gib_follow_the_size_and_the_smaller_limit_counts(array45: Wo
         assert limits(array45, volume) == [expected]
 
 
-def test_mutable_parameters_of_the_creation_override_those_of_the_class(array45: World) -> None:
+def test_mutable_parameters_of_create_override_those_of_the_storage_class(array45: World) -> None:
     volume = array45.driver.create(
         parameters={"iopsLimit": "500", "bandwidthLimitInKbps": "1024"},
         mutable_parameters={"iopsLimit": "2000"},
@@ -60,7 +60,7 @@ def test_mutable_parameters_of_the_creation_override_those_of_the_class(array45:
     assert limits(array45, volume) == [(2000, 1024)]
 
 
-def test_a_limit_that_the_array_refuses_never_leaves_the_volume_half_published(array45: World) -> None:
+def test_a_mapping_is_removed_when_the_array_refuses_its_limits(array45: World) -> None:
     volume = array45.driver.create(parameters={"iopsLimit": "500"})
     array45.simulator.gateway.inject(
         Fault(kind=FaultKind.ERROR, code=1, path="*/setMappedSdcLimits", times=1)
@@ -72,7 +72,7 @@ def test_a_limit_that_the_array_refuses_never_leaves_the_volume_half_published(a
     assert limits(array45, volume) == [(500, 0)]
 
 
-def test_a_mapping_that_could_not_be_taken_back_gets_its_limits_from_the_repeated_call(
+def test_a_mapping_that_could_not_be_removed_gets_its_limits_from_the_repeated_call(
     array45: World,
 ) -> None:
     volume = array45.driver.create(parameters={"iopsLimit": "500"})
@@ -86,10 +86,10 @@ def test_a_mapping_that_could_not_be_taken_back_gets_its_limits_from_the_repeate
     assert limits(array45, volume) == [(500, 0)]
 
 
-# --- changed later -------------------------------------------------------------------------------------
+# --- modify --------------------------------------------------------------------------------------------
 
 
-def test_a_change_reaches_every_mapping_of_a_shared_volume(world: World, driver: Driver) -> None:
+def test_a_change_applies_to_each_mapping_of_a_shared_volume(world: World, driver: Driver) -> None:
     shared = block(Mode.MULTI_NODE_MULTI_WRITER)
     volume = driver.create(capabilities=[shared])
     for name in ("a", "b", "c"):
@@ -98,14 +98,14 @@ def test_a_change_reaches_every_mapping_of_a_shared_volume(world: World, driver:
     assert limits(world, volume) == [(700, 0)] * 3
 
 
-def test_a_change_of_a_detached_volume_counts_at_its_next_mapping(world: World, driver: Driver) -> None:
+def test_a_change_of_an_unmapped_volume_applies_to_its_next_mapping(world: World, driver: Driver) -> None:
     volume = driver.create(parameters={"iopsLimit": "500"})
     driver.modify(volume.volume_id, bandwidthLimitInKbps="3072")
     driver.publish(volume, world.node("a"))
     assert limits(world, volume) == [(500, 3072)]
 
 
-def test_a_change_leaves_alone_what_it_does_not_name_and_0_clears(world: World, driver: Driver) -> None:
+def test_a_change_keeps_other_limits_and_0_removes_one(world: World, driver: Driver) -> None:
     volume = driver.create(parameters={"iopsLimit": "500", "bandwidthLimitInKbps": "1024"})
     driver.publish(volume, world.node("a"))
     driver.modify(volume.volume_id, bandwidthLimitInKbps="2048")
@@ -117,7 +117,7 @@ def test_a_change_leaves_alone_what_it_does_not_name_and_0_clears(world: World, 
     assert limits(world, volume) == [(0, 2048)]
 
 
-def test_the_same_change_again_asks_the_array_to_change_nothing(array45: World) -> None:
+def test_the_same_change_again_does_not_change_the_array(array45: World) -> None:
     volume = array45.driver.create()
     array45.driver.publish(volume, array45.node("a"))
     array45.driver.modify(volume.volume_id, iopsLimit="700")
@@ -139,7 +139,7 @@ def test_the_same_change_again_asks_the_array_to_change_nothing(array45: World) 
     ],
     ids=str,
 )
-def test_a_change_with_anything_wrong_in_it_changes_nothing(array45: World, wrong: dict[str, str]) -> None:
+def test_an_invalid_change_changes_nothing(array45: World, wrong: dict[str, str]) -> None:
     volume = array45.driver.create()
     array45.driver.publish(volume, array45.node("a"))
     log = array45.simulator.gateway.log
@@ -149,13 +149,13 @@ def test_a_change_with_anything_wrong_in_it_changes_nothing(array45: World, wron
     assert limits(array45, volume) == [(0, 0)]
 
 
-def test_no_volume_is_not_found(driver: Driver) -> None:
+def test_modify_of_a_deleted_volume_is_not_found(driver: Driver) -> None:
     volume = driver.create()
     driver.delete(volume.volume_id)
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.modify(volume.volume_id, iopsLimit="500"))
 
 
-def test_a_repeated_creation_does_not_undo_a_change(array45: World) -> None:
+def test_a_repeated_create_call_does_not_undo_a_change(array45: World) -> None:
     first = array45.driver.create(mutable_parameters={"iopsLimit": "500"})
     array45.driver.modify(first.volume_id, iopsLimit="900")
     array45.driver.create(mutable_parameters={"iopsLimit": "500"})
@@ -163,17 +163,17 @@ def test_a_repeated_creation_does_not_undo_a_change(array45: World) -> None:
     assert limits(array45, first) == [(900, 0)]
 
 
-# --- growth --------------------------------------------------------------------------------------------
+# --- expand --------------------------------------------------------------------------------------------
 
 
-def test_limits_per_gib_grow_with_the_volume(world: World, driver: Driver) -> None:
+def test_limits_per_gib_change_when_the_volume_is_expanded(world: World, driver: Driver) -> None:
     volume = driver.create(parameters={"iopsPerGiB": "10"})
     driver.publish(volume, world.node("a"))
     driver.expand(volume.volume_id, gib=24)
     assert limits(world, volume) == [(240, 0)]
 
 
-def test_a_growth_that_was_cut_before_the_limits_sets_them_when_it_is_repeated(array45: World) -> None:
+def test_an_expansion_interrupted_before_the_limits_sets_them_when_it_is_repeated(array45: World) -> None:
     volume = array45.driver.create(parameters={"iopsPerGiB": "10"})
     array45.driver.publish(volume, array45.node("a"))
     array45.simulator.gateway.inject(
@@ -189,7 +189,7 @@ def test_a_growth_that_was_cut_before_the_limits_sets_them_when_it_is_repeated(a
 # --- restarts ------------------------------------------------------------------------------------------
 
 
-def test_what_was_asked_for_outlives_a_restart_in_the_state_file(kept: World) -> None:
+def test_the_state_file_keeps_the_requested_limits_during_a_restart(kept: World) -> None:
     volume = kept.driver.create(parameters={"iopsPerGiB": "10"})
     kept.driver.modify(volume.volume_id, bandwidthLimitInKbps="1024")
     driver = kept.restart()
@@ -199,14 +199,14 @@ def test_what_was_asked_for_outlives_a_restart_in_the_state_file(kept: World) ->
     assert limits(kept, volume) == [(160, 1024)]
 
 
-def test_a_deleted_volume_leaves_nothing_in_the_state_file(kept: World) -> None:
+def test_a_deleted_volume_is_removed_from_the_state_file(kept: World) -> None:
     volume = kept.driver.create(mutable_parameters={"iopsLimit": "500"})
     kept.driver.delete(volume.volume_id)
     with sqlite3.connect(kept.folder / "state.db") as database:
         assert database.execute("SELECT count(*) FROM qos_requests").fetchone() == (0,)
 
 
-def test_a_volume_whose_limits_cannot_be_read_waits_rather_than_run_without(kept: World) -> None:
+def test_a_volume_whose_limits_cannot_be_read_is_not_published(kept: World) -> None:
     volume = kept.driver.create(mutable_parameters={"iopsLimit": "500"})
     with sqlite3.connect(kept.folder / "state.db") as database:
         database.execute('UPDATE qos_requests SET parameters = \'{"iopsLimit": "5\'')
@@ -215,9 +215,9 @@ def test_a_volume_whose_limits_cannot_be_read_waits_rather_than_run_without(kept
     assert limits(kept, volume) == []
 
 
-def test_a_state_file_that_is_no_database_is_named_at_the_start(array45: World) -> None:
+def test_a_state_file_that_is_not_a_database_is_an_error_at_the_start(array45: World) -> None:
     file = array45.folder / "state.db"
-    file.write_text("not a database, and long enough to be taken for one by nobody at all" * 20)
+    file.write_text("not a database, but as long as one" * 40)
     array45.more["state_file"] = file
     with pytest.raises(Exception, match=r"cannot keep state in .*state.db: file is not a database"):
         array45.restart()
@@ -229,7 +229,7 @@ def test_a_state_file_that_is_no_database_is_named_at_the_start(array45: World) 
 # --- Kubernetes ----------------------------------------------------------------------------------------
 
 
-def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping(
+def test_in_kubernetes_each_mapping_has_the_limits_of_the_attributes_class(
     make_world: MakeWorld,
 ) -> None:
     world = make_world()
@@ -241,7 +241,7 @@ def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping
         volume = driver.create(parameters={"iopsPerGiB": "10"}, mutable_parameters={"iopsLimit": "50"})
         driver.publish(volume, world.node("a"))
         assert limits(world, volume) == [(50, 0)]
-        # The cluster now has the volume, in a class that says more.
+        # Now the volume exists in the cluster, and its class has other limits.
         cluster.put_class("gold", iopsLimit="0", bandwidthLimitInKbps="4096")
         cluster.put_volume(volume.volume_id, "gold", **dict(volume.volume_context))
         driver.unpublish(volume.volume_id, world.node("a"))
@@ -250,7 +250,7 @@ def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping
             try:
                 driver.publish(volume, world.node("b"))
             except grpc.RpcError as error:
-                # The volume was seen before its class was.
+                # The driver has seen the volume, but not its class yet.
                 if error.code() is UNAVAILABLE:
                     return False
                 raise
@@ -259,8 +259,8 @@ def test_in_kubernetes_the_attributes_class_of_the_volume_counts_at_each_mapping
         eventually(has_gold)
         world.restart().expand(volume.volume_id, gib=16)
         assert limits(world, volume) == [(160, 4096)]
-        # Another controller was asked to change the class. This one, which may have mapped the volume
-        # meanwhile, sees it in the cluster.
+        # Another controller got the request to change the class. This one, which may have mapped the volume
+        # meanwhile, sees the change in the cluster.
         cluster.put_class("iron", iopsLimit="30", bandwidthLimitInKbps="1024")
         cluster.put_volume(volume.volume_id, "iron", **dict(volume.volume_context))
         eventually(lambda: limits(world, volume) == [(30, 1024)])

@@ -1,133 +1,95 @@
-"""A changed configuration takes effect without a restart."""
+"""A changed systems file or password takes effect without a restart."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
-from csi_powerflex.config.systems import loader
 from csi_powerflex.observability import metrics
-from csi_powerflex.simulator.initial_state import InitialState
-from csi_powerflex.simulator.simulator import SystemPlan
-from tests.controller.conftest import MakeWorld
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
+from tests.controller.systems_file import SystemsFile
 from tests.controller.world import World
 
 
-class Files:
-    """The systems file of a world, as an operator would write it, with the password in a file of its own."""
-
-    def __init__(self, world: World) -> None:
-        self.folder = world.folder / "configuration"
-        self.folder.mkdir()
-        self.systems = self.folder / "systems.yaml"
-        self.password = self.folder / "password"
-        self.password.write_text("Simulated1!")
-        self.entries: list[dict[str, Any]] = [
-            {
-                "name": settings.name,
-                "endpoints": list(settings.endpoints),
-                "username": settings.username,
-                "passwordFile": str(self.password),
-                "caFile": settings.ca_file,
-                "protectionDomain": "pd1",
-                "storagePool": "sp1",
-            }
-            for settings in world.systems
-        ]
-        self.write()
-        world.systems = loader.load(self.systems)
-
-    def write(self) -> None:
-        new = self.folder / "new"
-        new.write_text(json.dumps({"systems": self.entries}))
-        new.replace(self.systems)
-
-
 @pytest.fixture
-def files(array45: World) -> Files:
-    files = Files(array45)
-    array45.watching(file=files.systems)
-    return files
+def file(array45: World) -> SystemsFile:
+    file = SystemsFile(array45)
+    array45.watching(file=file.path)
+    return file
 
 
 def loads(result: str) -> float:
     return float(metrics.CONFIGURATION_RELOADS.labels(result)._value.get())
 
 
-def test_a_changed_password_is_used_by_the_next_call(array45: World, files: Files) -> None:
+def test_a_changed_password_is_used_by_the_next_call(array45: World, file: SystemsFile) -> None:
     before = loads("ok")
-    files.password.write_text("wrong")
+    file.password.write_text("wrong")
     eventually(lambda: loads("ok") > before)
     refused(grpc.StatusCode.UNAUTHENTICATED, array45.driver.create)
-    files.password.write_text("Simulated1!\n")
+    file.password.write_text("Simulated1!\n")
     eventually(lambda: loads("ok") > before + 1)
     assert array45.driver.create().volume_id
 
 
-def test_a_changed_default_pool_is_used_and_what_is_unchanged_keeps_its_session(
-    make_world: MakeWorld,
+def test_a_changed_pool_is_used_and_unchanged_systems_keep_their_sessions(
+    pair: World,
 ) -> None:
-    world = make_world(
-        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
-    )
-    files = Files(world)
-    driver = world.watching(file=files.systems)
+    file = SystemsFile(pair)
+    driver = pair.watching(file=file.path)
     for name in ("array0", "array1"):
         driver.create(f"pvc-{name}", parameters={"systemID": name})
-    logins = [gateway.log.find(path="/rest/auth/login") for gateway in world.simulator.gateways]
-    files.entries[0]["storagePool"] = "elsewhere"
+    logins = [gateway.log.find(path="/rest/auth/login") for gateway in pair.simulator.gateways]
+    file.entries[0]["storagePool"] = "elsewhere"
     before = loads("ok")
-    files.write()
+    file.write()
     eventually(lambda: loads("ok") > before)
     text = refused(
         grpc.StatusCode.INVALID_ARGUMENT, lambda: driver.create("pvc-2", parameters={"systemID": "array0"})
     )
     assert "'elsewhere'" in text
     driver.create("pvc-2", parameters={"systemID": "array1"})
-    now = [gateway.log.find(path="/rest/auth/login") for gateway in world.simulator.gateways]
+    now = [gateway.log.find(path="/rest/auth/login") for gateway in pair.simulator.gateways]
     assert len(now[0]) == len(logins[0]) + 1
     assert len(now[1]) == len(logins[1])
 
 
-def test_a_change_between_the_reading_at_start_and_the_first_look_is_taken_up(array45: World) -> None:
-    files = Files(array45)
-    files.entries[0]["storagePool"] = "elsewhere"
+def test_a_change_between_the_start_and_the_first_check_is_used(array45: World) -> None:
+    file = SystemsFile(array45)
+    file.entries[0]["storagePool"] = "elsewhere"
     before = loads("ok")
-    files.write()
-    driver = array45.watching(file=files.systems)
+    file.write()
+    driver = array45.watching(file=file.path)
     eventually(lambda: loads("ok") > before)
     assert "'elsewhere'" in refused(grpc.StatusCode.INVALID_ARGUMENT, driver.create)
 
 
-def test_a_broken_file_changes_nothing(array45: World, files: Files) -> None:
+def test_a_broken_file_changes_nothing(array45: World, file: SystemsFile) -> None:
     before = loads("refused")
-    files.systems.write_text("systems: [")
+    file.path.write_text("systems: [")
     eventually(lambda: loads("refused") > before)
     assert array45.driver.create().volume_id
-    files.write()
+    file.write()
     eventually(lambda: array45.driver.create("pvc-2").volume_id != "")
 
 
-def test_a_secret_swapped_by_its_link_is_seen(array45: World, files: Files) -> None:
-    """Kubernetes mounts a Secret as links through a folder that it replaces by renaming."""
-    first, second = files.folder / "..1", files.folder / "..2"
+def test_a_secret_that_is_replaced_by_a_link_is_read_again(array45: World, file: SystemsFile) -> None:
+    """Kubernetes mounts a Secret as links into a folder, and replaces that folder by renaming another."""
+    first, second = file.folder / "..1", file.folder / "..2"
     for folder, password in ((first, "Simulated1!"), (second, "wrong")):
         folder.mkdir()
         (folder / "password").write_text(password)
-    data = files.folder / "..data"
+    data = file.folder / "..data"
     data.symlink_to(first)
-    link = files.folder / "link"
+    link = file.folder / "link"
     link.symlink_to(data / "password")
-    link.replace(files.password)  # never missing, and the same content
+    link.replace(file.password)  # the file exists at all times and has the same content
     before = loads("ok")
-    swapped = files.folder / "..new"
+    swapped = file.folder / "..new"
     swapped.symlink_to(second)
     swapped.replace(data)
     eventually(lambda: loads("ok") > before)
@@ -135,17 +97,14 @@ def test_a_secret_swapped_by_its_link_is_seen(array45: World, files: Files) -> N
     shutil.rmtree(first)
 
 
-def test_a_system_that_is_taken_out_is_no_longer_served(make_world: MakeWorld) -> None:
-    world = make_world(
-        SystemPlan(initial_state=InitialState(name="one")), SystemPlan(initial_state=InitialState(name="two"))
-    )
-    files = Files(world)
-    driver = world.watching(file=files.systems)
+def test_a_removed_system_is_no_longer_served(pair: World) -> None:
+    file = SystemsFile(pair)
+    driver = pair.watching(file=file.path)
     volume = driver.create("pvc-1", parameters={"systemID": "array1"})
     before = loads("ok")
-    del files.entries[1]
-    files.write()
+    del file.entries[1]
+    file.write()
     eventually(lambda: loads("ok") > before)
     text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: driver.delete(volume.volume_id))
     assert "not in the systems file" in text
-    assert Path(files.systems).exists()
+    assert Path(file.path).exists()

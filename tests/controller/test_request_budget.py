@@ -1,4 +1,4 @@
-"""How many gateway requests each call may cost, counted by the array."""
+"""How many gateway requests each call may make, as the array counts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.controller.world import World
 
 
 class Meter:
-    """Counts what a call costs once everything that seldom changes is known."""
+    """Counts the requests of a call when the driver's caches are filled."""
 
     def __init__(self, world: World) -> None:
         self._log = world.simulator.gateway.log
@@ -25,7 +25,7 @@ class Meter:
 
 @pytest.fixture
 def meter(world: World) -> Meter:
-    """A meter before a warm controller."""
+    """A meter for a controller with filled caches."""
     volume = world.driver.create("pvc-warm")
     world.driver.publish(volume, world.node("a"))
     world.driver.unpublish(volume.volume_id, world.node("a"))
@@ -33,7 +33,7 @@ def meter(world: World) -> Meter:
     return Meter(world)
 
 
-def test_a_whole_life_costs_five_requests(world: World, driver: Driver, meter: Meter) -> None:
+def test_the_whole_life_of_a_volume_needs_five_requests(world: World, driver: Driver, meter: Meter) -> None:
     def life() -> None:
         volume = driver.create()
         driver.publish(volume, world.node("a"))
@@ -56,13 +56,13 @@ def test_create_repeated_after_a_restart(world: World, meter: Meter) -> None:
     assert meter.cost(lambda: again.create("pvc-1")) <= 3
 
 
-@pytest.mark.parametrize(("gib", "max_entries"), [(0, 3), (16, 4)])
-def test_clone_and_restore(driver: Driver, meter: Meter, gib: int, max_entries: int) -> None:
+@pytest.mark.parametrize(("gib", "max_requests"), [(0, 3), (16, 4)])
+def test_clone_and_restore(driver: Driver, meter: Meter, gib: int, max_requests: int) -> None:
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)
-    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= max_entries
-    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= max_entries + 1
-    assert meter.cost(lambda: driver.restore("pvc-3", snapshot.snapshot_id, gib=gib)) <= max_entries
+    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= max_requests
+    assert meter.cost(lambda: driver.clone("pvc-2", volume.volume_id, gib=gib)) <= max_requests + 1
+    assert meter.cost(lambda: driver.restore("pvc-3", snapshot.snapshot_id, gib=gib)) <= max_requests
 
 
 def test_delete_and_its_repeat(driver: Driver, meter: Meter) -> None:
@@ -98,13 +98,13 @@ def test_expand_and_its_repeat(driver: Driver, meter: Meter) -> None:
     assert meter.cost(lambda: driver.expand(volume.volume_id, gib=16)) == 1
 
 
-def test_probe_and_capabilities_cost_nothing(driver: Driver, meter: Meter) -> None:
+def test_probe_and_capabilities_need_no_request(driver: Driver, meter: Meter) -> None:
     assert meter.cost(lambda: driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=5)) == 0
     capabilities = csi_pb2.ControllerGetCapabilitiesRequest()
     assert meter.cost(lambda: driver.controller.ControllerGetCapabilities(capabilities, timeout=5)) == 0
 
 
-def test_the_answer_says_what_the_array_counted(driver: Driver, meter: Meter) -> None:
+def test_the_answer_has_the_number_of_requests(driver: Driver, meter: Meter) -> None:
     costs: list[int] = []
 
     def create() -> None:

@@ -1,4 +1,4 @@
-"""Sessions over time: renewed before their end by one call, kept while they work, given back for good."""
+"""Sessions over time: one call renews the token before it expires, and other calls use it meanwhile."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
-from tests.controller.test_reload import Files
-from tests.controller.test_sessions import at_once, logins
+from tests.controller.sessions import create_at_once, logins
+from tests.controller.systems_file import SystemsFile
 from tests.controller.world import World
 
 RENEWAL = "/rest/auth/update-token"
 
-# 3.x has no renewal apart from a login.
+# In 3.x a login is the only renewal.
 versions_with_renewal = pytest.mark.parametrize("world", ["4.5", "5.0"], indirect=True)
 
 
-class Ahead:
-    """The driver's clock, put forward together with the array's."""
+class AdvancedClock:
+    """The driver's clock, which is advanced together with the array's."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -35,17 +35,17 @@ class Ahead:
     def monotonic(self) -> float:
         return time.monotonic() + self._ahead
 
-    def pass_over(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self._ahead += seconds
         self._world.array.clock.advance(seconds)
 
 
 @pytest.fixture
-def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ahead]:
-    ahead = Ahead(world)
-    monkeypatch.setattr(auth, "time", ahead)
-    yield ahead
-    # Logging out at the end is to meet the time that the tokens were given at.
+def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[AdvancedClock]:
+    clock = AdvancedClock(world)
+    monkeypatch.setattr(auth, "time", clock)
+    yield clock
+    # The logout at the end needs the time at which the tokens were issued.
     world.restart()
 
 
@@ -53,13 +53,13 @@ def refusals(world: World) -> int:
     return len(world.simulator.gateway.log.find(status=401))
 
 
-def test_a_token_is_renewed_before_its_end_so_that_none_is_refused(world: World, clock: Ahead) -> None:
+def test_a_token_is_renewed_before_it_expires(world: World, clock: AdvancedClock) -> None:
     world.driver.create("pvc-0")
     refused_before = refusals(world)
     for number in range(1, 13):
-        clock.pass_over(100.0)
+        clock.advance(100.0)
         world.driver.create(f"pvc-{number}")
-    # Twenty minutes: 4.x tokens live for five of them, 3.x tokens for ten without use.
+    # Twenty minutes. A token of 4.x is valid for five minutes, one of 3.x for ten minutes without use.
     assert refusals(world) == refused_before
     renewals = world.simulator.gateway.log.find(path=RENEWAL, status=200)
     if world.array.dialect.platform:
@@ -68,41 +68,41 @@ def test_a_token_is_renewed_before_its_end_so_that_none_is_refused(world: World,
         assert logins(world) == 3
 
 
-def test_a_session_slept_over_is_replaced_by_a_login(world: World, clock: Ahead) -> None:
+def test_an_expired_session_leads_to_one_login(world: World, clock: AdvancedClock) -> None:
     world.driver.create("pvc-0")
-    clock.pass_over(12 * 3600.0)
-    assert set(at_once(world, 8)) == {grpc.StatusCode.OK}
+    clock.advance(12 * 3600.0)
+    assert set(create_at_once(world, 8)) == {grpc.StatusCode.OK}
     assert logins(world) == 2
 
 
 @versions_with_renewal
-def test_while_one_call_renews_a_token_the_others_go_on_with_it(world: World, clock: Ahead) -> None:
+def test_while_one_call_renews_a_token_other_calls_use_it(world: World, clock: AdvancedClock) -> None:
     world.driver.create("pvc-0")
-    clock.pass_over(280.0)
+    clock.advance(280.0)
     gateway = world.simulator.gateway
     fault = gateway.inject(Fault(kind=FaultKind.FREEZE, path=RENEWAL))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        renewing = pool.submit(at_once, world, 1, timeout=20.0, prefix="renewing")
+        renewing = pool.submit(create_at_once, world, 1, timeout=20.0, prefix="renewing")
         eventually(lambda: gateway.faults.struck(fault) == 1)
-        assert set(at_once(world, 8)) == {grpc.StatusCode.OK}
+        assert set(create_at_once(world, 8)) == {grpc.StatusCode.OK}
         gateway.faults.remove(fault)
         assert renewing.result() == [grpc.StatusCode.OK]
     assert logins(world) == 1
 
 
 @versions_with_renewal
-def test_a_token_that_cannot_be_renewed_serves_until_its_end(world: World, clock: Ahead) -> None:
+def test_a_token_that_cannot_be_renewed_is_used_until_it_expires(world: World, clock: AdvancedClock) -> None:
     world.driver.create("pvc-0")
-    clock.pass_over(280.0)
+    clock.advance(280.0)
     world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503, path="/rest/auth/*"))
-    assert at_once(world, 1) == [grpc.StatusCode.OK]
-    clock.pass_over(60.0)
-    assert at_once(world, 1, prefix="late", timeout=3.0) == [grpc.StatusCode.UNAVAILABLE]
+    assert create_at_once(world, 1) == [grpc.StatusCode.OK]
+    clock.advance(60.0)
+    assert create_at_once(world, 1, prefix="late", timeout=3.0) == [grpc.StatusCode.UNAVAILABLE]
     world.simulator.gateway.faults.clear()
 
 
-def test_a_login_that_ends_after_the_session_was_given_back_is_undone(array45: World) -> None:
-    """Otherwise each shutdown in the middle of a login would leave one of the array's 128 sessions behind."""
+def test_a_login_that_ends_after_the_logout_is_logged_out_too(array45: World) -> None:
+    """Otherwise each shutdown during a login would leave one of the array's 128 sessions open."""
     gateway = array45.simulator.gateway
     fault = gateway.inject(Fault(kind=FaultKind.FREEZE, path="/rest/auth/login"))
     array = GatewayArray(array45.systems[0])
@@ -119,10 +119,10 @@ def test_a_login_that_ends_after_the_session_was_given_back_is_undone(array45: W
         array.volumes()
 
 
-def test_a_password_file_that_cannot_be_used_leaves_the_last_password_in_use(array45: World) -> None:
-    files = Files(array45)
+def test_the_last_password_is_used_while_the_password_file_cannot_be_read(array45: World) -> None:
+    file = SystemsFile(array45)
     array45.restart().create("pvc-0")
-    files.password.unlink()
+    file.password.unlink()
     array45.simulator.gateway.sessions.revoke_all()
     array45.driver.create("pvc-1")
     assert logins(array45) == 2

@@ -20,7 +20,7 @@ PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_snapshot_is_read_only_ready_and_has_its_own_time(world: World, driver: Driver) -> None:
+def test_a_new_snapshot_is_read_only_and_ready_and_has_its_own_time(world: World, driver: Driver) -> None:
     volume = driver.create(gib=16)
     snapshot = driver.snapshot(volume.volume_id)
     made = world.volume(snapshot.snapshot_id)
@@ -52,7 +52,7 @@ def test_a_snapshot_of_nothing_is_not_found(world: World, driver: Driver) -> Non
     refused(NOT_FOUND, lambda: driver.snapshot(f"{world.array.system.id}-{'f' * 16}"))
 
 
-def test_a_deleted_snapshot_is_gone_and_deleting_it_again_is_fine(world: World, driver: Driver) -> None:
+def test_a_snapshot_is_deleted_and_a_repeated_call_succeeds(world: World, driver: Driver) -> None:
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)
     driver.delete_snapshot(snapshot.snapshot_id)
@@ -61,7 +61,7 @@ def test_a_deleted_snapshot_is_gone_and_deleting_it_again_is_fine(world: World, 
     assert len(world.array.volumes) == 1
 
 
-def test_a_secure_snapshot_is_kept_until_its_time_and_the_refusal_says_when(array45: World) -> None:
+def test_a_secure_snapshot_is_not_deleted_and_the_error_has_its_time(array45: World) -> None:
     volume = array45.driver.create()
     snapshot = array45.driver.snapshot(volume.volume_id, retentionMinutes="60")
     text = refused(PRECONDITION, lambda: array45.driver.delete_snapshot(snapshot.snapshot_id))
@@ -85,7 +85,7 @@ def test_a_snapshot_is_never_published_for_writing(array45: World) -> None:
     assert "read-only on the array" in text
 
 
-def test_a_full_tree_is_named_with_its_count(make_world: MakeWorld) -> None:
+def test_the_error_for_a_full_tree_has_its_number_of_members(make_world: MakeWorld) -> None:
     world = make_world(settings=Settings(max_snapshots_per_vtree=2))
     volume = world.driver.create()
     world.driver.snapshot(volume.volume_id, "snapshot-1")
@@ -96,7 +96,7 @@ def test_a_full_tree_is_named_with_its_count(make_world: MakeWorld) -> None:
     assert said in refused(FULL, lambda: world.driver.clone("pvc-2", volume.volume_id))
 
 
-def test_a_class_can_keep_trees_smaller_than_the_array_does(array45: World) -> None:
+def test_a_storage_class_can_limit_the_members_of_a_tree(array45: World) -> None:
     volume = array45.driver.create()
     small = {"maxVtreeMembers": "2"}
     array45.driver.clone("pvc-2", volume.volume_id, parameters=small)
@@ -106,7 +106,7 @@ def test_a_class_can_keep_trees_smaller_than_the_array_does(array45: World) -> N
 
 @pytest.mark.parametrize("kind", ["snapshot", "volume"])
 @pytest.mark.parametrize("gib", [8, 16, 24])
-def test_a_copy_has_its_sources_size_or_the_larger_one_asked(
+def test_a_copy_has_the_size_of_its_source_or_the_larger_requested_size(
     world: World, driver: Driver, kind: str, gib: int
 ) -> None:
     volume = driver.create(gib=8)
@@ -123,7 +123,7 @@ def test_a_copy_has_its_sources_size_or_the_larger_one_asked(
     assert made.access_limit == "ReadWrite"
 
 
-def test_a_copy_without_a_size_has_that_of_its_source(driver: Driver) -> None:
+def test_a_copy_without_a_requested_size_has_the_size_of_its_source(driver: Driver) -> None:
     volume = driver.create(gib=24)
     assert driver.clone("pvc-2", volume.volume_id).capacity_bytes == 24 * GIB
 
@@ -136,7 +136,7 @@ def test_the_same_copy_again_gives_the_same_answer(world: World, driver: Driver)
     assert len(world.array.volumes) == 2
 
 
-def test_a_copy_that_was_made_and_not_yet_grown_is_grown_by_the_repeated_call(
+def test_a_copy_that_was_not_yet_expanded_is_expanded_by_the_repeated_call(
     world: World, driver: Driver
 ) -> None:
     volume = driver.create()
@@ -146,7 +146,7 @@ def test_a_copy_that_was_made_and_not_yet_grown_is_grown_by_the_repeated_call(
 
 
 @pytest.mark.parametrize("limit", [0, 8])
-def test_a_copy_stays_as_it_is_when_it_is_asked_for_again_after_its_source_was_grown(
+def test_a_copy_does_not_change_in_a_repeated_call_after_its_source_was_expanded(
     driver: Driver, limit: int
 ) -> None:
     volume = driver.create(gib=8)
@@ -156,7 +156,7 @@ def test_a_copy_stays_as_it_is_when_it_is_asked_for_again_after_its_source_was_g
 
 
 def test_a_copy_that_filled_its_tree_is_found_by_the_repeated_call(make_world: MakeWorld) -> None:
-    """Both by the class's limit and by the array's."""
+    """Whether the storage class or the array limits the tree."""
     world = make_world(settings=Settings(max_snapshots_per_vtree=2))
     volume = world.driver.create()
     parameters = {"maxVtreeMembers": "2"}
@@ -167,10 +167,10 @@ def test_a_copy_that_filled_its_tree_is_found_by_the_repeated_call(make_world: M
     refused(FULL, lambda: world.driver.clone("pvc-third", volume.volume_id))
 
 
-def test_what_was_made_before_the_pool_became_full_is_found_by_the_repeated_call(world: World) -> None:
-    """Else a caller whose first answer was lost would take it for not made, and leave it behind for ever."""
+def test_a_repeated_call_finds_its_object_in_a_full_pool(world: World) -> None:
+    """Otherwise a caller whose first answer was lost would never delete the object."""
 
-    def make(driver: Driver) -> list[str]:
+    def create(driver: Driver) -> list[str]:
         volume_id = driver.create().volume_id
         snapshot_id = driver.snapshot(volume_id).snapshot_id
         return [
@@ -180,9 +180,9 @@ def test_what_was_made_before_the_pool_became_full_is_found_by_the_repeated_call
             driver.group_snapshot("group-1", volume_id).group_snapshot_id,
         ]
 
-    first = make(world.driver)
+    first = create(world.driver)
     assert world.simulator.gateway.set_full("sp1", full=True)
-    assert make(world.restart()) == first
+    assert create(world.restart()) == first
     for call in (
         lambda: world.driver.create("pvc-2"),
         lambda: world.driver.snapshot(first[0], "snapshot-2"),
@@ -192,7 +192,7 @@ def test_what_was_made_before_the_pool_became_full_is_found_by_the_repeated_call
         refused(FULL, call)
 
 
-def test_a_name_in_use_is_not_given_to_a_copy_of_something_else(driver: Driver) -> None:
+def test_a_name_in_use_cannot_be_the_name_of_another_copy(driver: Driver) -> None:
     first, second = driver.create("pvc-1"), driver.create("pvc-2")
     driver.clone("pvc-3", first.volume_id)
     assert "was not created from" in refused(EXISTS, lambda: driver.clone("pvc-3", second.volume_id))
@@ -213,7 +213,7 @@ def test_a_copy_of_nothing_is_not_found(world: World, driver: Driver) -> None:
     refused(NOT_FOUND, lambda: driver.restore("pvc-2", f"{world.array.system.id}-{'f' * 16}"))
 
 
-def test_a_source_of_no_kind_is_refused(array45: World) -> None:
+def test_a_source_without_a_type_is_refused(array45: World) -> None:
     source = csi_pb2.VolumeContentSource()
     refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: array45.driver.create(volume_content_source=source))
 
@@ -231,7 +231,7 @@ def test_a_copy_stays_in_its_sources_pool(make_world: MakeWorld) -> None:
     assert "pd1/sp2 of system" in text
 
 
-def test_a_source_can_be_deleted_while_its_copies_live(world: World, driver: Driver) -> None:
+def test_a_source_can_be_deleted_while_its_copies_exist(world: World, driver: Driver) -> None:
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)
     copy = driver.restore("pvc-2", snapshot.snapshot_id)
@@ -245,9 +245,24 @@ def get_snapshot(driver: Driver, snapshot_id: str) -> csi_pb2.Snapshot:
     return driver.controller.GetSnapshot(request, timeout=30).snapshot
 
 
-def test_one_snapshot_can_be_looked_at(driver: Driver) -> None:
+def test_get_snapshot(driver: Driver) -> None:
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)
     assert get_snapshot(driver, snapshot.snapshot_id) == snapshot
     refused(NOT_FOUND, lambda: get_snapshot(driver, volume.volume_id))
     refused(NOT_FOUND, lambda: get_snapshot(driver, "fake-snapshot"))
+
+
+def test_one_snapshot_has_one_time_in_every_answer(world: World, driver: Driver) -> None:
+    """Dell's driver gives the volume's time in its first answer, and the snapshot's own time later."""
+    volume = driver.create()
+    world.array.clock.advance(3600)
+    first = driver.snapshot(volume.volume_id)
+    again = driver.snapshot(volume.volume_id)
+    listed = driver.controller.ListSnapshots(
+        csi_pb2.ListSnapshotsRequest(snapshot_id=first.snapshot_id), timeout=30
+    )
+    got = driver.controller.GetSnapshot(csi_pb2.GetSnapshotRequest(snapshot_id=first.snapshot_id), timeout=30)
+    assert first == again == listed.entries[0].snapshot == got.snapshot
+    assert first.creation_time.ToSeconds() == world.volume(first.snapshot_id).created
+    assert first.creation_time.ToSeconds() >= world.volume(volume.volume_id).created + 3600

@@ -1,4 +1,4 @@
-"""Systems that are wrongly configured or do not answer: one clear line each, with the right code."""
+"""Systems that do not answer or have wrong settings: one clear message each, with the right code."""
 
 from __future__ import annotations
 
@@ -26,30 +26,29 @@ def reconfigured(world: World, **changes: object) -> World:
     return world
 
 
-def test_a_wrong_password_is_unauthenticated_and_says_whose(array45: World) -> None:
+def test_a_wrong_password_is_unauthenticated_and_the_error_names_the_user(array45: World) -> None:
     world = reconfigured(array45, password=Secret("wrong-password"))
     text = refused(grpc.StatusCode.UNAUTHENTICATED, world.driver.create)
     assert "array0 refused user 'admin' or its password" in text
     assert "wrong-password" not in text
 
 
-def test_an_unreachable_gateway_is_unavailable_and_says_where(array45: World) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
-        world = reconfigured(array45, endpoints=(url,))
-        text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
-    assert text == f"{url}: cannot connect: Connection refused"
+def test_an_unreachable_gateway_is_unavailable_and_the_error_has_its_url(
+    array45: World, unreachable_url: str
+) -> None:
+    world = reconfigured(array45, endpoints=(unreachable_url,))
+    text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
+    assert text == f"{unreachable_url}: cannot connect: Connection refused"
 
 
 def test_a_certificate_of_another_authority_is_not_accepted(array45: World) -> None:
-    stranger = certificates.ensure(array45.folder / "stranger")
-    world = reconfigured(array45, ca_file=str(stranger.authority))
+    other = certificates.ensure(array45.folder / "other")
+    world = reconfigured(array45, ca_file=str(other.authority))
     text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
     assert "the certificate was not accepted" in text
 
 
-def test_certificates_need_not_have_the_form_of_the_rfc_to_the_letter(
+def test_certificates_need_not_comply_strictly_with_the_rfc(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make = urllib3.util.ssl_.create_urllib3_context
@@ -67,15 +66,14 @@ def test_certificates_need_not_have_the_form_of_the_rfc_to_the_letter(
     assert context.check_hostname
 
 
-def test_a_second_endpoint_serves_while_the_first_is_away(array45: World) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        away = f"https://127.0.0.1:{nobody.getsockname()[1]}"
-        world = reconfigured(array45, endpoints=(away, array45.gateway.url))
-        assert world.driver.create().volume_id
+def test_a_second_endpoint_is_used_while_the_first_is_unreachable(
+    array45: World, unreachable_url: str
+) -> None:
+    world = reconfigured(array45, endpoints=(unreachable_url, array45.gateway.url))
+    assert world.driver.create().volume_id
 
 
-def test_a_gateway_that_accepts_and_never_answers_costs_one_deadline_and_no_lock(array45: World) -> None:
+def test_a_gateway_that_accepts_connections_and_never_answers_holds_no_lock(array45: World) -> None:
     good = array45.systems
     with socket.create_server(("127.0.0.1", 0)) as silent:
         world = reconfigured(array45, endpoints=(f"https://127.0.0.1:{silent.getsockname()[1]}",))
@@ -87,12 +85,12 @@ def test_a_gateway_that_accepts_and_never_answers_costs_one_deadline_and_no_lock
                 lambda: world.driver.controller.CreateVolume(request, timeout=0.5),
             )
             assert time.monotonic() - began < 30
-            # Our own answer frees the lock just before the deadline: at once, the name can be tried again.
+            # The driver answers just before the deadline, releases the lock, and the name can be used again.
         world.systems = good
         assert world.restart().create("pvc-1").volume_id
 
 
-def test_a_read_that_is_repeated_until_time_is_up_tells_why_it_was_repeated(array45: World) -> None:
+def test_a_read_that_is_repeated_until_the_deadline_has_the_first_error(array45: World) -> None:
     request = csi_pb2.ControllerGetVolumeRequest(volume_id=array45.driver.create().volume_id)
     array45.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503, times=1))
     array45.simulator.gateway.inject(Fault(kind=FaultKind.FREEZE, skip=1))
@@ -104,7 +102,7 @@ def test_a_read_that_is_repeated_until_time_is_up_tells_why_it_was_repeated(arra
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_without_verification_any_certificate_serves(array45: World, verify: bool) -> None:
+def test_any_certificate_is_accepted_without_verification(array45: World, verify: bool) -> None:
     world = reconfigured(array45, ca_file=None, verify_certificate=verify)
     if verify:
         refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)

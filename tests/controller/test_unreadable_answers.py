@@ -1,4 +1,4 @@
-"""Answers that no array should give: they are refused where they come in, and nothing is made of them."""
+"""Answers that no array should give: the driver refuses them when it decodes them."""
 
 from __future__ import annotations
 
@@ -6,62 +6,22 @@ import base64
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.routes import Route
-from tests.controller.driver import refused
+from tests.controller.changed_answers import ChangeAnswer, unreadable
 from tests.controller.world import World
-
-Change = Callable[[Any], Any]
-
-
-@contextlib.contextmanager
-def changing(world: World) -> Iterator[Callable[[str, Change], None]]:
-    """Change what a route answers: ``change(route, function of the decoded answer)``."""
-    gateway = world.simulator.gateway
-    run, changes, changed_routes = gateway.run, dict[str, Change](), set[str]()
-
-    def answer(route: Route, request: Request) -> Response:
-        response = run(route, request)
-        if route.name not in changes:
-            return response
-        changed_routes.add(route.name)
-        changed = changes[route.name](json.loads(response.content()))
-        content = changed if isinstance(changed, bytes) else json.dumps(changed).encode()
-        return Response(response.status, content, response.content_type, response.headers)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(gateway, "run", answer)
-        yield changes.__setitem__
-    assert changed_routes == changes.keys(), "a change was of an answer that nobody asked for"
-
-
-@pytest.fixture
-def change(array45: World) -> Iterator[Callable[[str, Change], None]]:
-    """``changing`` for the one system."""
-    with changing(array45) as change:
-        yield change
-
-
-def unreadable(call: Callable[[], object]) -> str:
-    text = refused(grpc.StatusCode.UNAVAILABLE, call)
-    assert "unexpected" not in text
-    return text
 
 
 @pytest.mark.parametrize("wrong", ["", "../x", "0" * 15, "G" * 16, 7, None])
-def test_a_volume_is_not_given_an_id_that_is_none(
-    array45: World, change: Callable[[str, Change], None], wrong: object
-) -> None:
-    change("Volume.create", lambda _: {"id": wrong})
+def test_an_invalid_volume_id_is_refused(array45: World, change_answer: ChangeAnswer, wrong: object) -> None:
+    change_answer("Volume.create", lambda _: {"id": wrong})
     unreadable(array45.driver.create)
-    change("Volume.create", lambda answer: answer)
+    change_answer("Volume.create", lambda answer: answer)
     assert array45.driver.create().volume_id.partition("-")[2] in array45.array.volumes
     assert len(array45.array.volumes) == 1
 
@@ -78,43 +38,39 @@ def test_a_volume_is_not_given_an_id_that_is_none(
         ("consistencyGroupId", ""),
     ],
 )
-def test_a_number_or_id_that_cannot_be_is_an_answer_that_cannot_be_read(
-    array45: World, change: Callable[[str, Change], None], key: str, value: object
+def test_an_impossible_number_or_id_is_refused(
+    array45: World, change_answer: ChangeAnswer, key: str, value: object
 ) -> None:
     volume = array45.driver.create()
-    change("Volume.get", lambda answer: answer | {key: value})
+    change_answer("Volume.get", lambda answer: answer | {key: value})
     unreadable(lambda: array45.driver.get(volume.volume_id))
 
 
-def test_an_answer_that_names_no_snapshot_does_not_pass_for_one(
-    array45: World, change: Callable[[str, Change], None]
-) -> None:
+def test_an_answer_without_a_snapshot_is_refused(array45: World, change_answer: ChangeAnswer) -> None:
     volume = array45.driver.create()
-    change("System.snapshotVolumes", lambda answer: answer | {"volumeIdList": []})
+    change_answer("System.snapshotVolumes", lambda answer: answer | {"volumeIdList": []})
     unreadable(lambda: array45.driver.snapshot(volume.volume_id))
-    change("System.snapshotVolumes", lambda answer: answer)
+    change_answer("System.snapshotVolumes", lambda answer: answer)
     assert array45.driver.snapshot(volume.volume_id).source_volume_id == volume.volume_id
     assert len(array45.array.volumes) == 2
 
 
-def test_an_answer_nested_without_end_is_one_that_cannot_be_read(
-    array45: World, change: Callable[[str, Change], None]
-) -> None:
+def test_an_endlessly_nested_answer_is_refused(array45: World, change_answer: ChangeAnswer) -> None:
     volume = array45.driver.create()
-    change("Volume.get", lambda _: b'{"unknown":' + b"[" * 100_000)
+    change_answer("Volume.get", lambda _: b'{"unknown":' + b"[" * 100_000)
     unreadable(lambda: array45.driver.get(volume.volume_id))
 
 
-def test_an_sdc_with_a_strange_guid_is_nobodys_node_and_keeps_none_from_theirs(
-    array45: World, change: Callable[[str, Change], None]
+def test_an_sdc_with_an_invalid_guid_does_not_affect_other_nodes(
+    array45: World, change_answer: ChangeAnswer
 ) -> None:
-    change("Sdc.list", lambda answer: [answer[0] | {"sdcGuid": "no GUID"}, *answer[1:]])
+    change_answer("Sdc.list", lambda answer: [answer[0] | {"sdcGuid": "no GUID"}, *answer[1:]])
     volume = array45.driver.create()
     assert array45.driver.publish(volume, array45.node("b"))
 
 
-def test_a_largest_volume_beyond_all_numbers_is_the_largest_number(
-    array45: World, change: Callable[[str, Change], None]
+def test_a_maximum_volume_size_above_64_bits_becomes_the_largest_number(
+    array45: World, change_answer: ChangeAnswer
 ) -> None:
     def huge(answer: Any) -> Any:
         return {
@@ -123,24 +79,22 @@ def test_a_largest_volume_beyond_all_numbers_is_the_largest_number(
             ]
         }
 
-    change("System.querySystemLimits", huge)
+    change_answer("System.querySystemLimits", huge)
     answer = array45.driver.controller.GetCapacity(csi_pb2.GetCapacityRequest(), timeout=30)
     assert 0 < answer.maximum_volume_size.value <= answer.available_capacity
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "", "ü", " blank"])
-def test_a_token_that_cannot_be_sent_is_none_and_is_not_shown(
-    array45: World, change: Callable[[str, Change], None], token: str
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(
+    array45: World, change_answer: ChangeAnswer, token: str
 ) -> None:
-    change("/rest/auth/login", lambda answer: answer | {"access_token": token})
+    change_answer("/rest/auth/login", lambda answer: answer | {"access_token": token})
     text = unreadable(array45.driver.create)
-    assert "did not answer with a token" in text
+    assert "did not answer the login with a token" in text
     assert token == "" or token not in text
 
 
-def test_credentials_that_an_error_of_the_gateway_repeats_are_not_passed_on(
-    world: World, json_log: io.StringIO
-) -> None:
+def test_credentials_in_an_error_of_the_gateway_are_masked(world: World, json_log: io.StringIO) -> None:
     run = world.simulator.gateway.run
     sent: list[str] = []
 

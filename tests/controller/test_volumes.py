@@ -18,9 +18,7 @@ RANGE = grpc.StatusCode.OUT_OF_RANGE
 PVC = "pvc-0b9a0f4e-4b6e-4f6c-9b1a-6d7c3f6f2a11"
 
 
-def test_a_new_volume_is_thin_and_carries_cluster_and_request_in_its_name(
-    world: World, driver: Driver
-) -> None:
+def test_a_new_volume_is_thin_and_has_cluster_and_request_in_its_name(world: World, driver: Driver) -> None:
     volume = driver.create(PVC)
     made = world.volume(volume.volume_id)
     assert made.type == "ThinProvisioned"
@@ -28,18 +26,16 @@ def test_a_new_volume_is_thin_and_carries_cluster_and_request_in_its_name(
     assert volume.volume_id == f"{world.array.system.id}-{made.id}"
 
 
-def test_the_volume_context_says_that_it_began_empty(driver: Driver) -> None:
+def test_the_volume_context_says_that_the_volume_was_empty(driver: Driver) -> None:
     assert dict(driver.create().volume_context) == {"origin": "empty"}
 
 
-def test_the_topology_is_the_system(world: World, driver: Driver) -> None:
+def test_the_topology_of_a_volume_is_its_system(world: World, driver: Driver) -> None:
     (topology,) = driver.create().accessible_topology
     assert dict(topology.segments) == {f"csi.powerflex.dev/{world.array.system.id}": "true"}
 
 
-def test_a_size_is_rounded_up_to_what_the_pool_allots_and_never_below_what_is_asked(
-    world: World, driver: Driver
-) -> None:
+def test_a_size_is_rounded_up_to_the_granularity_of_the_pool(world: World, driver: Driver) -> None:
     granularity = 1 if world.array.dialect.version == "5.0" else 8
     volume = driver.create(gib=16 + 1 / GIB)
     assert volume.capacity_bytes == (16 + granularity) * GIB
@@ -50,7 +46,7 @@ def test_without_a_size_the_volume_has_8_gib(driver: Driver) -> None:
     assert driver.create(gib=0).capacity_bytes == 8 * GIB
 
 
-def test_a_limit_below_what_the_pool_allots_is_refused(array45: World) -> None:
+def test_a_limit_below_the_rounded_size_is_refused(array45: World) -> None:
     text = refused(RANGE, lambda: array45.driver.create(gib=9, limit=10))
     assert "8 GiB at a time" in text
     assert not array45.array.volumes
@@ -60,7 +56,7 @@ def test_a_size_above_the_arrays_largest_is_refused(driver: Driver) -> None:
     refused(RANGE, lambda: driver.create(gib=2 * 1024**2))
 
 
-def test_a_pool_without_room_is_resource_exhausted(make_world: MakeWorld) -> None:
+def test_a_pool_without_free_capacity_is_resource_exhausted(make_world: MakeWorld) -> None:
     small = DomainPlan(pools=(PoolPlan(raw_gib=64, over_provisioning=1),))
     world = make_world(SystemPlan(initial_state=InitialState(domains=(small,))))
     text = refused(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: world.driver.create(gib=1024))
@@ -87,12 +83,12 @@ def test_the_same_name_with_other_provisioning_exists_already(array45: World) ->
     assert "thin provisioned, not thick" in text
 
 
-def test_a_thick_volume_takes_its_space_at_once(array45: World) -> None:
+def test_a_thick_volume_is_thick_on_the_array(array45: World) -> None:
     volume = array45.driver.create(parameters={"provisioning": "thick"})
     assert array45.volume(volume.volume_id).type == "ThickProvisioned"
 
 
-def test_thick_volumes_are_refused_where_the_pool_has_none(make_world: MakeWorld) -> None:
+def test_thick_volumes_are_refused_if_the_pool_does_not_support_them(make_world: MakeWorld) -> None:
     world = make_world(SystemPlan(version="5.0"))
     assert "thin volumes only" in refused(
         INVALID, lambda: world.driver.create(parameters={"provisioning": "thick"})
@@ -125,14 +121,14 @@ def test_a_pool_that_may_show_old_data_is_refused_unless_allowed(make_world: Mak
         ({"provisioning": "fat"}, "must be one of thin, thick, compressed"),
     ],
 )
-def test_a_wrong_parameter_is_refused_with_what_there_is(
+def test_a_wrong_parameter_is_refused_with_the_right_ones(
     array45: World, parameters: dict[str, str], says: str
 ) -> None:
     assert says in refused(INVALID, lambda: array45.driver.create(parameters=parameters))
     assert not array45.array.volumes
 
 
-def test_keys_of_the_sidecars_are_ignored(array45: World) -> None:
+def test_parameters_of_the_sidecars_are_ignored(array45: World) -> None:
     array45.driver.create(parameters={"csi.storage.k8s.io/pvc/name": "data"})
 
 
@@ -155,7 +151,7 @@ def test_pools_of_one_name_in_two_domains_are_ambiguous_until_one_is_named(make_
     assert world.array.domains[pool.domain_id].name == "pd2"
 
 
-def test_a_deleted_volume_is_gone_and_deleting_it_again_is_fine(world: World, driver: Driver) -> None:
+def test_a_volume_is_deleted_and_a_repeated_call_succeeds(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.delete(volume.volume_id)
     assert not world.array.volumes
@@ -163,20 +159,20 @@ def test_a_deleted_volume_is_gone_and_deleting_it_again_is_fine(world: World, dr
 
 
 @pytest.mark.parametrize("volume_id", ["fake-vol-id", "0" * 16 + "-" + "f" * 16, "x"])
-def test_deleting_what_cannot_exist_is_fine(array45: World, volume_id: str) -> None:
+def test_deleting_a_volume_that_cannot_exist_succeeds(array45: World, volume_id: str) -> None:
     if volume_id.startswith("0"):
         volume_id = f"{array45.array.system.id}-{'f' * 16}"
     array45.driver.delete(volume_id)
 
 
-def test_a_volume_of_a_system_that_is_not_configured_is_not_said_to_be_deleted(array45: World) -> None:
+def test_deleting_a_volume_of_a_system_that_is_not_configured_fails(array45: World) -> None:
     text = refused(
         grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.delete(f"{'a' * 16}-{'b' * 16}")
     )
     assert "not in the systems file" in text
 
 
-def test_a_mapped_volume_is_not_deleted_and_its_host_is_named(world: World, driver: Driver) -> None:
+def test_a_mapped_volume_is_not_deleted_and_the_error_names_its_host(world: World, driver: Driver) -> None:
     volume = driver.create()
     driver.publish(volume, world.node("a"))
     text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: driver.delete(volume.volume_id))
@@ -191,18 +187,18 @@ def test_a_renamed_pool_is_found_without_a_restart(array45: World) -> None:
     array45.driver.create("pvc-after", parameters={"storagepool": "renamed"})
 
 
-def test_capabilities_are_confirmed_with_everything_that_was_asked(driver: Driver) -> None:
+def test_all_requested_capabilities_are_confirmed(driver: Driver) -> None:
     volume = driver.create()
     answer = driver.validate(volume.volume_id, mount(), block(Mode.MULTI_NODE_MULTI_WRITER))
     assert len(answer.confirmed.volume_capabilities) == 2
 
 
-def test_a_capability_that_cannot_be_is_not_confirmed_and_the_reason_is_told(array45: World) -> None:
+def test_an_unsupported_capability_is_not_confirmed_and_the_answer_has_the_reason(array45: World) -> None:
     volume = array45.driver.create()
     answer = array45.driver.validate(volume.volume_id, mount(Mode.MULTI_NODE_MULTI_WRITER))
     assert not answer.HasField("confirmed")
     assert "volumeMode: Block" in answer.message
 
 
-def test_capabilities_of_no_volume_are_not_found(array45: World) -> None:
+def test_capabilities_of_an_unknown_volume_are_not_found(array45: World) -> None:
     refused(grpc.StatusCode.NOT_FOUND, lambda: array45.driver.validate("fake-vol-id"))

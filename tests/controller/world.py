@@ -1,4 +1,4 @@
-"""Simulated systems and the controller that serves them, and what tests look up in them."""
+"""Simulated systems and their controller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.controller.driver import Driver
 
 
 class World:
-    """A context manager: the controller serves while it is open."""
+    """A context manager. The controller runs inside of the block."""
 
     def __init__(
         self, folder: Path, simulator: Simulator, gateway: Server, systems: tuple[SystemSettings, ...]
@@ -28,10 +28,10 @@ class World:
         self.simulator = simulator
         self.gateway = gateway
         self.systems = systems
-        # Off unless a test is about them: their own requests would be counted too.
+        # Off unless a test needs them, because they make requests too.
         self.systems_file: Path | None = None
         self.watch_seconds = 0.0
-        # Other settings of the controller, from its next start on.
+        # Other settings of the controller, used from its next start on.
         self.more: dict[str, Any] = {}
         self._running = contextlib.ExitStack()
         self.driver = self._start()
@@ -45,7 +45,7 @@ class World:
         self._running.close()
 
     def settings(self, socket: str = "csi.sock") -> ControllerSettings:
-        """What a controller of this world is started with."""
+        """The settings of a controller of this world."""
         return ControllerSettings(
             endpoint=f"unix://{self.folder / socket}",
             driver_name="csi.powerflex.dev",
@@ -67,13 +67,13 @@ class World:
         return driver
 
     def restart(self) -> Driver:
-        """End the controller and start it anew, with nothing remembered."""
+        """Stop the controller and start another one with empty caches."""
         self._running.close()
         self.driver = self._start()
         return self.driver
 
     def watching(self, *, file: Path | None = None, seconds: float = 0.0) -> Driver:
-        """Restart the controller so that it watches its file, or its systems."""
+        """Restart the controller so that it watches its systems file or its systems."""
         self.systems_file, self.watch_seconds = file, seconds
         return self.restart()
 
@@ -87,5 +87,5 @@ class World:
         return f"sdc:{self.simulator.hosts[name].guid}"
 
     def volume(self, csi_id: str) -> Volume:
-        """A volume as the array holds it."""
+        """A volume on the array."""
         return self.array.volumes[csi_id.partition("-")[2]]

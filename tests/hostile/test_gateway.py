@@ -254,4 +254,4 @@ def test_no_answer_of_a_gateway_breaks_a_call(world: World, restarted: bool, fig
 
     hold()
     assert world.array.twisted > before
-    figures.add("gateway answers twisted", world.array.twisted - before)
+    figures.add("gateway answers changed", world.array.twisted - before)

@@ -112,7 +112,7 @@ def broken_at_every_step(
         volume.unmap()
         if not broke:
             return steps
-        figures.add("node calls broken and repeated to the same end")
+        figures.add("node calls interrupted and repeated")
     raise AssertionError("itertools.count ended")
 
 

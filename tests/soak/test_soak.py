@@ -13,5 +13,5 @@ def test_all_volume_lifecycles_end_well_in_spite_of_faults(figures: Figures) -> 
     outcome = run(Plan(volumes=240, clients=32, restarts=3, storms=3, frozen_seconds=5))
     figures.tell(outcome.lines())
     assert outcome.errors() == []
-    figures.add("volume lives in trouble", outcome.ended)
-    figures.add("gateway requests met by faults", sum(outcome.faults.values()))
+    figures.add("volume life cycles with faults", outcome.ended)
+    figures.add("gateway requests with faults", sum(outcome.faults.values()))

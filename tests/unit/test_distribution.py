@@ -18,7 +18,10 @@ _IN_CELLS = "tests/sanity/"
         ("tests/simulator/test_devices.py::test_it", "devices"),
         ("tests/simulator/test_faults.py::test_it", "tests/simulator/test_faults.py"),
         ("tests/sanity/test_sanity.py::test_csi_sanity[Controller [x] does-one-3.6-mount]", "one-3.6-mount"),
-        ("tests/controller/test_interrupted_calls.py::test_it[a]", "tests/controller/test_breaks.py::test_it[a]"),
+        (
+            "tests/controller/test_interrupted_calls.py::test_it[a]",
+            "tests/controller/test_interrupted_calls.py::test_it[a]",
+        ),
         ("tests/unit/test_ids.py::test_it[a@b::c]", "tests/unit/test_ids.py"),
     ],
 )

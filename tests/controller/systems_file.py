@@ -1,0 +1,39 @@
+"""The systems file of a world, with the password in a file of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from csi_powerflex.config.systems import loader
+from tests.controller.world import World
+
+
+class SystemsFile:
+    """The file is valid at first. ``entries`` are its systems; ``write`` replaces it by them."""
+
+    def __init__(self, world: World) -> None:
+        self.folder = world.folder / "configuration"
+        self.folder.mkdir()
+        self.path = self.folder / "systems.yaml"
+        self.password = self.folder / "password"
+        self.password.write_text("Simulated1!")
+        self.entries: list[dict[str, Any]] = [
+            {
+                "name": settings.name,
+                "endpoints": list(settings.endpoints),
+                "username": settings.username,
+                "passwordFile": str(self.password),
+                "caFile": settings.ca_file,
+                "protectionDomain": "pd1",
+                "storagePool": "sp1",
+            }
+            for settings in world.systems
+        ]
+        self.write()
+        world.systems = loader.load(self.path)
+
+    def write(self) -> None:
+        new = self.folder / "new"
+        new.write_text(json.dumps({"systems": self.entries}))
+        new.replace(self.path)
