@@ -16,7 +16,7 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
-_FIRST_PAUSE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 Step = Callable[[], float | None]
@@ -38,7 +38,7 @@ class Loop:
         name: str,
         step: Step,
         *,
-        first_pause: float = _FIRST_PAUSE_SECONDS,
+        first_pause: float = FIRST_PAUSE_SECONDS,
         longest_pause: float = _LONGEST_PAUSE_SECONDS,
     ) -> None:
         self.name = name

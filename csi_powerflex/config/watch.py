@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from csi_powerflex.background import Loop
+from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
 from csi_powerflex.config.systems import loader
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import InvalidArgument
@@ -32,6 +32,7 @@ class SystemsWatch:
         changed: gets the new settings, and the labels of systems whose files changed while their settings did
             not. If it fails, the same change is given to it again.
         seconds: how often to read the files.
+        first_pause: seconds to wait after an unexpected error, see ``background.Loop``.
 
     A file that cannot be used changes nothing, and is logged once.
     """
@@ -43,6 +44,7 @@ class SystemsWatch:
         changed: Callable[[tuple[SystemSettings, ...], frozenset[str]], None],
         *,
         seconds: float,
+        first_pause: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._path = path
         self._systems = systems
@@ -52,7 +54,7 @@ class SystemsWatch:
         self._looked = False
         self._file: bytes | None = None
         self._contents = _contents(systems)
-        self._loop = Loop("configuration", self._step)
+        self._loop = Loop("configuration", self._step, first_pause=first_pause)
 
     def start(self) -> None:
         """Begin to watch in the background."""

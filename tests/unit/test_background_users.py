@@ -6,9 +6,6 @@ import queue
 from pathlib import Path
 from typing import cast
 
-import pytest
-
-from csi_powerflex import background
 from csi_powerflex.config.systems import loader
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.watch import SystemsWatch
@@ -19,12 +16,6 @@ from csi_powerflex.operations.controller.qos_sync import QosSync
 
 TIMEOUT_SECONDS = 60.0
 HANDLES = [VolumeHandle("0123456789abcdef", f"{number:016x}") for number in range(3)]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = dict(background.Loop.__init__.__kwdefaults__)  # type: ignore[misc]  # a plain function has them
-    monkeypatch.setattr(background.Loop.__init__, "__kwdefaults__", {**defaults, "first_pause": 0.0})
 
 
 class ScriptedQos:
@@ -46,7 +37,7 @@ class ScriptedQos:
 
 
 def synced(qos: ScriptedQos) -> QosSync:
-    sync = QosSync(cast("Qos", qos), retry_seconds=0.0)
+    sync = QosSync(cast("Qos", qos), retry_seconds=0.0, first_pause=0.0)
     for handle in HANDLES:
         sync.changed(handle)
     sync.start()
@@ -88,7 +79,7 @@ def test_a_change_of_the_configuration_that_failed_is_applied_again(tmp_path: Pa
             raise errors.pop()
         applied.put(systems[0].label)
 
-    watch = SystemsWatch(file, loader.load(file), changed, seconds=0.01)
+    watch = SystemsWatch(file, loader.load(file), changed, seconds=0.01, first_pause=0.0)
     file.write_text(line.format("two"), encoding="utf-8")
     watch.start()
     try:

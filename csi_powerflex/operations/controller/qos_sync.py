@@ -11,7 +11,7 @@ import collections
 import threading
 
 from csi_powerflex import call_context
-from csi_powerflex.background import Loop
+from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
 from csi_powerflex.errors import DeadlineExceeded, DriverError, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.observability.log import Log
@@ -30,13 +30,15 @@ _IDLE_SECONDS = 3600.0
 class QosSync:
     """Applies the limits of volumes whose class has changed, one volume after another, in the background."""
 
-    def __init__(self, qos: Qos, *, retry_seconds: float = _RETRY_SECONDS) -> None:
+    def __init__(
+        self, qos: Qos, *, retry_seconds: float = _RETRY_SECONDS, first_pause: float = FIRST_PAUSE_SECONDS
+    ) -> None:
         self._qos = qos
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         # By volume the attempts that are left. A volume that changes again while it waits is in it once.
         self._waiting: collections.OrderedDict[VolumeHandle, int] = collections.OrderedDict()
-        self._loop = Loop(_NAME, self._step)
+        self._loop = Loop(_NAME, self._step, first_pause=first_pause)
 
     def start(self) -> None:
         """Begin to apply limits."""
