@@ -147,7 +147,9 @@ class Closer:
 def test_a_kind_of_method_that_is_not_guarded_is_refused_at_the_start(socket: Path) -> None:
     def register(grpc_server: grpc.Server) -> None:
         upload: Any = lambda requests, _context: next(requests)  # noqa: E731 - typed, as its stub needs
-        handlers = {"Upload": grpc.stream_unary_rpc_method_handler(upload)}
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Upload": grpc.stream_unary_rpc_method_handler(upload)
+        }
         grpc_server.add_registered_method_handlers("csi.v1.Upload", handlers)
 
     with (
