@@ -1,6 +1,6 @@
-"""What a PowerFlex system holds, as frozen values, and what it can say no to.
+"""The objects of a PowerFlex system as frozen values, and the errors of requests to it.
 
-Sizes are bytes, ids are the array's 16 hexadecimal digits, times are in UTC.
+Sizes are bytes. Ids are the array's 16 hexadecimal digits. Times are in UTC.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Provisioning(enum.StrEnum):
 
 
 class Access(enum.StrEnum):
-    """What a mapping allows its host, or a volume any mapping."""
+    """What a mapping allows its host to do, or what a volume allows each mapping."""
 
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
@@ -40,10 +40,10 @@ class Pool:
     """A storage pool.
 
     Attributes:
-        granularity: volumes are allotted in multiples of this many bytes.
-        erasure_coded: a pool of PowerFlex 5 (Gen2), which makes snapshots and clones by actions of their own.
-        compressible: volumes in it can be compressed.
-        zero_padded: a new volume reads as zeros; without, it may show what the space held before.
+        granularity: the size of a volume is a multiple of this number of bytes.
+        erasure_coded: whether it is a Gen2 pool of PowerFlex 5, with other actions for snapshots and clones.
+        compressible: whether volumes in it can be compressed.
+        zero_padded: whether a new volume reads as zeros. Otherwise it may show data of deleted volumes.
     """
 
     id: str
@@ -64,10 +64,11 @@ class PoolCapacity:
     """How full a pool is, in bytes of user data.
 
     Attributes:
-        total: what it can hold.
-        unused: what is not written yet.
-        provisioned: the sizes of all its volumes, however much of them is written.
-        largest_thick, largest_thin: the largest volume of that kind that the array would create now.
+        total: the capacity of the pool.
+        unused: the capacity that is not written yet.
+        provisioned: the sum of the sizes of its volumes, written or not.
+        largest_thick: the size of the largest thick volume that the array would create now.
+        largest_thin: the size of the largest thin volume that the array would create now.
     """
 
     total: int
@@ -78,15 +79,15 @@ class PoolCapacity:
 
 
 class PoolState(enum.Enum):
-    """How well a pool keeps and serves data."""
+    """The state of a pool's data."""
 
     HEALTHY = enum.auto()
     DEGRADED = enum.auto()
-    """Some data has lost a copy, and is served from the others."""
+    """Some data has lost a copy. It is served from the others."""
     FAILED = enum.auto()
     """Some data has no copy that can be read."""
     INACTIVE = enum.auto()
-    """Its protection domain serves nothing at present."""
+    """The protection domain of the pool is not active, so no data is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,8 @@ class Host:
     """A host that volumes can be mapped to: an SDC or an NVMe host.
 
     Attributes:
-        connected: whether the array sees the host now.
-        approved: False for an SDC that a restricted array does not serve yet.
+        connected: whether the host is connected to the array now.
+        approved: False for an SDC that an array in a restricted SDC mode has not approved.
     """
 
     id: str
@@ -119,7 +120,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one mapping may do; 0 is unlimited."""
+    """The QoS limits of one mapping; 0 is unlimited."""
 
     iops: int = 0
     bandwidth_kbps: int = 0
@@ -127,7 +128,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A volume made visible to one host."""
+    """The mapping of a volume to one host."""
 
     host_id: str
     host_name: str | None
@@ -141,12 +142,12 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume, clone or snapshot: to the array they are one kind of thing.
+    """A volume, clone or snapshot. To the array, they are all volumes.
 
     Attributes:
-        provisioning: None for what was copied from another volume, whatever became of that.
-        ancestor_id: the volume it was copied from, while that exists.
-        group_id: the consistency group of the call that made the copy.
+        provisioning: None for a copy of another volume, even if that volume does not exist any more.
+        ancestor_id: the volume that it is a copy of, while that volume exists.
+        group_id: the consistency group of the call that created the copy.
         locked_until: the end of a secure snapshot's retention.
     """
 
@@ -166,19 +167,19 @@ class Volume:
 
     @property
     def copied(self) -> bool:
-        """Whether it began with another volume's bytes."""
+        """Whether it was created as a copy of another volume."""
         return self.provisioning is None
 
     def check_allows(self, access: Access) -> None:
-        """Whether the array lets anyone use it so.
+        """Check that the array allows this access.
 
         Raises:
-            InvalidArgument: writing is asked of what the array keeps read-only.
+            InvalidArgument: ``access`` includes writing, and the volume is read-only on the array.
         """
         if access is Access.READ_WRITE and self.access_limit is Access.READ_ONLY:
             raise InvalidArgument(
                 f"volume {self.handle} is read-only on the array, as snapshots are; use a read-only access "
-                "mode, or make a volume from it"
+                "mode, or create a volume from it"
             )
 
     def mapping_to(self, host: Host) -> Mapping | None:
@@ -188,7 +189,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy to be made: of which volume, under which name."""
+    """A copy that is to be created: the id of the source, and the name of the copy."""
 
     volume_id: str
     name: str
@@ -207,7 +208,7 @@ class AlreadyMapped(AlreadyExists):
 
 
 class MappedElsewhere(VolumeInUse):
-    """The volume is mapped to another host, and sharing was not asked for."""
+    """The volume is mapped to another host, and a mapping to several hosts was not requested."""
 
 
 class NotMapped(FailedPrecondition):
@@ -215,11 +216,11 @@ class NotMapped(FailedPrecondition):
 
 
 class HostNotFound(NotFound):
-    """The array does not know a host by the id we hold."""
+    """The array has no host with this id: it was removed, or added again with another id."""
 
 
 class PoolNotFound(InvalidArgument):
-    """The array does not know a pool or domain by the id we hold."""
+    """The array has no pool or protection domain with this id."""
 
 
 class TreeFull(ResourceExhausted):
@@ -227,4 +228,4 @@ class TreeFull(ResourceExhausted):
 
 
 class HostNotApproved(FailedPrecondition):
-    """The array runs in a restricted mode and has not approved this SDC."""
+    """The array is in a restricted SDC mode and has not approved this SDC."""

@@ -1,7 +1,7 @@
-"""How a volume will be used: through what, and by how many nodes.
+"""How a volume is used: with a filesystem or as a block device, and by how many nodes.
 
-The access modes are CSI's (specification, VolumeCapability.AccessMode); the rules about them are ours, in
-one place for the calls that create, check, publish and stage.
+The access modes are those of CSI (specification, VolumeCapability.AccessMode). The rules about them are those
+of the driver. The calls that create, validate, publish and stage volumes all use them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEFAULT_FILESYSTEM = "ext4"
 
 @dataclass(frozen=True, slots=True)
 class Filesystem:
-    """A volume used through a filesystem: its type, and the mount options that the user gave."""
+    """A volume that is used with a filesystem: the type of the filesystem, and the user's mount options."""
 
     type: str
     mount_options: tuple[str, ...] = ()
@@ -26,14 +26,14 @@ class Filesystem:
 
 @dataclass(frozen=True, slots=True)
 class RawBlock:
-    """A volume used as a block device."""
+    """A volume that is used as a block device."""
 
 
 Use = Filesystem | RawBlock
 
 
 class AccessMode(enum.Enum):
-    """CSI's access modes, under CSI's names."""
+    """CSI's access modes, with CSI's names."""
 
     SINGLE_NODE_WRITER = enum.auto()
     SINGLE_NODE_READER_ONLY = enum.auto()
@@ -45,7 +45,7 @@ class AccessMode(enum.Enum):
 
     @property
     def shared(self) -> bool:
-        """Whether several nodes may have the volume at once."""
+        """Whether several nodes may use the volume at the same time."""
         return self.name.startswith("MULTI_NODE")
 
     @property
@@ -57,16 +57,16 @@ class AccessMode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One way a volume is to be used."""
+    """One way to use a volume."""
 
     use: Use
     mode: AccessMode
 
     def check(self) -> None:
-        """Refuse what no PowerFlex volume can do.
+        """Check that a PowerFlex volume can be used like this.
 
         Raises:
-            InvalidArgument: the combination would corrupt data or is not known.
+            InvalidArgument: the filesystem is not supported, or the access mode would corrupt data.
         """
         if not isinstance(self.use, Filesystem):
             return

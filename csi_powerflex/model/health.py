@@ -1,4 +1,4 @@
-"""What is wrong with volumes and with a node's storage, in CSI's terms (specification, VolumeHealth)."""
+"""Health issues of volumes and of a node's storage, in CSI's terms (specification, VolumeHealth)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csi_powerflex.ids import VolumeHandle
 
 
 class HealthStatus(enum.Enum):
-    """How bad an issue is, under the names of CSI's VolumeHealthErrorType."""
+    """How serious an issue is, with the names of CSI's VolumeHealthErrorType."""
 
     DEGRADED = enum.auto()
     """Data is served, but something has failed."""
@@ -19,12 +19,12 @@ class HealthStatus(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class HealthIssue:
-    """One thing that is wrong.
+    """One problem.
 
     Attributes:
-        status: how bad it is.
-        reason: one word in CamelCase, the same as long as the issue lasts.
-        message: what was found, for people.
+        status: how serious it is.
+        reason: one word in CamelCase. It does not change while the issue lasts.
+        message: what was found, for a human reader.
     """
 
     status: HealthStatus

@@ -1,9 +1,9 @@
 """The parameters of StorageClasses, VolumeSnapshotClasses and VolumeAttributesClasses: one field for each.
 
-Names are those of Dell's driver where it has one, so its classes can be used here. Parsing, the hints for
-unknown keys and docs/parameters.md all follow from the fields below. A field with ``travels=True`` is also
-written into the volume context: ``VolumeContext`` has a field of the same name, and a test checks that the
-code that handles later calls uses it.
+The names are those of Dell's driver, if it has the parameter, so its classes can be used here. The parser,
+the hints for unknown keys and docs/parameters.md are made from the fields below. A field with
+``travels=True`` is also written into the volume context. ``VolumeContext`` has a field with its name, and a
+test checks that the code for later calls uses it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from csi_powerflex.model import qos
 from csi_powerflex.model.array import Access, Provisioning
 from csi_powerflex.model.transport import AUTO, TRANSPORTS
 
-# The sidecars' own keys: they act on these themselves and pass some of them on.
+# The sidecars use the keys with this prefix themselves, and pass some of them on.
 SIDECAR_PREFIX = "csi.storage.k8s.io/"
 
 _RETENTION_MINUTES = 31 * 24 * 60
 
 
 class SizePolicy(enum.StrEnum):
-    """What to do with a size that is no multiple of the pool's granularity."""
+    """What to do with a size that is not a multiple of the pool's granularity."""
 
     ROUND_UP = "roundUp"
     STRICT = "strict"
@@ -83,14 +83,14 @@ def _limit(key: str) -> Callable[[str], str]:
 def _parameter(
     key: str, description: str, read: Callable[[str], object], default: Any, *, travels: bool = False
 ) -> Any:
-    """A field for ``key``. ``read`` makes its value of the text, or raises ValueError."""
+    """A field for the parameter ``key``. ``read`` converts its text to a value, or raises ValueError."""
     metadata = {"key": key, "description": description, "read": read, "travels": travels}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VolumeParameters:
-    """What a StorageClass asks of a new volume."""
+    """The parameters of a StorageClass."""
 
     system: str | None = _parameter("systemID", "Id or name of the PowerFlex system", _text, None)
     domain: str | None = _parameter("protectiondomain", "Name or id of the protection domain", _text, None)
@@ -103,16 +103,16 @@ class VolumeParameters:
     )
     size_policy: SizePolicy = _parameter(
         "sizePolicy",
-        "What to do with a size that the pool cannot allot exactly: roundUp or strict",
+        "What to do with a size that is not a multiple of the pool's granularity: roundUp or strict",
         _choice(SizePolicy),
         SizePolicy.ROUND_UP,
     )
     allow_unpadded_pool: bool = _parameter(
-        "allowUnpaddedPool", "Allow a pool whose new volumes may show what was deleted before", _flag, False
+        "allowUnpaddedPool", "Allow a pool whose new volumes may show data of deleted volumes", _flag, False
     )
     max_tree_members: int = _parameter(
         "maxVtreeMembers",
-        "Refuse copies once the volume's tree has this many members; 0 leaves it to the array",
+        "Refuse copies of a volume whose tree has this many members; 0 for no limit but the array's",
         _whole(0, 1023),
         0,
     )
@@ -124,23 +124,23 @@ class VolumeParameters:
         travels=True,
     )
     iops: str | None = _parameter(
-        qos.IOPS, "Most operations per second of each node; 0 for unlimited", _limit(qos.IOPS), None
+        qos.IOPS, "Maximum operations per second for each node; 0 for unlimited", _limit(qos.IOPS), None
     )
     bandwidth: str | None = _parameter(
         qos.BANDWIDTH,
-        "Most KB per second of each node, a multiple of 1024; 0 for unlimited",
+        "Maximum KB per second for each node, a multiple of 1024; 0 for unlimited",
         _limit(qos.BANDWIDTH),
         None,
     )
     iops_per_gib: str | None = _parameter(
         qos.IOPS_PER_GIB,
-        "As iopsLimit, for each GiB of the volume",
+        "As iopsLimit, but for each GiB of the volume",
         _limit(qos.IOPS_PER_GIB),
         None,
     )
     bandwidth_per_gib: str | None = _parameter(
         qos.BANDWIDTH_PER_GIB,
-        "As bandwidthLimitInKbps, for each GiB of the volume, a multiple of 128",
+        "As bandwidthLimitInKbps, but for each GiB of the volume, and a multiple of 128",
         _limit(qos.BANDWIDTH_PER_GIB),
         None,
     )
@@ -170,17 +170,17 @@ class VolumeParameters:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SnapshotParameters:
-    """What a VolumeSnapshotClass or VolumeGroupSnapshotClass asks of new snapshots."""
+    """The parameters of a VolumeSnapshotClass or VolumeGroupSnapshotClass."""
 
     access: Access = _parameter(
         "snapshotAccessMode",
-        "Most that a mapping of the snapshot may allow: ReadOnly or ReadWrite",
+        "The maximum access that a mapping of the snapshot may have: ReadOnly or ReadWrite",
         _choice(Access),
         Access.READ_ONLY,
     )
     retention_minutes: int = _parameter(
         "retentionMinutes",
-        "Minutes for which the array refuses to remove the snapshot, whoever asks",
+        "Minutes for which the array refuses to remove the snapshot, for all users",
         _whole(0, _RETENTION_MINUTES),
         0,
     )
@@ -195,7 +195,7 @@ def parse_mutable(parameters: Mapping[str, str]) -> qos.QosRequest:
     """Read a VolumeAttributesClass's parameters.
 
     Raises:
-        InvalidArgument: an unknown key, with the closest known one, or a value the array would not take.
+        InvalidArgument: an unknown key, with the closest known one, or a value that the array refuses.
     """
     for key in parameters:
         if key not in qos.KEYS:

@@ -51,22 +51,22 @@ class Array(Protocol):
 
     @property
     def label(self) -> str:
-        """The name that the operator gave to this system, or its id."""
+        """The name of the system in the configuration, or its id."""
         ...
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it answered the last check; True where no check has been made."""
+        """Whether the system answered the last check; True before the first check."""
         ...
 
     def system_id(self) -> str:
-        """The system's id. The array is asked for it at most once."""
+        """The system's id. At most one request is sent for it."""
         ...
 
     # --- pools -----------------------------------------------------------------------------------
 
     def pool(self, domain: str | None, pool: str | None) -> Pool:
-        """The pool of that name or id, in the domain of that name or id; the configured ones by default.
+        """The pool with that name or id, in the domain with that name or id; by default the configured ones.
 
         Raises:
             InvalidArgument: no such pool or domain, or the name is ambiguous.
@@ -82,11 +82,11 @@ class Array(Protocol):
         ...
 
     def pool_capacity(self, pool: Pool) -> PoolCapacity:
-        """How full the pool is, and what it can still hold."""
+        """How full the pool is, and which volumes still fit in it."""
         ...
 
     def pool_state(self, pool: Pool) -> PoolState:
-        """How well the pool keeps and serves data."""
+        """The state of the pool's data."""
         ...
 
     def largest_volume(self) -> int:
@@ -99,7 +99,7 @@ class Array(Protocol):
         """Create a volume and return its id.
 
         Raises:
-            NameInUse: a volume of that name exists.
+            NameInUse: a volume with that name exists.
             ResourceExhausted: the pool is full, or a limit is reached.
         """
         ...
@@ -143,7 +143,7 @@ class Array(Protocol):
         ...
 
     def remove_volume(self, volume_id: str) -> None:
-        """Remove the volume alone. Its snapshots and clones stay.
+        """Remove only the volume. Its snapshots and clones are kept.
 
         Raises:
             NotFound: it does not exist.
@@ -156,12 +156,14 @@ class Array(Protocol):
     def take_snapshots(
         self, copies: Sequence[Copy], *, access: Access, retention_minutes: int
     ) -> Sequence[str]:
-        """Take a snapshot of each volume, all at one instant. Returns their ids, in any order.
+        """Take a snapshot of each volume at the same point in time. Return the new ids, in any order.
+
+        If it raises an error, no snapshot was taken.
 
         Raises:
-            NotFound: one of the volumes does not exist; no snapshot was taken.
-            NameInUse: one of the names is taken; no snapshot was taken.
-            TreeFull, ResourceExhausted: one of them cannot be stored; no snapshot was taken.
+            NotFound: one of the volumes does not exist.
+            NameInUse: one of the names is in use.
+            TreeFull, ResourceExhausted: there is no free capacity, or a limit is reached.
         """
         ...
 
@@ -174,21 +176,21 @@ class Array(Protocol):
 
         Raises:
             NotFound: there is no such group.
-            VolumeMapped: one of them has mappings; none was removed.
+            VolumeMapped: one of the snapshots has mappings. No snapshot was removed.
         """
         ...
 
     def tree_members(self, tree_id: str) -> int:
-        """How many volumes, snapshots and clones a volume's tree has."""
+        """The number of volumes, snapshots and clones in a volume tree."""
         ...
 
     # --- mappings --------------------------------------------------------------------------------
 
     def hosts_of(self, node: NodeIdentity) -> Sequence[Host]:
-        """The hosts that a node is on this system, one for each of its initiators that the array knows.
+        """The hosts of a node on this system, one for each of its initiators that the array knows.
 
         Raises:
-            NotFound: the array knows none of them.
+            NotFound: the array knows none of the initiators.
         """
         ...
 
@@ -196,20 +198,26 @@ class Array(Protocol):
         """The hosts that can be nodes, by id.
 
         Args:
-            needed: ids that must be in the answer, if the array has them.
+            needed: ids that must be in the result, if the array has them.
         """
         ...
 
     def approve(self, host: Host) -> None:
-        """Approve an SDC on an array in a restricted mode."""
+        """Approve an SDC on an array in a restricted SDC mode."""
         ...
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
-        """Map the volume to ``host``; ``shared`` allows mappings to several hosts.
+        """Map the volume to ``host``.
+
+        Args:
+            volume_id: the volume.
+            host: the host.
+            access: the maximum access of the host.
+            shared: whether the volume may be mapped to several hosts.
 
         Raises:
-            NotFound: no such volume.
-            HostNotFound, AlreadyMapped, MappedElsewhere, HostNotApproved: as named.
+            NotFound: the volume does not exist.
+            HostNotFound, AlreadyMapped, MappedElsewhere, HostNotApproved: see these classes.
             ResourceExhausted: the host has as many volumes as the array allows.
         """
         ...
@@ -218,7 +226,7 @@ class Array(Protocol):
         """Set the QoS limits of a mapping.
 
         Raises:
-            NotFound: no such volume.
+            NotFound: the volume does not exist.
             NotMapped: it is not mapped to that host.
             Unsupported: the array has no limits for this kind of host.
         """
@@ -228,8 +236,8 @@ class Array(Protocol):
         """Remove the mapping of the volume to ``host``.
 
         Raises:
-            NotFound: no such volume.
-            HostNotFound, NotMapped: as named.
+            NotFound: the volume does not exist.
+            HostNotFound, NotMapped: see these classes.
         """
         ...
 
@@ -237,8 +245,8 @@ class Array(Protocol):
         """Remove the mappings of the volume to every host of this kind.
 
         Raises:
-            NotFound: no such volume.
-            NotMapped: it is mapped to no such host.
+            NotFound: the volume does not exist.
+            NotMapped: it is mapped to no host of this kind.
         """
         ...
 
@@ -263,7 +271,7 @@ class QosStore(Protocol):
         ...
 
     def current(self, handle: VolumeHandle) -> QosRequest:
-        """The limits that are requested now; without any limit if none was ever requested.
+        """The limits that are requested now; no limits if none were ever requested.
 
         Raises:
             Unavailable: they are not known now.
@@ -296,7 +304,7 @@ class QosStore(Protocol):
 
 
 class Fleet(Protocol):
-    """The PowerFlex systems this controller serves."""
+    """The PowerFlex systems that this controller uses."""
 
     def array(self, system_id: str) -> Array:
         """The system with this id.
@@ -307,10 +315,10 @@ class Fleet(Protocol):
         ...
 
     def choose(self, system: str | None) -> Array:
-        """The system of that name or id; without one, the only one configured.
+        """The system with that name or id; for None, the only configured system.
 
         Raises:
-            InvalidArgument: no such system, or several and none was named.
+            InvalidArgument: there is no such system, or there are several and ``system`` is None.
         """
         ...
 

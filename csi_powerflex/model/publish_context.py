@@ -1,6 +1,6 @@
-"""The publish context: what ControllerPublishVolume tells the node about a mapped volume.
+"""The publish context: what ControllerPublishVolume sends to the node about a mapped volume.
 
-It is all that a node has to know, and it holds no secret.
+It contains everything that the node needs, and no secret.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Self
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import VolumeHandle
 
-# At most 18 digits: within the 64 bits of CSI's sizes.
+# At most 18 digits, so the size fits in the 64 bits of CSI's sizes.
 _SIZE = re.compile(r"[1-9][0-9]{0,17}")
 _TRANSPORT, _SIZE_KEY, _READ_ONLY = "transport", "sizeBytes", "readOnly"
 
 
 @dataclass(frozen=True, slots=True)
 class PublishContext:
-    """One volume as it is mapped to one node.
+    """The mapping of one volume to one node.
 
     Attributes:
-        handle: the volume. CSI carries it next to the context.
+        handle: the volume. CSI sends it next to the context.
         transport: the name of the transport by which the node reaches the volume.
-        size: the bytes that the device must have at least.
-        read_only: whether the mapping allows reading only.
-        details: what only this transport has to know, such as addresses.
+        size: the smallest size of the device, in bytes.
+        read_only: whether the mapping allows only reading.
+        details: what only this transport needs, such as addresses.
     """
 
     handle: VolumeHandle
@@ -37,7 +37,7 @@ class PublishContext:
     details: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, str]:
-        """The publish context as CSI carries it."""
+        """The publish context as CSI sends it."""
         return {
             **self.details,
             _TRANSPORT: self.transport,
@@ -47,10 +47,10 @@ class PublishContext:
 
     @classmethod
     def parse(cls, handle: VolumeHandle, context: Mapping[str, str]) -> Self:
-        """Read what ``to_dict`` wrote.
+        """Read the result of ``to_dict``.
 
         Raises:
-            InvalidArgument: a key is missing or malformed.
+            InvalidArgument: a key is missing, or its value is malformed.
         """
         transport, size, read_only = (context.get(key, "") for key in (_TRANSPORT, _SIZE_KEY, _READ_ONLY))
         for key, value, usable in (
@@ -60,7 +60,7 @@ class PublishContext:
         ):
             if not usable:
                 raise InvalidArgument(
-                    f"publish_context of volume {handle} lacks a usable {key} (found {value!r}); it must be "
+                    f"publish_context of volume {handle} has no usable {key} (found {value!r}); it must be "
                     "the one that ControllerPublishVolume returned"
                 )
         return cls(

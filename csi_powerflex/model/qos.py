@@ -1,7 +1,7 @@
-"""Quality of service: the limits that a class asks for, and those of a mapping that follow from them.
+"""Quality of service: the limits that a class requests, and the limits of a mapping that follow from them.
 
-PowerFlex limits a mapping, not a volume (protocol notes, 2.6): IOPS are 0 for unlimited or more than 10,
-bandwidth is 0 or a multiple of 1024 KB/s.
+PowerFlex limits mappings, not volumes (protocol notes, 2.6). IOPS are 0 for unlimited, or more than 10.
+Bandwidth is 0 for unlimited, or a multiple of 1024 KB/s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEYS = (IOPS, BANDWIDTH, IOPS_PER_GIB, BANDWIDTH_PER_GIB)
 
 @dataclass(frozen=True, slots=True)
 class QosRequest:
-    """Limits as a class asks for them: None where it names no limit, 0 where it asks for no limit."""
+    """The limits that a class requests. None: the class has no such key. 0: it requests no limit."""
 
     iops: int | None = None
     bandwidth_kbps: int | None = None
@@ -34,10 +34,10 @@ class QosRequest:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
-        """Read the four keys; others are ignored.
+        """Read the four keys. Other keys are ignored.
 
         Raises:
-            InvalidArgument: a value that the array would not take.
+            InvalidArgument: the array does not accept a value.
         """
         return cls(
             iops=_number(parameters, IOPS, least=MIN_IOPS),
@@ -52,7 +52,7 @@ class QosRequest:
         return {key: str(value) for key, value in zip(KEYS, values, strict=True) if value is not None}
 
     def merged_with(self, other: QosRequest) -> QosRequest:
-        """This request, with the limits that ``other`` names in place of its own."""
+        """This request, with the limits that ``other`` has in place of its own."""
         return QosRequest.parse(self.to_parameters() | other.to_parameters())
 
     def limits_for(self, size: int) -> Limits:
@@ -70,11 +70,11 @@ class QosRequest:
 
 
 NOTHING_REQUESTED = QosRequest()
-"""A class that names no limit."""
+"""The request of a class without limits."""
 
 
 def _smaller(fixed: int | None, per_gib: int | None, gibibytes: int) -> int:
-    """The smaller of the two where both limit; 0 where neither does."""
+    """The smaller limit, if there are two; 0 if there is none."""
     limiting = [limit for limit in (fixed or 0, (per_gib or 0) * gibibytes) if limit]
     return min(limiting, default=0)
 
@@ -87,10 +87,10 @@ def _number(parameters: Mapping[str, str], key: str, *, least: int = 1, step: in
     if number is None:
         raise InvalidArgument(f"{key}={text!r}: must be a whole number, 0 for unlimited")
     if number and number < least:
-        raise InvalidArgument(f"{key}={number}: the array takes 0 (unlimited) or at least {least}")
+        raise InvalidArgument(f"{key}={number}: the array accepts 0 (unlimited) or at least {least}")
     if number % step:
         raise InvalidArgument(
-            f"{key}={number}: must be a multiple of {step}; the nearest are {number // step * step} "
-            f"and {units.round_up(number, step)}"
+            f"{key}={number}: must be a multiple of {step}; the nearest are {number // step * step} and "
+            f"{units.round_up(number, step)}"
         )
     return number

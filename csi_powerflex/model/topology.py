@@ -1,6 +1,6 @@
-"""Topology keys: which systems and zones a node reaches, and where a volume lies.
+"""Topology keys: which systems and zones a node reaches, and where a volume is.
 
-Nodes, volumes and the requirements of requests all use the keys that are built here.
+Nodes, volumes and the requirements of requests all use the keys of this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Topology:
         return f"{self.driver_name}/zone"
 
     def system_key(self, system_id: str) -> str:
-        """The key that says that a system is reached; its value is "true"."""
+        """The key of a system. Its value is "true" for a node that reaches the system."""
         return f"{self.driver_name}/{system_id}"
 
     def segments(self, system_ids: Iterable[str], zone: str | None = None) -> dict[str, str]:
@@ -35,7 +35,7 @@ class Topology:
         return segments
 
     def reaches(self, segments: Segments, system_id: str) -> bool:
-        """Whether a node with these segments reaches the system; segments without any system reach all."""
+        """Whether a node with these segments reaches the system. Segments without a system reach all."""
         systems = [key for key in segments if self._names_system(key)]
         return not systems or self.system_key(system_id) in systems
 

@@ -1,7 +1,7 @@
-"""The ways from nodes to volumes: which there are, and the ports that a node's operations use.
+"""Transports: how nodes reach volumes. The ports here are for the operations of a node.
 
-A new transport is one row in ``TRANSPORTS``, a package in ``transport`` that implements ``NodeTransport``, a
-row in ``transport.registry``, and its mapping verbs in ``gateway.mapping``.
+A new transport needs a row in ``TRANSPORTS``, a package in ``transport`` that implements ``NodeTransport``, a
+row in ``transport.registry``, and its actions in ``gateway.mapping``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from csi_powerflex.ids import Initiator, InitiatorKind, NodeIdentity, VolumeHand
 from csi_powerflex.model.publish_context import PublishContext
 
 AUTO = "auto"
-"""What a StorageClass writes to leave the choice of the transport to the driver."""
+"""The value in a StorageClass that lets the driver choose the transport."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransportType:
-    """A transport as the controller knows it: its name, and the initiators that it serves."""
+    """A transport: its name, and the kind of initiator that it uses."""
 
     name: str
     initiator: InitiatorKind
@@ -28,7 +28,7 @@ class TransportType:
 SDC = TransportType("sdc", InitiatorKind.SDC)
 
 TRANSPORTS = {SDC.name: SDC}
-"""Every transport by name, in the order in which "auto" prefers them."""
+"""Every transport by name. "auto" prefers them in this order."""
 
 
 class NodeTransport(Protocol):
@@ -41,14 +41,14 @@ class NodeTransport(Protocol):
 
     @property
     def max_volumes(self) -> int:
-        """How many volumes one host can have at most, including those that others use."""
+        """The maximum number of volumes of one host, including volumes that the driver does not use."""
         ...
 
     def prepare(self) -> None:
-        """Start what the transport needs on this host, where the operator leaves that to the driver.
+        """Start the parts that the transport needs on this host, if the configuration says so.
 
         Raises:
-            FailedPrecondition, Unavailable, Busy: it could not be started.
+            FailedPrecondition, Unavailable, Busy: they could not be started.
         """
         ...
 
@@ -56,8 +56,8 @@ class NodeTransport(Protocol):
         """The identity of this host on the array.
 
         Raises:
-            FailedPrecondition: the host lacks what the transport needs.
-            Unavailable: it is there and does not answer.
+            FailedPrecondition: a part that the transport needs is not on this host.
+            Unavailable: the part does not answer.
         """
         ...
 
@@ -70,11 +70,11 @@ class NodeTransport(Protocol):
         ...
 
     def attach(self, publish_context: PublishContext) -> Path:
-        """Wait for the volume's block device and return its real path. It is verified to be this volume's.
+        """Wait for the block device, check that it is the device of this volume, and return its real path.
 
         Raises:
-            Unavailable: it did not appear in time; the message says what was looked for and where.
-            FailedPrecondition: what is there is not what the publish context says.
+            Unavailable: it did not appear in time. The message says where it was expected.
+            FailedPrecondition: the device is not the one of the publish context.
         """
         ...
 
@@ -86,49 +86,49 @@ class NodeTransport(Protocol):
         ...
 
     def find(self, handle: VolumeHandle) -> Path | None:
-        """The volume's block device if it is here now, without waiting."""
+        """The volume's block device, if it is on this host now. This does not wait."""
         ...
 
     def devices(self) -> tuple[Path, ...]:
-        """The block devices of all volumes that are here now, including those that others use."""
+        """The block devices of all volumes on this host, including volumes that the driver does not use."""
         ...
 
 
 class Transports(Protocol):
-    """Every transport of this node, as one."""
+    """All transports of this node together."""
 
     def prepare(self) -> None:
-        """Prepare each transport. Raises as ``NodeTransport.prepare``, where none could be prepared."""
+        """Prepare each transport. Raises as ``NodeTransport.prepare`` if none could be prepared."""
         ...
 
     def identity(self) -> NodeIdentity:
         """The initiators of this host.
 
         Raises:
-            FailedPrecondition, Unavailable: it has none; the message is the first transport's.
+            FailedPrecondition, Unavailable: it has none. The message is that of the first transport.
         """
         ...
 
     def systems(self) -> tuple[str, ...]:
-        """The ids of the systems that any transport reaches, in order. Raises as ``identity``."""
+        """The sorted ids of the systems that any transport reaches. Raises as ``identity``."""
         ...
 
     def max_volumes(self) -> int:
-        """How many volumes this host can have at most."""
+        """The maximum number of volumes of this host."""
         ...
 
     def serving(self, publish_context: PublishContext) -> NodeTransport:
-        """The transport that a publish context names.
+        """The transport of a publish context.
 
         Raises:
-            FailedPrecondition: this node does not have it.
+            FailedPrecondition: this node does not have that transport.
         """
         ...
 
     def locate(self, handle: VolumeHandle) -> tuple[NodeTransport, Path] | None:
-        """The transport that has the volume's device now, and the device's path."""
+        """The transport of the volume's device and the path of the device; None if it is not on this host."""
         ...
 
     def devices(self) -> tuple[Path, ...]:
-        """The block devices of all volumes that are here now."""
+        """The block devices of all volumes on this host."""
         ...

@@ -1,7 +1,7 @@
-"""The volume context: what CreateVolume tells every later call about a volume.
+"""The volume context: what CreateVolume tells each later call about a volume.
 
 The controller writes it once. Kubernetes keeps it in the PersistentVolume, where it cannot be changed. The
-keys are those of the class parameters, so both sides read one definition.
+keys are those of the class parameters, so controller and node use one definition.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORIGIN_KEY = "origin"
 
 
 class Origin(enum.StrEnum):
-    """Whether a volume began empty or as a copy. Only one that began empty may ever be formatted."""
+    """Whether a volume was created empty or as a copy. Only a volume that was created empty is formatted."""
 
     EMPTY = "empty"
     COPY = "copy"
@@ -33,9 +33,9 @@ class VolumeContext:
     """A volume's context: one field for each class parameter that is marked to travel, and two more.
 
     Attributes:
-        origin: how the volume began; None in a context that was not written by this driver.
-        qos: the limits that the StorageClass asks for.
-        transport: the transport that the StorageClass asks for, or "auto".
+        origin: how the volume was created; None in a context that was not written by this driver.
+        qos: the limits that the StorageClass requests.
+        transport: the transport that the StorageClass requests, or "auto".
         filesystem: the filesystem for claims that name none.
         mkfs_options: the options for mkfs, separated by spaces.
     """
@@ -56,12 +56,11 @@ class VolumeContext:
 
     @classmethod
     def parse(cls, context: Mapping[str, str]) -> Self:
-        """Read what ``to_dict`` wrote. Other keys, such as those of Kubernetes, are ignored.
+        """Read the result of ``to_dict``. Other keys, such as those of Kubernetes, are ignored.
 
         Raises:
-            InvalidArgument: a value cannot be read. An unknown origin is never taken for an empty volume:
-            that
-                could format a copy.
+            InvalidArgument: a value cannot be read. An unknown origin is an error, because a copy that is
+                taken for an empty volume could be formatted.
         """
         text = context.get(ORIGIN_KEY)
         try:
@@ -76,7 +75,7 @@ class VolumeContext:
         return cls(origin=origin, qos=QosRequest.parse(context), **travelling)
 
     def to_dict(self) -> dict[str, str]:
-        """The context as CSI carries it. What has its default is left out."""
+        """The context as CSI sends it, without the values that are defaults."""
         values = {
             field.metadata["key"]: str(value)
             for field in class_parameters.travelling()

@@ -34,7 +34,7 @@ def test_the_form_of_the_context_stays_the_same() -> None:
 @pytest.mark.parametrize("key", CONTEXT)
 def test_a_missing_key_is_named(key: str) -> None:
     context = {other: value for other, value in CONTEXT.items() if other != key}
-    with pytest.raises(InvalidArgument, match=rf"{HANDLE} lacks a usable {key}.*ControllerPublishVolume"):
+    with pytest.raises(InvalidArgument, match=rf"{HANDLE} has no usable {key}.*ControllerPublishVolume"):
         PublishContext.parse(HANDLE, context)
 
 
@@ -42,13 +42,13 @@ def test_a_missing_key_is_named(key: str) -> None:
     "size", ["", "0", "-1", "+1", "1.5", "1e9", " 1", "1\n", "١", "²", "9" * 5000, "1_000"]
 )
 def test_a_size_that_is_no_positive_number_is_refused(size: str) -> None:
-    with pytest.raises(InvalidArgument, match="lacks a usable sizeBytes"):
+    with pytest.raises(InvalidArgument, match="has no usable sizeBytes"):
         PublishContext.parse(HANDLE, CONTEXT | {"sizeBytes": size})
 
 
 @pytest.mark.parametrize("read_only", ["", "True", "1", "yes"])
 def test_read_only_is_never_guessed(read_only: str) -> None:
-    with pytest.raises(InvalidArgument, match="lacks a usable readOnly"):
+    with pytest.raises(InvalidArgument, match="has no usable readOnly"):
         PublishContext.parse(HANDLE, CONTEXT | {"readOnly": read_only})
 
 
