@@ -1,4 +1,4 @@
-"""Work in the background: the one loop that every thread of the driver's own runs in.
+"""Work in the background: the loop that each background thread of the driver runs.
 
 An error that the work does not handle is logged with its stack and counted, and the work is tried again after
 a pause. So one unexpected answer never ends a task, and ``/healthz`` says which task fails.
@@ -29,8 +29,8 @@ class Loop:
     Args:
         name: the name of the task, for the thread, the log, the metrics and ``/healthz``.
         step: one round of the work.
-        first_pause: seconds to wait after the first of several unexpected errors; the pause doubles each
-        time. longest_pause: the longest of these pauses, in seconds.
+        first_pause: seconds to wait after an unexpected error. The pause doubles with each further one.
+        longest_pause: the longest of these pauses, in seconds.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Loop:
 
     @property
     def running(self) -> bool:
-        """Whether the thread lives."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     @property
@@ -103,7 +103,7 @@ class Loop:
         """One round. Returns the pause after it in seconds, or None to end."""
         try:
             pause = self._step()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the task must go on
+        except Exception as error:  # noqa: BLE001 - the task must continue after any error
             self._failures += 1
             # Only the first word is a label's value: the others name a system or a type of objects.
             metrics.BACKGROUND_ERRORS.labels(self.name.split()[0]).inc()
@@ -119,6 +119,6 @@ class Loop:
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
-            # A wait of more than the platform's limit fails, so a long one is cut into parts.
+            # A wait of more than the platform's limit fails, so a long wait is divided into parts.
             if self._changed.wait(min(left, 3600.0)):
                 return

@@ -1,8 +1,8 @@
-"""What seldom changes on a system, cached: its pools and its hosts.
+"""Caches for the pools and the hosts of a system, which rarely change.
 
-A look-up that finds nothing asks the array again before it fails. A caller that meets an id which the array
-no longer knows calls ``forget``. So a renamed pool, a re-added SDC or a replaced array costs one more request
-and no restart.
+If a look-up finds nothing, the array is asked again before the look-up fails. If the array does not know a
+cached id any more, the caller calls ``forget``. So after a pool was renamed, an SDC was added again or an
+array was replaced, the driver sends one more request and needs no restart.
 """
 
 from __future__ import annotations

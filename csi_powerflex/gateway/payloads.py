@@ -17,7 +17,7 @@ from csi_powerflex.errors import Unavailable
 UNREADABLE = (msgspec.MsgspecError, RecursionError)
 """What decoding raises. RecursionError is for JSON that is nested too deeply."""
 
-# The largest values that CSI can carry: its sizes are bytes in 63 bits.
+# The largest sizes and times that fit into CSI's messages. A size there is a number of bytes with 63 bits.
 _MAX_KIB = 2**52
 _MAX_SECOND = 253402300799  # of the year 9999
 
@@ -161,15 +161,15 @@ class CreatedPayload(Payload, frozen=True):
 
 
 class CopiesPayload(Payload, frozen=True):
-    """The answer to making snapshots or clones (2.7)."""
+    """The answer to taking snapshots or creating clones (2.7)."""
 
     volume_id_list: tuple[Id, ...]
 
 
 class TokenPayload(msgspec.Struct, frozen=True):
-    """The answer of ``/rest/auth/login`` (1.3); its names are in snake case. Secret: never printed."""
+    """The answer of ``/rest/auth/login`` (1.3), with names in snake case. It is secret and never printed."""
 
-    # It becomes a header, so it must not have a character that ends one.
+    # It is sent in a header, so it must not contain a character that ends a header.
     access_token: Annotated[str, Meta(pattern="^[!-~]+$")]
     expires_in: Annotated[float, Meta(ge=0, le=10 * 365 * 86400)] = 300.0
     refresh_token: str | None = None
@@ -199,7 +199,7 @@ def id_in(answer: msgspec.Raw) -> str:
     """The id that ``queryIdByKey`` answers: a JSON string, or an object (8).
 
     Raises:
-        Unavailable: it is neither.
+        Unavailable: the answer is neither.
     """
     try:
         found: str | CreatedPayload = msgspec.json.decode(answer, type=Id | CreatedPayload)
