@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from csi_powerflex import signals
+from csi_powerflex import stop_signals
 from csi_powerflex.cli import settings
 from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.initial_state import InitialState
@@ -175,7 +175,7 @@ def command(**values: object) -> None:
     if options.state is None:
         for folder in clear_orphans():
             click.echo(f"removed {folder}, which a killed simulator left", err=True)
-    with signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as wait:
+    with stop_signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as wait:
         _simulate(options, wait)
 
 

@@ -1,5 +1,7 @@
 """Locks by key. A lock is taken at once or refused: no call waits for one.
 
+``csi.interceptor`` takes them; ``csi.policy`` says which RPC takes which.
+
 If a call for a volume is still running, a second one gets ABORTED, and the caller repeats it later
 (specification, "Error Scheme": "Operation pending for volume"). So no call waits behind one that hangs. The
 locks are those of one process. Between replicas, the sidecars' leader election and the unique names on the

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from csi_powerflex import signals
+from csi_powerflex import stop_signals
 from csi_powerflex.csi.interceptor import Interceptor, require_guarded
 from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
@@ -80,7 +80,7 @@ def serve(
         FailedPrecondition: there can be no socket at this path.
     """
     with (
-        signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as arrived,
+        stop_signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as arrived,
         serving(endpoint, register, grace_seconds=grace_seconds),
         while_serving or contextlib.nullcontext(),
     ):

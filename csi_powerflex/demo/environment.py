@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from csi_powerflex import signals
+from csi_powerflex import stop_signals
 from csi_powerflex.demo import leftovers
 from csi_powerflex.demo.orchestrator import Client
 from csi_powerflex.demo.processes import INTERRUPTS, Process
@@ -160,7 +160,7 @@ def opened(*, devices: bool) -> Iterator[Environment]:
     environment = None
     try:
         # A signal between the two steps would leave the folder behind.
-        with signals.deferred(*INTERRUPTS):
+        with stop_signals.deferred(*INTERRUPTS):
             environment = Environment(_new_folder(), devices=devices)
         environment.start()
         yield environment

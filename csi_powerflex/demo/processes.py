@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from csi_powerflex import signals
+from csi_powerflex import stop_signals
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end the demo early. SIGHUP comes when its terminal is closed."""
@@ -47,7 +47,7 @@ class Process:
             NotReady: it ended early, or was not ready within ``seconds``.
         """
         # A signal between the start and the assignment would leave the process behind.
-        with self._log.open("ab") as output, signals.deferred(*INTERRUPTS):
+        with self._log.open("ab") as output, stop_signals.deferred(*INTERRUPTS):
             self._child = subprocess.Popen(
                 self._arguments,
                 stdin=subprocess.DEVNULL,

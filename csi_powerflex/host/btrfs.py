@@ -2,6 +2,7 @@
 
 The kernel identifies a btrfs by its ids and not by its device. Since Linux 6.7 it mounts a second one under a
 temporary id. Before, it refuses the second mount, or mounts the first device instead of the named one.
+``operations.node.staging`` checks what was mounted, and names the devices found here in its error.
 """
 
 from __future__ import annotations

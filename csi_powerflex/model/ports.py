@@ -1,4 +1,6 @@
-"""The ports through which operations change a PowerFlex system; implemented by ``gateway``.
+"""The ports of the controller's operations: to PowerFlex systems, and to requested QoS limits.
+
+``gateway`` implements ``Fleet`` and ``Array``, ``qos_store`` implements ``QosStore``.
 
 Each method reads something, or attempts one change. Besides the errors that it names, each method may raise
 Unavailable, DeadlineExceeded, Busy, Unauthenticated and PermissionDenied.

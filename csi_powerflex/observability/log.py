@@ -1,5 +1,7 @@
 """Structured logging on top of the standard library: an event, its fields, and the call it belongs to.
 
+SIGUSR1 turns debug lines on and off, see ``toggle_debug_by_signal``.
+
 A module has ``log = Log(__name__)`` at its top and writes ``log.info("volume created", volume=handle)``. The
 event is a short sentence in the past tense. What varies goes into fields. A line is key=value text for people
 or JSON for machines. The caller decides what may be printed: secrets never reach this module.

@@ -1,1 +1,4 @@
-"""The ways from a node to its volumes: finding the block device of a volume, and waiting for it."""
+"""The ways from a node to its volumes: finding the block device of a volume, and waiting for it.
+
+To add one, see ``model.transport``.
+"""

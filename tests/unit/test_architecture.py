@@ -17,7 +17,7 @@ PACKAGE = "csi_powerflex"
 
 BREAKS = {
     "layers": ("units", "csi_powerflex.background"),
-    "operations": ("operations.node.resize", "subprocess"),
+    "operations": ("operations.node.filesystem_growth", "subprocess"),
     "halves": ("operations.node.stats", "csi_powerflex.operations.controller.lookup"),
     "controller-host": ("gateway.codes", "csi_powerflex.host.run"),
     "node-process": ("host.fssize", "requests"),

@@ -1,5 +1,7 @@
 """The one place where the node's operations look up the device of a volume.
 
+The transport finds the device and waits for it, see ``transport.sdc.transport``.
+
 A device has a raw part, which the transport provides, and a top, which filesystems and pods use. Today both
 are the same. A layer between them, such as encryption, changes only this module.
 """

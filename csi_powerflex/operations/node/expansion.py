@@ -11,7 +11,7 @@ from csi_powerflex.host import blockdev, mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import resize, target_paths
+from csi_powerflex.operations.node import filesystem_growth, target_paths
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.units import check_range, readable
 
@@ -89,5 +89,5 @@ class Expansion:
                 f"volume {handle} is mounted read-only at {mounted.point}, so its filesystem cannot grow"
             )
         with blockdev.locked(device) as lock:
-            resize.grow_mounted(device, Path(mounted.point), mounted.filesystem, lock)
+            filesystem_growth.grow_mounted(device, Path(mounted.point), mounted.filesystem, lock)
         log.info("volume expanded", volume=handle, device=device)

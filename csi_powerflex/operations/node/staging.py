@@ -24,7 +24,7 @@ from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import mount_options, resize, target_paths
+from csi_powerflex.operations.node import filesystem_growth, mount_options, target_paths
 from csi_powerflex.operations.node.device import Devices
 
 log = Log(__name__)
@@ -94,7 +94,7 @@ class Staging:
             undo.callback(target_paths.unmount_all, point, last_resort_if_alive=False)
             _require_mounted(device, point, wanted)
             if not wanted.read_only:
-                resize.grow_mounted(device, point, wanted.type, hold)
+                filesystem_growth.grow_mounted(device, point, wanted.type, hold)
             undo.pop_all()
         log.info("volume staged", volume=wanted.handle, device=device, point=point, filesystem=wanted.type)
 
@@ -104,7 +104,7 @@ class Staging:
         if wanted.read_only:
             return
         try:
-            resize.grow_mounted(device, point, wanted.type, hold)
+            filesystem_growth.grow_mounted(device, point, wanted.type, hold)
         except FailedPrecondition as error:
             log.warning("filesystem not grown", volume=wanted.handle, reason=error)
 
@@ -204,7 +204,7 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
         case probe.Formatted(type=wanted.type):
             if not wanted.read_only:
                 filesystem.check(device, wanted.type, keep_open=hold)
-                resize.grow_unmounted(device, wanted.type, hold)
+                filesystem_growth.grow_unmounted(device, wanted.type, hold)
         case probe.Blank() | probe.Unfinished():
             _format(device, wanted, content, hold)
         case probe.Formatted(type=found):

@@ -1,4 +1,6 @@
-"""Volumes through the PowerFlex SDC: the kernel module scini, its control device and its tool drv_cfg.
+"""Finding a volume's block device through the PowerFlex SDC, and waiting for it.
+
+The SDC is the kernel module scini, with a control device and the tool drv_cfg.
 
 A mapped volume becomes a block device within seconds, and udev creates a link to it that has the ids of the
 system and the volume in its name (protocol notes, "SDC host side"). Only the exact name is searched for: two

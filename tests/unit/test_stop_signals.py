@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from csi_powerflex.signals import deferred, wait_for_signals
+from csi_powerflex.stop_signals import deferred, wait_for_signals
 
 SCRIPT = """
 import os, signal, sys, threading
-from csi_powerflex.signals import wait_for_signals
+from csi_powerflex.stop_signals import wait_for_signals
 with wait_for_signals(signal.SIGTERM) as arrived:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()

@@ -1,4 +1,7 @@
-"""Waiting for a signal in the main thread without missing one, and deferring signals."""
+"""Waiting in the main thread for the signals that end a process, without missing one, and deferring them.
+
+SIGUSR1, which changes the log level, is handled in ``observability.log``.
+"""
 
 from __future__ import annotations
 
