@@ -17,7 +17,7 @@ import urllib3.exceptions
 
 from csi_powerflex import call_context
 from csi_powerflex.config.systems.schema import SystemSettings
-from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
+from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, DriverError, Unavailable
 from csi_powerflex.gateway import deadline
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.observability.log import Log
@@ -43,7 +43,6 @@ class Reply:
     """A complete HTTP answer."""
 
     status: int
-    content_type: str
     body: bytes
 
 
@@ -96,41 +95,41 @@ class Http:
                     verify=self._verify,
                     allow_redirects=False,
                 )
-            return Reply(
-                status=response.status_code,
-                content_type=response.headers.get("Content-Type", ""),
-                body=response.content,
-            )
-        except requests.exceptions.SSLError as error:
-            raise ConnectFailed(
-                f"{_origin(url)}: the certificate was not accepted: {_reason(error)}"
-            ) from error
-        except (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError) as error:
-            raise ConnectFailed(
-                f"{_origin(url)}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s"
-            ) from error
-        except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-            raise ReadTimeout(f"{_origin(url)}: no answer within {timeout:.1f} s") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            if any(isinstance(cause, _TIMED_OUT) for cause in _chain(error)):
-                # The library requests reports a timeout in the middle of a body as a connection error.
-                raise ReadTimeout(f"{_origin(url)}: the answer did not end within {timeout:.1f} s") from error
-            if _never_connected(error):
-                raise ConnectFailed(f"{_origin(url)}: cannot connect: {_reason(error)}") from error
-            raise ConnectionLost(f"{_origin(url)}: the connection broke: {_reason(error)}") from error
+            raise _failure(_origin(url), error, timeout) from error
+        return Reply(status=response.status_code, body=response.content)
 
     def close(self) -> None:
         """Close the idle connections."""
         self._session.close()
 
 
-def _never_connected(error: BaseException) -> bool:
-    return any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in _chain(error))
+def _failure(origin: str, error: Exception, timeout: float) -> DriverError:
+    """The error of the driver for an error of requests, urllib3 or the socket.
+
+    Args:
+        origin: the gateway.
+        error: why the request failed.
+        timeout: the seconds that the request had.
+    """
+    chain = _chain(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        return ConnectFailed(f"{origin}: the certificate was not accepted: {_reason(chain)}")
+    if isinstance(error, (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
+        return ConnectFailed(f"{origin}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s")
+    if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
+        return ReadTimeout(f"{origin}: no answer within {timeout:.1f} s")
+    if any(isinstance(cause, _TIMED_OUT) for cause in chain):
+        # The library requests reports a timeout in the middle of a body as a connection error.
+        return ReadTimeout(f"{origin}: the answer did not end within {timeout:.1f} s")
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in chain):
+        return ConnectFailed(f"{origin}: cannot connect: {_reason(chain)}")
+    return ConnectionLost(f"{origin}: the connection broke: {_reason(chain)}")
 
 
-def _reason(error: BaseException) -> str:
+def _reason(chain: list[BaseException]) -> str:
     """A short text of the innermost cause. The outer ones repeat the URL and addresses in memory."""
-    innermost = _chain(error)[-1]
+    innermost = chain[-1]
     return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
 
 
