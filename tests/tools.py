@@ -1,8 +1,7 @@
-"""The programs beyond Python, git and make that tests use, and the Debian package of each.
+"""The programs that tests use in addition to Python, git and make, and the Debian package of each.
 
 ``python -m tests.tools [GROUP ...]`` installs the missing ones on Debian and Ubuntu, as root. Elsewhere, and
-without root, it prints what to install. It needs nothing but the standard library: it runs before anything is
-set up.
+without root, it prints what to install. It needs only the standard library, because it runs first.
 """
 
 from __future__ import annotations
@@ -72,12 +71,12 @@ _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def located(command: str) -> str | None:
-    """The path of a command; also where only root looks for commands by default."""
+    """The path of a command, also in the folders that only root has in PATH by default."""
     return shutil.which(command, path=search_path())
 
 
 def search_path() -> str:
-    """This process's PATH, with the folders of root's that it lacks."""
+    """The PATH of this process and the additional folders of root."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join([*folders, *(each for each in _SYSTEM_FOLDERS if each not in folders)])
 
@@ -94,7 +93,7 @@ def missing(group: str) -> dict[str, str]:
 
 
 def described(lacking: Mapping[str, str]) -> str:
-    """Packages and what of them is missing, for people."""
+    """Packages and their missing commands, as text."""
     commands: dict[str, list[str]] = {}
     for command, package in lacking.items():
         commands.setdefault(package, []).append(command)
@@ -102,10 +101,10 @@ def described(lacking: Mapping[str, str]) -> str:
 
 
 def bring(groups: Iterable[str]) -> int:
-    """Install what is missing of these groups, or print it; the exit status."""
+    """Install the missing programs of these groups, or print them; returns the exit status."""
     lacking = {command: package for group in groups for command, package in missing(group).items()}
     if not lacking:
-        print("Debian's packages: all there.")
+        print("Debian's packages: all installed.")
         return 0
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *sorted(set(lacking.values()))]
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -120,7 +119,7 @@ def bring(groups: Iterable[str]) -> int:
 
 
 def _run_quietly(command: Sequence[str]) -> int:
-    """Run a command; what it printed is shown only when it fails."""
+    """Run a command. Its output is shown only if it fails."""
     done = subprocess.run(
         command,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
@@ -137,7 +136,7 @@ def _run_quietly(command: Sequence[str]) -> int:
 
 
 def main() -> int:
-    """Bring the tools of the groups that the arguments name."""
+    """Install the tools of the groups in the arguments."""
     parser = argparse.ArgumentParser(prog=f"python -m {Path(__file__).parent.name}.tools")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(PACKAGES)}; default: test")
     groups = parser.parse_args().groups or ["test"]

@@ -1,4 +1,4 @@
-"""The call being served and its deadline."""
+"""The context of a call and its deadline."""
 
 import contextlib
 import contextvars
@@ -11,17 +11,17 @@ from csi_powerflex.call_context import CallContext
 from csi_powerflex.errors import DeadlineExceeded
 
 
-def test_outside_of_a_call_the_cap_is_what_remains() -> None:
+def test_without_a_call_the_remaining_time_is_the_cap() -> None:
     assert call_context.current() is None
     assert call_context.remaining(7.5) == 7.5
 
 
-def test_a_call_without_deadline_has_the_cap() -> None:
+def test_without_a_deadline_the_remaining_time_is_the_cap() -> None:
     with call_context.entered(CallContext("Probe", "1")):
         assert call_context.remaining(7.5) == 7.5
 
 
-def test_what_remains_is_the_lesser_of_cap_and_deadline() -> None:
+def test_the_remaining_time_is_the_smaller_of_cap_and_deadline() -> None:
     with call_context.entered(CallContext("Probe", "1", deadline=time.monotonic() + 60)):
         assert call_context.remaining(5) == 5
         assert 59 < call_context.remaining(600) <= 60
@@ -36,7 +36,7 @@ def test_a_passed_deadline_says_which_call_to_repeat() -> None:
         call_context.remaining(5)
 
 
-def test_background_work_has_a_time_of_its_own_and_is_named_when_it_is_over() -> None:
+def test_background_work_has_its_own_limit_and_the_error_names_it() -> None:
     with call_context.background("qos_sync", 60):
         assert 59 < call_context.remaining(600) <= 60
     with (
@@ -48,7 +48,7 @@ def test_background_work_has_a_time_of_its_own_and_is_named_when_it_is_over() ->
         assert call_context.remaining(7.5) == 7.5
 
 
-def test_calls_nest_and_the_outer_one_comes_back_even_after_an_error() -> None:
+def test_calls_can_be_nested_and_the_outer_one_is_restored_after_an_error() -> None:
     outer, inner = CallContext("Outer", "1"), CallContext("Inner", "2")
     with call_context.entered(outer):
         with contextlib.suppress(KeyError), call_context.entered(inner):
@@ -68,6 +68,6 @@ def test_counts_belong_to_the_call() -> None:
     assert call.counts == {"requests": 2, "commands": 1}
 
 
-def test_a_call_is_not_seen_from_another_context() -> None:
+def test_a_call_is_not_visible_in_another_context() -> None:
     with call_context.entered(CallContext("Probe", "1")):
         assert contextvars.Context().run(call_context.current) is None

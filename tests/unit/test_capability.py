@@ -33,7 +33,7 @@ def test_a_filesystem_can_be_used_where_one_node_writes(type_: str, mode: Access
 
 
 @pytest.mark.parametrize("mode", SHARED_WRITERS)
-def test_a_filesystem_is_not_shared_by_writers_and_the_message_says_what_to_do(mode: AccessMode) -> None:
+def test_a_filesystem_for_several_writing_nodes_is_refused_with_an_alternative(mode: AccessMode) -> None:
     with pytest.raises(InvalidArgument, match=f"{mode.name}.*destroys.*volumeMode: Block"):
         Capability(Filesystem("ext4"), mode).check()
 

@@ -23,7 +23,7 @@ def test_other_endpoints_are_refused_with_an_example(endpoint: str) -> None:
     assert repr(endpoint) in str(refusal.value)
 
 
-def test_a_path_that_no_socket_can_have_is_refused() -> None:
+def test_a_path_too_long_for_a_socket_is_refused() -> None:
     assert len(str(server.socket_path("/" + "x" * 106))) == 107
     with pytest.raises(InvalidArgument, match="has 108 bytes, and Linux allows at most 107"):
         server.socket_path("/" + "x" * 107)

@@ -1,4 +1,4 @@
-"""The compiled protocol against a table of the facts of CSI 1.13.0, in both directions.
+"""The compiled protocol, compared with a table of the facts of CSI 1.13.0 in both directions.
 
 The table next to this file, csi_wire.tsv, has one row for each declaration. Its columns: what is
 declared, in which scope, its name, its number, its type, and the rest (repeated, oneof, options).
@@ -26,7 +26,7 @@ WIRE_TABLE = Path(__file__).with_name("csi_wire.tsv")
 
 
 class Declaration(NamedTuple):
-    """What the protocol says about one name, in the words of the table."""
+    """What the protocol says about one name, as the table has it."""
 
     number: str = ""
     type: str = ""
@@ -293,7 +293,9 @@ def _change_the_package(file: FileDescriptorProto) -> None:
         (_change_the_package, "different: file package is"),
     ],
 )
-def test_a_slip_in_the_protocol_is_named(slip: Callable[[FileDescriptorProto], None], named: str) -> None:
+def test_the_comparison_finds_each_difference(
+    slip: Callable[[FileDescriptorProto], None], named: str
+) -> None:
     file = compiled_protocol()
     slip(file)
     found = differences(facts_of_table(), facts_of_descriptor(file))
@@ -313,7 +315,7 @@ def secret_fields(message: Descriptor) -> Iterator[str]:
 
 
 def test_the_secret_fields_can_be_found_by_their_option() -> None:
-    """Logs leave a field out because of this option, so none may lose it, and none may gain it unseen."""
+    """Logs omit fields with this option, so the list must be exact."""
     found = {
         name
         for message in csi_pb2.DESCRIPTOR.message_types_by_name.values()

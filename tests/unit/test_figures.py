@@ -16,7 +16,7 @@ def test_the_page_shows_each_floor_and_the_command_that_prints_the_figure(name: 
     assert len(rows) == 1, f"docs/conformance.md needs one row `| {name} | {FLOORS[name]:,} | `command` |`"
 
 
-def test_a_figure_that_falls_is_named_and_one_that_was_not_counted_has_fallen() -> None:
+def test_a_figure_below_its_floor_is_reported_also_if_it_was_not_counted() -> None:
     figures = Figures()
     name, floor = next(iter(FLOORS.items()))
     assert any(line.startswith(f"{name}: 0, ") for line in figures.fallen())
@@ -32,7 +32,7 @@ def test_a_figure_without_a_floor_cannot_be_counted() -> None:
         Figures().add("an unknown figure")
 
 
-def test_the_figures_of_workers_add_up() -> None:
+def test_the_figures_of_workers_are_added() -> None:
     figures = Figures()
     name, floor = next(iter(FLOORS.items()))
     for worker in range(2):

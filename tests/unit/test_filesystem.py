@@ -10,7 +10,7 @@ from csi_powerflex.host import filesystem, run
 from csi_powerflex.model.capability import FILESYSTEMS
 
 
-def test_each_filesystem_of_a_capability_has_a_row_and_no_other_has() -> None:
+def test_the_filesystems_of_capabilities_have_a_row() -> None:
     assert tuple(filesystem.KINDS) == FILESYSTEMS
 
 

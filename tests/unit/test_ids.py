@@ -1,4 +1,4 @@
-"""Volume handles and node ids, to text and back."""
+"""Volume handles and node ids as text."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -49,7 +49,7 @@ def test_a_node_reads_back_as_it_was_written(node: NodeIdentity) -> None:
 
 
 @given(hostile)
-def test_text_that_is_no_handle_names_a_volume_that_does_not_exist(text: str) -> None:
+def test_an_invalid_handle_is_not_found(text: str) -> None:
     handle = parsed_or_refused(VolumeHandle.parse, text)
     if isinstance(handle, NotFound):
         assert repr(text) in str(handle)
@@ -58,7 +58,7 @@ def test_text_that_is_no_handle_names_a_volume_that_does_not_exist(text: str) ->
 
 
 @given(hostile)
-def test_text_that_is_no_node_id_names_a_node_that_does_not_exist(text: str) -> None:
+def test_an_invalid_node_id_is_not_found(text: str) -> None:
     node = parsed_or_refused(NodeIdentity.parse, text)
     if isinstance(node, NotFound):
         assert repr(text) in str(node)
@@ -78,7 +78,7 @@ def test_text_that_is_no_node_id_names_a_node_that_does_not_exist(text: str) -> 
         "a" * 100_000,
     ],
 )
-def test_near_misses_of_a_handle_are_not_found(text: str) -> None:
+def test_almost_valid_handles_are_not_found(text: str) -> None:
     with pytest.raises(NotFound, match="<system id>-<volume id>"):
         VolumeHandle.parse(text)
 
@@ -96,7 +96,7 @@ GUID = "0A1B2C3D-0000-1111-2222-ABCDEFABCDEF"
 NQN = "nqn.2014-08.org.nvmexpress:uuid:4c4c4544-0043-3610-8052-b4c04f4a5631"
 
 
-def test_a_guid_is_taken_in_any_case_and_with_the_space_around_it_that_tools_print() -> None:
+def test_a_guid_can_have_any_case_and_spaces_around_it() -> None:
     node = NodeIdentity.of([Initiator.sdc(f" {GUID.lower()}\n")])
     assert str(node) == f"sdc:{GUID}"
     assert NodeIdentity.parse(f"sdc:{GUID.lower()}") == node
@@ -118,7 +118,7 @@ def test_initiators_of_an_unknown_kind_are_skipped_and_kept_in_the_node_id() -> 
 @pytest.mark.parametrize(
     "text", [f"sdc:{GUID},sdc:{GUID}", f"sdc:{GUID},nqn:nonsense", "iscsi:x", f"sdc: {GUID}"]
 )
-def test_a_node_id_that_contradicts_itself_or_names_nothing_known_is_not_found(text: str) -> None:
+def test_a_node_id_with_contradictions_or_without_known_parts_is_not_found(text: str) -> None:
     with pytest.raises(NotFound, match="does not exist"):
         NodeIdentity.parse(text)
 
@@ -131,7 +131,7 @@ def test_a_node_id_that_kubernetes_could_not_store_is_refused() -> None:
 
 
 @given(st.text())
-def test_what_is_no_guid_and_no_nqn_is_refused(text: str) -> None:
+def test_an_invalid_guid_or_nqn_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="is not the GUID of an SDC"):
         Initiator.sdc(text)
     with pytest.raises(InvalidArgument, match="is not an NVMe qualified name"):
@@ -146,5 +146,5 @@ def test_sixteen_digits_are_an_object_id(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0123456789abcde", "0123456789abcdefa", "0123456789ABCDEF", "0123456789abcdef\n"]
 )
-def test_others_are_no_object_id(text: str) -> None:
+def test_other_text_is_not_an_object_id(text: str) -> None:
     assert not is_object_id(text)

@@ -8,7 +8,7 @@ from csi_powerflex.csi.locks import Locks
 from csi_powerflex.errors import Busy
 
 
-def test_a_held_key_is_refused_with_its_holder_and_free_again_afterwards() -> None:
+def test_a_locked_key_is_refused_with_its_holder_and_unlocked_afterwards() -> None:
     locks = Locks()
     with locks.holding(["volume a"], "NodeStageVolume"):
         with (
@@ -34,7 +34,7 @@ def test_a_refused_call_takes_none_of_its_keys() -> None:
         pass
 
 
-def test_a_key_named_twice_is_held_once() -> None:
+def test_a_key_can_be_named_twice() -> None:
     locks = Locks()
     with locks.holding(["a", "a"], "first"):
         pass
@@ -50,7 +50,7 @@ def test_keys_are_released_after_an_error() -> None:
         pass
 
 
-def test_of_many_threads_one_holds_the_key() -> None:
+def test_only_one_of_many_threads_gets_the_lock() -> None:
     locks, threads = Locks(), 8
     all_tried = threading.Barrier(threads)
     outcomes: list[bool] = []

@@ -1,4 +1,4 @@
-"""The log's two forms."""
+"""The two formats of the log."""
 
 import ast
 import io
@@ -94,7 +94,7 @@ def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event:
     assert json.loads(line)["event"] == event
 
 
-def test_lines_within_a_call_carry_its_request_and_rpc(json_log: io.StringIO) -> None:
+def test_lines_of_a_call_have_its_request_and_rpc(json_log: io.StringIO) -> None:
     with call_context.entered(call_context.CallContext(rpc="CreateVolume", request_id="ab12")):
         here.info("inside")
     inside = last_json(json_log)
@@ -103,7 +103,7 @@ def test_lines_within_a_call_carry_its_request_and_rpc(json_log: io.StringIO) ->
     assert not log.RESERVED & last_json(json_log).keys() - {"time", "level", "event", "logger"}
 
 
-def test_lines_of_background_work_carry_its_name_and_no_request(json_log: io.StringIO) -> None:
+def test_lines_of_background_work_have_its_name_and_no_request(json_log: io.StringIO) -> None:
     with call_context.background("qos_sync"):
         here.info("inside")
     inside = last_json(json_log)
@@ -244,7 +244,7 @@ def test_debugging_says_whether_debug_lines_are_written(text_log: io.StringIO) -
     assert "DEBUG   seen" in text_log.getvalue()
 
 
-def test_libraries_are_heard_from_warnings_on(text_log: io.StringIO) -> None:
+def test_libraries_log_from_level_warning_on(text_log: io.StringIO) -> None:
     logging.getLogger("somebody.else").info("quiet")
     logging.getLogger("somebody.else").warning("loud: %s", "two\nlines")
     (line,) = lines(text_log)

@@ -21,13 +21,13 @@ ENDS = {"histogram": "_duration_seconds", "counter": "_total", "gauge": ""}
 
 @functools.cache
 def code() -> tuple[ast.AST, ...]:
-    """Every node of the driver's code, the table of metrics left out."""
+    """Every node of the driver's code, except the table of metrics."""
     paths = [path for path in PACKAGE.rglob("*.py") if path != Path(metrics.__file__)]
     return tuple(node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def texts(node: ast.AST) -> Iterator[str]:
-    """The beginnings of the texts in ``node``, up to the first value that is filled in."""
+    """The beginnings of the texts in ``node``, up to the first placeholder."""
     for part in ast.walk(node):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             yield part.value
@@ -42,7 +42,7 @@ def used() -> set[str]:
 
 
 @pytest.mark.parametrize("metric", TABLE, ids=lambda metric: metric.name)
-def test_a_name_says_what_is_counted_and_in_which_unit(metric: Described) -> None:
+def test_a_metric_name_has_its_unit(metric: Described) -> None:
     assert SNAKE.fullmatch(metric.name)
     assert metric.name.startswith("csi_powerflex_")
     assert metric.name.endswith(ENDS[metric.kind])
@@ -58,13 +58,13 @@ def test_each_metric_and_each_of_its_labels_is_described(metric: Described) -> N
         assert values
 
 
-def test_names_are_given_once_and_each_metric_is_set_somewhere() -> None:
+def test_names_are_unique_and_the_code_sets_each_metric() -> None:
     constants = {name for name in vars(metrics) if name.isupper() and name != "TABLE" and name[0] != "_"}
     assert len({metric.name for metric in TABLE}) == len(TABLE) == len(constants)
     assert constants - used() == set()
 
 
-def test_a_value_that_the_code_spells_is_one_of_the_description() -> None:
+def test_a_literal_label_value_in_the_code_is_described() -> None:
     described = " ".join(values for metric in TABLE for values in metric.labels.values())
     calls = [
         node

@@ -28,7 +28,7 @@ def bits(name: str) -> bytes:
 
 
 @given(kinds, cluster_ids, csi_names)
-def test_a_name_has_31_harmless_characters_and_stays_the_same(kind: Kind, cluster: str, name: str) -> None:
+def test_a_name_has_31_allowed_characters_and_is_always_the_same(kind: Kind, cluster: str, name: str) -> None:
     made = names.array_name(kind, cluster, name)
     assert re.fullmatch(r"[a-z0-9]{31}", made)
     assert made == names.array_name(kind, cluster, name)
@@ -41,7 +41,9 @@ def test_different_csi_names_give_different_names(kind: Kind, cluster: str, one:
 
 
 @given(cluster_ids, uuids, kinds)
-def test_prefixes_of_the_sidecars_keep_one_uuid_apart(cluster: str, request: uuid.UUID, kind: Kind) -> None:
+def test_prefixes_of_the_sidecars_give_different_names_for_one_uuid(
+    cluster: str, request: uuid.UUID, kind: Kind
+) -> None:
     made = {names.array_name(kind, cluster, f"{prefix}-{request}") for prefix in ("pvc", "snapshot")}
     assert len(made) == 2
 
@@ -73,12 +75,12 @@ def test_names_are_the_same_in_every_version_of_the_driver() -> None:
 
 
 @given(kinds, cluster_ids, csi_names)
-def test_a_made_name_belongs_to_its_cluster(kind: Kind, cluster: str, name: str) -> None:
+def test_a_name_belongs_to_its_cluster(kind: Kind, cluster: str, name: str) -> None:
     assert names.belongs_to(names.array_name(kind, cluster, name), cluster)
 
 
 @given(kinds, cluster_ids, cluster_ids, csi_names)
-def test_a_made_name_belongs_to_no_other_cluster(kind: Kind, one: str, other: str, name: str) -> None:
+def test_a_name_belongs_to_no_other_cluster(kind: Kind, one: str, other: str, name: str) -> None:
     assume(one != other)
     assert not names.belongs_to(names.array_name(kind, one, name), other)
 
@@ -93,7 +95,7 @@ def test_a_name_that_belongs_can_be_read_back(name: str, cluster: str) -> None:
 @pytest.mark.parametrize(
     "name", [None, "", "vk8s1", "vk8s1" + "!" * 26, "xk8s1" + "a" * 26, "vk8s1" + "A" * 26]
 )
-def test_names_of_others_do_not_belong(name: str | None) -> None:
+def test_foreign_names_do_not_belong_to_the_cluster(name: str | None) -> None:
     assert not names.belongs_to(name, "k8s1")
 
 
@@ -103,7 +105,7 @@ def test_four_characters_are_a_cluster_id(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "abc", "abcde", "ABCD", "ab-d", "abc\n", "äbcd", "１２３４"])
-def test_other_cluster_ids_are_refused_with_what_was_given(text: str) -> None:
+def test_other_cluster_ids_are_refused_and_the_error_has_the_value(text: str) -> None:
     with pytest.raises(InvalidArgument, match="four characters of a-z and 0-9") as refusal:
         names.require_cluster_id(text)
     assert repr(text) in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Which tests a run leaves out on this machine, and how it reports them."""
+"""Which tests a run skips on this machine, and how it reports them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run tests that are given as text, in a process of their own; ``lacks`` are the needs not met."""
+    """Run tests that are given as text, in another process. ``lacks`` are the needs that are not met."""
 
     def run(tests: str, *options: str, **lacks: str) -> subprocess.CompletedProcess[str]:
         plugin = [
@@ -50,7 +50,7 @@ def test_three(): pass
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["in one process", "on two workers"])
-def test_what_is_left_out_is_counted_with_the_reason_and_the_command_that_brings_it(
+def test_skipped_tests_are_counted_with_the_reason_and_the_command_that_helps(
     run: Run, workers: tuple[str, ...]
 ) -> None:
     done = run(NEEDING, *workers, devices="sudo make test", xfs="make tools", btrfs="make tools")
@@ -64,7 +64,7 @@ def test_what_is_left_out_is_counted_with_the_reason_and_the_command_that_brings
     assert "1 passed, 4 skipped" in done.stdout
 
 
-def test_the_emulated_machine_is_named_only_for_the_tests_that_it_runs(run: Run) -> None:
+def test_the_emulated_machine_is_suggested_only_for_its_tests(run: Run) -> None:
     tests = """
 @pytest.mark.needs("xfs")
 def test_one(): pass
@@ -95,7 +95,7 @@ def test_a_skip_without_a_reason_fails_the_run(run: Run, tests: str) -> None:
     assert "FAILED: 1 tests were skipped without a reason" in done.stdout
 
 
-def test_a_run_that_is_to_be_complete_fails_for_what_make_tools_would_bring(run: Run) -> None:
+def test_a_complete_run_fails_for_tests_that_make_tools_would_make_possible(run: Run) -> None:
     assert run(NEEDING, "--complete", devices="sudo make test", btrfs="a newer kernel").returncode == 0
     done = run(NEEDING, "--complete", devices="sudo make test", btrfs="make tools")
     assert done.returncode == 1
@@ -108,7 +108,7 @@ def test_an_unknown_need_is_refused_by_its_name(run: Run) -> None:
     assert "no need is named 'xsf'" in done.stdout + done.stderr
 
 
-def test_missing_commands_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_commands_are_reported_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "located", lambda command: None if "xfs" in command else f"/usr/bin/{command}")
     assert needs.NEEDS["btrfs"]() in (
         None,
@@ -119,5 +119,5 @@ def test_missing_commands_are_named_with_their_packages(monkeypatch: pytest.Monk
     )
 
 
-def test_a_filesystem_that_no_kernel_has_is_told_from_one_that_every_kernel_has() -> None:
+def test_an_unknown_filesystem_is_not_in_the_kernel() -> None:
     assert not needs._kernel_has("no-such-filesystem")

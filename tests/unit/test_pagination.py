@@ -31,7 +31,7 @@ def test_a_list_is_read_once_for_all_its_pages() -> None:
     assert (found, len(reads)) == (list(range(10)), 1)
 
 
-def test_a_token_ends_with_its_time() -> None:
+def test_a_token_expires() -> None:
     clock = Clock()
     kept: Paginator[int] = Paginator(clock)
     token = kept.page(lambda: [1, 2], token="", max_entries=1).next_token
@@ -42,7 +42,7 @@ def test_a_token_ends_with_its_time() -> None:
         kept.page(list, token=token, max_entries=0)
 
 
-def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
+def test_the_number_of_kept_items_is_limited_and_the_oldest_are_dropped() -> None:
     kept: Paginator[int] = Paginator(max_kept_items=10)
     tokens = [kept.page(lambda: list(range(4)), token="", max_entries=1).next_token for _ in range(3)]
     with pytest.raises(Expired):
@@ -50,14 +50,14 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
     assert [len(kept.page(list, token=token, max_entries=0).items) for token in tokens[1:]] == [3, 3]
 
 
-def test_the_newest_list_is_kept_however_long_it_is() -> None:
+def test_the_newest_list_is_always_kept() -> None:
     kept: Paginator[int] = Paginator(max_kept_items=10)
     token = kept.page(lambda: list(range(50)), token="", max_entries=1).next_token
     assert len(kept.page(list, token=token, max_entries=0).items) == 49
 
 
 @pytest.mark.parametrize("token", ["x", ".", "a.b", "a.-1", "1." + "9" * 30])
-def test_a_token_of_another_form_is_not_kept(token: str) -> None:
+def test_an_invalid_token_is_expired(token: str) -> None:
     kept: Paginator[int] = Paginator()
     with pytest.raises(Expired):
         kept.page(lambda: [1], token=token, max_entries=0)

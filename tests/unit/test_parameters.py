@@ -58,14 +58,14 @@ def test_every_parameter_is_read() -> None:
         ("bandwidthPerGiBInKbps", "100", "multiple of 128"),
     ],
 )
-def test_a_limit_that_the_array_would_not_take_is_refused(key: str, value: str, refusal: str) -> None:
+def test_a_limit_that_the_array_does_not_accept_is_refused(key: str, value: str, refusal: str) -> None:
     for read in (VolumeParameters.parse, parse_mutable):
         with pytest.raises(InvalidArgument, match=re.escape(refusal)):
             read({key: value})
 
 
 @pytest.mark.parametrize("value", ["0" * 19 + "99999", "9" * 5000, "0" * 5000, "-1", "1.0", "١"])
-def test_a_number_that_only_begins_like_one_in_range_is_refused(value: str) -> None:
+def test_a_number_with_other_characters_is_refused(value: str) -> None:
     with pytest.raises(InvalidArgument, match="must be a whole number from 0 to 1023"):
         VolumeParameters.parse({"maxVtreeMembers": value})
 
@@ -88,7 +88,7 @@ def test_without_parameters_volumes_are_thin_and_the_rest_is_open() -> None:
     )
 
 
-def test_keys_of_the_sidecars_are_left_to_them() -> None:
+def test_keys_of_the_sidecars_are_ignored() -> None:
     parameters = {"csi.storage.k8s.io/fstype": "xfs", "csi.storage.k8s.io/pvc/name": "data"}
     assert VolumeParameters.parse(parameters) == VolumeParameters()
 
@@ -104,20 +104,20 @@ def test_keys_of_the_sidecars_are_left_to_them() -> None:
         ("provisoning", "provisioning"),
     ],
 )
-def test_a_misspelt_key_is_refused_with_the_one_that_was_meant(key: str, meant: str) -> None:
+def test_a_misspelt_key_is_refused_with_the_similar_one(key: str, meant: str) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         VolumeParameters.parse({key: "x"})
     assert str(refusal.value) == f"unknown parameter {key!r}; did you mean {meant!r}?"
 
 
-def test_a_key_like_no_other_is_refused_with_all_that_are_known() -> None:
+def test_a_key_similar_to_no_other_is_refused_with_all_known_ones() -> None:
     with pytest.raises(InvalidArgument) as refusal:
         VolumeParameters.parse({"zzz": "x"})
     assert str(refusal.value) == f"unknown parameter 'zzz'; known keys: {', '.join(ALL)}"
 
 
 @pytest.mark.parametrize("value", ["thin", "Thin", "THIN"])
-def test_provisioning_is_taken_in_any_case(value: str) -> None:
+def test_provisioning_is_accepted_in_any_case(value: str) -> None:
     assert VolumeParameters.parse({"provisioning": value}).provisioning is Provisioning.THIN
 
 

@@ -1,4 +1,4 @@
-"""The table of what is done around each RPC, against the protocol and the specification."""
+"""The policy of each RPC, compared with the protocol and the specification."""
 
 import importlib
 import pkgutil
@@ -11,8 +11,8 @@ import csi_powerflex.csi
 from csi_powerflex.csi import policy
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
-# The fields that the specification calls REQUIRED, as far as their absence can be told: false and 0 are
-# values. NodePublishVolume's staging path is required only of a driver that stages, with a code of its own.
+# The fields that the specification calls REQUIRED and whose absence is visible: false and 0 are values. The
+# staging path of NodePublishVolume is required only for a driver that stages, and has another code.
 REQUIRED: dict[str, set[str]] = {
     "GetPluginInfo": set(),
     "GetPluginCapabilities": set(),
@@ -109,7 +109,7 @@ def test_calls_for_one_volume_share_a_lock_and_calls_for_two_do_not() -> None:
     assert stage.locks(one) != stage.locks(other)
 
 
-def test_a_volume_that_hangs_on_a_node_can_be_unmapped_where_one_process_serves_both() -> None:
+def test_a_volume_that_hangs_on_a_node_can_be_unmapped_by_the_same_process() -> None:
     stage, unmap = policy.POLICIES["NodeStageVolume"], policy.POLICIES["ControllerUnpublishVolume"]
     unmapping = unmap.locks(csi_pb2.ControllerUnpublishVolumeRequest(volume_id="one"))
     assert stage.locks(csi_pb2.NodeStageVolumeRequest(volume_id="one")) != unmapping

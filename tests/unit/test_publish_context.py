@@ -26,8 +26,8 @@ def test_a_publish_context_reads_back_as_it_was_written(publish_context: Publish
     assert PublishContext.parse(HANDLE, publish_context.to_dict()) == publish_context
 
 
-def test_the_form_of_the_context_stays_the_same() -> None:
-    # Kubernetes keeps it in VolumeAttachments that outlive this version of the driver.
+def test_the_format_of_the_context_does_not_change() -> None:
+    # Kubernetes keeps it in VolumeAttachments, and later versions of the driver read it.
     assert PublishContext(HANDLE, "sdc", 8589934592, read_only=False).to_dict() == CONTEXT
 
 
@@ -41,13 +41,13 @@ def test_a_missing_key_is_named(key: str) -> None:
 @pytest.mark.parametrize(
     "size", ["", "0", "-1", "+1", "1.5", "1e9", " 1", "1\n", "١", "²", "9" * 5000, "1_000"]
 )
-def test_a_size_that_is_no_positive_number_is_refused(size: str) -> None:
+def test_a_size_that_is_not_a_positive_number_is_refused(size: str) -> None:
     with pytest.raises(InvalidArgument, match="has no usable sizeBytes"):
         PublishContext.parse(HANDLE, CONTEXT | {"sizeBytes": size})
 
 
 @pytest.mark.parametrize("read_only", ["", "True", "1", "yes"])
-def test_read_only_is_never_guessed(read_only: str) -> None:
+def test_an_invalid_read_only_value_is_refused(read_only: str) -> None:
     with pytest.raises(InvalidArgument, match="has no usable readOnly"):
         PublishContext.parse(HANDLE, CONTEXT | {"readOnly": read_only})
 

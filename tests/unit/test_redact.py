@@ -25,7 +25,7 @@ MESSAGES_WITH_SECRETS = [
 ]
 
 
-def test_the_protocol_has_the_secrets_it_is_known_to_have() -> None:
+def test_the_protocol_has_the_known_number_of_messages_with_secrets() -> None:
     assert len(MESSAGES_WITH_SECRETS) == 22
 
 
@@ -43,7 +43,7 @@ def test_every_secret_of_the_protocol_is_hidden(descriptor: Descriptor) -> None:
     assert message.SerializeToString(deterministic=True) == original
 
 
-def test_what_is_not_secret_is_shown_on_one_line() -> None:
+def test_other_fields_are_shown_on_one_line() -> None:
     request = csi_pb2.CreateVolumeRequest(
         name="two\nlines",
         parameters={"pool": "one"},
@@ -77,7 +77,7 @@ def message_of_a_later_protocol() -> Message:
     return made(token="hunter2", name="outer", inner=[made(token="hunter2", name="inner")])
 
 
-def test_secrets_of_other_shapes_are_hidden_too() -> None:
+def test_secrets_of_other_types_are_hidden_too() -> None:
     shown = redact.text(message_of_a_later_protocol())
     assert "hunter2" not in shown
     assert "outer" in shown

@@ -16,12 +16,12 @@ SECRET = Secret("hunter2")
         str(SECRET),
         repr(SECRET),
         f"{SECRET}",
-        "%s %r" % (SECRET, SECRET),  # noqa: UP031 - this way of formatting too
+        "%s %r" % (SECRET, SECRET),  # noqa: UP031 - an old format style
         f"{[SECRET]} { ({'password': SECRET}) }",
         logging.Formatter().format(logging.LogRecord("x", 20, "x", 1, "it is %s", (SECRET,), None)),
     ],
 )
-def test_no_way_of_printing_shows_the_value(shown: str) -> None:
+def test_no_kind_of_formatting_shows_the_value(shown: str) -> None:
     assert "***" in shown
     assert "hunter2" not in shown
 
@@ -35,7 +35,7 @@ def test_reveal_gives_the_value() -> None:
     assert SECRET.reveal() == "hunter2"
 
 
-def test_secrets_compare_by_value_and_with_nothing_else() -> None:
+def test_secrets_are_equal_only_to_secrets_with_the_same_value() -> None:
     assert Secret("hunter2") == SECRET
     assert hash(SECRET) == hash(Secret("hunter2"))
     assert Secret("other") != SECRET

@@ -1,4 +1,4 @@
-"""Sizes for the array out of CSI's capacity ranges."""
+"""The sizes of volumes on the array for CSI's capacity ranges."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -11,7 +11,7 @@ sizes = st.one_of(st.integers(1, 64 * units.GIB), st.integers(1, units.INT64_MAX
 
 
 @given(required=sizes | st.just(0), limit=sizes | st.just(0), granularity=granularities, default=sizes)
-def test_a_size_lies_in_the_range_or_none_in_the_range_exists(
+def test_a_size_is_in_the_range_or_the_range_has_no_possible_size(
     required: int, limit: int, granularity: int, default: int
 ) -> None:
     top = (limit or units.INT64_MAX) // granularity * granularity
@@ -26,7 +26,7 @@ def test_a_size_lies_in_the_range_or_none_in_the_range_exists(
 
 
 @given(required=st.integers(1, 1024 * units.TIB), granularity=granularities)
-def test_no_more_is_taken_than_the_granularity_demands(required: int, granularity: int) -> None:
+def test_a_size_is_the_smallest_multiple_of_the_granularity(required: int, granularity: int) -> None:
     size = units.size_within(required=required, limit=0, granularity=granularity, default=units.GIB)
     assert size - required < granularity
 
@@ -35,11 +35,11 @@ def test_a_range_without_a_size_gets_the_default() -> None:
     assert units.size_within(required=0, limit=0, granularity=8, default=20) == 24
 
 
-def test_a_limit_below_the_default_alone_gets_the_most_that_fits() -> None:
+def test_a_limit_below_the_default_without_required_size_gives_the_largest_possible_size() -> None:
     assert units.size_within(required=0, limit=20, granularity=8, default=32) == 16
 
 
-def test_a_limit_that_the_default_just_misses_after_rounding_is_not_an_error() -> None:
+def test_a_limit_between_the_default_and_its_rounded_size_is_not_an_error() -> None:
     assert units.size_within(required=0, limit=23, granularity=8, default=20) == 16
 
 

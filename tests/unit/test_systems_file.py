@@ -43,7 +43,7 @@ def with_line(line: str) -> str:
 # --- what is accepted ----------------------------------------------------------------------------
 
 
-def test_the_least_that_works(file: Path) -> None:
+def test_the_smallest_valid_file(file: Path) -> None:
     file.write_text(MINIMAL, encoding="utf-8")
     (system,) = loader.load(file)
     assert system == schema.SystemSettings(
@@ -54,7 +54,7 @@ def test_the_least_that_works(file: Path) -> None:
     assert system.read_password().reveal() == PASSWORD
 
 
-def test_a_url_stands_for_endpoint_user_password_and_pool(file: Path) -> None:
+def test_a_url_has_endpoint_user_password_and_pool(file: Path) -> None:
     file.write_text("systems: [{url: 'powerflex://adm%40in:p%2Fw%3Ax@gateway.example:8443/pool%201'}]")
     (system,) = loader.load(file)
     assert system == schema.SystemSettings(
@@ -135,14 +135,14 @@ systems:
         (None, None, "https://gateway.example"),
     ],
 )
-def test_messages_call_a_system_by_the_best_name_there_is(
+def test_messages_have_the_name_or_else_the_number_of_a_system(
     name: str | None, id_: str | None, label: str
 ) -> None:
     system = schema.SystemSettings(endpoints=("https://gateway.example",), username="a", name=name, id=id_)
     assert system.label == label
 
 
-def test_the_password_does_not_show_in_the_settings(file: Path) -> None:
+def test_the_settings_do_not_show_the_password(file: Path) -> None:
     file.write_text(MINIMAL, encoding="utf-8")
     (system,) = loader.load(file)
     assert PASSWORD not in repr(system)
@@ -181,7 +181,7 @@ def test_a_file_that_is_not_text(file: Path, content: bytes) -> None:
         ("2024-13-45", 15),
     ],
 )
-def test_a_password_that_yaml_cannot_read_is_pointed_to_and_not_shown(
+def test_the_error_for_an_unreadable_password_has_its_position_and_not_its_text(
     file: Path, value: str, column: int
 ) -> None:
     message = refusal(file, MINIMAL.replace(PASSWORD, value))
@@ -192,7 +192,7 @@ def test_a_password_that_yaml_cannot_read_is_pointed_to_and_not_shown(
 
 
 @pytest.mark.parametrize("content", ["systems: [", "systems:\n\t- x", "systems: 'x", "- a\nb: c"])
-def test_broken_yaml_is_pointed_to(file: Path, content: str) -> None:
+def test_the_error_for_invalid_yaml_has_its_position(file: Path, content: str) -> None:
     assert ": not valid YAML: " in refusal(file, content)
 
 
@@ -205,7 +205,7 @@ def test_a_forgotten_dash_does_not_let_one_system_replace_another(file: Path) ->
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(password=st.text("ab'\"\\{}[]!&*@%#:|>-? \t,~`01_x", min_size=1, max_size=12))
-def test_a_password_that_breaks_the_yaml_is_not_shown(file: Path, password: str) -> None:
+def test_a_password_that_makes_the_yaml_invalid_is_not_shown(file: Path, password: str) -> None:
     inside = f"q7{password}7q"
     file.write_text(MINIMAL.replace(PASSWORD, f"{password}{inside}"), encoding="utf-8")
     refused: list[InvalidArgument] = []
@@ -241,7 +241,7 @@ def test_a_password_that_breaks_the_yaml_is_not_shown(file: Path, password: str)
         ("systems:\n  - endpoints: []", "systems[0]: the key username is missing; it must be given"),
     ],
 )
-def test_the_shape_of_the_file(file: Path, content: str, message: str) -> None:
+def test_the_structure_of_the_file(file: Path, content: str, message: str) -> None:
     assert refusal(file, content) == message
 
 
@@ -257,18 +257,18 @@ def test_the_shape_of_the_file(file: Path, content: str, message: str) -> None:
         ("storagepool", "storagePool"),
     ],
 )
-def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(file: Path, key: str, meant: str) -> None:
+def test_a_misspelt_key_is_refused_with_the_similar_one(file: Path, key: str, meant: str) -> None:
     assert (
         refusal(file, with_line(f"{key}: x")) == f"systems[0]: unknown key {key!r}; did you mean {meant!r}?"
     )
 
 
-def test_a_key_unlike_any_known_key_is_answered_with_all_known_keys(file: Path) -> None:
+def test_a_key_similar_to_no_other_is_refused_with_all_known_ones(file: Path) -> None:
     message = refusal(file, with_line("zzz: x"))
     assert message.startswith("systems[0]: unknown key 'zzz'; known keys: endpoints, username, password, ")
 
 
-def test_a_key_of_several_lines_is_answered_on_one(file: Path) -> None:
+def test_the_error_for_a_key_of_several_lines_is_one_line(file: Path) -> None:
     assert "unknown key 'two\\nlines'" in refusal(file, with_line('"two\\nlines": x'))
 
 
@@ -279,7 +279,7 @@ def test_a_password_that_follows_its_key_without_a_space_is_not_shown(file: Path
     )
 
 
-def test_a_key_that_is_no_text(file: Path) -> None:
+def test_a_key_that_is_not_text(file: Path) -> None:
     assert refusal(file, with_line("1: x")) == "systems[0]: a key is not text; put quotes around it"
 
 
@@ -312,7 +312,7 @@ def test_endpoints_of_the_wrong_type(file: Path, value: str, message: str) -> No
 
 
 @pytest.mark.parametrize("value", ["12345", "yes", "2024-10-10", "[a]", "1.5", '""'])
-def test_a_password_that_is_no_text_is_told_to_be_quoted(file: Path, value: str) -> None:
+def test_the_error_for_a_password_that_is_not_text_says_to_quote_it(file: Path, value: str) -> None:
     message = refusal(file, MINIMAL.replace(PASSWORD, value))
     remedy = "put quotes around a password that looks like a number"
     assert message == f"systems[0].password: expected a non-empty text; {remedy}"
@@ -339,7 +339,7 @@ def test_a_password_that_is_no_text_is_told_to_be_quoted(file: Path, value: str)
         "https://@gateway.example",
     ],
 )
-def test_an_endpoint_that_is_no_base_url(file: Path, endpoint: str) -> None:
+def test_an_endpoint_that_is_not_a_base_url(file: Path, endpoint: str) -> None:
     message = refusal(file, MINIMAL.replace("https://gateway.example", f'"{endpoint}"'))
     assert message.startswith("systems[0].endpoints[0]: '")
     assert message.endswith("is not usable; give https://<host>[:<port>], with the user under username")
@@ -368,13 +368,13 @@ def test_an_empty_text(file: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("id_", ["0123456789ABCDEF", "0123456789abcde", "prod"])
-def test_an_id_that_is_none(file: Path, id_: str) -> None:
+def test_an_invalid_id(file: Path, id_: str) -> None:
     message = refusal(file, with_line(f"id: {id_}"))
     assert message == f"systems[0].id: a system id is 16 lower-case hexadecimal digits, not {id_!r}"
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", ".nan", ".inf"])
-def test_a_request_timeout_that_is_no_time(file: Path, seconds: str) -> None:
+def test_an_invalid_request_timeout(file: Path, seconds: str) -> None:
     message = refusal(file, with_line(f"requestTimeout: {seconds}"))
     assert message == "systems[0].requestTimeout: must be a number of seconds above 0"
 
@@ -388,7 +388,7 @@ def test_an_authority_file_that_cannot_be_read(file: Path, name: str, reason: st
     assert message.startswith(f"systems[0].caFile: cannot read {file.parent}/{name}: {reason}")
 
 
-def test_an_authority_that_is_not_used(file: Path) -> None:
+def test_an_unused_authority_file(file: Path) -> None:
     (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
     message = refusal(file, with_line(f"caFile: {file.parent}/ca.pem\n    verifyCertificate: false"))
     assert message == "systems[0].caFile: has no use with verifyCertificate: false; remove one of them"
@@ -435,7 +435,7 @@ def test_a_changed_password_file_takes_effect(file: Path) -> None:
     assert system.read_password().reveal() == "  new with spaces "
 
 
-def test_a_password_file_that_was_removed_is_no_error_of_the_request(file: Path) -> None:
+def test_the_error_for_a_removed_password_file_is_not_invalid_argument(file: Path) -> None:
     path = file.parent / "password"
     path.write_text("old", encoding="utf-8")
     file.write_text(with_password_file(path), encoding="utf-8")
@@ -466,7 +466,7 @@ def test_a_system_may_be_named_by_its_id(file: Path) -> None:
     assert loader.load(file)[0].label == "0123456789abcdef"
 
 
-def test_systems_without_name_or_id_are_not_taken_for_one(file: Path) -> None:
+def test_systems_without_name_or_id_are_different_systems(file: Path) -> None:
     file.write_text(MINIMAL + MINIMAL.partition("\n")[2], encoding="utf-8")
     assert len(loader.load(file)) == 2
 
@@ -474,7 +474,7 @@ def test_systems_without_name_or_id_are_not_taken_for_one(file: Path) -> None:
 @pytest.mark.parametrize(
     "scalar", ["!!timestamp soon", "!!bool perhaps", "!!int ''", "!!float x", "2001-99-99"]
 )
-def test_a_value_that_is_not_what_its_tag_says_is_refused(file: Path, scalar: str) -> None:
+def test_a_value_that_contradicts_its_tag_is_refused(file: Path, scalar: str) -> None:
     message = refusal(file, with_line(f"requestTimeout: {scalar}"))
     assert "this looks like a number or a date but is none" in message
 

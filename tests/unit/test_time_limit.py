@@ -14,7 +14,7 @@ def abandoned() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "time-limit"}
 
 
-def test_a_call_that_hangs_costs_one_thread_and_does_not_delay_others() -> None:
+def test_a_hanging_call_needs_one_thread_and_does_not_delay_others() -> None:
     time_limit = TimeLimit(2.0)
     answer = threading.Event()
     with pytest.raises(DeadlineExceeded, match="did not answer"):
@@ -44,7 +44,7 @@ def test_a_call_that_ended_late_can_be_made_again() -> None:
     assert time_limit.call("slow", lambda: 42) == 42
 
 
-def test_the_deadline_of_the_rpc_is_the_limit_where_it_comes_first() -> None:
+def test_the_deadline_of_the_rpc_is_the_limit_if_it_comes_first() -> None:
     answer = threading.Event()
     with (
         call_context.background("test", 0.1),

@@ -1,4 +1,4 @@
-"""The tools that ``make tools`` brings, or names."""
+"""The tools that ``make tools`` installs or names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests import tools
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without any of the commands; the folder in which it finds its own."""
+    """A machine without the commands. Returns the folder of its PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -26,7 +26,7 @@ def put(folder: Path, command: str, script: str = "exit 0") -> None:
     (folder / command).chmod(0o755)
 
 
-def test_where_nothing_can_be_installed_it_is_printed_what_to_install(
+def test_it_prints_what_to_install_if_it_cannot_install(
     bare: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in tools.PACKAGES["test"]:
@@ -38,7 +38,7 @@ def test_where_nothing_can_be_installed_it_is_printed_what_to_install(
     assert "as root: apt-get update && apt-get install --yes --no-install-recommends xfsprogs" in printed
 
 
-def test_root_on_debian_gets_each_missing_package_once(
+def test_as_root_on_debian_each_missing_package_is_installed_once(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -51,7 +51,7 @@ def test_root_on_debian_gets_each_missing_package_once(
     assert "noise" not in capsys.readouterr().out
 
 
-def test_an_installation_that_fails_shows_what_it_printed(
+def test_a_failed_installation_shows_its_output(
     bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -60,14 +60,14 @@ def test_an_installation_that_fails_shows_what_it_printed(
     assert "E: no network\n`apt-get update` failed with status 100." in capsys.readouterr().err
 
 
-def test_where_all_is_there_nothing_is_installed(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_installed_if_nothing_is_missing(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in tools.PACKAGES["test"]:
         put(bare, command)
     assert tools.bring(["test"]) == 0
-    assert capsys.readouterr().out == "Debian's packages: all there.\n"
+    assert capsys.readouterr().out == "Debian's packages: all installed.\n"
 
 
-def test_the_packages_are_those_that_the_driver_names_for_its_tools() -> None:
+def test_the_packages_are_those_in_the_messages_of_the_driver() -> None:
     tested = tools.PACKAGES["test"]
     assert {tool: tested[tool] for tool in tested if tool in run.PACKAGES} == {
         tool: package for tool, package in run.PACKAGES.items() if tool in tested

@@ -31,7 +31,7 @@ def test_no_more_threads_are_started_than_are_needed() -> None:
     pool.shutdown()
 
 
-def test_what_exceeds_the_threads_waits_for_one() -> None:
+def test_calls_wait_while_all_threads_are_busy() -> None:
     pool = Workers(2, "test")
     go_on, inside = threading.Event(), threading.Semaphore(0)
 
@@ -49,7 +49,7 @@ def test_what_exceeds_the_threads_waits_for_one() -> None:
     pool.shutdown()
 
 
-def test_what_was_taken_is_done_after_the_shutdown_and_nothing_is_taken_any_more() -> None:
+def test_after_the_shutdown_accepted_calls_end_and_new_ones_are_refused() -> None:
     pool = Workers(1, "test")
     go_on = threading.Event()
     running, waiting = pool.submit(go_on.wait, PATIENCE_SECONDS), pool.submit(abs, -1)
@@ -63,7 +63,7 @@ def test_what_was_taken_is_done_after_the_shutdown_and_nothing_is_taken_any_more
     assert pool.busy() == 0
 
 
-def test_what_was_not_begun_can_be_dropped() -> None:
+def test_calls_that_have_not_begun_can_be_dropped() -> None:
     pool = Workers(1, "test")
     go_on, inside = threading.Event(), threading.Event()
 
@@ -80,7 +80,7 @@ def test_what_was_not_begun_can_be_dropped() -> None:
     pool.shutdown()
 
 
-def test_a_call_that_hangs_does_not_keep_the_process() -> None:
+def test_a_hanging_call_does_not_keep_the_process_from_ending() -> None:
     script = (
         "import threading; from csi_powerflex.csi.workers import Workers\n"
         "inside = threading.Event(); pool = Workers(1, 'test')\n"
