@@ -1,1 +1,1 @@
-"""The client of PowerFlex gateways, over HTTPS; implements the ports ``Array`` and ``Fleet`` of ``model.ports``."""
+"""The client of PowerFlex gateways, over HTTPS; implements ``Array`` and ``Fleet`` of ``model.ports``."""
