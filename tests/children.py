@@ -1,6 +1,6 @@
-"""Processes of the driver that tests break: forked from a server that has everything imported.
+"""Processes of the driver that tests interrupt. They are forked from a server with all imports done.
 
-So they start in milliseconds, and have nothing of the test process's threads.
+So they start in milliseconds, and have no threads of the test process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 _START_SECONDS = 60.0
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.controller.interruption", "tests.node.breakable"])
+CONTEXT.set_forkserver_preload(["tests.controller.interruption", "tests.node.interruption"])
 
 
 def start_server() -> None:
@@ -23,9 +23,9 @@ def start_server() -> None:
 
 
 def wait_for_socket(socket: Path, running: Callable[[], bool]) -> None:
-    """Wait until a process has made its socket, which is served from then on.
+    """Wait until a process has created its socket. Then it can be called.
 
-    A gRPC channel that looks for it too early looks again no sooner than a tenth of a second later.
+    A gRPC channel that connects too early tries again only a tenth of a second later.
     """
     until = time.monotonic() + _START_SECONDS
     while not socket.exists():

@@ -1,11 +1,11 @@
-"""What runs beside what where pytest-xdist runs the tests on several workers, and what begins first.
+"""Which tests run on the same worker of pytest-xdist, and which start first.
 
-A worker is a process of its own, and two share what a machine has once: above all its loop devices,
-where the number that one test gives back is the next that another gets. So tests with devices run on one
-worker, but for the breaks of the node, half of them: there everything belongs to one step of one test.
-Those of csi-sanity, which come in cells with processes and a folder each, run wherever there is time. So
-does the rest: the tests of a file together, with what they set up for all of them, and those of the
-longest files one by one.
+Each worker is a process. Workers share the loop devices of the machine, and the number that one test
+releases is the next that another test gets. So tests with devices run on one worker. The interrupted calls
+of the node, half of these tests, are an exception: each step of a test has its own devices. The tests of
+csi-sanity have their own processes and a folder for each cell, so each cell can run on any worker. Of the
+other tests, those of one file run on one worker, together with their fixtures. The tests of the longest
+files run one by one.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ WITH_DEVICES = (
     "tests/simulator/test_ownership.py",
 )
 _CELL = re.compile(r"tests/sanity/.*-((?:one|two)-[\d.]+-(?:mount|block))\]$")
-_BREAKS_OF_THE_NODE = "tests/node/test_breaks.py"
+_INTERRUPTED_NODE_CALLS = "tests/node/test_interrupted_calls.py"
 _ONE_BY_ONE = ("tests/controller/test_interrupted_calls.py",)
-# What would keep the run waiting if it began last; of the rest, the order is that of pytest-randomly.
+# These take longest, so they start first. The order of the others is that of pytest-randomly.
 _FIRST = (
     "tests/soak/",
     "tests/controller/test_model.py",
-    _BREAKS_OF_THE_NODE,
+    _INTERRUPTED_NODE_CALLS,
     *WITH_DEVICES,
     "tests/controller/test_interrupted_calls.py",
 )
@@ -43,7 +43,7 @@ _FIRST = (
 
 def group(nodeid: str) -> str:
     """The group of a test; a group runs on one worker."""
-    if nodeid.startswith(WITH_DEVICES) and not nodeid.startswith(_BREAKS_OF_THE_NODE):
+    if nodeid.startswith(WITH_DEVICES) and not nodeid.startswith(_INTERRUPTED_NODE_CALLS):
         return "devices"
     if cell := _CELL.match(nodeid):
         return cell[1]
@@ -51,12 +51,12 @@ def group(nodeid: str) -> str:
 
 
 class Workers:
-    """The plugin; registered where pytest-xdist is."""
+    """The plugin. It is registered if pytest-xdist is installed."""
 
     @pytest.hookimpl
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """Hand the tests out by group. Its own marks for groups would do so by changing the tests' names."""
-        from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - pytest runs without it too
+        """Distribute the tests by group. The group marks of pytest-xdist would change the tests' names."""
+        from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - it may not be installed
 
         scheduler = LoadScopeScheduling(config, log)
         scheduler._split_scope = group
@@ -64,21 +64,22 @@ class Workers:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Put first what is to begin first."""
+        """Sort the tests of ``_FIRST`` to the beginning."""
         if hasattr(config, "workerinput"):
-            items.sort(key=_turn)
+            items.sort(key=_rank)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, object, object]:
-        """Make a report fit for the way from a worker to the run.
+        """Make it possible to send a report from a worker to the run.
 
-        What a test wrote may hold halves of surrogate pairs, as hostile input does, and these cannot be sent.
+        The output of a test may contain halves of surrogate pairs, as hostile input does. They cannot be
+        sent.
         """
         return _sendable((yield))
 
 
-def _turn(item: pytest.Item) -> int:
-    return next((turn for turn, path in enumerate(_FIRST) if item.nodeid.startswith(path)), len(_FIRST))
+def _rank(item: pytest.Item) -> int:
+    return next((rank for rank, path in enumerate(_FIRST) if item.nodeid.startswith(path)), len(_FIRST))
 
 
 def _sendable(content: object) -> object:

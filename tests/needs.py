@@ -1,8 +1,8 @@
-"""What tests need of a machine, and the table of those that were left out.
+"""What tests need of a machine, and the table of skipped tests.
 
-A test says what it needs with ``@pytest.mark.needs("devices", "xfs")``. Where a need is not met, the test is
-skipped with the reason. The run ends with a table: how many tests were left out, which command brings them,
-and why. A skip without a reason fails the run.
+A test names its needs with ``@pytest.mark.needs("devices", "xfs")``. If a need is not met, the test is
+skipped with the reason. The run ends with a table: how many tests were skipped, which command provides what
+is missing, and why. A skip without a reason fails the run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from csi_powerflex.operations.node import resize
+from csi_powerflex.operations.node import filesystem_growth
 from tests import tools
 from tests.chart import helm
 from tests.commands import output_of
@@ -29,17 +29,17 @@ BY_ROOT = "sudo make test"
 BY_TOOLS = "make tools"
 BY_EMULATION = "make test-emulated"
 
-_BASIC = ("util-linux", "mount", "e2fsprogs")  # what tests with devices cannot do without
+_BASIC = ("util-linux", "mount", "e2fsprogs")  # all tests with devices need these
 _TELLS_COPIES_APART = (6, 7)
-_NO_REASON = ("", "Skipped", "unconditional skip")  # pytest's own words where a test gives none
+_NO_REASON = ("", "Skipped", "unconditional skip")  # the reasons of pytest if a test gives none
 _PROPERTY = "brought by"
 _LOOPBACK = "127.0.0.1,localhost,::1"
-_LONGEST_TMPDIR = 20  # the path of a socket has 107 bytes at most, and tests' folders have long names
+_LONGEST_TMPDIR = 20  # a socket path has at most 107 bytes, and the folders of tests have long names
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Why a need is not met on this machine, and the command that helps; "-" if none does."""
+    """Why a need is not met on this machine, and the command that provides it; "-" if none does."""
 
     reason: str
     remedy: str
@@ -57,7 +57,7 @@ def _commands(*packages: str) -> Lack | None:
 
 
 def _mounts() -> Lack | None:
-    """Whether a process can have mounts of its own and come back, which nothing but an attempt tells."""
+    """Whether a process can enter a mount namespace and return. Only an attempt shows it."""
     back = ["nsenter", "--mount=/proc/self/ns/mnt", "test", "-e", __file__]  # in a chroot it leads elsewhere
     done = subprocess.run(["unshare", "--mount", *back], capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -67,7 +67,7 @@ def _mounts() -> Lack | None:
 
 
 def _loop_devices() -> Lack | None:
-    """Whether a loop device can be had, which nothing but an attempt tells either."""
+    """Whether a loop device can be created. Only an attempt shows it."""
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(1024 * 1024)
         attach = ["losetup", "--find", "--show", file.name]
@@ -85,9 +85,9 @@ def _filesystem(name: str, package: str) -> Lack | None:
 
 
 def _kernel_has(filesystem: str) -> bool:
-    """Whether the kernel knows a filesystem, or loads its module when asked to mount one."""
+    """Whether the kernel has a filesystem, or loads its module when one is mounted."""
     libc = ctypes.CDLL(None, use_errno=True)
-    # There is no such device, so nothing is mounted: the error tells whether the filesystem is known.
+    # The device does not exist, so nothing is mounted. The error shows whether the filesystem is known.
     libc.mount(b"no-such-device", os.fsencode(tempfile.gettempdir()), filesystem.encode(), 0, None)
     return ctypes.get_errno() not in (errno.ENODEV, errno.EPERM)
 
@@ -97,7 +97,7 @@ def _program(name: str, path: str | None) -> Lack | None:
 
 
 def _online_ext4() -> Lack | None:
-    if resize.can_grow_ext4_online():
+    if filesystem_growth.can_grow_ext4_online():
         return None
     return Lack(
         "growing a mounted ext4 needs CAP_SYS_RESOURCE, which this machine does not give", BY_EMULATION
@@ -131,12 +131,12 @@ NEEDS: Mapping[str, Callable[[], Lack | None]] = {
     "helm": lambda: _program("Helm", helm.binary()),
     "csi-sanity": lambda: _program("csi-sanity", tools.built("csi-sanity")),
 }
-"""What a test can name in its mark. The first one here that is not met is the reason of its skip."""
+"""The needs that a test can name. The first one that is not met is the reason of the skip."""
 
 
 @functools.cache
 def lack(need: str) -> Lack | None:
-    """Why this machine does not meet a need; None where it does.
+    """Why this machine does not meet a need; None if it does.
 
     Raises:
         pytest.UsageError: no need has that name.
@@ -151,9 +151,9 @@ EACH_FILESYSTEM = (
     pytest.param("xfs", marks=pytest.mark.needs("xfs")),
     pytest.param("btrfs", marks=pytest.mark.needs("btrfs")),
 )
-"""The filesystems of the driver, as parameters of a test that makes each."""
+"""The filesystems of the driver, as parameters of a test."""
 
-EACH_FILESYSTEM_BESIDE_ITS_COPY = (
+EACH_FILESYSTEM_WITH_ITS_COPY = (
     *EACH_FILESYSTEM[:2],
     pytest.param("btrfs", marks=pytest.mark.needs("btrfs", "two-btrfs-of-one-id")),
 )
@@ -161,7 +161,7 @@ EACH_FILESYSTEM_BESIDE_ITS_COPY = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of a run that is to leave out nothing that could be had."""
+    """Add the option of a run that must skip nothing that could be installed."""
     parser.addoption(
         "--complete",
         action="store_true",
@@ -170,31 +170,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark, register the plugin, and take out of the environment what would mislead tests."""
+    """Declare the mark, register the plugin, and adapt the environment."""
     _adapt_environment()
-    config.addinivalue_line("markers", "needs(name, ...): what of tests/needs.py the test cannot do without")
+    config.addinivalue_line("markers", "needs(name, ...): the needs of the test, see tests/needs.py")
     config.pluginmanager.register(LeftOut(complete=config.getoption("--complete")))
 
 
 def _adapt_environment() -> None:
-    """Let tests, and what they start, find root's tools, a short temporary folder, and loopback directly."""
+    """Give tests the tools of root, a short temporary folder, and loopback without proxy."""
     os.environ["PATH"] = tools.search_path()
     if len(tempfile.gettempdir()) > _LONGEST_TMPDIR:
-        tempfile.tempdir = os.environ["TMPDIR"] = "/tmp"  # noqa: S108 - each run makes a folder of its own there
+        tempfile.tempdir = os.environ["TMPDIR"] = "/tmp"  # noqa: S108 - each run creates its own folder there
     # A proxy of the environment cannot reach this machine's loopback.
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (direct, _LOOPBACK)))
 
 
 class LeftOut:
-    """Skips what this machine cannot run, counts it, and tells of it at the end."""
+    """Skips tests that this machine cannot run, counts them, and prints a table at the end."""
 
     def __init__(self, *, complete: bool) -> None:
         self._complete = complete
         self._skipped: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Mark what has to be skipped."""
+        """Mark the tests to skip."""
         for item in items:
             names = [name for mark in item.iter_markers("needs") for name in mark.args]
             found = next((found for name in sorted(names, key=_rank) if (found := lack(name))), None)
@@ -203,14 +203,14 @@ class LeftOut:
                 item.user_properties.append((_PROPERTY, _remedy(found, item)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a skip; workers of pytest-xdist pass theirs on."""
+        """Count a skip. Workers of pytest-xdist send theirs."""
         if report.skipped and not hasattr(report, "wasxfail"):
             remedies = dict(report.user_properties)
             self._skipped[str(remedies.get(_PROPERTY, "-")), _reason(report)] += 1
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Let the run fail for what must not be left out."""
+        """Let the run fail if it skipped tests that it must not skip."""
         if self._refused() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -242,18 +242,18 @@ class LeftOut:
 
 
 def _remedy(found: Lack, item: pytest.Item) -> str:
-    """The command that brings a test: the emulated machine runs only those that are marked for it."""
+    """The command that provides a need. The emulated machine runs only tests with its mark."""
     runs = found.remedy != BY_EMULATION or item.get_closest_marker("emulated")
     return found.remedy if runs else "-"
 
 
 def _rank(need: str) -> int:
-    """The place of a need among all of them; one that nobody knows comes first, and is refused."""
+    """The position of a need among all. An unknown one is first, and is refused."""
     return list(NEEDS).index(need) if need in NEEDS else -1
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """The words of a skip."""
+    """The reason of a skip."""
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped:").strip()
     return str(report.longrepr)

@@ -1,4 +1,4 @@
-"""Making a hostile call, and judging its answer."""
+"""Hostile calls, and the codes that they may have."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.hostile.messages import fields_of, fields_set
 
-# The codes that the specification has a meaning for. UNKNOWN is none, and INTERNAL is what it gives only to
-# mounting and publishing on a node, which this driver answers more tellingly.
+# The codes that the specification defines. It does not define UNKNOWN. It defines INTERNAL only for mounting
+# and publishing on a node, for which this driver has more specific codes.
 PROPER = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -60,7 +60,7 @@ class Caller:
         self._identity = csi_pb2_grpc.IdentityStub(channel)
 
     def call(self, method: MethodDescriptor, request: Message, tried: Tried) -> tuple[grpc.StatusCode, str]:
-        """Make one call; its code and what was said with it."""
+        """Make one call; returns its code and error message."""
         tried.fields.update(fields_set(request))
         answer: Any = message_factory.GetMessageClass(method.output_type)
         kind = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
@@ -79,6 +79,6 @@ class Caller:
         tried.codes[code.name] += 1
         return code, detail
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the process answers."""
         return bool(self._identity.GetPluginInfo(csi_pb2.GetPluginInfoRequest(), timeout=10).name)

@@ -1,4 +1,4 @@
-"""How many inputs are tried, and the texts and numbers that hostile ones are made of."""
+"""The number of inputs, and the texts and numbers of hostile inputs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings, strategies as st
 
 FACTOR = int(os.environ.get("HOSTILE_FACTOR", "1"))
-"""1 tries the same inputs each time, as CI does; more tries so many times as many, others each time."""
+"""With 1, as in CI, the inputs are the same each time. More multiplies their number and varies them."""
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
-def tried(examples: int) -> Callable[[Test], Test]:
-    """Try so many inputs, times ``FACTOR``."""
+def with_examples(examples: int) -> Callable[[Test], Test]:
+    """Run a test with so many inputs, times ``FACTOR``."""
     return settings(
         max_examples=examples * FACTOR,
         derandomize=FACTOR == 1,
@@ -25,8 +25,7 @@ def tried(examples: int) -> Callable[[Test], Test]:
     )
 
 
-# What has broken programs before: paths, shells, formats, encodings, numbers, and characters that are more
-# than they look.
+# Inputs that are known to cause errors: paths, shells, formats, encodings, numbers, and special characters.
 _KNOWN = (
     "", " ", ".", "..", "../../../../etc/passwd", "/etc/passwd", "//", "~root", "C:\\",
     "\0", "a\0b", "\n", "a\nb", "\r\n", "\t", "\x0b", "\x0c", "\x1b[31m", "\x7f", "\x85", "\u2028",
@@ -39,7 +38,7 @@ _SIZES = (31, 32, 128, 129, 255, 256, 1000, 5000, 100_000)
 
 
 def text() -> st.SearchStrategy[str]:
-    """Text of every kind that a protocol buffer can hold."""
+    """Text of any kind that a protocol buffer can contain."""
     return st.one_of(
         st.sampled_from(_KNOWN),
         st.text(max_size=20),
@@ -51,7 +50,7 @@ def text() -> st.SearchStrategy[str]:
 
 
 def near(known: str) -> st.SearchStrategy[str]:
-    """``known``, with something before, after or within it."""
+    """``known`` with additional text before, after or inside of it."""
     return st.builds(
         lambda at, word: known[:at] + word + known[at:], st.integers(0, len(known)), st.sampled_from(_KNOWN)
     )
@@ -61,9 +60,9 @@ _EDGES = (0, 1, 7, 8, 9, 15, 31, 32, 40, 53, 62, 63)
 
 
 def integers(bits: int, *, signed: bool) -> st.SearchStrategy[int]:
-    """Integers of that width, most of them at an edge."""
+    """Integers of that width, most of them close to a limit."""
     least = -(2 ** (bits - 1)) if signed else 0
-    max_entries = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+    greatest = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
     edges = {sign * 2**edge + step for edge in _EDGES for sign in (1, -1) for step in (-1, 0, 1)}
-    inside = sorted(edge for edge in {*edges, least, max_entries} if least <= edge <= max_entries)
-    return st.one_of(st.sampled_from(inside), st.integers(least, max_entries))
+    inside = sorted(edge for edge in {*edges, least, greatest} if least <= edge <= greatest)
+    return st.one_of(st.sampled_from(inside), st.integers(least, greatest))

@@ -1,4 +1,4 @@
-"""Hostile requests, made from the protocol's own description, so that no field is forgotten."""
+"""Hostile requests, generated from the protocol's descriptors, so that they use every field."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _OVERSIZE = 3000
 
 @dataclass(frozen=True)
 class Known:
-    """What would be right, so that a call is not refused at its first field.
+    """Valid values, so that a call is not refused because of its first field.
 
-    ``texts`` are values by the name of a field, ``keys`` values by the key of a map, ``right`` are requests
-    that work, by the name of their RPC.
+    ``texts`` are values by the name of a field, ``keys`` values by the key of a map, ``right`` are valid
+    requests by the name of their RPC.
     """
 
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ def methods(service: str) -> list[MethodDescriptor]:
 
 
 def requests(method: MethodDescriptor, known: Known) -> st.SearchStrategy[Message]:
-    """Requests of an RPC: hostile all over, or right but for one field."""
+    """Requests of an RPC: hostile in all fields, or valid with one hostile field."""
     wild = _message(method.input_type, known)
     right = known.right.get(method.name, ())
     if not right or not method.input_type.fields:
@@ -50,9 +50,9 @@ def requests(method: MethodDescriptor, known: Known) -> st.SearchStrategy[Messag
     return st.one_of(wild, near, near)
 
 
-def whole(method: MethodDescriptor, known: Known) -> list[Message]:
-    """Requests in which every field is set: as many as it takes to show each of several alternatives."""
-    return [_whole(method.input_type, known, turn) for turn in range(_alternatives(method.input_type))]
+def complete(method: MethodDescriptor, known: Known) -> list[Message]:
+    """Requests with all fields, one for each alternative of a oneof."""
+    return [_complete(method.input_type, known, turn) for turn in range(_alternatives(method.input_type))]
 
 
 def _alternatives(descriptor: Descriptor) -> int:
@@ -63,7 +63,7 @@ def _alternatives(descriptor: Descriptor) -> int:
     return max(counts, default=1)
 
 
-def _whole(descriptor: Descriptor, known: Known, turn: int) -> Message:
+def _complete(descriptor: Descriptor, known: Known, turn: int) -> Message:
     message = message_factory.GetMessageClass(descriptor)()
     for item in descriptor.fields:
         choice = item.containing_oneof
@@ -80,7 +80,7 @@ def _plain(item: FieldDescriptor, known: Known, turn: int) -> Any:
     if _is_map(item):
         return {key: values[0] for key, values in known.keys.items() if values}
     if item.message_type is not None:
-        return _whole(item.message_type, known, turn)
+        return _complete(item.message_type, known, turn)
     if item.enum_type is not None:
         return item.enum_type.values[-1].number
     if item.type == FieldDescriptor.TYPE_STRING:
@@ -104,7 +104,7 @@ def _changed(right: Message, change: tuple[str, Any], replace: bool) -> Message:
 
 
 def fields_of(descriptor: Descriptor, seen: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The full names of the fields that a message of this kind can hold, at any depth."""
+    """The full names of the fields that a message of this type can have, at any depth."""
     for item in descriptor.fields:
         yield item.full_name
         inner = item.message_type
@@ -133,7 +133,7 @@ def _made(make: type[Message], values: Mapping[str, Any]) -> Message:
     message = make()
     for name, value in values.items():
         one = make(**{name: value})
-        # Merging lets the last of several alternatives win, as on the wire.
+        # MergeFrom keeps the last alternative of a oneof, as the parser does.
         message.MergeFrom(one)
     return message
 
@@ -153,7 +153,7 @@ def _is_map(item: FieldDescriptor) -> bool:
 
 
 def _map(known: Known, values: Sequence[str]) -> st.SearchStrategy[dict[str, str]]:
-    """Every map of the protocol is from text to text."""
+    """All maps of the protocol are from text to text."""
     pairs = [st.tuples(inputs.text(), inputs.text())]
     for key, right in known.keys.items():
         pairs.append(st.tuples(st.just(key), _text(right)))
@@ -188,7 +188,7 @@ def _value(item: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
     return _SCALARS[item.type]
 
 
-# A type that the protocol did not use before has no row, which fails.
+# A type that the protocol does not use has no row. If it uses it later, the tests fail.
 _SCALARS: Mapping[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_BYTES: st.binary(max_size=40),
     FieldDescriptor.TYPE_BOOL: st.booleans(),

@@ -1,4 +1,4 @@
-"""Whatever stands in the systems file or a URL: it is taken, or refused in one line without a password."""
+"""Any content of the systems file or a URL: it is accepted, or refused in one line without a password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.observability import endpoint
 from tests.figures import Figures
 from tests.hostile import inputs
-from tests.hostile.inputs import tried
+from tests.hostile.inputs import with_examples
 from tests.secrets.canary import PASSWORD_CORE, found
 
 _KEYS = (
@@ -70,8 +70,8 @@ _TEXTS = st.one_of(
 )
 
 
-def judge(path: Path, codes: Counter[str]) -> tuple[SystemSettings, ...]:
-    """Load the file; a refusal has to be one line that names the file and shows no password."""
+def load(path: Path, codes: Counter[str]) -> tuple[SystemSettings, ...]:
+    """Load the file. An error must be one line that names the file and shows no password."""
     refusal: InvalidArgument | None = None
     systems: tuple[SystemSettings, ...] = ()
     try:
@@ -85,7 +85,7 @@ def judge(path: Path, codes: Counter[str]) -> tuple[SystemSettings, ...]:
         assert text.isprintable(), repr(text)
         assert found([PASSWORD_CORE], f"{text} {refusal.__cause__!r}".encode()) == []
         return ()
-    codes["taken"] += 1
+    codes["accepted"] += 1
     assert systems
     for system in systems:
         assert PASSWORD_CORE not in repr(system)
@@ -99,32 +99,32 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "systems.yaml"
 
 
-def test_a_document_of_any_shape_is_taken_or_refused_in_one_line(path: Path, figures: Figures) -> None:
+def test_a_document_of_any_shape_is_accepted_or_refused_in_one_line(path: Path, figures: Figures) -> None:
     codes: Counter[str] = Counter()
 
-    @tried(200)
+    @with_examples(200)
     @given(
         systems=st.one_of(st.lists(_SYSTEMS, max_size=3), _NODES),
         rest=st.dictionaries(_SCALARS, _NODES, max_size=1),
     )
     def hold(systems: object, rest: dict[object, object]) -> None:
         path.write_text(yaml.safe_dump({"systems": systems} | rest, allow_unicode=True), encoding="utf-8")
-        judge(path, codes)
+        load(path, codes)
 
     hold()
     assert codes["refused"]
-    assert codes["taken"]
+    assert codes["accepted"]
     figures.add("hostile configurations", codes.total())
 
 
-def test_text_of_any_kind_is_taken_or_refused_in_one_line(path: Path, figures: Figures) -> None:
+def test_text_of_any_kind_is_accepted_or_refused_in_one_line(path: Path, figures: Figures) -> None:
     codes: Counter[str] = Counter()
 
-    @tried(200)
+    @with_examples(200)
     @given(content=_TEXTS)
     def hold(content: bytes) -> None:
         path.write_bytes(content)
-        judge(path, codes)
+        load(path, codes)
 
     hold()
     assert codes["refused"]
@@ -152,20 +152,20 @@ def urls(draw: st.DrawFn) -> str:
     return "".join(parts)
 
 
-def test_a_url_of_any_form_is_taken_or_refused_without_its_password(path: Path, figures: Figures) -> None:
+def test_a_url_of_any_form_is_accepted_or_refused_without_its_password(path: Path, figures: Figures) -> None:
     codes: Counter[str] = Counter()
 
-    @tried(200)
+    @with_examples(200)
     @given(url=urls(), more=st.dictionaries(st.sampled_from(_KEYS), _SCALARS, max_size=1))
     def hold(url: str, more: dict[str, object]) -> None:
         path.write_text(
             yaml.safe_dump({"systems": [{"url": url} | more]}, allow_unicode=True), encoding="utf-8"
         )
-        judge(path, codes)
+        load(path, codes)
 
     hold()
     assert codes["refused"]
-    assert codes["taken"]
+    assert codes["accepted"]
     figures.add("hostile configurations", codes.total())
 
 
@@ -174,16 +174,16 @@ _PART = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), min_siz
 )
 
 
-def test_what_is_percent_encoded_in_a_url_comes_out_as_it_was(path: Path) -> None:
-    @tried(100)
+def test_percent_encoded_text_in_a_url_is_decoded(path: Path) -> None:
+    @with_examples(100)
     @given(user=_PART, password=_PART, pool=_PART, port=st.one_of(st.none(), st.integers(1, 65535)))
     def hold(user: str, password: str, pool: str, port: int | None) -> None:
         encoded = [quote(part, safe="") for part in (user, password, pool)]
-        place = "gateway" if port is None else f"gateway:{port}"
-        url = f"powerflex://{encoded[0]}:{encoded[1]}@{place}/{encoded[2]}"
+        address = "gateway" if port is None else f"gateway:{port}"
+        url = f"powerflex://{encoded[0]}:{encoded[1]}@{address}/{encoded[2]}"
         path.write_text(json.dumps({"systems": [{"url": url}]}))
-        (system,) = judge(path, Counter())
-        assert system.endpoints == (f"https://{place}",)
+        (system,) = load(path, Counter())
+        assert system.endpoints == (f"https://{address}",)
         assert (system.username, system.read_password().reveal(), system.storage_pool) == (
             user,
             password,
@@ -194,10 +194,10 @@ def test_what_is_percent_encoded_in_a_url_comes_out_as_it_was(path: Path) -> Non
 
 
 @pytest.mark.parametrize("read", [server.socket_path, endpoint.address])
-def test_an_endpoint_of_any_form_is_taken_or_refused(read: object) -> None:
+def test_an_endpoint_of_any_form_is_accepted_or_refused(read: object) -> None:
     assert callable(read)
 
-    @tried(200)
+    @with_examples(200)
     @given(text=st.one_of(inputs.text(), inputs.near("unix:///csi/csi.sock"), inputs.near("127.0.0.1:9808")))
     def hold(text: str) -> None:
         with contextlib.suppress(InvalidArgument):

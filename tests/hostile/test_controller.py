@@ -1,4 +1,4 @@
-"""Whatever is sent in any field of any request of the controller: a proper code, and it lives on."""
+"""Any value in any field of any request to the controller: it has a defined code and still runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.controller.driver import GIB, block, mount
 from tests.controller_process import ControllerProcess
 from tests.figures import Figures
 from tests.hostile.calls import PROPER, Caller, Tried
-from tests.hostile.inputs import tried
-from tests.hostile.messages import Known, methods, requests, whole
+from tests.hostile.inputs import with_examples
+from tests.hostile.messages import Known, complete, methods, requests
 from tests.soak import array
 from tests.soak.array import SoakedArray
 
@@ -50,7 +50,7 @@ def caller(process: ControllerProcess) -> Iterator[Caller]:
 
 @pytest.fixture
 def known(soaked: SoakedArray, process: ControllerProcess) -> Known:
-    """Objects that exist, parameters that mean something, and requests that work."""
+    """Objects that exist, parameters that are valid, and requests that succeed."""
     driver = process.driver
     number = next(_numbers)
     names = [f"pvc-{number}-{each}" for each in range(3)]
@@ -61,15 +61,15 @@ def known(soaked: SoakedArray, process: ControllerProcess) -> Known:
         csi_pb2.CreateVolumeGroupSnapshotRequest(name=f"group-{number}", source_volume_ids=volumes[1:])
     ).group_snapshot
     system = volumes[0].partition("-")[0]
-    gone = f"{system}-{'0' * 15}1"
+    missing = f"{system}-{'0' * 15}1"
     return Known(
         texts={
-            "volume_id": [*volumes, snapshot, gone],
-            "source_volume_id": [*volumes, snapshot, gone],
-            "source_volume_ids": [*volumes, gone],
-            "snapshot_id": [snapshot, *volumes, gone],
-            "snapshot_ids": [snapshot, gone],
-            "group_snapshot_id": [gone, group.group_snapshot_id],
+            "volume_id": [*volumes, snapshot, missing],
+            "source_volume_id": [*volumes, snapshot, missing],
+            "source_volume_ids": [*volumes, missing],
+            "snapshot_id": [snapshot, *volumes, missing],
+            "snapshot_ids": [snapshot, missing],
+            "group_snapshot_id": [missing, group.group_snapshot_id],
             "node_id": [soaked.node("node0"), soaked.node("node1")],
             "name": [*names, "pvc-new", f"snapshot-{number}"],
             "fs_type": ["ext4", "xfs"],
@@ -135,7 +135,7 @@ def _right(
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_request_is_answered_with_a_proper_code(
+def test_every_request_has_a_defined_code(
     method: MethodDescriptor,
     caller: Caller,
     known: Known,
@@ -148,11 +148,11 @@ def test_every_request_is_answered_with_a_proper_code(
         code, detail = caller.call(method, request, done)
         assert code in PROPER, f"{code.name}: {detail}"
         assert "unexpected" not in detail
-        assert caller.lives()
+        assert caller.is_alive()
 
-    for request in whole(method, known):
+    for request in complete(method, known):
         hold(request)
-    tried(60)(given(request=requests(method, known))(hold))()
+    with_examples(60)(given(request=requests(method, known))(hold))()
     assert process.running
     assert process.pid == pid
     assert not done.missing(method)

@@ -1,4 +1,4 @@
-"""Whatever is sent to the node: a proper code, it lives on, and nothing outside of its paths is touched."""
+"""Any request to the node: it has a defined code, the node runs, and changes nothing outside of its paths."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from csi_powerflex.host import mountinfo
 from csi_powerflex.pb import csi_pb2
 from tests.figures import Figures
 from tests.hostile.calls import NOT_NOW, PROPER, Caller, Tried
-from tests.hostile.inputs import tried
-from tests.hostile.messages import Known, methods, requests, whole
-from tests.node.client import block, filesystem, publish_context
+from tests.hostile.inputs import with_examples
+from tests.hostile.messages import Known, complete, methods, requests
+from tests.node.client import block, filesystem
 from tests.node.loophost import LoopHost, Volume
 from tests.node.namespaces import own_mounts, umount
 from tests.node.process import NodeProcess
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.needs("devices")
 METHODS = [method for service in ("Identity", "Node") for method in methods(service)]
 _MIB = 1024 * 1024
 _SMALL = 320 * _MIB
-_FOREIGN = b"not a filesystem, but somebody's data" * 1000
+_FOREIGN = b"not a filesystem, but the data of another program" * 1000
 
 
 @dataclass
 class Trap:
-    """A host, and beside the kubelet's folder a place where nothing may happen; links lead there."""
+    """A host, and a folder next to that of the kubelet. Links lead there, but the node must not change it."""
 
     host: LoopHost
     outside: Path
@@ -44,11 +44,11 @@ class Trap:
     absent: Volume
 
     def state(self) -> dict[str, str]:
-        """All that must stay as it is: the place outside, its mounts, and the data that are not ours."""
+        """All that must not change: the folder outside, its mounts, and the data of another program."""
         found = {str(path): _facts(path) for path in [self.outside, *self.outside.rglob("*")]}
         with self.foreign.image.open("rb") as image:
             found["foreign"] = hashlib.sha256(image.read(_MIB)).hexdigest()
-        # A sparse file that is written to anywhere else takes more room.
+        # A sparse file takes more space after a write at any other offset.
         found["foreign's blocks"] = str(self.foreign.image.stat().st_blocks)
         found["etc"] = " ".join(sorted(path.name for path in Path("/etc").iterdir()))
         found["root"] = " ".join(sorted(path.name for path in Path("/").iterdir()))
@@ -95,7 +95,7 @@ def process(trap: Trap) -> Iterator[NodeProcess]:
 
 @pytest.fixture(scope="module")
 def known(trap: Trap, process: NodeProcess) -> Known:
-    """Volumes, paths and contexts that are right, and those that would be dangerous."""
+    """Valid and dangerous volumes, paths and contexts."""
     kubelet, outside = process.kubelet, trap.outside
     volumes = [trap.empty, trap.used, trap.foreign]
     staging = [str(kubelet.staging(volume)) for volume in volumes]
@@ -112,7 +112,7 @@ def known(trap: Trap, process: NodeProcess) -> Known:
     ]  # fmt: skip
     ids = [str(volume.handle) for volume in volumes]
     system = trap.empty.handle.system_id
-    context = publish_context(trap.empty)
+    context = trap.empty.publish_context().to_dict()
     return Known(
         texts={
             "volume_id": [*ids, *ids, f"{system}-../../../etc", f"../{ids[0]}", ids[0].upper()],
@@ -167,14 +167,14 @@ def _right(trap: Trap, process: NodeProcess) -> dict[str, list[Message]]:
             messages += [
                 csi_pb2.NodeStageVolumeRequest(
                     volume_id=handle,
-                    publish_context=publish_context(volume),
+                    publish_context=volume.publish_context().to_dict(),
                     staging_target_path=staging,
                     volume_capability=capability,
                     volume_context=context,
                 ),
                 csi_pb2.NodePublishVolumeRequest(
                     volume_id=handle,
-                    publish_context=publish_context(volume),
+                    publish_context=volume.publish_context().to_dict(),
                     staging_target_path=staging,
                     target_path=target,
                     volume_capability=capability,
@@ -192,7 +192,7 @@ def caller(process: NodeProcess) -> Caller:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_request_is_answered_with_a_proper_code_and_touches_nothing_outside(
+def test_every_request_has_a_defined_code_and_changes_nothing_outside(
     method: MethodDescriptor,
     trap: Trap,
     caller: Caller,
@@ -207,19 +207,19 @@ def test_every_request_is_answered_with_a_proper_code_and_touches_nothing_outsid
         assert code in PROPER | NOT_NOW, f"{code.name}: {detail}"
         assert "unexpected" not in detail, detail
         assert trap.state() == before
-        assert caller.lives()
+        assert caller.is_alive()
 
-    for request in whole(method, known):
+    for request in complete(method, known):
         hold(request)
-    tried(100)(given(request=requests(method, known))(hold))()
+    with_examples(100)(given(request=requests(method, known))(hold))()
     assert process.process.poll() is None
     assert not done.missing(method)
     figures.add("hostile requests", done.codes.total())
 
 
 @pytest.fixture(autouse=True)
-def serves(trap: Trap, process: NodeProcess) -> Iterator[None]:
-    """Before each test one volume is in use; after it, another can live as ever."""
+def volume_in_use(trap: Trap, process: NodeProcess) -> Iterator[None]:
+    """One volume is in use during each test. After it another volume can be used from beginning to end."""
     kubelet = process.kubelet
     kubelet.stage(trap.used)
     kubelet.publish(trap.used)

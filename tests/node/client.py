@@ -1,4 +1,4 @@
-"""A CSI client that speaks like a kubelet: the right requests with the least words."""
+"""A CSI client with the requests of a kubelet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.node.loophost import Volume
@@ -36,7 +35,7 @@ EXT4 = filesystem()
 
 
 class Kubelet:
-    """Calls the node plugin, with paths laid out as the kubelet has them."""
+    """Calls the node plugin. The paths are those of a kubelet."""
 
     def __init__(self, channel: grpc.Channel, root: Path) -> None:
         self.stub = csi_pb2_grpc.NodeStub(channel)
@@ -46,7 +45,7 @@ class Kubelet:
     def staging(self, volume: Volume) -> Path:
         path = self.root / "plugins/kubernetes.io/csi" / str(volume.handle) / "globalmount"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # a dead mount is there, but does not answer
+        with contextlib.suppress(FileExistsError):  # a dead mount exists, but does not answer
             path.mkdir()
         return path
 
@@ -71,7 +70,7 @@ class Kubelet:
         self.stub.NodeStageVolume(
             csi_pb2.NodeStageVolumeRequest(
                 volume_id=str(volume.handle),
-                publish_context=publish_context(volume, read_only=read_only_mapping),
+                publish_context=volume.publish_context(read_only=read_only_mapping).to_dict(),
                 staging_target_path=str(staging),
                 volume_capability=capability,
                 volume_context={ORIGIN_KEY: origin.value, **(context or {})},
@@ -104,7 +103,7 @@ class Kubelet:
         self.stub.NodePublishVolume(
             csi_pb2.NodePublishVolumeRequest(
                 volume_id=str(volume.handle),
-                publish_context=publish_context(volume, read_only=read_only_mapping),
+                publish_context=volume.publish_context(read_only=read_only_mapping).to_dict(),
                 staging_target_path=str(self.staging(volume)),
                 target_path=str(path),
                 volume_capability=capability,
@@ -157,7 +156,7 @@ class Kubelet:
         return {csi_pb2.VolumeUsage.Unit.Name(usage.unit): usage for usage in answer.usage}
 
     def capacity(self, volume: Volume) -> int:
-        """The bytes that the published filesystem has in all."""
+        """The size of the published filesystem in bytes."""
         return self.usage(volume)["BYTES"].total
 
     def health(self, volume: Volume) -> dict[str, str]:
@@ -182,19 +181,12 @@ class Kubelet:
         return self.stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=self.timeout)
 
 
-def publish_context(volume: Volume, *, read_only: bool = False) -> dict[str, str]:
-    """The publish context that the controller gives for the volume."""
-    return PublishContext(
-        handle=volume.handle, transport="sdc", size=volume.size, read_only=read_only
-    ).to_dict()
-
-
 @contextlib.contextmanager
 def refused(code: grpc.StatusCode, *words: object) -> Iterator[None]:
-    """The block's call is refused with this code, and its message has all these words."""
+    """The call in the block must fail with this code, and its message must contain all these words."""
     with pytest.raises(grpc.RpcError) as caught:
         yield
     assert caught.value.code() is code, f"{caught.value.code()}: {caught.value.details()}"
     details = caught.value.details() or ""
     for word in words:
-        assert str(word) in details, f"{word!r} is not said in: {details}"
+        assert str(word) in details, f"{word!r} is not in: {details}"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +20,12 @@ from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 from tests.node.namespaces import own_mounts
 
+ReplaceTool = Callable[[str, str], None]
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[LoopHost]:
-    """A host in a mount namespace of its own; its devices are gone afterwards."""
+    """A host in its own mount namespace. Its devices are removed afterwards."""
     host = LoopHost(tmp_path / "host")
     try:
         with own_mounts():
@@ -31,13 +35,21 @@ def host(tmp_path: Path) -> Iterator[LoopHost]:
 
 
 @pytest.fixture
+def missing_device(tmp_path: Path) -> Path:
+    """The file of a block device that the kernel does not have."""
+    path = tmp_path / "missing-device"
+    os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(240, 77))
+    return path
+
+
+@pytest.fixture
 def sdc(host: LoopHost) -> Sdc:
     return Sdc(host.settings())
 
 
 @pytest.fixture
 def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
-    """The node service behind its real edge, and a kubelet that calls it."""
+    """The node service over a real socket, and a kubelet that calls it."""
     endpoint = f"unix:{tmp_path}/csi.sock"
     settings = NodeSettings(
         endpoint=endpoint,
@@ -58,8 +70,8 @@ def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
 
 
 @pytest.fixture
-def replace_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Put a shell script in the place of one of the host's tools; ``$real`` in it is the tool itself."""
+def replace_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReplaceTool:
+    """Replace one of the host's tools by a shell script. In it ``$real`` is the tool itself."""
     folder = tmp_path / "tools"
     folder.mkdir()
     search_path = f"{folder}:{run.tools.path}"

@@ -1,4 +1,4 @@
-"""A host whose SDC is played by loop devices: the links and the tool that the driver meets on a real one."""
+"""A host with a simulated SDC: loop devices with the links and the tool of a real SDC."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any
 from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.units import GIB
+from csi_powerflex.model.publish_context import PublishContext
+from csi_powerflex.units import GIB, MIB
 from tests.commands import output_of
 
 SYSTEM = "5a1b2c3d4e5f600f"
 GUID = "B0E3BFB8-C20B-43BF-93C8-13339E85AA50"
 
-# It needs the kernel module, and is registered with a system as soon as it is told one of its addresses.
+# The tool needs the kernel module. It registers with a system when it gets one of its addresses.
 _DRV_CFG = """#!/bin/sh
 here=$(dirname "$0")
 echo "$@" >> "$here/calls"
@@ -63,19 +64,23 @@ esac
 
 
 def command(*words: object) -> str:
-    """Run a command of the host and return what it printed."""
+    """Run a command of the host; returns its output."""
     return output_of([str(word) for word in words])
 
 
 @dataclass
 class Volume:
-    """A volume of the array: a sparse file, and the loop device that it is on this host while mapped."""
+    """A volume of the array: a sparse file, and a loop device on this host while it is mapped."""
 
     handle: VolumeHandle
     image: Path
     by_id: Path
     size: int
     device: Path | None = None
+
+    def publish_context(self, *, read_only: bool = False) -> PublishContext:
+        """The publish context that the controller returns for the volume."""
+        return PublishContext(self.handle, "sdc", self.size, read_only=read_only)
 
     @property
     def link(self) -> Path:
@@ -89,28 +94,28 @@ class Volume:
     def connect(self) -> Path:
         """The device without its link."""
         self.device = Path(command("losetup", "--find", "--show", self.image))
-        # The kernel keeps a loop device's read-only flag from one use to the next; a new mapping has none.
+        # The kernel keeps the read-only flag of a loop device for its next use. A new mapping is writable.
         command("blockdev", "--setrw", self.device)
         return self.device
 
     def map(self) -> Path:
-        """What a mapping does on the host: the device, then its link."""
+        """Do what a mapping does on the host: create the device, then its link."""
         device = self.connect()
         self.link.symlink_to(device)
         return device
 
     def unmap(self) -> None:
-        """What an unmapping does; a device in use goes when its last user does."""
+        """Do what an unmapping does. A device in use is removed when its last user closes it."""
         self.link.unlink(missing_ok=True)
         if self.device is not None:
             command("losetup", "--detach", self.device)
             self.device = None
 
-    def advance(self) -> None:
-        """Bring what was written to the device into the image.
+    def flush(self) -> None:
+        """Write cached data of the device to the image.
 
-        The last program to close a device does that, and another test's may have it open for a moment:
-        making a btrfs looks at every block device of the machine.
+        This happens when the last program closes the device. Another test may have it open for a short time,
+        because mkfs.btrfs reads every block device of the machine.
         """
         for path in (self.path, self.image):
             descriptor = os.open(path, os.O_RDONLY)
@@ -119,8 +124,21 @@ class Volume:
             finally:
                 os.close(descriptor)
 
+    def write(self, offset: int, data: bytes) -> None:
+        """Write to the volume as another program would."""
+        with self.path.open("r+b") as device:
+            device.seek(offset)
+            device.write(data)
+        self.flush()
+
+    def read_end(self) -> bytes:
+        """The last 4 MiB of the volume."""
+        with self.image.open("rb") as image:
+            image.seek(-4 * MIB, 2)
+            return image.read()
+
     def grow(self, size: int) -> None:
-        """What an expansion at the array does."""
+        """Do what an expansion at the array does."""
         self.size = size
         with self.image.open("r+b") as file:
             file.truncate(size)
@@ -130,7 +148,7 @@ class Volume:
 
 @dataclass
 class LoopHost:
-    """One host: its SDC's folder, its volumes and its kubelet's folder."""
+    """One host: the folders of its SDC and its kubelet, and its volumes."""
 
     folder: Path
     volumes: list[Volume] = field(default_factory=list)
@@ -166,17 +184,17 @@ class LoopHost:
         return self.sdc / "systemctl"
 
     def stop_sdc(self) -> None:
-        """As after the host's start, where nothing starts the SDC."""
+        """Stop the SDC, as after the start of a host where nothing starts it."""
         (self.sdc / "stopped").touch()
 
     def serve_system(self, system: str, *addresses: str) -> None:
-        """Let the SDC reach a system at these addresses, once it is told of them."""
+        """Let the SDC reach a system at these addresses when it gets one of them."""
         (self.sdc / "at").mkdir(exist_ok=True)
         for address in addresses:
             (self.sdc / "at" / address).write_text(system)
 
     def settings(self, *, device_seconds: float = 5.0, **more: Any) -> SdcSettings:
-        """How the driver reaches this host's SDC. It has no kernel module."""
+        """The driver's settings for this SDC, which has no kernel module."""
         return SdcSettings(
             drv_cfg=self.drv_cfg,
             control_device=self.sdc / "scini",
@@ -186,7 +204,7 @@ class LoopHost:
         )
 
     def know_systems(self, *systems: str) -> None:
-        """Set what the SDC is registered with."""
+        """Set the systems with which the SDC is registered."""
         lines = [f"Retrieved {len(systems)} mdm(s)"] + [
             f"MDM-ID {system} SDC ID 6b18479c0000000{number} INSTALLATION ID 68ab55462cbb3ae4 IPs "
             f"[0]-192.0.2.1"
@@ -199,7 +217,7 @@ class LoopHost:
         (self.sdc / "on_rescan").write_text(script)
 
     def calls(self) -> list[str]:
-        """What the SDC's tool was called with so far."""
+        """The arguments of all calls of the SDC's tool so far."""
         file = self.sdc / "calls"
         return file.read_text().splitlines() if file.exists() else []
 
@@ -217,9 +235,9 @@ class LoopHost:
         return volume
 
     def copy(self, source: Volume, *, size: int | None = None) -> Volume:
-        """A volume with the data that ``source`` has on the array now, as a snapshot or clone has."""
+        """A snapshot or clone: a volume with the present data of ``source`` on the array."""
         if source.device is not None:
-            source.advance()
+            source.flush()
         volume = self.volume(size=size or source.size, mapped=False)
         command("cp", "--sparse=always", source.image, volume.image)
         volume.grow(volume.size)
@@ -227,11 +245,11 @@ class LoopHost:
         return volume
 
     def mounts(self) -> list[mountinfo.Mount]:
-        """What is mounted below the host's folder. Others on this machine may mount what they like."""
+        """The mounts below the host's folder. Other programs may have other mounts on this machine."""
         return [mount for mount in mountinfo.read() if Path(mount.point).is_relative_to(self.folder)]
 
     def close(self) -> None:
-        """Take all devices away, and make sure that they went."""
+        """Remove all devices and wait until they are removed."""
         images = {str(volume.image) for volume in self.volumes}
         for volume in self.volumes:
             volume.unmap()

@@ -1,4 +1,4 @@
-"""A mount namespace for each test, so that whatever it mounts is gone when it ends, however it ends."""
+"""A mount namespace for each test, so that its mounts are removed whenever and however it ends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 
 @contextlib.contextmanager
 def own_mounts() -> Iterator[None]:
-    """Run the block in a copy of the mount namespace that nothing leaves.
+    """Run the block in a private copy of the mount namespace.
 
-    Only the calling thread changes over, with the threads and processes that it starts from then on. Its
-    mounts are detached at the end, and the copy vanishes when the last of them is gone.
+    Only the calling thread enters it, and the threads and processes that it starts there. The mounts of the
+    block are detached at the end. The kernel removes the copy when the last of them ends.
     """
     before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     folder = Path.cwd()
@@ -33,12 +33,12 @@ def own_mounts() -> Iterator[None]:
         try:
             yield
         finally:
-            # Some thread of gRPC may outlive the test and keep its namespace: take the mounts away before.
+            # A thread of gRPC may still run after the test and keep its namespace, so remove the mounts here.
             for mount in reversed(mountinfo.read()):
                 if mount.point not in there:
                     umount(mount.point)
     finally:
-        # A thread that shares its working directory with others may not change its mount namespace.
+        # A thread that shares its working directory with others cannot change its mount namespace.
         _check(_LIBC.unshare(_CLONE_FS))
         _check(_LIBC.setns(before, _CLONE_NEWNS))
         os.close(before)
@@ -46,18 +46,18 @@ def own_mounts() -> Iterator[None]:
 
 
 def _leave_loop_mounts(needed: Path) -> None:
-    """Detach, in this namespace alone, what other runs on this machine have mounted from loop devices.
+    """Detach the mounts of loop devices that other runs on this machine have, only in this namespace.
 
-    The copies would hold those devices, and vanish when their owner removes the folder below.
+    Otherwise the copies would keep those devices in use.
     """
     for mount in reversed(mountinfo.read()):
         of_loop = mount.source.startswith("/dev/loop") or (mount.of_device_file and "/loop" in mount.root)
         if of_loop and not needed.is_relative_to(mount.point):
-            _LIBC.umount2(os.fsencode(mount.point), _MNT_DETACH)  # it may have gone by itself
+            _LIBC.umount2(os.fsencode(mount.point), _MNT_DETACH)  # its owner may have removed it
 
 
 def umount(point: str) -> None:
-    """Take the mount at ``point`` out of sight."""
+    """Detach the mount at ``point``."""
     _check(_LIBC.umount2(os.fsencode(point), _MNT_DETACH))
 
 

@@ -1,4 +1,4 @@
-"""The node plugin as a process of its own, to be killed and started again."""
+"""The node plugin in its own process, which a test can kill and start again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.node.loophost import LoopHost
 
 
 class NodeProcess:
-    """``csi-powerflex node`` for ``host``, serving at once; killed at the end of the block."""
+    """``csi-powerflex node`` for ``host``. It is killed at the end of the block."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class NodeProcess:
 
     def __enter__(self) -> Self:
         wait_for_socket(self._socket, lambda: self.process.poll() is None)
-        # Of its own: a connection to a killed predecessor at the same path is not to be shared.
+        # A new connection. gRPC must not reuse one to a killed process at the same path.
         self._channel = grpc.insecure_channel(
             f"unix:{self._socket}",
             options=[("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 20)],
@@ -66,7 +66,7 @@ class NodeProcess:
 
     @property
     def kubelet(self) -> Kubelet:
-        """A kubelet that calls this process."""
+        """A kubelet for this process."""
         return Kubelet(self._channel, self._root)
 
     def kill(self) -> None:
@@ -75,11 +75,11 @@ class NodeProcess:
         self.process.wait()
 
     def terminate(self) -> int:
-        """End it in order; its exit status."""
+        """Send SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=10)
 
 
 def log_of(host: LoopHost) -> str:
-    """What the host's node plugins have logged."""
+    """The log of the host's node plugins."""
     return Path(host.folder / "node.log").read_text()

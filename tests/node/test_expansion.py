@@ -1,11 +1,11 @@
-"""NodeExpandVolume: the device first, then the filesystem, with the true size in the answer."""
+"""NodeExpandVolume: first the device, then the filesystem. The answer has the real size."""
 
 from __future__ import annotations
 
 import grpc
 import pytest
 
-from csi_powerflex.operations.node import resize
+from csi_powerflex.operations.node import filesystem_growth
 from csi_powerflex.units import GIB
 from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, Mode, block, filesystem, refused
@@ -37,10 +37,10 @@ def test_a_filesystem_in_use_grows(host: LoopHost, node: Kubelet, fs_type: str) 
     assert node.expand(volume, capability) == 24 * GIB
 
 
-def test_an_ext4_in_use_that_may_not_grow_says_why_and_grows_at_the_next_staging(
+def test_an_ext4_in_use_that_cannot_grow_is_an_error_and_it_grows_when_it_is_staged_again(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resize, "can_grow_ext4_online", lambda: False)
+    monkeypatch.setattr(filesystem_growth, "can_grow_ext4_online", lambda: False)
     volume = host.volume(size=8 * GIB)
     staging = node.stage(volume)
     node.publish(volume)
@@ -48,7 +48,7 @@ def test_an_ext4_in_use_that_may_not_grow_says_why_and_grows_at_the_next_staging
     volume.grow(16 * GIB)
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "CAP_SYS_RESOURCE", "8 GiB of the 16 GiB"):
         node.expand(volume)
-    node.stage(volume)  # its pods are not kept from it for that
+    node.stage(volume)  # its pods can still use it
     node.unpublish(volume)
     node.unstage(volume)
     node.stage(volume)
@@ -67,7 +67,7 @@ def test_a_block_volume_has_its_size_at_once(host: LoopHost, node: Kubelet) -> N
 
 
 @pytest.mark.needs("xfs")
-def test_a_device_that_has_not_heard_of_its_size_is_rescanned(host: LoopHost, node: Kubelet) -> None:
+def test_a_device_that_does_not_have_its_new_size_is_rescanned(host: LoopHost, node: Kubelet) -> None:
     capability = filesystem("xfs")
     volume = host.volume(size=8 * GIB)
     node.stage(volume, capability)
@@ -78,7 +78,7 @@ def test_a_device_that_has_not_heard_of_its_size_is_rescanned(host: LoopHost, no
     assert host.calls() == ["--rescan"]
 
 
-def test_a_device_that_does_not_grow_is_told(host: LoopHost, node: Kubelet) -> None:
+def test_a_device_that_does_not_grow_is_unavailable(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume(size=8 * GIB)
     node.stage(volume)
     node.publish(volume)
@@ -88,7 +88,7 @@ def test_a_device_that_does_not_grow_is_told(host: LoopHost, node: Kubelet) -> N
 
 
 @pytest.mark.needs("xfs")
-def test_without_a_wanted_size_it_grows_to_its_device(host: LoopHost, node: Kubelet) -> None:
+def test_without_a_requested_size_the_filesystem_grows_to_its_device(host: LoopHost, node: Kubelet) -> None:
     capability = filesystem("xfs")
     volume = host.volume(size=8 * GIB)
     node.stage(volume, capability)
@@ -106,7 +106,7 @@ def test_expand_out_of_range_above_the_limit(host: LoopHost, node: Kubelet) -> N
         node.expand(volume, required=1, limit=8 * GIB)
 
 
-def test_expand_out_of_range_that_no_size_can_be_in(host: LoopHost, node: Kubelet) -> None:
+def test_expand_out_of_range_that_contains_no_size(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume(size=8 * GIB)
     node.stage(volume)
     node.publish(volume)
@@ -124,14 +124,14 @@ def test_expand_finds_the_volume_by_its_staging_path_alone(host: LoopHost, node:
     staging = node.stage(volume, capability)
     volume.grow(16 * GIB)
     assert node.expand(volume, path=staging) == 16 * GIB
-    assert node.expand(volume, path=host.kubelet / "pods" / "gone") == 16 * GIB
+    assert node.expand(volume, path=host.kubelet / "pods" / "deleted") == 16 * GIB
 
 
-def test_expand_not_found_where_the_volume_is_not(host: LoopHost, node: Kubelet) -> None:
+def test_a_volume_that_is_not_mounted_or_not_mapped_is_not_expanded(host: LoopHost, node: Kubelet) -> None:
     volume, other = host.volume(), host.volume(mapped=False)
     with refused(grpc.StatusCode.NOT_FOUND, "not mounted"):
         node.expand(volume)
-    with refused(grpc.StatusCode.NOT_FOUND, "no device"):
+    with refused(grpc.StatusCode.UNAVAILABLE, "this host has no device"):
         node.expand(other)
 
 
@@ -149,7 +149,9 @@ def test_expand_failed_precondition_on_a_read_only_filesystem(host: LoopHost, no
 
 
 @pytest.mark.needs("xfs")
-def test_an_expansion_that_was_cut_short_is_caught_up_with_at_staging(host: LoopHost, node: Kubelet) -> None:
+def test_an_interrupted_expansion_is_completed_when_the_volume_is_staged(
+    host: LoopHost, node: Kubelet
+) -> None:
     capability = filesystem("xfs")
     volume = host.volume(size=8 * GIB)
     node.stage(volume, capability)
@@ -157,3 +159,12 @@ def test_an_expansion_that_was_cut_short_is_caught_up_with_at_staging(host: Loop
     volume.grow(16 * GIB)
     node.stage(volume, capability)
     assert node.capacity(volume) > 15 * GIB
+
+
+def test_only_the_volume_that_is_mounted_at_the_path_is_expanded(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    with refused(grpc.StatusCode.NOT_FOUND, "is not mounted at"):
+        node.expand(volume)
+    with refused(grpc.StatusCode.NOT_FOUND, "is not mounted at"):
+        node.expand(volume, filesystem())
+    assert node.expand(volume, block()) == volume.size

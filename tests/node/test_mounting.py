@@ -1,23 +1,23 @@
-"""How filesystems are made and mounted: options, labels, copies, read-only devices."""
+"""How filesystems are created and mounted: options, labels, copies, read-only devices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, mountinfo
+from csi_powerflex.host import btrfs, filesystem as filesystems, mountinfo
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.operations.node import mount_options
-from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_BESIDE_ITS_COPY
+from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_WITH_ITS_COPY
 from tests.node.client import Kubelet, Mode, filesystem, refused
+from tests.node.conftest import ReplaceTool
+from tests.node.faults import lose_device
 from tests.node.loophost import LoopHost, Volume, command
 
 with_devices = pytest.mark.needs("devices")
-ReplaceTool = Callable[[str, str], None]
 
 CONTEXT = 'context="system_u:object_r:container_file_t:s0:c1,c2"'
 each_filesystem = pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
@@ -46,13 +46,13 @@ def test_mount_options_that_contradict_or_harm_are_refused(flags: list[str]) -> 
         mount_options.checked(flags)
 
 
-def test_no_quotation_mark_of_one_option_sets_free_what_another_quotes() -> None:
+def test_a_quotation_mark_must_be_closed_in_the_same_option() -> None:
     # Joined, mount(8) would read these as a",x" and remount and ".
     with pytest.raises(InvalidArgument, match="quotation mark that is not closed"):
         mount_options.checked(['a"', 'x",remount,"'])
 
 
-def test_mount_options_keep_their_order_and_come_once() -> None:
+def test_mount_options_keep_their_order_and_are_used_once() -> None:
     assert mount_options.checked(["noatime,nodev", "defaults", "noatime", CONTEXT]) == (
         "noatime",
         "nodev",
@@ -60,13 +60,13 @@ def test_mount_options_keep_their_order_and_come_once() -> None:
     )
 
 
-def test_the_commas_of_a_label_do_not_part_it() -> None:
+def test_a_label_is_not_split_at_its_commas() -> None:
     assert mount_options.split(f"rw,{CONTEXT},noatime") == ("rw", CONTEXT, "noatime")
     assert mount_options.selinux_context([CONTEXT]) == "system_u:object_r:container_file_t:s0:c1,c2"
 
 
 @with_devices
-def test_contradicting_mount_options_are_refused_before_anything_is_done(
+def test_contradicting_mount_options_are_refused_before_anything_is_changed(
     host: LoopHost, node: Kubelet
 ) -> None:
     volume = host.volume(mapped=False)
@@ -75,7 +75,7 @@ def test_contradicting_mount_options_are_refused_before_anything_is_done(
 
 
 @with_devices
-def test_a_label_goes_to_mount_as_it_is(
+def test_mount_gets_a_label_unchanged(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, tmp_path: Path
 ) -> None:
     replace_tool("mount", f'printf "%s\\n" "$@" > {tmp_path}/arguments; exit 32')
@@ -85,7 +85,7 @@ def test_a_label_goes_to_mount_as_it_is(
 
 
 @with_devices
-def test_options_for_the_making_are_used(host: LoopHost, node: Kubelet) -> None:
+def test_format_options_are_used(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     node.stage(volume, context={"mkfsFormatOption": "-L data -E stride=16 -i 65536"})
     facts = command("dumpe2fs", "-h", volume.path)
@@ -118,13 +118,13 @@ def test_options_for_the_making_are_used(host: LoopHost, node: Kubelet) -> None:
         ("xfs", "-d file=1"),
     ],
 )
-def test_options_that_harm_are_refused(fs_type: str, text: str) -> None:
+def test_harmful_format_options_are_refused(fs_type: str, text: str) -> None:
     with pytest.raises(InvalidArgument, match="format options"):
         filesystems.format_options(fs_type, text)
 
 
 @with_devices
-def test_options_that_harm_are_refused_before_anything_is_done(host: LoopHost, node: Kubelet) -> None:
+def test_harmful_format_options_are_refused_before_anything_is_changed(host: LoopHost, node: Kubelet) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "-F"):
         node.stage(host.volume(), context={"mkfsFormatOption": "-F"})
 
@@ -134,7 +134,7 @@ def crashed_copy(host: LoopHost, node: Kubelet, fs_type: str) -> Volume:
     source = host.volume()
     staging = node.stage(source, filesystem(fs_type))
     (staging / "file").write_text("of the source")
-    # Freezing writes the journal's contents to their places; what comes later is in the journal alone.
+    # Freezing writes the content of the journal to the filesystem. Later changes are only in the journal.
     command("fsfreeze", "--freeze", staging)
     command("fsfreeze", "--unfreeze", staging)
     (staging / "late").write_text("perhaps")
@@ -144,8 +144,10 @@ def crashed_copy(host: LoopHost, node: Kubelet, fs_type: str) -> Volume:
 
 @with_devices
 @each_filesystem
-def test_a_snapshot_of_a_volume_in_use_is_read_beside_it(host: LoopHost, node: Kubelet, fs_type: str) -> None:
-    """The mapping is read-only, so the journal cannot be replayed: what was in it alone is not seen."""
+def test_a_snapshot_of_a_volume_in_use_can_be_read_at_the_same_time(
+    host: LoopHost, node: Kubelet, fs_type: str
+) -> None:
+    """The mapping is read-only, so the journal cannot be replayed, and changes in it are not visible."""
     copy = crashed_copy(host, node, fs_type)
     command("blockdev", "--setro", copy.path)
     capability = filesystem(fs_type, mode=Mode.MULTI_NODE_READER_ONLY)
@@ -168,11 +170,11 @@ def test_a_writable_copy_of_a_volume_in_use_is_recovered(host: LoopHost, node: K
 
 
 @with_devices
-@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM_BESIDE_ITS_COPY)
-def test_an_older_copy_is_mounted_after_its_source_went_on(
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM_WITH_ITS_COPY)
+def test_an_older_copy_is_mounted_after_its_source_was_changed(
     host: LoopHost, node: Kubelet, fs_type: str
 ) -> None:
-    """btrfs remembers the newest of equal UUIDs, and must not show it for the older copy."""
+    """btrfs remembers the newest of equal UUIDs, and must not show its data for the older copy."""
     source = host.volume()
     staging = node.stage(source, filesystem(fs_type))
     (staging / "file").write_text("old")
@@ -188,20 +190,16 @@ def test_an_older_copy_is_mounted_after_its_source_went_on(
 
 
 @with_devices
-def test_what_is_mounted_of_a_device_that_is_gone_is_mounted_anew(
+def test_a_mount_of_a_removed_device_is_replaced(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a forced unmapping at the array and a new mapping, the staging path still has the lost device."""
+    """After a forced unmapping at the array and a new mapping, the staging path still has the old device."""
     volume = host.volume()
     staging = node.stage(volume)
     (staging / "file").write_text("kept")
     command("sync", "--file-system", staging)
-    lost = mountinfo.device_number(volume.path)
-    volume.unmap()
+    lose_device(volume, monkeypatch)
     device = volume.map()
-    # A loop device in use cannot leave sysfs, as one of an SDC does.
-    real = blockdev.exists
-    monkeypatch.setattr(blockdev, "exists", lambda number: number != lost and real(number))
     node.stage(volume)
     mount = mountinfo.at(staging)
     assert mount is not None
@@ -210,7 +208,7 @@ def test_what_is_mounted_of_a_device_that_is_gone_is_mounted_anew(
 
 
 @with_devices
-def test_what_is_mounted_of_another_working_device_is_left_alone(host: LoopHost, node: Kubelet) -> None:
+def test_a_mount_of_another_working_device_is_not_changed(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     staging = node.stage(volume)
     (staging / "file").write_text("in use")
@@ -234,14 +232,18 @@ def btrfs_and_copy(host: LoopHost, node: Kubelet) -> tuple[Volume, Volume]:
 
 @with_devices
 @pytest.mark.needs("btrfs")
-def test_a_kernel_that_refuses_a_copy_of_a_btrfs_beside_it_is_explained(
+def test_the_error_of_a_kernel_that_refuses_a_copy_of_a_btrfs_has_the_reason(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
 ) -> None:
-    """As those before Linux 6.7 do."""
+    """Linux before 6.7 does so."""
     source, copy = btrfs_and_copy(host, node)
     replace_tool("mount", "echo 'mount: mount(2) system call failed: File exists.' >&2; exit 32")
     with refused(
-        grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"beside {source.path}", "Linux 6.7", "another node"
+        grpc.StatusCode.FAILED_PRECONDITION,
+        copy.handle,
+        f"together with {source.path}",
+        "Linux 6.7",
+        "another node",
     ):
         node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
     assert mountinfo.at(node.staging(copy)) is None
@@ -249,13 +251,15 @@ def test_a_kernel_that_refuses_a_copy_of_a_btrfs_beside_it_is_explained(
 
 @with_devices
 @pytest.mark.needs("btrfs")
-def test_a_kernel_that_mounts_the_source_in_place_of_its_copy_is_found_out(
+def test_a_source_that_the_kernel_mounts_instead_of_its_copy_is_an_error(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
 ) -> None:
-    """As those before Linux 6.7 may do: the pods would write to the wrong volume."""
+    """Linux before 6.7 may do so, and then the pods would write to the wrong volume."""
     source, copy = btrfs_and_copy(host, node)
     replace_tool("mount", f"exec $real -t btrfs {source.path} {node.staging(copy)}")
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"beside {source.path}", "Linux 6.7"):
+    with refused(
+        grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"together with {source.path}", "Linux 6.7"
+    ):
         node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
     assert mountinfo.at(node.staging(copy)) is None
     assert mountinfo.at(node.staging(source)) is not None
@@ -264,13 +268,17 @@ def test_a_kernel_that_mounts_the_source_in_place_of_its_copy_is_found_out(
 @with_devices
 @pytest.mark.needs("btrfs", "one-btrfs-of-one-id")
 @pytest.mark.emulated
-def test_a_copy_of_a_btrfs_is_refused_beside_its_source_and_works_without_it(
+def test_a_copy_of_a_btrfs_is_refused_while_its_source_is_mounted_and_mounted_afterwards(
     host: LoopHost, node: Kubelet
 ) -> None:
     source, copy = btrfs_and_copy(host, node)
     (node.staging(source) / "file").write_text("of the source")
     with refused(
-        grpc.StatusCode.FAILED_PRECONDITION, copy.handle, f"beside {source.path}", "Linux 6.7", "another node"
+        grpc.StatusCode.FAILED_PRECONDITION,
+        copy.handle,
+        f"together with {source.path}",
+        "Linux 6.7",
+        "another node",
     ):
         node.stage(copy, filesystem("btrfs"), origin=Origin.COPY)
     assert host.mounts() == [mountinfo.at(node.staging(source))]
@@ -284,10 +292,10 @@ def test_a_copy_of_a_btrfs_is_refused_beside_its_source_and_works_without_it(
 @with_devices
 @pytest.mark.needs("btrfs", "one-btrfs-of-one-id")
 @pytest.mark.emulated
-def test_an_older_copy_of_a_btrfs_is_not_taken_for_what_its_source_became(
+def test_an_older_copy_of_a_btrfs_does_not_show_the_newer_data_of_its_source(
     host: LoopHost, node: Kubelet
 ) -> None:
-    """The kernel remembers a source that was here before, and has the newer data."""
+    """The kernel remembers the source, which was mounted before and has the newer data."""
     source = host.volume()
     staging = node.stage(source, filesystem("btrfs"))
     (staging / "file").write_text("old")
@@ -302,10 +310,21 @@ def test_an_older_copy_of_a_btrfs_is_not_taken_for_what_its_source_became(
 
 @with_devices
 @pytest.mark.needs("btrfs")
-def test_the_twins_of_a_device_are_those_with_its_id(host: LoopHost, node: Kubelet) -> None:
+def test_other_devices_with_the_same_btrfs_id_are_found(host: LoopHost, node: Kubelet) -> None:
     source, copy = btrfs_and_copy(host, node)
     ext4 = host.volume()
     node.stage(ext4)
     assert btrfs.mounted_with_same_id(copy.path) == [str(source.path)]
     assert btrfs.mounted_with_same_id(source.path) == []
     assert btrfs.mounted_with_same_id(ext4.path) == []
+
+
+@with_devices
+def test_a_format_option_of_the_user_replaces_the_default(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume, context={"mkfsFormatOption": "-m 7"})
+    found = dict(
+        line.split(":", 1) for line in command("dumpe2fs", "-h", volume.path).splitlines() if ":" in line
+    )
+    share = int(found["Reserved block count"]) / int(found["Block count"])
+    assert share == pytest.approx(0.07, abs=0.001)

@@ -1,4 +1,4 @@
-"""The tests' own mount namespaces: what other runs on this machine mount does not matter in them."""
+"""The mount namespaces of tests: mounts of other runs on this machine have no effect in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.node.namespaces import own_mounts
 pytestmark = pytest.mark.needs("devices")
 
 
-def test_a_mount_of_another_run_is_neither_seen_nor_held(host: LoopHost, tmp_path: Path) -> None:
+def test_a_mount_of_another_run_is_not_copied(host: LoopHost, tmp_path: Path) -> None:
     theirs, point, bound = host.volume(), tmp_path / "theirs", tmp_path / "bound"
     command("mkfs.ext4", "-q", "-E", "nodiscard", theirs.path)
     point.mkdir()
@@ -25,7 +25,7 @@ def test_a_mount_of_another_run_is_neither_seen_nor_held(host: LoopHost, tmp_pat
     assert [mount.point for mount in mountinfo.of_device(theirs.path)] == [str(point), str(bound)]
 
 
-def test_what_is_mounted_in_it_is_gone_with_it(host: LoopHost) -> None:
+def test_mounts_are_removed_with_their_namespace(host: LoopHost) -> None:
     volume = host.volume()
     command("mkfs.ext4", "-q", "-E", "nodiscard", volume.path)
     with own_mounts():

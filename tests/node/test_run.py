@@ -1,4 +1,4 @@
-"""Running the host's tools, with a limit on every wait."""
+"""Running the host's tools, with a limit for every wait."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_tools_run_in_the_c_locale() -> None:
     assert run([SH, "-c", "echo $LC_ALL $HOME"]).stdout == "C\n"
 
 
-def test_a_tool_that_takes_too_long_is_killed_with_all_it_started(tmp_path: Path) -> None:
+def test_a_tool_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
     with pytest.raises(CommandTimedOut, match="was killed"):
@@ -73,14 +73,14 @@ def test_a_tool_that_takes_too_long_is_killed_with_all_it_started(tmp_path: Path
 def test_work_that_must_not_be_interrupted_goes_on(tmp_path: Path) -> None:
     done = tmp_path / "done"
     with pytest.raises(CommandTimedOut, match="goes on by itself"):
-        run([SH, "-c", f"sleep 0.4; echo well > {done}"], cap=0.1, at_deadline=AtDeadline.LEAVE)
+        run([SH, "-c", f"sleep 0.4; echo done > {done}"], cap=0.1, at_deadline=AtDeadline.LEAVE)
     until = time.monotonic() + 5
     while not done.exists() and time.monotonic() < until:
         time.sleep(0.01)
-    assert done.read_text() == "well\n"
+    assert done.read_text() == "done\n"
 
 
-def test_what_follows_work_that_goes_on_is_done_under_the_same_lock(tmp_path: Path) -> None:
+def test_the_step_after_continued_work_is_done_under_the_same_lock(tmp_path: Path) -> None:
     """So no other process sees the work done without the step that follows it."""
     followed = threading.Event()
     lock = os.open(tmp_path, os.O_RDONLY)
@@ -108,7 +108,7 @@ def test_what_follows_work_that_goes_on_is_done_under_the_same_lock(tmp_path: Pa
         os.close(other)
 
 
-def test_nothing_follows_work_that_failed_after_all() -> None:
+def test_no_step_follows_continued_work_that_failed() -> None:
     followed = threading.Event()
     for script in ("sleep 0.2; exit 1", "sleep 0.2; kill -9 $$"):
         with pytest.raises(CommandTimedOut):
@@ -121,7 +121,7 @@ def test_nothing_follows_work_that_failed_after_all() -> None:
     assert not followed.is_set()
 
 
-def test_the_deadline_of_the_call_counts() -> None:
+def test_the_deadline_of_the_call_is_a_limit() -> None:
     began = time.monotonic()
     with (
         call_context.entered(
@@ -134,7 +134,7 @@ def test_the_deadline_of_the_call_counts() -> None:
     assert current.counts == {"host_commands": 1}
 
 
-def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "tools", Tools("/nowhere"))
     assert missing_tools(("mkfs.xfs",)) == ["mkfs.xfs (package xfsprogs)"]
     with pytest.raises(ToolMissing, match="install the package xfsprogs"):
@@ -149,7 +149,7 @@ def test_a_tool_that_is_installed_later_is_found(tmp_path: Path) -> None:
     assert found.find("tool") == str(tmp_path / "tool")
 
 
-def test_descriptors_are_inherited_only_when_asked(tmp_path: Path) -> None:
+def test_descriptors_are_inherited_only_if_requested(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     try:

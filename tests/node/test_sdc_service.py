@@ -1,10 +1,9 @@
-"""The SDC on demand: started and told of its MDMs where the operator wants it, and never disturbed."""
+"""The SDC on demand: the driver starts it and configures its MDMs, and never interrupts its volumes."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,17 @@ from csi_powerflex import call_context
 from csi_powerflex.cli.main import main
 from csi_powerflex.config.node import MdmGroup, SdcOnDemand, mdm_group
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
-from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.transport.sdc.transport import Sdc
+from tests.node.conftest import ReplaceTool
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.process import NodeProcess, log_of
 
 with_devices = pytest.mark.needs("devices")
-ReplaceTool = Callable[[str, str], None]
 
 OTHER = "0f1e2d3c4b5a6978"
 MDMS: MdmGroup = ("192.0.2.11", "192.0.2.12")
 OTHER_MDMS: MdmGroup = ("198.51.100.11", "198.51.100.12")
-# Each test has a mount namespace of its own, as a container has; this one is outside.
+# Each test has its own mount namespace, as a container has. This is the one outside.
 HOST_NAMESPACE = Path(f"/proc/{os.getppid()}/ns/mnt")
 
 
@@ -37,7 +35,7 @@ def on_demand(
     module: Path = Path("/sys/module/scini"),
     first_rescan_seconds: float = 2.0,
 ) -> Sdc:
-    """The SDC of ``host``, which the driver starts."""
+    """The SDC of ``host`` if the driver is to start it."""
     wanted = SdcOnDemand(
         mdms=mdms,
         systemctl=str(systemctl or host.systemctl),
@@ -56,19 +54,19 @@ def on_demand(
 
 
 def changes(host: LoopHost) -> list[str]:
-    """The calls so far that changed anything."""
+    """The calls so far that changed something."""
     return [call for call in host.calls() if "is-active" not in call and "--query" not in call]
 
 
 @with_devices
-def test_by_default_the_sdc_is_left_to_others(host: LoopHost, sdc: Sdc) -> None:
+def test_by_default_the_driver_does_not_start_the_sdc(host: LoopHost, sdc: Sdc) -> None:
     host.stop_sdc()
     sdc.prepare()
     assert host.calls() == []
 
 
 @with_devices
-def test_an_sdc_that_does_not_run_is_started_and_told_of_its_systems(host: LoopHost) -> None:
+def test_an_sdc_that_does_not_run_is_started_and_gets_its_mdms(host: LoopHost) -> None:
     host.know_systems()
     host.stop_sdc()
     host.serve_system(SYSTEM, *MDMS)
@@ -85,7 +83,7 @@ def test_an_sdc_that_does_not_run_is_started_and_told_of_its_systems(host: LoopH
 
 
 @with_devices
-def test_an_sdc_that_has_all_it_needs_is_not_touched(host: LoopHost) -> None:
+def test_an_sdc_that_is_already_configured_is_not_changed(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
     sdc = on_demand(host, MDMS)
@@ -97,13 +95,13 @@ def test_an_sdc_that_has_all_it_needs_is_not_touched(host: LoopHost) -> None:
 
 
 @with_devices
-def test_every_mdm_is_checked_and_not_the_first_alone(host: LoopHost) -> None:
+def test_every_mdm_is_checked_and_not_only_the_first(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS, "192.0.2.13")
     on_demand(host, ("192.0.2.11", "192.0.2.13")).prepare()
     sdc = on_demand(host, MDMS)
     sdc.prepare()
-    # The one that only the SDC knows stays: nothing is ever taken away.
+    # The driver never removes an address, so the one that only the SDC has is kept.
     assert changes(host)[-1].startswith(
         "--mod_mdm_ip --ip 192.0.2.11 --new_mdm_ip 192.0.2.11,192.0.2.12,192.0.2.13 --file"
     )
@@ -111,8 +109,8 @@ def test_every_mdm_is_checked_and_not_the_first_alone(host: LoopHost) -> None:
 
 
 @with_devices
-def test_an_sdc_with_volumes_is_not_started_whatever_systemd_says(host: LoopHost) -> None:
-    """As where someone loaded the module by hand: its service would load it anew, under the pods' feet."""
+def test_an_sdc_with_volumes_is_not_started_even_if_systemd_calls_it_inactive(host: LoopHost) -> None:
+    """For example someone loaded the module by hand. Its service would load it again while pods use it."""
     host.volume()
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
@@ -138,7 +136,7 @@ def test_without_a_service_the_module_is_loaded(
 
 @with_devices
 def test_a_module_that_is_loaded_needs_no_service(host: LoopHost, tmp_path: Path) -> None:
-    """Systemd 252 calls a service inactive that it does not know."""
+    """Systemd 252 calls an unknown service inactive."""
     (host.sdc / "inactive").touch()
     (host.sdc / "broken").write_text("5")
     on_demand(host, module=tmp_path).prepare()
@@ -146,7 +144,7 @@ def test_a_module_that_is_loaded_needs_no_service(host: LoopHost, tmp_path: Path
 
 
 @with_devices
-def test_a_host_without_the_module_is_told_what_to_install(
+def test_the_error_on_a_host_without_the_module_says_what_to_install(
     host: LoopHost, replace_tool: ReplaceTool, tmp_path: Path
 ) -> None:
     replace_tool("modprobe", "echo 'Module scini not found' >&2; exit 1")
@@ -171,7 +169,7 @@ def test_in_a_container_the_tools_run_in_the_host_s_mount_namespace(host: LoopHo
 
 
 @with_devices
-def test_a_host_without_systemd_is_asked_for_its_module(host: LoopHost, tmp_path: Path) -> None:
+def test_on_a_host_without_systemd_the_module_is_loaded(host: LoopHost, tmp_path: Path) -> None:
     sdc = on_demand(
         host,
         systemctl=tmp_path / "no-systemctl",
@@ -199,7 +197,7 @@ def test_a_namespace_that_is_not_the_host_s_is_refused(host: LoopHost, namespace
 
 
 @with_devices
-def test_a_service_that_does_not_start_is_told_in_its_words(host: LoopHost) -> None:
+def test_the_error_of_a_service_that_does_not_start_has_its_output(host: LoopHost) -> None:
     host.stop_sdc()
     (host.sdc / "broken").write_text("1")
     with pytest.raises(Unavailable, match=r"Job for scini.service failed.*see `systemctl status scini`"):
@@ -207,14 +205,14 @@ def test_a_service_that_does_not_start_is_told_in_its_words(host: LoopHost) -> N
 
 
 @with_devices
-def test_mdms_that_are_not_reached_are_named(host: LoopHost) -> None:
+def test_the_error_names_mdms_that_cannot_be_reached(host: LoopHost) -> None:
     host.know_systems()
     with pytest.raises(Unavailable, match=r"192.0.2.11,192.0.2.12: check the addresses, the network"):
         on_demand(host, MDMS).prepare()
 
 
 @with_devices
-def test_a_system_that_is_away_does_not_keep_the_host_from_another(host: LoopHost) -> None:
+def test_an_unreachable_system_does_not_affect_another(host: LoopHost) -> None:
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
     sdc = on_demand(host, OTHER_MDMS, MDMS)
@@ -235,8 +233,8 @@ def test_mdms_of_two_systems_in_one_group_are_refused(host: LoopHost) -> None:
 
 
 @with_devices
-def test_a_tool_that_ignores_what_it_is_told_is_found_out(host: LoopHost) -> None:
-    """drv_cfg can end well and do nothing, so what it lists afterwards is what counts."""
+def test_a_tool_that_ignores_its_arguments_is_an_error(host: LoopHost) -> None:
+    """drv_cfg can succeed without an effect, so the driver checks the list afterwards."""
     host.know_systems()
     host.drv_cfg.write_text(host.drv_cfg.read_text().replace("--add_mdm) registration", "--add_mdm) exit;"))
     with pytest.raises(Unavailable, match=r"does not list the MDMs 192.0.2.11,192.0.2.12 though"):
@@ -244,29 +242,29 @@ def test_a_tool_that_ignores_what_it_is_told_is_found_out(host: LoopHost) -> Non
 
 
 @with_devices
-def test_a_device_that_does_not_come_brings_the_sdc_up(
+def test_the_sdc_is_started_when_a_device_does_not_appear(
     host: LoopHost,
 ) -> None:
-    """The SDC was stopped, or lost a system, after this process began."""
+    """The SDC was stopped, or lost a system, after this process had started."""
     volume = host.volume(mapped=False)
     host.stop_sdc()
     host.know_systems()
     host.serve_system(SYSTEM, *MDMS)
     host.on_rescan(f"ln -s {volume.connect()} {volume.link}")
-    publish_context = PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+    publish_context = volume.publish_context()
     sdc = on_demand(host, MDMS, first_rescan_seconds=0.1)
     assert sdc.attach(publish_context) == volume.path
     assert [call.split()[0] for call in changes(host)] == ["systemctl", "--add_mdm", "--rescan"]
 
 
 @with_devices
-def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
+def test_the_error_for_a_missing_device_says_why_the_sdc_does_not_start(
     host: LoopHost,
 ) -> None:
     volume = host.volume(mapped=False)
     host.stop_sdc()
     (host.sdc / "broken").write_text("1")
-    publish_context = PublishContext(handle=volume.handle, transport="sdc", size=volume.size, read_only=False)
+    publish_context = volume.publish_context()
     sdc = on_demand(host, MDMS, first_rescan_seconds=0.1)
     with (
         call_context.entered(call_context.CallContext("NodeStageVolume", "x", deadline=time.monotonic() + 1)),
@@ -276,7 +274,7 @@ def test_a_device_that_does_not_come_says_why_the_sdc_does_not(
 
 
 @with_devices
-def test_the_node_plugin_brings_the_sdc_up_when_the_cluster_asks_who_it_is(host: LoopHost) -> None:
+def test_the_node_plugin_starts_the_sdc_for_nodegetinfo(host: LoopHost) -> None:
     host.know_systems()
     host.stop_sdc()
     host.serve_system(SYSTEM, *MDMS)
@@ -288,19 +286,19 @@ def test_the_node_plugin_brings_the_sdc_up_when_the_cluster_asks_who_it_is(host:
     assert "SDC started" in log_of(host)
 
 
-def test_addresses_are_written_as_drv_cfg_writes_them() -> None:
+def test_addresses_have_the_form_of_drv_cfg() -> None:
     assert mdm_group("192.0.2.1, 2001:DB8:0::1") == ("192.0.2.1", "2001:db8::1")
 
 
 @pytest.mark.parametrize(
     "text", ["", "mdm1.example.org", "192.0.2.1,", "192.0.2.1;reboot", "192.0.2.1,192.0.2.1"]
 )
-def test_what_is_no_group_of_mdms_is_refused(text: str) -> None:
+def test_an_invalid_group_of_mdms_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         mdm_group(text)
 
 
-def test_mdms_without_the_wish_to_use_them_are_a_mistake() -> None:
+def test_mdms_without_the_option_to_use_them_are_an_error() -> None:
     result = CliRunner().invoke(
         main, ["node", "--endpoint", "unix:///nowhere/csi.sock", "--sdc-mdm", "192.0.2.1"]
     )

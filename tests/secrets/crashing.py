@@ -1,7 +1,7 @@
-"""The driver with faults nobody foresaw, whose text shows the objects that hold secrets.
+"""The driver with defects: unexpected errors whose messages contain the objects with secrets.
 
-``python -m tests.secrets.crashing controller ...``: creating a volume meets an exception that shows the
-client with its settings and token, and so does a thread of its own, and so does the end of the process.
+``python -m tests.secrets.crashing controller ...``: creating a volume raises an exception with the client's
+settings and token. So does another thread, and so does the end of the process.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def _holders(array: GatewayArray) -> str:
 
 
 def _crash(array: GatewayArray, **_: Any) -> str:
-    thread = threading.Thread(target=_die, args=(_holders(array),))
+    thread = threading.Thread(target=_fail_in_thread, args=(_holders(array),))
     thread.start()
     thread.join()
     raise RuntimeError(f"a fault in a call: {_holders(array)}")
 
 
-def _die(text: str) -> None:
+def _fail_in_thread(text: str) -> None:
     raise RuntimeError(f"a fault in a thread: {text}")
 
 

@@ -1,6 +1,6 @@
-"""Passwords, tokens and the secrets of requests are nowhere in what the processes write or answer.
+"""Passwords, tokens and the secrets of requests are in no output of the processes.
 
-The canaries take every path; whatever the processes wrote, answered or showed of themselves is searched.
+The tests use known secrets in all places, and search all output for them: logs, answers, metrics and files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.driver import block, mount
 from tests.controller_process import ControllerProcess
 from tests.figures import Figures
-from tests.node.client import filesystem, publish_context
+from tests.node.client import filesystem
 from tests.node.loophost import LoopHost
 from tests.node.process import NodeProcess, log_of
 from tests.secrets.canary import PASSWORD, PASSWORD_CORE, SECRET_FIELD, found
@@ -42,22 +42,22 @@ SECRETS = {"user": SECRET_FIELD, "password": f"{SECRET_FIELD}2"}
 
 
 @dataclass
-class Watched:
-    """An array whose every token is recorded, a systems file with its password, and all that was heard."""
+class Recorder:
+    """An array, its systems file, all tokens that it has issued, and all output of the processes."""
 
     folder: Path
     simulator: Simulator
     url: str
     authority: Path
     tokens: list[str]
-    heard: list[tuple[str, bytes]] = field(default_factory=list)
+    outputs: list[tuple[str, bytes]] = field(default_factory=list)
 
     @property
     def systems(self) -> Path:
         return self.folder / "configuration" / "systems.yaml"
 
     def write(self, **keys: object) -> Path:
-        """Write the systems file, with ``keys`` added or replaced; those that are None are left out."""
+        """Write the systems file, with ``keys`` added or replaced; those with the value None are omitted."""
         system = {
             "name": "array",
             "endpoints": [self.url],
@@ -75,45 +75,45 @@ class Watched:
         new.replace(self.systems)
         return self.systems
 
-    def hear(self, where: str, content: bytes | str) -> None:
-        self.heard.append((where, content.encode() if isinstance(content, str) else content))
+    def add(self, where: str, content: bytes | str) -> None:
+        self.outputs.append((where, content.encode() if isinstance(content, str) else content))
 
     def ask(self, stub: Callable[..., Message], request: Message) -> Message | None:
-        """Make a call, and keep all of its answer: message, code, details and trailing metadata."""
+        """Make a call and record its whole answer: message, code, details and trailing metadata."""
         where = type(request).__name__
         try:
             answer, call = stub.with_call(request, timeout=30)  # type: ignore[attr-defined]
         except grpc.RpcError as error:
-            self.hear(where, f"{error.code()} {error.details()} {error.trailing_metadata()} {error!r}")
+            self.add(where, f"{error.code()} {error.details()} {error.trailing_metadata()} {error!r}")
             return None
-        self.hear(where, f"{answer} {call.trailing_metadata()}")
-        self.hear(where, answer.SerializeToString())
+        self.add(where, f"{answer} {call.trailing_metadata()}")
+        self.add(where, answer.SerializeToString())
         return answer  # type: ignore[no-any-return]
 
-    def look_at(self, process: ControllerProcess) -> None:
-        """Hear what the process shows of itself, and every file it has made."""
-        self.hear("metrics", process.metrics())
-        self.hear("environment", Path(f"/proc/{process.pid}/environ").read_bytes())
+    def add_process(self, process: ControllerProcess) -> None:
+        """Record metrics, environment, command lines and files of the process."""
+        self.add("metrics", process.metrics())
+        self.add("environment", Path(f"/proc/{process.pid}/environ").read_bytes())
         for command in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                self.hear(str(command), command.read_bytes())
-        self.hear_files(process.folder)
+                self.add(str(command), command.read_bytes())
+        self.add_files(process.folder)
 
-    def hear_files(self, folder: Path) -> None:
+    def add_files(self, folder: Path) -> None:
         for path in folder.rglob("*"):
             if path.is_file():
-                self.hear(str(path), path.read_bytes())
+                self.add(str(path), path.read_bytes())
 
-    def nothing_leaked(self, figures: Figures) -> None:
-        assert self.heard
+    def assert_no_leak(self, figures: Figures) -> None:
+        assert self.outputs
         words = [PASSWORD_CORE, SECRET_FIELD, *dict.fromkeys(_parts(self.tokens))]
-        leaks = {where: leaked for where, content in self.heard if (leaked := found(words, content))}
+        leaks = {where: leaked for where, content in self.outputs if (leaked := found(words, content))}
         assert not leaks
-        figures.add("outputs searched for secrets", len(self.heard))
+        figures.add("outputs searched for secrets", len(self.outputs))
 
 
 def _parts(tokens: list[str]) -> Iterator[str]:
-    """The part of each token that nobody could guess."""
+    """The secret part of each token."""
     for token in tokens:
         yield token.rpartition(".")[2] if "." in token else base64.b64decode(token).decode().split(":")[2]
 
@@ -126,15 +126,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def watched(authority: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+def recording(authority: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     tokens: list[str] = []
 
     def recorded(make: Callable[..., str]) -> Callable[..., str]:
-        def made(*arguments: object) -> str:
+        def issue(*arguments: object) -> str:
             tokens.append(make(*arguments))
             return tokens[-1]
 
-        return made
+        return issue
 
     monkeypatch.setattr(sessions_module, "_gateway_token", recorded(sessions_module._gateway_token))
     with tempfile.TemporaryDirectory(prefix="secrets-") as name:
@@ -147,7 +147,7 @@ def watched(authority: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> I
         ):
             sessions = simulator.gateway.sessions
             monkeypatch.setattr(sessions, "_web_token", recorded(sessions._web_token))
-            world = Watched(folder, simulator, server.url, server.certificates.authority, tokens)
+            world = Recorder(folder, simulator, server.url, server.certificates.authority, tokens)
             world.write()
             yield world
 
@@ -155,16 +155,16 @@ def watched(authority: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture(params=["3.6", "4.5"])
 def array(
     request: pytest.FixtureRequest, authority: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Watched]:
-    """A system with each of the two kinds of tokens."""
-    with watched(authority, request.param, monkeypatch) as world:
+) -> Iterator[Recorder]:
+    """A system for each of the two kinds of tokens."""
+    with recording(authority, request.param, monkeypatch) as world:
         yield world
 
 
 @pytest.fixture
-def array45(authority: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """One system, for what does not differ between the kinds of tokens."""
-    with watched(authority, "4.5", monkeypatch) as world:
+def array45(authority: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    """One system, for tests that are the same for both kinds of tokens."""
+    with recording(authority, "4.5", monkeypatch) as world:
         yield world
 
 
@@ -172,8 +172,8 @@ def debugging(form: str) -> Mapping[str, str]:
     return {"log-level": "debug", "log-format": form, "watch-seconds": "0.5"}
 
 
-def life(world: Watched, process: ControllerProcess) -> None:
-    """Every call of a volume's life, with secrets wherever the protocol has a field for them."""
+def life(world: Recorder, process: ControllerProcess) -> None:
+    """Every call in the life of a volume, with secrets in all fields for them."""
     ask, stub, node = world.ask, process.driver.controller, f"sdc:{world.simulator.hosts['a'].guid}"
     made = ask(
         stub.CreateVolume,
@@ -199,17 +199,17 @@ def life(world: Watched, process: ControllerProcess) -> None:
             volume_id=volume, capacity_range=csi_pb2.CapacityRange(required_bytes=2**34), secrets=SECRETS
         ),
     )
-    cut = ask(
+    taken = ask(
         stub.CreateSnapshot,
         csi_pb2.CreateSnapshotRequest(source_volume_id=volume, name="snapshot-1", secrets=SECRETS),
     )
-    assert isinstance(cut, csi_pb2.CreateSnapshotResponse)
+    assert isinstance(taken, csi_pb2.CreateSnapshotResponse)
     assert ask(stub.ListVolumes, csi_pb2.ListVolumesRequest())
     assert ask(stub.ListSnapshots, csi_pb2.ListSnapshotsRequest(secrets=SECRETS))
     assert ask(stub.GetCapacity, csi_pb2.GetCapacityRequest())
     assert ask(
         stub.DeleteSnapshot,
-        csi_pb2.DeleteSnapshotRequest(snapshot_id=cut.snapshot.snapshot_id, secrets=SECRETS),
+        csi_pb2.DeleteSnapshotRequest(snapshot_id=taken.snapshot.snapshot_id, secrets=SECRETS),
     )
     assert ask(
         stub.ValidateVolumeCapabilities,
@@ -225,45 +225,47 @@ def life(world: Watched, process: ControllerProcess) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_volumes_life_at_debug_level_shows_no_secret(array: Watched, form: str, figures: Figures) -> None:
+def test_the_life_of_a_volume_at_debug_level_shows_no_secret(
+    array: Recorder, form: str, figures: Figures
+) -> None:
     with ControllerProcess(
         array.folder / "driver",
         array.systems,
         {**debugging(form), "state-file": str(array.folder / "driver" / "state.db")},
     ) as process:
         life(array, process)
-        array.look_at(process)
-    array.hear_files(process.folder)
-    assert array.tokens, "the array gave no token, so none could leak"
+        array.add_process(process)
+    array.add_files(process.folder)
+    assert array.tokens, "the array issued no token, so none could leak"
     assert SECRETS.keys() <= set(process.output().decode().replace('\\"', '"').split('"')), (
-        "which secrets were sent is what the debug log is to show"
+        "the debug log must show the names of the secrets"
     )
-    array.nothing_leaked(figures)
+    array.assert_no_leak(figures)
 
 
-TROUBLES = {
-    "a refusal": Fault(kind=FaultKind.ERROR, code=28, times=1),
+FAULTS = {
+    "an error of the array": Fault(kind=FaultKind.ERROR, code=28, times=1),
     "an error without a code": Fault(kind=FaultKind.ERROR, status=500, times=1),
     "forbidden": Fault(kind=FaultKind.ERROR, status=403, message="Forbidden", times=1),
     "overloaded": Fault(kind=FaultKind.ERROR, status=503, times=4),
-    "a page": Fault(kind=FaultKind.HTML, status=502, times=1),
-    "a cut connection": Fault(kind=FaultKind.RESET, times=4),
+    "an HTML page": Fault(kind=FaultKind.HTML, status=502, times=1),
+    "a reset connection": Fault(kind=FaultKind.RESET, times=4),
     "a lost reply": Fault(kind=FaultKind.LOST_REPLY, times=4),
-    "half an answer": Fault(kind=FaultKind.TRUNCATED, times=1),
+    "a truncated answer": Fault(kind=FaultKind.TRUNCATED, times=1),
     "another answer": Fault(kind=FaultKind.WRONG_JSON, times=1),
     "no answer": Fault(kind=FaultKind.FREEZE, times=1),
     "ended sessions": Fault(kind=FaultKind.REVOKE, times=2),
 }
 
 
-def test_no_error_of_the_gateway_shows_a_secret(array: Watched, figures: Figures) -> None:
-    """Each trouble at a request with a token, and at the login."""
+def test_no_error_of_the_gateway_shows_a_secret(array: Recorder, figures: Figures) -> None:
+    """Each fault at a request with a token, and at the login."""
     array.write(requestTimeout=1.5)
     gateway = array.simulator.gateway
     refused = 0
     with ControllerProcess(array.folder / "driver", array.systems, debugging("text")) as process:
         process.driver.create("pvc-warm")
-        for number, fault in enumerate(TROUBLES.values()):
+        for number, fault in enumerate(FAULTS.values()):
             for path in ("/api/types/*", "*/login"):
                 gateway.sessions.revoke_all()
                 gateway.inject(_copied(fault, path))
@@ -272,14 +274,14 @@ def test_no_error_of_the_gateway_shows_a_secret(array: Watched, figures: Figures
                 )
                 refused += array.ask(process.driver.controller.CreateVolume, request) is None
                 gateway.faults.clear()
-        array.look_at(process)
-    array.hear_files(process.folder)
-    assert refused >= len(TROUBLES), "most of the troubles have to show as errors"
-    array.nothing_leaked(figures)
+        array.add_process(process)
+    array.add_files(process.folder)
+    assert refused >= len(FAULTS), "most of the faults must lead to errors"
+    array.assert_no_leak(figures)
 
 
 def _copied(fault: Fault, path: str) -> Fault:
-    """A fault is counted by its id, so each use needs one of its own."""
+    """A copy with its own id, because faults are counted by their id."""
     return Fault(
         kind=fault.kind,
         path=path,
@@ -290,7 +292,7 @@ def _copied(fault: Fault, path: str) -> Fault:
     )
 
 
-def test_a_refused_or_unreadable_password_is_not_shown(array: Watched, figures: Figures) -> None:
+def test_a_refused_or_unreadable_password_is_not_shown(array: Recorder, figures: Figures) -> None:
     password = array.folder / "password"
     for number, content in enumerate((f"{PASSWORD}wrong", f"\xff{PASSWORD}", f"{PASSWORD}\n\n{PASSWORD}")):
         password.write_bytes(content.encode("latin-1"))
@@ -301,37 +303,37 @@ def test_a_refused_or_unreadable_password_is_not_shown(array: Watched, figures: 
             with ControllerProcess(array.folder / f"driver{number}", systems, options) as process:
                 request = csi_pb2.CreateVolumeRequest(name="pvc-1", volume_capabilities=[mount()])
                 assert array.ask(process.driver.controller.CreateVolume, request) is None
-                array.look_at(process)
+                array.add_process(process)
         except AssertionError as error:
-            assert "the controller ended" in str(error)  # noqa: PT017 - the text is judged below as well
-            array.hear("refused start", str(error))
-        array.hear_files(array.folder / f"driver{number}")
-    array.nothing_leaked(figures)
+            assert "the controller ended" in str(error)  # noqa: PT017 - the text is searched below too
+            array.add("refused start", str(error))
+        array.add_files(array.folder / f"driver{number}")
+    array.assert_no_leak(figures)
 
 
-def test_a_fault_nobody_foresaw_shows_no_secret_in_its_stack(array: Watched, figures: Figures) -> None:
+def test_an_unexpected_error_shows_no_secret_in_its_stack(array: Recorder, figures: Figures) -> None:
     with ControllerProcess(
         array.folder / "driver", array.systems, debugging("json"), module="tests.secrets.crashing"
     ) as process:
         request = csi_pb2.CreateVolumeRequest(name="pvc-1", volume_capabilities=[mount()], secrets=SECRETS)
         assert array.ask(process.driver.controller.CreateVolume, request) is None
-        array.look_at(process)
+        array.add_process(process)
         assert process.terminate() == 1
     wrote = process.output().decode()
     for fault in ("a fault in a call", "a fault in a thread", "a fault at the end"):
         assert fault in wrote
     assert wrote.count("Traceback") >= 3
     assert array.tokens
-    array.hear_files(process.folder)
-    array.nothing_leaked(figures)
+    array.add_files(process.folder)
+    array.assert_no_leak(figures)
 
 
 GATEWAY = "endpoints: [https://gateway], username: admin"
 MISTAKES = {
     "no YAML": f'systems: [{{password: "{PASSWORD_CORE}", x: @}}]',
     "a tab": f"systems:\n\t- password: {PASSWORD_CORE}\n",
-    "a glued colon": f"systems:\n- password:{PASSWORD_CORE}\n",
-    "a glued colon beside a key": f"systems:\n- username: admin\n  password:{PASSWORD_CORE}: x\n",
+    "a missing space": f"systems:\n- password:{PASSWORD_CORE}\n",
+    "a missing space next to a key": f"systems:\n- username: admin\n  password:{PASSWORD_CORE}: x\n",
     "the password as the list": f"systems: {PASSWORD_CORE}\n",
     "the password as a system": f"systems: [{PASSWORD_CORE}]\n",
     "an unknown key": f"systems: [{{pasword: {PASSWORD_CORE}}}]\n",
@@ -366,22 +368,22 @@ def test_a_mistake_in_the_systems_file_shows_no_password_at_the_start(
 
 
 def test_a_mistake_in_the_systems_file_shows_no_password_while_running(
-    array45: Watched, figures: Figures
+    array45: Recorder, figures: Figures
 ) -> None:
     with ControllerProcess(array45.folder / "driver", array45.systems, debugging("text")) as process:
-        array45.systems.write_text(MISTAKES["a glued colon beside a key"])
+        array45.systems.write_text(MISTAKES["a missing space next to a key"])
         process.wait_for("configuration not changed")
         array45.write(name="another", password=f"{PASSWORD}2")
         process.wait_for("configuration changed")
         request = csi_pb2.CreateVolumeRequest(name="pvc-1", volume_capabilities=[mount()], secrets=SECRETS)
         assert array45.ask(process.driver.controller.CreateVolume, request) is None
-        array45.look_at(process)
-    array45.hear_files(process.folder)
-    array45.nothing_leaked(figures)
+        array45.add_process(process)
+    array45.add_files(process.folder)
+    array45.assert_no_leak(figures)
 
 
 @pytest.mark.parametrize("command", [(), *((role,) for role in sorted(RoleGroup.ROLES))])
-def test_no_help_takes_or_shows_a_secret(array45: Watched, command: tuple[str, ...]) -> None:
+def test_no_help_has_an_option_for_a_secret_or_shows_one(array45: Recorder, command: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "csi_powerflex", *command, "--help"],
         capture_output=True,
@@ -390,7 +392,7 @@ def test_no_help_takes_or_shows_a_secret(array45: Watched, command: tuple[str, .
         check=True,
     )
     assert found([PASSWORD_CORE], done.stdout + done.stderr) == []
-    if command != ("simulate",):  # whose password is for whoever tries it, and printed
+    if command != ("simulate",):  # its password is for demonstrations, and printed
         assert b"--password" not in done.stdout
         assert b"--token" not in done.stdout
 
@@ -398,25 +400,25 @@ def test_no_help_takes_or_shows_a_secret(array45: Watched, command: tuple[str, .
 @pytest.mark.needs("devices")
 def test_the_node_shows_no_secret_of_a_request(tmp_path: Path) -> None:
     host = LoopHost(tmp_path / "host")
-    heard: list[bytes] = []
+    outputs: list[bytes] = []
 
     def ask(stub: Callable[..., Message], request: Message) -> None:
         try:
-            heard.append(stub(request, timeout=30).SerializeToString())
+            outputs.append(stub(request, timeout=30).SerializeToString())
         except grpc.RpcError as error:
-            heard.append(f"{error.code()} {error.details()} {error.trailing_metadata()} {error!r}".encode())
+            outputs.append(f"{error.code()} {error.details()} {error.trailing_metadata()} {error!r}".encode())
 
     with (
         contextlib.closing(host),
         NodeProcess(host, options=["--log-level", "debug", "--device-timeout", 1]) as process,
     ):
-        volume, gone = host.volume(), host.volume(mapped=False)
+        volume, missing = host.volume(), host.volume(mapped=False)
         stub = csi_pb2_grpc.NodeStub(process._channel)
-        for each in (volume, gone):
+        for each in (volume, missing):
             staging, target = process.kubelet.staging(each), process.kubelet.target(each)
             common: dict[str, Any] = {
                 "volume_id": str(each.handle),
-                "publish_context": publish_context(each),
+                "publish_context": each.publish_context().to_dict(),
                 "secrets": SECRETS,
             }
             ask(
@@ -445,12 +447,12 @@ def test_the_node_shows_no_secret_of_a_request(tmp_path: Path) -> None:
             )
             process.kubelet.unpublish(each)
             process.kubelet.unstage(each)
-        heard.append(Path(f"/proc/{process.process.pid}/cmdline").read_bytes())
-        heard.append(Path(f"/proc/{process.process.pid}/environ").read_bytes())
+        outputs.append(Path(f"/proc/{process.process.pid}/cmdline").read_bytes())
+        outputs.append(Path(f"/proc/{process.process.pid}/environ").read_bytes())
     log = log_of(host)
     assert log.count("secrets {") == 6 * len(SECRETS)
     assert found([SECRET_FIELD], log.encode()) == []
-    assert found([SECRET_FIELD], b"\n".join(heard)) == []
+    assert found([SECRET_FIELD], b"\n".join(outputs)) == []
 
 
 @pytest.mark.parametrize(

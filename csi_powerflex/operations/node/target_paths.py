@@ -77,23 +77,24 @@ def inside(mount: mountinfo.Mount, roots: Sequence[Path]) -> bool:
     return any(point.is_relative_to(root.resolve()) for root in roots)
 
 
-def unmount_all(point: Path, *, last_resort_if_alive: bool) -> bool:
+def unmount_all(point: Path, *, last_resort_if_alive: bool, max_stacked: int = _MAX_STACKED) -> bool:
     """Unmount everything that is mounted at ``point``. Returns whether anything was.
 
     Args:
         last_resort_if_alive: whether a mount that stays busy may be detached although its device works. The
             kernel then ends it later. This is right for a bind mount: another mount writes its data.
+        max_stacked: the largest number of mounts on top of each other.
 
     Raises:
-        FailedPrecondition: it is busy and must not be detached.
+        FailedPrecondition: it is busy and must not be detached, or has more mounts than ``max_stacked``.
         DeadlineExceeded: unmounting did not end in time.
     """
-    for count in range(_MAX_STACKED):
+    for count in range(max_stacked):
         mount = mountinfo.at(point)
         if mount is None:
             return count > 0
         _unmount(point, mount, last_resort_if_alive=last_resort_if_alive)
-    raise FailedPrecondition(f"{point} has more than {_MAX_STACKED} mounts on top of each other")
+    raise FailedPrecondition(f"{point} has more than {max_stacked} mounts on top of each other")
 
 
 def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool) -> None:

@@ -1,4 +1,4 @@
-"""Trouble, or kill -9 of the node plugin, at every step of every call: a retry comes to the same end."""
+"""Each call is interrupted at each of its steps, or the plugin is killed there, and the call is repeated."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB
 from tests.children import start_server
 from tests.figures import Figures
-from tests.node.breakable import BreakingNode, When, repeated
 from tests.node.client import Kubelet, block, filesystem
+from tests.node.interruption import InterruptedNode, Interruption, repeated
 from tests.node.loophost import LoopHost, Volume
 
 pytestmark = pytest.mark.needs("devices")
@@ -32,8 +32,8 @@ def _server() -> None:
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to use a volume."""
+class Use:
+    """A use of a volume."""
 
     name: str
     capability: Capability
@@ -56,22 +56,24 @@ class Way:
         return (target / "file").read_text()
 
 
-EXT4 = Way("ext4", filesystem("ext4"))
+EXT4 = Use("ext4", filesystem("ext4"))
 FILESYSTEMS = [
     EXT4,
-    pytest.param(Way("xfs", filesystem("xfs")), marks=pytest.mark.needs("xfs")),
-    pytest.param(Way("btrfs", filesystem("btrfs")), marks=pytest.mark.needs("btrfs")),
+    pytest.param(Use("xfs", filesystem("xfs")), marks=pytest.mark.needs("xfs")),
+    pytest.param(Use("btrfs", filesystem("btrfs")), marks=pytest.mark.needs("btrfs")),
 ]
 GROWING = [pytest.param(EXT4, marks=pytest.mark.needs("online-ext4")), *FILESYSTEMS[1:]]
-each_way = pytest.mark.parametrize("way", [*FILESYSTEMS, Way("block", block())], ids=lambda way: way.name)
-each_filesystem = pytest.mark.parametrize("way", FILESYSTEMS, ids=lambda way: way.name)
-each_moment = pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+each_use = pytest.mark.parametrize("use", [*FILESYSTEMS, Use("block", block())], ids=lambda use: use.name)
+each_filesystem = pytest.mark.parametrize("use", FILESYSTEMS, ids=lambda use: use.name)
+each_interruption = pytest.mark.parametrize(
+    "interruption", Interruption, ids=lambda interruption: interruption.value
+)
 
 
-def used(node: Kubelet, volume: Volume, way: Way) -> None:
+def used(node: Kubelet, volume: Volume, use: Use) -> None:
     """Stage and publish the volume and write to it."""
-    node.stage(volume, way.capability)
-    way.write(node.publish(volume, way.capability))
+    node.stage(volume, use.capability)
+    use.write(node.publish(volume, use.capability))
 
 
 def released(node: Kubelet, volume: Volume) -> None:
@@ -85,131 +87,133 @@ AtEveryStep = Callable[..., list[str]]
 
 @pytest.fixture
 def at_every_step(host: LoopHost, figures: Figures) -> AtEveryStep:
-    """Break a call at each of its steps; see ``broken_at_every_step``."""
-    return functools.partial(broken_at_every_step, host, figures)
+    """Interrupt a call at each of its steps; see ``interrupted_at_every_step``."""
+    return functools.partial(interrupted_at_every_step, host, figures)
 
 
-def broken_at_every_step(
+def interrupted_at_every_step(
     host: LoopHost,
     figures: Figures,
-    when: When,
+    interruption: Interruption,
     *,
     prepare: Callable[[Volume], object],
     call: Callable[[Kubelet, Volume], object],
     finish: Callable[[Volume], object],
 ) -> list[str]:
-    """Break ``call`` at each of its steps, each on a new volume; returns the steps of the unbroken one."""
+    """Interrupt ``call`` at each of its steps, on a new volume each; returns the steps of a complete call."""
     table = host.mounts()
     for step in itertools.count():
         volume = host.volume()
         prepare(volume)
-        with BreakingNode(host, step=step, when=when) as breaking:
-            broke = breaking.broke_in(lambda kubelet, volume=volume: call(kubelet, volume))  # type: ignore[misc] # the default binds the loop's volume
-            steps = breaking.steps()
-        assert broke == (len(steps) > step), f"step {step + 1} of {steps}"
+        with InterruptedNode(host, step=step, interruption=interruption) as process:
+            interrupted = process.was_interrupted_in(lambda kubelet, volume=volume: call(kubelet, volume))  # type: ignore[misc] # the default binds the loop's volume
+            steps = process.steps()
+        assert interrupted == (len(steps) > step), f"step {step + 1} of {steps}"
         finish(volume)
         assert host.mounts() == table
         volume.unmap()
-        if not broke:
+        if not interrupted:
             return steps
         figures.add("node calls interrupted and repeated")
     raise AssertionError("itertools.count ended")
 
 
-@each_moment
-@each_way
-def test_broken_while_staging(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
+@each_interruption
+@each_use
+def test_stage_of_a_new_volume(
+    at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption
+) -> None:
     def finish(volume: Volume) -> None:
-        repeated(lambda: node.stage(volume, way.capability))
-        target = node.publish(volume, way.capability)
-        way.write(target)
-        assert way.read(target) == _DATA
+        repeated(lambda: node.stage(volume, use.capability))
+        target = node.publish(volume, use.capability)
+        use.write(target)
+        assert use.read(target) == _DATA
         released(node, volume)
 
     steps = at_every_step(
-        when,
+        interruption,
         prepare=lambda _volume: None,
-        call=lambda kubelet, volume: kubelet.stage(volume, way.capability),
+        call=lambda kubelet, volume: kubelet.stage(volume, use.capability),
         finish=finish,
     )
-    if not way.is_block:
-        assert {f"mkfs.{way.name}", "mount", "blkid", "wipefs", "write"} <= set(steps)
+    if not use.is_block:
+        assert {f"mkfs.{use.name}", "mount", "blkid", "wipefs", "write"} <= set(steps)
 
 
-@each_moment
-@each_way
-def test_broken_while_staging_what_was_used_before(
-    at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When
+@each_interruption
+@each_use
+def test_stage_of_a_used_volume(
+    at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption
 ) -> None:
     def prepare(volume: Volume) -> None:
-        used(node, volume, way)
+        used(node, volume, use)
         released(node, volume)
         volume.grow(16 * GIB)
 
     def finish(volume: Volume) -> None:
-        repeated(lambda: node.stage(volume, way.capability))
-        assert way.read(node.publish(volume, way.capability)) == _DATA
+        repeated(lambda: node.stage(volume, use.capability))
+        assert use.read(node.publish(volume, use.capability)) == _DATA
         released(node, volume)
 
     at_every_step(
-        when,
+        interruption,
         prepare=prepare,
-        call=lambda kubelet, volume: kubelet.stage(volume, way.capability),
+        call=lambda kubelet, volume: kubelet.stage(volume, use.capability),
         finish=finish,
     )
 
 
-@each_moment
-@each_way
-def test_broken_while_publishing(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
+@each_interruption
+@each_use
+def test_publish(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption) -> None:
     def finish(volume: Volume) -> None:
-        repeated(lambda: node.publish(volume, way.capability, readonly=True))
+        repeated(lambda: node.publish(volume, use.capability, readonly=True))
         released(node, volume)
         assert not node.target(volume).exists()
 
     steps = at_every_step(
-        when,
-        prepare=lambda volume: node.stage(volume, way.capability),
-        call=lambda kubelet, volume: kubelet.publish(volume, way.capability, readonly=True),
+        interruption,
+        prepare=lambda volume: node.stage(volume, use.capability),
+        call=lambda kubelet, volume: kubelet.publish(volume, use.capability, readonly=True),
         finish=finish,
     )
     assert "bind" in steps
 
 
-@each_moment
-@each_way
-def test_broken_while_unpublishing(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
+@each_interruption
+@each_use
+def test_unpublish(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption) -> None:
     def finish(volume: Volume) -> None:
         repeated(lambda: node.unpublish(volume))
         assert not node.target(volume).exists()
-        assert way.read(node.publish(volume, way.capability)) == _DATA
+        assert use.read(node.publish(volume, use.capability)) == _DATA
         released(node, volume)
 
     steps = at_every_step(
-        when,
-        prepare=lambda volume: used(node, volume, way),
+        interruption,
+        prepare=lambda volume: used(node, volume, use),
         call=lambda kubelet, volume: kubelet.unpublish(volume),
         finish=finish,
     )
     assert steps == ["umount", "remove"]
 
 
-@each_moment
+@each_interruption
 @each_filesystem
-def test_broken_while_unstaging(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
+def test_unstage(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption) -> None:
     def prepare(volume: Volume) -> None:
-        used(node, volume, way)
+        used(node, volume, use)
         node.unpublish(volume)
 
     def finish(volume: Volume) -> None:
         repeated(lambda: node.unstage(volume))
         assert mountinfo.at(node.staging(volume)) is None
-        repeated(lambda: node.stage(volume, way.capability))
-        assert way.read(node.staging(volume)) == _DATA
+        repeated(lambda: node.stage(volume, use.capability))
+        assert use.read(node.staging(volume)) == _DATA
         repeated(lambda: node.unstage(volume))
 
     steps = at_every_step(
-        when,
+        interruption,
         prepare=prepare,
         call=lambda kubelet, volume: kubelet.unstage(volume),
         finish=finish,
@@ -217,18 +221,20 @@ def test_broken_while_unstaging(at_every_step: AtEveryStep, node: Kubelet, way: 
     assert steps == ["umount"]
 
 
-@each_moment
-@pytest.mark.parametrize("way", GROWING, ids=lambda way: way.name)
-def test_broken_while_expanding(at_every_step: AtEveryStep, node: Kubelet, way: Way, when: When) -> None:
+@each_interruption
+@pytest.mark.parametrize("use", GROWING, ids=lambda use: use.name)
+def test_expand(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption) -> None:
     def prepare(volume: Volume) -> None:
-        used(node, volume, way)
+        used(node, volume, use)
         volume.grow(16 * GIB)
 
     def finish(volume: Volume) -> None:
         repeated(lambda: node.expand(volume))
         status = node.capacity(volume)
         assert status > 15 * GIB
-        assert way.read(node.target(volume)) == _DATA
+        assert use.read(node.target(volume)) == _DATA
         released(node, volume)
 
-    at_every_step(when, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish)
+    at_every_step(
+        interruption, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish
+    )

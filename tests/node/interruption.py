@@ -1,9 +1,8 @@
-"""The real node plugin in a process that is broken, or killed as by kill -9, at a chosen step of a call.
+"""The real node plugin in a process that is interrupted or killed at a chosen step of a call.
 
-A step is whatever the plugin does to the host: each command, each mount by system call, each write to a
-device, each folder or file that is made or removed. The steps are wrapped here, in the child, so that the
-driver knows nothing of it. The child is forked from a server that has everything imported: it starts in
-milliseconds.
+A step is an action of the plugin on the host: a command, a mount system call, a write to a device, or a
+folder or file that is created or removed. This module wraps the functions of the steps in the child
+process. The child is forked from a server with all imports done, so it starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ _CLONE_NEWNS = 0x00020000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-# What is left of a call once its deadline is to pass, and how long a step then takes.
+# The time that is left of a call before its deadline passes, and the time that a slow step takes.
 _LAST_SECONDS, _SLOW_SECONDS = 0.1, 0.25
 
-# After these the call is repeated: the process lives, or another has come.
-PASSING = (
+# After these codes the call is repeated, at the same process or at a new one.
+REPEATABLE = (
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -49,37 +48,37 @@ PASSING = (
 )
 
 
-class When(enum.Enum):
-    """What happens to the step. A process that was not killed gets the same call again."""
+class Interruption(enum.Enum):
+    """What happens at the step. A process that was not killed gets the same call again."""
 
     BEFORE = "killed before"
     DURING = "killed during"
-    """A command has been started and goes on without its parent; other steps count as done."""
+    """A command was started and continues without its parent. Other steps were completed."""
     AFTER = "killed after"
     REFUSED = "refused"
-    """It fails and has done nothing."""
-    LOST = "done, and said to have failed"
+    """The step fails and has no effect."""
+    LOST = "completed, but reported as failed"
     LATE = "late"
-    """The deadline of the call passes, and then it is done, unless the driver has ended it."""
-    UNANSWERED = "done, and late"
-    """It is done, and the deadline of the call passes before it answers."""
+    """The deadline of the call passes. Then the step is completed, unless the driver has ended it."""
+    UNANSWERED = "completed, but late"
+    """The step is completed, and the deadline of the call passes before it answers."""
 
     @property
     def kills(self) -> bool:
-        """Whether the process dies of it."""
-        return self in (When.BEFORE, When.DURING, When.AFTER)
+        """Whether the process is killed."""
+        return self in (Interruption.BEFORE, Interruption.DURING, Interruption.AFTER)
 
 
-class BreakingNode:
-    """A node plugin for ``host`` that meets trouble at its ``step``-th step, counted from 0."""
+class InterruptedNode:
+    """A node plugin for ``host`` that is interrupted at step number ``step``, counted from 0."""
 
-    def __init__(self, host: LoopHost, *, step: int, when: When) -> None:
+    def __init__(self, host: LoopHost, *, step: int, interruption: Interruption) -> None:
         self._host = host
-        self._when = when
+        self._interruption = interruption
         self._step = step
         self._steps = host.folder / "steps"
         self._steps.write_text("")
-        self._socket = host.folder / "breaking.sock"
+        self._socket = host.folder / "interrupted.sock"
         settings = NodeSettings(
             endpoint=f"unix:{self._socket}",
             driver_name="csi.powerflex.dev",
@@ -93,8 +92,8 @@ class BreakingNode:
                 f"/proc/{os.getpid()}/ns/mnt",
                 self._steps,
                 step,
-                when,
-                host.folder / "breaking.log",
+                interruption,
+                host.folder / "interrupted.log",
             ),
         )
 
@@ -117,31 +116,31 @@ class BreakingNode:
         self._process.close()
         self._socket.unlink(missing_ok=True)
 
-    def broke_in(self, call: Callable[[Kubelet], object]) -> bool:
-        """Make the call; whether it came to its step. A process that lives is called again until done."""
+    def was_interrupted_in(self, call: Callable[[Kubelet], object]) -> bool:
+        """Make the call, and repeat it if the process still runs; returns whether the step was reached."""
         kubelet = Kubelet(self._channel, self._host.kubelet)
         try:
             call(kubelet)
         except grpc.RpcError as error:
-            if error.code() not in PASSING:
+            if error.code() not in REPEATABLE:
                 raise
-            if not self._when.kills:
+            if not self._interruption.kills:
                 repeated(lambda: call(kubelet))
                 return True
             self._process.join(10)
             if self._process.exitcode != -signal.SIGKILL:
                 raise
             return True
-        # A step may be one that is tried again by itself, or that can be done without.
-        return not self._when.kills and len(self.steps()) > self._step
+        # The driver repeats some steps itself, and does not need others.
+        return not self._interruption.kills and len(self.steps()) > self._step
 
     def steps(self) -> list[str]:
-        """What was done so far."""
+        """The steps so far."""
         return self._steps.read_text().splitlines()
 
 
 def _serve(
-    settings: NodeSettings, namespace: str, steps: Path, step: int, when: When, log_file: Path
+    settings: NodeSettings, namespace: str, steps: Path, step: int, interruption: Interruption, log_file: Path
 ) -> None:
     descriptor = os.open(namespace, os.O_RDONLY)
     if _LIBC.setns(descriptor, _CLONE_NEWNS) != 0:
@@ -149,18 +148,18 @@ def _serve(
     os.close(descriptor)
     with log_file.open("a") as stream:
         log.configure(level="debug", stream=stream)
-        _break(_Counter(steps, step), when)
+        _wrap_steps(_Counter(steps, step), interruption)
         node.run(settings)
 
 
 def repeated(call: Callable[[], object]) -> None:
-    """Call as the kubelet does: again while the answer says that it may work later."""
+    """Repeat a call as the kubelet does, while it fails with a code of ``REPEATABLE``."""
     until = time.monotonic() + 10
     while True:
         try:
             call()
         except grpc.RpcError as error:
-            if error.code() not in PASSING or time.monotonic() > until:
+            if error.code() not in REPEATABLE or time.monotonic() > until:
                 raise
             time.sleep(0.02)
         else:
@@ -180,24 +179,24 @@ class _Counter:
         return self._count == self._due + 1
 
 
-def _break(counter: _Counter, when: When) -> None:
+def _wrap_steps(counter: _Counter, interruption: Interruption) -> None:
     start = run._start
 
-    def broken(command: Sequence[str], keep_open: Any) -> subprocess.Popen[str]:
+    def interrupted(command: Sequence[str], keep_open: Any) -> subprocess.Popen[str]:
         if not counter.is_due(Path(command[0]).name):
             return start(command, keep_open)
-        if when is When.BEFORE:
-            _die()
-        if when in (When.LATE, When.UNANSWERED):
-            _let_the_deadline_come()
-        process = start(_in_trouble(command, when), keep_open)
-        if when is When.AFTER:
+        if interruption is Interruption.BEFORE:
+            _kill()
+        if interruption in (Interruption.LATE, Interruption.UNANSWERED):
+            _let_the_deadline_pass()
+        process = start(_interrupted_command(command, interruption), keep_open)
+        if interruption is Interruption.AFTER:
             process.communicate()
-        if when.kills:
-            _die()
+        if interruption.kills:
+            _kill()
         return process
 
-    run._start = broken
+    run._start = interrupted
     for module, name in (
         (mounts, "bind"),
         (mounts, "detach"),
@@ -207,47 +206,49 @@ def _break(counter: _Counter, when: When) -> None:
         (target_paths, "make_file"),
         (target_paths, "remove"),
     ):
-        setattr(module, name, _breaking(getattr(module, name), counter, when))
+        setattr(module, name, _wrapped(getattr(module, name), counter, interruption))
 
 
-def _in_trouble(command: Sequence[str], when: When) -> Sequence[str]:
+def _interrupted_command(command: Sequence[str], interruption: Interruption) -> Sequence[str]:
     """The command that is run in place of ``command``."""
     scripts = {
-        When.REFUSED: 'echo "Input/output error" >&2; exit 32',
-        When.LOST: '"$@" >&2; kill -KILL $$',
-        When.LATE: f'sleep {_SLOW_SECONDS}; exec "$@"',
-        When.UNANSWERED: f'"$@"; code=$?; sleep {_SLOW_SECONDS}; exit $code',
+        Interruption.REFUSED: 'echo "Input/output error" >&2; exit 32',
+        Interruption.LOST: '"$@" >&2; kill -KILL $$',
+        Interruption.LATE: f'sleep {_SLOW_SECONDS}; exec "$@"',
+        Interruption.UNANSWERED: f'"$@"; code=$?; sleep {_SLOW_SECONDS}; exit $code',
     }
-    return ["/bin/sh", "-c", scripts[when], "sh", *command] if when in scripts else command
+    return ["/bin/sh", "-c", scripts[interruption], "sh", *command] if interruption in scripts else command
 
 
-def _breaking(function: Callable[..., Any], counter: _Counter, when: When) -> Callable[..., Any]:
+def _wrapped(
+    function: Callable[..., Any], counter: _Counter, interruption: Interruption
+) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **keywords: Any) -> Any:
         if not counter.is_due(function.__name__):
             return function(*args, **keywords)
-        if when is When.BEFORE:
-            _die()
-        if when is When.REFUSED:
+        if interruption is Interruption.BEFORE:
+            _kill()
+        if interruption is Interruption.REFUSED:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if when in (When.LATE, When.UNANSWERED):
-            _let_the_deadline_come()
+        if interruption in (Interruption.LATE, Interruption.UNANSWERED):
+            _let_the_deadline_pass()
             time.sleep(_LAST_SECONDS)
         result = function(*args, **keywords)
-        if when is When.LOST:
+        if interruption is Interruption.LOST:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if when.kills:
-            _die()
+        if interruption.kills:
+            _kill()
         return result
 
     return wrapped
 
 
-def _let_the_deadline_come() -> None:
+def _let_the_deadline_pass() -> None:
     call = call_context.current()
     assert call is not None
     call.deadline = time.monotonic() + _LAST_SECONDS
 
 
-def _die() -> None:
+def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
