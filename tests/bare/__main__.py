@@ -1,9 +1,9 @@
-"""README's two commands on a machine that has Python, git and make alone: ``python -m tests.bare``.
+"""The two commands of README.md on a machine with only Python, git and make: ``python -m tests.bare``.
 
-The machine is a minimal Debian in a folder, with processes and mounts of its own; its network and its loop
-devices are those of this machine. Both commands run there as root and as another user, each in a fresh clone
-of the last commit, with an empty home and no caches, in the background. It ends with 1 when a command fails,
-when the demo leaves something behind, or when a test is skipped without a reason. ``--full`` runs all tests.
+The machine is a minimal Debian in a folder, with its own processes and mounts. Its network and its loop
+devices are those of this machine. Both commands run as root and as another user, each in a new clone of the
+last commit, with an empty home folder, without caches, in the background. The exit status is 1 if a command
+fails, if the demo leaves something, or if a test is skipped without a reason. ``--full`` runs all tests.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _IMAGE = _ROOT / ".cache" / "bare"
 _SUITE = "bookworm"  # its Python is the oldest that the project supports
 _PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 
-# After one full run for each of them: what uses optional tools, and what differs for another user than root.
-_AS_ROOT = "-m needs -k 'not broken'"
+# Without --full: the tests that use optional tools, and those that differ for a user who is not root.
+_AS_ROOT = "-m needs -k 'not interrupted_calls'"
 _AS_USER = "tests/unit tests/contract tests/demo tests/simulator tests/chart tests/node tests/secrets"
 
-# As a container's root is made: a chroot would be left by a process that changes its mount namespace.
+# As for a container. A process that changes its mount namespace would leave a chroot.
 _IN_THE_MACHINE = """
 mount --bind "$1" "$1"
 mount --rbind /dev "$1/dev"
@@ -44,11 +44,11 @@ exec chroot --userspec="$2" / env -i HOME="$3" PATH="$PATH" sh -c "$4"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the machine, try both commands as both users, then ``make tools``; the exit status."""
+    """Create the machine, run both commands as both users, then ``make tools``; returns the exit status."""
     full = "--full" in arguments
     os.environ["PATH"] = tools.search_path()
     if os.geteuid() != 0:
-        print("a bare machine is made by root: sudo make test-bare", file=sys.stderr)
+        print("creating a bare machine needs root: sudo make test-bare", file=sys.stderr)
         return 1
     lacking = tools.missing("bare")
     if lacking:
@@ -77,13 +77,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _machine(folder: Path) -> Path:
-    """A new machine below ``folder``, with the project as a bundle that can be cloned; its root folder.
+    """Create a machine below ``folder``, with a bundle of the project to clone; returns its root folder.
 
     Raises:
-        CommandFailed: it cannot be made; the message says why.
+        CommandFailed: it cannot be created. The message says why.
     """
     if not (_IMAGE / "ready").exists():
-        print(f"making a minimal Debian {_SUITE} (first time only) ...", flush=True)
+        print(f"creating a minimal Debian {_SUITE} (first time only) ...", flush=True)
         shutil.rmtree(_IMAGE, ignore_errors=True)
         _IMAGE.mkdir(parents=True)
         packages = f"--include={','.join(_PACKAGES)}"
@@ -93,7 +93,7 @@ def _machine(folder: Path) -> Path:
     root = folder / "root"
     output_of(["cp", "--archive", _IMAGE / "root", root])
     output_of(["chroot", root, "useradd", "--create-home", "user"])
-    # Names and certificates are looked up as on this machine; so is the index of Python's packages.
+    # Name resolution, certificates and the index of Python packages are those of this machine.
     for file in ("etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt"):
         shutil.copy(Path("/", file), root / file)
     (root / "etc/pip.conf").write_text(registries.pip_settings())
@@ -103,7 +103,7 @@ def _machine(folder: Path) -> Path:
 
 
 def _run(machine: Path, user: str, command: str) -> int:
-    """Run a command in the machine; its status. What it started ends with it."""
+    """Run a command in the machine; returns its status. Its processes end with it."""
     home = "/root" if user == "root" else f"/home/{user}"
     namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
     return subprocess.run(

@@ -1,12 +1,12 @@
 #!/bin/sh
-# What a newcomer types on a bare machine, and what has to come of it; run there by tests/bare/__main__.py.
+# The commands of a new user on a bare machine, and checks of their results. tests/bare/__main__.py runs it there.
 # Usage: newcomer.sh BUNDLE PYTEST_ARGUMENTS
 set -eu
 cd "$HOME"
 git -c advice.detachedHead=false clone --quiet "$1" csi-powerflex
 cd csi-powerflex
 
-# Runs a command as `nohup ... &` does in a script: apart from the terminal, and with SIGINT ignored.
+# Runs a command as `nohup ... &` in a script: without a terminal, and with SIGINT ignored.
 in_background() {
     began=$(date +%s)
     nohup "$@" >"$HOME/output" 2>&1 </dev/null &
@@ -28,7 +28,7 @@ traces() {
 nothing_is_left() {
     left=$(traces)
     if [ "$left" != "$before" ]; then
-        echo "FAILED as $(id -un): left behind: $left; there was before: $before"
+        echo "FAILED as $(id -un): left over: $left; before: $before"
         exit 1
     fi
 }

@@ -1,7 +1,7 @@
-"""Many keep-alive TLS connections that each ask for one thing again and again, and what came of it.
+"""A load generator: many keep-alive TLS connections that repeat one request.
 
-Written for measuring: a connection is a protocol of a few lines, so that the load generator takes little
-of the machine that it shares with the server.
+A connection is a short protocol class, so that the load generator needs little time of the machine that it
+shares with the server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LENGTH = b"content-length: "
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect to and what to ask; ``request`` is the whole of an HTTP/1.1 GET."""
+    """The server and the request. ``request`` is a complete HTTP/1.1 GET."""
 
     port: int
     context: ssl.SSLContext
@@ -30,7 +30,7 @@ class Target:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of one run of load; ``waits`` are the seconds that each answer took."""
+    """The result of one run. ``waits`` are the seconds until each answer."""
 
     connections: int
     opening_seconds: float = 0.0
@@ -45,7 +45,7 @@ class Tally:
         return len(self.waits) / self.seconds
 
     def wait_of(self, share: float) -> float:
-        """The seconds within which this share of the answers came."""
+        """The seconds within which this share of the answers arrived."""
         return sorted(self.waits)[int(share * (len(self.waits) - 1))]
 
 
@@ -62,7 +62,9 @@ class _Connection(asyncio.Protocol):
         self.idle.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # what streams have; uvloop's is no subclass
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # the interface is the same; the class of uvloop is no subclass
 
     def ask(self) -> None:
         self.idle.clear()
@@ -99,7 +101,7 @@ def _length(head: bytes) -> int:
 
 
 async def run(target: Target, connections: int, seconds: float) -> Tally:
-    """Open ``connections``, let each ask without pause for ``seconds``, and take the answers under way.
+    """Open ``connections``, send requests without pause for ``seconds``, and wait for the last answers.
 
     Errors are answers other than 200, and connections that could not be opened, were lost, or got no answer.
     """

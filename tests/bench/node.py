@@ -1,8 +1,7 @@
-"""How long the node takes from a mapping to a mounted filesystem, beside the tools alone.
+"""The time of the node from a mapping to a mounted filesystem, compared with the tools alone.
 
-``make bench-node`` runs ``csi-powerflex node`` as a process of its own on loop devices, in a mount namespace
-that goes with it, and calls it as a kubelet does. The figures of docs/performance.md come from here. It needs
-root.
+``make bench-node`` runs ``csi-powerflex node`` in its own process on loop devices, in its own mount
+namespace, and calls it as a kubelet does. The figures of docs/performance.md come from here. It needs root.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def _row(what: str, seconds: Sequence[float]) -> None:
 
 
 def _tools_alone(host: LoopHost, fs_type: str) -> None:
-    """What the driver cannot do without, on the same devices and with the same options."""
+    """The tools that the driver needs, on the same devices and with the same options."""
     options = {"ext4": ["-q", "-m", "0", "-E", "nodiscard"], "xfs": ["-q", "-K"], "btrfs": ["-q", "-K"]}[
         fs_type
     ]
@@ -60,7 +59,7 @@ def _tools_alone(host: LoopHost, fs_type: str) -> None:
 
 
 def _calls(host: LoopHost, node: Kubelet, fs_type: str) -> None:
-    """Each call of a volume's life on the node, the device being there."""
+    """Each call in the life of a volume on the node. The device exists."""
     capability = filesystem(fs_type)
     new, again, known, publish, unpublish, unstage = ([] for _ in range(6))
     for _ in range(_ROUNDS):
@@ -86,7 +85,7 @@ def _calls(host: LoopHost, node: Kubelet, fs_type: str) -> None:
 
 
 def _wait(host: LoopHost, node: Kubelet) -> None:
-    """What it adds that the device is not there yet when the call comes."""
+    """The additional time if the device does not exist yet when the call begins."""
     there, late = [], []
     for _ in range(_ROUNDS):
         volume = host.volume()
@@ -97,8 +96,8 @@ def _wait(host: LoopHost, node: Kubelet) -> None:
         late.append(_after_the_device(node, volume))
         node.unstage(volume)
         volume.unmap()
-    _row("from the call to mounted, the device being there", there)
-    _row("from the device's appearing to mounted, the call waiting", late)
+    _row("from the call to mounted, the device exists", there)
+    _row("from the new device to mounted, the call waits", late)
 
 
 def _after_the_device(node: Kubelet, volume: Volume) -> float:

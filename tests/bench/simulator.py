@@ -1,7 +1,8 @@
-"""How fast the simulator is, and whether it stands thousands of connections: ``make bench-simulator``.
+"""How fast the simulator is, also with thousands of connections: ``make bench-simulator``.
 
-It starts ``csi-powerflex simulate`` as a process of its own, full of volumes, and asks it over loopback for
-about a minute. The figures of docs/simulator.md come from here. It ends with an error when a request failed.
+It starts ``csi-powerflex simulate`` in its own process with many volumes, and sends requests over loopback
+for about a minute. The figures of docs/simulator.md come from here. It ends with an error if a request
+failed.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def _report(tally: load.Tally, what: str, more: str = "") -> None:
 
 
 async def _reads(target: load.Target) -> int:
-    """Small reads as fast as they come; returns how many failed."""
+    """Small reads without pauses; returns how many failed."""
     errors = 0
     for connections in (1, 32, 1_000):
         tally = await load.run(target, connections, _SECONDS_EACH)
@@ -170,14 +171,14 @@ async def _reads(target: load.Target) -> int:
 
 
 async def _crowd(served: _Served, target: load.Target) -> int:
-    """Thousands of connections that all wait for slow answers; returns how many requests failed."""
+    """Thousands of connections that wait for slow answers; returns how many requests failed."""
     running = asyncio.create_task(load.run(target, _CROWD, _CROWD_SECONDS))
-    max_entries = served.resident_mib()
+    peak_mib = served.resident_mib()
     while not running.done():
         await asyncio.wait([running], timeout=0.5)
-        max_entries = max(max_entries, served.resident_mib())
+        peak_mib = max(peak_mib, served.resident_mib())
     tally = running.result()
-    more = f"; opened in {tally.opening_seconds:.1f} s; {max_entries} MiB resident"
+    more = f"; opened in {tally.opening_seconds:.1f} s; {peak_mib} MiB resident"
     latency = f"{_CROWD_LATENCY_SECONDS * 1000:.0f} ms latency"
     _report(tally, f"`GET` one volume, connections: {_CROWD:,}, each with {latency}", more)
     return tally.errors
@@ -203,7 +204,7 @@ def _measure(served: _Served) -> int:
 
 
 def _allow_descriptors() -> None:
-    """Room for the connections of the crowd in this process; the simulator sees to its own."""
+    """Raise the limit of open files of this process for its connections. The simulator raises its own."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < _DESCRIPTORS:
         raise click.ClickException(f"{_DESCRIPTORS} open files are needed, and the hard limit is {hard}")

@@ -1,4 +1,4 @@
-"""The simulated PowerFlex that the cluster's volumes are on: a process beside the cluster, as an array is."""
+"""The simulated PowerFlex with the volumes of the cluster. It is a process outside of the cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PORT = 8443
 
 
 class Array:
-    """``csi-powerflex simulate``, serving on ``address``; its hosts are the workers."""
+    """``csi-powerflex simulate`` on ``address``. Its hosts are the workers."""
 
     def __init__(self, folder: Path, address: str, hosts: Sequence[str]) -> None:
         folder.mkdir(parents=True)
@@ -37,27 +37,27 @@ class Array:
         self.facts: dict[str, Any] = {}
 
     def start(self) -> None:
-        """Start it; it is ready when this returns. After ``stop`` or ``kill`` it goes on with what it had."""
+        """Start it and wait until it is ready. After ``stop`` or ``kill`` it continues with its state."""
         self._daemon.start_until(self._ready.exists)
         self.facts = json.loads(self._ready.read_text())
 
     def stop(self) -> None:
-        """End it as an administrator would."""
+        """Stop it as an administrator does."""
         self._daemon.stop(seconds=30)
 
     def restart_with_password(self, password: str) -> None:
-        """Let its user have another password from now on. No volume may be in use: devices go and come."""
+        """Change the password of its user. No volume may be in use, because its devices are created again."""
         self.stop()
         self._daemon = Daemon("array", [*self._command, f"--password={password}"], self._folder)
         self.start()
 
     def pause_gateway(self) -> None:
-        """Let the gateway answer nothing but HTTP 503, as a load balancer without servers. Data go on."""
+        """Let the gateway answer only HTTP 503, as a load balancer without servers. Data are not affected."""
         fault = {"kind": "html", "route": "*", "status": 503}
         requests.post(f"{self.facts['adminUrl']}/faults", json=fault, timeout=10).raise_for_status()
 
     def resume_gateway(self) -> None:
-        """Take the trouble away."""
+        """Remove that fault."""
         requests.delete(f"{self.facts['adminUrl']}/faults", timeout=10).raise_for_status()
 
     def requests_since(self, number: int) -> list[dict[str, Any]]:
@@ -65,11 +65,11 @@ class Array:
         reply = requests.get(f"{self.facts['adminUrl']}/requests", params={"since": number}, timeout=10)
         return list(reply.json()["requests"])
 
-    # --- as its administrator sees it --------------------------------------------------------------
+    # --- administration ----------------------------------------------------------------------------
 
     def _session(self) -> requests.Session:
         session = requests.Session()
-        session.trust_env = False  # an authority named in the environment would take the array's own's place
+        session.trust_env = False  # an authority in the environment would replace that of the array
         session.verify = self.facts["caFile"]
         login = {"username": self.facts["username"], "password": self.facts["password"]}
         reply = session.post(f"{self.facts['url']}/rest/auth/login", json=login, timeout=10)
@@ -96,7 +96,7 @@ class Array:
         return {volume["id"]: volume for volume in self.get("types/Volume/instances")}
 
     def await_volumes(self, wanted: set[str], *, seconds: float = 120) -> None:
-        """Wait until there are just the volumes with these ids."""
+        """Wait until exactly the volumes with these ids exist."""
         await_true(
             lambda: set(self.volumes()) == wanted,
             what=f"the array having only the volumes {sorted(wanted)}",

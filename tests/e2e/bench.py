@@ -1,9 +1,9 @@
-"""Measures what a user waits for: from a claim and its pod to the pod running; run by ``make bench-e2e``.
+"""Measures the time from a claim and its pod until the pod runs; ``make bench-e2e`` runs it.
 
-Beside it the same with a driver that only makes a folder (toolchain/sidecars/folders), in the same cluster
-and with the same sidecars: the difference is what csi-powerflex and the array cost. Any other driver takes
-that one's place with ``make bench-e2e ARGS="--beside FOLDER"``: the folder has manifests.yaml, with the
-driver, its StorageClass and all that it needs, and the archives of its images, ``*.tar``.
+It compares with a driver that only creates a folder (toolchain/sidecars/folders), in the same cluster and
+with the same sidecars. The difference is the time of csi-powerflex and the array. To compare with another
+driver, use ``make bench-e2e ARGS="--compare-with FOLDER"``. The folder has manifests.yaml with the driver,
+its StorageClass and all that it needs, and the archives of its images, ``*.tar``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from tests.e2e.kubernetes import Object
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space, claim_spec, is_running, pod_spec
 
-_OURS = "powerflex"
+_POWERFLEX = "powerflex"
 _ROUNDS = 20
 _BURST = 100
 
 
 @pytest.fixture(scope="module")
-def beside(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The StorageClass of the driver to compare with, which is installed."""
-    folder: Path | None = request.config.getoption("--beside")
+def other_class(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The StorageClass of the driver to compare with. The driver is installed."""
+    folder: Path | None = request.config.getoption("--compare-with")
     objects = _folders_objects() if folder is None else _read(folder / "manifests.yaml")
     for archive in () if folder is None else sorted(folder.glob("*.tar")):
         for machine in cluster.machines.values():
@@ -46,9 +46,9 @@ def _read(manifests: Path) -> list[Object]:
     return [each for each in yaml.safe_load_all(manifests.read_text()) if each]
 
 
-def test_claim_to_running_pod(space: Space, beside: str) -> None:
-    """One claim and one pod at a time, the two drivers in turn."""
-    seconds: dict[str, list[float]] = {_OURS: [], beside: []}
+def test_claim_to_running_pod(space: Space, other_class: str) -> None:
+    """One claim and one pod at a time, alternately with the two drivers."""
+    seconds: dict[str, list[float]] = {_POWERFLEX: [], other_class: []}
     for number in range(_ROUNDS):
         for storage_class, taken in seconds.items():
             name = f"{storage_class}-{number}"
@@ -65,11 +65,11 @@ def test_claim_to_running_pod(space: Space, beside: str) -> None:
         )
 
 
-@pytest.mark.parametrize("whose", ["ours", "theirs"])
+@pytest.mark.parametrize("compared", ["powerflex", "other"])
 @pytest.mark.timeout(1200)
-def test_burst(space: Space, beside: str, whose: str) -> None:
-    """Many claims, each with a pod, all at once on two workers."""
-    storage_class = _OURS if whose == "ours" else beside
+def test_burst(space: Space, other_class: str, compared: str) -> None:
+    """Many claims, each with a pod, at the same time on two workers."""
+    storage_class = _POWERFLEX if compared == "powerflex" else other_class
     names = {f"p{number}" for number in range(_BURST)}
     began = time.monotonic()
     for name in sorted(names):
@@ -81,16 +81,16 @@ def test_burst(space: Space, beside: str, whose: str) -> None:
     for name in names:
         space.kubernetes.delete("pods", name, space.name)
         space.kubernetes.delete("persistentvolumeclaims", name, space.name)
-    space.kubernetes.until_gone("persistentvolumeclaims", names, space.name, seconds=600)
+    space.kubernetes.until_deleted("persistentvolumeclaims", names, space.name, seconds=600)
     await_true(
         lambda: not any(each["spec"]["storageClassName"] == storage_class for each in _volumes(space)),
-        what="every volume gone",
+        what="every volume deleted",
         seconds=600,
         every=0.5,
     )
     print(  # noqa: T201
         f"\nburst of {_BURST} claims with pods, {storage_class}: asked for in {asked:.1f} s, "
-        f"all pods running after {all_run:.1f} s, all gone {time.monotonic() - began:.1f} s after deletion"
+        f"all pods running after {all_run:.1f} s, all deleted {time.monotonic() - began:.1f} s after deletion"
     )
 
 

@@ -80,7 +80,7 @@ def _go(*arguments: str, folder: Path) -> str:
 
 
 def binaries() -> bool:
-    """Build all Go programs, those of a module at once; whether there was need to."""
+    """Build all Go programs, all of a module together; returns whether it was necessary."""
     sources = [Path(__file__), *(path for path in _TOOLCHAIN.rglob("*") if path.is_file())]
     return _made_of(sources, CACHE / "binaries.stamp", _build_binaries)
 
@@ -92,7 +92,7 @@ def _build_binaries() -> None:
     flags = f"-s -w -X {stamp}gitVersion={version} -X {stamp}gitMajor={major} -X {stamp}gitMinor={minor}"
     BIN.mkdir(parents=True, exist_ok=True)
     for folder in (_KUBERNETES, _SIDECARS):
-        # The flags are those of make's Go programs: so nothing is compiled twice.
+        # The Makefile has the same flags for its Go programs, so nothing is compiled twice.
         output_of(
             ["go", "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-o={BIN}/", "tool"],
             folder=folder,
@@ -107,7 +107,7 @@ def _build_binaries() -> None:
 
 
 def _definitions() -> Iterator[Path]:
-    """The files with the custom resources that the cluster gets; of their modules little is compiled."""
+    """The files with the custom resources of the cluster."""
     snapshots = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
     yield from Path(snapshots, "config", "crd").glob("*storage.k8s.io_*.yaml")
     monitors = json.loads(_go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
@@ -126,7 +126,7 @@ def _buildah(*arguments: str | Path) -> str:
 
 
 def base_image() -> bool:
-    """Make a small Debian, in place of the one that a registry would have; whether there was need to."""
+    """Create a small Debian image, as a registry has it; returns whether it was necessary."""
     return _made_of([], CACHE / f"base-{_SUITE}.stamp", _build_base)
 
 
@@ -149,7 +149,7 @@ def _build_base() -> None:
 
 
 def project_images() -> bool:
-    """Build both targets of the Dockerfile; whether there was need to."""
+    """Build both targets of the Dockerfile; returns whether it was necessary."""
     package = [
         path for path in (ROOT / "csi_powerflex").rglob("*") if path.is_file() and path.suffix != ".pyc"
     ]
@@ -176,7 +176,7 @@ def _build_project() -> None:
 
 
 def program_images() -> bool:
-    """Pack each sidecar, and busybox, into an image of nothing else; whether there was need to."""
+    """Pack each sidecar, and busybox, into its own image; returns whether it was necessary."""
     sources = [CACHE / "binaries.stamp", ROOT / "charts/csi-powerflex/values.yaml"]
     return _made_of(sources, CACHE / "programs.stamp", _build_programs)
 
@@ -254,11 +254,11 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
     archive.addfile(entry, io.BytesIO(data))
 
 
-# --- what is up to date ----------------------------------------------------------------------------
+# --- stamps ----------------------------------------------------------------------------------------
 
 
 def _made_of(sources: Sequence[Path], stamp: Path, build: Callable[[], None]) -> bool:
-    """Build unless ``stamp`` tells that it was done with just these sources; whether it was."""
+    """Build unless ``stamp`` shows that the same sources were built; returns whether it has built."""
     wanted = _fingerprint(sources)
     if stamp.exists() and stamp.read_text() == wanted:
         return False

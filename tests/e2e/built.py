@@ -1,4 +1,4 @@
-"""What the build leaves in .cache/e2e, and where the scenarios find it.
+"""The files of the build in .cache/e2e, and their paths for the scenarios.
 
 The scenarios run where no network leads out. So nothing here starts a program or downloads anything.
 """
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "e2e"
 BIN = CACHE / "bin"
 HELM = ROOT / ".cache" / "bin" / "helm"
-"""Made by make, for the tests of the chart too."""
+"""Built by make, also for the tests of the chart."""
 IMAGES = CACHE / "images"
 CRDS = CACHE / "crds"
 """The definitions of the snapshot APIs and of ServiceMonitors."""
@@ -26,7 +26,7 @@ PAUSE_IMAGE = "e2e.test/pause:1"
 FOLDERS_IMAGE = "e2e.test/folders:1"
 
 STAND_INS = {"csi-node-driver-registrar": "registrar", "livenessprobe": "livenessprobe"}
-"""Sidecars that the Go module proxy does not have, and ours in their place (sidecars/registrar says why)."""
+"""Sidecars that the Go module proxy does not have, and their replacements (see sidecars/registrar)."""
 
 
 def version_of(sidecar: str) -> str:
@@ -43,7 +43,7 @@ def crds() -> list[Path]:
 def app_version() -> str:
     """The driver's version: the tag of its images."""
     values: dict[str, str] = {}
-    exec((ROOT / "csi_powerflex" / "_version.py").read_text(), values)  # noqa: S102 - our own file
+    exec((ROOT / "csi_powerflex" / "_version.py").read_text(), values)  # noqa: S102 - a file of this repository
     return values["__version__"]
 
 

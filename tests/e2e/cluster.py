@@ -1,4 +1,4 @@
-"""A Kubernetes cluster of two workers on this machine, with a simulated array as their storage."""
+"""A Kubernetes cluster of two workers on this machine, with a simulated array as its storage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VALUES = Path(__file__).with_name("values.yaml")
 
 
 class Cluster:
-    """Everything that runs. ``folder`` holds all data and logs."""
+    """All processes of the cluster. ``folder`` has their data and logs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Cluster:
         return Sdc(tools=host, by_id=host / "by-id")
 
     def start(self) -> None:
-        """Start the array, the control plane and the workers; the workers are ready when this returns."""
+        """Start the array, the control plane and the workers, and wait until the workers are ready."""
         prepare_network()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda part: part.start(), (self.array, self.plane)))
@@ -54,7 +54,7 @@ class Cluster:
             self.await_ready(name)
 
     def await_ready(self, worker: str, *, ready: bool = True, seconds: float = 120) -> None:
-        """Wait until a worker is ready, or is known not to be."""
+        """Wait until a worker is ready, or until Kubernetes shows that it is not."""
         self.kubernetes.until(
             "nodes",
             worker,
@@ -65,7 +65,7 @@ class Cluster:
         )
 
     def install(self, *arguments: str) -> None:
-        """Install or upgrade the chart and wait until all of it is ready, registered at every kubelet."""
+        """Install or upgrade the chart, and wait until it is ready and registered at every kubelet."""
         self.kubernetes.helm(
             "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE,
             "--values", str(_VALUES), "--wait", "--timeout=300s", *arguments,
@@ -73,7 +73,7 @@ class Cluster:
         self.await_driver(DRIVER)
 
     def uninstall(self) -> None:
-        """Uninstall the chart; volumes stay."""
+        """Uninstall the chart. Volumes are kept."""
         self.kubernetes.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout=240s")
 
     def await_driver(self, driver: str) -> None:
@@ -86,14 +86,14 @@ class Cluster:
             self.kubernetes.until("csinodes", name, None, has_driver, what=f"known to have {driver}")
 
     def stop(self) -> None:
-        """End everything, the array last."""
+        """Stop everything, the array last."""
         for machine in self.machines.values():
             machine.stop()
         self.plane.stop()
         self.array.stop()
 
     def systems(self) -> dict[str, str]:
-        """The files that an operator writes to say how the array is reached, by name."""
+        """The files of an operator with the settings of the array, by name."""
         facts = self.array.facts
         system = {
             "name": "array",
@@ -111,7 +111,7 @@ class Cluster:
         }
 
     def make_secret(self, name: str = "powerflex") -> None:
-        """Make or renew a Secret with these files."""
+        """Create or update a Secret with these files."""
         self.kubernetes.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             {
@@ -131,7 +131,7 @@ def is_ready(node: Object) -> bool:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
-    """A cluster; when the block ends, nothing of it runs."""
+    """A cluster. After the block none of its processes runs."""
     cluster = Cluster(folder)
     try:
         cluster.start()

@@ -1,4 +1,4 @@
-"""One cluster for all scenarios, a namespace for each, and what must hold after every one."""
+"""One cluster for all scenarios, a namespace for each, and checks after each."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _results: list[tuple[str, str, float]] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """An option of the benchmark."""
-    parser.addoption("--beside", type=Path, help="folder with another driver for bench.py (see there)")
+    parser.addoption("--compare-with", type=Path, help="folder with another driver for bench.py (see there)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the namespaces of ``make e2e`` nothing here can run; a scenario has time."""
+    """Require the namespaces of ``make e2e``, and give scenarios a longer limit."""
     for item in items:
         if _HERE not in item.path.parents:
             continue
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Remember what the summary tells of a scenario, and leave the sign of a failure for fixtures."""
+    """Keep the result of a scenario for the summary, and mark a failure for fixtures."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's result
     if report.when == "call" or report.outcome != "passed":
@@ -51,13 +51,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Show a failure at once: the rest of a run takes minutes."""
+    """Show a failure at once, because the rest of a run takes minutes."""
     if report.failed and FOLDER_VARIABLE in os.environ:
         print(f"\n{report.longreprtext[-4000:]}", flush=True)  # noqa: T201
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print scenario, result and time."""
+    """Print the scenarios, results and times."""
     if not _results or FOLDER_VARIABLE not in os.environ:
         return
     terminalreporter.section("scenarios")
@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster with the driver installed, as a user installs it."""
+    """The cluster with the driver, which is installed as users install it."""
     with running(Path(os.environ[FOLDER_VARIABLE])) as cluster:
         cluster.make_secret()
         cluster.install()

@@ -17,7 +17,7 @@ _ETCD = "http://127.0.0.1:2379"
 
 
 class ControlPlane:
-    """Runs in the network namespace of the tests; ``folder`` holds its data and logs."""
+    """Runs in the network namespace of the tests. ``folder`` has its data and logs."""
 
     def __init__(self, folder: Path, authority: Authority) -> None:
         self._folder = folder
@@ -30,7 +30,7 @@ class ControlPlane:
         self._daemons: list[Daemon] = []
 
     def start(self) -> None:
-        """Start it; the API answers when this returns."""
+        """Start it and wait until the API answers."""
         etcd = self._daemon(
             "etcd",
             built.BIN / "etcd",
@@ -105,7 +105,7 @@ class ControlPlane:
                     "--secure-port=0",
                     "--kube-api-qps=200",
                     "--kube-api-burst=400",
-                    # Timers of Kubernetes' own, so that scenarios take seconds.
+                    # Shorter timers of Kubernetes, so that scenarios take seconds.
                     "--pvclaimbinder-sync-period=2s",
                     "--attach-detach-reconcile-sync-period=2s",
                     "--node-monitor-period=1s",
@@ -121,7 +121,7 @@ class ControlPlane:
             self._daemon(name, built.BIN / name, f"--kubeconfig={kubeconfig}", *arguments).start()
 
     def _start_dns(self) -> None:
-        """Tell pods the addresses of Services by their names, and refuse all else."""
+        """Resolve the names of Services for pods, and refuse other names."""
         config = self._folder / "dns.conf"
         config.write_text(
             f"""
@@ -137,7 +137,7 @@ class ControlPlane:
         self._daemon("dns", built.BIN / "dns", f"-conf={config}").start_until(_answers_names)
 
     def start_snapshot_controller(self) -> None:
-        """Start the controller of the snapshot APIs, which have to be there."""
+        """Start the controller of the snapshot APIs, which must exist."""
         self._daemon(
             "snapshot-controller",
             built.BIN / "snapshot-controller",
@@ -147,7 +147,7 @@ class ControlPlane:
         ).start()
 
     def stop(self) -> None:
-        """End it; the API server, which would wait for its watchers, is not asked for long."""
+        """Stop it. Do not wait long for the API server, which waits for its watchers."""
         for daemon in reversed(self._daemons):
             daemon.stop(seconds=2)
 

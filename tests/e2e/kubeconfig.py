@@ -9,7 +9,7 @@ from tests.e2e.pki import Authority, Pair
 
 
 def write(path: Path, address: str, authority: Authority, pair: Pair) -> Path:
-    """Say at ``path`` how to reach the API server at ``address`` as the holder of ``pair``; JSON is YAML."""
+    """Write a kubeconfig for the API server at ``address`` with the certificate ``pair``, as JSON."""
     cluster = {"server": f"https://{address}", "certificate-authority": str(authority.certificate)}
     user = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
     path.write_text(

@@ -1,4 +1,4 @@
-"""Kubernetes as a user meets it: kubectl and helm for what is done, the API itself for what is waited for."""
+"""Kubernetes for scenarios: kubectl and helm for actions, the API for waiting."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ _CLUSTER_WIDE = {
 
 
 class Refused(Exception):
-    """A command failed; the message is what it said."""
+    """A command failed. The message is its output."""
 
 
 class NotSo(AssertionError):
-    """What was waited for did not come; the message shows what was there instead."""
+    """A condition was not met in time. The message shows the actual state."""
 
 
 class Kubernetes:
-    """The cluster's API. Objects are plain dictionaries; kinds are named in lower-case plural."""
+    """The cluster's API. Objects are dictionaries. Kinds are plural and in lower case."""
 
     def __init__(self, plane: ControlPlane, authority: Path) -> None:
         self.kubeconfig = plane.kubeconfig
         self._url = plane.url
         self._session = requests.Session()
-        self._session.trust_env = False  # an authority named in the environment would take our own's place
+        self._session.trust_env = False  # an authority in the environment would replace that of the cluster
         self._session.verify = str(authority)
         self._session.cert = (str(plane.admin.certificate), str(plane.admin.key))
 
     # --- commands ----------------------------------------------------------------------------------
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
-        """Run kubectl; what it printed.
+        """Run kubectl; returns its output.
 
         Raises:
             Refused: it failed.
@@ -68,7 +68,7 @@ class Kubernetes:
         return self._run(["kubectl", *arguments], stdin=stdin, seconds=seconds)
 
     def helm(self, *arguments: str, seconds: float = 300) -> str:
-        """Run helm; what it printed.
+        """Run helm; returns its output.
 
         Raises:
             Refused: it failed.
@@ -76,7 +76,7 @@ class Kubernetes:
         return self._run(["helm", *arguments], seconds=seconds)
 
     def shell(self, script: str, folder: Path, *, seconds: float = 300) -> str:
-        """Run lines of a shell as a user types them, in ``folder``, with kubectl and helm at hand.
+        """Run lines of a shell script in ``folder``, with kubectl and helm in PATH.
 
         Raises:
             Refused: one of them failed.
@@ -107,17 +107,17 @@ class Kubernetes:
         return done.stdout
 
     def apply(self, *objects: Object) -> None:
-        """Make or change objects."""
+        """Create or change objects."""
         text = "\n---\n".join(json.dumps(each) for each in objects)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
     def delete_all(self, *objects: Object) -> None:
-        """Delete objects and wait until they are gone."""
+        """Delete objects and wait until they are deleted."""
         text = "\n---\n".join(json.dumps(each) for each in objects)
         self.kubectl("delete", "--wait", "-f", "-", stdin=text)
 
     def run_in(self, namespace: str, pod: str, script: str, *, seconds: float = 120) -> str:
-        """Run a shell script in a pod; what it printed, without the last line's end.
+        """Run a shell script in a pod; returns its output without the last line end.
 
         Raises:
             Refused: it failed.
@@ -147,7 +147,7 @@ class Kubernetes:
         return found
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        """An object that is there."""
+        """An object that exists."""
         found = self.find(kind, name, namespace)
         if found is None:
             raise NotSo(f"there is no {kind} {name} in {namespace}")
@@ -163,7 +163,7 @@ class Kubernetes:
         return items
 
     def create(self, kind: str, body: Object, namespace: str | None = None) -> Object:
-        """Make an object, without the start of a kubectl: for what is measured."""
+        """Create an object without a kubectl process, for measurements."""
         reply = self._session.post(self._path(kind, namespace, None), json=body, timeout=20)
         if not reply.ok:
             raise Refused(f"making {kind}: {reply.text}")
@@ -184,7 +184,7 @@ class Kubernetes:
         return changed
 
     def delete(self, kind: str, name: str, namespace: str | None = None, *, grace: int | None = None) -> None:
-        """Ask for an object to go; one that is not there is no trouble."""
+        """Request the deletion of an object. A missing one is not an error."""
         body = {} if grace is None else {"gracePeriodSeconds": grace}
         reply = self._session.delete(self._path(kind, namespace, name), json=body, timeout=20)
         if reply.status_code != 404:
@@ -202,7 +202,7 @@ class Kubernetes:
         what: str,
         seconds: float = 120,
     ) -> Object:
-        """Wait until what is ``true`` of an object; the object.
+        """Wait until ``true`` returns true for an object; returns the object.
 
         Raises:
             NotSo: it was not within ``seconds``; the message has the object's state and events.
@@ -215,14 +215,15 @@ class Kubernetes:
             if time.monotonic() > deadline:
                 state = json.dumps(found.get("status", {}), indent=1) if found else "it is not there"
                 raise NotSo(
-                    f"{kind} {name} was not {what} within {seconds:.0f} s: {state}\n{self.told_of(namespace)}"
+                    f"{kind} {name} was not {what} within {seconds:.0f} s: "
+                    f"{state}\n{self.events_of(namespace)}"
                 )
             time.sleep(0.1)
 
-    def until_gone(
+    def until_deleted(
         self, kind: str, names: Iterable[str], namespace: str | None, *, seconds: float = 120
     ) -> None:
-        """Wait until none of the objects is there any more.
+        """Wait until none of the objects exists any more.
 
         Raises:
             NotSo: one was still there after ``seconds``.
@@ -232,11 +233,11 @@ class Kubernetes:
             while (found := self.find(kind, name, namespace)) is not None:
                 if time.monotonic() > deadline:
                     held = {key: found["metadata"].get(key) for key in ("finalizers", "deletionTimestamp")}
-                    told = self.told_of(namespace)
+                    told = self.events_of(namespace)
                     raise NotSo(f"{kind} {name} was still there after {seconds:.0f} s: {held}\n{told}")
                 time.sleep(0.1)
 
-    def told_of(self, namespace: str | None) -> str:
+    def events_of(self, namespace: str | None) -> str:
         """The newest events of a namespace, a line each."""
         events = self.list("events", namespace)[-25:]
         return "\n".join(

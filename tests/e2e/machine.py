@@ -1,4 +1,4 @@
-"""One worker of the cluster: kubelet, containerd and kube-proxy in namespaces of their own, on this machine.
+"""One worker of the cluster: kubelet, containerd and kube-proxy in their own namespaces on this machine.
 
 A worker has its own mounts, network and host name: the kubelet's folder, the SDC's tool and /dev/disk/by-id
 are where they are on any machine, and the chart's defaults hold. It is an SDC host of the simulated array.
@@ -27,14 +27,14 @@ DNS_DOMAIN = "cluster.local"
 
 @dataclass(frozen=True, slots=True)
 class Sdc:
-    """The host of the simulated array that this worker is, by the folders of the simulator."""
+    """The host of the simulated array for this worker: its folders in the simulator."""
 
     tools: Path
     by_id: Path
 
 
 class Machine:
-    """A worker. ``number`` counts from 1; everything it keeps is in ``folder``."""
+    """A worker. ``number`` counts from 1. All its files are in ``folder``."""
 
     def __init__(self, name: str, number: int, folder: Path, authority: Authority, sdc: Sdc) -> None:
         self.name = name
@@ -51,17 +51,17 @@ class Machine:
         self.kubelet: Daemon
         self._proxy: Daemon
 
-    # --- life --------------------------------------------------------------------------------------
+    # --- start and stop ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make its namespaces, start containerd with all images, then the kubelet and kube-proxy."""
+        """Create its namespaces, start containerd with all images, then the kubelet and kube-proxy."""
         self._holder.start()
         await_true(self._has_namespaces, what=f"{self.name} having its namespaces")
         self._connect()
         self._lay_out()
         self._start_containerd()
         for archive in sorted(built.IMAGES.glob("*.tar")):
-            if archive.stem != "simulator":  # it runs beside the cluster, as an array does
+            if archive.stem != "simulator":  # it runs outside of the cluster
                 self.import_image(archive)
         self._start_kubelet()
         self._start_proxy()
@@ -101,7 +101,7 @@ class Machine:
         self._proxy.start()
 
     def stop(self) -> None:
-        """End the kubelet, every container, containerd, and the namespaces with all mounts in them."""
+        """Stop the kubelet, all containers, containerd, and the namespaces with all their mounts."""
         if hasattr(self, "_proxy"):
             self._proxy.stop()
         if hasattr(self, "kubelet"):
@@ -118,12 +118,12 @@ class Machine:
             self._ctr("containers", "rm", container, check=False)
 
     def crash(self) -> None:
-        """Lose the machine: nothing of it answers any more, and nothing of it is told."""
+        """Let the machine fail: it does not answer any more and reports nothing."""
         self.kubelet.kill()
         self.run("ip", "link", "set", "eth0", "down")
 
     def recover(self) -> None:
-        """Start it anew, as after power has come back: all its containers are gone."""
+        """Start it again, as after a power failure, without its containers."""
         self._remove_containers()
         for mount in reversed(self._mounts_of_pods()):
             self.run("umount", "--lazy", mount)
@@ -149,13 +149,13 @@ class Machine:
         )
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command on this machine, as its administrator would."""
+        """Run a command on this machine as its administrator."""
         arguments = [*self._inside, *map(str, command)]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
         return checked(done) if check else done
 
     def _connect(self) -> None:
-        """Plug it into the bridge, and let the others find its pods."""
+        """Connect it to the bridge, with routes to its pods."""
         outside = f"v-{self.name}"[:15]
         _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(self._pid))
         _ip("link", "set", outside, "master", BRIDGE, "up")
@@ -171,7 +171,7 @@ class Machine:
             self.run(*command.split())
 
     def _lay_out(self) -> None:
-        """Folders where a machine has them, laid over this one's, which stay as they are."""
+        """Mount its folders over those of this machine, which do not change."""
         for place in ("opt", "var/lib"):
             upper, work = self._folder / "over" / place, self._folder / "work" / place
             upper.mkdir(parents=True)
@@ -184,7 +184,7 @@ class Machine:
         self.share(self._folder / "kubelet", Path("/var/lib/kubelet"))
 
     def share(self, source: Path, target: Path) -> None:
-        """Have a folder from outside; whoever has it sees what containers mount below it."""
+        """Mount a folder from outside. Mounts of containers below it are visible outside too."""
         source.mkdir(exist_ok=True)
         self._bind(source, target)
         self.run("mount", "--make-rshared", target)
@@ -208,7 +208,7 @@ class Machine:
         return self.run("ctr", "--address", self._socket, "--namespace", "k8s.io", *arguments, check=check)
 
     def import_image(self, archive: Path) -> None:
-        """Let its pods have the image that is in an archive."""
+        """Import the image in an archive for its pods."""
         self._ctr("images", "import", archive)
 
     def _write_containerd_config(self) -> Path:
@@ -254,7 +254,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         return config
 
     def _write_kubelet_config(self, certificate: Path, key: Path) -> Path:
-        """What is not as by default: no cgroup hierarchy of its own, and timers that make tests short."""
+        """The settings that are not the defaults: no own cgroup hierarchy, and shorter timers."""
         config = self._folder / "kubelet.json"
         config.write_text(
             json.dumps(
@@ -310,7 +310,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
                     "hostnameOverride": self.name,
                     "clusterCIDR": PODS,
                     "mode": "nftables",
-                    # The kernel's own bounds hold: they are the whole machine's.
+                    # Do not change limits of the kernel, which apply to the whole machine.
                     "conntrack": {"maxPerCore": 0, "min": 0},
                     "healthzBindAddress": "127.0.0.1:10256",
                 }
@@ -324,7 +324,7 @@ def _ip(*arguments: str) -> None:
 
 
 def prepare_network() -> None:
-    """Make the bridge that the workers hang on, with the address of the control plane.
+    """Create the bridge for the workers, with the address of the control plane.
 
     Must be called in a network namespace of our own.
     """

@@ -1,4 +1,4 @@
-"""The cluster's own processes: each writes a log, and is ended by its process id."""
+"""The processes of the cluster. Each writes a log, and is stopped by its process id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _END_SECONDS = 10.0
 
 
 class NotReady(Exception):
-    """Something did not become ready in time; carries the end of the log that tells why."""
+    """Something did not become ready in time. The message has the end of its log."""
 
 
 def await_true(ready: Callable[[], bool], *, what: str, seconds: float = 120, every: float = 0.1) -> None:
@@ -29,7 +29,7 @@ def await_true(ready: Callable[[], bool], *, what: str, seconds: float = 120, ev
 
 
 class Daemon:
-    """A process that runs until it is stopped. ``inside`` is a command that runs it in another namespace."""
+    """A process that runs until it is stopped. The command ``inside`` runs it in another namespace."""
 
     def __init__(
         self, name: str, command: Sequence[str | Path], logs: Path, *, inside: Sequence[str] = ()
@@ -41,7 +41,7 @@ class Daemon:
 
     @property
     def running(self) -> bool:
-        """Whether it lives."""
+        """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, environment: dict[str, str] | None = None) -> None:
@@ -71,13 +71,13 @@ class Daemon:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self, seconds: float = _END_SECONDS) -> None:
-        """Ask it to end and wait; one that does not is killed."""
+        """Send SIGTERM and wait. Kill it if it does not end."""
         if self._process is None:
             return
         self._process.terminate()

@@ -24,7 +24,7 @@ from tests.e2e import build
 
 FOLDER_VARIABLE = "CSI_POWERFLEX_E2E_FOLDER"
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-# What the scenarios need was fetched before. A download would hide that the build forgot something.
+# The build has fetched everything. A download would hide that the build is incomplete.
 _NO_DOWNLOADS = {"GOPROXY": "off", "GOFLAGS": "-mod=readonly", "PIP_NO_INDEX": "1"}
 _PYTEST = ["--verbose", "--no-header", "-p", "no:randomly", "-p", "no:cacheprovider"]
 _KILLED_SECONDS = 10
@@ -32,7 +32,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build what is missing, run the tests, look for leftovers; the exit status."""
+    """Build what is missing, run the tests, look for leftovers; returns the exit status."""
     os.environ["PATH"] = tools.search_path()
     missing = why_impossible()
     if missing:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def why_impossible() -> str | None:
-    """What this machine lacks, None if nothing."""
+    """What is missing on this machine, or None."""
     if os.geteuid() != 0:
         return "they need root, for namespaces, mounts and loop devices"
     if not os.access("/dev/loop-control", os.R_OK | os.W_OK):
@@ -72,7 +72,7 @@ def why_impossible() -> str | None:
 
 
 def _remove_loops(folder: Path) -> list[str]:
-    """Detach loop devices over files below ``folder``; returns what there was."""
+    """Detach loop devices with files below ``folder``; returns what it found."""
     devices = output_of(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"])
     left = [line for line in devices.splitlines() if str(folder) in line]
     for line in left:
@@ -81,7 +81,7 @@ def _remove_loops(folder: Path) -> list[str]:
 
 
 def _remove_groups(name: str) -> list[str]:
-    """Remove the control groups below ``name``, which kubelets were given; returns those of containers."""
+    """Remove the control groups of kubelets below ``name``; returns those of containers."""
     left = []
     for root in sorted(_GROUPS.glob(f"*/{name}")) + sorted(_GROUPS.glob(name)):
         folders = [Path(path) for path, _, _ in os.walk(root, topdown=False)]
@@ -92,7 +92,7 @@ def _remove_groups(name: str) -> list[str]:
 
 
 def _remove_group(folder: Path) -> None:
-    """The kernel takes a moment to let a group go whose processes were killed."""
+    """Retry: the kernel releases a group only some time after its processes were killed."""
     deadline = time.monotonic() + _KILLED_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A namespace for one scenario, and the objects that scenarios are about."""
+"""A namespace for one scenario, and the objects that scenarios use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.e2e.built import BUSYBOX_IMAGE
 from tests.e2e.kubernetes import Kubernetes, NotSo, Object
 
 GIB = 8
-"""PowerFlex gives volumes in steps of so many GiB."""
+"""The granularity of PowerFlex volumes in GiB."""
 
 
 class Space:
@@ -20,12 +20,12 @@ class Space:
         self.name = name
 
     def open(self) -> None:
-        """Make it; it is of use when its pods may run."""
+        """Create it and wait until its pods may run."""
         self.kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}})
         self.kubernetes.until("serviceaccounts", "default", self.name, lambda _: True, what="there")
 
     def close(self) -> None:
-        """Delete all that was made in it and wait until it is gone; then let the namespace go by itself."""
+        """Delete all its objects and wait until they are deleted. Do not wait for the namespace itself."""
         for kind in (
             "deployments",
             "statefulsets",
@@ -37,7 +37,7 @@ class Space:
             names = [each["metadata"]["name"] for each in self.kubernetes.list(kind, self.name)]
             for name in names:
                 self.kubernetes.delete(kind, name, self.name)
-            self.kubernetes.until_gone(kind, names, self.name)
+            self.kubernetes.until_deleted(kind, names, self.name)
         self.kubernetes.delete("namespaces", self.name)
 
     # --- claims ------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ class Space:
         labels: dict[str, str] | None = None,
         **more: Any,
     ) -> str:
-        """Make a PersistentVolumeClaim of ``size`` GiB; its name."""
+        """Create a PersistentVolumeClaim of ``size`` GiB; returns its name."""
         self.kubernetes.apply(
             {
                 "apiVersion": "v1",
@@ -75,7 +75,7 @@ class Space:
         return name
 
     def volume(self, claim: str, *, seconds: float = 120) -> Object:
-        """The PersistentVolume that a claim is, or comes to be, bound to."""
+        """The PersistentVolume of a claim. Waits until it is bound."""
         bound = self.kubernetes.until(
             "persistentvolumeclaims",
             claim,
@@ -92,7 +92,7 @@ class Space:
         return handle.rpartition("-")[2]
 
     def until_claim(self, name: str, true: Any, *, what: str, seconds: float = 120) -> Object:
-        """Wait until what is ``true`` of a claim."""
+        """Wait until ``true`` returns true for a claim."""
         return self.kubernetes.until(
             "persistentvolumeclaims", name, self.name, true, what=what, seconds=seconds
         )
@@ -110,7 +110,7 @@ class Space:
         wait: bool = True,
         **more: Any,
     ) -> str:
-        """Start a pod that has ``claims`` (paths to names) and does nothing by itself; its name."""
+        """Start a pod with ``claims`` (names by path) that does nothing; returns its name."""
         self.kubernetes.apply(
             {
                 "apiVersion": "v1",
@@ -124,11 +124,11 @@ class Space:
         return name
 
     def until_running(self, name: str, *, seconds: float = 180) -> Object:
-        """Wait until a pod runs; the pod."""
+        """Wait until a pod runs; returns the pod."""
         return self.kubernetes.until("pods", name, self.name, is_running, what="running", seconds=seconds)
 
     def until_event(self, name: str, reason: str, *, saying: str = "", seconds: float = 120) -> None:
-        """Wait until an event of that reason tells of the object."""
+        """Wait until the object has an event with that reason."""
         deadline = time.monotonic() + seconds
         while not any(
             event["involvedObject"].get("name") == name
@@ -137,22 +137,22 @@ class Space:
             for event in self.kubernetes.list("events", self.name)
         ):
             if time.monotonic() > deadline:
-                raise NotSo(f"no event {reason} told of {name}:\n{self.kubernetes.told_of(self.name)}")
+                raise NotSo(f"no event {reason} told of {name}:\n{self.kubernetes.events_of(self.name)}")
             time.sleep(0.2)
 
     def run(self, pod: str, script: str, *, seconds: float = 120) -> str:
-        """Run a script in a pod; what it printed."""
+        """Run a script in a pod; returns its output."""
         return self.kubernetes.run_in(self.name, pod, script, seconds=seconds)
 
     def remove_pod(self, name: str) -> None:
-        """End a pod and wait until it is gone."""
+        """Delete a pod and wait until it is deleted."""
         self.kubernetes.delete("pods", name, self.name)
-        self.kubernetes.until_gone("pods", [name], self.name)
+        self.kubernetes.until_deleted("pods", [name], self.name)
 
     # --- snapshots ---------------------------------------------------------------------------------
 
     def snapshot(self, name: str, claim: str) -> str:
-        """Take a VolumeSnapshot of a claim and wait until it can be used; its name."""
+        """Take a VolumeSnapshot of a claim and wait until it is ready to use; returns its name."""
         self.kubernetes.apply(
             {
                 "apiVersion": "snapshot.storage.k8s.io/v1",
@@ -219,7 +219,7 @@ def claim_spec(
 def pod_spec(
     claims: dict[str, str], *, node: str | None = None, block: bool = False, read_only: bool = False
 ) -> Object:
-    """The spec of a pod that has ``claims`` at their paths, as folders or devices, and does nothing."""
+    """The spec of a pod with ``claims`` at their paths, as folders or devices, that does nothing."""
     names = {path: f"v{number}" for number, path in enumerate(claims)}
     places = (
         {"volumeDevices": [{"name": name, "devicePath": path} for path, name in names.items()]}

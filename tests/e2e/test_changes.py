@@ -1,4 +1,4 @@
-"""What changes on a volume that exists: its size, its quality of service; and what the scheduler is told."""
+"""Changes of volumes: size and QoS. And the capacity that the scheduler sees."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_filesystem_grows_under_a_running_pod(space: Space, filesystem: str) -
     assert space.run("user", "cat /data/file") == "kept"
 
 
-def test_an_ext4_volume_that_no_pod_uses_grows_and_the_next_pod_finds_the_room(space: Space) -> None:
+def test_an_ext4_volume_without_pod_grows_for_the_next_pod(space: Space) -> None:
     space.claim("data")
     space.pod("user", {"/data": "data"}, node="worker1")
     space.run("user", "echo kept > /data/file; sync")
@@ -58,7 +58,7 @@ def test_a_raw_block_volume_grows_under_a_running_pod(space: Space) -> None:
     assert int(space.run("user", "blockdev --getsize64 /dev/disk0")) == 24 << 30
 
 
-def test_a_volume_changes_its_class_of_service_and_keeps_it_from_node_to_node(
+def test_a_volume_changes_its_attributes_class_and_keeps_it_on_another_node(
     cluster: Cluster, space: Space
 ) -> None:
     def limits() -> set[int]:
@@ -88,10 +88,10 @@ def test_a_volume_changes_its_class_of_service_and_keeps_it_from_node_to_node(
     assert limits() == {500}
 
 
-def test_the_scheduler_is_told_how_much_room_there_is(cluster: Cluster) -> None:
-    def told() -> dict[str, Object]:
+def test_the_scheduler_sees_the_free_capacity(cluster: Cluster) -> None:
+    def capacities() -> dict[str, Object]:
         return {each["storageClassName"]: each for each in cluster.kubernetes.list("csistoragecapacities")}
 
-    await_true(lambda: "powerflex" in told(), what="the capacity of the class being told")
-    capacity = told()["powerflex"]
+    await_true(lambda: "powerflex" in capacities(), what="the capacity of the class being told")
+    capacity = capacities()["powerflex"]
     assert capacity["capacity"] not in {"0", "", None}

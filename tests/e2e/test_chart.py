@@ -1,4 +1,4 @@
-"""What the chart brings beside the driver: its own test, and metrics for a Prometheus to find."""
+"""The parts of the chart other than the driver: its test, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.kubernetes import Object
 _FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
-def test_helm_test_makes_a_volume_that_a_user_without_rights_writes_to_and_leaves_nothing(
+def test_helm_test_writes_to_a_volume_without_root_and_removes_it(
     cluster: Cluster,
 ) -> None:
     before = set(cluster.array.volumes())
@@ -20,13 +20,13 @@ def test_helm_test_makes_a_volume_that_a_user_without_rights_writes_to_and_leave
 
 
 def _metrics(cluster: Cluster, part: str) -> list[tuple[Object, Object]]:
-    """Every port of a part's metrics Service, each with that Service."""
+    """Each port of the metrics Service of a part, with that Service."""
     service = cluster.kubernetes.get("services", f"{RELEASE}-{part}-metrics", NAMESPACE)
     return [(service, port) for port in service["spec"]["ports"]]
 
 
 @pytest.mark.parametrize("part", ["controller", "node"])
-def test_every_port_of_a_metrics_service_answers_a_pod_that_asks_by_name(cluster: Cluster, part: str) -> None:
+def test_a_pod_can_read_each_port_of_a_metrics_service_by_name(cluster: Cluster, part: str) -> None:
     ports = _metrics(cluster, part)
     assert len(ports) == {"controller": 5, "node": 1}[part]
     for service, port in ports:

@@ -1,4 +1,4 @@
-"""Snapshots, what is restored from them, clones, and groups."""
+"""Snapshots, restored volumes, clones, and groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.e2e.space import Space, of_claim, of_snapshot
 
 
 def _written(space: Space, claim: str = "data", **more: str) -> None:
-    """A claim and a pod ``writer`` on the first worker that wrote a file to it."""
+    """Create a claim, and a pod ``writer`` on the first worker that writes a file to it."""
     space.claim(claim, **more)  # type: ignore[arg-type]  # names of classes
     space.pod("writer", {"/data": claim}, node="worker1")
     space.run("writer", "echo first > /data/file; sync")
@@ -15,10 +15,10 @@ def _written(space: Space, claim: str = "data", **more: str) -> None:
 
 def test_a_snapshot_is_restored_to_the_same_and_to_a_larger_size(space: Space) -> None:
     _written(space)
-    space.snapshot("cut", "data")
+    space.snapshot("first", "data")
     space.run("writer", "echo second > /data/file; sync")
-    space.claim("same", source=of_snapshot("cut"))
-    space.claim("larger", size=24, source=of_snapshot("cut"))
+    space.claim("same", source=of_snapshot("first"))
+    space.claim("larger", size=24, source=of_snapshot("first"))
     space.pod("reader", {"/same": "same", "/larger": "larger"}, node="worker2")
     assert space.run("reader", "cat /same/file /larger/file").split() == ["first", "first"]
     assert space.run("writer", "cat /data/file") == "second"
@@ -28,18 +28,18 @@ def test_a_snapshot_is_restored_to_the_same_and_to_a_larger_size(space: Space) -
     assert larger > 23000
 
 
-def test_a_snapshot_outlives_its_volume(cluster: Cluster, space: Space) -> None:
+def test_a_snapshot_is_kept_when_its_volume_is_deleted(cluster: Cluster, space: Space) -> None:
     _written(space)
-    space.snapshot("cut", "data")
+    space.snapshot("first", "data")
     space.remove_pod("writer")
     space.kubernetes.delete("persistentvolumeclaims", "data", space.name)
-    space.kubernetes.until_gone("persistentvolumeclaims", ["data"], space.name)
-    space.claim("restored", source=of_snapshot("cut"))
+    space.kubernetes.until_deleted("persistentvolumeclaims", ["data"], space.name)
+    space.claim("restored", source=of_snapshot("first"))
     space.pod("reader", {"/data": "restored"}, node="worker2")
     assert space.run("reader", "cat /data/file") == "first"
 
 
-def test_a_clone_has_the_data_and_goes_its_own_way_on_the_same_node(space: Space) -> None:
+def test_a_clone_has_the_data_and_is_independent_on_the_same_node(space: Space) -> None:
     _written(space, storage_class="powerflex-xfs")
     space.claim("copy", storage_class="powerflex-xfs", source=of_claim("data"))
     space.pod("reader", {"/data": "copy"}, node="worker1")
@@ -48,11 +48,11 @@ def test_a_clone_has_the_data_and_goes_its_own_way_on_the_same_node(space: Space
     assert space.run("writer", "cat /data/file") == "first"
 
 
-def test_two_volumes_are_cut_at_one_moment_and_restored(space: Space) -> None:
+def test_a_group_snapshot_of_two_volumes_is_consistent_and_can_be_restored(space: Space) -> None:
     for name in ("ledger", "journal"):
         space.claim(name, labels={"app": space.name})
     space.pod("bank", {"/ledger": "ledger", "/journal": "journal"}, node="worker1")
-    # Entry n is in the journal before it is in the ledger, on the device and not only in memory.
+    # Entry n is written to the journal before it is written to the ledger, each time with a sync.
     writing = (
         "i=0; while :; do i=$((i + 1)); for book in journal ledger; do "
         "printf '%08d\\n' $i | dd of=/$book/n conv=fsync,notrunc; done; done"
@@ -87,7 +87,7 @@ def test_two_volumes_are_cut_at_one_moment_and_restored(space: Space) -> None:
 
 
 def source_of(space: Space, snapshot: dict[str, object]) -> str:
-    """The claim whose volume a member of a group was cut from."""
+    """The claim of the volume of which a member of a group was taken."""
     status = snapshot["status"]
     assert isinstance(status, dict)
     content = space.kubernetes.get("volumesnapshotcontents", status["boundVolumeSnapshotContentName"])

@@ -1,4 +1,4 @@
-"""What is in the driver's image, and what is not."""
+"""The contents of the driver's image."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _opened(archive: tarfile.TarFile, name: str) -> Any:
     return opened
 
 
-def test_the_image_runs_as_nobody_in_particular_below_a_reaper(config: dict[str, Any]) -> None:
+def test_the_image_runs_without_root_and_with_an_init_process(config: dict[str, Any]) -> None:
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["/usr/bin/tini", "--", "csi-powerflex"]
     labels = config["Labels"]
@@ -69,7 +69,7 @@ def test_the_image_has_the_tools_of_filesystems_and_neither_simulator_nor_build_
     ]
 
 
-def test_the_command_in_the_image_offers_what_it_can_do(cluster: Cluster) -> None:
+def test_the_command_in_the_image_has_only_its_roles(cluster: Cluster) -> None:
     node = "daemonset/csi-powerflex-node"
     shown = cluster.kubernetes.kubectl(
         "exec", "--namespace", NAMESPACE, node, "--container=driver", "--", "csi-powerflex", "--help"

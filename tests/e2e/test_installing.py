@@ -1,4 +1,4 @@
-"""The ways to install that users are shown: README's quickstart, word for word, and the plain manifests."""
+"""The documented ways to install: the quickstart of README.md and the plain manifests."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.e2e.space import Space, is_running
 _MANIFESTS = built.ROOT / "deploy" / "csi-powerflex.yaml"
 _APPLY = "sed s/CHANGE-ME/k8s1/ deploy/csi-powerflex.yaml | kubectl apply --filename -"
 _SIMULATED = Path("/var/lib/csi-powerflex-simulator")
-# What needs another product, a volume of the reader's own array, or is what this module makes itself.
+# These need another product or a volume of the reader's array, or this module creates them itself.
 _NOT_RUN = {"kubevirt", "static-volume", "systems-secret"}
 
 
 def _commands(part: str) -> list[str]:
-    """The lines that a reader types, of the block that README marks as ``part``."""
+    """The commands in the block of README.md with the mark ``part``."""
     text = (built.ROOT / "README.md").read_text()
     (block,) = re.findall(rf"<!-- quickstart: {part} -->\n+```console\n(.*?)```", text, flags=re.DOTALL)
     return [
@@ -33,7 +33,7 @@ def _commands(part: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def without_driver(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster without the driver, which is installed again afterwards."""
+    """The cluster without the driver. It is installed again afterwards."""
     yield cluster
     _clear(cluster)
     cluster.make_secret()
@@ -42,7 +42,7 @@ def without_driver(cluster: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture
 def bare(without_driver: Cluster) -> Cluster:
-    """The cluster with nothing of any way to install left."""
+    """The cluster without any part of the driver."""
     _clear(without_driver)
     return without_driver
 
@@ -56,7 +56,7 @@ def _clear(cluster: Cluster) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The folder in which a reader of README types: what they cloned, and the files that they wrote."""
+    """The working folder of a reader of README.md: the cloned files, and those that the reader writes."""
     for name in ("charts", "deploy"):
         (tmp_path / name).symlink_to(built.ROOT / name)
     return tmp_path
@@ -64,13 +64,13 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def one_machine(bare: Cluster) -> None:
-    """Workers that share a folder for the simulated array, as one machine that has two node names."""
+    """Workers that share the folder of the simulated array, as if they were one machine."""
     for machine in bare.machines.values():
         machine.share(bare.folder / "simulated", _SIMULATED)
         machine.import_image(built.IMAGES / "simulator.tar")
 
 
-def test_the_quickstart_with_an_array_leads_to_a_pod_with_a_volume_and_away_again(
+def test_the_quickstart_with_an_array_creates_and_removes_a_pod_with_a_volume(
     bare: Cluster, checkout: Path
 ) -> None:
     before = set(bare.array.volumes())
@@ -82,7 +82,7 @@ def test_the_quickstart_with_an_array_leads_to_a_pod_with_a_volume_and_away_agai
     bare.array.await_volumes(before)
 
 
-def test_the_quickstart_without_an_array_brings_one_and_leads_to_a_pod_with_a_volume_and_away_again(
+def test_the_quickstart_without_an_array_creates_and_removes_an_array_and_a_pod_with_a_volume(
     bare: Cluster, checkout: Path, one_machine: None
 ) -> None:
     before = set(bare.array.volumes())
@@ -90,7 +90,7 @@ def test_the_quickstart_without_an_array_brings_one_and_leads_to_a_pod_with_a_vo
     assert len(commands) > 8
     bare.kubernetes.shell("\n".join(commands), checkout, seconds=600)
     assert set(bare.array.volumes()) == before
-    await_true(lambda: not _devices_of_simulated(bare), what="the simulated array's devices gone")
+    await_true(lambda: not _devices_of_simulated(bare), what="the simulated array's devices removed")
 
 
 def _devices_of_simulated(cluster: Cluster) -> list[str]:
@@ -110,7 +110,7 @@ def test_every_example_works_with_the_plain_manifests(bare: Cluster, checkout: P
     space = Space(kubernetes, "examples")
     space.open()
     examples = built.ROOT / "deploy" / "examples"
-    first = ["pod", "snapshot"]  # of which others make copies, before the volume is grown
+    first = ["pod", "snapshot"]  # others copy their volumes, so these come first
     others = {path.stem for path in examples.glob("*.yaml")} - _NOT_RUN - {*first}
     for name in (*first, *sorted(others)):
         kubernetes.kubectl("apply", f"--namespace={space.name}", "--filename", str(examples / f"{name}.yaml"))

@@ -1,4 +1,4 @@
-"""What happens while volumes are in use: restarts, losses, upgrades, and trouble at the array."""
+"""Restarts, failures, upgrades, and faults of the array while volumes are in use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def _visits(space: Space, pod: str) -> str:
     return space.run(pod, "date >> /data/visits; sync; wc -l < /data/visits").strip()
 
 
-def test_pods_go_on_while_the_node_plugin_restarts_and_end_after_it(cluster: Cluster, space: Space) -> None:
+def test_pods_run_while_the_node_plugin_restarts_and_can_be_deleted_afterwards(
+    cluster: Cluster, space: Space
+) -> None:
     kubernetes = cluster.kubernetes
     space.claim("data")
     space.pod("user", {"/data": "data"}, node="worker1")
@@ -53,7 +55,7 @@ def test_pods_go_on_while_the_node_plugin_restarts_and_end_after_it(cluster: Clu
     assert _visits(space, "user") == "3"
 
 
-def test_nothing_is_lost_or_made_twice_when_both_controllers_are_killed_at_work(
+def test_no_volume_is_lost_or_created_twice_when_both_controllers_are_killed(
     cluster: Cluster, space: Space
 ) -> None:
     kubernetes = cluster.kubernetes
@@ -79,7 +81,7 @@ def test_the_second_controller_takes_over_from_the_leader(cluster: Cluster, spac
     def lives() -> bool:
         return leader() in {_name(pod) for pod in _driver_pods(kubernetes, _CONTROLLER) if is_running(pod)}
 
-    # Of a leader that an earlier scenario killed, the lease takes its time to run out.
+    # The lease of a leader that an earlier scenario killed expires only after some time.
     await_true(lives, what="a living controller leading")
     first = leader()
     kubernetes.delete("pods", first, NAMESPACE, grace=0)
@@ -89,7 +91,7 @@ def test_the_second_controller_takes_over_from_the_leader(cluster: Cluster, spac
     _until_driver_runs(kubernetes, _CONTROLLER, 2, without={first})
 
 
-def test_pods_go_on_while_their_kubelet_restarts_and_new_ones_start_after_it(
+def test_pods_run_while_their_kubelet_restarts_and_new_ones_start_afterwards(
     cluster: Cluster, space: Space
 ) -> None:
     machine = cluster.machines["worker1"]
@@ -107,7 +109,7 @@ def test_pods_go_on_while_their_kubelet_restarts_and_new_ones_start_after_it(
     assert cluster.array.hosts_of(space.array_id("second")) == {"worker1"}
 
 
-def test_a_gateway_that_is_away_for_a_minute_stops_nobody_and_all_is_made_up_for(
+def test_pods_run_while_the_gateway_is_down_for_a_minute_and_all_calls_succeed_afterwards(
     cluster: Cluster, space: Space
 ) -> None:
     space.claim("data")
@@ -118,7 +120,7 @@ def test_a_gateway_that_is_away_for_a_minute_stops_nobody_and_all_is_made_up_for
         space.pod("late", {"/data": "asked-meanwhile"}, node="worker2", wait=False)
         space.kubernetes.delete("pods", "user", space.name)
         space.pod("again", {"/data": "data"}, node="worker1", wait=False)
-        time.sleep(60)  # the minute of the name: long enough for every retry to be on its longest wait
+        time.sleep(60)  # after this time every retry waits for its longest interval
     finally:
         cluster.array.resume_gateway()
     space.until_running("late", seconds=240)
@@ -130,7 +132,7 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
     kubernetes, array = cluster.kubernetes, cluster.array
     lost = cluster.machines["worker2"]
     labels = {"app": "survivor"}
-    space.claim("data")  # ext4: the one kernel of both workers would refuse two mounts of one xfs
+    space.claim("data")  # ext4, because both workers have one kernel, which refuses two mounts of one xfs
     kubernetes.apply(
         {
             "apiVersion": "apps/v1",
@@ -170,7 +172,7 @@ def test_a_lost_node_is_fenced_and_its_pod_runs_elsewhere(cluster: Cluster, spac
         )
         assert _visits(space, "db-0") == "2"
         assert array.hosts_of(space.array_id("data")) == {"worker1"}
-        # The lost machine's own processes still live: what they write does not reach the volume.
+        # The processes of the lost machine still run, but their writes do not reach the volume.
         with pytest.raises(CommandFailed, match=r"Input/output error|Read-only file system"):
             lost.run("dd", "if=/dev/zero", f"of={mount}/intruder", "bs=4096", "count=1", "conv=fsync")
     finally:
@@ -189,7 +191,7 @@ def _prefers(node: str) -> Object:
     return {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}}
 
 
-def test_an_upgrade_with_a_limit_of_volumes_leaves_pods_alone_and_is_heeded(
+def test_an_upgrade_with_a_limit_of_volumes_keeps_pods_and_applies_to_new_ones(
     cluster: Cluster, space: Space
 ) -> None:
     kubernetes = cluster.kubernetes
@@ -219,7 +221,7 @@ def _until_limited(kubernetes: Kubernetes, node: str, limit: int | None) -> None
 
 
 def _limit(node: Object) -> int | None:
-    """How many volumes a node may have; 0 while the driver is not registered there."""
+    """How many volumes a node may have. It is 0 while the driver is not registered there."""
     for driver in node["spec"]["drivers"] or ():
         if driver["name"] == DRIVER:
             count: int | None = (driver.get("allocatable") or {}).get("count")
@@ -227,7 +229,7 @@ def _limit(node: Object) -> int | None:
     return 0
 
 
-def test_volumes_stay_when_the_chart_is_uninstalled_and_are_of_use_when_it_is_back(
+def test_volumes_are_kept_when_the_chart_is_uninstalled_and_can_be_used_afterwards(
     cluster: Cluster, space: Space
 ) -> None:
     kubernetes, array = cluster.kubernetes, cluster.array
@@ -247,9 +249,7 @@ def test_volumes_stay_when_the_chart_is_uninstalled_and_are_of_use_when_it_is_ba
     assert _visits(space, "user") == "3"
 
 
-def test_a_password_that_was_changed_is_taken_from_the_secret_without_a_restart(
-    cluster: Cluster, space: Space
-) -> None:
+def test_a_changed_password_in_the_secret_is_used_without_a_restart(cluster: Cluster, space: Space) -> None:
     kubernetes, array = cluster.kubernetes, cluster.array
     names = {_name(pod): pod["status"]["containerStatuses"] for pod in _driver_pods(kubernetes, _CONTROLLER)}
     before = array.facts["password"]

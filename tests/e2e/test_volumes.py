@@ -1,4 +1,4 @@
-"""Volumes of every kind, from claim to pod and away again."""
+"""Volumes of each kind, from the claim to the deletion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WRITE = "dd if=/dev/urandom of=/data/file bs=1M count=16 2>/dev/null; sync; sha
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
-def test_a_pod_writes_moves_to_the_other_node_and_reads(space: Space, filesystem: str) -> None:
+def test_a_pod_on_another_node_reads_the_written_data(space: Space, filesystem: str) -> None:
     storage_class = "powerflex" if filesystem == "ext4" else f"powerflex-{filesystem}"
     space.claim("data", storage_class=storage_class)
     space.pod("writer", {"/data": "data"}, node="worker1")
@@ -23,7 +23,7 @@ def test_a_pod_writes_moves_to_the_other_node_and_reads(space: Space, filesystem
     assert space.run("reader", "sha256sum /data/file") == written
 
 
-def test_a_raw_block_volume_moves_with_its_bytes(space: Space) -> None:
+def test_a_raw_block_volume_has_its_data_on_another_node(space: Space) -> None:
     space.claim("disk", block=True)
     space.pod("writer", {"/dev/disk0": "disk"}, node="worker1", block=True)
     space.run("writer", "dd if=/dev/urandom of=/dev/disk0 bs=1M count=16 conv=fsync 2>/dev/null")
@@ -33,7 +33,7 @@ def test_a_raw_block_volume_moves_with_its_bytes(space: Space) -> None:
     assert space.run("reader", "head -c 16777216 /dev/disk0 | sha256sum") == written
 
 
-def test_an_immediate_volume_is_there_before_any_pod_and_can_be_used_on_every_node(space: Space) -> None:
+def test_an_immediate_volume_is_created_before_its_pod_and_can_be_used_on_any_node(space: Space) -> None:
     space.claim("data", storage_class="powerflex-immediate")
     volume = space.volume("data")
     assert space.array_id("data") in volume["spec"]["csi"]["volumeHandle"]
@@ -45,7 +45,7 @@ def test_an_immediate_volume_is_there_before_any_pod_and_can_be_used_on_every_no
     assert visitors.split() == ["worker1", "worker2"]
 
 
-def test_a_volume_for_one_node_is_refused_on_a_second_until_the_first_lets_go(
+def test_a_volume_for_one_node_is_refused_on_a_second_until_the_first_releases_it(
     cluster: Cluster, space: Space
 ) -> None:
     space.claim("data")
@@ -67,7 +67,7 @@ def test_a_volume_for_one_pod_is_refused_to_a_second_on_the_same_node(space: Spa
     space.until_running("second")
 
 
-def test_both_nodes_write_one_raw_block_volume(cluster: Cluster, space: Space) -> None:
+def test_both_nodes_can_write_one_raw_block_volume(cluster: Cluster, space: Space) -> None:
     space.claim("disk", mode="ReadWriteMany", block=True)
     for number, node in enumerate(("worker1", "worker2")):
         space.pod(node, {"/dev/disk0": "disk"}, node=node, block=True)
@@ -81,13 +81,13 @@ def test_both_nodes_write_one_raw_block_volume(cluster: Cluster, space: Space) -
     )
 
 
-def test_pods_on_both_nodes_read_what_a_snapshot_holds_and_cannot_write(space: Space) -> None:
+def test_pods_on_both_nodes_can_read_a_snapshot_and_cannot_write_it(space: Space) -> None:
     space.claim("data")
     space.pod("writer", {"/data": "data"}, node="worker1")
     space.run("writer", "echo frozen > /data/file; sync")
-    space.snapshot("cut", "data")
+    space.snapshot("frozen", "data")
     space.run("writer", "echo later > /data/file; sync")
-    space.claim("frozen", mode="ReadOnlyMany", source=of_snapshot("cut"))
+    space.claim("frozen", mode="ReadOnlyMany", source=of_snapshot("frozen"))
     for node in ("worker1", "worker2"):
         space.pod(f"reader-{node}", {"/data": "frozen"}, node=node)
         assert space.run(f"reader-{node}", "cat /data/file") == "frozen"
@@ -95,7 +95,7 @@ def test_pods_on_both_nodes_read_what_a_snapshot_holds_and_cannot_write(space: S
             space.run(f"reader-{node}", "touch /data/other")
 
 
-def test_a_generic_ephemeral_volume_lives_as_long_as_its_pod(cluster: Cluster, space: Space) -> None:
+def test_a_generic_ephemeral_volume_is_deleted_with_its_pod(cluster: Cluster, space: Space) -> None:
     before = set(cluster.array.volumes())
     template = {"spec": claim_spec()}
     volumes = [{"name": "v0", "ephemeral": {"volumeClaimTemplate": template}}]
@@ -106,7 +106,7 @@ def test_a_generic_ephemeral_volume_lives_as_long_as_its_pod(cluster: Cluster, s
     cluster.array.await_volumes(before)
 
 
-def test_a_stateful_set_grows_and_finds_its_volumes_again_after_it_shrank(space: Space) -> None:
+def test_a_stateful_set_uses_its_volumes_again_after_it_was_scaled_down_and_up(space: Space) -> None:
     kubernetes = space.kubernetes
     labels = {"app": "db"}
     kubernetes.apply(
@@ -133,13 +133,13 @@ def test_a_stateful_set_grows_and_finds_its_volumes_again_after_it_shrank(space:
     for replicas in (1, 3):
         kubernetes.patch("statefulsets", "db", {"spec": {"replicas": replicas}}, space.name)
         if replicas == 1:
-            kubernetes.until_gone("pods", ["db-1", "db-2"], space.name)
+            kubernetes.until_deleted("pods", ["db-1", "db-2"], space.name)
     for name in ("db-0", "db-1", "db-2"):
         space.until_running(name)
         assert space.run(name, "cat /data/name") == name
 
 
-def test_a_volume_that_was_on_the_array_before_is_used_and_stays(cluster: Cluster, space: Space) -> None:
+def test_a_static_volume_can_be_used_and_is_kept(cluster: Cluster, space: Space) -> None:
     array = cluster.array
     (pool,) = array.get("types/StoragePool/instances")
     body = {
@@ -175,7 +175,7 @@ def test_a_volume_that_was_on_the_array_before_is_used_and_stays(cluster: Cluste
     space.remove_pod("user")
     space.kubernetes.delete("persistentvolumeclaims", "data", space.name)
     space.kubernetes.delete("persistentvolumes", name)
-    space.kubernetes.until_gone("persistentvolumes", [name], None)
+    space.kubernetes.until_deleted("persistentvolumes", [name], None)
     assert volume_id in array.volumes()
     assert array.hosts_of(volume_id) == set()
     array.post(f"instances/Volume::{volume_id}/action/removeVolume", {"removeMode": "ONLY_ME"})

@@ -1,8 +1,7 @@
-"""``make audit``: known vulnerabilities in what is installed, from every service that can be reached.
+"""``make audit``: known vulnerabilities of the installed packages, from every service that can be reached.
 
-pip-audit alone counts a package that its service does not know, or an index that has no such service, as
-skipped, and succeeds. Here that is told apart: the end says how many packages were checked, and fails where
-none was, unless ``--offline-ok`` says that this is expected.
+pip-audit alone succeeds if a service does not know a package, or if no service can be reached. This command
+says how many packages were checked, and fails if it is none, unless ``--offline-ok`` allows that.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SERVICES = ("pypi", "osv")
 
 @dataclass(frozen=True)
 class Audit:
-    """What one service said: the packages it knows, and a line for each vulnerability."""
+    """The answer of one service: the number of known packages, and a line for each vulnerability."""
 
     checked: int
     skipped: int
@@ -28,7 +27,7 @@ class Audit:
 
 
 def ask(tool: str, service: str) -> Audit:
-    """Let pip-audit ask ``service`` about every installed package."""
+    """Check every installed package with pip-audit at ``service``."""
     packages = sysconfig.get_paths()["purelib"]
     command = [
         tool,
@@ -41,7 +40,7 @@ def ask(tool: str, service: str) -> Audit:
     try:
         entries = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        last = done.stderr.strip().splitlines() or ["it said nothing"]
+        last = done.stderr.strip().splitlines() or ["no output"]
         return Audit(0, 0, (), failure=last[-1][:200])
     return Audit(
         checked=sum("vulns" in entry for entry in entries),
@@ -55,10 +54,10 @@ def ask(tool: str, service: str) -> Audit:
 
 
 def main() -> int:
-    """Ask all services; the exit status."""
+    """Ask all services; returns the exit status."""
     parser = argparse.ArgumentParser(prog="make audit")
     parser.add_argument("tool")
-    parser.add_argument("--offline-ok", action="store_true", help="do not fail where no service can be asked")
+    parser.add_argument("--offline-ok", action="store_true", help="do not fail if no service can be reached")
     asked = parser.parse_args()
     checked, vulnerable = 0, False
     for service in _SERVICES:
@@ -76,7 +75,7 @@ def main() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - what it is for
+    print(line, flush=True)  # noqa: T201 - this is its output
 
 
 if __name__ == "__main__":

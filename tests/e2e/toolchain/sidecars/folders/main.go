@@ -1,7 +1,7 @@
-// Command folders is the least that a CSI driver can do: a volume is a folder on its node, bound into the pod.
+// Command folders is a minimal CSI driver: a volume is a folder on its node, mounted into the pod.
 //
-// The benchmark puts it beside csi-powerflex. What a pod waits for here is what Kubernetes itself and its sidecars
-// cost. (The reference hostpath driver does the same and more; the Go module proxy does not serve it.)
+// The benchmark compares it with csi-powerflex. The time that a pod waits here is the time of Kubernetes and its
+// sidecars. (The reference hostpath driver does the same and more. The Go module proxy does not have it.)
 package main
 
 import (

@@ -36,7 +36,7 @@ func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*regist
 	}, nil
 }
 
-// A kubelet that refuses is asked again by ending: the container is started anew.
+// If the kubelet refuses, the process ends. The container is started again, and registers again.
 func (r *registrar) NotifyRegistrationStatus(
 	_ context.Context, status *registration.RegistrationStatus,
 ) (*registration.RegistrationStatusResponse, error) {
