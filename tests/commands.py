@@ -1,4 +1,4 @@
-"""Commands that tests and their builds run, which show what they printed when they fail."""
+"""Commands of tests and their builds. Their output is shown if they fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LAST_CHARACTERS = 8000
 
 
 class CommandFailed(Exception):
-    """A command failed; the message has what it printed."""
+    """A command failed. The message has its output."""
 
 
 def output_of(
@@ -19,12 +19,12 @@ def output_of(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a command and return what it printed on standard output, without blanks at the ends.
+    """Run a command; returns its standard output without spaces at the ends.
 
     Args:
-        command: the program and its arguments; nothing is on its standard input.
-        folder: where it runs; by default where this process does.
-        environment: in place of this process's.
+        command: the program and its arguments. Its standard input is empty.
+        folder: its working directory, by default that of this process.
+        environment: replaces the environment of this process.
 
     Raises:
         CommandFailed: it ended with another status than 0.
@@ -44,7 +44,7 @@ def output_of(
 
 
 def checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    """A command that has ended and whose output was kept.
+    """A command that has ended, with its output.
 
     Raises:
         CommandFailed: it ended with another status than 0.

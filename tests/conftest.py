@@ -1,4 +1,4 @@
-"""What all tests share: the figures of the run, and the log as a stream, put back afterwards."""
+"""The figures of the run, and fixtures for logs and signals."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ from tests.figures import Figures
 pytest_plugins = ["tests.needs"]
 
 _FIGURES = pytest.StashKey[Figures]()
-_OF_A_WORKER = "figures"  # the key under which a worker of pytest-xdist hands its own to the run
+_OF_A_WORKER = "figures"  # the key of the figures that a worker of pytest-xdist sends to the run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +42,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A worker has ended; of one that crashed there are no figures, and the floors show it."""
+    """Take the figures of a worker that has ended. A crashed one has none, so they are below the floors."""
     handed = getattr(node, "workeroutput", {}).get(_OF_A_WORKER)
     if handed is not None:
         node.config.stash[_FIGURES].take(handed)
@@ -61,13 +61,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def figures(request: pytest.FixtureRequest) -> Figures:
-    """Where tests count what they tried."""
+    """The figures of this run."""
     return request.config.stash[_FIGURES]
 
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """Let SIGINT interrupt, whatever this process inherited: what runs in the background may ignore it."""
+    """Let SIGINT interrupt this process. A process in the background may ignore it by inheritance."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -75,7 +75,7 @@ def ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def untouched_logging() -> Iterator[None]:
-    """Puts the process's logging back as it was, for tests that configure it."""
+    """Restores the logging of the process, for tests that configure it."""
     root, driver = logging.getLogger(), logging.getLogger("csi_powerflex")
     handlers, levels = list(root.handlers), (root.level, driver.level)
     yield

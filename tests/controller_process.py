@@ -1,4 +1,4 @@
-"""The controller as a process of its own: everything that it writes is kept, and it can be killed."""
+"""The controller in its own process. Its output is kept, and it can be killed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _START_SECONDS = 60.0
 
 
 class ControllerProcess:
-    """``csi-powerflex controller`` below ``folder``; a context manager in which it runs.
+    """``csi-powerflex controller`` with its files in ``folder``; a context manager in which it runs.
 
-    ``options`` are those of the command line, without their dashes; ``module`` is what Python runs.
+    ``options`` are those of the command line, without dashes. ``module`` is the module that Python runs.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class ControllerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it lives."""
+        """Whether it runs."""
         return self._child is not None and self._child.poll() is None
 
     @property
     def driver(self) -> Driver:
-        """A client of its socket; one for all of its lives."""
+        """A client of its socket, the same after each start."""
         if self._driver is None:
             self._driver = Driver(self.socket)
         return self._driver
 
     def start(self) -> None:
-        """Start it, for the first time or after it was killed, and wait until it serves."""
+        """Start it, also after it was killed, and wait until it serves."""
         with self._log.open("ab") as output:
             began = output.tell()
             self._child = subprocess.Popen(
@@ -98,16 +98,16 @@ class ControllerProcess:
         self._child.wait()
 
     def terminate(self) -> int:
-        """End it in order; its exit status."""
+        """Send SIGTERM; returns the exit status."""
         assert self._child is not None
         self._child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._child.wait(30)
         self.kill()
-        raise AssertionError(f"the controller did not end in order:\n{self.output()[-2000:].decode()}")
+        raise AssertionError(f"the controller did not end after SIGTERM:\n{self.output()[-2000:].decode()}")
 
     def output(self) -> bytes:
-        """All that it and its predecessors at this place wrote."""
+        """All its output, also that before it was killed."""
         return self._log.read_bytes()
 
     def wait_for(self, words: str, *, seconds: float = 30.0) -> None:
@@ -118,7 +118,7 @@ class ControllerProcess:
             time.sleep(0.05)
 
     def metrics(self) -> bytes:
-        """What a scrape gets."""
+        """The metrics, as Prometheus gets them."""
         line = next(line for line in self.output().splitlines() if b"metrics served" in line)
         port = int("".join(filter(str.isdigit, line.decode().rpartition("port")[2])))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
@@ -126,7 +126,7 @@ class ControllerProcess:
         return content
 
     def resident(self) -> int:
-        """The bytes of memory that it has now."""
+        """Its resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024

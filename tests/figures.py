@@ -1,7 +1,7 @@
-"""The figures that a run of the tests gives: how much was tried and held.
+"""The figures of a run of the tests: how many inputs, calls and cases succeeded.
 
-Tests count into them, the end of the run prints them, and with ``--floors`` the run fails when one is below
-its floor in ``floors.toml``: so a proof cannot shrink, be skipped or be deselected without being seen.
+Tests add to them, and the end of the run prints them. With ``--floors`` the run fails if a figure is below
+its floor in ``floors.toml``. So a test cannot become smaller, be skipped or be deselected unnoticed.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ class Figures:
         self._told: list[str] = []
 
     def add(self, name: str, number: int = 1) -> None:
-        """Count ``number`` more of what ``floors.toml`` has under ``name``."""
+        """Add ``number`` to the figure ``name`` of ``floors.toml``."""
         if name not in FLOORS:
             raise KeyError(f"{name!r} has no floor in tests/floors.toml")
         self._counts[name] += number
 
     def tell(self, lines: Iterable[str]) -> None:
-        """Let the end of the run print these lines too: they belong into the log of CI."""
+        """Let the end of the run print these lines too, for the log of CI."""
         self._told.extend(lines)
 
     def handed_over(self) -> dict[str, Any]:
-        """All of it in plain values, for ``take``: a worker of pytest-xdist has its own figures."""
+        """All figures as plain values for ``take``, because each worker of pytest-xdist has its own."""
         return {"counts": dict(self._counts), "told": self._told}
 
     def take(self, handed: Mapping[str, Any]) -> None:
-        """Add what another has handed over."""
+        """Add the figures of another worker."""
         for name, number in handed["counts"].items():
             self.add(name, number)
         self.tell(handed["told"])
 
     def lines(self) -> list[str]:
-        """What was told and counted in this run, a line for each figure."""
+        """The lines of this run, and a line for each figure."""
         counted = [f"{name}: {self._counts[name]:,}" for name in FLOORS if self._counts[name]]
         return [*self._told, *counted]
 
     def fallen(self) -> list[str]:
-        """The figures below their floors, a line for each."""
+        """A line for each figure below its floor."""
         return [
             f"{name}: {self._counts[name]:,}, and the floor is {floor:,}"
             for name, floor in FLOORS.items()

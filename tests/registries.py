@@ -1,4 +1,4 @@
-"""How this machine reaches Debian's packages and Python's, for the machines and images that tests make."""
+"""The package sources of this machine, for the machines and images that tests build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OF_THE_INDEX = {"cert", "index-url", "extra-index-url", "proxy", "trusted-host"
 def debian_mirror() -> list[str]:
     """The mirror of Debian that this machine uses, as debootstrap's argument.
 
-    Nothing where this machine is no Debian: debootstrap then takes its own default.
+    Empty if this machine is not Debian. Then debootstrap uses its default.
     """
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"]
     try:
@@ -28,7 +28,7 @@ def debian_mirror() -> list[str]:
 
 
 def pip_settings() -> str:
-    """How pip reaches its index here, as the text of a pip.conf."""
+    """The settings of pip for its index on this machine, as the text of a pip.conf."""
     lines = ["[global]"]
     for line in output_of([sys.executable, "-m", "pip", "config", "list"]).splitlines():
         key, _, value = line.partition("=")

@@ -17,9 +17,9 @@ from csi_powerflex.demo.processes import Process, ended
 from tests.commands import output_of
 
 _GIB = 1024**3
-# As many as csi-sanity publishes, less one that must be refused.
-_MOST_VOLUMES = 8
-_SECRET = "a-secret-that-nobody-writes-down"
+# The number that csi-sanity publishes, less one that must be refused.
+_MAX_VOLUMES = 8
+_SECRET = "a-secret-that-no-log-may-contain"
 _CALLS_WITH_SECRETS = [
     f"{call}Secret"
     for call in (
@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one case ended: ``status`` is passed, skipped, pending or failed."""
+    """The outcome of one case. ``status`` is passed, skipped, pending or failed."""
 
     status: str
     message: str
@@ -86,7 +86,7 @@ def run(sanity: str, cell: Cell) -> dict[str, Outcome]:
                 *([] if controller == node else [f"--csi.controllerendpoint={controller}"]),
                 f"--csi.mountdir={folder / 'kubelet' / 'mount'}",
                 f"--csi.stagingdir={folder / 'kubelet' / 'staging'}",
-                # Sizes that a pool with steps of 8 GiB can allot exactly.
+                # Multiples of 8 GiB, the granularity of the pool.
                 f"--csi.testvolumesize={16 * _GIB}",
                 f"--csi.testvolumeexpandsize={24 * _GIB}",
                 f"--csi.testvolumeaccesstype={cell.access}",
@@ -100,12 +100,12 @@ def run(sanity: str, cell: Cell) -> dict[str, Outcome]:
             raise AssertionError(f"csi-sanity gave no report:\n{done.stdout}{done.stderr}")
         written = "".join(log.read_text(errors="replace") for log in folder.glob("*.log"))
         if _SECRET in written:
-            raise AssertionError("a secret of a request stands in the log of a process")
+            raise AssertionError("a secret of a request is in the log of a process")
         return _read(report)
 
 
 def _inputs(folder: Path) -> dict[str, Path]:
-    """The files that the options of csi-sanity name: what it sends with its requests."""
+    """The files for the options of csi-sanity: secrets and parameters of its requests."""
     contents = {
         "secrets": {call: {"canary": _SECRET} for call in _CALLS_WITH_SECRETS},
         "testvolumeparameters": {"provisioning": "thin", "iopsLimit": "2000"},
@@ -136,7 +136,7 @@ def _driver(folder: Path, cell: Cell) -> Iterator[tuple[str, str]]:
 
         ready = folder / "array.json"
         plan = folder / "plan.yaml"
-        limits = {"max_volumes_per_host": _MOST_VOLUMES}
+        limits = {"max_volumes_per_host": _MAX_VOLUMES}
         plan.write_text(
             json.dumps({"systems": [{"name": "array", "version": cell.version, "settings": limits}]})
         )
@@ -156,7 +156,7 @@ def _driver(folder: Path, cell: Cell) -> Iterator[tuple[str, str]]:
             f"--drv-cfg={host['drvCfg']}",
             f"--scini-device={folder / 'scini'}",
             f"--by-id-dir={host['byIdDir']}",
-            f"--max-volumes={_MOST_VOLUMES}",
+            f"--max-volumes={_MAX_VOLUMES}",
         )
         if cell.endpoints == "one":
             endpoint = serve("unified", *controller, *node)

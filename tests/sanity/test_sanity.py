@@ -1,4 +1,4 @@
-"""The official csi-sanity: each of its cases, in each cell of the matrix, as a test of its own."""
+"""The official csi-sanity: each of its cases in each cell of the matrix is a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CELLS = [
     for access in ("mount", "block")
 ]
 
-# The only cases that may be left out, each for what it needs.
+# The only cases that may be skipped, with the reasons.
 NOT_OFFERED = {
     "should succeed when creating a snapshot with accessibility requirements": (
         "snapshot topology (SNAPSHOT_ACCESSIBILITY_CONSTRAINTS) is not offered"
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
     sanity = tools.built("csi-sanity")
-    if sanity is None:  # nobody knows its cases; the test is skipped
+    if sanity is None:  # the cases are unknown, and the test is skipped
         metafunc.parametrize("case", [pytest.param("", id="every case")])
         metafunc.parametrize("cell", [CELLS[0]], ids=str)
         return
@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @functools.cache
 def outcomes(cell: Cell) -> dict[str, Outcome]:
-    """What every case of a cell came to; the cell runs once."""
+    """The outcome of each case of a cell. The cell runs once."""
     sanity = tools.built("csi-sanity")
     assert sanity is not None
     return run(sanity, cell)
