@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import shutil
@@ -12,11 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -27,47 +22,7 @@ from csi_powerflex.cli.simulate import command
 from csi_powerflex.simulator import certificates
 from tests.commands import output_of
 from tests.simulator.devices import nothing_is_left, until
-
-
-@contextmanager
-def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    ready = folder / "ready.json"
-    ready.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "csi_powerflex", "simulate", "--ready-file", str(ready), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        deadline = time.monotonic() + 20
-        while not ready.exists():
-            assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            assert time.monotonic() < deadline, "the simulator was not ready within 20 seconds"
-            time.sleep(0.01)
-        yield process, json.loads(ready.read_text())
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
-
-
-@contextmanager
-def session(ready: dict[str, Any]) -> Iterator[requests.Session]:
-    with requests.Session() as opened:
-        opened.trust_env = False  # a CA bundle of the environment must not replace the simulator's
-        opened.verify = ready["caFile"]
-        login = {"username": ready["username"], "password": ready["password"]}
-        token = opened.post(f"{ready['url']}/rest/auth/login", json=login, timeout=5).json()["access_token"]
-        opened.headers["Authorization"] = f"Bearer {token}"
-        yield opened
-
-
-def mapped_volume(client: requests.Session, ready: dict[str, Any]) -> Path:
-    """Create a volume and map it to the host a. Returns its link when it exists."""
-    (pool,) = client.get(f"{ready['url']}/api/types/StoragePool/instances", timeout=5).json()
-    body = {"storagePoolId": pool["id"], "volumeSizeInGb": "8"}
-    volume = client.post(f"{ready['url']}/api/types/Volume/instances", json=body, timeout=5).json()["id"]
-    action = f"{ready['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
-    client.post(action, json={"guid": ready["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
-    link = Path(ready["hosts"]["a"]["byIdDir"]) / f"emc-vol-{ready['systemId']}-{volume}"
-    until(link.exists)
-    return link
+from tests.simulator.process import mapped_volume, running, session
 
 
 def test_the_authority_in_the_ready_file_issued_the_certificate(tmp_path: Path) -> None:

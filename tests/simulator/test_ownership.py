@@ -15,7 +15,7 @@ from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemP
 from tests.commands import output_of
 from tests.simulator.client import Array
 from tests.simulator.devices import mapped, until
-from tests.simulator.test_cli import mapped_volume, running, session
+from tests.simulator.process import mapped_volume, running, session
 
 
 @pytest.fixture(autouse=True)
