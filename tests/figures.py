@@ -22,7 +22,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._counts: collections.Counter[str] = collections.Counter()
-        self._told: list[str] = []
+        self._lines: list[str] = []
 
     def add(self, name: str, number: int = 1) -> None:
         """Add ``number`` to the figure ``name`` of ``floors.toml``."""
@@ -32,11 +32,11 @@ class Figures:
 
     def tell(self, lines: Iterable[str]) -> None:
         """Let the end of the run print these lines too, for the log of CI."""
-        self._told.extend(lines)
+        self._lines.extend(lines)
 
     def handed_over(self) -> dict[str, Any]:
         """All figures as plain values for ``take``, because each worker of pytest-xdist has its own."""
-        return {"counts": dict(self._counts), "told": self._told}
+        return {"counts": dict(self._counts), "told": self._lines}
 
     def take(self, handed: Mapping[str, Any]) -> None:
         """Add the figures of another worker."""
@@ -47,7 +47,7 @@ class Figures:
     def lines(self) -> list[str]:
         """The lines of this run, and a line for each figure."""
         counted = [f"{name}: {self._counts[name]:,}" for name in FLOORS if self._counts[name]]
-        return [*self._told, *counted]
+        return [*self._lines, *counted]
 
     def fallen(self) -> list[str]:
         """A line for each figure below its floor."""

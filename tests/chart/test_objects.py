@@ -21,11 +21,11 @@ def test_every_object_has_only_fields_that_kubernetes_has(manifests: list[Manife
 
 def test_a_misspelt_field_is_found() -> None:
     pod = {
-        "containers": [{"name": "a", "image": "b", "enviroment": []}, {"name": "c", "imagePulPolicy": "d"}]
+        "containers": [{"name": "a", "image": "b", "environmnt": []}, {"name": "c", "imagePulPolicy": "d"}]
     }
     found = strict.faults({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod})
     assert found == [
-        "Pod.spec.containers[0] has no field enviroment",
+        "Pod.spec.containers[0] has no field environmnt",
         "Pod.spec.containers[1] has no field imagePulPolicy",
     ]
 

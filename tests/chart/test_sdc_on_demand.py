@@ -25,7 +25,7 @@ from tests.chart.helm import Case, Manifest
 from tests.node.loophost import GUID, SYSTEM, LoopHost
 
 MDMS = "192.0.2.11,192.0.2.12"
-# The real tool keeps MDMs in the file that it is given, and writes nothing beside itself.
+# The real tool keeps MDMs in the file that it is given, and writes no other file.
 DRV_CFG = """#!/bin/sh
 if [ "$1" = --add_mdm ]; then echo "mdm $3" >> "$5"; fi
 exec {tool} "$@"

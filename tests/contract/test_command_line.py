@@ -118,9 +118,9 @@ print(sorted({"grpc", "requests", "yaml"} & sys.modules.keys()))
 
 
 def test_the_error_names_an_unknown_command() -> None:
-    result = run("controler")
+    result = run("controlr")
     assert result.exit_code == 2
-    assert "No such command 'controler'" in result.output
+    assert "No such command 'controlr'" in result.output
     assert "Traceback" not in result.output
 
 

@@ -336,7 +336,7 @@ MISTAKES = {
     "a missing space next to a key": f"systems:\n- username: admin\n  password:{PASSWORD_CORE}: x\n",
     "the password as the list": f"systems: {PASSWORD_CORE}\n",
     "the password as a system": f"systems: [{PASSWORD_CORE}]\n",
-    "an unknown key": f"systems: [{{pasword: {PASSWORD_CORE}}}]\n",
+    "an unknown key": f"systems: [{{passwrd: {PASSWORD_CORE}}}]\n",
     "the password as a list": f"systems: [{{{GATEWAY}, password: [{PASSWORD_CORE}]}}]",
     "twice": f"systems: [{{password: {PASSWORD_CORE}, password: {PASSWORD_CORE}}}]\n",
     "in the endpoint": f"systems: [{{endpoints: ['https://a:{PASSWORD_CORE}@b'], username: a, password: b}}]",

@@ -88,14 +88,14 @@ def test_a_module_names_only_what_exists(name: str) -> None:
 def test_names_that_do_not_exist_are_found() -> None:
     module = known_names.modules()["model.transport"]
     text = (
-        "``size``, ``PublishContext`` and ``gateway.mapping`` exist, ``ticket``, ``gateway.meanings``, "
+        "``size``, ``PublishContext`` and ``gateway.mapping`` exist, ``voucher``, ``gateway.meanings``, "
         "``mappedNothing`` and ``NodeTransport.detach`` do not."
     )
     assert list(unknown_names(text, "model.transport", module)) == [
         "NodeTransport.detach",
         "gateway.meanings",
         "mappedNothing",
-        "ticket",
+        "voucher",
     ]
     raises = (
         "Do it.\n\nRaises:\n    NotFound, NotSent: it is so.\n        And more.\n    OSError: it is not.\n"

@@ -101,7 +101,7 @@ def test_keys_of_the_sidecars_are_ignored() -> None:
         ("protectionDomain", "protectiondomain"),
         ("systemid", "systemID"),
         ("SYSTEM_ID", "systemID"),
-        ("provisoning", "provisioning"),
+        ("provisionng", "provisioning"),
     ],
 )
 def test_a_misspelt_key_is_refused_with_the_similar_one(key: str, meant: str) -> None:

@@ -235,7 +235,7 @@ def test_a_password_that_makes_the_yaml_invalid_is_not_shown(file: Path, passwor
             "systems: expected a list, found a mapping of keys to values; begin each entry with a dash",
         ),
         ("systems: [text]", "systems[0]: expected a mapping of keys to values, found text"),
-        ("sytems: []", "unknown key 'sytems'; did you mean 'systems'?"),
+        ("systemz: []", "unknown key 'systemz'; did you mean 'systems'?"),
         ("systems: []\nzzz: 1", "unknown key 'zzz'; known keys: systems"),
         ("systems:\n  - username: a", "systems[0]: the key endpoints is missing; it must be given"),
         ("systems:\n  - endpoints: []", "systems[0]: the key username is missing; it must be given"),
