@@ -139,7 +139,7 @@ audit: $(VENV)/.dev .venv-supply/.supply ## Look for known vulnerabilities in al
 
 .PHONY: test-lowest
 test-lowest: .venv-lowest/.lowest ## Run unit, contract and controller tests with the oldest versions allowed
-	@# Without the two that say more about our own steps than about anybody's version, and take longest.
+	@# Without two long tests, which check the order of the driver's steps and not the versions of dependencies.
 	@.venv-lowest/bin/python -m pytest $(distributed) -q tests/unit tests/contract tests/controller --ignore tests/controller/test_interrupted_calls.py --ignore tests/controller/test_model.py $(ARGS)
 
 .PHONY: fuzz
