@@ -1,7 +1,10 @@
-"""HTTPS connections with one deadline for all reads of an answer.
+"""HTTPS connections with one deadline for all reads of an answer, which tell whether a request was sent.
 
 The timeout of a socket limits a single read. So a gateway that sends one byte a second could block a call
 without end. Here each read gets the time that is left until the deadline as its timeout.
+
+After an error, a request that was not sent surely had no effect. The type of the error does not show that: a
+TLS error, for example, may come from the handshake or from the answer.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import io
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import requests.adapters
@@ -20,17 +24,31 @@ import urllib3
 
 from csi_powerflex import tls
 
-_deadline: contextvars.ContextVar[float] = contextvars.ContextVar("deadline")
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        deadline: a value of ``time.monotonic()``, at which every read ends.
+        sent: whether any part of the request may have been sent.
+    """
+
+    deadline: float
+    sent: bool = False
+
+
+_exchange: contextvars.ContextVar[Exchange] = contextvars.ContextVar("exchange")
 
 
 @contextlib.contextmanager
-def of(deadline: float) -> Iterator[None]:
-    """End every read of the requests in this block at ``deadline``, a value of ``time.monotonic()``."""
-    token = _deadline.set(deadline)
+def exchange(deadline: float) -> Iterator[Exchange]:
+    """The block sends one request. Its reads end at ``deadline``, a value of ``time.monotonic()``."""
+    token = _exchange.set(Exchange(deadline))
     try:
-        yield
+        yield _exchange.get()
     finally:
-        _deadline.reset(token)
+        _exchange.reset(token)
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
@@ -89,12 +107,17 @@ class _DeadlineSocket:
 
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        limited: Any = _DeadlineSocket(sock, _deadline.get())
+        limited: Any = _DeadlineSocket(sock, _exchange.get().deadline)
         super().__init__(limited, *arguments, **options)
 
 
 class _Connection(urllib3.connection.HTTPSConnection):
     response_class = _Response
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        """The pool calls this after it has connected and checked the certificate."""
+        _exchange.get().sent = True
+        super().request(*arguments, **options)
 
 
 class _Pool(urllib3.HTTPSConnectionPool):

@@ -17,7 +17,7 @@ import urllib3.exceptions
 
 from csi_powerflex import call_context
 from csi_powerflex.config.systems.schema import SystemSettings
-from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, DriverError, Unavailable
+from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
 from csi_powerflex.gateway import deadline
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.observability.log import Log
@@ -84,8 +84,8 @@ class Http:
             DeadlineExceeded: the call has no time left, so nothing was sent.
         """
         timeout = call_context.remaining(self._timeout)
-        try:
-            with deadline.of(time.monotonic() + timeout):
+        with deadline.exchange(time.monotonic() + timeout) as exchange:
+            try:
                 response = self._session.request(
                     method,
                     url,
@@ -95,8 +95,9 @@ class Http:
                     verify=self._verify,
                     allow_redirects=False,
                 )
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _failure(_origin(url), error, timeout) from error
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                failure = _failure_after_sending if exchange.sent else _failure_before_sending
+                raise failure(_origin(url), error, timeout) from error
         return Reply(status=response.status_code, body=response.content)
 
     def close(self) -> None:
@@ -104,26 +105,30 @@ class Http:
         self._session.close()
 
 
-def _failure(origin: str, error: Exception, timeout: float) -> DriverError:
-    """The error of the driver for an error of requests, urllib3 or the socket.
+def _failure_before_sending(origin: str, error: Exception, timeout: float) -> ConnectFailed:
+    """The error for a request that was not sent: there was no connection, or no valid certificate.
 
     Args:
         origin: the gateway.
-        error: why the request failed.
+        error: an error of requests, urllib3 or the socket.
         timeout: the seconds that the request had.
     """
     chain = _chain(error)
     if isinstance(error, requests.exceptions.SSLError):
         return ConnectFailed(f"{origin}: the certificate was not accepted: {_reason(chain)}")
-    if isinstance(error, (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
+    if isinstance(error, requests.exceptions.Timeout) or isinstance(chain[-1], TimeoutError):
         return ConnectFailed(f"{origin}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s")
+    return ConnectFailed(f"{origin}: cannot connect: {_reason(chain)}")
+
+
+def _failure_after_sending(origin: str, error: Exception, timeout: float) -> ConnectionLost | ReadTimeout:
+    """The error for a request that may have had its effect. Arguments as for ``_failure_before_sending``."""
+    chain = _chain(error)
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
         return ReadTimeout(f"{origin}: no answer within {timeout:.1f} s")
     if any(isinstance(cause, _TIMED_OUT) for cause in chain):
         # The library requests reports a timeout in the middle of a body as a connection error.
         return ReadTimeout(f"{origin}: the answer did not end within {timeout:.1f} s")
-    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in chain):
-        return ConnectFailed(f"{origin}: cannot connect: {_reason(chain)}")
     return ConnectionLost(f"{origin}: the connection broke: {_reason(chain)}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import grpc
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, refused
 from tests.controller.eventually import eventually
+from tests.controller.tcp_proxy import TcpProxy
 from tests.controller.topology import DRIVER, either_system, reach, requirement, system_of
 from tests.controller.world import World
 
@@ -97,6 +100,24 @@ def test_an_attempt_without_an_answer_never_leads_to_a_second_volume(pair: World
     first.faults.clear()
     assert system_of(pair, create_on_either(pair)) == 0
     assert (len(first.array.volumes), len(second.array.volumes)) == (1, 0)
+
+
+def test_an_answer_that_breaks_in_tls_never_leads_to_a_second_volume(pair: World) -> None:
+    """A TLS error after the handshake does not say whether the request had its effect."""
+    first, second = pair.simulator.gateways
+    with TcpProxy(pair.systems[0].endpoints[0]) as proxy, ThreadPoolExecutor(1) as caller:
+        behind_proxy = msgspec.structs.replace(pair.systems[0], endpoints=(proxy.url,))
+        pair.systems = (behind_proxy, pair.systems[1])
+        pair.restart()
+        since = first.log.last
+        slow = first.inject(Fault(kind=FaultKind.LATENCY, route="Volume.create", seconds=1.0, times=1))
+        call = caller.submit(refused, UNAVAILABLE, lambda: create_on_either(pair))
+        eventually(lambda: first.faults.struck(slow) == 1)
+        proxy.spoil_next_answer()
+        assert "the connection broke" in call.result(timeout=60)
+        assert system_of(pair, create_on_either(pair)) == 0
+    assert (len(first.array.volumes), len(second.array.volumes)) == (1, 0)
+    assert len(first.log.find(route="Volume.create", since=since)) == 1
 
 
 @pytest.mark.parametrize(
