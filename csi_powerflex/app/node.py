@@ -15,6 +15,7 @@ from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log, toggle_debug_by_signal
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.expansion import Expansion
+from csi_powerflex.operations.node.filesystem_state import FilesystemState
 from csi_powerflex.operations.node.health import Health
 from csi_powerflex.operations.node.info import NodeInfoReader
 from csi_powerflex.operations.node.publishing import Publishing
@@ -27,7 +28,7 @@ log = Log(__name__)
 
 # How long a read of a volume may take before the volume counts as hanging.
 _READ_SECONDS = 5.0
-_ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs")
+_ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs", "fsfreeze", "blockdev")
 
 
 def run(settings: NodeSettings) -> None:
@@ -63,12 +64,14 @@ def service(settings: NodeSettings) -> Node:
     devices = Devices(transports)
     roots = settings.mount_roots
     time_limit = TimeLimit(_READ_SECONDS)
+    state = FilesystemState(time_limit)
+    staging = Staging(devices, roots, state)
     operations = NodeOperations(
-        staging=Staging(devices, roots),
-        publishing=Publishing(devices, roots),
+        staging=staging,
+        publishing=Publishing(devices, roots, staging, state),
         expansion=Expansion(devices, roots),
         stats=Stats(devices, roots, time_limit),
-        health=Health(transports, devices, roots, time_limit),
+        health=Health(transports, devices, roots, state, time_limit),
         info=NodeInfoReader(transports, roots, settings.limit),
     )
     return Node(Topology(settings.driver_name), operations)

@@ -54,8 +54,14 @@ def set_read_only(device: Path, *, read_only: bool) -> None:
 
 
 def exists(number: str) -> bool:
-    """Whether the kernel has a block device with the number ``major:minor``."""
-    return (_SYSFS / number).is_dir()
+    """Whether the kernel has a block device with the number ``major:minor``.
+
+    A device of size 0 does not count: it was removed while in use, and fails every request.
+    """
+    try:
+        return int((_SYSFS / number / "size").read_text()) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def numbers(device: Path) -> tuple[str, ...]:
@@ -79,23 +85,35 @@ def require_unused(device: Path) -> None:
         Busy: something else holds it.
         Unavailable: the device does not answer.
     """
+    if not is_claimed(device):
+        return
+    stacked = ", ".join(holders(device))
+    if stacked:
+        raise FailedPrecondition(
+            f"{device} must be unused for this, but is held by the devices {stacked} on top of it "
+            "(is multipathd told to leave scini devices alone?); end that use, then try again"
+        )
+    # The use may end without any action: an mkfs or fsck outlives the driver that started it.
+    raise Busy(
+        f"{device} must be unused for this, but is held by something that this process does not see: "
+        "a program, or another mount namespace; end that use, or wait for its end, then try again"
+    )
+
+
+def is_claimed(device: Path) -> bool:
+    """Whether a filesystem, a stacked device or a program claims ``device``, in any mount namespace.
+
+    Raises:
+        Unavailable: the device does not answer.
+    """
     try:
         # O_EXCL on a block device fails while a filesystem or a stacked device claims it (open(2)).
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise _unanswered(device, error, "opening it") from error
-        stacked = ", ".join(holders(device))
-        if stacked:
-            raise FailedPrecondition(
-                f"{device} must be unused for this, but is held by the devices {stacked} on top of it "
-                "(is multipathd told to leave scini devices alone?); end that use, then try again"
-            ) from error
-        # The use may end without any action: an mkfs or fsck outlives the driver that started it.
-        raise Busy(
-            f"{device} must be unused for this, but is held by something that this process does not see: "
-            "a program, or another mount namespace; end that use, or wait for its end, then try again"
-        ) from error
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ class FilesystemKind:
             or a file, set the size or override a refusal are left out.
         long_options: the long options that a user may give.
         joined: the option of which the tool uses only the last occurrence, so the values are joined.
-        mount_of_copy: mount options for a volume that is a copy.
+        mount_options: the driver's options for a mount.
         mount_without_recovery: the mount option that leaves the journal alone, for a read-only device.
         size: measures it; the arguments are the device and the mount point.
         grow: the command that grows it while mounted; the arguments are the same.
@@ -54,7 +54,7 @@ class FilesystemKind:
     options: str
     long_options: tuple[str, ...]
     joined: str | None
-    mount_of_copy: tuple[str, ...]
+    mount_options: tuple[str, ...]
     mount_without_recovery: str
     size: Callable[[Path, Path], int]
     grow: Callable[[Path, Path], tuple[str, ...]]
@@ -71,7 +71,7 @@ KINDS: dict[str, FilesystemKind] = {
             options="b:C:E:g:G:i:I:J:L:m:N:O:qT:U:v",
             long_options=(),
             joined="-E",
-            mount_of_copy=(),
+            mount_options=(),
             mount_without_recovery="noload",
             size=lambda device, _point: fssize.ext4(device),
             grow=lambda device, _point: ("resize2fs", str(device)),
@@ -84,8 +84,9 @@ KINDS: dict[str, FilesystemKind] = {
             options="b:d:i:Kl:L:m:n:qr:s:",
             long_options=(),
             joined=None,
-            # A copy carries the UUID of its source, and XFS refuses to mount the same UUID twice.
-            mount_of_copy=("nouuid",),
+            # XFS refuses to mount a UUID twice. A copy has the UUID of its source. A volume has its own once
+            # more, if a filesystem on its lost device is still held by a process.
+            mount_options=("nouuid",),
             mount_without_recovery="norecovery",
             size=lambda _device, point: fssize.xfs(point),
             grow=lambda _device, point: ("xfs_growfs", "-d", str(point)),
@@ -99,7 +100,7 @@ KINDS: dict[str, FilesystemKind] = {
             long_options=("csum=", "checksum=", "data=", "metadata=", "features=", "label=", "nodesize="),
             joined=None,
             # No option. For kernels before Linux 6.7, see host.btrfs.
-            mount_of_copy=(),
+            mount_options=(),
             mount_without_recovery="rescue=nologreplay",
             size=lambda _device, point: fssize.btrfs(point),
             grow=lambda _device, point: ("btrfs", "filesystem", "resize", "max", str(point)),

@@ -22,6 +22,7 @@ class Mount:
     """One line of mountinfo (proc(5)).
 
     Attributes:
+        number: the kernel's id of the mount.
         device: ``major:minor`` of the filesystem, as in sysfs.
         root: the path inside the filesystem that is mounted.
         point: the path where it is mounted.
@@ -29,8 +30,10 @@ class Mount:
         filesystem: the type of the filesystem.
         source: the device as it was named at mounting.
         super_options: the options of the filesystem, for all its mounts.
+        peers: the peer group; empty for a private mount. A bind mount is in the group of its source.
     """
 
+    number: int
     device: str
     root: str
     point: str
@@ -38,6 +41,7 @@ class Mount:
     filesystem: str
     source: str
     super_options: frozenset[str]
+    peers: str
 
     @property
     def read_only(self) -> bool:
@@ -52,9 +56,14 @@ class Mount:
 
 def read() -> tuple[Mount, ...]:
     """All mounts that this process sees, in the order in which they were made."""
+    return parse(_TABLE.read_bytes())
+
+
+def parse(table: bytes) -> tuple[Mount, ...]:
+    """The mounts of a table, which is the content of a file ``mountinfo``."""
     # Only a newline ends a line here. Others that Python would split at, such as a form feed, are not
     # escaped.
-    lines = os.fsdecode(_TABLE.read_bytes()).split("\n")
+    lines = os.fsdecode(table).split("\n")
     return tuple(_parse(line) for line in lines if line)
 
 
@@ -63,6 +72,33 @@ def at(point: Path, table: Sequence[Mount] | None = None) -> Mount | None:
     wanted = str(point)
     found = [mount for mount in (read() if table is None else table) if mount.point == wanted]
     return found[-1] if found else None
+
+
+def number_at(descriptor: int) -> int:
+    """The id of the mount that the open file ``descriptor`` was reached through."""
+    text = Path(f"/proc/thread-self/fdinfo/{descriptor}").read_text()
+    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("mnt_id:")))
+
+
+def number_of_device_file(descriptor: int) -> str:
+    """The ``major:minor`` of the device whose file is open as ``descriptor``."""
+    return _colon(os.fstat(descriptor).st_rdev)
+
+
+def cover_of(mount: Mount) -> Mount | None:
+    """The mount that hides ``mount``: the path of ``mount`` leads to it. None where nothing hides it.
+
+    The table has both, and their order does not show which one a path leads to.
+
+    Raises:
+        OSError: the path cannot be followed.
+    """
+    descriptor = os.open(mount.point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        number = number_at(descriptor)
+    finally:
+        os.close(descriptor)
+    return None if number == mount.number else next(found for found in read() if found.number == number)
 
 
 def is_of(mount: Mount, device: Path) -> bool:
@@ -110,9 +146,10 @@ def _colon(number: int) -> str:
 
 def _parse(line: str) -> Mount:
     left, _, right = line.partition(" - ")
-    _id, _parent, device, root, point, options, *_tags = left.split(" ")
+    number, _parent, device, root, point, options, *tags = left.split(" ")
     filesystem, source, super_options = right.split(" ", 2)
     return Mount(
+        number=int(number),
         device=device,
         root=_plain(root),
         point=_plain(point),
@@ -120,6 +157,7 @@ def _parse(line: str) -> Mount:
         filesystem=filesystem,
         source=_plain(source),
         super_options=frozenset(super_options.split(",")),
+        peers=next((tag for tag in tags if tag.startswith("shared:")), ""),
     )
 
 

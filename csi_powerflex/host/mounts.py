@@ -10,21 +10,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.host.run import Completed, run
+from csi_powerflex.host.run import CommandFailed, Completed, run
 from csi_powerflex.host.syscalls import LIBC, last_error
 
 # The same numbers on every architecture since Linux 5.2 (mount_setattr: 5.12).
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
-_AT_SYMLINK_NOFOLLOW = 0x100
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOUNT_ATTR_RDONLY = 0x1
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_MS_SHARED = 1 << 20
 
 
 class _MountAttributes(ctypes.Structure):
@@ -43,20 +43,67 @@ def mount(device: Path, point: Path, *, filesystem: str, options: Sequence[str])
         CommandFailed, CommandTimedOut: mount(8) failed or did not end.
     """
     arguments = ["-t", filesystem, *(("-o", ",".join(options)) if options else ())]
-    return run(["mount", "--internal-only", *arguments, "--", str(device), str(point)])
+    return run(["mount", "--internal-only", "--make-shared", *arguments, "--", str(device), str(point)])
 
 
-def bind(source: Path, point: Path, *, read_only: bool) -> None:
+def remount(device: Path, point: Path, *, options: Sequence[str], seconds: float = 60.0) -> None:
+    """Change the options of the filesystem on ``device``, for all its mounts, and those of ``point``.
+
+    With ``ro``, the kernel writes all data of the filesystem first.
+
+    Raises:
+        CommandFailed: mount(8) failed. With ``ro``, a file may be open for writing.
+        CommandTimedOut: mount(8) did not end within ``seconds``.
+    """
+    option_list = ",".join(["remount", *options])
+    run(["mount", "--internal-only", "-o", option_list, "--", str(device), str(point)], cap=seconds)
+
+
+def make_shared(point: Path) -> None:
+    """Give the mount at ``point`` a peer group, in which its bind mounts will be.
+
+    Raises:
+        OSError: there is no such mount.
+    """
+    if LIBC.mount(None, os.fsencode(point), None, _MS_SHARED, None) != 0:
+        raise last_error("mount")
+
+
+def thaw(point: Path, *, seconds: float = 60.0) -> bool:
+    """End the freeze of the filesystem mounted at ``point``. Returns whether it was frozen.
+
+    Raises:
+        CommandFailed: the filesystem gives errors.
+        CommandTimedOut: fsfreeze(8) did not end within ``seconds``.
+    """
+    try:
+        run(["fsfreeze", "--unfreeze", str(point)], cap=seconds)
+    except CommandFailed as error:
+        if os.strerror(errno.EINVAL) in error.stderr:
+            return False
+        raise
+    return True
+
+
+def bind(
+    source: Path, point: Path, *, read_only: bool, check: Callable[[int], None] = lambda _descriptor: None
+) -> None:
     """Bind ``source``, a directory or file, to ``point``, which exists and is of the same type.
+
+    Args:
+        check: gets a descriptor of what ``source`` leads to, and raises an error if that is wrong. What it
+            has seen is bound, even if another process changes the path meanwhile.
 
     Raises:
         FailedPrecondition: the kernel refuses it.
     """
-    tree = -1
+    tree = opened = -1
     try:
+        opened = os.open(source, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        check(opened)
         tree = _call(
-            "open_tree", _SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source),
-            _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_SYMLINK_NOFOLLOW,
+            "open_tree", _SYS_OPEN_TREE, opened, b"",
+            _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_EMPTY_PATH,
         )  # fmt: skip
         if read_only:
             attributes = _MountAttributes(attr_set=_MOUNT_ATTR_RDONLY)
@@ -71,8 +118,9 @@ def bind(source: Path, point: Path, *, read_only: bool) -> None:
         hint = " (this needs Linux 5.12 or newer)" if error.errno == errno.ENOSYS else ""
         raise FailedPrecondition(f"{source} cannot be bound to {point}: {error}{hint}") from error
     finally:
-        if tree >= 0:
-            os.close(tree)
+        for descriptor in (tree, opened):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def unmount(point: Path, *, seconds: float = 60.0) -> None:

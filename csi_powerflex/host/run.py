@@ -32,6 +32,8 @@ PACKAGES = {
     "umount": "mount",
     "blkid": "util-linux",
     "wipefs": "util-linux",
+    "fsfreeze": "util-linux",
+    "blockdev": "util-linux",
     "mkfs.ext4": "e2fsprogs",
     "e2fsck": "e2fsprogs",
     "resize2fs": "e2fsprogs",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import struct
-import threading
 
 import grpc
 import pytest
@@ -19,7 +19,7 @@ from tests.node.conftest import ReplaceTool
 from tests.node.disk_content import luks, mbr
 from tests.node.interruption import repeated
 from tests.node.loophost import LoopHost, Volume, command
-from tests.node.namespaces import own_mounts
+from tests.node.second_actor import mount_in_another_namespace
 
 pytestmark = pytest.mark.needs("devices")
 
@@ -173,27 +173,39 @@ def test_a_volume_is_not_formatted_for_read_only_use(host: LoopHost, node: Kubel
 
 
 def test_a_device_mounted_in_another_namespace_is_neither_checked_nor_formatted(
-    host: LoopHost, node: Kubelet
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
 ) -> None:
     volume = host.volume()
     command("mkfs.ext4", "-q", "-E", "nodiscard", volume.path)
-    elsewhere, done = threading.Event(), threading.Event()
+    for tool in ("mkfs.ext4", "e2fsck", "wipefs"):
+        replace_tool(tool, "exit 1")
+    with mount_in_another_namespace(volume) as there:
+        (there / "file").write_text("content")
+        staged = node.stage(volume)
+        assert (staged / "file").read_text() == "content"
 
-    def mount_elsewhere() -> None:
-        with own_mounts():
-            command("mount", volume.path, "/mnt")
-            elsewhere.set()
-            done.wait(20)
 
-    other = threading.Thread(target=mount_elsewhere)
-    other.start()
+def test_a_device_with_another_filesystem_mounted_in_another_namespace_is_refused(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    command("mkfs.btrfs", "-q", volume.path)
+    with (
+        mount_in_another_namespace(volume),
+        refused(grpc.StatusCode.ABORTED, volume.path, "has it mounted at"),
+    ):
+        node.stage(volume)
+    assert mountinfo.at(node.staging(volume)) is None
+
+
+def test_a_device_that_a_program_claims_is_refused(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    descriptor = os.open(volume.path, os.O_RDONLY | os.O_EXCL)
     try:
-        assert elsewhere.wait(10)
-        with refused(grpc.StatusCode.ABORTED, volume.path, "another mount namespace"):
+        with refused(grpc.StatusCode.ABORTED, volume.path, "is in use and cannot be mounted"):
             node.stage(volume)
     finally:
-        done.set()
-        other.join()
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)

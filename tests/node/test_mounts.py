@@ -27,6 +27,6 @@ def test_a_path_without_a_mount_cannot_be_detached(host: LoopHost) -> None:
 
 
 def test_a_mount_whose_device_file_is_missing_has_no_device() -> None:
-    mount = mountinfo.Mount("0:99", "/", "/x", frozenset(), "btrfs", "/dev/none", frozenset())
+    mount = mountinfo.Mount(1, "0:99", "/", "/x", frozenset(), "btrfs", "/dev/none", frozenset(), "")
     assert mountinfo.number_behind(mount) is None
     assert not target_paths.alive(mount)

@@ -139,7 +139,9 @@ def test_a_volume_mounted_with_another_selinux_label_exists_already(host: LoopHo
     volume = host.volume()
     number = mountinfo.device_number(volume.path)
     with_label = frozenset({"rw", 'context="a:b:c:s0"'})
-    mounted = mountinfo.Mount(number, "/", "/x", frozenset({"rw"}), "ext4", str(volume.path), with_label)
+    mounted = mountinfo.Mount(
+        1, number, "/", "/x", frozenset({"rw"}), "ext4", str(volume.path), with_label, ""
+    )
     options = ('context="a:b:c:s1"',)
     request = staging.StageRequest(
         volume.publish_context(),
@@ -148,7 +150,7 @@ def test_a_volume_mounted_with_another_selinux_label_exists_already(host: LoopHo
         Origin.EMPTY,
     )
     with pytest.raises(AlreadyExists, match="SELinux context a:b:c:s0 instead of a:b:c:s1"):
-        staging._require_same(mounted, volume.path, staging._Wanted(request, "ext4", options))
+        staging._require_same(mounted, staging._Wanted(request, "ext4", options))
 
 
 def test_an_ext4_with_errors_that_can_be_repaired_is_repaired_before_it_is_mounted(

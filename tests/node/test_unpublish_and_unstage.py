@@ -19,7 +19,7 @@ from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.conftest import ReplaceTool
 from tests.node.faults import lose_device, shut_down_filesystem
-from tests.node.loophost import LoopHost
+from tests.node.loophost import LoopHost, command
 
 pytestmark = pytest.mark.needs("devices")
 
@@ -210,10 +210,11 @@ def test_a_mount_of_a_working_device_is_not_detached_when_its_unmount_hangs(
 
 def test_a_call_unmounts_a_limited_number_of_stacked_mounts(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
-    staged = node.stage(volume)
+    node.stage(volume)
     target = node.publish(volume)
+    command("mount", "--make-private", target)  # or each mount would appear at the staging path too
     for _ in range(4):
-        mounts.bind(staged, target, read_only=False)
+        command("mount", "-t", "tmpfs", "none", target)
     with pytest.raises(FailedPrecondition, match="more than 3 mounts"):
         target_paths.unmount_all(target, last_resort_if_alive=True, max_stacked=3)
     node.unpublish(volume)

@@ -44,6 +44,16 @@ def publish_request(request: csi_pb2.NodePublishVolumeRequest) -> PublishRequest
     asked = capability(request.volume_capability, volume_context.filesystem)
     asked.check()
     publish_context = PublishContext.parse(handle, request.publish_context)
+    stage = None
+    if volume_context.origin is not None:
+        stage = StageRequest(
+            publish_context=publish_context,
+            path=request.staging_target_path,
+            use=asked.use,
+            origin=volume_context.origin,
+            read_only=asked.mode.access is Access.READ_ONLY,
+            format_options=volume_context.mkfs_options or "",
+        )
     return PublishRequest(
         publish_context=publish_context,
         staging=request.staging_target_path,
@@ -51,6 +61,7 @@ def publish_request(request: csi_pb2.NodePublishVolumeRequest) -> PublishRequest
         use=asked.use,
         read_only=request.readonly or publish_context.read_only or asked.mode.access is Access.READ_ONLY,
         exclusive=asked.mode is AccessMode.SINGLE_NODE_SINGLE_WRITER,
+        stage=stage,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,21 +13,25 @@ from csi_powerflex.model.health import HealthIssue, HealthStatus, VolumeHealth
 from csi_powerflex.model.transport import Transports
 from csi_powerflex.operations.node import target_paths
 from csi_powerflex.operations.node.device import Devices
+from csi_powerflex.operations.node.filesystem_state import Defect, FilesystemState
 from csi_powerflex.units import KIB
-
-# Since Linux 6.14, ext4 reports emergency_ro.
-_READ_ONLY = frozenset({"ro", "emergency_ro"})
 
 
 class Health:
     """Checks volumes and transports."""
 
     def __init__(
-        self, transports: Transports, devices: Devices, roots: Sequence[Path], time_limit: TimeLimit
+        self,
+        transports: Transports,
+        devices: Devices,
+        roots: Sequence[Path],
+        state: FilesystemState,
+        time_limit: TimeLimit,
     ) -> None:
         self._transports = transports
         self._devices = devices
         self._roots = roots
+        self._state = state
         self._time_limit = time_limit
 
     def of_volume(self, handle: VolumeHandle) -> VolumeHealth:
@@ -45,7 +48,9 @@ class Health:
 
     def _of_device(self, handle: VolumeHandle, device: Path) -> Iterator[HealthIssue]:
         try:
-            self._time_limit.call(str(device), lambda: blockdev.read(device, offset=0, length=4 * KIB))
+            self._time_limit.call(
+                "read", str(device), lambda: blockdev.read(device, offset=0, length=4 * KIB)
+            )
         except DeadlineExceeded as error:
             yield HealthIssue(HealthStatus.INACCESSIBLE, "DeviceHangs", f"volume {handle}: {error}")
         except DriverError as error:
@@ -61,34 +66,21 @@ class Health:
             return
         # All of them show the same filesystem, so one is enough.
         mount = mounts[0]
-        if mount.super_options & _READ_ONLY and "ro" not in mount.options:
-            yield HealthIssue(
-                HealthStatus.DEGRADED,
-                "FilesystemReadOnly",
-                f"the kernel made the {mount.filesystem} filesystem of volume {handle} read-only after an "
-                "error",
-            )
+        where = f"the {mount.filesystem} filesystem of volume {handle} at {mount.point}"
+        read_only = self._state.read_only(mount)
+        if read_only is not None:
+            yield HealthIssue(HealthStatus.DEGRADED, "FilesystemReadOnly", f"{where} {read_only.description}")
         errors = filesystem.recorded_errors(device, mount.filesystem)
         if errors:
             yield HealthIssue(
                 HealthStatus.DEGRADED,
                 "FilesystemErrors",
-                f"the {mount.filesystem} filesystem of volume {handle} has recorded errors: {errors}",
+                f"{where} has recorded errors: {errors}",
             )
-        yield from self._of_mount(handle, mount)
-
-    def _of_mount(self, handle: VolumeHandle, mount: mountinfo.Mount) -> Iterator[HealthIssue]:
-        where = f"the {mount.filesystem} filesystem of volume {handle} at {mount.point}"
-        try:
-            self._time_limit.call(mount.point, lambda: os.listdir(mount.point))  # noqa: PTH208 - a path that may not answer, no objects
-        except DeadlineExceeded as error:
-            yield HealthIssue(HealthStatus.INACCESSIBLE, "FilesystemHangs", f"{where}: {error}")
-        except OSError as error:
-            yield HealthIssue(
-                HealthStatus.INACCESSIBLE,
-                "FilesystemInaccessible",
-                f"{where} cannot be accessed: {error.strerror}",
-            )
+        found = self._state.inaccessible(mount)
+        if found is not None:
+            reason = "FilesystemHangs" if found.defect is Defect.HANGS else "FilesystemInaccessible"
+            yield HealthIssue(HealthStatus.INACCESSIBLE, reason, f"{where} {found.description}")
 
     def of_storage(self) -> tuple[HealthIssue, ...]:
         """The issues of this host's connection to its storage."""

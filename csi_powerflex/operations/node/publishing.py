@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
-from csi_powerflex.host import blockdev, mountinfo, mounts
+from csi_powerflex.host import blockdev, mountinfo, mounts, probe
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.node import mount_options, target_paths
 from csi_powerflex.operations.node.device import Devices
+from csi_powerflex.operations.node.filesystem_state import FilesystemState
+from csi_powerflex.operations.node.staging import StageRequest, Staging, unusable_error
 
 log = Log(__name__)
 
@@ -30,6 +32,7 @@ class PublishRequest:
     Attributes:
         read_only: whether the pod may only read, for any reason.
         exclusive: no second target path on this node is allowed (SINGLE_NODE_SINGLE_WRITER).
+        stage: how the volume was staged, for staging it again; None where the request does not say it.
     """
 
     publish_context: PublishContext
@@ -38,20 +41,26 @@ class PublishRequest:
     use: Use
     read_only: bool
     exclusive: bool
+    stage: StageRequest | None = None
 
 
 class Publishing:
     """Publishes staged volumes. Target paths must be below one of ``roots``."""
 
-    def __init__(self, devices: Devices, roots: Sequence[Path]) -> None:
+    def __init__(
+        self, devices: Devices, roots: Sequence[Path], staging: Staging, state: FilesystemState
+    ) -> None:
         self._devices = devices
         self._roots = roots
+        self._staging = staging
+        self._state = state
 
     def publish(self, request: PublishRequest) -> None:
         """Publish the volume at the target path. Returns without error if it is already so.
 
         Raises:
-            FailedPrecondition: the volume is not staged, or an exclusive one is published elsewhere.
+            FailedPrecondition: the volume is not staged, its filesystem does not work, or an exclusive one is
+                published elsewhere.
             AlreadyExists: something else is published at the target path, or the same volume in another way.
             Unavailable: the volume's device is not on this host.
         """
@@ -73,6 +82,7 @@ class Publishing:
         handle = request.publish_context.handle
         read_only = request.read_only or "ro" in mount_options.checked(use.mount_options)
         device = self._devices.published(request.publish_context).top
+        self._stage_again_if_unusable(request, staging, device)
         table = mountinfo.read()
         staged = mountinfo.at(staging, table)
         if staged is None or not mountinfo.is_of(staged, device):
@@ -89,8 +99,40 @@ class Publishing:
         mount_target = _MountTarget(target, staging, device, read_only=read_only)
         if self._is_published(mount_target, request, table):
             return
-        self._put(mount_target, staging, target_paths.make_directory)
+
+        def check(descriptor: int) -> None:
+            if mountinfo.number_at(descriptor) != staged.number:
+                target_paths.require_visible(staged)
+
+        self._put(mount_target, staging, target_paths.make_directory, check)
         log.info("volume published", volume=handle, target=target, read_only=read_only)
+
+    def _stage_again_if_unusable(self, request: PublishRequest, staging: Path, device: Path) -> None:
+        """Stage the volume again if its filesystem does not work and no pod uses it.
+
+        A pod that starts again on its node is published before the volume is unstaged. So without this, it
+        would get the same filesystem for ever.
+
+        Raises:
+            FailedPrecondition: pods still use it, or the content of the device is not what was asked for.
+        """
+        staged = mountinfo.at(staging)
+        if staged is None or request.stage is None:
+            return
+        found = self._state.defect(staged)
+        if found is None:
+            return
+        users = [
+            mount.point
+            for mount in mountinfo.read()
+            if mount.device == staged.device
+            and mount.point != staged.point
+            and target_paths.inside(mount, self._roots)
+        ]
+        if mountinfo.is_of(staged, device) and users:
+            raise unusable_error(request.publish_context.handle, found, users)
+        log.warning("staging again", volume=request.publish_context.handle, reason=found.description)
+        self._staging.stage(request.stage)
 
     def _publish_device(self, request: PublishRequest, staging: Path, target: Path) -> None:
         handle = request.publish_context.handle
@@ -106,8 +148,17 @@ class Publishing:
         with blockdev.locked(device):
             if self._is_published(mount_target, request, table):
                 return
+            _require_no_filesystem(device, request, table)
             _protect(device, request, others)
-            self._put(mount_target, device, target_paths.make_file)
+            if not request.read_only:
+                probe.unmark(device, handle)
+            number = mountinfo.device_number(device)
+
+            def check(descriptor: int) -> None:
+                if mountinfo.number_of_device_file(descriptor) != number:
+                    raise FailedPrecondition(f"{device} is not the device of volume {handle} any more")
+
+            self._put(mount_target, device, target_paths.make_file, check)
         log.info("block volume published", volume=handle, target=target, read_only=request.read_only)
 
     def _is_published(
@@ -148,11 +199,18 @@ class Publishing:
         ]
 
     @staticmethod
-    def _put(mount_target: _MountTarget, source: Path, make: Callable[[Path], None]) -> None:
+    def _put(
+        mount_target: _MountTarget,
+        source: Path,
+        make: Callable[[Path], None],
+        check: Callable[[int], None],
+    ) -> None:
         with contextlib.ExitStack() as undo:
             make(mount_target.target)
             undo.callback(target_paths.remove, mount_target.target)
-            mounts.bind(source, mount_target.target, read_only=mount_target.read_only)
+            mounts.bind(source, mount_target.target, read_only=mount_target.read_only, check=check)
+            undo.callback(target_paths.unmount_all, mount_target.target, last_resort_if_alive=True)
+            mount_target.require_shown()
             undo.pop_all()
 
     def unpublish(self, handle: VolumeHandle | None, target: str) -> None:
@@ -177,6 +235,20 @@ class _MountTarget:
     device: Path
     read_only: bool
 
+    def require_shown(self) -> None:
+        """Check that the target path leads to the volume.
+
+        Raises:
+            FailedPrecondition: it does not.
+        """
+        there = mountinfo.at(self.target)
+        if there is None or not mountinfo.is_of(there, self.device):
+            raise FailedPrecondition(
+                f"{self.target} shows {'nothing' if there is None else there.source} after the bind mount, "
+                f"and not {self.device}; something else changes the mounts of this host"
+            )
+        target_paths.require_visible(there)
+
     def require_same(self, there: mountinfo.Mount, handle: VolumeHandle) -> None:
         """Check that what is mounted at the target path is what is asked for.
 
@@ -191,6 +263,27 @@ class _MountTarget:
                 f"volume {handle} is published {state} at {self.target}, and was asked for otherwise; "
                 "unpublish it there first"
             )
+        target_paths.require_visible(there)
+
+
+def _require_no_filesystem(device: Path, request: PublishRequest, table: Sequence[mountinfo.Mount]) -> None:
+    """Make sure that no filesystem on ``device`` is mounted, on this host's own account.
+
+    A pod that uses the block volume may have mounted it, so this is checked for its first target path only.
+
+    Raises:
+        FailedPrecondition: the volume is staged as a filesystem.
+        Busy: another process has it mounted or holds it.
+    """
+    found = mountinfo.of_device(device, table)
+    mounted = [mount.point for mount in found if not mount.of_device_file]
+    if mounted:
+        raise FailedPrecondition(
+            f"volume {request.publish_context.handle} is mounted at {', '.join(mounted)} and cannot be "
+            "published as a block device; unstage it there first"
+        )
+    if not found:
+        blockdev.require_unused(device)
 
 
 def _protect(device: Path, request: PublishRequest, others: Sequence[mountinfo.Mount]) -> None:

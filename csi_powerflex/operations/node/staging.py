@@ -16,16 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
-from csi_powerflex.host import blockdev, btrfs, filesystem, mountinfo, mounts, probe
+from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, VolumeInUse
+from csi_powerflex.host import blockdev, btrfs, filesystem, holders, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import filesystem_growth, mount_options, target_paths
+from csi_powerflex.operations.node import filesystem_growth, mount_options, release, target_paths
 from csi_powerflex.operations.node.device import Devices
+from csi_powerflex.operations.node.filesystem_state import FilesystemState, Finding
 
 log = Log(__name__)
 
@@ -51,16 +52,18 @@ class StageRequest:
 class Staging:
     """Stages volumes. Staging paths must be below one of ``roots``."""
 
-    def __init__(self, devices: Devices, roots: Sequence[Path]) -> None:
+    def __init__(self, devices: Devices, roots: Sequence[Path], state: FilesystemState) -> None:
         self._devices = devices
         self._roots = roots
+        self._state = state
 
     def stage(self, request: StageRequest) -> None:
         """Stage the volume. Returns without error if it is already staged so.
 
         Raises:
             Unavailable: the device did not appear, or a tool failed; nothing stays mounted.
-            FailedPrecondition: the content of the device is not what was asked for.
+            FailedPrecondition: the content of the device is not what was asked for, its filesystem does not
+                work and is still used, or the volume is published as a block device.
             AlreadyExists: something else is mounted at the path, or the same volume in another way.
             Busy: an earlier command still uses the device.
         """
@@ -81,15 +84,14 @@ class Staging:
     def _stage_filesystem(self, device: Path, point: Path, wanted: _Wanted, hold: int) -> None:
         mounted = mountinfo.at(point)
         if mounted is not None:
-            if _is_left_over(mounted, device):
-                log.warning("mount of a lost device removed", point=point, source=mounted.source)
-                target_paths.unmount_all(point, last_resort_if_alive=False)
-            else:
-                _require_same(mounted, device, wanted)
+            if self._is_wanted(mounted, device, wanted):
                 self._catch_up(device, point, wanted, hold)
                 return
-        _prepare(device, wanted, hold)
-        _mount(device, point, wanted)
+            release.unmount_last(wanted.handle, point, self._state)
+        if self._is_mounted(device, wanted.handle) or _prepare(device, wanted, hold):
+            _mount(device, point, wanted)
+        else:
+            _join(device, point, wanted)
         with contextlib.ExitStack() as undo:
             undo.callback(target_paths.unmount_all, point, last_resort_if_alive=False)
             _require_mounted(device, point, wanted)
@@ -97,6 +99,66 @@ class Staging:
                 filesystem_growth.grow_mounted(device, point, wanted.type, hold)
             undo.pop_all()
         log.info("volume staged", volume=wanted.handle, device=device, point=point, filesystem=wanted.type)
+
+    def _is_wanted(self, mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> bool:
+        """Whether the mount at the staging path is the wanted one. If not, it is to be removed.
+
+        It is to be removed where nothing uses it and it is of no use: a mount of a device that was here
+        before, a filesystem that does not work, or one that an interrupted unstaging made read-only.
+
+        Raises:
+            AlreadyExists: something else is mounted there, or the same volume in another way.
+            FailedPrecondition: a filesystem that does not work is still used, or another mount hides it.
+        """
+        users = [mount.point for mount in self._others(mounted)]
+        if not mountinfo.is_of(mounted, device):
+            if users and target_paths.alive(mounted):
+                raise AlreadyExists(
+                    f"{mounted.point} has {mounted.source} mounted, and not volume {wanted.handle}, which is "
+                    f"{device}; {mounted.source} is used at {', '.join(users)}"
+                )
+            log.warning("mount of another device removed", point=mounted.point, source=mounted.source)
+            return False
+        found = self._state.defect(mounted)
+        if found is not None and users:
+            raise unusable_error(wanted.handle, found, users)
+        if found is not None:
+            log.warning("unusable filesystem removed", point=mounted.point, reason=found.description)
+            return False
+        if mounted.read_only and not wanted.read_only and not users:
+            log.warning("read-only mount removed", point=mounted.point)
+            return False
+        _require_same(mounted, wanted)
+        target_paths.require_visible(mounted)
+        return True
+
+    def _is_mounted(self, device: Path, handle: VolumeHandle) -> bool:
+        """Whether the volume is mounted at another path. So it is formatted, and a check would be wrong.
+
+        Raises:
+            FailedPrecondition: its filesystem does not work, or it is published as a block device.
+        """
+        found = mountinfo.of_device(device)
+        blocks = [mount.point for mount in found if mount.of_device_file]
+        if blocks:
+            raise FailedPrecondition(
+                f"volume {handle} is published as a block device at {', '.join(blocks)}, so it cannot be "
+                "mounted; unpublish it there first"
+            )
+        defect = self._state.defect(found[0]) if found else None
+        if defect is not None:
+            raise unusable_error(handle, defect, [mount.point for mount in found])
+        return bool(found)
+
+    def _others(self, mounted: mountinfo.Mount) -> list[mountinfo.Mount]:
+        """The other mounts of the same filesystem below the roots."""
+        return [
+            mount
+            for mount in mountinfo.read()
+            if mount.device == mounted.device
+            and mount.point != mounted.point
+            and target_paths.inside(mount, self._roots)
+        ]
 
     @staticmethod
     def _catch_up(device: Path, point: Path, wanted: _Wanted, hold: int) -> None:
@@ -115,26 +177,59 @@ class Staging:
 
         Raises:
             VolumeInUse: it is still published, and its device works; unstaging it now would lose data.
-            FailedPrecondition: something still uses it.
-            DeadlineExceeded: unmounting did not end in time.
+            FailedPrecondition: something can still write to it.
+            DeadlineExceeded: writing or unmounting did not end in time.
         """
         point = target_paths.allowed(path, self._roots)
         mounted = mountinfo.at(point)
         if mounted is None:
+            self._require_ended(handle)
             return
-        others = [
-            mount.point
-            for mount in mountinfo.read()
-            if mount.device == mounted.device
-            and mount.point != mounted.point
-            and target_paths.inside(mount, self._roots)
-        ]
-        if others and target_paths.alive(mounted):
-            raise VolumeInUse(
-                f"volume {handle} is still published at {', '.join(others)}; unpublish it there first"
-            )
-        target_paths.unmount_all(point, last_resort_if_alive=False)
+        target_paths.require_visible(mounted)
+        if not target_paths.alive(mounted):
+            target_paths.unmount_all(point, last_resort_if_alive=False)
+        elif others := self._others(mounted):
+            self._unstage_one_of_several(handle, mounted, others)
+        else:
+            release.unmount_last(handle, point, self._state)
         log.info("volume unstaged", volume=handle, point=point)
+
+    @staticmethod
+    def _unstage_one_of_several(
+        handle: VolumeHandle | None, mounted: mountinfo.Mount, others: Sequence[mountinfo.Mount]
+    ) -> None:
+        """Unmount a volume that is staged at another path too. That mount keeps the filesystem.
+
+        Bind mounts of this staging path are in its peer group. Another staging path is not.
+        """
+        published = [mount.point for mount in others if mount.peers in ("", mounted.peers)]
+        if published:
+            raise VolumeInUse(
+                f"volume {handle} is still published at {', '.join(published)}; unpublish it there first"
+            )
+        target_paths.unmount_all(Path(mounted.point), last_resort_if_alive=False)
+
+    def _require_ended(self, handle: VolumeHandle | None) -> None:
+        """Make sure that a volume without a mount at its staging path is not written any more.
+
+        Raises:
+            VolumeInUse: it is published as a block device.
+            FailedPrecondition: something else can still write to it.
+        """
+        device = None if handle is None else self._devices.find(handle)
+        if handle is None or device is None:
+            return
+        here = mountinfo.of_device(device.top)
+        published = [
+            mount.point for mount in here if mount.of_device_file and target_paths.inside(mount, self._roots)
+        ]
+        if published:
+            raise VolumeInUse(
+                f"volume {handle} is still published at {', '.join(published)}; unpublish it there first"
+            )
+        if not here:
+            release.flush_device(handle, device.top)
+            release.require_unused(handle, device.top)
 
 
 class _Wanted:
@@ -151,26 +246,24 @@ class _Wanted:
 
     def mount_options(self) -> list[str]:
         options = [option for option in self.options if option not in ("ro", "rw")]
-        if self.origin is not Origin.EMPTY:
-            options += [option for option in self.kind.mount_of_copy if option not in options]
+        options += [option for option in self.kind.mount_options if option not in options]
         return ["ro" if self.read_only else "rw", *options]
 
 
-def _is_left_over(mounted: mountinfo.Mount, device: Path) -> bool:
-    """Whether the mount belongs to a device that was removed, as after a forced unmapping at the array."""
-    return not mountinfo.is_of(mounted, device) and not target_paths.alive(mounted)
+def unusable_error(handle: VolumeHandle, found: Finding, users: Sequence[str]) -> FailedPrecondition:
+    """The error for a filesystem that does not work, while it is still mounted at ``users``."""
+    return FailedPrecondition(
+        f"the filesystem of volume {handle} {found.description}, and is still used at {', '.join(users)}; "
+        "end the pods that use it, then it is mounted again"
+    )
 
 
-def _require_same(mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> None:
-    """Check that what is mounted is what is asked for.
+def _require_same(mounted: mountinfo.Mount, wanted: _Wanted) -> None:
+    """Check that the volume is mounted as it is asked for.
 
     Raises:
         AlreadyExists: it is not (specification, NodeStageVolume).
     """
-    if not mountinfo.is_of(mounted, device):
-        raise AlreadyExists(
-            f"{mounted.point} has {mounted.source} mounted, and not volume {wanted.handle}, which is {device}"
-        )
     differences = []
     if mounted.filesystem != wanted.type:
         differences.append(f"filesystem {mounted.filesystem} instead of {wanted.type}")
@@ -187,15 +280,19 @@ def _require_same(mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> No
         )
 
 
-def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
+def _prepare(device: Path, wanted: _Wanted, hold: int) -> bool:
     """Make sure that ``device`` has a clean filesystem of the wanted type.
+
+    Returns whether the device can be mounted by itself. False: it is in use, perhaps by a mount in another
+    mount namespace.
 
     Raises:
         FailedPrecondition: it has something else, or must not be formatted.
     """
-    if mountinfo.of_device(device):
-        return  # It is mounted at another path. So it is formatted, and a check would be wrong.
-    blockdev.require_unused(device)
+    try:
+        blockdev.require_unused(device)
+    except Busy:
+        return False
     if not wanted.read_only and blockdev.is_read_only(device):
         # A pod used it as a read-only block device. No pod uses it now.
         blockdev.set_read_only(device, read_only=False)
@@ -219,6 +316,35 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> None:
             )
         case _:
             assert_never(content)
+    return True
+
+
+def _join(device: Path, point: Path, wanted: _Wanted) -> None:
+    """Mount a filesystem that is mounted in another mount namespace: the kernel shows the same one.
+
+    It must not be checked. An earlier unstaging has made it read-only, or somebody else uses it.
+
+    Raises:
+        Busy: it is not such a filesystem.
+        CommandFailed, CommandTimedOut: it cannot be made writable.
+    """
+    options = [option for option in wanted.mount_options() if option not in ("ro", "rw")]
+    for mode in ("ro",) if wanted.read_only else ("ro", "rw"):
+        with contextlib.suppress(CommandFailed):
+            mounts.mount(device, point, filesystem=wanted.type, options=[mode, *options])
+            break
+    else:
+        raise Busy(
+            f"volume {wanted.handle} ({device}) is in use and cannot be mounted: "
+            f"{holders.describe(mountinfo.device_number(device))}; end that use, or wait for its end"
+        )
+    with contextlib.ExitStack() as undo:
+        undo.callback(target_paths.unmount_all, point, last_resort_if_alive=False)
+        mounts.thaw(point)
+        if not wanted.read_only:
+            mounts.remount(device, point, options=["rw", *options])
+        undo.pop_all()
+    log.warning("volume is mounted in another mount namespace too", volume=wanted.handle, device=device)
 
 
 def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinished, hold: int) -> None:

@@ -63,9 +63,9 @@ class Stats:
         if not mountinfo.is_of(mounted, device):
             raise NotFound(f"volume {handle} is not at {path!r}: {mounted.source} is mounted there")
         if mounted.of_device_file:
-            return DeviceSize(self._time_limit.call(str(device), lambda: blockdev.size(device)))
+            return DeviceSize(self._time_limit.call("size", str(device), lambda: blockdev.size(device)))
         try:
-            return _usage(self._time_limit.call(str(point), lambda: os.statvfs(point)))
+            return _usage(self._time_limit.call("usage", str(point), lambda: os.statvfs(point)))
         except OSError as error:
             raise Unavailable(f"volume {handle} at {path} does not answer: {error.strerror}") from error
 

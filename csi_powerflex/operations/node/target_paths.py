@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from csi_powerflex import call_context
@@ -77,10 +77,17 @@ def inside(mount: mountinfo.Mount, roots: Sequence[Path]) -> bool:
     return any(point.is_relative_to(root.resolve()) for root in roots)
 
 
-def unmount_all(point: Path, *, last_resort_if_alive: bool, max_stacked: int = _MAX_STACKED) -> bool:
+def unmount_all(
+    point: Path,
+    *,
+    last_resort_if_alive: bool,
+    before: Callable[[mountinfo.Mount], None] = lambda _mount: None,
+    max_stacked: int = _MAX_STACKED,
+) -> bool:
     """Unmount everything that is mounted at ``point``. Returns whether anything was.
 
     Args:
+        before: called with each mount before it is unmounted.
         last_resort_if_alive: whether a mount that stays busy may be detached although its device works. The
             kernel then ends it later. This is right for a bind mount: another mount writes its data.
         max_stacked: the largest number of mounts on top of each other.
@@ -93,6 +100,7 @@ def unmount_all(point: Path, *, last_resort_if_alive: bool, max_stacked: int = _
         mount = mountinfo.at(point)
         if mount is None:
             return count > 0
+        before(mount)
         _unmount(point, mount, last_resort_if_alive=last_resort_if_alive)
     raise FailedPrecondition(f"{point} has more than {max_stacked} mounts on top of each other")
 
@@ -109,7 +117,8 @@ def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool)
             break
         else:
             return
-        if mountinfo.at(point) != mount:
+        left = mountinfo.at(point)
+        if left is None or left.number != mount.number:
             return  # another process unmounted it
         time.sleep(min(pause, call_context.remaining(pause + 1)))
     dead = not alive(mount)
@@ -130,9 +139,23 @@ def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool)
 
 
 def alive(mount: mountinfo.Mount) -> bool:
-    """Whether the kernel still has the device behind ``mount``."""
+    """Whether the kernel still has the device behind ``mount``, and the device has a size."""
     number = mountinfo.number_behind(mount)
     return number is not None and blockdev.exists(number)
+
+
+def require_visible(mount: mountinfo.Mount) -> None:
+    """Make sure that the path of ``mount`` leads to it.
+
+    Raises:
+        FailedPrecondition: another mount hides it.
+    """
+    cover = mountinfo.cover_of(mount)
+    if cover is not None:
+        raise FailedPrecondition(
+            f"the mount at {mount.point} is hidden by the mount at {cover.point}, which was made later; "
+            "unmount that one"
+        )
 
 
 def make_directory(path: Path) -> None:

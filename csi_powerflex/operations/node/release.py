@@ -1,0 +1,102 @@
+"""Ending the use of a volume on this node, so that it can be unmapped without loss of data.
+
+Another process can keep a filesystem alive after its last mount here is removed: by a copy of the mounts in
+a container, a working folder or an open file. Its data could then be in memory only, while the controller
+unmaps the volume. So before the last unmount, the filesystem is made read-only. The kernel writes all data
+first, and afterwards nothing can change. A process that still holds the filesystem then delays no detach. If
+the filesystem cannot be made read-only, a file is open for writing, and the volume stays.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from csi_powerflex import call_context
+from csi_powerflex.errors import DeadlineExceeded, FailedPrecondition
+from csi_powerflex.host import blockdev, holders, mountinfo, mounts
+from csi_powerflex.host.run import CommandFailed, CommandTimedOut, run
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.node import target_paths
+from csi_powerflex.operations.node.filesystem_state import FilesystemState
+
+log = Log(__name__)
+
+# The kernel ends a filesystem shortly after its last unmount.
+_BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
+
+
+def unmount_last(handle: VolumeHandle | None, point: Path, state: FilesystemState) -> None:
+    """Unmount everything at ``point``, the last mounts of their filesystems, with all data written.
+
+    Raises:
+        FailedPrecondition: something can still write to the filesystem.
+        DeadlineExceeded: writing or unmounting did not end in time.
+    """
+    target_paths.unmount_all(
+        point, last_resort_if_alive=False, before=lambda mount: _finish_writing(handle, mount, state)
+    )
+
+
+def _finish_writing(handle: VolumeHandle | None, mount: mountinfo.Mount, state: FilesystemState) -> None:
+    if not target_paths.alive(mount) or mount.of_device_file:
+        return
+    point, source = Path(mount.point), Path(mount.source)
+    try:
+        if mounts.thaw(point):
+            log.warning("frozen filesystem thawed", volume=handle, point=point)
+        if "ro" not in mount.super_options:
+            mounts.remount(source, point, options=("ro",))
+    except CommandTimedOut as error:
+        raise DeadlineExceeded(
+            f"the data of volume {handle} at {point} are not written yet: {error}; repeat the call"
+        ) from error
+    except CommandFailed as error:
+        found = state.defect(mount)
+        if found is None:
+            users = holders.describe(mountinfo.number_behind(mount) or mount.device)
+            raise FailedPrecondition(
+                f"volume {handle} at {point} can still be written, something still uses it: {users}; end "
+                f"that use, then repeat the call ({error.stderr})"
+            ) from error
+        log.warning("filesystem cannot write its data", volume=handle, point=point, reason=found.description)
+
+
+def require_unused(handle: VolumeHandle, device: Path) -> None:
+    """Make sure that nothing can still write to ``device`` through a filesystem or a device on top of it.
+
+    Raises:
+        FailedPrecondition: something can.
+        Unavailable: the device does not answer.
+    """
+    for pause in (*_BUSY_PAUSES, 0.0):
+        if not blockdev.is_claimed(device):
+            return
+        time.sleep(min(pause, call_context.remaining(pause + 1)))
+    number = mountinfo.device_number(device)
+    elsewhere = holders.mounts_elsewhere(number)
+    if elsewhere and all(mount.read_only for mount in elsewhere):
+        log.info(
+            "volume still mounted elsewhere, read-only", volume=handle, mounts="; ".join(map(str, elsewhere))
+        )
+        return
+    raise FailedPrecondition(
+        f"volume {handle} ({device}) is still used by {holders.describe(number)}; its data may not be "
+        "written: end that use, then repeat the call"
+    )
+
+
+def flush_device(handle: VolumeHandle, device: Path) -> None:
+    """Write what the kernel caches of ``device`` for programs that use it directly.
+
+    Raises:
+        DeadlineExceeded: writing did not end in time.
+        CommandFailed: the device gives errors.
+    """
+    try:
+        run(["blockdev", "--flushbufs", str(device)])
+    except CommandTimedOut as error:
+        raise DeadlineExceeded(
+            f"the data of volume {handle} on {device} are not written yet: {error}; repeat the call"
+        ) from error

@@ -1,0 +1,291 @@
+"""A second actor on the host: what another process holds or mounts must not cost data, and must not block."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi_powerflex.host import blockdev, mountinfo, mounts
+from tests.needs import EACH_FILESYSTEM
+from tests.node.client import Kubelet, block, filesystem, refused
+from tests.node.faults import shut_down_filesystem
+from tests.node.loophost import LoopHost, Volume, command
+from tests.node.second_actor import copy_of_mounts, mount_in_another_namespace, on_another_node, working_in
+
+pytestmark = pytest.mark.needs("devices")
+
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+DATA = os.urandom(8 << 20)
+
+Holder = Callable[[Path], AbstractContextManager[object]]
+HOLDERS = pytest.mark.parametrize(
+    "holder",
+    [lambda _target: copy_of_mounts(), working_in, lambda target: (target / "read").open("rb")],
+    ids=["copy of the mounts", "working folder", "file open for reading"],
+)
+
+
+def in_use(node: Kubelet, volume: Volume, fs_type: str = "ext4") -> Path:
+    """Stage and publish the volume. Returns its target path, with a file in it."""
+    node.stage(volume, filesystem(fs_type))
+    target = node.publish(volume, filesystem(fs_type))
+    (target / "read").write_bytes(b"")
+    return target
+
+
+@HOLDERS
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_data_are_on_the_device_after_unstage_whatever_holds_the_volume(
+    host: LoopHost, node: Kubelet, tmp_path: Path, fs_type: str, holder: Holder
+) -> None:
+    volume = host.volume()
+    target = in_use(node, volume, fs_type)
+    with holder(target):
+        (target / "file").write_bytes(DATA)
+        node.unpublish(volume)
+        node.unstage(volume)
+        assert (on_another_node(volume, tmp_path) / "file").read_bytes() == DATA
+
+
+@HOLDERS
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_a_volume_that_is_held_elsewhere_is_staged_again_on_the_same_node(
+    host: LoopHost, node: Kubelet, fs_type: str, holder: Holder
+) -> None:
+    volume = host.volume()
+    target = in_use(node, volume, fs_type)
+    with holder(target):
+        (target / "file").write_bytes(DATA)
+        for _ in range(2):
+            node.unpublish(volume)
+            node.unstage(volume)
+            node.stage(volume, filesystem(fs_type))
+            node.publish(volume, filesystem(fs_type))
+            (target / "more").write_text("works")
+        assert (target / "file").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_a_volume_that_was_held_is_staged_after_it_was_mapped_again(
+    host: LoopHost, node: Kubelet, fs_type: str
+) -> None:
+    volume = host.volume()
+    target = in_use(node, volume, fs_type)
+    with copy_of_mounts():
+        (target / "file").write_bytes(DATA)
+        node.unpublish(volume)
+        node.unstage(volume)
+        volume.unmap()
+        volume.map()
+        node.stage(volume, filesystem(fs_type))
+        node.publish(volume, filesystem(fs_type))
+        assert (target / "file").read_bytes() == DATA
+
+
+def test_a_file_that_is_open_for_writing_forbids_unstage_and_is_named(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    target = in_use(node, volume)
+    with (target / "file").open("w") as file:
+        writer = subprocess.Popen(["sleep", "600"], stdout=file)
+    try:
+        node.unpublish(volume)
+        for _ in range(2):
+            with refused(PRECONDITION, "can still be written", f"process {writer.pid} (sleep)"):
+                node.unstage(volume)
+    finally:
+        writer.kill()
+        writer.wait()
+    node.unstage(volume)
+
+
+def test_an_unstage_after_somebody_else_unmounted_the_staging_path_waits_for_the_holder(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    in_use(node, volume)
+    with copy_of_mounts() as process:
+        node.unpublish(volume)
+        mounts.unmount(node.staging(volume))
+        with refused(PRECONDITION, "is still used by", f"process {process} (sleep)"):
+            node.unstage(volume)
+    node.unstage(volume)
+
+
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_a_frozen_filesystem_is_thawed_at_unstage(
+    host: LoopHost, node: Kubelet, tmp_path: Path, fs_type: str
+) -> None:
+    """A backup hook froze it, and its pod ended before the thaw."""
+    volume = host.volume()
+    target = in_use(node, volume, fs_type)
+    (target / "file").write_bytes(DATA)
+    command("fsfreeze", "--freeze", target)
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert (on_another_node(volume, tmp_path) / "file").read_bytes() == DATA
+    node.stage(volume, filesystem(fs_type))
+    node.publish(volume, filesystem(fs_type))
+    (target / "more").write_text("works")
+
+
+def test_a_mount_that_hides_the_staging_path_is_named_and_nothing_is_published(
+    host: LoopHost, node: Kubelet
+) -> None:
+    """Some kubelet units bind the kubelet's folder onto itself at each start."""
+    volume = host.volume()
+    node.stage(volume)
+    folder = host.kubelet.resolve()
+    command("mount", "--bind", folder, folder)
+    with refused(PRECONDITION, "is hidden by the mount at", folder):
+        node.publish(volume)
+    with refused(PRECONDITION, "is hidden by the mount at", folder):
+        node.stage(volume)
+    with refused(PRECONDITION, "is hidden by the mount at", folder):
+        node.unstage(volume)
+    assert [mount.point for mount in mountinfo.of_device(volume.path)] == [str(node.staging(volume))]
+    command("umount", folder)
+    node.publish(volume)
+
+
+def test_both_staging_paths_of_a_volume_can_be_unstaged(
+    host: LoopHost, node: Kubelet, tmp_path: Path
+) -> None:
+    volume, other = host.volume(), host.kubelet / "other"
+    other.mkdir()
+    staged = node.stage(volume)
+    node.stage(volume, path=other)
+    target = node.publish(volume)
+    (target / "file").write_bytes(DATA)
+    with refused(PRECONDITION, "still published", target):
+        node.unstage(volume)
+    node.unstage(volume, path=other)
+    assert mountinfo.at(staged) is not None
+    node.stage(volume, path=other)
+    node.unpublish(volume)
+    node.unstage(volume)
+    assert (other / "file").read_bytes() == DATA
+    node.unstage(volume, path=other)
+    assert (on_another_node(volume, tmp_path) / "file").read_bytes() == DATA
+
+
+def test_a_volume_that_is_staged_as_a_filesystem_is_not_published_as_a_block_device(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume, other = host.volume(), host.kubelet / "other"
+    other.mkdir()
+    staged = node.stage(volume, path=other)
+    with refused(PRECONDITION, "is mounted at", staged, "unstage it there first"):
+        node.publish(volume, block())
+    assert not node.target(volume).exists()
+
+
+def test_a_volume_that_is_published_as_a_block_device_is_not_staged_as_a_filesystem(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    target = node.publish(volume, block())
+    command("mkfs.ext4", "-q", "-E", "nodiscard", volume.path)
+    with refused(PRECONDITION, "is published as a block device at", target):
+        node.stage(volume)
+    assert mountinfo.at(node.staging(volume)) is None
+
+
+def test_a_published_block_volume_is_not_unstaged(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    target = node.publish(volume, block())
+    with refused(PRECONDITION, "still published", target):
+        node.unstage(volume)
+    node.unpublish(volume)
+    node.unstage(volume)
+
+
+def test_a_block_volume_that_another_process_has_mounted_is_not_unstaged(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    node.publish(volume, block())
+    command("mkfs.ext4", "-q", "-E", "nodiscard", volume.path)
+    with mount_in_another_namespace(volume):
+        node.unpublish(volume)
+        with refused(PRECONDITION, "is still used by", "has it mounted at /mnt"):
+            node.unstage(volume)
+    node.unstage(volume)
+
+
+def test_data_of_a_block_volume_are_on_the_device_after_unstage(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    target = node.publish(volume, block())
+    with target.open("r+b") as device:  # stays open
+        device.write(DATA)
+        device.flush()
+        node.unpublish(volume)
+        node.unstage(volume)
+        assert blockdev.read(volume.image, offset=0, length=len(DATA)) == DATA
+
+
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM[:2])
+def test_a_filesystem_that_was_shut_down_is_mounted_again_for_the_next_pod(
+    host: LoopHost, node: Kubelet, fs_type: str
+) -> None:
+    volume = host.volume()
+    target = in_use(node, volume, fs_type)
+    (target / "file").write_bytes(DATA)
+    command("sync", "--file-system", target)
+    shut_down_filesystem(target)
+    with refused(PRECONDITION, "is still used at", target, "end the pods"):
+        node.publish(volume, filesystem(fs_type), pod="pod-b")
+    with refused(PRECONDITION, "is still used at", target, "end the pods"):
+        node.stage(volume, filesystem(fs_type))
+    node.unpublish(volume)
+    node.publish(volume, filesystem(fs_type))
+    assert (target / "file").read_bytes() == DATA
+    assert node.health(volume) == {}
+
+
+def test_a_filesystem_that_an_error_made_read_only_is_mounted_again_for_the_next_pod(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    use = filesystem("ext4", "errors=remount-ro")
+    node.stage(volume, use)
+    target = node.publish(volume, use)
+    command("sh", "-c", f"echo 1 > /sys/fs/ext4/{volume.path.name}/trigger_fs_error")
+    with refused(PRECONDITION, "read-only by the kernel", target):
+        node.publish(volume, use, pod="pod-b")
+    node.unpublish(volume)
+    node.publish(volume, use)
+    (target / "file").write_text("works")
+    assert node.health(volume) == {}
+
+
+def test_a_mount_that_the_kubelet_forgot_is_replaced_when_the_volume_comes_back(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    staged = node.stage(volume)
+    (staged / "file").write_bytes(DATA)
+    command("sync", "--file-system", staged)
+    volume.unmap()
+    volume.map()
+    node.stage(volume)
+    assert (staged / "file").read_bytes() == DATA
+    assert [mount.point for mount in mountinfo.of_device(volume.path)] == [str(staged)]
+
+
+def test_a_volume_is_staged_writable_after_an_unstage_that_was_cut(host: LoopHost, node: Kubelet) -> None:
+    """The unstage has made it read-only, and did not come to its unmount."""
+    volume = host.volume()
+    staged = node.stage(volume)
+    mounts.remount(volume.path, staged, options=("ro",))
+    node.stage(volume)
+    (staged / "file").write_text("works")
