@@ -1,12 +1,15 @@
 """What is on a block device: nothing, a filesystem, or something else.
 
 A device that is found blank gets formatted. So three independent checks must agree that it is: blkid, wipefs,
-and the blocks themselves (the first, the last, and samples between them). What cannot be read is an error and
-never "blank".
+and the blocks themselves: the first and the last 4 MiB, and samples between them. A volume of 64 GiB or less
+has one sample in 16 MiB, a larger one has 4096. What cannot be read is an error and never "blank". This finds
+every filesystem, and data that fill 16 MiB. It does not prove that no block between the samples was written.
 
 A mark on the device says that this driver began to make a filesystem there and did not finish. It is on the
 device itself, so it is right on any node that gets the volume next. It is written before mkfs and removed
-after it, always before the first mount. So a device with the mark holds no user data.
+after it, always before the first mount, and before the device is given to a pod as a block device. A complete
+filesystem is never erased because of a mark. Each mkfs completes the first superblock last, so what an
+interrupted mkfs leaves is not taken for a complete filesystem.
 """
 
 from __future__ import annotations
@@ -25,6 +28,13 @@ _EDGE = 4 * MIB
 _ZEROS = bytes(_EDGE)
 _SAMPLE = 4 * KIB
 _MARK_LENGTH = 4 * KIB
+# The mark is 4 MiB before this size, or before the end of a smaller device. No mkfs writes there. The place
+# does not change when the volume grows.
+_MARK_END = GIB
+_SAMPLE_DISTANCE = 16 * MIB
+_MOST_SAMPLES = 4096
+# xfs: the byte sb_inprogress of the superblock (xfs_format.h), which mkfs clears at its end.
+_XFS_IN_PROGRESS = 126
 _SMALLEST = 4 * _EDGE
 
 _BLKID_NOTHING, _BLKID_AMBIGUOUS = 2, 8
@@ -74,9 +84,10 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
         )
     head = blockdev.read(device, offset=0, length=_EDGE)
     tail = blockdev.read(device, offset=size - _EDGE, length=_EDGE)
-    if tail.startswith(_mark(handle)):
-        return Unfinished()
     found = _blkid(device)
+    incomplete = found is None or (found == Formatted("xfs") and head[_XFS_IN_PROGRESS] != 0)
+    if incomplete and is_marked(device, handle):
+        return Unfinished()
     if found is not None:
         return found
     signatures = _wipefs(device)
@@ -85,7 +96,7 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     for name, edge in (("first", head), ("last", tail)):
         if edge != _ZEROS:
             return Foreign(f"data of an unknown kind: its {name} {readable(_EDGE)} are not all zero")
-    for offset in _samples(size):
+    for offset in (_mark_offset(device), *_samples(size)):
         if blockdev.read(device, offset=offset, length=_SAMPLE) != _ZEROS[:_SAMPLE]:
             return Foreign(f"data of an unknown kind: its {readable(_SAMPLE)} at byte {offset} are not zero")
     return Blank()
@@ -99,7 +110,19 @@ def _samples(size: int) -> list[int]:
     """
     spares = {128 * MIB * group for group in (1, 3, 5, 7, 9, 25, 27, 49)} | {64 * MIB, 256 * GIB}
     parts = {size * part // 16 // _SAMPLE * _SAMPLE for part in range(1, 16)}
-    return sorted(offset for offset in spares | parts if offset < size - _EDGE)
+    distance = max(_SAMPLE_DISTANCE, size // _MOST_SAMPLES // _SAMPLE * _SAMPLE)
+    return sorted(
+        offset for offset in {*spares, *parts, *range(distance, size, distance)} if offset < size - _EDGE
+    )
+
+
+def is_marked(device: Path, handle: VolumeHandle) -> bool:
+    """Whether the mark for ``handle`` is on ``device``.
+
+    Raises:
+        Unavailable: the device could not be read.
+    """
+    return blockdev.read(device, offset=_mark_offset(device), length=_MARK_LENGTH) == _mark(handle)
 
 
 def mark(device: Path, handle: VolumeHandle) -> None:
@@ -112,14 +135,13 @@ def mark(device: Path, handle: VolumeHandle) -> None:
 
 
 def unmark(device: Path, handle: VolumeHandle) -> None:
-    """Remove the mark, unless the filesystem has overwritten it.
+    """Remove the mark, if it is there.
 
     Raises:
         Unavailable: it could not be read or written.
     """
-    offset = _mark_offset(device)
-    if blockdev.read(device, offset=offset, length=_MARK_LENGTH) == _mark(handle):
-        blockdev.write(device, bytes(_MARK_LENGTH), offset=offset)
+    if is_marked(device, handle):
+        blockdev.write(device, bytes(_MARK_LENGTH), offset=_mark_offset(device))
 
 
 def erase_unfinished(device: Path, handle: VolumeHandle) -> None:
@@ -129,7 +151,7 @@ def erase_unfinished(device: Path, handle: VolumeHandle) -> None:
         FailedPrecondition: there is no mark for ``handle``, so the data may belong to a user.
         Unavailable, DeadlineExceeded: it could not be erased. The mark is still there.
     """
-    if blockdev.read(device, offset=_mark_offset(device), length=_MARK_LENGTH) != _mark(handle):
+    if not is_marked(device, handle):
         raise FailedPrecondition(f"{device} carries no mark of an unfinished filesystem for volume {handle}")
     run(["wipefs", "--all", "--quiet", "--", str(device)], at_deadline=AtDeadline.LEAVE)
     blockdev.write(device, _ZEROS, offset=0)
@@ -141,7 +163,7 @@ def _mark(handle: VolumeHandle) -> bytes:
 
 
 def _mark_offset(device: Path) -> int:
-    return blockdev.size(device) - _EDGE
+    return min(_MARK_END, blockdev.size(device)) - _EDGE
 
 
 def _blkid(device: Path) -> Formatted | Foreign | None:

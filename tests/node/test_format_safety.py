@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import struct
+from pathlib import Path
 
 import grpc
 import pytest
@@ -14,7 +15,7 @@ from csi_powerflex.host import mountinfo, probe
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.units import GIB, MIB
 from tests.needs import EACH_FILESYSTEM
-from tests.node.client import Kubelet, Mode, filesystem, refused
+from tests.node.client import Kubelet, Mode, block, filesystem, refused
 from tests.node.conftest import ReplaceTool
 from tests.node.disk_content import luks, mbr
 from tests.node.interruption import repeated
@@ -208,16 +209,86 @@ def test_a_device_that_a_program_claims_is_refused(host: LoopHost, node: Kubelet
         os.close(descriptor)
 
 
+def incomplete_superblock(fs_type: str, device: Path) -> str:
+    """A shell command that turns a finished mkfs into one that was killed before its last write.
+
+    mkfs.ext4 writes the first superblock last. mkfs.xfs clears its mark "in progress" last. mkfs.btrfs writes
+    the magic number last.
+    """
+    at, data = {"ext4": (1080, "\\0\\0"), "xfs": (126, "\\001"), "btrfs": (65600, "!BHRfS_M")}[fs_type]
+    return f"printf '{data}' | dd of={device} bs=1 seek={at} conv=notrunc,fsync 2>/dev/null"
+
+
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_a_complete_filesystem_is_not_erased_because_of_a_mark(
+    host: LoopHost, node: Kubelet, fs_type: str
+) -> None:
+    """The node was killed before it removed the mark, and somebody else has used the filesystem since."""
+    volume = host.volume()
+    (node.stage(volume, filesystem(fs_type)) / "file").write_text("precious")
+    node.unstage(volume)
+    probe.mark(volume.path, volume.handle)
+    staged = node.stage(volume, filesystem(fs_type))
+    assert (staged / "file").read_text() == "precious"
+    node.unstage(volume)
+    assert not probe.is_marked(volume.path, volume.handle)
+
+
+def test_a_block_volume_loses_the_mark_before_a_pod_gets_it(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    probe.mark(volume.path, volume.handle)
+    node.stage(volume, block())
+    node.publish(volume, block())
+    volume.write(100 * MIB, b"precious")
+    node.unpublish(volume, target=node.target(volume))
+    volume.write(0, b"precious")
+    with refused(PRECONDITION, "the volume was not changed"):
+        node.stage(volume)
+
+
+def test_an_interrupted_format_is_repeated_after_the_volume_has_grown(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool
+) -> None:
+    volume = host.volume(size=8 * GIB)
+    replace_tool("mkfs.ext4", f'$real "$@"; {incomplete_superblock("ext4", volume.path)}; kill -9 $$')
+    with refused(grpc.StatusCode.UNAVAILABLE, "mkfs.ext4"):
+        node.stage(volume)
+    volume.grow(16 * GIB)
+    replace_tool("mkfs.ext4", 'exec $real "$@"')
+    (node.stage(volume) / "file").write_text("works")
+
+
+def test_format_options_that_make_something_else_are_refused_and_leave_nothing(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    for _ in range(2):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "use other options"):
+            node.stage(volume, context={"mkfsFormatOption": "-O journal_dev"})
+    (node.stage(volume) / "file").write_text("works")
+
+
+@pytest.mark.parametrize(("start", "length"), [(5, 50), (70, 50), (1100, 20)], ids="{} MiB".format)
+def test_data_between_the_ends_of_a_volume_are_found(
+    host: LoopHost, node: Kubelet, start: int, length: int
+) -> None:
+    """A pod has used it as a block volume."""
+    volume = host.volume()
+    volume.write(start * MIB, os.urandom(MIB) * length)
+    before = fingerprint(volume)
+    with refused(PRECONDITION, "data of an unknown kind"):
+        node.stage(volume)
+    assert fingerprint(volume) == before
+
+
 @pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
 def test_an_interrupted_format_is_repeated(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, fs_type: str
 ) -> None:
     volume = host.volume()
     tool = f"mkfs.{fs_type}"
-    # The tool has written its first blocks and not its last ones.
-    replace_tool(
-        tool, f'$real "$@"; dd if=/dev/urandom of={volume.path} bs=4k count=8 seek=1 2>/dev/null; kill -9 $$'
-    )
+    incomplete = incomplete_superblock(fs_type, volume.path)
+    replace_tool(tool, f'$real "$@"; {incomplete}; kill -9 $$')
     with refused(grpc.StatusCode.UNAVAILABLE, tool):
         node.stage(volume, filesystem(fs_type))
     replace_tool(tool, 'exec $real "$@"')
@@ -237,7 +308,7 @@ def test_the_mark_is_removed_after_the_format(host: LoopHost, node: Kubelet) -> 
     volume = host.volume()
     node.stage(volume)
     node.unstage(volume)
-    assert b"csi-powerflex" not in volume.read_end()
+    assert not probe.is_marked(volume.path, volume.handle)
 
 
 def test_a_damaged_filesystem_must_be_repaired_by_hand(host: LoopHost, node: Kubelet) -> None:
@@ -283,4 +354,4 @@ def test_a_format_that_outlasts_its_call_continues_and_is_not_started_again(
     repeated(lambda: node.stage(volume))
     assert made.read_text().count("\n") == 1
     (node.staging(volume) / "file").write_text("works")
-    assert b"csi-powerflex" not in volume.read_end()
+    assert not probe.is_marked(volume.path, volume.handle)

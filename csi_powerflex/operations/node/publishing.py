@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.errors import AlreadyExists, FailedPrecondition, VolumeInUse
-from csi_powerflex.host import blockdev, mountinfo, mounts, probe
+from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, VolumeInUse
+from csi_powerflex.host import blockdev, holders, mountinfo, mounts, probe
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
@@ -282,8 +282,12 @@ def _require_no_filesystem(device: Path, request: PublishRequest, table: Sequenc
             f"volume {request.publish_context.handle} is mounted at {', '.join(mounted)} and cannot be "
             "published as a block device; unstage it there first"
         )
-    if not found:
-        blockdev.require_unused(device)
+    # A device on top of it, such as a logical volume, is the pod's own affair.
+    if not found and blockdev.is_claimed(device) and not blockdev.holders(device):
+        raise Busy(
+            f"volume {request.publish_context.handle} ({device}) is used by "
+            f"{holders.describe(mountinfo.device_number(device))}; end that use, then try again"
+        )
 
 
 def _protect(device: Path, request: PublishRequest, others: Sequence[mountinfo.Mount]) -> None:

@@ -74,6 +74,12 @@ def require_unused(handle: VolumeHandle, device: Path) -> None:
         if not blockdev.is_claimed(device):
             return
         time.sleep(min(pause, call_context.remaining(pause + 1)))
+    stacked = ", ".join(blockdev.holders(device))
+    if stacked:
+        raise FailedPrecondition(
+            f"volume {handle} ({device}) is still used by the devices {stacked} on top of it; end that use, "
+            "then repeat the call"
+        )
     number = mountinfo.device_number(device)
     elsewhere = holders.mounts_elsewhere(number)
     if elsewhere and all(mount.read_only for mount in elsewhere):

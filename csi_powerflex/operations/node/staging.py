@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, VolumeInUse
+from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, InvalidArgument, VolumeInUse
 from csi_powerflex.host import blockdev, btrfs, filesystem, holders, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed
 from csi_powerflex.ids import VolumeHandle
@@ -300,6 +300,7 @@ def _prepare(device: Path, wanted: _Wanted, hold: int) -> bool:
     match content:
         case probe.Formatted(type=wanted.type):
             if not wanted.read_only:
+                probe.unmark(device, wanted.handle)
                 filesystem.check(device, wanted.type, keep_open=hold)
                 filesystem_growth.grow_unmounted(device, wanted.type, hold)
         case probe.Blank() | probe.Unfinished():
@@ -368,9 +369,26 @@ def _format(device: Path, wanted: _Wanted, content: probe.Blank | probe.Unfinish
         wanted.type,
         wanted.format_options,
         keep_open=hold,
-        finished=lambda: probe.unmark(device, wanted.handle),
+        finished=lambda: _require_made(device, wanted),
     )
     log.info("volume formatted", volume=wanted.handle, device=device, filesystem=wanted.type)
+
+
+def _require_made(device: Path, wanted: _Wanted) -> None:
+    """Check that mkfs has made what the next staging accepts, and remove the mark.
+
+    Raises:
+        InvalidArgument: the format options have made something else. It was erased.
+    """
+    content = probe.probe(device, wanted.handle)
+    if content != probe.Formatted(wanted.type):
+        probe.mark(device, wanted.handle)  # mkfs may have overwritten it
+        probe.erase_unfinished(device, wanted.handle)
+        raise InvalidArgument(
+            f"the format options of volume {wanted.handle} do not make a {wanted.type} filesystem that this "
+            f"driver recognizes; the result was erased ({content}): use other options"
+        )
+    probe.unmark(device, wanted.handle)
 
 
 def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
