@@ -1,8 +1,7 @@
 """Who uses a block device: the mounts of all namespaces, and the processes with open files on it.
 
-The answer is for error messages, and for the decision whether a filesystem that is mounted elsewhere can
-still be written. It is as complete as ``/proc`` is for this process: in a container without ``hostPID``,
-other containers do not show.
+The answer is for error messages only. It is as complete as ``/proc`` is for this process: in a container
+without ``hostPID``, other containers do not show.
 """
 
 from __future__ import annotations
@@ -27,19 +26,17 @@ class ForeignMount:
     Attributes:
         process: the id of one process in that namespace.
         command: the name of its program.
-        read_only: whether the filesystem is read-only, for all its mounts.
     """
 
     process: int
     command: str
     point: str
-    read_only: bool
 
     def __str__(self) -> str:
         return f"process {self.process} ({self.command}) has it mounted at {self.point}"
 
 
-def mounts_elsewhere(number: str) -> list[ForeignMount]:
+def _mounts_elsewhere(number: str) -> list[ForeignMount]:
     """The mounts of the device ``number`` in other mount namespaces than that of this thread."""
     seen = {_namespace(_PROC / "thread-self")}
     found = []
@@ -51,7 +48,7 @@ def mounts_elsewhere(number: str) -> list[ForeignMount]:
         with contextlib.suppress(OSError):  # the process has ended
             table = mountinfo.parse((process / "mountinfo").read_bytes())
             found += [
-                ForeignMount(int(process.name), _command(process), mount.point, "ro" in mount.super_options)
+                ForeignMount(int(process.name), _command(process), mount.point)
                 for mount in table
                 if not mount.of_device_file and mountinfo.number_behind(mount) == number
             ]
@@ -60,7 +57,7 @@ def mounts_elsewhere(number: str) -> list[ForeignMount]:
 
 def describe(number: str) -> str:
     """Who uses the device ``number``, for an error message."""
-    texts = [str(mount) for mount in mounts_elsewhere(number)]
+    texts = [str(mount) for mount in _mounts_elsewhere(number)]
     texts += itertools.islice(_open_files(number), _MOST_NAMED)
     if not texts:
         return "a process or a container that this process does not see"

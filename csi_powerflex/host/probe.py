@@ -102,6 +102,16 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     return Blank()
 
 
+def filesystem_of(device: Path) -> str | None:
+    """The type of the filesystem that blkid finds on ``device``; None where it finds something else.
+
+    Raises:
+        Unavailable, DeadlineExceeded: the device could not be read.
+    """
+    found = _blkid(device)
+    return found.type if isinstance(found, Formatted) else None
+
+
 def _samples(size: int) -> list[int]:
     """Offsets where a filesystem has data even if its beginning was overwritten.
 

@@ -37,6 +37,9 @@ registration() {
 case "$1" in
 --query_guid) cat "$here/guid" ;;
 --query_mdms) cat "$here/mdms" ;;
+--query_block_device_id)
+    read -r file < /sys/block/$(basename "$3")/loop/backing_file
+    file=$(basename "$file") && echo "$(cat "$here/system")-${file%.img}" ;;
 --rescan) test ! -e "$here/on_rescan" || sh "$here/on_rescan" ;;
 --add_mdm) registration $(echo "$3" | tr , ' ') >> "$here/mdms" ;;
 --mod_mdm_ip)
@@ -161,6 +164,7 @@ class LoopHost:
             tool.write_text(script)
             tool.chmod(0o755)
         (self.sdc / "guid").write_text(f"{GUID}\n")
+        (self.sdc / "system").write_text(SYSTEM)
         self.know_systems(SYSTEM)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,11 +40,14 @@ def mount_in_another_namespace(volume: Volume) -> Iterator[Path]:
 
 def on_another_node(volume: Volume, folder: Path) -> Path:
     """What another node would see of the volume now. It is mounted below ``folder``."""
-    image = folder / "other-node.img"
+    point = Path(tempfile.mkdtemp(dir=folder))
+    image = point.with_suffix(".img")
     command("cp", "--sparse=always", volume.image, image)
-    point = folder / "other-node"
-    point.mkdir()
-    command("mount", "-o", "loop", image, point)
+    # The UUID and the id are those of the volume, which may still be mounted here.
+    kind = command("blkid", "--probe", "--output", "value", "--match-tag", "TYPE", image).strip()
+    if kind == "btrfs":
+        command("btrfstune", "-f", "-m", image)
+    command("mount", "-o", "loop,nouuid" if kind == "xfs" else "loop", image, point)
     return point
 
 

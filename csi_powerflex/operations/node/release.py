@@ -14,11 +14,11 @@ from pathlib import Path
 
 from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, FailedPrecondition
-from csi_powerflex.host import blockdev, holders, mountinfo, mounts
+from csi_powerflex.host import blockdev, filesystem, holders, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed, CommandTimedOut, run
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import target_paths
+from csi_powerflex.operations.node import shared_mount, target_paths
 from csi_powerflex.operations.node.filesystem_state import FilesystemState
 
 log = Log(__name__)
@@ -63,33 +63,33 @@ def _finish_writing(handle: VolumeHandle | None, mount: mountinfo.Mount, state: 
         log.warning("filesystem cannot write its data", volume=handle, point=point, reason=found.description)
 
 
-def require_unused(handle: VolumeHandle, device: Path) -> None:
-    """Make sure that nothing can still write to ``device`` through a filesystem or a device on top of it.
+def end_use(handle: VolumeHandle, device: Path, point: Path, state: FilesystemState) -> None:
+    """Make sure that nothing can still write to ``device``, which is not mounted here.
+
+    A filesystem that another process still holds is mounted at ``point`` once more, written, made read-only
+    and unmounted. An earlier unstaging may have been interrupted, or somebody else has unmounted the path.
 
     Raises:
-        FailedPrecondition: something can.
+        FailedPrecondition: something can still write to it.
         Unavailable: the device does not answer.
+        DeadlineExceeded: writing or unmounting did not end in time.
     """
     for pause in (*_BUSY_PAUSES, 0.0):
         if not blockdev.is_claimed(device):
             return
         time.sleep(min(pause, call_context.remaining(pause + 1)))
-    stacked = ", ".join(blockdev.holders(device))
-    if stacked:
-        raise FailedPrecondition(
-            f"volume {handle} ({device}) is still used by the devices {stacked} on top of it; end that use, "
-            "then repeat the call"
-        )
-    number = mountinfo.device_number(device)
-    elsewhere = holders.mounts_elsewhere(number)
-    if elsewhere and all(mount.read_only for mount in elsewhere):
-        log.info(
-            "volume still mounted elsewhere, read-only", volume=handle, mounts="; ".join(map(str, elsewhere))
-        )
+    content = probe.filesystem_of(device)
+    kind = filesystem.KINDS.get(content or "")
+    if kind is not None and shared_mount.mount(
+        device, point, filesystem=kind.name, options=kind.mount_options, read_only=False
+    ):
+        unmount_last(handle, point, state)
         return
+    stacked = ", ".join(blockdev.holders(device))
+    users = f"the devices {stacked}" if stacked else holders.describe(mountinfo.device_number(device))
     raise FailedPrecondition(
-        f"volume {handle} ({device}) is still used by {holders.describe(number)}; its data may not be "
-        "written: end that use, then repeat the call"
+        f"volume {handle} ({device}) is still used by {users}; its data may not be written: end that use, "
+        "then repeat the call"
     )
 
 

@@ -24,7 +24,13 @@ from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import filesystem_growth, mount_options, release, target_paths
+from csi_powerflex.operations.node import (
+    filesystem_growth,
+    mount_options,
+    release,
+    shared_mount,
+    target_paths,
+)
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.filesystem_state import FilesystemState, Finding
 
@@ -183,7 +189,7 @@ class Staging:
         point = target_paths.allowed(path, self._roots)
         mounted = mountinfo.at(point)
         if mounted is None:
-            self._require_ended(handle)
+            self._end_unmounted(handle, point)
             return
         target_paths.require_visible(mounted)
         if not target_paths.alive(mounted):
@@ -209,7 +215,7 @@ class Staging:
             )
         target_paths.unmount_all(Path(mounted.point), last_resort_if_alive=False)
 
-    def _require_ended(self, handle: VolumeHandle | None) -> None:
+    def _end_unmounted(self, handle: VolumeHandle | None, point: Path) -> None:
         """Make sure that a volume without a mount at its staging path is not written any more.
 
         Raises:
@@ -229,7 +235,7 @@ class Staging:
             )
         if not here:
             release.flush_device(handle, device.top)
-            release.require_unused(handle, device.top)
+            release.end_use(handle, device.top, point, self._state)
 
 
 class _Wanted:
@@ -329,12 +335,10 @@ def _join(device: Path, point: Path, wanted: _Wanted) -> None:
         Busy: it is not such a filesystem.
         CommandFailed, CommandTimedOut: it cannot be made writable.
     """
-    options = [option for option in wanted.mount_options() if option not in ("ro", "rw")]
-    for mode in ("ro",) if wanted.read_only else ("ro", "rw"):
-        with contextlib.suppress(CommandFailed):
-            mounts.mount(device, point, filesystem=wanted.type, options=[mode, *options])
-            break
-    else:
+    _mode, *options = wanted.mount_options()
+    if not shared_mount.mount(
+        device, point, filesystem=wanted.type, options=options, read_only=wanted.read_only
+    ):
         raise Busy(
             f"volume {wanted.handle} ({device}) is in use and cannot be mounted: "
             f"{holders.describe(mountinfo.device_number(device))}; end that use, or wait for its end"

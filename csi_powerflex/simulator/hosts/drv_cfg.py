@@ -30,11 +30,20 @@ volumes() {{
     printf 'Retrieved %d volume(s)\\n%s' "$count" "$lines"
 }}
 
+block_device_id() {{
+    read -r file < "/sys/block/${{1##*/}}/loop/backing_file" || exit 1
+    for link in "$here"/by-id/emc-vol-*-"${{file##*/}}"; do
+        [ -L "$link" ] || exit 1
+        printf '%s\\n' "${{link##*/emc-vol-}}"
+    done
+}}
+
 usage() {{
     printf '%s\\n' 'Usage: drv_cfg [OPTIONS]' \\
         '  --query_guid              Print the GUID of this SDC' \\
         '  --query_mdms, --query_mdm Print the MDMs that this SDC is connected to' \\
         '  --query_vols              Print the volumes that are mapped to this SDC' \\
+        '  --query_block_device_id --block_device DEVICE   Print the ids of its system and volume' \\
         '  --rescan                  Look for mapped volumes now' \\
         '  --add_mdm, --mod_mdm_ip, --remove_mdm   Change the MDMs (not simulated)' >&2
     exit 1
@@ -44,6 +53,7 @@ case "$1" in
     --query_guid) show "$here/guid" ;;
     --query_mdms | --query_mdm) show "$here/mdms" ;;
     --query_vols) volumes ;;
+    --query_block_device_id) block_device_id "$3" ;;
     --rescan) : ;;
     --add_mdm | --mod_mdm_ip | --remove_mdm) printf '%s\\n' "$1 is not simulated" >&2; exit 1 ;;
     *) usage ;;

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.host.run import run
+from csi_powerflex.host.run import Completed, run
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
 
 _MDM = re.compile(r"MDM-ID ([0-9a-fA-F]{16}) SDC ID [0-9a-fA-F]{16}(.*)")
 _ADDRESS = re.compile(r"\[\d+\]-(\S+)")
+_VOLUME = re.compile(r"(?:emc-vol-)?([0-9a-f]{16})-([0-9a-f]{16})")
 _NO_ID = "0" * 16
 _SECONDS = 20.0
 
@@ -52,6 +58,19 @@ class DrvCfg:
             for match in _MDM.finditer(self._run("--query_mdms"))
         )
 
+    def volume_of(self, device: Path) -> VolumeHandle | None:
+        """The volume whose device this is; None where the tool is missing or cannot tell, as an old one."""
+        if not self._settings.drv_cfg.is_file():
+            return None
+        completed = self._completed(
+            "--query_block_device_id", "--block_device", str(device), accept=range(256)
+        )
+        match = _VOLUME.fullmatch(completed.stdout.strip().lower()) if completed.code == 0 else None
+        if match is None:
+            log.debug("volume of the device is not known", device=device, code=completed.code)
+            return None
+        return VolumeHandle(system_id=match[1], volume_id=match[2])
+
     def rescan(self) -> None:
         """Make the SDC ask its systems for volumes and sizes again."""
         self._run("--rescan")
@@ -68,9 +87,12 @@ class DrvCfg:
         return "--file", str(self._settings.configuration)
 
     def _run(self, *words: str) -> str:
+        return self._completed(*words).stdout
+
+    def _completed(self, *words: str, accept: Collection[int] = (0,)) -> Completed:
         if not self._settings.drv_cfg.is_file():
             raise FailedPrecondition(
                 f"this host has no SDC: neither {self._settings.control_device} nor "
                 f"{self._settings.drv_cfg} answers; install the PowerFlex SDC, or set the path of its drv_cfg"
             )
-        return run([str(self._settings.drv_cfg), *words], cap=_SECONDS).stdout
+        return run([str(self._settings.drv_cfg), *words], cap=_SECONDS, accept=accept)

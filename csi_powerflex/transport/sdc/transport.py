@@ -197,7 +197,19 @@ class Sdc:
                 poll=_SIZE_POLL_SECONDS,
             )
         self._require_one_name(device, handle)
-        return device
+        return self._stale(device, handle) or device
+
+    def _stale(self, device: Path, handle: VolumeHandle) -> _Missing | None:
+        """Whether the link leads to another volume's device, as the SDC knows it. udev may be late."""
+        volume = self._drv_cfg.volume_of(device)
+        if volume is None or volume == handle:
+            return None
+        return _Missing(
+            f"it leads to {device}, which is volume {volume}: the link is stale; run `udevadm trigger "
+            "--subsystem-match=block` on the host, or remove the link",
+            self._settings.first_rescan_seconds,
+            self._settings.slow_poll_seconds,
+        )
 
     def _require_one_name(self, device: Path, handle: VolumeHandle) -> None:
         """Check that no other volume's link leads to the same device.
