@@ -218,7 +218,7 @@ def test_unstage(at_every_step: AtEveryStep, node: Kubelet, use: Use, interrupti
         call=lambda kubelet, volume: kubelet.unstage(volume),
         finish=finish,
     )
-    assert steps == ["umount"]
+    assert steps == ["fsfreeze", "mount", "umount"]
 
 
 @each_interruption

@@ -208,9 +208,12 @@ def test_a_mount_of_a_removed_device_is_replaced(
 
 
 @with_devices
-def test_a_mount_of_another_working_device_is_not_changed(host: LoopHost, node: Kubelet) -> None:
+def test_a_mount_of_another_working_device_that_a_pod_uses_is_not_changed(
+    host: LoopHost, node: Kubelet
+) -> None:
     volume = host.volume()
     staging = node.stage(volume)
+    node.publish(volume)
     (staging / "file").write_text("in use")
     command("sync", "--file-system", staging)
     volume.unmap()

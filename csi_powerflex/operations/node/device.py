@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import Unavailable
+from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.transport import Transports
@@ -61,6 +62,10 @@ class Devices:
         """The volume's device if it is here now, without waiting."""
         located = self._transports.locate(handle)
         return None if located is None else _device(located[1])
+
+    def has(self, number: str) -> bool:
+        """Whether the block device ``major:minor`` is the device of any volume that is here now."""
+        return any(mountinfo.device_number(device) == number for device in self._transports.devices())
 
     def require(self, handle: VolumeHandle) -> Device:
         """The volume's device if it is here now, without waiting.

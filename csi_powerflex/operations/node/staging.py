@@ -109,8 +109,9 @@ class Staging:
     def _is_wanted(self, mounted: mountinfo.Mount, device: Path, wanted: _Wanted) -> bool:
         """Whether the mount at the staging path is the wanted one. If not, it is to be removed.
 
-        It is to be removed where nothing uses it and it is of no use: a mount of a device that was here
-        before, a filesystem that does not work, or one that an interrupted unstaging made read-only.
+        It is to be removed where nothing uses it and it is of no use: a mount of a device that was this
+        volume's before and is no volume's now, a filesystem that does not work, or one that an interrupted
+        unstaging made read-only.
 
         Raises:
             AlreadyExists: something else is mounted there, or the same volume in another way.
@@ -118,10 +119,12 @@ class Staging:
         """
         users = [mount.point for mount in self._others(mounted)]
         if not mountinfo.is_of(mounted, device):
-            if users and target_paths.alive(mounted):
+            number = mountinfo.number_behind(mounted)
+            in_use = target_paths.alive(mounted) and (users or (number and self._devices.has(number)))
+            if in_use:
                 raise AlreadyExists(
                     f"{mounted.point} has {mounted.source} mounted, and not volume {wanted.handle}, which is "
-                    f"{device}; {mounted.source} is used at {', '.join(users)}"
+                    f"{device}; unstage that volume first"
                 )
             log.warning("mount of another device removed", point=mounted.point, source=mounted.source)
             return False
