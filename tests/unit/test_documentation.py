@@ -123,7 +123,9 @@ def rpcs() -> frozenset[str]:
 def unknown_classes(text: str) -> Iterator[str]:
     """The names in CamelCase in ``text`` that are neither of a class nor of an RPC."""
     names = {span for span in spans(text) if _CAMEL.fullmatch(span)}
-    yield from (name for name in sorted(names - OTHERS.keys() - rpcs()) if not known_names.class_exists(name))
+    for name in sorted(names - OTHERS.keys() - rpcs()):
+        if not known_names.class_exists(name) and not known_names.path_exists(name):
+            yield name
 
 
 def unknown_targets(text: str) -> Iterator[str]:

@@ -25,6 +25,8 @@ from csi_powerflex.model.transport import TRANSPORTS
 from csi_powerflex.observability import metrics
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from csi_powerflex.transport import registry
+from tests import tools
+from tests.controller.calls import CALLS
 from tests.source_code import PACKAGE, ROOT, reads, texts, tree
 
 CHART = ROOT / "charts" / "csi-powerflex"
@@ -44,9 +46,24 @@ def test_the_image_and_the_chart_have_each_filesystem(name: str) -> None:
     assert all(f'"{name}"' in choice for choice in choices)
 
 
+# Tests that have to run with each filesystem.
+FOR_EACH_FILESYSTEM = (
+    "node/test_format_safety.py",
+    "node/test_interrupted_calls.py",
+    "node/test_mounting.py",
+    "hostile/test_node.py",
+)
+
+
 @pytest.mark.parametrize("name", filesystem.KINDS)
-def test_tests_of_the_node_use_each_filesystem(name: str) -> None:
-    assert name in texts((ROOT / "tests" / "node").glob("test_*.py"))
+@pytest.mark.parametrize("path", FOR_EACH_FILESYSTEM)
+def test_these_tests_use_each_filesystem(path: str, name: str) -> None:
+    assert name in texts([ROOT / "tests" / path])
+
+
+@pytest.mark.parametrize("name", filesystem.KINDS)
+def test_the_tools_of_each_filesystem_are_installed_for_the_tests(name: str) -> None:
+    assert set(filesystem.kind(name).tools) <= tools.PACKAGES["test"].keys()
 
 
 # --- RPCs ------------------------------------------------------------------------------------------
@@ -123,6 +140,11 @@ def test_the_plugin_announces_each_service() -> None:
     announced = {each.service.type for each in answer.capabilities if each.HasField("service")}
     expected = {SERVICES[name] for name in servicers() if name in SERVICES}
     assert announced - {_Service.VOLUME_ACCESSIBILITY_CONSTRAINTS} == expected
+
+
+def test_each_call_of_the_controller_that_changes_something_is_interrupted_by_a_test() -> None:
+    changing = {name for name, row in policy.POLICIES.items() if row.changes and not name.startswith("Node")}
+    assert {call.split()[0] for call in CALLS} == changing
 
 
 def test_each_rpc_of_each_service_has_a_policy() -> None:

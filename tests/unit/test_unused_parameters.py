@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters
+from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, travelling
 from tests.source_code import PACKAGE, ROOT, reads, sources, texts, tree
 
 
@@ -46,3 +46,9 @@ def test_each_field_of_a_request_is_used_by_an_operation(half: str, request_type
 def test_hostile_requests_have_each_parameter(kind: type[Any]) -> None:
     keys = {field.metadata["key"] for field in dataclasses.fields(kind)}
     assert keys - texts([ROOT / "tests" / "hostile" / "test_controller.py"]) == set()
+
+
+def test_hostile_requests_to_the_node_have_each_parameter_that_travels() -> None:
+    keys = {field.metadata["key"] for field in travelling()}
+    # The publish context has a key of the same name, and its values are used.
+    assert keys - {"transport"} - texts([ROOT / "tests" / "hostile" / "test_node.py"]) == set()
