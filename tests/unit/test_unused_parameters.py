@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, travelling
+from csi_powerflex.model.volume_context import VolumeContext
 from tests.source_code import PACKAGE, ROOT, reads, sources, texts, tree
 
 
@@ -52,3 +53,13 @@ def test_hostile_requests_to_the_node_have_each_parameter_that_travels() -> None
     keys = {field.metadata["key"] for field in travelling()}
     # The publish context has a key of the same name, and its values are used.
     assert keys - {"transport"} - texts([ROOT / "tests" / "hostile" / "test_node.py"]) == set()
+
+
+def test_the_generated_volume_contexts_have_each_field() -> None:
+    calls = [
+        part
+        for part in ast.walk(tree(ROOT / "tests" / "unit" / "test_volume_context.py"))
+        if isinstance(part, ast.Call) and part.args and ast.unparse(part.args[0]) == "VolumeContext"
+    ]
+    given = {keyword.arg for call in calls for keyword in call.keywords}
+    assert {field.name for field in dataclasses.fields(VolumeContext)} - given == set()
