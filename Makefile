@@ -167,12 +167,15 @@ bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for abou
 	@$(BIN)/python -m tests.bench.simulator
 
 .PHONY: check
-check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, fresh generated code
+check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unused code, fresh generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	@# Once with everything, and once with the driver alone: a name that only the simulator uses is unused there.
+	$(BIN)/vulture csi_powerflex tests/allowed_unused.py --exclude '*/pb/*'
+	$(BIN)/vulture csi_powerflex tests/allowed_unused.py --exclude '*/pb/*,*/simulator/*,*/demo/*'
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python charts/reference.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }

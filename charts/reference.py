@@ -22,6 +22,7 @@ import yaml
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.model import qos
+from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.model.parameters import SIDECAR_PREFIX, SnapshotParameters, VolumeParameters
 
 CHART = Path(__file__).parent / "csi-powerflex"
@@ -201,7 +202,7 @@ def _storage_class() -> Schema:
         **_CLASS,
         isDefault=FLAG,
         parameters=_parameters(_keys(VolumeParameters), sidecars=True),
-        fsType=_choice("ext4", "xfs", "btrfs"),
+        fsType=_choice(*FILESYSTEMS),
         reclaimPolicy=_choice("Delete", "Retain"),
         volumeBindingMode=_choice("WaitForFirstConsumer", "Immediate"),
         allowVolumeExpansion=FLAG,
@@ -289,7 +290,7 @@ SHAPES: dict[str, Schema] = {
     "interval": DURATION,
     "reconcileSync": DURATION,
     "capacityPollInterval": DURATION,
-    "defaultFsType": _choice("ext4", "xfs", "btrfs"),
+    "defaultFsType": _choice(*FILESYSTEMS),
     "extraArgs": OPTIONS,
     "env": _list(_closed(("name",), name=WORD, value=TEXT, valueFrom={"type": "object"})),
     "resources": _closed(requests=QUANTITIES, limits=QUANTITIES, claims=_list({"type": "object"})),

@@ -99,7 +99,6 @@ def host(payload: SdcPayload) -> Host | None:
         name=payload.name,
         initiator=initiator,
         connected=payload.mdm_connection_state == "Connected",
-        approved=payload.sdc_approved is not False,
     )
 
 

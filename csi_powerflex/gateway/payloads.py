@@ -96,7 +96,6 @@ class SdcPayload(Payload, frozen=True):
     name: str | None = None
     sdc_guid: str | None = None
     nqn: str | None = None
-    sdc_approved: bool | None = None
     mdm_connection_state: str | None = None
 
 

@@ -96,14 +96,12 @@ class Host:
 
     Attributes:
         connected: whether the host is connected to the array now.
-        approved: False for an SDC that an array in a restricted SDC mode has not approved.
     """
 
     id: str
     name: str | None
     initiator: Initiator
     connected: bool
-    approved: bool
 
     @property
     def kind(self) -> InitiatorKind:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests import known_names
+from tests.commands import output_of
 from tests.known_names import ROOT
 
 # The pages that describe the code. Words in CamelCase are names of its classes there, or of RPCs.
@@ -26,6 +27,7 @@ PAGES = sorted(
 
 # What looks like a name of ours and is not.
 OTHERS = {
+    "csi_powerflex/pb/csi.proto": "a path that only protoc sees",
     "csi.powerflex.dev": "the name of the driver",
     "csi.storage.k8s.io/": "a prefix of Kubernetes",
     "csi.storage.k8s.io/fstype": "a key of Kubernetes",
@@ -123,7 +125,9 @@ def rpcs() -> frozenset[str]:
 def unknown_classes(text: str) -> Iterator[str]:
     """The names in CamelCase in ``text`` that are neither of a class nor of an RPC."""
     names = {span for span in spans(text) if _CAMEL.fullmatch(span)}
-    yield from (name for name in sorted(names - OTHERS.keys() - rpcs()) if not known_names.class_exists(name))
+    for name in sorted(names - OTHERS.keys() - rpcs()):
+        if not known_names.class_exists(name) and not known_names.path_exists(name):
+            yield name
 
 
 def unknown_targets(text: str) -> Iterator[str]:
@@ -181,6 +185,20 @@ def test_a_page_links_only_to_what_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_a_picture_shows_only_modules_that_exist(page: Path) -> None:
     assert list(unknown_labels(page.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("name", ["Makefile", "Dockerfile", ".ci/run", "pyproject.toml", "tests/floors.toml"])
+def test_a_file_of_the_build_names_only_paths_that_exist(name: str) -> None:
+    assert list(unknown_paths((ROOT / name).read_text(encoding="utf-8"))) == []
+
+
+def test_the_modules_that_decide_about_data_exist() -> None:
+    listed = output_of(
+        ["make", "--directory", str(ROOT), "--silent", "--eval=list: ; @echo $(DATA_BEARING)", "list"]
+    )
+    paths = listed.split()
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
 
 
 def test_names_that_do_not_exist_are_found() -> None:

@@ -418,7 +418,7 @@ def _mount(device: Path, point: Path, wanted: _Wanted) -> None:
             without = [*options, wanted.kind.mount_without_recovery]
             mounts.mount(device, point, filesystem=wanted.type, options=without)
     except CommandFailed as error:
-        if "tructure needs cleaning" in error.stderr:
+        if "needs cleaning" in error.stderr:
             raise FailedPrecondition(
                 f"the {wanted.type} filesystem of volume {wanted.handle} is damaged; repair it by hand: "
                 f"{error}"

@@ -1,0 +1,40 @@
+"""Names that vulture must not report as unused. ``make check`` gives it this module; nothing imports it.
+
+Each of them is used by name: by a library, by a protocol, or by people who use the simulator from Python.
+"""
+
+from typing import Any
+
+_: Any = None
+
+# gRPC calls the methods of a servicer by the names of the RPCs.
+_.GetPluginInfo, _.GetPluginCapabilities, _.Probe
+_.ControllerExpandVolume, _.ControllerModifyVolume, _.ControllerGetCapabilities
+_.ControllerGetVolume, _.ControllerGetVolumeHealth, _.ControllerListVolumeHealth
+_.CreateSnapshot, _.DeleteSnapshot, _.GetSnapshot, _.ListSnapshots, _.ListVolumes, _.GetCapacity
+_.GroupControllerGetCapabilities
+_.CreateVolumeGroupSnapshot, _.DeleteVolumeGroupSnapshot, _.GetVolumeGroupSnapshot
+_.CreateVolume, _.DeleteVolume, _.ControllerPublishVolume, _.ControllerUnpublishVolume
+_.ValidateVolumeCapabilities
+_.NodeStageVolume, _.NodeUnstageVolume, _.NodePublishVolume, _.NodeUnpublishVolume
+_.NodeExpandVolume, _.NodeGetVolumeStats, _.NodeGetVolumeHealth, _.NodeGetStorageHealth
+_.NodeGetInfo, _.NodeGetCapabilities
+# gRPC calls the interceptor, and submits calls to the threads.
+_.intercept_service, _.submit
+# Values of AccessMode and FaultKind are looked up by name.
+_.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
+_.LATENCY
+# click asks the group of commands.
+_.get_command, _.format_commands
+# requests and urllib3 read these settings of their classes.
+_.trust_env, _.pool_classes_by_scheme, _.ConnectionCls, _.response_class
+# http.server and socketserver call these methods and read this setting.
+_.log_message, _.version_string, _.daemon_threads
+# uvicorn calls this method and reads these settings.
+_.main_loop, _.should_exit, _.ssl_certfile, _.ssl_keyfile
+# A row shows the symbol to the reader, and a test compares it with the simulator's.
+_.symbol
+# Users of the simulator call these from Python (docs/simulator.md), and so do the tests.
+_.ManualClock, _.act
+# Only the demo and the simulator use it.
+_.deferred
