@@ -24,7 +24,6 @@ _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOUNT_ATTR_RDONLY = 0x1
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
-_MS_SHARED = 1 << 20
 
 
 class _MountAttributes(ctypes.Structure):
@@ -49,24 +48,14 @@ def mount(device: Path, point: Path, *, filesystem: str, options: Sequence[str])
 def remount(device: Path, point: Path, *, options: Sequence[str], seconds: float = 60.0) -> None:
     """Change the options of the filesystem on ``device``, for all its mounts, and those of ``point``.
 
-    With ``ro``, the kernel writes all data of the filesystem first.
+    With the option "ro", the kernel writes all data of the filesystem first.
 
     Raises:
-        CommandFailed: mount(8) failed. With ``ro``, a file may be open for writing.
+        CommandFailed: mount(8) failed. With "ro", a file may be open for writing.
         CommandTimedOut: mount(8) did not end within ``seconds``.
     """
     option_list = ",".join(["remount", *options])
     run(["mount", "--internal-only", "-o", option_list, "--", str(device), str(point)], cap=seconds)
-
-
-def make_shared(point: Path) -> None:
-    """Give the mount at ``point`` a peer group, in which its bind mounts will be.
-
-    Raises:
-        OSError: there is no such mount.
-    """
-    if LIBC.mount(None, os.fsencode(point), None, _MS_SHARED, None) != 0:
-        raise last_error("mount")
 
 
 def thaw(point: Path, *, seconds: float = 60.0) -> bool:

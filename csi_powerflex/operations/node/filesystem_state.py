@@ -34,7 +34,7 @@ class Finding:
 
 
 class FilesystemState:
-    """Looks at mounted filesystems. Those that do not answer block nobody for longer than the time limit."""
+    """Looks at mounted filesystems. One that does not answer blocks a call only for the time limit."""
 
     def __init__(self, time_limit: TimeLimit) -> None:
         self._time_limit = time_limit

@@ -111,7 +111,7 @@ class Publishing:
         """Stage the volume again if its filesystem does not work and no pod uses it.
 
         A pod that starts again on its node is published before the volume is unstaged. So without this, it
-        would get the same filesystem for ever.
+        would always get the same filesystem.
 
         Raises:
             FailedPrecondition: pods still use it, or the content of the device is not what was asked for.

@@ -1,8 +1,8 @@
 """Mounting a filesystem that is mounted already, perhaps where this process does not see it.
 
-The kernel has one filesystem for a device, whoever mounts it. So a further mount shows the same content, and
-through it this process can write the data, thaw the filesystem and make it read-only. No check of the
-filesystem is allowed meanwhile.
+The kernel has one filesystem for a device, however often it is mounted. So a further mount shows the same
+content. Through it this process can write the data, thaw the filesystem and make it read-only. The filesystem
+must not be checked meanwhile.
 """
 
 from __future__ import annotations
