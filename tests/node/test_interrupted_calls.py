@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.figures import Figures
 from tests.node.client import Kubelet, block, filesystem
 from tests.node.interruption import InterruptedNode, Interruption, repeated
 from tests.node.loophost import LoopHost, Volume
+from tests.node.second_actor import copy_of_mounts, on_another_node
 
 pytestmark = pytest.mark.needs("devices")
 
@@ -219,6 +221,40 @@ def test_unstage(at_every_step: AtEveryStep, node: Kubelet, use: Use, interrupti
         finish=finish,
     )
     assert steps == ["fsfreeze", "mount", "umount"]
+
+
+@each_interruption
+def test_unstage_while_another_process_has_a_copy_of_the_mounts(
+    at_every_step: AtEveryStep, node: Kubelet, interruption: Interruption, tmp_path: Path
+) -> None:
+    """After the OK all data are on the device, and the volume can come back to this node.
+
+    The other filesystems are tested without interruptions (test_second_actors.py).
+    """
+    use = EXT4
+    with contextlib.ExitStack() as others:
+
+        def prepare(volume: Volume) -> None:
+            node.stage(volume, use.capability)
+            target = node.publish(volume, use.capability)
+            others.enter_context(copy_of_mounts())
+            use.write(target)
+            node.unpublish(volume)
+
+        def finish(volume: Volume) -> None:
+            repeated(lambda: node.unstage(volume))
+            assert use.read(on_another_node(volume, tmp_path)) == _DATA
+            repeated(lambda: node.stage(volume, use.capability))
+            assert use.read(node.staging(volume)) == _DATA
+            repeated(lambda: node.unstage(volume))
+            others.close()
+
+        at_every_step(
+            interruption,
+            prepare=prepare,
+            call=lambda kubelet, volume: kubelet.unstage(volume),
+            finish=finish,
+        )
 
 
 @each_interruption
