@@ -33,6 +33,7 @@ class World:
         self.watch_seconds = 0.0
         # Other settings of the controller, used from its next start on.
         self.more: dict[str, Any] = {}
+        self.others = 0
         self._running = contextlib.ExitStack()
         self.driver = self._start()
 
@@ -57,8 +58,13 @@ class World:
             **self.more,
         )
 
-    def _start(self) -> Driver:
-        settings = self.settings()
+    def another(self) -> Driver:
+        """Start a second controller, which runs until the first one is restarted."""
+        self.others += 1
+        return self._start(f"csi{self.others}.sock")
+
+    def _start(self, socket_name: str = "csi.sock") -> Driver:
+        settings = self.settings(socket_name)
         parts = self._running.enter_context(app.services(settings))
         socket = self._running.enter_context(server.serving(settings.endpoint, parts.register))
         self._running.enter_context(parts.watching)
