@@ -210,6 +210,9 @@ class GatewayArray:
     def resize_volume(self, volume_id: str, size: int) -> None:
         self._act(volume_id, "setVolumeSize", {"sizeInGB": str(size // units.GIB)})
 
+    def rename_volume(self, volume_id: str, name: str) -> None:
+        self._act(volume_id, "setVolumeName", {"newName": name})
+
     def remove_volume(self, volume_id: str) -> None:
         self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"})
 

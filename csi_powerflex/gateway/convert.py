@@ -117,6 +117,7 @@ def volume(system_id: str, payload: VolumePayload) -> Volume:
         access_limit=_access(payload.access_mode_limit),
         ancestor_id=payload.ancestor_volume_id,
         group_id=payload.consistency_group_id,
+        reparented=payload.not_genuine_snapshot is True,
         created=_timestamp(payload.creation_time),
         locked_until=_timestamp(locked) if locked else None,
         mappings=tuple(_mapping(item) for item in payload.mapped_sdc_info or ()),

@@ -148,6 +148,7 @@ class Volume:
         provisioning: None for a copy of another volume, even if that volume does not exist any more.
         ancestor_id: the volume that it is a copy of, while that volume exists.
         group_id: the consistency group of the call that created the copy.
+        reparented: whether its source was removed, so that ``ancestor_id`` is the source of that one.
         locked_until: the end of a secure snapshot's retention.
     """
 
@@ -161,6 +162,7 @@ class Volume:
     access_limit: Access
     ancestor_id: str | None
     group_id: str | None
+    reparented: bool
     created: datetime.datetime
     locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
@@ -169,6 +171,11 @@ class Volume:
     def copied(self) -> bool:
         """Whether it was created as a copy of another volume."""
         return self.provisioning is None
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether it is a copy whose source does not exist any more."""
+        return self.copied and (self.reparented or self.ancestor_id is None)
 
     def check_allows(self, access: Access) -> None:
         """Check that the array allows this access.

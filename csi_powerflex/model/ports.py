@@ -144,6 +144,15 @@ class Array(Protocol):
         """
         ...
 
+    def rename_volume(self, volume_id: str, name: str) -> None:
+        """Give the volume another name.
+
+        Raises:
+            NotFound: it does not exist.
+            NameInUse: another volume has that name.
+        """
+        ...
+
     def remove_volume(self, volume_id: str) -> None:
         """Remove only the volume. Its snapshots and clones are kept.
 

@@ -123,7 +123,7 @@ class Controller(RuleBasedStateMachine):
         if name == source or self.elsewhere(name, origin):
             return
         answer = self.ask(
-            lambda: self.model.copy(name, origin, required=required, limit=limit),
+            lambda: self.model.copy(name, origin, self.id(source)[:16], required=required, limit=limit),
             lambda: self.driver.clone(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.add_volume(name, answer, origin)
@@ -134,7 +134,7 @@ class Controller(RuleBasedStateMachine):
         if self.elsewhere(name, origin):
             return
         answer = self.ask(
-            lambda: self.model.copy(name, origin, required=required, limit=limit),
+            lambda: self.model.copy(name, origin, self.id(source)[:16], required=required, limit=limit),
             lambda: self.driver.restore(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.add_volume(name, answer, origin)

@@ -9,6 +9,7 @@ from csi_powerflex.errors import OutOfRange
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.lookup import after_change
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
@@ -48,5 +49,6 @@ class Expansion:
         )
         array.resize_volume(handle.volume_id, size)
         log.info("volume expanded", volume=handle, before=volume.size, size=size)
-        self._qos.reapply_after_growth(array, dataclasses.replace(volume, size=size))
+        with after_change(f"volume {handle} was expanded to {units.readable(size)}"):
+            self._qos.reapply_after_growth(array, dataclasses.replace(volume, size=size))
         return size

@@ -15,7 +15,12 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeM
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_snapshot
+from csi_powerflex.operations.controller.lookup import (
+    after_change,
+    find_volume_by_name,
+    is_copy_of,
+    is_snapshot,
+)
 
 log = Log(__name__)
 
@@ -43,21 +48,25 @@ class Snapshots:
                 access=parameters.access,
                 retention_minutes=parameters.retention_minutes,
             )
-        except (NameInUse, ResourceExhausted) as error:
-            # The snapshot of an earlier call may be what filled the tree or the pool.
+        except (NameInUse, NotFound, ResourceExhausted) as error:
+            # The snapshot of an earlier call may be what filled the tree or the pool, and its source may have
+            # been deleted since.
             snapshot = find_volume_by_name(array, name)
             if snapshot is None:
                 if isinstance(error, TreeFull):
                     raise tree_full(array, source) from error
                 raise
-            if snapshot.ancestor_id != source.volume_id:
+            if not is_copy_of(array, snapshot, source.volume_id):
+                if isinstance(error, NotFound):
+                    raise
                 raise AlreadyExists(
                     f"snapshot {csi_name} exists already as {snapshot.handle}, and was not taken of volume "
                     f"{source}; use another name"
                 ) from None
             return snapshot
         log.info("snapshot taken", snapshot=f"{source.system_id}-{made[0]}", source=source, array_name=name)
-        return array.volume(made[0])
+        with after_change(f"snapshot {csi_name} was taken"):
+            return array.volume(made[0])
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the snapshot. Returns without error if it does not exist.

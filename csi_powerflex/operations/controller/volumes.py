@@ -23,7 +23,7 @@ class Volumes:
         self._fleet = fleet
         self._cluster_id = cluster_id
         self._creation = Creation(fleet, placement)
-        self._copies = Copies(fleet, placement)
+        self._copies = Copies(fleet, placement, cluster_id)
 
     def create(self, request: VolumeRequest) -> CreatedVolume:
         """The volume of that name, created if it does not exist.
