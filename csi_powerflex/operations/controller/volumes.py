@@ -37,6 +37,8 @@ class Volumes:
         """
         for capability in request.capabilities:
             capability.check()
+            if request.source is None:
+                capability.check_format(request.parameters.mkfs_options)
         name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
         if request.source is not None:
             return self._copies.create(request, request.source, name)
