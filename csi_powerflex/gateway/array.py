@@ -70,6 +70,14 @@ class GatewayArray:
         return self.settings.approve_hosts
 
     @property
+    def adopted_volumes(self) -> Sequence[str]:
+        return self.settings.adopt_volumes
+
+    @property
+    def adopted_snapshots(self) -> Sequence[str]:
+        return self.settings.adopt_snapshots
+
+    @property
     def is_reachable(self) -> bool:
         return self._last_error is None
 

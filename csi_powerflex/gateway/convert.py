@@ -114,6 +114,7 @@ def volume(system_id: str, payload: VolumePayload) -> Volume:
         tree_id=payload.vtree_id,
         provisioning=_provisioning(payload),
         erasure_coded=payload.gen_type == "EC",
+        mappable=payload.volume_type != "ReadOnlySnapshot",
         access_limit=_access(payload.access_mode_limit),
         ancestor_id=payload.ancestor_volume_id,
         group_id=payload.consistency_group_id,

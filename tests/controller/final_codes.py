@@ -31,7 +31,7 @@ class FinalCodes:
     """The calls of all clients of the same arrays. ``state`` describes the arrays."""
 
     def __init__(self, state: Callable[[], object]) -> None:
-        self._state = state
+        self.state = state
         self._lock = threading.Lock()
         self._begun = 0
         self._running = 0
@@ -41,7 +41,7 @@ class FinalCodes:
         with self._lock:
             self._begun += 1
             self._running += 1
-            return (self._begun if self._running == 1 else 0), self._state()
+            return (self._begun if self._running == 1 else 0), self.state()
 
     def end(self, begun: tuple[int, object], rpc: str, call: grpc.Call) -> None:
         """Check the arrays, unless another call ran at the same time."""
@@ -50,7 +50,7 @@ class FinalCodes:
             self._running -= 1
             alone = begun[0] == self._begun
         if alone and rpc in _CREATING and code not in _NOT_FINAL:
-            assert self._state() == begun[1], f"{rpc} ended with {code.name} and left something behind"
+            assert self.state() == begun[1], f"{rpc} ended with {code.name} and left something behind"
 
 
 class Checked(grpc.UnaryUnaryClientInterceptor):

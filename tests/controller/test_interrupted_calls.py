@@ -63,7 +63,8 @@ INTERRUPTIONS = {
     "every session ends": Interruption(Fault(kind=FaultKind.REVOKE)),
     "a new token is refused too": Interruption(
         Fault(kind=FaultKind.ERROR, status=401, times=2),
-        codes=frozenset({grpc.StatusCode.UNAUTHENTICATED}),
+        # After a change the code is not final, because its caller could forget what was changed.
+        codes=frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE}),
     ),
     "the deadline passes, and the effect comes later": Interruption(Fault(kind=FaultKind.FREEZE), late=True),
     "the deadline passes after the effect": Interruption(Fault(kind=FaultKind.ENDLESS), late=True),

@@ -39,6 +39,7 @@ def volume_request(request: csi_pb2.CreateVolumeRequest) -> VolumeRequest:
         limit=request.capacity_range.limit_bytes,
         capabilities=capabilities(request.volume_capabilities, parameters.filesystem),
         parameters=parameters,
+        of_snapshot=request.volume_content_source.WhichOneof("type") == "snapshot",
         source=_source(request.volume_content_source) if request.HasField("volume_content_source") else None,
         requirement=_requirement(request.accessibility_requirements),
     )

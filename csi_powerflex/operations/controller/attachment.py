@@ -30,6 +30,7 @@ from csi_powerflex.model.transport import AUTO, TRANSPORTS, TransportType
 from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
+from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
@@ -49,8 +50,9 @@ class PublishRequest:
 class Attachment:
     """The mappings of volumes to nodes."""
 
-    def __init__(self, fleet: Fleet, qos: Qos, nodes: KnownNodes) -> None:
+    def __init__(self, fleet: Fleet, qos: Qos, nodes: KnownNodes, ownership: Ownership) -> None:
         self._fleet = fleet
+        self._ownership = ownership
         self._qos = qos
         self._nodes = nodes
 
@@ -68,6 +70,7 @@ class Attachment:
         request.capability.check()
         array = self._fleet.array(request.handle.system_id)
         volume = array.volume(request.handle.volume_id)
+        self._ownership.seen(array, volume)
         transport, host = _choose_host(array.hosts_of(request.node), request)
         self._nodes.add(request.node)
         access = _access(request, volume)

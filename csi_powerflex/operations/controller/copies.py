@@ -31,7 +31,7 @@ from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.create_history import CreateHistory, UngrownCopy
-from csi_powerflex.operations.controller.lookup import find_volume_by_name
+from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_named_snapshot, is_snapshot
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest, require_copy, size_for
 from csi_powerflex.operations.controller.placement import Placement
 
@@ -60,6 +60,7 @@ class Copies:
             original = array.volume(source.volume_id)
         except NotFound as error:
             return self._created_before(array, request, name, error)
+        _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
         candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
         try:
@@ -151,6 +152,18 @@ class Copies:
         self._history.forget_ungrown(array.label, name)
         log.warning("copy that cannot be grown", volume=copy.volume_id, array_name=name, removed=removed)
         return removed
+
+
+def _require_kind(source: Volume, request: VolumeRequest) -> None:
+    """Check that the source is what the request takes it for.
+
+    Raises:
+        NotFound: there is no such snapshot, or no such volume.
+    """
+    if request.of_snapshot and not is_snapshot(source):
+        raise NotFound(f"{source.handle} is a volume, not a snapshot")
+    if not request.of_snapshot and is_named_snapshot(source):
+        raise NotFound(f"{source.handle} is a snapshot, not a volume")
 
 
 def _remove_unless_used(array: Array, copy: UngrownCopy, name: str, temporary: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from csi_powerflex import units
-from csi_powerflex.errors import OutOfRange
+from csi_powerflex.errors import InvalidArgument, OutOfRange
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import after_change
+from csi_powerflex.operations.controller.lookup import after_change, is_named_snapshot
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
@@ -29,11 +29,14 @@ class Expansion:
 
         Raises:
             NotFound: it does not exist.
+            InvalidArgument: it is a snapshot.
             OutOfRange: no size is within the range, or the volume is already larger than ``limit``.
             ResourceExhausted: the pool is full.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
+        if is_named_snapshot(volume):
+            raise InvalidArgument(f"{handle} is a snapshot and was not expanded; create a volume from it")
         if limit and volume.size > limit:
             raise OutOfRange(
                 f"volume {handle} has {units.readable(volume.size)}, more than the limit of "

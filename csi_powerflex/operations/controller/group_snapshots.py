@@ -17,7 +17,8 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import after_change
+from csi_powerflex.operations.controller.lookup import after_change, is_group_member
+from csi_powerflex.operations.controller.ownership import Ownership
 
 log = Log(__name__)
 
@@ -33,8 +34,9 @@ class Group:
 class Groups:
     """The group snapshots of one cluster."""
 
-    def __init__(self, fleet: Fleet, cluster_id: str) -> None:
+    def __init__(self, fleet: Fleet, ownership: Ownership, cluster_id: str) -> None:
         self._fleet = fleet
+        self._ownership = ownership
         self._cluster_id = cluster_id
 
     def create(self, csi_name: str, sources: Sequence[VolumeHandle], parameters: SnapshotParameters) -> Group:
@@ -90,7 +92,7 @@ class Groups:
         """
         array = self._fleet.array(handle.system_id)
         found = self._members(array, handle, members)
-        if not found:
+        if not found or not all(map(is_group_member, found)):
             raise NotFound(f"there is no group snapshot {handle}")
         return Group(handle, tuple(found))
 
@@ -99,12 +101,16 @@ class Groups:
 
         Raises:
             InvalidArgument: one of ``members`` is not in it; nothing was removed.
+                Or the group has other objects than the snapshots of one group snapshot.
+            FailedPrecondition: this cluster did not make it; nothing was removed.
             VolumeInUse: one of them is mapped; nothing was removed.
         """
         array = self._fleet.array(handle.system_id)
-        if not self._members(array, handle, members):
+        found = self._members(array, handle, members)
+        if not found:
             log.info("group did not exist", group=handle)
             return
+        self._ownership.require_group(array, str(handle), found)
         try:
             array.remove_group(handle.group_id)
         except NotFound:

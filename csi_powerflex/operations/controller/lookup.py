@@ -65,6 +65,11 @@ def is_snapshot(volume: Volume) -> bool:
     return volume.copied if kind is None else kind is not names.Kind.VOLUME
 
 
+def is_named_snapshot(volume: Volume) -> bool:
+    """Whether this driver, in any cluster, took it as a snapshot."""
+    return names.kind_of(volume.name) in (names.Kind.SNAPSHOT, names.Kind.GROUP_MEMBER)
+
+
 def is_group_member(snapshot: Volume) -> bool:
     """Whether it was taken as a member of a group snapshot."""
     return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None

@@ -19,7 +19,12 @@ _DEFAULT_SIZE = 8 * units.GIB
 
 @dataclass(frozen=True, slots=True)
 class VolumeRequest:
-    """What CreateVolume asks for; ``required`` and ``limit`` are bytes, 0 where not given."""
+    """What CreateVolume asks for.
+
+    Attributes:
+        required: bytes, 0 where not given; so is ``limit``.
+        of_snapshot: whether the source is named as a snapshot.
+    """
 
     name: str
     required: int
@@ -27,6 +32,7 @@ class VolumeRequest:
     capabilities: tuple[Capability, ...]
     parameters: VolumeParameters
     source: VolumeHandle | None = None
+    of_snapshot: bool = False
     requirement: TopologyRequirement = ANYWHERE
 
 
