@@ -112,6 +112,25 @@ def test_a_volume_for_one_node_is_refused_to_a_second_with_the_name_of_the_first
     assert len(world.volume(volume.volume_id).mappings) == 1
 
 
+def test_a_mapping_to_a_host_that_was_reinstalled_is_named_with_what_to_do(
+    world: World, driver: Driver
+) -> None:
+    """The node has another SDC now. The attacher detaches by the new id, and no one asks for the old one."""
+    volume = driver.create()
+    driver.publish(volume, world.node("a"))
+    driver.unpublish(volume.volume_id, world.node("b"))
+    for call in (
+        lambda: driver.publish(volume, world.node("b")),
+        lambda: driver.delete(volume.volume_id),
+    ):
+        text = refused(PRECONDITION, call)
+        assert "is mapped to a (host id" in text
+        assert "wait until its VolumeAttachment is deleted" in text
+        assert "the host may be removed from the cluster, or reinstalled" in text
+        assert "unmap it from this host at the array" in text
+    assert len(world.volume(volume.volume_id).mappings) == 1
+
+
 def test_a_shared_block_volume_is_mapped_to_several_nodes(world: World, driver: Driver) -> None:
     shared = block(Mode.MULTI_NODE_MULTI_WRITER)
     volume = driver.create(capabilities=[shared])

@@ -274,11 +274,11 @@ def test_a_copy_is_found_if_its_source_is_deleted_while_the_call_runs(array45: W
 
 
 def test_a_volume_that_is_no_copy_of_the_missing_source_is_not_taken_for_one(driver: Driver) -> None:
-    first, gone = driver.create("pvc-1").volume_id, driver.create("pvc-gone").volume_id
+    first, missing = driver.create("pvc-1").volume_id, driver.create("pvc-missing").volume_id
     driver.clone("pvc-copy", first)
-    driver.delete(gone)
+    driver.delete(missing)
     for name in ("pvc-1", "pvc-copy", "pvc-new"):
-        refused(NOT_FOUND, lambda name=name: driver.clone(name, gone))  # type: ignore[misc]  # bound
+        refused(NOT_FOUND, lambda name=name: driver.clone(name, missing))  # type: ignore[misc]  # bound
 
 
 def test_a_found_copy_of_a_missing_source_must_have_a_size_within_the_limits(driver: Driver) -> None:
@@ -303,16 +303,16 @@ def test_a_snapshot_is_found_after_its_source_was_deleted(
 
 
 def test_a_snapshot_of_another_volume_is_not_taken_for_one_of_the_missing_source(driver: Driver) -> None:
-    other, gone = driver.create("pvc-1").volume_id, driver.create("pvc-gone").volume_id
+    other, missing = driver.create("pvc-1").volume_id, driver.create("pvc-missing").volume_id
     driver.snapshot(other, "snapshot-1")
-    driver.delete(gone)
-    refused(NOT_FOUND, lambda: driver.snapshot(gone, "snapshot-1"))
+    driver.delete(missing)
+    refused(NOT_FOUND, lambda: driver.snapshot(missing, "snapshot-1"))
 
 
 def test_an_orphaned_snapshot_is_not_one_of_a_source_that_exists(driver: Driver) -> None:
-    other, gone = driver.create("pvc-1").volume_id, driver.create("pvc-gone").volume_id
-    driver.snapshot(gone, "snapshot-1")
-    driver.delete(gone)
+    other, missing = driver.create("pvc-1").volume_id, driver.create("pvc-missing").volume_id
+    driver.snapshot(missing, "snapshot-1")
+    driver.delete(missing)
     refused(grpc.StatusCode.ALREADY_EXISTS, lambda: driver.snapshot(other, "snapshot-1"))
 
 

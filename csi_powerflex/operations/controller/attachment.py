@@ -36,6 +36,13 @@ from csi_powerflex.operations.controller.qos import Qos
 log = Log(__name__)
 
 
+STALE_MAPPING = (
+    "If it has none, the host may be removed from the cluster, or reinstalled, so that the array knows it as "
+    "another one now: make sure that nothing uses the volume there, and unmap it from this host at the array"
+)
+"""What to do about a mapping that no VolumeAttachment stands for. No one asks the driver to remove it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
     """What ControllerPublishVolume asks for."""
@@ -249,6 +256,6 @@ def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:
 def _in_use(volume: Volume) -> VolumeInUse:
     hosts = ", ".join(str(mapping) for mapping in volume.mappings) or "another node"
     return VolumeInUse(
-        f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so unmap "
-        "it there or wait until its VolumeAttachment is deleted"
+        f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so wait "
+        f"until its VolumeAttachment is deleted. {STALE_MAPPING}"
     )

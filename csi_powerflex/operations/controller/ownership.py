@@ -121,7 +121,7 @@ class Ownership:
 def _foreign(array: Array, volume: Volume, what: str, cluster_id: str) -> FailedPrecondition:
     name = repr(volume.name) if volume.name else "nothing"
     return FailedPrecondition(
-        f"{what} was not removed: on the array {volume.handle} is called {name}, so cluster {cluster_id} did not "
-        "create it; remove it at the array. If it was moved from another driver, put the beginning of its "
-        f"name into adoptVolumes or adoptSnapshots of system {array.label} in the systems file"
+        f"{what} was not removed: on the array {volume.handle} is called {name}, so cluster {cluster_id} did "
+        "not create it; remove it at the array. If it was moved from another driver, put the beginning of "
+        f"its name into adoptVolumes or adoptSnapshots of system {array.label} in the systems file"
     )

@@ -8,6 +8,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.attachment import STALE_MAPPING
 from csi_powerflex.operations.controller.copies import Copies
 from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
@@ -85,6 +86,6 @@ def _mapped_to(array: Array, handle: VolumeHandle) -> str:
     mappings = array.volume(handle.volume_id).mappings
     hosts = ", ".join(str(mapping) for mapping in mappings) or "a host that was unmapped just now"
     return (
-        f"volume {handle} is mapped to {hosts} and was not removed; unmap it there, or wait until its "
-        "VolumeAttachment is deleted"
+        f"volume {handle} is mapped to {hosts} and was not removed; wait until its VolumeAttachment is "
+        f"deleted. {STALE_MAPPING}"
     )
