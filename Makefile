@@ -103,11 +103,11 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment copies create_history creation expansion group_snapshots \
-	lookup matching placement qos snapshots volumes) \
-	$(addprefix operations/node/,device expansion filesystem_growth mount_options publishing staging target_paths) \
+	lookup matching ownership placement qos snapshots volumes) \
+	$(addprefix operations/node/,device expansion filesystem_growth publishing staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
 	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/mapping \
-	model/publish_context model/volume_context ids names units))
+	model/format_options model/mount_options model/publish_context model/volume_context ids names units))
 comma := ,
 space := $() $()
 

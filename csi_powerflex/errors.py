@@ -88,3 +88,11 @@ class PermissionDenied(DriverError):
 
 class Unsupported(DriverError):
     """This driver, or this version of the array, cannot do what was requested."""
+
+
+_REPEATED = (Unavailable, DeadlineExceeded, Busy, Expired)
+
+
+def is_final(error: DriverError) -> bool:
+    """Whether a caller may give up after this error, and forget what the call has created."""
+    return not isinstance(error, _REPEATED)

@@ -26,6 +26,7 @@ from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
@@ -104,8 +105,9 @@ def _following(qos_store: QosStore, qos_sync: QosSync) -> Iterator[None]:
 def _registrations(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) -> list[server.Register]:
     """Functions that add the controller's servicers to a server."""
     identity = Identity(settings.driver_name)
-    controller = _controller(settings, fleet, qos)
-    groups = GroupController(Groups(fleet, settings.cluster_id))
+    ownership = Ownership(settings.cluster_id)
+    controller = _controller(settings, fleet, qos, ownership)
+    groups = GroupController(Groups(fleet, ownership, settings.cluster_id))
     return [
         lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
         lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
@@ -113,18 +115,20 @@ def _registrations(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) 
     ]
 
 
-def _controller(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) -> Controller:
+def _controller(
+    settings: ControllerSettings, fleet: GatewayFleet, qos: Qos, ownership: Ownership
+) -> Controller:
     """The Controller service with its operations."""
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     nodes = KnownNodes()
     listing = Listing(fleet, nodes, settings.cluster_id)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, settings.cluster_id),
-        attachment=Attachment(fleet, qos, nodes),
+        volumes=Volumes(fleet, placement, ownership, settings.cluster_id),
+        attachment=Attachment(fleet, qos, nodes, ownership),
         expansion=Expansion(fleet, qos),
         qos=qos,
-        snapshots=Snapshots(fleet, settings.cluster_id),
+        snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=listing,
         capacity=Capacity(placement, settings.over_commit),
         health=Health(fleet, listing),

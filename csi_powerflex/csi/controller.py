@@ -13,8 +13,9 @@ from csi_powerflex.csi.convert.health import volume_health
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Volume
-from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
+from csi_powerflex.model.parameters import SnapshotParameters, parse_mutable
 from csi_powerflex.model.topology import Topology
+from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
@@ -129,13 +130,16 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
         """Confirm the capabilities, or say why not."""
-        asked = capabilities(request.volume_capabilities)
+        capabilities(request.volume_capabilities)  # They must be readable.
         volume = self._operations.volumes.get(VolumeHandle.parse(request.volume_id))
         try:
-            VolumeParameters.parse(request.parameters)
+            told = convert.context_to_validate(request)
             parse_mutable(request.mutable_parameters)
-            for capability in asked:
+            empty = not volume.copied if told.origin is None else told.origin is Origin.EMPTY
+            for capability in capabilities(request.volume_capabilities, told.filesystem):
                 capability.check()
+                if empty:
+                    capability.check_format(told.mkfs_options)
                 volume.check_allows(capability.mode.access)
         except InvalidArgument as error:
             return csi_pb2.ValidateVolumeCapabilitiesResponse(message=str(error))
@@ -250,8 +254,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetCapacityResponse:
         """How much more can be provisioned."""
-        for capability in capabilities(request.volume_capabilities):
+        parameters = convert.capacity_parameters(request)
+        for capability in capabilities(request.volume_capabilities, parameters.filesystem):
             capability.check()
+            capability.check_format(parameters.mkfs_options)
         left = self._operations.capacity.available(
             request.parameters, dict(request.accessible_topology.segments)
         )

@@ -70,6 +70,14 @@ class GatewayArray:
         return self.settings.approve_hosts
 
     @property
+    def adopted_volumes(self) -> Sequence[str]:
+        return self.settings.adopt_volumes
+
+    @property
+    def adopted_snapshots(self) -> Sequence[str]:
+        return self.settings.adopt_snapshots
+
+    @property
     def is_reachable(self) -> bool:
         return self._last_error is None
 
@@ -209,6 +217,9 @@ class GatewayArray:
 
     def resize_volume(self, volume_id: str, size: int) -> None:
         self._act(volume_id, "setVolumeSize", {"sizeInGB": str(size // units.GIB)})
+
+    def rename_volume(self, volume_id: str, name: str) -> None:
+        self._act(volume_id, "setVolumeName", {"newName": name})
 
     def remove_volume(self, volume_id: str) -> None:
         self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"})

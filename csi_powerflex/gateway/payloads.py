@@ -82,6 +82,7 @@ class VolumePayload(Payload, frozen=True):
     creation_time: Timestamp = 0
     ancestor_volume_id: Id | None = None
     consistency_group_id: Id | None = None
+    not_genuine_snapshot: bool | None = None
     access_mode_limit: str | None = None
     secure_snapshot_exp_time: Timestamp = 0
     compression_method: str | None = None

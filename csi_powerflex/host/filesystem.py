@@ -7,8 +7,6 @@ device may be formatted: ``operations.node.staging`` does.
 from __future__ import annotations
 
 import contextlib
-import getopt
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,6 @@ from csi_powerflex.host.run import AtDeadline, run
 
 # The limit for work that takes longer on a larger volume. The deadline of the call is the one that counts.
 _LONG_SECONDS = 24 * 3600.0
-
-# Suboptions whose value is a file or a device, by path, label or UUID (mke2fs(8), mkfs.xfs(8)).
-_NAMING = frozenset({"name", "file", "device", "logdev", "rtdev"})
 
 # A bit in the exit code of e2fsck(8): errors are left that it may not repair without asking.
 _E2FSCK_UNCORRECTED = 4
@@ -37,9 +32,6 @@ class FilesystemKind:
         defaults: the driver's options for ``mkfs``. None of them forces anything, so the tool's own refusal
             is the last safeguard. None of them discards: a new thin volume has nothing to free, and on a
             large one the attempt takes minutes.
-        options: the short options that a user may give, in the form of getopt(3). Options that name a device
-            or a file, set the size or override a refusal are left out.
-        long_options: the long options that a user may give.
         joined: the option of which the tool uses only the last occurrence, so the values are joined.
         mount_options: the driver's options for a mount.
         mount_without_recovery: the mount option that leaves the journal alone, for a read-only device.
@@ -51,8 +43,6 @@ class FilesystemKind:
     name: str
     mkfs: str
     defaults: tuple[tuple[str, str], ...]
-    options: str
-    long_options: tuple[str, ...]
     joined: str | None
     mount_options: tuple[str, ...]
     mount_without_recovery: str
@@ -68,8 +58,6 @@ KINDS: dict[str, FilesystemKind] = {
             name="ext4",
             mkfs="mkfs.ext4",
             defaults=(("-q", ""), ("-m", "0"), ("-E", "nodiscard")),
-            options="b:C:E:g:G:i:I:J:L:m:N:O:qT:U:v",
-            long_options=(),
             joined="-E",
             mount_options=(),
             mount_without_recovery="noload",
@@ -81,8 +69,6 @@ KINDS: dict[str, FilesystemKind] = {
             name="xfs",
             mkfs="mkfs.xfs",
             defaults=(("-q", ""), ("-K", "")),
-            options="b:d:i:Kl:L:m:n:qr:s:",
-            long_options=(),
             joined=None,
             # XFS refuses to mount a UUID twice. A copy has the UUID of its source. A volume has its own once
             # more, if a filesystem on its lost device is still held by a process.
@@ -96,8 +82,6 @@ KINDS: dict[str, FilesystemKind] = {
             name="btrfs",
             mkfs="mkfs.btrfs",
             defaults=(("-q", ""), ("-K", "")),
-            options="d:KL:m:Mn:O:qR:s:v",
-            long_options=("csum=", "checksum=", "data=", "metadata=", "features=", "label=", "nodesize="),
             joined=None,
             # No option. For kernels before Linux 6.7, see host.btrfs.
             mount_options=(),
@@ -122,29 +106,6 @@ def kind(name: str) -> FilesystemKind:
     return found
 
 
-def format_options(name: str, text: str) -> tuple[tuple[str, str], ...]:
-    """The user's options for making a filesystem, as pairs of option and value.
-
-    Raises:
-        InvalidArgument: one is not allowed or not understood.
-    """
-    allowed = kind(name)
-    try:
-        pairs, rest = getopt.getopt(shlex.split(text), allowed.options, list(allowed.long_options))
-    except (getopt.GetoptError, ValueError) as error:
-        raise InvalidArgument(f"format options {text!r} for {name}: {error}") from error
-    if rest:
-        raise InvalidArgument(f"format options {text!r} for {name}: {rest[0]!r} is not an option")
-    for option, value in pairs:
-        if not value.isprintable():
-            raise InvalidArgument(f"format options {text!r} for {name}: {option} holds a control character")
-        if "/" in value or _NAMING.intersection(part.partition("=")[0].strip() for part in value.split(",")):
-            raise InvalidArgument(
-                f"format options {text!r} for {name}: {option} must not name a file or device"
-            )
-    return tuple(pairs)
-
-
 def make(
     device: Path,
     name: str,
@@ -156,7 +117,7 @@ def make(
     """Make a filesystem on ``device``, which is blank.
 
     Args:
-        options: from ``format_options``.
+        options: from ``model.format_options.parse``.
         keep_open: the descriptor of ``blockdev.locked``, so that mkfs keeps the device locked as long as it
             runs.
         finished: called when the filesystem is complete, even if that is after the end of this call.

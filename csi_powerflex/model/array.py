@@ -144,8 +144,10 @@ class Volume:
 
     Attributes:
         provisioning: None for a copy of another volume, even if that volume does not exist any more.
+        mappable: whether the array maps it to hosts. It does not map snapshots in an erasure-coded pool.
         ancestor_id: the volume that it is a copy of, while that volume exists.
         group_id: the consistency group of the call that created the copy.
+        reparented: whether its source was removed, so that ``ancestor_id`` is the source of that one.
         locked_until: the end of a secure snapshot's retention.
     """
 
@@ -156,9 +158,11 @@ class Volume:
     tree_id: str
     provisioning: Provisioning | None
     erasure_coded: bool
+    mappable: bool
     access_limit: Access
     ancestor_id: str | None
     group_id: str | None
+    reparented: bool
     created: datetime.datetime
     locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
@@ -168,12 +172,23 @@ class Volume:
         """Whether it was created as a copy of another volume."""
         return self.provisioning is None
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether it is a copy whose source does not exist any more."""
+        return self.copied and (self.reparented or self.ancestor_id is None)
+
     def check_allows(self, access: Access) -> None:
         """Check that the array allows this access.
 
         Raises:
-            InvalidArgument: ``access`` includes writing, and the volume is read-only on the array.
+            InvalidArgument: the array does not map it, or ``access`` includes writing, and the volume is
+                read-only on the array.
         """
+        if not self.mappable:
+            raise InvalidArgument(
+                f"{self.handle} is a snapshot in an erasure-coded pool, and the array maps none to nodes; "
+                "create a volume from it"
+            )
         if access is Access.READ_WRITE and self.access_limit is Access.READ_ONLY:
             raise InvalidArgument(
                 f"volume {self.handle} is read-only on the array, as snapshots are; use a read-only access "

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.model import format_options, mount_options
 from csi_powerflex.model.array import Access
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")
@@ -66,7 +67,8 @@ class Capability:
         """Check that a PowerFlex volume can be used like this.
 
         Raises:
-            InvalidArgument: the filesystem is not supported, or the access mode would corrupt data.
+            InvalidArgument: the filesystem or a mount option is not supported, or the access mode would
+                corrupt data.
         """
         if not isinstance(self.use, Filesystem):
             return
@@ -79,3 +81,13 @@ class Capability:
                 f"access mode {self.mode.name} with a filesystem would let several nodes write to one "
                 f"{self.use.type}, which destroys it; use volumeMode: Block, or an access mode of one node"
             )
+        mount_options.checked(self.use.mount_options)
+
+    def check_format(self, options: str | None) -> None:
+        """Check that the filesystem can be made with these options for mkfs, on a volume that is empty.
+
+        Raises:
+            InvalidArgument: a node would refuse them.
+        """
+        if options is not None and isinstance(self.use, Filesystem):
+            format_options.parse(self.use.type, options)

@@ -52,6 +52,16 @@ class Array(Protocol):
         ...
 
     @property
+    def adopted_volumes(self) -> Sequence[str]:
+        """The beginnings of names of volumes of another driver that this driver may delete."""
+        ...
+
+    @property
+    def adopted_snapshots(self) -> Sequence[str]:
+        """The beginnings of names of snapshots of another driver that this driver may delete."""
+        ...
+
+    @property
     def label(self) -> str:
         """The name of the system in the configuration, or its id."""
         ...
@@ -141,6 +151,15 @@ class Array(Protocol):
             NotFound: it does not exist.
             OutOfRange: the array refuses the size.
             ResourceExhausted: the pool is full.
+        """
+        ...
+
+    def rename_volume(self, volume_id: str, name: str) -> None:
+        """Give the volume another name.
+
+        Raises:
+            NotFound: it does not exist.
+            NameInUse: another volume has that name.
         """
         ...
 

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests.controller.final_codes import Checked, FinalCodes
 
 GIB = 1024**3
 Mode = csi_pb2.VolumeCapability.AccessMode
@@ -34,14 +35,17 @@ def block(mode: int = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
 class Driver:
     """Calls to one controller. They return the protocol's messages and raise ``grpc.RpcError``."""
 
-    def __init__(self, socket: Path, *, seconds: float = 30) -> None:
+    def __init__(self, socket: Path, *, seconds: float = 30, final_codes: FinalCodes | None = None) -> None:
         self.seconds = seconds
         self._channel = grpc.insecure_channel(
             f"unix:{socket}",
             options=[("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)],
         )
-        self.controller = csi_pb2_grpc.ControllerStub(self._channel)
-        self.group = csi_pb2_grpc.GroupControllerStub(self._channel)
+        channel = self._channel
+        if final_codes is not None:
+            channel = grpc.intercept_channel(channel, Checked(final_codes))
+        self.controller = csi_pb2_grpc.ControllerStub(channel)
+        self.group = csi_pb2_grpc.GroupControllerStub(channel)
         self.identity = csi_pb2_grpc.IdentityStub(self._channel)
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""Interruptions of a controller at a chosen gateway request: its call's deadline, or kill -9 of its process.
+"""What happens to a controller at a chosen gateway request: the deadline of its call passes, another one
+works meanwhile, or its process is killed.
 
 ``Http.send`` is wrapped to count the requests. The simulator injects the faults of the gateway itself.
 """
@@ -25,6 +26,7 @@ from csi_powerflex.gateway.http import Http
 from csi_powerflex.observability import log
 from tests.children import CONTEXT, wait_for_socket
 from tests.controller.driver import Driver
+from tests.controller.eventually import PATIENCE_SECONDS
 
 # The time that is left of a call before its deadline passes: enough for the gateway to get the request.
 _LAST_SECONDS = 0.1
@@ -55,6 +57,60 @@ class Deadline:
         call = call_context.current()
         if due and call is not None:
             call.deadline = time.monotonic() + _LAST_SECONDS
+
+
+class HoldTime(enum.Enum):
+    """When a request is held: before it is sent, or when its answer has come."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Held:
+    """Holds one request of a controller of this process while another controller works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._lock = threading.Lock()
+        self._left = -1
+        self._when = HoldTime.BEFORE
+        self._reached = threading.Event()
+        self._released = threading.Event()
+        send = Http.send
+
+        def sent(http: Http, *arguments: Any, **keywords: Any) -> object:
+            due = self._is_due()
+            if due and self._when is HoldTime.BEFORE:
+                self._hold()
+            reply = send(http, *arguments, **keywords)
+            if due and self._when is HoldTime.AFTER:
+                self._hold()
+            return reply
+
+        monkeypatch.setattr(Http, "send", sent)
+
+    def arm(self, position: int, when: HoldTime) -> None:
+        """Hold the request at that position from now on, counted from 0."""
+        with self._lock:
+            self._reached.clear()
+            self._released.clear()
+            self._left, self._when = position, when
+
+    def wait(self) -> None:
+        """Return when the request is held."""
+        assert self._reached.wait(PATIENCE_SECONDS), "no request was held"
+
+    def release(self) -> None:
+        """Let the request continue."""
+        self._released.set()
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            due, self._left = self._left == 0, self._left - 1
+        return due
+
+    def _hold(self) -> None:
+        self._reached.set()
+        assert self._released.wait(PATIENCE_SECONDS), "the request was not released"
 
 
 class KillTime(enum.Enum):

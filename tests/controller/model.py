@@ -30,7 +30,8 @@ class Refused(Exception):
 class Item:
     """A volume or a snapshot.
 
-    ``origin`` is the id of its source or, if that was deleted, of the source's own source, or None.
+    ``origin`` is the id of its source or, if that was deleted, of the source's own source, or None. It is
+    then ``orphaned``.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Item:
     message: csi_pb2.Volume | csi_pb2.Snapshot
     copied: bool
     iops: int = 0
+    orphaned: bool = False
     published: dict[str, str] = field(default_factory=dict)
     """Nodes, and whether each may write ("ReadWrite") or not ("ReadOnly")."""
 
@@ -95,11 +97,13 @@ class Model:
             raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
         return existing.size
 
-    def copy(self, name: str, source: Item | None, *, required: int, limit: int) -> int:
-        """The size in the answer of CreateVolume with a source."""
-        if source is None:
-            raise Refused(Code.NOT_FOUND)
+    def copy(self, name: str, source: Item | None, system: str, *, required: int, limit: int) -> int:
+        """The size in the answer of CreateVolume with a source, which is or was on this system."""
         existing = self.volumes.get(name)
+        if source is None:
+            if existing is None or not existing.orphaned or existing.system != system:
+                raise Refused(Code.NOT_FOUND)
+            return self._copied_before(existing, required=required, limit=limit)
         if existing is None:
             if limit and limit < source.size:
                 raise Refused(Code.OUT_OF_RANGE)
@@ -112,6 +116,14 @@ class Model:
             # An earlier call could have been interrupted before the expansion, so it is expanded now.
             return self.rounded(source.system, required=required, limit=limit)
         raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
+
+    def _copied_before(self, existing: Item, *, required: int, limit: int) -> int:
+        """The size of a copy whose source was deleted. An earlier call could have been interrupted."""
+        if limit and existing.size > limit:
+            raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
+        if existing.size >= required:
+            return existing.size
+        return self.rounded(existing.system, required=required, limit=limit)
 
     def delete(self, name: str) -> None:
         """DeleteVolume."""
@@ -191,6 +203,7 @@ class Model:
         for other in self.items():
             if other.origin == item.id:
                 other.origin = item.origin
+                other.orphaned = True
 
 
 def _within(size: int, required: int, limit: int) -> bool:

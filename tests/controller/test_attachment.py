@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import grpc
 import pytest
 
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, block, mount, refused
+from tests.controller.eventually import eventually
 from tests.controller.world import World
 
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
@@ -39,6 +44,64 @@ def test_publishing_again_gives_the_same_answer(world: World, driver: Driver) ->
     assert len(world.volume(volume.volume_id).mappings) == 1
 
 
+@pytest.mark.parametrize("route", ["Volume.addMappedSdc", "Volume.setMappedSdcLimits"])
+def test_a_failed_publish_keeps_the_mapping_that_another_controller_answered_for(
+    array45: World, route: str
+) -> None:
+    """The mapping may be the other controller's, or this one's, which the other one has found and used."""
+    volume = array45.driver.create(parameters={"iopsLimit": "500"})
+    other, gateway = array45.another(), array45.simulator.gateway
+    frozen = gateway.inject(Fault(kind=FaultKind.FREEZE, route=route, times=1))
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(_outcome, lambda: array45.driver.publish(volume, array45.node("a")))
+        eventually(lambda: gateway.faults.struck(frozen) == 1)
+        other.publish(volume, array45.node("a"))
+        gateway.inject(Fault(kind=FaultKind.ERROR, status=500, route=route))
+        gateway.inject(Fault(kind=FaultKind.ERROR, status=500, route="Volume.setMappedSdcLimits"))
+        gateway.faults.remove(frozen)
+        assert first.result(timeout=60) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK)
+    (mapping,) = array45.volume(volume.volume_id).mappings
+    assert mapping.limit_iops == 500
+
+
+def test_a_publish_that_finds_a_new_mapping_sets_its_own_limits(array45: World) -> None:
+    """The mapping was made after the volume was read, and has limits that this publish does not ask for."""
+    volume = array45.driver.create()
+    limited = array45.driver.create("pvc-limited", parameters={"iopsLimit": "500"})
+    limited.volume_id = volume.volume_id
+    other, gateway = array45.another(), array45.simulator.gateway
+    frozen = gateway.inject(Fault(kind=FaultKind.FREEZE, route="Volume.addMappedSdc", times=1))
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(array45.driver.publish, volume, array45.node("a"))
+        eventually(lambda: gateway.faults.struck(frozen) == 1)
+        other.publish(limited, array45.node("a"))
+        gateway.faults.remove(frozen)
+        first.result(timeout=60)
+    (mapping,) = array45.volume(volume.volume_id).mappings
+    assert mapping.limit_iops == 0
+
+
+def test_a_host_with_a_new_id_that_another_controller_has_mapped_is_used(array45: World) -> None:
+    volume = array45.driver.create()
+    gateway = array45.simulator.gateway
+    gateway.inject(Fault(kind=FaultKind.ERROR, code=80, route="Volume.addMappedSdc", times=1))
+    gateway.inject(
+        Fault(kind=FaultKind.ERROR, code=81, route="Volume.addMappedSdc", times=1, skip=1, after_effect=True)
+    )
+    assert array45.driver.publish(volume, array45.node("a"))
+    assert len(array45.volume(volume.volume_id).mappings) == 1
+
+
+def _outcome(call: Callable[[], object]) -> grpc.StatusCode:
+    try:
+        call()
+    except grpc.RpcError as error:
+        code = error.code()
+        assert isinstance(code, grpc.StatusCode)
+        return code
+    return grpc.StatusCode.OK
+
+
 def test_a_volume_for_one_node_is_refused_to_a_second_with_the_name_of_the_first(
     world: World, driver: Driver
 ) -> None:
@@ -46,6 +109,25 @@ def test_a_volume_for_one_node_is_refused_to_a_second_with_the_name_of_the_first
     driver.publish(volume, world.node("a"))
     text = refused(PRECONDITION, lambda: driver.publish(volume, world.node("b")))
     assert "mapped to a (host id" in text
+    assert len(world.volume(volume.volume_id).mappings) == 1
+
+
+def test_a_mapping_to_a_host_that_was_reinstalled_is_named_with_what_to_do(
+    world: World, driver: Driver
+) -> None:
+    """The node has another SDC now. The attacher detaches by the new id, and no one asks for the old one."""
+    volume = driver.create()
+    driver.publish(volume, world.node("a"))
+    driver.unpublish(volume.volume_id, world.node("b"))
+    for call in (
+        lambda: driver.publish(volume, world.node("b")),
+        lambda: driver.delete(volume.volume_id),
+    ):
+        text = refused(PRECONDITION, call)
+        assert "is mapped to a (host id" in text
+        assert "wait until its VolumeAttachment is deleted" in text
+        assert "the host may be removed from the cluster, or reinstalled" in text
+        assert "unmap it from this host at the array" in text
     assert len(world.volume(volume.volume_id).mappings) == 1
 
 

@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import InitialState
+from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Mode, block, mount
@@ -123,7 +124,7 @@ class Controller(RuleBasedStateMachine):
         if name == source or self.elsewhere(name, origin):
             return
         answer = self.ask(
-            lambda: self.model.copy(name, origin, required=required, limit=limit),
+            lambda: self.model.copy(name, origin, self.id(source)[:16], required=required, limit=limit),
             lambda: self.driver.clone(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.add_volume(name, answer, origin)
@@ -134,7 +135,7 @@ class Controller(RuleBasedStateMachine):
         if self.elsewhere(name, origin):
             return
         answer = self.ask(
-            lambda: self.model.copy(name, origin, required=required, limit=limit),
+            lambda: self.model.copy(name, origin, self.id(source)[:16], required=required, limit=limit),
             lambda: self.driver.restore(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.add_volume(name, answer, origin)
@@ -299,7 +300,7 @@ class Controller(RuleBasedStateMachine):
             gateway.faults.clear()
             for volume_id in list(gateway.array.volumes):
                 self.world.driver.unpublish(f"{gateway.array.system.id}-{volume_id}")
-                self.world.driver.delete(f"{gateway.array.system.id}-{volume_id}")
+                Client(gateway).act("Volume", volume_id, "removeVolume", removeMode="ONLY_ME")
 
     # --- checks ----------------------------------------------------------------------------------
 

@@ -265,6 +265,49 @@ def test_a_copy_is_created_only_in_the_zone_of_its_source(zoned: World) -> None:
     assert "a copy is created in the pool of its source" in text
 
 
+@pytest.mark.parametrize(("zone", "where"), [("a", "pda/fast"), ("b", "pdb/fast")])
+def test_a_copy_has_the_zone_of_its_pool_also_if_another_domain_has_a_pool_of_that_name(
+    zoned: World, zone: str, where: str
+) -> None:
+    wanted = requirement(reach(zoned, 0, zone=zone))
+    source = zoned.driver.create(accessibility_requirements=wanted).volume_id
+    snapshot = zoned.driver.snapshot(source).snapshot_id
+    for copy in (
+        zoned.driver.clone("pvc-2", source, accessibility_requirements=wanted),
+        zoned.driver.clone("pvc-3", source),
+        zoned.driver.restore("pvc-4", snapshot, accessibility_requirements=wanted),
+    ):
+        assert pool_of(zoned, copy) == where
+        assert dict(copy.accessible_topology[0].segments) == reach(zoned, 0, zone=zone)
+    elsewhere = requirement(reach(zoned, 0, zone="b" if zone == "a" else "a"))
+    refused(FULL, lambda: zoned.driver.clone("pvc-5", source, accessibility_requirements=elsewhere))
+
+
+def test_the_default_domain_of_the_system_is_that_of_a_zone_without_one(zoned: World) -> None:
+    zones = (
+        ZoneSettings(name="a", storage_pools=("fast",)),
+        ZoneSettings(name="b", protection_domain="pdb", storage_pools=("fast",)),
+    )
+    (system,) = zoned.systems
+    zoned.systems = (msgspec.structs.replace(system, protection_domain="pda", zones=zones),)
+    driver = zoned.restart()
+    in_b = requirement(reach(zoned, 0, zone="b"))
+    source = driver.create(accessibility_requirements=in_b).volume_id
+    assert dict(driver.clone("pvc-2", source).accessible_topology[0].segments) == reach(zoned, 0, zone="b")
+
+
+def test_a_copy_in_a_pool_of_no_zone_has_no_zone(zoned: World) -> None:
+    source = zoned.driver.create(accessibility_requirements=requirement(reach(zoned, 0, zone="b"))).volume_id
+    (system,) = zoned.systems
+    zones = (
+        ZoneSettings(name="a", protection_domain="pdx", storage_pools=("fast",)),
+        ZoneSettings(name="b", storage_pools=("fast",)),
+    )
+    zoned.systems = (msgspec.structs.replace(system, zones=zones),)
+    copy = zoned.restart().clone("pvc-2", source)
+    assert dict(copy.accessible_topology[0].segments) == reach(zoned, 0)
+
+
 def test_each_zone_has_its_own_capacity(zoned: World) -> None:
     def available(driver: Driver, zone: str) -> int:
         request = csi_pb2.GetCapacityRequest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from csi_powerflex.operations.controller.create_history import CreateHistory
+from csi_powerflex.operations.controller.create_history import CreateHistory, UngrownCopy
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
@@ -154,10 +154,13 @@ def test_a_call_is_unavailable_when_no_system_answers(pair: World) -> None:
 def test_the_history_of_create_calls_is_limited() -> None:
     history = CreateHistory(max_created=2, max_unknown=2)
     for number in range(3):
+        history.record_ungrown("array", f"ungrown-{number}", UngrownCopy(f"id-{number}", 8))
         history.record_created("array", f"created-{number}", f"id-{number}")
         history.record_unknown("array", f"unknown-{number}")
     created = [history.created_id("array", f"created-{number}") for number in range(3)]
     assert created == [None, "id-1", "id-2"]
+    ungrown = [history.ungrown("array", f"ungrown-{number}") for number in range(3)]
+    assert ungrown == [None, UngrownCopy("id-1", 8), UngrownCopy("id-2", 8)]
     assert [history.may_exist("array", f"unknown-{number}") for number in range(3)] == [False, True, True]
 
 

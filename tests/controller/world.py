@@ -16,6 +16,7 @@ from csi_powerflex.simulator.model import Volume
 from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import Simulator
 from tests.controller.driver import Driver
+from tests.controller.final_codes import FinalCodes
 
 
 class World:
@@ -33,6 +34,8 @@ class World:
         self.watch_seconds = 0.0
         # Other settings of the controller, used from its next start on.
         self.more: dict[str, Any] = {}
+        self.others = 0
+        self.final_codes = FinalCodes(self._state)
         self._running = contextlib.ExitStack()
         self.driver = self._start()
 
@@ -57,12 +60,31 @@ class World:
             **self.more,
         )
 
-    def _start(self) -> Driver:
-        settings = self.settings()
+    def _state(self) -> object:
+        """Every volume of every array, with what calls can change."""
+        described: dict[str, object] = {}
+        for gateway in self.simulator.gateways:
+            with gateway.array.lock:
+                for volume in gateway.array.volumes.values():
+                    if volume.removed_at is None:
+                        mappings = [
+                            (mapping.host_id, mapping.access_mode, mapping.limit_iops, mapping.limit_bw_mbps)
+                            for mapping in volume.mappings
+                        ]
+                        described[volume.id] = (volume.name, volume.size_kb, mappings)
+        return described
+
+    def another(self) -> Driver:
+        """Start a second controller, which runs until the first one is restarted."""
+        self.others += 1
+        return self._start(f"csi{self.others}.sock")
+
+    def _start(self, socket_name: str = "csi.sock") -> Driver:
+        settings = self.settings(socket_name)
         parts = self._running.enter_context(app.services(settings))
         socket = self._running.enter_context(server.serving(settings.endpoint, parts.register))
         self._running.enter_context(parts.watching)
-        driver = Driver(socket)
+        driver = Driver(socket, final_codes=self.final_codes)
         self._running.callback(driver.close)
         return driver
 

@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.host import btrfs, filesystem as filesystems, mountinfo
+from csi_powerflex.host import btrfs, mountinfo
+from csi_powerflex.model import format_options, mount_options
 from csi_powerflex.model.volume_context import Origin
-from csi_powerflex.operations.node import mount_options
 from tests.needs import EACH_FILESYSTEM, EACH_FILESYSTEM_WITH_ITS_COPY
 from tests.node.client import Kubelet, Mode, filesystem, refused
 from tests.node.conftest import ReplaceTool
@@ -120,13 +120,26 @@ def test_format_options_are_used(host: LoopHost, node: Kubelet) -> None:
 )
 def test_harmful_format_options_are_refused(fs_type: str, text: str) -> None:
     with pytest.raises(InvalidArgument, match="format options"):
-        filesystems.format_options(fs_type, text)
+        format_options.parse(fs_type, text)
 
 
 @with_devices
 def test_harmful_format_options_are_refused_before_anything_is_changed(host: LoopHost, node: Kubelet) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "-F"):
         node.stage(host.volume(), context={"mkfsFormatOption": "-F"})
+
+
+@with_devices
+def test_format_options_of_a_copy_do_not_matter_because_it_is_never_formatted(
+    host: LoopHost, node: Kubelet
+) -> None:
+    """A volume that was moved from another driver keeps the options of its class."""
+    source = host.volume()
+    staging = node.stage(source)
+    (staging / "file").write_text("of the source")
+    node.unstage(source)
+    staging = node.stage(source, origin=Origin.COPY, context={"mkfsFormatOption": "-F"})
+    assert (staging / "file").read_text() == "of the source"
 
 
 def crashed_copy(host: LoopHost, node: Kubelet, fs_type: str) -> Volume:

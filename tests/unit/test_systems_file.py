@@ -1,5 +1,6 @@
 """The systems file: what is accepted, and the one-line message for each mistake."""
 
+import json
 import traceback
 from pathlib import Path
 
@@ -377,6 +378,27 @@ def test_an_invalid_id(file: Path, id_: str) -> None:
 def test_an_invalid_request_timeout(file: Path, seconds: str) -> None:
     message = refusal(file, with_line(f"requestTimeout: {seconds}"))
     assert message == "systems[0].requestTimeout: must be a number of seconds above 0"
+
+
+@pytest.mark.parametrize("key", ["adoptVolumes", "adoptSnapshots"])
+@pytest.mark.parametrize("beginning", ["", "v", "ab", "a\tbc"])
+def test_a_beginning_that_fits_too_many_names_is_refused(file: Path, key: str, beginning: str) -> None:
+    message = refusal(file, with_line(f"{key}: [csivol-, {json.dumps(beginning)}]"))
+    assert f"systems[0].{key}[1]: {beginning!r} fits too many names; give at least 3 characters" in message
+
+
+@pytest.mark.parametrize(("volumes", "snapshots"), [("csi-", "csi-"), ("csi-", "csi-s"), ("csi-v", "csi")])
+def test_a_name_cannot_be_that_of_a_moved_volume_and_of_a_moved_snapshot(
+    file: Path, volumes: str, snapshots: str
+) -> None:
+    both = with_line(f"adoptVolumes: [{volumes}]\n    adoptSnapshots: [snap-, {snapshots}]")
+    assert f"systems[0].adoptSnapshots: {snapshots!r} and {volumes!r} in adoptVolumes" in refusal(file, both)
+
+
+def test_names_of_moved_objects_are_read(file: Path) -> None:
+    file.write_text(with_line("adoptVolumes: [csivol-]\n    adoptSnapshots: [snap-]"))
+    (system,) = loader.load(file)
+    assert (system.adopt_volumes, system.adopt_snapshots) == (("csivol-",), ("snap-",))
 
 
 @pytest.mark.parametrize(

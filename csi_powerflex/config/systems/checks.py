@@ -13,6 +13,10 @@ from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.ids import is_object_id
 
+# A shorter beginning could fit names that no one thought of.
+_LEAST_BEGINNING = 3
+_GIVE_MORE = f"give at least {_LEAST_BEGINNING} characters that only names of the other driver begin with"
+
 
 def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
     """The problems of one system: for each the key, or "" for the whole system, and a text."""
@@ -34,6 +38,7 @@ def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
         yield "id", f"a system id is 16 lower-case hexadecimal digits, not {system.id!r}"
     if not (math.isfinite(system.request_timeout) and system.request_timeout > 0):
         yield "requestTimeout", "must be a number of seconds above 0"
+    yield from _adoption_problems(system)
     yield from _trust_problems(system)
     yield from _password_problems(system)
 
@@ -46,6 +51,20 @@ def _is_base_url(endpoint: str) -> bool:
         return False
     usable = parts.scheme == "https" and bool(parts.hostname)
     return usable and endpoint.isprintable() and not any(mark in endpoint for mark in "@?# ")
+
+
+def _adoption_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    for key, beginnings in (
+        ("adoptVolumes", system.adopt_volumes),
+        ("adoptSnapshots", system.adopt_snapshots),
+    ):
+        for index, beginning in enumerate(beginnings):
+            if len(beginning) < _LEAST_BEGINNING or not beginning.isprintable():
+                yield f"{key}[{index}]", f"{beginning!r} fits too many names; {_GIVE_MORE}"
+    for volumes in system.adopt_volumes:
+        for snapshots in system.adopt_snapshots:
+            if volumes.startswith(snapshots) or snapshots.startswith(volumes):
+                yield "adoptSnapshots", f"{snapshots!r} and {volumes!r} in adoptVolumes fit the same names"
 
 
 def _trust_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,10 @@ class SystemSettings(
         zones: which storage pools are in which zone, where a system spans several zones or a zone several
             systems.
         approve_hosts: approve an SDC in a restricted mode when a volume is mapped to it.
+        adopt_volumes: beginnings of names of volumes that were moved from another driver; this driver may
+            delete them.
+        adopt_snapshots: beginnings of names of snapshots that were moved from another driver; this driver may
+            delete them.
         request_timeout: the most seconds that one request may take, within the deadline of the call.
     """
 
@@ -61,6 +65,8 @@ class SystemSettings(
     storage_pool: str | None = None
     zones: tuple[ZoneSettings, ...] = ()
     approve_hosts: bool = False
+    adopt_volumes: tuple[str, ...] = ()
+    adopt_snapshots: tuple[str, ...] = ()
     request_timeout: float = 60.0
 
     @property

@@ -5,6 +5,7 @@ Each answer has one builder, for new and existing objects alike. So a repeated c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from csi_powerflex.csi.convert.capability import capabilities, capability
@@ -38,9 +39,33 @@ def volume_request(request: csi_pb2.CreateVolumeRequest) -> VolumeRequest:
         limit=request.capacity_range.limit_bytes,
         capabilities=capabilities(request.volume_capabilities, parameters.filesystem),
         parameters=parameters,
+        of_snapshot=request.volume_content_source.WhichOneof("type") == "snapshot",
         source=_source(request.volume_content_source) if request.HasField("volume_content_source") else None,
         requirement=_requirement(request.accessibility_requirements),
     )
+
+
+def context_to_validate(request: csi_pb2.ValidateVolumeCapabilitiesRequest) -> VolumeContext:
+    """The volume context to validate: the one of the request, with what its parameters say besides.
+
+    Raises:
+        InvalidArgument: the context or the parameters cannot be read.
+    """
+    parameters = VolumeParameters.parse(request.parameters)
+    context = VolumeContext.parse(request.volume_context)
+    return dataclasses.replace(
+        context,
+        filesystem=context.filesystem or parameters.filesystem,
+        mkfs_options=context.mkfs_options or parameters.mkfs_options,
+    )
+
+
+def capacity_parameters(request: csi_pb2.GetCapacityRequest) -> VolumeParameters:
+    """The parameters of GetCapacity; the defaults if they cannot be read, because no pool fits them then."""
+    try:
+        return VolumeParameters.parse(request.parameters)
+    except InvalidArgument:
+        return VolumeParameters()
 
 
 def _source(message: csi_pb2.VolumeContentSource) -> VolumeHandle:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, VolumeInUse
+from csi_powerflex.errors import AlreadyExists, FailedPrecondition, NotFound, VolumeInUse
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
@@ -18,8 +18,8 @@ from csi_powerflex.model.array import (
     Host,
     HostNotApproved,
     HostNotFound,
-    Limits,
     MappedElsewhere,
+    Mapping,
     NotMapped,
     Volume,
 )
@@ -30,9 +30,17 @@ from csi_powerflex.model.transport import AUTO, TRANSPORTS, TransportType
 from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
+from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
+
+
+STALE_MAPPING = (
+    "If it has none, the host may be removed from the cluster, or reinstalled, so that the array knows it as "
+    "another one now: make sure that nothing uses the volume there, and unmap it from this host at the array"
+)
+"""What to do about a mapping that no VolumeAttachment stands for. No one asks the driver to remove it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,9 @@ class PublishRequest:
 class Attachment:
     """The mappings of volumes to nodes."""
 
-    def __init__(self, fleet: Fleet, qos: Qos, nodes: KnownNodes) -> None:
+    def __init__(self, fleet: Fleet, qos: Qos, nodes: KnownNodes, ownership: Ownership) -> None:
         self._fleet = fleet
+        self._ownership = ownership
         self._qos = qos
         self._nodes = nodes
 
@@ -68,29 +77,25 @@ class Attachment:
         request.capability.check()
         array = self._fleet.array(request.handle.system_id)
         volume = array.volume(request.handle.volume_id)
+        self._ownership.seen(array, volume)
         transport, host = _choose_host(array.hosts_of(request.node), request)
         self._nodes.add(request.node)
         access = _access(request, volume)
         self._qos.record_initial(volume.handle, request.volume_context.qos)
         limits = self._qos.limits_for(volume, request.volume_context.qos)
-        with contextlib.ExitStack() as undo:
-            if not _is_mapped(volume, host, access):
-                host = _map(array, volume, host, access, shared=request.capability.mode.shared)
-                undo.callback(_unmap_after_failure, array, volume, host)
-            self._limit(array, volume, host, limits)
-            undo.pop_all()
+        mapping = _mapping(volume, host, access) or _map(
+            array, volume, host, access, shared=request.capability.mode.shared
+        )
+        # If this fails, the mapping stays: another controller may have found it and answered that the volume
+        # is published. The repeated call sets the limits, and a call that unpublishes removes the mapping.
+        if limits != mapping.limits:
+            array.limit_mapping(volume.handle.volume_id, mapping, limits)
         return PublishContext(
             handle=request.handle,
             transport=transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
         )
-
-    @staticmethod
-    def _limit(array: Array, volume: Volume, host: Host, limits: Limits) -> None:
-        mapping = volume.mapping_to(host) or host.new_mapping()
-        if limits != mapping.limits:
-            array.limit_mapping(volume.handle.volume_id, mapping, limits)
 
     def unpublish(self, handle: VolumeHandle, node: NodeIdentity | None) -> None:
         """Remove the mappings to the node, or all mappings where no node is named.
@@ -153,23 +158,26 @@ def _choose_host(hosts: Sequence[Host], request: PublishRequest) -> tuple[Transp
     )
 
 
-def _map(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Host:
-    """Map the volume. Returns the host as the array knows it now."""
+def _map(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Mapping:
+    """Map the volume. Returns the mapping, with the host as the array knows it now."""
     if volume.mappings and not shared:
         raise _in_use(volume)
     try:
-        _map_approved(array, volume, host, access, shared=shared)
-    except HostNotFound:
-        # The host came from the cache. The array has it under a new id, or not at all.
-        host = _again(array, host)
-        _map_approved(array, volume, host, access, shared=shared)
+        try:
+            _map_approved(array, volume, host, access, shared=shared)
+        except HostNotFound:
+            # The host came from the cache. The array has it under a new id, or not at all.
+            host = _again(array, host)
+            _map_approved(array, volume, host, access, shared=shared)
     except (AlreadyMapped, MappedElsewhere) as error:
         # It was mapped since it was read, or our own request was sent again after its answer was lost.
         volume = array.volume(volume.handle.volume_id)
-        if not _is_mapped(volume, host, access):
+        mapping = _mapping(volume, host, access)
+        if mapping is None:
             raise _in_use(volume) from error
+        return mapping
     log.info("volume mapped", volume=volume.handle, host=host, access=access)
-    return host
+    return host.new_mapping()
 
 
 def _map_approved(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> None:
@@ -189,15 +197,6 @@ def _again(array: Array, host: Host) -> Host:
     """The same host, as the array knows it now."""
     (found,) = array.hosts_of(NodeIdentity.of([host.initiator]))
     return found
-
-
-def _unmap_after_failure(array: Array, volume: Volume, host: Host) -> None:
-    """Remove a mapping that this call created, because the call fails with an error of its own."""
-    try:
-        array.unmap_volume(volume.handle.volume_id, host)
-    except DriverError as error:
-        # The mapping stays. The repeated call finds it and sets its limits.
-        log.warning("mapping of a failed call not removed", volume=volume.handle, host=host, reason=error)
 
 
 def _unmap(array: Array, handle: VolumeHandle, node: NodeIdentity) -> bool:
@@ -239,26 +238,24 @@ def _access(request: PublishRequest, volume: Volume) -> Access:
     return access
 
 
-def _is_mapped(volume: Volume, host: Host, access: Access) -> bool:
-    """Whether the volume is mapped to the host as asked.
+def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:
+    """The mapping of the volume to the host, if it is mapped there as asked; None if it is not mapped there.
 
     Raises:
         AlreadyExists: it is mapped there with another access (specification, ControllerPublishVolume).
     """
     mapping = volume.mapping_to(host)
-    if mapping is None:
-        return False
-    if mapping.access is not access:
+    if mapping is not None and mapping.access is not access:
         raise AlreadyExists(
             f"volume {volume.handle} is mapped to node {host} as {mapping.access}, and {access} was asked; "
             "unpublish it there first"
         )
-    return True
+    return mapping
 
 
 def _in_use(volume: Volume) -> VolumeInUse:
     hosts = ", ".join(str(mapping) for mapping in volume.mappings) or "another node"
     return VolumeInUse(
-        f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so unmap "
-        "it there or wait until its VolumeAttachment is deleted"
+        f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so wait "
+        f"until its VolumeAttachment is deleted. {STALE_MAPPING}"
     )

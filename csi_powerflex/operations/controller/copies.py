@@ -1,16 +1,37 @@
 """Creating volumes as copies of a volume or a snapshot.
 
 A copy is in the pool and the volume tree of its source. It is found by its name, as in ``creation``.
+
+The array grows a copy in a second request. If it refuses that for good, the copy that this call created is
+removed, because no caller would ever delete it. Another controller may have the same request at the same
+time: it finds the copy by name, grows it and answers OK. So the two follow these rules, and the copy that one
+of them answered OK for is never removed:
+
+- Only a copy that the call itself created is removed, never one that it found.
+- Before its removal the copy gets another name. From then on, no other call can find it. If another call has
+  grown or mapped it before that, it gets its name back and stays.
+- A call that grows a copy which it found by name reads its name again before it answers.
 """
 
 from __future__ import annotations
 
-from csi_powerflex.errors import OutOfRange, ResourceExhausted
+import contextlib
+
+from csi_powerflex import names, units
+from csi_powerflex.errors import (
+    DriverError,
+    NotFound,
+    OutOfRange,
+    ResourceExhausted,
+    Unavailable,
+    is_final,
+)
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import find_volume_by_name
+from csi_powerflex.operations.controller.create_history import CreateHistory, UngrownCopy
+from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_named_snapshot, is_snapshot
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest, require_copy, size_for
 from csi_powerflex.operations.controller.placement import Placement
 
@@ -20,9 +41,11 @@ log = Log(__name__)
 class Copies:
     """Creates writable copies."""
 
-    def __init__(self, fleet: Fleet, placement: Placement) -> None:
+    def __init__(self, fleet: Fleet, placement: Placement, cluster_id: str) -> None:
         self._fleet = fleet
         self._placement = placement
+        self._cluster_id = cluster_id
+        self._history = CreateHistory()
 
     def create(self, request: VolumeRequest, source: VolumeHandle, name: str) -> CreatedVolume:
         """The copy with that name on the array, created if it does not exist.
@@ -30,11 +53,20 @@ class Copies:
         Raises as ``Volumes.create``.
         """
         array = self._fleet.array(source.system_id)
-        original = array.volume(source.volume_id)
+        left = self._history.ungrown(array.label, name)
+        if left is not None:
+            self._remove(array, name, left)
+        try:
+            original = array.volume(source.volume_id)
+        except NotFound as error:
+            return self._created_before(array, request, name, error)
+        _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
         candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
         try:
-            volume_id, size = _create(array, request, original, pool, name)
+            volume_id, size = self._create(array, request, original, pool, name)
+        except NotFound as error:
+            return self._created_before(array, request, name, error)
         except (NameInUse, OutOfRange, ResourceExhausted):
             # An earlier call may have created the copy. Since then the source was grown, or the tree or the
             # pool became full.
@@ -47,31 +79,142 @@ class Copies:
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
         return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone)
 
+    def _created_before(
+        self, array: Array, request: VolumeRequest, name: str, missing: NotFound
+    ) -> CreatedVolume:
+        """The copy that an earlier call created from a source that was deleted since.
 
-def _create(array: Array, request: VolumeRequest, source: Volume, pool: Pool, name: str) -> tuple[str, int]:
-    """Create the copy. Returns its id and its size in bytes."""
-    size = size_for(request, pool, at_least=source.size)
-    if request.parameters.max_tree_members:
-        _require_tree_below(array, source, request.parameters.max_tree_members)
-    try:
-        volume_id = array.clone(Copy(source.handle.volume_id, name))
-    except TreeFull as error:
-        members = array.tree_members(source.tree_id)
-        raise TreeFull(
-            f"volume {source.handle} cannot be copied: its tree {source.tree_id} has {members} members "
-            "(volume, snapshots and clones), as many as the array allows; delete some of them"
-        ) from error
-    if source.size < size:
-        array.resize_volume(volume_id, size)
-    return volume_id, size
+        Raises:
+            NotFound: there is none. It is ``missing``.
+        """
+        existing = find_volume_by_name(array, name)
+        if existing is None or not existing.orphaned:
+            raise missing
+        require_copy(existing, request, None)
+        pool = array.pool_by_id(existing.pool_id)
+        candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
+        size = _grown(array, request, existing, pool)
+        log.info("copy of a deleted source found", volume=existing.handle, array_name=name, size=size)
+        return CreatedVolume(handle=existing.handle, size=size, copied=True, zone=candidate.zone)
+
+    def _create(
+        self, array: Array, request: VolumeRequest, source: Volume, pool: Pool, name: str
+    ) -> tuple[str, int]:
+        """Create the copy. Returns its id and its size in bytes."""
+        size = size_for(request, pool, at_least=source.size)
+        if source.size < size:
+            _require_possible(array, size)
+        if request.parameters.max_tree_members:
+            _require_tree_below(array, source, request.parameters.max_tree_members)
+        try:
+            volume_id = array.clone(Copy(source.handle.volume_id, name))
+        except TreeFull as error:
+            members = array.tree_members(source.tree_id)
+            raise TreeFull(
+                f"volume {source.handle} cannot be copied: its tree {source.tree_id} has {members} members "
+                "(volume, snapshots and clones), as many as the array allows; delete some of them"
+            ) from error
+        if source.size < size:
+            self._grow_new(array, name, UngrownCopy(volume_id, source.size), size)
+        return volume_id, size
+
+    def _grow_new(self, array: Array, name: str, copy: UngrownCopy, size: int) -> None:
+        """Grow a copy that was created just now. If the array refuses that for good, remove the copy."""
+        try:
+            array.resize_volume(copy.volume_id, size)
+        except DriverError as error:
+            if not is_final(error):
+                raise
+            self._history.record_ungrown(array.label, name, copy)
+            if isinstance(error, NotFound) or not self._remove(array, name, copy):
+                raise Unavailable(
+                    f"copy {copy.volume_id} was created, and another call has grown or removed it; try again"
+                ) from error
+            raise
+
+    def _remove(self, array: Array, name: str, copy: UngrownCopy) -> bool:
+        """Remove a copy that this process created and could not grow. Returns whether it is removed now.
+
+        Raises:
+            Unavailable: it may still exist.
+        """
+        # A name that only this copy can have.
+        temporary = names.array_name(names.Kind.VOLUME, self._cluster_id, f"{copy.volume_id} is removed")
+        try:
+            removed = _remove_unless_used(array, copy, name, temporary)
+        except NotFound:
+            removed = True
+        except DriverError as error:
+            raise Unavailable(
+                f"copy {copy.volume_id} was created and cannot be grown, and it was not removed: {error}; "
+                "try again"
+            ) from error
+        self._history.forget_ungrown(array.label, name)
+        log.warning("copy that cannot be grown", volume=copy.volume_id, array_name=name, removed=removed)
+        return removed
+
+
+def _require_kind(source: Volume, request: VolumeRequest) -> None:
+    """Check that the source is what the request takes it for.
+
+    Raises:
+        NotFound: there is no such snapshot, or no such volume.
+    """
+    if request.of_snapshot and not is_snapshot(source):
+        raise NotFound(f"{source.handle} is a volume, not a snapshot")
+    if not request.of_snapshot and is_named_snapshot(source):
+        raise NotFound(f"{source.handle} is a snapshot, not a volume")
+
+
+def _remove_unless_used(array: Array, copy: UngrownCopy, name: str, temporary: str) -> bool:
+    """Remove the copy, unless another call has grown or mapped it. Returns whether it was removed."""
+    with contextlib.suppress(NameInUse):  # An earlier attempt has renamed it.
+        array.rename_volume(copy.volume_id, temporary)
+    found = array.volume(copy.volume_id)
+    if found.size == copy.size and not found.mappings:
+        array.remove_volume(copy.volume_id)
+        return True
+    with contextlib.suppress(NameInUse):  # Yet another call has created a copy of that name.
+        array.rename_volume(copy.volume_id, name)
+    return False
+
+
+def _require_possible(array: Array, size: int) -> None:
+    """Check the size before a copy is created.
+
+    Raises:
+        OutOfRange: the array has no volumes of this size.
+    """
+    largest = array.largest_volume()
+    if size > largest:
+        raise OutOfRange(
+            f"{units.readable(size)} were asked for, and the largest volume of system {array.label} has "
+            f"{units.readable(largest)}"
+        )
 
 
 def _grown(array: Array, request: VolumeRequest, copy: Volume, pool: Pool) -> int:
-    """The size of a copy that an earlier call created. It is grown if that call was interrupted before."""
+    """The size of a copy that an earlier call created. It is grown if that call was interrupted before.
+
+    Raises:
+        Unavailable: it cannot be grown, or another call is removing it. It is not this call's to remove, so
+            the error must not be final.
+    """
     if copy.size >= request.required:
         return copy.size
     size = size_for(request, pool, at_least=copy.size)
-    array.resize_volume(copy.handle.volume_id, size)
+    try:
+        array.resize_volume(copy.handle.volume_id, size)
+        current = array.volume(copy.handle.volume_id)
+    except DriverError as error:
+        if not is_final(error):
+            raise
+        raise Unavailable(
+            f"volume {copy.handle} was created by an earlier call with {units.readable(copy.size)} and "
+            f"cannot be grown to {units.readable(size)}: {error}; try again"
+        ) from error
+    if current.name != copy.name:
+        raise Unavailable(f"volume {copy.handle} is being removed by another call; try again")
     return size
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from csi_powerflex import units
-from csi_powerflex.errors import OutOfRange
+from csi_powerflex.errors import InvalidArgument, OutOfRange
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.lookup import after_change, is_named_snapshot
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
@@ -28,11 +29,14 @@ class Expansion:
 
         Raises:
             NotFound: it does not exist.
+            InvalidArgument: it is a snapshot.
             OutOfRange: no size is within the range, or the volume is already larger than ``limit``.
             ResourceExhausted: the pool is full.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
+        if is_named_snapshot(volume):
+            raise InvalidArgument(f"{handle} is a snapshot and was not expanded; create a volume from it")
         if limit and volume.size > limit:
             raise OutOfRange(
                 f"volume {handle} has {units.readable(volume.size)}, more than the limit of "
@@ -48,5 +52,6 @@ class Expansion:
         )
         array.resize_volume(handle.volume_id, size)
         log.info("volume expanded", volume=handle, before=volume.size, size=size)
-        self._qos.reapply_after_growth(array, dataclasses.replace(volume, size=size))
+        with after_change(f"volume {handle} was expanded to {units.readable(size)}"):
+            self._qos.reapply_after_growth(array, dataclasses.replace(volume, size=size))
         return size

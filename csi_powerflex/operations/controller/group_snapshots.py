@@ -7,7 +7,7 @@ the volume that they were taken of, never by their order in an answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from csi_powerflex import names
@@ -17,6 +17,8 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.lookup import after_change, is_group_member
+from csi_powerflex.operations.controller.ownership import Ownership
 
 log = Log(__name__)
 
@@ -32,8 +34,9 @@ class Group:
 class Groups:
     """The group snapshots of one cluster."""
 
-    def __init__(self, fleet: Fleet, cluster_id: str) -> None:
+    def __init__(self, fleet: Fleet, ownership: Ownership, cluster_id: str) -> None:
         self._fleet = fleet
+        self._ownership = ownership
         self._cluster_id = cluster_id
 
     def create(self, csi_name: str, sources: Sequence[VolumeHandle], parameters: SnapshotParameters) -> Group:
@@ -54,9 +57,15 @@ class Groups:
             made = array.take_snapshots(
                 copies, access=parameters.access, retention_minutes=parameters.retention_minutes
             )
-        except (NameInUse, ResourceExhausted) as error:
-            # The snapshots of an earlier call may be what filled the trees or the pool.
-            existing = self._existing(array, csi_name, copies)
+        except (NameInUse, NotFound, ResourceExhausted) as error:
+            # The snapshots of an earlier call may be what filled the trees or the pool, and their sources may
+            # have been deleted since.
+            try:
+                existing = self._existing(array, csi_name, copies)
+            except AlreadyExists:
+                if isinstance(error, NotFound):
+                    raise error from None
+                raise
             if existing is not None:
                 return existing
             if not isinstance(error, TreeFull):
@@ -65,7 +74,8 @@ class Groups:
                 f"group snapshot {csi_name} was not taken: the tree of one of its volumes has as many "
                 "members as the array allows; delete some of their snapshots or clones"
             ) from error
-        group = _group(array.volumes_by_id(made), copies)
+        with after_change(f"group snapshot {csi_name} was taken"):
+            group = _group(array.volumes_by_id(made), copies)
         log.info("group snapshot taken", group=group.handle, members=len(made))
         return group
 
@@ -82,7 +92,7 @@ class Groups:
         """
         array = self._fleet.array(handle.system_id)
         found = self._members(array, handle, members)
-        if not found:
+        if not found or not all(map(is_group_member, found)):
             raise NotFound(f"there is no group snapshot {handle}")
         return Group(handle, tuple(found))
 
@@ -91,12 +101,16 @@ class Groups:
 
         Raises:
             InvalidArgument: one of ``members`` is not in it; nothing was removed.
+                Or the group has other objects than the snapshots of one group snapshot.
+            FailedPrecondition: this cluster did not make it; nothing was removed.
             VolumeInUse: one of them is mapped; nothing was removed.
         """
         array = self._fleet.array(handle.system_id)
-        if not self._members(array, handle, members):
+        found = self._members(array, handle, members)
+        if not found:
             log.info("group did not exist", group=handle)
             return
+        self._ownership.require_group(array, str(handle), found)
         try:
             array.remove_group(handle.group_id)
         except NotFound:
@@ -132,19 +146,28 @@ class Groups:
         if not groups:
             return None
         members = [volume for volume in volumes if volume.group_id in groups - {None}]
-        asked = {copy.volume_id for copy in copies}
-        found = {volume.ancestor_id for volume in members}
-        if len(groups) != 1 or len(members) != len(copies) or found != asked:
+        present = {volume.handle.volume_id for volume in volumes}
+        ordered = [_member_for(copy, members, present) for copy in copies]
+        complete = [member for member in ordered if member is not None]
+        if len(groups) != 1 or not len(members) == len(copies) == len(complete):
             raise AlreadyExists(
-                f"group snapshot {csi_name} exists already, of the volumes {_readable(found)}, and "
-                f"{_readable(asked)} were asked for; use another name"
+                f"group snapshot {csi_name} exists already, of the volumes "
+                f"{_readable(volume.ancestor_id for volume in members)}, and "
+                f"{_readable(copy.volume_id for copy in copies)} were asked for; use another name"
             )
-        return _group(members, copies)
+        return _group_of(complete, copies)
 
     def _member_name(self, csi_name: str, position: int) -> str:
         """The name of one member. It follows from the group's name and a number, so it is always the same."""
         member = hashlib.sha256(f"{csi_name}\0{position}".encode()).hexdigest()
         return names.array_name(names.Kind.GROUP_MEMBER, self._cluster_id, member)
+
+
+def _member_for(copy: Copy, members: Sequence[Volume], present: Set[str]) -> Volume | None:
+    """The snapshot that was taken of the copy's source; by its name, if that source is not ``present``."""
+    if copy.volume_id in present:
+        return next((member for member in members if member.ancestor_id == copy.volume_id), None)
+    return next((member for member in members if member.orphaned and member.name == copy.name), None)
 
 
 def _readable(volume_ids: Iterable[str | None]) -> str:
@@ -170,7 +193,10 @@ def _group(found: Sequence[Volume], copies: Sequence[Copy]) -> Group:
     """
     by_source = {volume.ancestor_id: volume for volume in found}
     members = [by_source.get(copy.volume_id) for copy in copies]
-    complete = [member for member in members if member is not None]
+    return _group_of([member for member in members if member is not None], copies)
+
+
+def _group_of(complete: Sequence[Volume], copies: Sequence[Copy]) -> Group:
     groups = {member.group_id for member in complete}
     group_id = groups.pop() if len(groups) == 1 else None
     if len(complete) != len(copies) or group_id is None:

@@ -6,8 +6,11 @@ an earlier call created, without a journal.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from csi_powerflex import names
-from csi_powerflex.errors import NotFound
+from csi_powerflex.errors import DriverError, NotFound, Unavailable, is_final
 from csi_powerflex.model.array import Volume
 from csi_powerflex.model.ports import Array
 
@@ -20,10 +23,51 @@ def find_volume_by_name(array: Array, name: str) -> Volume | None:
         return None
 
 
+def is_copy_of(array: Array, copy: Volume, source_id: str) -> bool:
+    """Whether ``copy``, which has the requested name, was created from the volume with the id ``source_id``.
+
+    If the source does not exist any more, the array shows another ancestor or none. Then the name decides.
+    """
+    if copy.ancestor_id == source_id:
+        return True
+    return copy.orphaned and not exists(array, source_id)
+
+
+def exists(array: Array, volume_id: str) -> bool:
+    """Whether the array has a volume or snapshot with that id."""
+    try:
+        array.volume(volume_id)
+    except NotFound:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def after_change(done: str) -> Iterator[None]:
+    """The rest of a call that has changed the array. A final error would make its caller forget the change.
+
+    ``done`` is what was done, as the beginning of a sentence.
+
+    Raises:
+        Unavailable: in place of each final error.
+    """
+    try:
+        yield
+    except DriverError as error:
+        if is_final(error):
+            raise Unavailable(f"{done}, and then: {error}; try again") from error
+        raise
+
+
 def is_snapshot(volume: Volume) -> bool:
     """Whether it is a snapshot: by the name that this driver gave it, else by being a copy."""
     kind = names.kind_of(volume.name)
     return volume.copied if kind is None else kind is not names.Kind.VOLUME
+
+
+def is_named_snapshot(volume: Volume) -> bool:
+    """Whether this driver, in any cluster, took it as a snapshot."""
+    return names.kind_of(volume.name) in (names.Kind.SNAPSHOT, names.Kind.GROUP_MEMBER)
 
 
 def is_group_member(snapshot: Volume) -> bool:

@@ -19,7 +19,12 @@ _DEFAULT_SIZE = 8 * units.GIB
 
 @dataclass(frozen=True, slots=True)
 class VolumeRequest:
-    """What CreateVolume asks for; ``required`` and ``limit`` are bytes, 0 where not given."""
+    """What CreateVolume asks for.
+
+    Attributes:
+        required: bytes, 0 where not given; so is ``limit``.
+        of_snapshot: whether the source is named as a snapshot.
+    """
 
     name: str
     required: int
@@ -27,6 +32,7 @@ class VolumeRequest:
     capabilities: tuple[Capability, ...]
     parameters: VolumeParameters
     source: VolumeHandle | None = None
+    of_snapshot: bool = False
     requirement: TopologyRequirement = ANYWHERE
 
 
@@ -93,18 +99,20 @@ def _difference(volume: Volume, request: VolumeRequest, candidate: Candidate | N
     return ""
 
 
-def require_copy(copy: Volume, request: VolumeRequest, source: Volume) -> None:
+def require_copy(copy: Volume, request: VolumeRequest, source: Volume | None) -> None:
     """Check that an existing volume of the requested name is the requested copy, perhaps not yet grown.
+
+    ``source`` is None if it does not exist any more.
 
     Raises:
         AlreadyExists: it is not; the message says what differs.
     """
     difference = ""
-    if copy.ancestor_id != source.handle.volume_id:
+    if source is not None and copy.ancestor_id != source.handle.volume_id:
         difference = f"was not created from {source.handle}"
     elif request.limit and copy.size > request.limit:
         difference = f"has {units.readable(copy.size)}"
-    elif copy.size not in (source.size, max(copy.size, request.required)):
+    elif source is not None and copy.size not in (source.size, max(copy.size, request.required)):
         # It was grown already, to less than this request asks for. So another request created it.
         difference = f"has {units.readable(copy.size)}"
     if difference:

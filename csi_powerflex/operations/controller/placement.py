@@ -118,8 +118,7 @@ class Placement:
                     f"a copy is created in the pool of its source, {pool} of system {array.label}, "
                     f"and the parameters ask for {wanted!r}"
                 )
-        zones = [zone.name for zone in array.zones if {pool.name, pool.id} & set(zone.storage_pools)]
-        zone = zones[0] if zones else None
+        zone = _zone_of(array, pool)
         for segments in requirement.topologies or ({},):
             reached = self._topology.reaches(segments, array.system_id())
             if reached and segments.get(self._topology.zone_key, zone) == zone:
@@ -147,6 +146,18 @@ class Placement:
         for zone in array.zones:
             if wanted in (None, zone.name):
                 yield from _in_zone(array, zone, parameters)
+
+
+def _zone_of(array: Array, pool: Pool) -> str | None:
+    """The first zone that the pool is in; None if it is in none."""
+    for zone in array.zones:
+        for name in zone.storage_pools:
+            # Pools of other protection domains may have the same name.
+            # A name that is ambiguous, or a domain that does not exist, is no place of any volume.
+            with contextlib.suppress(InvalidArgument):
+                if name in (pool.name, pool.id) and array.pool(zone.protection_domain, name).id == pool.id:
+                    return zone.name
+    return None
 
 
 def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Candidate]:

@@ -6,11 +6,14 @@ requested limits or the volume's size change.
 
 from __future__ import annotations
 
-from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Limits, Volume
+import contextlib
+
+from csi_powerflex.ids import InitiatorKind, VolumeHandle
+from csi_powerflex.model.array import Limits, Mapping, NotMapped, Volume
 from csi_powerflex.model.ports import Array, Fleet, QosStore
 from csi_powerflex.model.qos import QosRequest
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.lookup import after_change
 
 log = Log(__name__)
 
@@ -77,7 +80,20 @@ class Qos:
 
     def _apply(self, array: Array, volume: Volume, requested: QosRequest) -> None:
         limits = requested.limits_for(volume.size)
-        for mapping in volume.mappings:
-            if mapping.limits != limits:
-                array.limit_mapping(volume.handle.volume_id, mapping, limits)
-                log.info("mapping limited", volume=volume.handle, host=mapping, limits=limits)
+        # If the array has no limits for a kind of host, nothing is changed for the other kind.
+        mappings = sorted(volume.mappings, key=lambda mapping: mapping.host_kind is InitiatorKind.SDC)
+        with contextlib.ExitStack() as rest:
+            for mapping in mappings:
+                if mapping.limits != limits:
+                    self._limit(array, volume, mapping, limits)
+                    rest.enter_context(after_change(f"{mapping} has the new limits of {volume.handle}"))
+
+    @staticmethod
+    def _limit(array: Array, volume: Volume, mapping: Mapping, limits: Limits) -> None:
+        try:
+            array.limit_mapping(volume.handle.volume_id, mapping, limits)
+        except NotMapped:
+            # It was unmapped since the volume was read. The next mapping gets its limits when it is made.
+            log.info("mapping does not exist any more", volume=volume.handle, host=mapping)
+        else:
+            log.info("mapping limited", volume=volume.handle, host=mapping, limits=limits)

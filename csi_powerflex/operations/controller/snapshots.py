@@ -15,7 +15,13 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeM
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_snapshot
+from csi_powerflex.operations.controller.lookup import (
+    after_change,
+    find_volume_by_name,
+    is_copy_of,
+    is_snapshot,
+)
+from csi_powerflex.operations.controller.ownership import Ownership
 
 log = Log(__name__)
 
@@ -23,8 +29,9 @@ log = Log(__name__)
 class Snapshots:
     """The snapshots of one cluster on a fleet of systems."""
 
-    def __init__(self, fleet: Fleet, cluster_id: str) -> None:
+    def __init__(self, fleet: Fleet, ownership: Ownership, cluster_id: str) -> None:
         self._fleet = fleet
+        self._ownership = ownership
         self._cluster_id = cluster_id
 
     def create(self, csi_name: str, source: VolumeHandle, parameters: SnapshotParameters) -> Volume:
@@ -43,29 +50,46 @@ class Snapshots:
                 access=parameters.access,
                 retention_minutes=parameters.retention_minutes,
             )
-        except (NameInUse, ResourceExhausted) as error:
-            # The snapshot of an earlier call may be what filled the tree or the pool.
+        except (NameInUse, NotFound, ResourceExhausted) as error:
+            # The snapshot of an earlier call may be what filled the tree or the pool, and its source may have
+            # been deleted since.
             snapshot = find_volume_by_name(array, name)
             if snapshot is None:
                 if isinstance(error, TreeFull):
                     raise tree_full(array, source) from error
                 raise
-            if snapshot.ancestor_id != source.volume_id:
+            if not is_copy_of(array, snapshot, source.volume_id):
+                if isinstance(error, NotFound):
+                    raise
                 raise AlreadyExists(
                     f"snapshot {csi_name} exists already as {snapshot.handle}, and was not taken of volume "
                     f"{source}; use another name"
                 ) from None
+            self._ownership.created(snapshot.handle, names.Kind.SNAPSHOT)
             return snapshot
+        self._ownership.created(VolumeHandle(source.system_id, made[0]), names.Kind.SNAPSHOT)
         log.info("snapshot taken", snapshot=f"{source.system_id}-{made[0]}", source=source, array_name=name)
-        return array.volume(made[0])
+        with after_change(f"snapshot {csi_name} was taken"):
+            return array.volume(made[0])
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the snapshot. Returns without error if it does not exist.
 
         Raises:
-            FailedPrecondition: it is mapped, or its retention has not ended.
+            FailedPrecondition: it is mapped, its retention has not ended, or this cluster did not make it.
+            InvalidArgument: it is a volume.
         """
         array = self._fleet.array(handle.system_id)
+        try:
+            self._ownership.require_snapshot(array, handle)
+        except NotFound:
+            log.info("snapshot did not exist", snapshot=handle)
+            return
+        self._remove(array, handle)
+        self._ownership.deleted(handle)
+
+    @staticmethod
+    def _remove(array: Array, handle: VolumeHandle) -> None:
         try:
             array.remove_volume(handle.volume_id)
         except NotFound:
@@ -88,7 +112,9 @@ class Snapshots:
         Raises:
             NotFound: it does not exist, or it is a volume.
         """
-        found = self._fleet.array(handle.system_id).volume(handle.volume_id)
+        array = self._fleet.array(handle.system_id)
+        found = array.volume(handle.volume_id)
+        self._ownership.seen(array, found)
         if not is_snapshot(found):
             raise NotFound(f"{handle} is a volume, not a snapshot")
         return found

@@ -8,9 +8,11 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.attachment import STALE_MAPPING
 from csi_powerflex.operations.controller.copies import Copies
 from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
+from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
 
 log = Log(__name__)
@@ -19,11 +21,12 @@ log = Log(__name__)
 class Volumes:
     """The volumes of one cluster on a fleet of systems."""
 
-    def __init__(self, fleet: Fleet, placement: Placement, cluster_id: str) -> None:
+    def __init__(self, fleet: Fleet, placement: Placement, ownership: Ownership, cluster_id: str) -> None:
         self._fleet = fleet
+        self._ownership = ownership
         self._cluster_id = cluster_id
         self._creation = Creation(fleet, placement)
-        self._copies = Copies(fleet, placement)
+        self._copies = Copies(fleet, placement, cluster_id)
 
     def create(self, request: VolumeRequest) -> CreatedVolume:
         """The volume of that name, created if it does not exist.
@@ -37,19 +40,27 @@ class Volumes:
         """
         for capability in request.capabilities:
             capability.check()
+            if request.source is None:
+                capability.check_format(request.parameters.mkfs_options)
         name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
         if request.source is not None:
-            return self._copies.create(request, request.source, name)
-        return self._creation.create(request, name)
+            created = self._copies.create(request, request.source, name)
+        else:
+            created = self._creation.create(request, name)
+        self._ownership.created(created.handle, names.Kind.VOLUME)
+        return created
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the volume. Returns without error if it does not exist.
 
         Raises:
             VolumeMapped: it is mapped to a host, which is named.
+            InvalidArgument: it is a snapshot.
+            FailedPrecondition: this cluster did not make it.
         """
         array = self._fleet.array(handle.system_id)
         try:
+            self._ownership.require_volume(array, handle)
             array.remove_volume(handle.volume_id)
         except NotFound:
             log.info("volume did not exist", volume=handle)
@@ -57,6 +68,7 @@ class Volumes:
             raise VolumeMapped(_mapped_to(array, handle)) from error
         else:
             log.info("volume removed", volume=handle)
+        self._ownership.deleted(handle)
 
     def get(self, handle: VolumeHandle) -> Volume:
         """The volume.
@@ -64,13 +76,16 @@ class Volumes:
         Raises:
             NotFound: it does not exist.
         """
-        return self._fleet.array(handle.system_id).volume(handle.volume_id)
+        array = self._fleet.array(handle.system_id)
+        volume = array.volume(handle.volume_id)
+        self._ownership.seen(array, volume)
+        return volume
 
 
 def _mapped_to(array: Array, handle: VolumeHandle) -> str:
     mappings = array.volume(handle.volume_id).mappings
     hosts = ", ".join(str(mapping) for mapping in mappings) or "a host that was unmapped just now"
     return (
-        f"volume {handle} is mapped to {hosts} and was not removed; unmap it there, or wait until its "
-        "VolumeAttachment is deleted"
+        f"volume {handle} is mapped to {hosts} and was not removed; wait until its VolumeAttachment is "
+        f"deleted. {STALE_MAPPING}"
     )

@@ -14,10 +14,11 @@ from pathlib import Path
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, VolumeInUse
 from csi_powerflex.host import blockdev, holders, mountinfo, mounts, probe
 from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model import mount_options
 from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import mount_options, target_paths
+from csi_powerflex.operations.node import target_paths
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.filesystem_state import FilesystemState
 from csi_powerflex.operations.node.staging import StageRequest, Staging, unusable_error

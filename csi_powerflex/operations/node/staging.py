@@ -20,17 +20,12 @@ from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, Invali
 from csi_powerflex.host import blockdev, btrfs, filesystem, holders, mountinfo, mounts, probe
 from csi_powerflex.host.run import CommandFailed
 from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model import format_options, mount_options
 from csi_powerflex.model.capability import Filesystem, Use
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.node import (
-    filesystem_growth,
-    mount_options,
-    release,
-    shared_mount,
-    target_paths,
-)
+from csi_powerflex.operations.node import filesystem_growth, release, shared_mount, target_paths
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.filesystem_state import FilesystemState, Finding
 
@@ -251,7 +246,9 @@ class _Wanted:
         self.options = options
         self.read_only = request.read_only or request.publish_context.read_only or "ro" in options
         self.origin = request.origin
-        self.format_options = filesystem.format_options(filesystem_type, request.format_options)
+        # A copy is never formatted, and may keep options of another driver that this one does not allow.
+        asked = request.format_options if request.origin is Origin.EMPTY else ""
+        self.format_options = format_options.parse(filesystem_type, asked)
 
     def mount_options(self) -> list[str]:
         options = [option for option in self.options if option not in ("ro", "rw")]
