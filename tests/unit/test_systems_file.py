@@ -467,8 +467,19 @@ def test_a_system_may_be_named_by_its_id(file: Path) -> None:
 
 
 def test_systems_without_name_or_id_are_different_systems(file: Path) -> None:
-    file.write_text(MINIMAL + MINIMAL.partition("\n")[2], encoding="utf-8")
+    second = MINIMAL.partition("\n")[2].replace("gateway.example", "other.example")
+    file.write_text(MINIMAL + second, encoding="utf-8")
     assert len(loader.load(file)) == 2
+
+
+@pytest.mark.parametrize(
+    "same", ["gateway.example", "GATEWAY.example.", "gateway.example:443", "gateway.example/"]
+)
+def test_two_systems_with_one_endpoint_are_refused(file: Path, same: str) -> None:
+    second = MINIMAL.partition("\n")[2].replace("gateway.example", same)
+    message = refusal(file, MINIMAL + second)
+    assert message.startswith("systems[1].endpoints[0]: ")
+    assert "is an endpoint of another system already; a gateway manages one system" in message
 
 
 @pytest.mark.parametrize(
