@@ -326,7 +326,7 @@ class Authenticator:
     def _check(self, reply: Reply, password: Secret) -> None:
         """Return if the login succeeded. Remember the password if it was refused."""
         if reply.status == 200:
-            self._refusals.clear()
+            self._refusals.clear(password)
             return
         error = self._login_error(reply)
         if reply.status in _REFUSED:

@@ -24,6 +24,7 @@ class Refusals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._password: Secret | None = None
+        self._accepted: Secret | None = None
         self._error: DriverError | None = None
         self._pause = 0.0
         self._until = 0.0
@@ -44,12 +45,17 @@ class Refusals:
     def add(self, password: Secret, error: DriverError) -> None:
         """The array has refused the password with ``error``."""
         with self._lock:
+            if password == self._accepted:
+                # It worked before, so the refusal may be a fault of the gateway. One more attempt finds out.
+                self._accepted = None
+                return
             again = password == self._password and self._error is not None
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS) if again else FIRST_PAUSE_SECONDS
             self._password, self._error = password, error
             self._until = time.monotonic() + self._pause
 
-    def clear(self) -> None:
-        """The array has accepted a password."""
+    def clear(self, password: Secret) -> None:
+        """The array has accepted the password."""
         with self._lock:
             self._password = self._error = None
+            self._accepted = password

@@ -80,8 +80,18 @@ def test_a_refused_password_is_sent_again_later_with_longer_pauses(monkeypatch: 
         known.add(WRONG, error)
     assert sent == [0, 15, 45, 105, 225, 465, 945, 1545]
     known.check(Secret("other"))
-    known.clear()
+    known.clear(WRONG)
     known.check(WRONG)
+
+
+def test_a_password_that_worked_before_is_sent_once_more_after_a_refusal() -> None:
+    known = Refusals()
+    known.clear(WRONG)
+    known.add(WRONG, Unauthenticated("refused"))
+    known.check(WRONG)
+    known.add(WRONG, Unauthenticated("refused"))
+    with pytest.raises(Unauthenticated, match="tries the same password again in"):
+        known.check(WRONG)
 
 
 @pytest.mark.parametrize("status", [403, 423])

@@ -404,6 +404,58 @@ def test_neither_a_password_nor_a_password_file(file: Path) -> None:
     assert message == "systems[0]: give exactly one of password and passwordFile"
 
 
+@pytest.mark.parametrize(
+    ("password", "found"),
+    [
+        ("|\n      hunter2-word", "a line break"),
+        ('"hunter2-word\\n"', "a line break"),
+        ('"\\nhunter2-word"', "a line break"),
+        ('"hunter2\\r-word"', "a line break"),
+        ('"hunter2\\b-word"', "a backspace"),
+        ('"hunter2-word\\t"', "a tab"),
+        ('"\\uFEFFhunter2-word"', "a byte order mark"),
+        ('"hunter2\\0-word"', "a NUL"),
+        ('"hunter2\\e-word"', "a character that cannot be printed"),
+        ('"hunter2\\u200b-word"', "a character that cannot be printed"),
+    ],
+)
+def test_a_password_with_a_character_that_cannot_be_printed(file: Path, password: str, found: str) -> None:
+    message = refusal(file, MINIMAL.replace(f"password: {PASSWORD}", f"password: {password}"))
+    assert message.startswith("systems[0].password: system https://gateway.example: password holds ")
+    assert f"holds {found}, which the password cannot have" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\xef\xbb\xbfhunter2", "a byte order mark"),
+        (b"\nhunter2\n", "a line break"),
+        (b"hunter2\nhunter3\n", "a line break"),
+        (b"hunter2\t\n", "a tab"),
+        (b"hunter2\0", "a NUL"),
+        (b"hunter\b2", "a backspace"),
+    ],
+)
+def test_a_password_file_with_a_character_that_cannot_be_printed(
+    file: Path, content: bytes, found: str
+) -> None:
+    path = file.parent / "password"
+    path.write_bytes(content)
+    message = refusal(file, with_password_file(path))
+    assert message.startswith("systems[0].passwordFile: ")
+    assert f"{path} holds {found}, which the password cannot have" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("content", [b"hunter2 \xc3\xa4", b"hunter2 \xc3\xa4\n", b"hunter2 \xc3\xa4\r\n"])
+def test_a_password_file_may_end_with_a_line_break(file: Path, content: bytes) -> None:
+    path = file.parent / "password"
+    path.write_bytes(content)
+    file.write_text(with_password_file(path), encoding="utf-8")
+    assert loader.load(file)[0].read_password().reveal() == "hunter2 ä"
+
+
 def with_password_file(path: Path) -> str:
     return MINIMAL.replace(f"password: {PASSWORD}", f"passwordFile: {path}")
 
