@@ -26,6 +26,7 @@ from csi_powerflex.gateway.payloads import (
     VolumePayload,
     id_in,
 )
+from csi_powerflex.gateway.shared import SharedRead
 from csi_powerflex.ids import InitiatorKind, NodeIdentity
 from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
@@ -60,6 +61,7 @@ class GatewayArray:
         self._client = Client(settings, retry_seconds=retry_seconds, claim=claim)
         self._pools = Pools(settings, self._client)
         self._hosts = Hosts(settings, self._client)
+        self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
 
     @property
@@ -191,6 +193,10 @@ class GatewayArray:
         return convert.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
+        """Callers at the same time share one request."""
+        return self._all_volumes.get()
+
+    def _read_volumes(self) -> Sequence[Volume]:
         system_id = self.system_id()
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
         return [convert.volume(system_id, payload) for payload in payloads]
