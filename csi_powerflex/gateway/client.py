@@ -40,7 +40,7 @@ RETRY_SECONDS = 0.2
 
 _ATTEMPTS = 4
 # A list of 131,072 volumes has about 130 MB. Each mapping adds about 200 bytes.
-_LONGEST_LIST = 512 * units.MIB
+_LONGEST_LIST = 256 * units.MIB
 _LONGEST_ANSWER = 16 * units.MIB
 _SYSTEMS = "/api/types/System/instances"
 

@@ -18,7 +18,7 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(
 ) -> None:
     change_answer("StoragePool.list", lambda _: b" " * (8 * 2**20))
     with pytest.MonkeyPatch.context() as patch:
-        # A test needs no 512 MiB to see that the limit counts.
+        # A test needs no 256 MiB to see that the limit counts.
         patch.setattr(client, "_LONGEST_LIST", 4 * 2**20)
         assert "the answer is longer than 4 MiB" in unreadable(array45.driver.create)
 
