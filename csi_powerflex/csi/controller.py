@@ -29,6 +29,10 @@ from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 
 log = Log(__name__)
 
+MAX_PAGE_ENTRIES = 4000
+"""The most entries of a page of a list. By default, a gRPC client accepts messages of at most 4 MiB. An entry
+has some 150 bytes, and 40 more for each further node."""
+
 _Rpc = csi_pb2.ControllerServiceCapability.RPC
 
 CAPABILITIES = (
@@ -207,7 +211,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListVolumesResponse:
         """A page of the cluster's volumes, with the nodes that they are published to."""
-        page = self._operations.listing.volumes(token=request.starting_token, max_entries=request.max_entries)
+        page = self._operations.listing.volumes(
+            token=request.starting_token, max_entries=_page(request.max_entries)
+        )
         return csi_pb2.ListVolumesResponse(
             entries=[
                 csi_pb2.ListVolumesResponse.Entry(
@@ -239,7 +245,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """A page of the cluster's snapshots."""
         page = self._operations.listing.snapshots(
             token=request.starting_token,
-            max_entries=request.max_entries,
+            max_entries=_page(request.max_entries),
             snapshot_id=request.snapshot_id,
             source_id=request.source_volume_id,
         )
@@ -279,7 +285,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """A page of the volumes that have a health issue."""
         page = self._operations.health.unhealthy(
-            token=request.starting_token, max_entries=request.max_entries
+            token=request.starting_token, max_entries=_page(request.max_entries)
         )
         return csi_pb2.ControllerListVolumeHealthResponse(
             entries=[volume_health(health) for health in page.items], next_token=page.next_token
@@ -299,3 +305,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
                 for kind in CAPABILITIES
             ]
         )
+
+
+def _page(max_entries: int) -> int:
+    """The most entries of a page. It may have fewer than the caller allows (specification, ListVolumes)."""
+    return min(max_entries, MAX_PAGE_ENTRIES) or MAX_PAGE_ENTRIES

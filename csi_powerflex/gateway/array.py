@@ -12,6 +12,7 @@ from csi_powerflex.errors import DriverError, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.cache import Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
+from csi_powerflex.gateway.identity import Claim
 from csi_powerflex.gateway.mapping import ACTIONS
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
@@ -21,11 +22,11 @@ from csi_powerflex.gateway.payloads import (
     PoolPayload,
     PoolStatisticsPayload,
     SystemLimitsPayload,
-    SystemPayload,
     SystemStatisticsPayload,
     VolumePayload,
     id_in,
 )
+from csi_powerflex.gateway.shared import SharedRead
 from csi_powerflex.ids import InitiatorKind, NodeIdentity
 from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
@@ -48,13 +49,19 @@ _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 class GatewayArray:
     """One PowerFlex system, behind its gateway. The arguments are those of ``Client``."""
 
-    def __init__(self, settings: SystemSettings, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: SystemSettings,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        claim: Claim = lambda _: None,
+    ) -> None:
         self.settings = settings
         self._last_error: DriverError | None = None
-        self._client = Client(settings, retry_seconds=retry_seconds)
-        self._system_id = settings.id
+        self._client = Client(settings, retry_seconds=retry_seconds, claim=claim)
         self._pools = Pools(settings, self._client)
         self._hosts = Hosts(settings, self._client)
+        self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
 
     @property
@@ -93,7 +100,7 @@ class GatewayArray:
     @property
     def cached_id(self) -> str | None:
         """The system's id, if it is known without a request."""
-        return self._system_id
+        return self._client.cached_system_id
 
     def refresh(self) -> None:
         """Read again what is cached."""
@@ -118,14 +125,7 @@ class GatewayArray:
         self._client.close()
 
     def system_id(self) -> str:
-        if self._system_id is None:
-            systems = self._client.get("/api/types/System/instances", tuple[SystemPayload, ...])
-            if len(systems) != 1:
-                raise Unavailable(
-                    f"PowerFlex system {self.label}: its gateway lists {len(systems)} systems instead of one"
-                )
-            self._system_id = systems[0].id
-        return self._system_id
+        return self._client.system_id()
 
     # --- pools -----------------------------------------------------------------------------------
 
@@ -201,6 +201,10 @@ class GatewayArray:
         return convert.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
+        """Callers at the same time share one request."""
+        return self._all_volumes.get()
+
+    def _read_volumes(self) -> Sequence[Volume]:
         system_id = self.system_id()
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
         return [convert.volume(system_id, payload) for payload in payloads]

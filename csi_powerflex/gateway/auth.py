@@ -27,8 +27,10 @@ from csi_powerflex.errors import (
     Unauthenticated,
     Unavailable,
 )
-from csi_powerflex.gateway.http import Reply
-from csi_powerflex.gateway.payloads import UNREADABLE, TokenPayload
+from csi_powerflex.gateway.http import ConnectionLost, Reply
+from csi_powerflex.gateway.identity import WrongSystem
+from csi_powerflex.gateway.payloads import UNREADABLE, LoginErrorPayload, TokenPayload
+from csi_powerflex.gateway.refusals import Refusals
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -45,11 +47,36 @@ _RETRY_SECONDS = 5.0
 # A 3.x gateway has no platform login: it has no such path, or it requires a token for it.
 _NO_PLATFORM_LOGIN = (401, 404, 405)
 
+OVERLOADED = (429, 503)
+"""What a gateway answers that is overloaded. It did nothing, so the request is sent again."""
+
+# The user is refused. A repetition may lock the account, or keep it locked.
+_REFUSED = (401, 403, 423)
+# An endpoint that leads to another system gets no login for this long.
+_WRONG_SYSTEM_SECONDS = 10.0
+
 _JSON = {"Content-Type": "application/json"}
 _BASIC = "Basic"
+# The most characters of a gateway's text about a refused login.
+_MOST_WORDS = 300
 
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
 """Sends one request without adding a token. The arguments are method, path, headers and body."""
+
+Verify = Callable[[Mapping[str, str]], None]
+"""Checks which system the endpoint leads to. The argument is the headers with a new token."""
+
+
+class TokenRefused(Unavailable):
+    """The gateway refuses a new token, so the request had no effect.
+
+    The user and password are correct: the gateway accepted them for that token. It may end sessions soon
+    after they begin. A final error could make a sidecar forget what an earlier attempt of the call created.
+    """
+
+
+class LoginFailed(Unavailable):
+    """The login got no usable answer. So no request was sent, and the login may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +107,21 @@ class Token:
 
 
 class Authenticator:
-    """Returns the current token. It gets a new one if that is missing, about to expire, or refused."""
+    """Returns the current token of one endpoint. It gets a new one if that is missing, expires or is refused.
 
-    def __init__(self, settings: SystemSettings, send: Send) -> None:
+    Args:
+        settings: the system.
+        send: sends to the endpoint.
+        verify: called after each login, before any other request has the new token.
+        refusals: the refused password, which all endpoints of the system share.
+    """
+
+    def __init__(self, settings: SystemSettings, send: Send, verify: Verify, refusals: Refusals) -> None:
         self._settings = settings
         self._send = send
+        self._verify = verify
+        self._refusals = refusals
+        self._wrong_system: tuple[float, WrongSystem] | None = None
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._renewal: concurrent.futures.Future[Token] | None = None
@@ -100,6 +137,8 @@ class Authenticator:
 
         Raises:
             Unauthenticated: the array refuses the user name or password.
+            WrongSystem: the endpoint leads to another system.
+            LoginFailed: the login may be repeated at once.
             Unavailable, DeadlineExceeded: no login succeeded in time, or ``log_out`` was called.
         """
         while True:
@@ -189,7 +228,7 @@ class Authenticator:
         except DriverError as error:
             metrics.GATEWAY_LOGINS.labels(self._settings.label, metrics.error_label(error)).inc()
             now = time.monotonic()
-            if old is None or old.expires <= now or isinstance(error, Unauthenticated):
+            if old is None or old.expires <= now or isinstance(error, Unauthenticated | WrongSystem):
                 raise
             log.warning("token not renewed, kept the old one", system=self._settings.label, reason=error)
             return dataclasses.replace(old, renew_at=now + _RETRY_SECONDS)
@@ -206,7 +245,29 @@ class Authenticator:
         return self._platform_token(reply) if reply.status == 200 else None
 
     def _log_in(self) -> Token:
-        return self._log_in_at_gateway() if self._gateway_tokens else self._log_in_at_platform()
+        """A token of the right system."""
+        if self._wrong_system is not None and time.monotonic() < self._wrong_system[0]:
+            raise WrongSystem(str(self._wrong_system[1]))
+        try:
+            token = self._log_in_at_gateway() if self._gateway_tokens else self._log_in_at_platform()
+            self._verify_system(token)
+        except ConnectionLost as error:
+            raise LoginFailed(f"{error}; this was the login, so nothing else was sent") from error
+        return token
+
+    def _verify_system(self, token: Token) -> None:
+        """End the session if it is not one of the right system.
+
+        Raises:
+            DriverError: the system is another one, or could not be checked.
+        """
+        try:
+            self._verify({"Authorization": token.header.reveal(), "Accept": "application/json"})
+        except DriverError as error:
+            if isinstance(error, WrongSystem):
+                self._wrong_system = (time.monotonic() + _WRONG_SYSTEM_SECONDS, error)
+            self._end_session(token)
+            raise
 
     def _password(self) -> Secret:
         """The password. If its file cannot be read now, this is the password that was read last."""
@@ -219,13 +280,16 @@ class Authenticator:
         return self._last_password
 
     def _log_in_at_platform(self) -> Token:
-        body = {"username": self._settings.username, "password": self._password().reveal()}
+        password = self._password()
+        self._refusals.check(password)
+        body = {"username": self._settings.username, "password": password.reveal()}
         reply = self._send("POST", "/rest/auth/login", _JSON, msgspec.json.encode(body))
-        if reply.status in _NO_PLATFORM_LOGIN and self._gateway_tokens is None:
+        unknown = reply.status in _NO_PLATFORM_LOGIN and not _is_of_platform(reply)
+        if unknown and self._gateway_tokens is None:
             token = self._log_in_at_gateway()
             self._gateway_tokens = True
             return token
-        self._check(reply)
+        self._check(reply, password)
         self._gateway_tokens = False
         return self._platform_token(reply)
 
@@ -243,9 +307,11 @@ class Authenticator:
         )
 
     def _log_in_at_gateway(self) -> Token:
-        user = f"{self._settings.username}:{self._password().reveal()}"
+        password = self._password()
+        self._refusals.check(password)
+        user = f"{self._settings.username}:{password.reveal()}"
         reply = self._send("GET", "/api/login", {"Authorization": _basic(user)}, None)
-        self._check(reply)
+        self._check(reply, password)
         try:
             token = msgspec.json.decode(reply.body, type=str)
         except UNREADABLE as error:
@@ -257,16 +323,25 @@ class Authenticator:
             expires=renew_at + _MARGIN_SECONDS,
         )
 
-    def _check(self, reply: Reply) -> None:
+    def _check(self, reply: Reply, password: Secret) -> None:
+        """Return if the login succeeded. Remember the password if it was refused."""
+        if reply.status == 200:
+            self._refusals.clear(password)
+            return
+        error = self._login_error(reply)
+        if reply.status in _REFUSED:
+            self._refusals.add(password, error)
+        raise error
+
+    def _login_error(self, reply: Reply) -> DriverError:
+        label, words = self._settings.label, self.redact(_words(reply))
         if reply.status == 401:
-            raise Unauthenticated(
-                f"PowerFlex system {self._settings.label} refused user {self._settings.username!r} or its "
-                "password; correct them in the systems file"
+            return Unauthenticated(
+                f"PowerFlex system {label} refused user {self._settings.username!r} or its password; correct "
+                f"them in the systems file{words}"
             )
-        if reply.status != 200:
-            raise Unavailable(
-                f"PowerFlex system {self._settings.label} answered the login with HTTP {reply.status}"
-            )
+        kind = LoginFailed if reply.status in OVERLOADED else Unavailable
+        return kind(f"PowerFlex system {label} answered the login with HTTP {reply.status}{words}")
 
     def _logged_out_error(self) -> Unavailable:
         return Unavailable(
@@ -283,3 +358,22 @@ class Authenticator:
 
 def _basic(user_and_password: str) -> str:
     return f"{_BASIC} " + base64.b64encode(user_and_password.encode()).decode("ascii")
+
+
+def _is_of_platform(reply: Reply) -> bool:
+    """Whether the error has the form of the platform, which 3.x does not have (protocol notes, 1.3)."""
+    try:
+        return bool(msgspec.json.decode(reply.body, type=LoginErrorPayload, strict=False).messages)
+    except UNREADABLE:
+        return False
+
+
+def _words(reply: Reply) -> str:
+    """What the gateway says about a refused login, in brackets; empty if it says nothing."""
+    try:
+        error = msgspec.json.decode(reply.body, type=LoginErrorPayload, strict=False)
+    except UNREADABLE:
+        return ""
+    texts = [message.message for message in error.messages] if error.messages else [error.message]
+    text = " ".join(" ".join(texts).split())[:_MOST_WORDS]
+    return f" (the gateway says: {text})" if text else ""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import enum
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from csi_powerflex import call_context
+from csi_powerflex import call_context, units
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import (
     ConnectFailed,
@@ -24,9 +25,11 @@ from csi_powerflex.errors import (
     Unavailable,
 )
 from csi_powerflex.gateway import codes
-from csi_powerflex.gateway.auth import Authenticator, Token
-from csi_powerflex.gateway.http import ConnectionLost, Http, Reply
-from csi_powerflex.gateway.payloads import UNREADABLE, ErrorPayload
+from csi_powerflex.gateway.auth import OVERLOADED, Authenticator, LoginFailed, Token, TokenRefused
+from csi_powerflex.gateway.http import ConnectionLost, Http, Reply, Request
+from csi_powerflex.gateway.identity import Claim, SystemIdentity, WrongSystem
+from csi_powerflex.gateway.payloads import UNREADABLE, ErrorPayload, SystemPayload
+from csi_powerflex.gateway.refusals import Refusals
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -36,7 +39,10 @@ RETRY_SECONDS = 0.2
 """The longest pause before a request is sent a second time. Each further pause is twice as long."""
 
 _ATTEMPTS = 4
-_OVERLOADED = (429, 503)
+# A list of 131,072 volumes has about 130 MB. Each mapping adds about 200 bytes.
+_LONGEST_LIST = 256 * units.MIB
+_LONGEST_ANSWER = 16 * units.MIB
+_SYSTEMS = "/api/types/System/instances"
 
 # The metric's label for paths that name no type of object.
 _OBJECTS = {
@@ -60,33 +66,71 @@ class Effect(enum.Enum):
     """Each repetition changes something. It is repeated only if the first request had no effect."""
 
 
-class TokenRefused(Unavailable):
-    """The gateway refuses a new token, so the request had no effect.
-
-    The user and password are correct: the gateway accepted them for that token. It may end sessions soon
-    after they begin. A final error could make a sidecar forget what an earlier attempt of the call created.
-    """
+class Overloaded(Unavailable):
+    """The gateway did nothing, because it is overloaded."""
 
 
 class Client:
     """Requests to one PowerFlex system. If an endpoint cannot be reached, the next one is used.
 
+    Each endpoint has a session of its own. So the id of the system is read at each endpoint, before any other
+    request is sent there.
+
     Args:
         settings: the system.
         retry_seconds: as ``RETRY_SECONDS``.
+        claim: as for ``SystemIdentity``.
     """
 
-    def __init__(self, settings: SystemSettings, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: SystemSettings,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        claim: Claim = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._retry_seconds = retry_seconds
+        self._identity = SystemIdentity(settings, claim)
         self._http = Http(settings)
-        self._authenticator = Authenticator(settings, self._send_once)
-        self._endpoint = 0
+        self._endpoints = tuple(endpoint.rstrip("/") for endpoint in settings.endpoints)
+        refusals = Refusals()
+        self._authenticators = tuple(
+            Authenticator(
+                settings, partial(self._send_once, endpoint), partial(self._verify, endpoint), refusals
+            )
+            for endpoint in self._endpoints
+        )
+        # The position of the endpoint in use.
+        self._position = 0
 
     def close(self) -> None:
         """Log out and close the connections."""
-        self._authenticator.log_out()
+        for authenticator in self._authenticators:
+            authenticator.log_out()
         self._http.close()
+
+    @property
+    def cached_system_id(self) -> str | None:
+        """The id of the system, if it is known without a request."""
+        return self._identity.known
+
+    def system_id(self) -> str:
+        """The id of the system. A login reads it if it is not known. Raises as ``post``."""
+        if self._identity.known is None:
+            self._repeated(lambda position: self._authenticators[position].token(), Effect.READ)
+        if self._identity.known is None:
+            raise AssertionError("each login reads the id")
+        return self._identity.known
+
+    def _verify(self, endpoint: str, headers: Mapping[str, str]) -> None:
+        """Check that ``endpoint`` leads to this system. Raises as ``post``, and WrongSystem."""
+        reply = self._send_once(endpoint, "GET", _SYSTEMS, headers, None)
+        where = self._where(endpoint, _SYSTEMS)
+        if reply.status == 401:
+            raise self._token_refused(where)
+        systems = self._decode("GET", where, reply, tuple[SystemPayload, ...])
+        self._identity.check(tuple(system.id for system in systems), endpoint)
 
     def get(self, path: str, answer: type[T]) -> T:
         """GET ``path`` and decode the answer. Raises as ``post``."""
@@ -104,30 +148,40 @@ class Client:
         return self._call("POST", path, msgspec.json.encode(body), answer, effect)
 
     def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+        position, reply = self._repeated(
+            lambda position: (position, self._authorised(position, method, path, body, effect)), effect
+        )
+        return self._decode(method, self._where(self._endpoints[position], path), reply, answer)
+
+    def _repeated(self, send: Callable[[int], T], effect: Effect) -> T:
+        """What ``send`` returns for the position of an endpoint. It is called again if it may be."""
         failure: DriverError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS
+            position = self._position
             try:
-                reply = self._authorised(method, path, body)
+                return send(position)
             except DeadlineExceeded as error:
                 if failure is None or effect is not Effect.READ:
                     raise
                 # A read changes nothing, so the error of the earlier attempt says more than the deadline.
                 raise failure from error
-            except ConnectFailed as error:
-                self._endpoint = (self._endpoint + 1) % len(self._settings.endpoints)
+            except (ConnectFailed, WrongSystem) as error:
+                last = last or (isinstance(error, WrongSystem) and len(self._endpoints) == 1)
+                self._leave(position)
                 failure = error
-            except TokenRefused as error:
+            except (TokenRefused, LoginFailed, Overloaded) as error:
                 failure = error
             except ConnectionLost as error:
                 last = last or effect is Effect.ONCE
                 failure = error
-            else:
-                if reply.status not in _OVERLOADED:
-                    return self._decode(method, path, reply, answer)
-                failure = Unavailable(f"{self._where(path)} answered HTTP {reply.status}: it is overloaded")
             self._pause_or_raise(attempt, last=last, error=failure)
         raise AssertionError("the last attempt returns or raises")
+
+    def _leave(self, position: int) -> None:
+        """Use the next endpoint, if no other call has done so."""
+        if self._position == position:
+            self._position = (position + 1) % len(self._endpoints)
 
     def _pause_or_raise(self, attempt: int, *, last: bool, error: DriverError) -> None:
         """Wait before the next attempt.
@@ -154,32 +208,48 @@ class Client:
         log.debug("request will be sent again", reason=error, pause_seconds=f"{pause:.2f}")
         time.sleep(pause)
 
-    def _authorised(self, method: str, path: str, body: bytes | None) -> Reply:
+    def _authorised(self, position: int, method: str, path: str, body: bytes | None, effect: Effect) -> Reply:
         """Send with a token. If the token is refused, send once more with a new one."""
-        token = self._authenticator.token()
-        reply = self._send_with(token, method, path, body)
-        if reply.status != 401:
-            return reply
-        reply = self._send_with(self._authenticator.token(refused=token), method, path, body)
+        endpoint, authenticator = self._endpoints[position], self._authenticators[position]
+        token = authenticator.token()
+        reply = self._send_with(token, endpoint, method, path, body, effect)
         if reply.status == 401:
-            raise TokenRefused(
-                f"{self._where(path)} refuses the new token of user {self._settings.username!r}"
-            )
+            token = authenticator.token(refused=token)
+            reply = self._send_with(token, endpoint, method, path, body, effect)
+        where = self._where(endpoint, path)
+        if reply.status == 401:
+            raise self._token_refused(where)
+        if reply.status in OVERLOADED:
+            raise Overloaded(f"{where} answered HTTP {reply.status}: it is overloaded")
         return reply
 
-    def _send_with(self, token: Token, method: str, path: str, body: bytes | None) -> Reply:
+    def _token_refused(self, where: str) -> TokenRefused:
+        return TokenRefused(f"{where} refuses the new token of user {self._settings.username!r}")
+
+    def _send_with(
+        self, token: Token, endpoint: str, method: str, path: str, body: bytes | None, effect: Effect
+    ) -> Reply:
         headers = {"Authorization": token.header.reveal(), "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        return self._send_once(method, path, headers, body)
+        return self._send_once(endpoint, method, path, headers, body, effect)
 
-    def _send_once(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
-        url = self._settings.endpoints[self._endpoint].rstrip("/") + path
+    def _send_once(
+        self,
+        endpoint: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        effect: Effect = Effect.READ,
+    ) -> Reply:
         call_context.count("gateway_requests")
         began = time.monotonic()
         status = "none"
         try:
-            reply = self._http.send(method, url, headers=headers, body=body)
+            repeatable = effect is not Effect.ONCE
+            longest = _longest_answer(method, path)
+            reply = self._http.send(Request(method, endpoint + path, headers, body, repeatable, longest))
             status = str(reply.status)
         finally:
             took = time.monotonic() - began
@@ -189,41 +259,46 @@ class Client:
             log.debug("gateway answered", **fields, seconds=f"{took:.3f}")
         return reply
 
-    def _decode(self, method: str, path: str, reply: Reply, answer: type[T]) -> T:
+    def _decode(self, method: str, where: str, reply: Reply, answer: type[T]) -> T:
         if not 200 <= reply.status < 300:
-            raise self._refusal(method, path, reply)
+            raise self._refusal(method, where, reply)
         try:
             return msgspec.json.decode(reply.body or b"{}", type=answer, strict=False)
         except UNREADABLE as error:
             # The request may have had its effect, so the error is not final.
-            raise Unavailable(f"{self._where(path)}: the answer cannot be read: {error}") from error
+            raise Unavailable(f"{where}: the answer cannot be read: {error}") from error
 
-    def _refusal(self, method: str, path: str, reply: Reply) -> DriverError:
+    def _refusal(self, method: str, where: str, reply: Reply) -> DriverError:
         """The error for an answer with another status than 2xx (protocol notes, 3.1)."""
         try:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
         except UNREADABLE:
             if reply.status == 403:
-                return PermissionDenied(
-                    f"{self._where(path)} does not allow this for user {self._settings.username!r}"
-                )
+                return PermissionDenied(f"{where} does not allow this for user {self._settings.username!r}")
             return Unavailable(
-                f"{self._where(path)} answered {method} with HTTP {reply.status} and no PowerFlex error; "
+                f"{where} answered {method} with HTTP {reply.status} and no PowerFlex error; "
                 "is its endpoint a PowerFlex gateway?"
             )
         code, message = error.error_code, error.message
         if error.details:
             first = error.details[0]
             code, message = first.rc or code, first.error_message or first.error or message
-        message = self._authenticator.redact(message)
+        for authenticator in self._authenticators:
+            message = authenticator.redact(message)
         if reply.status == 403:
-            return PermissionDenied(f"{self._where(path)}: {message}")
+            return PermissionDenied(f"{where}: {message}")
         return codes.error_for(reply.status, code, message)(
             f"PowerFlex system {self._settings.label}: {message} (code {code})"
         )
 
-    def _where(self, path: str) -> str:
-        return f"PowerFlex system {self._settings.label} ({self._settings.endpoints[self._endpoint]}{path})"
+    def _where(self, endpoint: str, path: str) -> str:
+        return f"PowerFlex system {self._settings.label} ({endpoint}{path})"
+
+
+def _longest_answer(method: str, path: str) -> int:
+    """The most bytes that are read of an answer."""
+    is_list = path.startswith("/api/types/") and (method == "GET" or path.endswith("/queryBySelectedIds"))
+    return _LONGEST_LIST if is_list else _LONGEST_ANSWER
 
 
 def _object(path: str) -> str:

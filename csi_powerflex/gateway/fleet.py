@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument
@@ -29,8 +30,11 @@ class GatewayFleet:
 
     def __init__(self, systems: Sequence[SystemSettings], *, retry_seconds: float = RETRY_SECONDS) -> None:
         self._retry_seconds = retry_seconds
-        self._arrays = tuple(self._array_of(settings) for settings in systems)
         self._lock = threading.Lock()
+        # By system id, the label of the entry that has it.
+        self._owners: dict[str, str] = {}
+        self._labels = frozenset(settings.label for settings in systems)
+        self._arrays = tuple(self._array_of(settings) for settings in systems)
         self._retired: list[tuple[float, GatewayArray]] = []
 
     def array(self, system_id: str) -> GatewayArray:
@@ -97,11 +101,25 @@ class GatewayFleet:
                 else self._array_of(settings)
                 for settings in systems
             )
+            self._labels = frozenset(settings.label for settings in systems)
+            # A replaced entry may lead to another system now.
+            unchanged = {array.label for array in self._arrays if array in before}
+            self._owners = {owned: label for owned, label in self._owners.items() if label in unchanged}
             until = time.monotonic() + _RETIRED_SECONDS
             self._retired += [(until, array) for array in before if array not in self._arrays]
 
     def _array_of(self, settings: SystemSettings) -> GatewayArray:
-        return GatewayArray(settings, retry_seconds=self._retry_seconds)
+        return GatewayArray(
+            settings, retry_seconds=self._retry_seconds, claim=partial(self._claim, settings.label)
+        )
+
+    def _claim(self, label: str, system_id: str) -> str | None:
+        """Note that the entry ``label`` has this id. Returns the label of the entry that has it already."""
+        with self._lock:
+            if label not in self._labels:
+                return None
+            owner = self._owners.setdefault(system_id, label)
+        return owner if owner != label else None
 
     def log_out_retired(self) -> None:
         """Log out of systems that were replaced so long ago that no call uses them any more."""

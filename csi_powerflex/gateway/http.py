@@ -7,6 +7,7 @@ an effect. So there are three errors: ``ConnectFailed``, ``ConnectionLost`` and 
 from __future__ import annotations
 
 import http.cookiejar
+import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -15,17 +16,21 @@ from dataclasses import dataclass
 import requests
 import urllib3.exceptions
 
-from csi_powerflex import call_context
+from csi_powerflex import call_context, units
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
 from csi_powerflex.gateway import deadline
-from csi_powerflex.gateway.deadline import DeadlineAdapter
+from csi_powerflex.gateway.deadline import DeadlineAdapter, Exchange
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
 _CONNECT_SECONDS = 10.0
 _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
+# How long a repeatable request waits for an answer on a connection that was idle.
+_PATIENCE_SECONDS = 5.0
+_SHORTEST_SECONDS = 0.001
+_PART_BYTES = 1 << 20
 # The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
 
@@ -38,12 +43,37 @@ class ReadTimeout(DeadlineExceeded):
     """No whole answer arrived in time. The request may or may not have had its effect."""
 
 
+class UnusableAnswer(Unavailable):
+    """The answer is too long or compressed. The request may or may not have had its effect."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A complete HTTP answer."""
 
     status: int
-    body: bytes
+    body: bytes | bytearray
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: GET or POST.
+        url: the whole URL.
+        headers: the headers, with the token.
+        body: the body, or None.
+        repeatable: whether it may be sent twice.
+        max_bytes: the longest body of an answer that is accepted.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    repeatable: bool
+    max_bytes: int
 
 
 class Http:
@@ -75,34 +105,75 @@ class Http:
             ),
         )
 
-    def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None) -> Reply:
+    def send(self, request: Request) -> Reply:
         """Send one request and read the whole answer. Redirects are not followed: they are answers.
+
+        If a connection that was idle gives no answer, a repeatable request is sent again on a new one.
 
         Raises:
             ConnectFailed: no connection could be made, so the request had no effect.
             ConnectionLost, ReadTimeout: it is not known whether the request had its effect.
+            UnusableAnswer: the answer is too long or compressed.
             DeadlineExceeded: the call has no time left, so nothing was sent.
         """
-        timeout = call_context.remaining(self._timeout)
-        with deadline.exchange(time.monotonic() + timeout) as exchange:
+        until = time.monotonic() + call_context.remaining(self._timeout)
+        patience = _PATIENCE_SECONDS if request.repeatable else math.inf
+        with deadline.exchange(until, patience=patience) as exchange:
             try:
-                response = self._session.request(
-                    method,
-                    url,
-                    headers=dict(headers),
-                    data=body,
-                    timeout=(min(_CONNECT_SECONDS, timeout), timeout),
-                    verify=self._verify,
-                    allow_redirects=False,
-                )
-            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                failure = _failure_after_sending if exchange.sent else _failure_before_sending
-                raise failure(_origin(url), error, timeout) from error
-        return Reply(status=response.status_code, body=response.content)
+                return self._exchange(request, exchange)
+            except (ConnectionLost, ReadTimeout) as error:
+                repeated = request.repeatable and exchange.old_connection and time.monotonic() < until
+                if not repeated:
+                    raise
+                log.debug("request sent again on a new connection", reason=error)
+        with deadline.exchange(until, new_connection=True) as exchange:
+            return self._exchange(request, exchange)
+
+    def _exchange(self, request: Request, exchange: Exchange) -> Reply:
+        timeout = max(exchange.deadline - time.monotonic(), _SHORTEST_SECONDS)
+        try:
+            with self._session.request(
+                request.method,
+                request.url,
+                headers={**request.headers, "Accept-Encoding": "identity"},
+                data=request.body,
+                timeout=(min(_CONNECT_SECONDS, timeout), timeout),
+                verify=self._verify,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return Reply(response.status_code, _body(response.raw, request))
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            failure = _failure_after_sending if exchange.sent else _failure_before_sending
+            raise failure(_origin(request.url), error, timeout) from error
 
     def close(self) -> None:
         """Close the idle connections."""
         self._session.close()
+
+
+def _body(raw: urllib3.BaseHTTPResponse, request: Request) -> bytearray:
+    """The whole body of an answer. After an error, the connection is closed.
+
+    Raises:
+        UnusableAnswer: the body is too long, or is compressed although that was not asked for.
+    """
+    origin = _origin(request.url)
+    encoding = raw.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnusableAnswer(
+            f"{origin}: the answer is compressed with {encoding[:20]!r}, which was not asked for; is a "
+            "proxy between the driver and the gateway?"
+        )
+    body = bytearray()
+    while part := raw.read(_PART_BYTES, decode_content=False):
+        body += part
+        if len(body) > request.max_bytes:
+            raise UnusableAnswer(
+                f"{origin}: the answer is longer than {request.max_bytes // units.MIB} MiB; "
+                "is its endpoint a PowerFlex gateway?"
+            )
+    return body
 
 
 def _failure_before_sending(origin: str, error: Exception, timeout: float) -> ConnectFailed:

@@ -195,6 +195,19 @@ class ErrorPayload(Payload, frozen=True):
     details: tuple[ErrorDetailPayload, ...] | None = None
 
 
+class LoginMessagePayload(msgspec.Struct, frozen=True):
+    """One entry of ``messages`` in an error of the platform (1.3)."""
+
+    message: str = ""
+
+
+class LoginErrorPayload(msgspec.Struct, frozen=True):
+    """The body of a refused login: ``messages`` from the platform (1.3), ``message`` from a gateway (3.1)."""
+
+    message: str = ""
+    messages: tuple[LoginMessagePayload, ...] | None = None
+
+
 def id_in(answer: msgspec.Raw) -> str:
     """The id that ``queryIdByKey`` answers: a JSON string, or an object (8).
 

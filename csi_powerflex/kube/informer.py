@@ -28,6 +28,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 # The API may refuse a version in other ways than with 410, for example after etcd was restored from a backup.
 _FAILURES_BEFORE_LIST = 5
 _SYNC_SECONDS = 30.0
+_MAX_WAITING = 8
 _STOP_SECONDS = 5.0
 
 Changed = Callable[[T | None, T | None], None]
@@ -68,6 +69,7 @@ class Informer(Generic[T]):
         # Where the next watch resumes; empty before a list.
         self._version = ""
         self._synced = threading.Event()
+        self._waiting = threading.Semaphore(_MAX_WAITING)
         self._failures = 0
         self._error: DriverError | None = None
         self._watch: Watch[T] | None = None
@@ -89,13 +91,21 @@ class Informer(Generic[T]):
         """Wait for the first list, at most ``seconds`` and within the time of the current call.
 
         Raises:
-            Unavailable: it is not there in time.
+            Unavailable: it is not there in time, or enough other calls wait for it.
             DeadlineExceeded: no time is left for the current call.
         """
-        if not self._synced.is_set() and not self._synced.wait(call_context.remaining(seconds)):
-            raise Unavailable(
-                f"the Kubernetes API has not listed its {self._name} yet: {self._error or 'no answer'}"
-            )
+        if self._synced.is_set():
+            return
+        # A call that waits holds a worker. The others are repeated by their callers.
+        if self._waiting.acquire(blocking=False):
+            try:
+                if self._synced.wait(call_context.remaining(seconds)):
+                    return
+            finally:
+                self._waiting.release()
+        raise Unavailable(
+            f"the Kubernetes API has not listed its {self._name} yet: {self._error or 'no answer'}"
+        )
 
     def step(self) -> float:
         """List if necessary, then watch until the watch ends. Returns the seconds until the next call."""

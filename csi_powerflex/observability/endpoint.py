@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import socket
 import socketserver
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import prometheus_client
 
@@ -24,18 +28,25 @@ log = Log(__name__)
 # The Server header of every answer. By default it would tell the version of Python.
 _SERVER = "csi-powerflex"
 
+# Prometheus and the kubelet have one connection each, for some milliseconds.
+_MAX_CONNECTIONS = 16
+_CONNECTION_SECONDS = 10.0
+# How long to wait for the end of a connection that was closed, before another one is closed.
+_CLOSING_SECONDS = 0.2
+
 
 def address(text: str) -> tuple[str, int]:
-    """The host and port of ``HOST:PORT`` or ``:PORT``.
+    """The host and port of ``HOST:PORT``, ``[IPV6]:PORT`` or ``:PORT``. Without a host, it is empty.
 
     Raises:
         InvalidArgument: ``text`` has another form.
     """
     host, _, end = text.rpartition(":")
     port = units.whole_number(end, digits=5)
-    if port is None or port >= 65536:
-        raise InvalidArgument(f"the metrics address must be HOST:PORT or :PORT, not {text!r}")
-    return host.strip("[]") or "0.0.0.0", port  # noqa: S104 - without a host, every address of the pod is meant
+    bracketed = host.startswith("[") and host.endswith("]")
+    if port is None or port >= 65536 or (":" in host) != bracketed:
+        raise InvalidArgument(f"the metrics address must be HOST:PORT, [IPV6]:PORT or :PORT, not {text!r}")
+    return host[1:-1] if bracketed else host, port
 
 
 @contextlib.contextmanager
@@ -50,9 +61,10 @@ def serving(text: str | None) -> Iterator[int | None]:
         return
     host, port = address(text)
     try:
-        server = make_server(host, port, _application(), _Server, _Handler)
+        server = _server(host, port)
     except OSError as error:
         raise FailedPrecondition(f"cannot serve metrics on {text}: {error.strerror}") from error
+    server.set_app(_application())
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
     thread.start()
     log.info("metrics served", host=host, port=server.server_port)
@@ -64,20 +76,101 @@ def serving(text: str | None) -> Iterator[int | None]:
         server.server_close()
 
 
+def _server(host: str, port: int) -> _Server:
+    """A server that listens. Without a host, it listens on every address of IPv6 and IPv4.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    if not host:
+        try:
+            return _Server(socket.AF_INET6, ("::", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise
+            return _Server(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - every address of the pod is meant
+    family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return _Server(family, found)
+
+
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Answers several requests at a time, and does not wait for them when it ends."""
+    """Answers some requests at a time, each on its own connection. It does not wait for them when it ends.
+
+    Anyone in the cluster's network may connect. So the number of connections and their time are limited. If
+    there are too many, the oldest one is closed: a probe of the kubelet, which sends its request at once, is
+    still answered while others hold connections open.
+    """
 
     daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, family: socket.AddressFamily, found: tuple[Any, ...]) -> None:
+        self.address_family = family
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(_MAX_CONNECTIONS)
+        # Open connections, the oldest first, with the time at which they were accepted.
+        self._open: dict[socket.socket, float] = {}
+        super().__init__(found, _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without a question to DNS for the own name, which http.server would ask."""
+        if self.address_family is socket.AF_INET6 and self.server_address[0] == "::":
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection, and close the oldest connection if there are too many."""
+        while not self._slots.acquire(timeout=_CLOSING_SECONDS):
+            self._shut_down(1)
+        with self._lock:
+            self._open[request] = time.monotonic()
+            full = len(self._open) >= _MAX_CONNECTIONS
+        super().process_request(request, client_address)
+        if full:
+            self._shut_down(1)
+
+    def service_actions(self) -> None:
+        """Close the connections whose time is over. The server's loop calls this several times a second."""
+        now = time.monotonic()
+        with self._lock:
+            late = sum(now - began > _CONNECTION_SECONDS for began in self._open.values())
+        self._shut_down(late)
+
+    def _shut_down(self, count: int) -> None:
+        """End the oldest connections. Their threads then close them."""
+        with self._lock:
+            for request in list(self._open)[:count]:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection at its end."""
+        with self._lock:
+            known = self._open.pop(request, None) is not None
+        super().shutdown_request(request)
+        if known:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - signature of socketserver
+        """A client that breaks its connection is no error of this process."""
+        log.debug("metrics connection broke", client=str(client_address[0]), reason=sys.exception())
 
 
 class _Handler(WSGIRequestHandler):
     """Logs requests for debugging only: Prometheus sends one every few seconds."""
+
+    timeout = _CONNECTION_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("metrics requested", message=format % args)
 
     def version_string(self) -> str:
         return _SERVER
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])
 
 
 _Start = Callable[..., Any]

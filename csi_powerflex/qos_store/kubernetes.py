@@ -98,7 +98,9 @@ class KubernetesQosStore:
         self._client = client
         self._pending_seconds = pending_seconds
         self._lock = threading.Lock()
-        self._volumes: dict[str, _Volume] = {}
+        # By handle, then by name of the PersistentVolume, the last added one at the end. Two of one handle
+        # exist while a volume is taken over by a new PersistentVolume.
+        self._volumes: dict[str, dict[str, _Volume]] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
         self._pending: dict[str, _Pending] = {}
         self._changed: Callable[[VolumeHandle], None] | None = None
@@ -134,7 +136,7 @@ class KubernetesQosStore:
             informer.wait_until_synced()
         with self._lock:
             pending = self._pending.get(str(handle))
-            volume = self._volumes.get(str(handle))
+            volume = self._volume(str(handle))
             parameters = self._classes.get(volume.class_name) if volume and volume.class_name else {}
         if pending is not None and pending.until > time.monotonic() and not (pending.initial and volume):
             return pending.qos_request
@@ -180,15 +182,26 @@ class KubernetesQosStore:
         return found.driver_name == self._driver
 
     def _take_volume(self, before: PersistentVolume | None, after: PersistentVolume | None) -> None:
+        # The handle of a PersistentVolume does not change.
+        either = after or before
+        assert either is not None  # noqa: S101 - an informer reports no change without an object
+        handle, name = _source(either).volume_handle, either.metadata.name
         with self._lock:
-            if before is not None:
-                self._volumes.pop(_source(before).volume_handle, None)
-            if after is not None:
-                self._volumes[_source(after).volume_handle] = _read(after)
-        if before is None or after is None:
-            return
-        if before.spec.volume_attributes_class_name != after.spec.volume_attributes_class_name:
-            self._take_class_name(_source(after).volume_handle)
+            earlier = self._volume(handle)
+            known = self._volumes.setdefault(handle, {})
+            if after is None:
+                known.pop(name, None)
+            else:
+                known[name] = _read(after)
+            if not known:
+                del self._volumes[handle]
+            now = self._volume(handle)
+        if earlier is not None and now is not None and earlier.class_name != now.class_name:
+            self._take_class_name(handle)
+
+    def _volume(self, handle: str) -> _Volume | None:
+        """The PersistentVolume of the handle that was added last; None if there is none. Needs the lock."""
+        return next(reversed(self._volumes.get(handle, {}).values()), None)
 
     def _take_class_name(self, volume_handle: str) -> None:
         with self._lock:

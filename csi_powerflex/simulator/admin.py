@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from csi_powerflex.simulator import faults
 from csi_powerflex.simulator.api_error import ApiError
@@ -148,8 +148,15 @@ class Admin:
         self._gateways = gateways
 
     def handle(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one request.
+
+        A web page that a browser on this machine shows must not change the simulator. A browser names the
+        page in ``Origin``, and the host of the URL in ``Host``, which may be a foreign name for this machine.
+        """
         try:
+            for header in ("host", "origin"):
+                if not _is_of_this_machine(request.headers.get(header, "")):
+                    raise _refuse(403, f"the header {header} names another machine than this one")
             return json_response(self._answer(request))
         except ApiError as error:
             return error.response()
@@ -173,3 +180,12 @@ class Admin:
         if name not in self._gateways:
             raise _refuse(404, f"there is no system {name}; there are {', '.join(self._gateways)}")
         return self._gateways[name]
+
+
+def _is_of_this_machine(value: str) -> bool:
+    """Whether the value of ``Host`` or ``Origin`` names the loopback address; a missing one counts."""
+    try:
+        host = urlsplit(value if "://" in value else f"//{value}").hostname
+    except ValueError:
+        return False
+    return not value or host in ("127.0.0.1", "localhost", "::1")

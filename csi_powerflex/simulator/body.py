@@ -32,7 +32,7 @@ class Body:
             return cls({})
         try:
             value = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for lists or objects that are nested too deeply
             value = None
         if not isinstance(value, dict):
             raise malformed("Request message is not valid: the request body must be a JSON object.")

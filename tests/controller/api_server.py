@@ -12,11 +12,17 @@ class Cluster(ApiServer):
     """A context manager. Volumes and classes are put as an administrator and the sidecars would do it."""
 
     def put_volume(
-        self, handle: str, class_name: str | None = None, *, driver: str = DRIVER, **attributes: str
+        self,
+        handle: str,
+        class_name: str | None = None,
+        *,
+        driver: str = DRIVER,
+        name: str = "",
+        **attributes: str,
     ) -> None:
         source = {"driver": driver, "volumeHandle": handle, "volumeAttributes": attributes}
         spec = {"csi": source, **({"volumeAttributesClassName": class_name} if class_name else {})}
-        self.put(VOLUMES, f"pv-{handle}", {"spec": spec})
+        self.put(VOLUMES, name or f"pv-{handle}", {"spec": spec})
 
     def remove_volume(self, handle: str) -> None:
         self.remove(VOLUMES, f"pv-{handle}")

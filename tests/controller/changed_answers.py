@@ -16,7 +16,7 @@ from tests.controller.driver import refused
 from tests.controller.world import World
 
 Change = Callable[[Any], Any]
-"""Gets a decoded answer and returns the one to send instead, decoded or as bytes."""
+"""Gets a decoded answer and returns the one to send instead: decoded, as bytes or as a whole response."""
 
 ChangeAnswer = Callable[[str, Change], None]
 """Change what a route answers from now on."""
@@ -34,6 +34,8 @@ def changed_answers(world: World) -> Iterator[ChangeAnswer]:
             return response
         changed_routes.add(route.name)
         changed = changes[route.name](json.loads(response.content()))
+        if isinstance(changed, Response):
+            return changed
         content = changed if isinstance(changed, bytes) else json.dumps(changed).encode()
         return Response(response.status, content, response.content_type, response.headers)
 

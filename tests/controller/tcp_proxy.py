@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a gateway, which can spoil the next answer after the request was passed on."""
+"""A TCP proxy in front of a gateway. It can spoil the next answer, or forget idle connections."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class TcpProxy:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        for end in self._server.ends:
+            _shut_down(end)
 
     @property
     def url(self) -> str:
@@ -42,6 +44,15 @@ class TcpProxy:
         """Replace the next answer by bytes that TLS cannot decrypt, and close the connection."""
         self._server.spoil_next.set()
 
+    def forget_connections(self) -> None:
+        """From now on, lose each byte of the connections that are open now, as a firewall does."""
+        self._server.forgotten |= self._server.ends
+
+    @property
+    def connections(self) -> int:
+        """How many connections were made."""
+        return self._server.count
+
 
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
@@ -50,13 +61,18 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.gateway = gateway
         self.spoil_next = threading.Event()
+        self.ends: set[socket.socket] = set()
+        self.forgotten: set[socket.socket] = set()
+        self.count = 0
 
 
 class _Connection(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
+        self.server.count += 1
         with socket.create_connection(self.server.gateway) as gateway:
+            self.server.ends |= {gateway, self.request}
             answers = threading.Thread(target=self._pass_on, args=(gateway, self.request, True), daemon=True)
             answers.start()
             self._pass_on(self.request, gateway, False)
@@ -70,7 +86,15 @@ class _Connection(socketserver.BaseRequestHandler):
                     self.server.spoil_next.clear()
                     sink.sendall(_BROKEN_RECORD + os.urandom(64))
                     break
-                sink.sendall(data)
+                if source not in self.server.forgotten:
+                    sink.sendall(data)
+        if source in self.server.forgotten and not spoil:
+            # The gateway is not told that the client has closed a forgotten connection.
+            return
         for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            _shut_down(end)
+
+
+def _shut_down(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)

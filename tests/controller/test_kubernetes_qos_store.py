@@ -102,6 +102,42 @@ def test_a_change_of_the_class_is_reported_once_and_others_are_not(
     assert changed.empty()
 
 
+def test_a_volume_that_a_new_persistent_volume_took_over_keeps_its_class(
+    cluster: Cluster, store: KubernetesQosStore
+) -> None:
+    changed: queue.Queue[VolumeHandle] = queue.Queue()
+    cluster.put_class("gold", iopsLimit="1000")
+    cluster.put_volume(str(HANDLE), "gold")
+    store.start(changed.put)
+    assert store.current(HANDLE).iops == 1000
+    cluster.put_volume(str(HANDLE), "gold", name="pv-new")
+    cluster.remove_volume(str(HANDLE))
+    cluster.put_class("gold", iopsLimit="2000")
+    cluster.put_volume("0123456789abcdef-0000000000000001", "gold")
+    eventually(lambda: store.current(VolumeHandle("0123456789abcdef", "0000000000000001")).iops == 2000)
+    assert store.current(HANDLE).iops == 2000
+    assert changed.empty()
+
+
+@pytest.mark.parametrize("left", ["pv-one", "pv-two"])
+def test_of_two_persistent_volumes_with_one_handle_the_remaining_one_counts(
+    cluster: Cluster, store: KubernetesQosStore, left: str
+) -> None:
+    changed: queue.Queue[VolumeHandle] = queue.Queue()
+    cluster.put_class("gold", iopsLimit="1000")
+    cluster.put_class("iron", iopsLimit="50")
+    store.start(changed.put)
+    cluster.put_volume(str(HANDLE), "gold", name="pv-one")
+    cluster.put_volume(str(HANDLE), "iron", name="pv-two")
+    eventually(lambda: store.current(HANDLE).iops == 50)
+    assert changed.get(timeout=PATIENCE_SECONDS) == HANDLE
+    cluster.remove(VOLUMES, "pv-two" if left == "pv-one" else "pv-one")
+    expected = {"pv-one": 1000, "pv-two": 50}[left]
+    eventually(lambda: store.current(HANDLE).iops == expected)
+    cluster.remove(VOLUMES, left)
+    eventually(lambda: store.current(HANDLE) == QosRequest())
+
+
 # --- what the cluster does not show yet ---------------------------------------------------------------
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import grpc
+import pytest
 
+from csi_powerflex.csi import controller
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.inprocess import Client
 from tests.controller.driver import GIB, Driver, Mode, block, refused
@@ -159,3 +161,38 @@ def test_get_volume(world: World, driver: Driver) -> None:
     assert list(found.status.published_node_ids) == [world.node("b")]
     request.volume_id = "fake-vol-id"
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.controller.ControllerGetVolume(request, timeout=30))
+
+
+@pytest.mark.parametrize("max_entries", [0, 4, 1000])
+def test_a_page_fits_into_a_message_whatever_the_caller_allows(
+    array45: World, monkeypatch: pytest.MonkeyPatch, max_entries: int
+) -> None:
+    monkeypatch.setattr(controller, "MAX_PAGE_ENTRIES", 3)
+    driver = array45.driver
+    made = sorted(driver.create(f"pvc-{number}").volume_id for number in range(7))
+    for number, volume_id in enumerate(made):
+        driver.snapshot(volume_id, f"snapshot-{number}")
+    pages = [volumes(driver, max_entries=max_entries)]
+    while pages[-1].next_token:
+        pages.append(volumes(driver, max_entries=max_entries, token=pages[-1].next_token))
+    assert [len(page.entries) for page in pages] == [3, 3, 1]
+    assert [volume_id for page in pages for volume_id in ids(page)] == made
+    first = snapshots(driver, max_entries=max_entries)
+    assert (len(first.entries), bool(first.next_token)) == (3, True)
+
+
+def test_the_largest_page_of_volumes_on_ten_nodes_each_is_shorter_than_four_mebibytes() -> None:
+    entry = csi_pb2.ListVolumesResponse.Entry(
+        volume=csi_pb2.Volume(
+            capacity_bytes=2**62,
+            volume_id="0123456789abcdef-0123456789abcdef",
+            accessible_topology=[
+                csi_pb2.Topology(segments={"csi.powerflex.dev/0123456789abcdef": "true"}),
+            ],
+        ),
+        status=csi_pb2.ListVolumesResponse.VolumeStatus(
+            published_node_ids=["sdc:01234567-89AB-CDEF-0123-456789ABCDEF"] * 10
+        ),
+    )
+    page = csi_pb2.ListVolumesResponse(entries=[entry] * controller.MAX_PAGE_ENTRIES, next_token="0" * 32)
+    assert page.ByteSize() < 4 * 2**20

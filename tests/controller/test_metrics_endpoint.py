@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -46,7 +50,16 @@ def test_metrics_and_liveness_have_their_own_port(array45: World) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [pytest.param("1:" + "0" * 5000, id="many digits"), "", "here", "localhost:", "localhost:http", ":70000"],
+    [
+        pytest.param("1:" + "0" * 5000, id="many digits"),
+        "",
+        "here",
+        "localhost:",
+        "localhost:http",
+        ":70000",
+        "::1:9808",
+        "[::1:9808",
+    ],
 )
 def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="HOST:PORT"):
@@ -60,3 +73,84 @@ def test_a_port_in_use_is_refused() -> None:
         endpoint.serving(f"127.0.0.1:{taken.getsockname()[1]}"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("[::1]:0", ["::1"]),
+        ("[::]:0", ["::1", "127.0.0.1"]),
+        (":0", ["::1", "127.0.0.1"]),
+        ("127.0.0.1:0", ["127.0.0.1"]),
+        ("localhost:0", ["localhost"]),
+    ],
+)
+def test_addresses_of_both_families_are_served(text: str, hosts: list[str]) -> None:
+    with endpoint.serving(text) as port:
+        for host in hosts:
+            with socket.create_connection((host, port), timeout=5) as client:
+                client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                assert client.makefile("rb").read().endswith(b"ok\n")
+
+
+def test_without_ipv6_every_address_of_ipv4_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = socket.socket
+
+    def without_ipv6(family: int = -1, *more: int, **options: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return create(family, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", without_ipv6)
+        serving = endpoint.serving(":0")
+        port = serving.__enter__()
+    assert port is not None
+    assert get(port, "/healthz")[0] == 200
+    serving.__exit__(None, None, None)
+
+
+def held(port: int, stack: contextlib.ExitStack) -> socket.socket:
+    """A connection that sends half of a request."""
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+    return client
+
+
+def test_connections_that_send_half_a_request_keep_nobody_from_the_health_check() -> None:
+    with endpoint.serving("127.0.0.1:0") as port, contextlib.ExitStack() as stack:
+        assert port is not None
+        threads = threading.active_count()
+        for number in range(300):
+            held(port, stack)
+            if number % 50 == 49:
+                assert get(port, "/healthz") == (200, "ok\n")
+        assert threading.active_count() - threads <= 16
+        assert get(port, "/metrics")[0] == 200
+
+
+def test_a_connection_has_a_time_limit_also_if_it_sends_byte_after_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoint, "_CONNECTION_SECONDS", 0.3)
+    with endpoint.serving("127.0.0.1:0") as port, contextlib.ExitStack() as stack:
+        assert port is not None
+        client = held(port, stack)
+        client.settimeout(0.05)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 30:
+                client.sendall(b"x")
+                with contextlib.suppress(TimeoutError):
+                    if not client.recv(1):
+                        break
+        assert time.monotonic() - began < 10
+
+
+def test_a_client_that_reads_nothing_holds_no_connection_after_its_time() -> None:
+    with endpoint.serving("127.0.0.1:0") as port, contextlib.ExitStack() as stack:
+        assert port is not None
+        for _ in range(40):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert get(port, "/healthz") == (200, "ok\n")

@@ -7,7 +7,6 @@ import ssl
 import time
 
 import grpc
-import msgspec
 import pytest
 import urllib3
 
@@ -20,14 +19,8 @@ from tests.controller.driver import mount, refused
 from tests.controller.world import World
 
 
-def reconfigured(world: World, **changes: object) -> World:
-    world.systems = tuple(msgspec.structs.replace(system, **changes) for system in world.systems)
-    world.restart()
-    return world
-
-
 def test_a_wrong_password_is_unauthenticated_and_the_error_names_the_user(array45: World) -> None:
-    world = reconfigured(array45, password=Secret("wrong-password"))
+    world = array45.reconfigured(password=Secret("wrong-password"))
     text = refused(grpc.StatusCode.UNAUTHENTICATED, world.driver.create)
     assert "array0 refused user 'admin' or its password" in text
     assert "wrong-password" not in text
@@ -36,14 +29,14 @@ def test_a_wrong_password_is_unauthenticated_and_the_error_names_the_user(array4
 def test_an_unreachable_gateway_is_unavailable_and_the_error_has_its_url(
     array45: World, unreachable_url: str
 ) -> None:
-    world = reconfigured(array45, endpoints=(unreachable_url,))
+    world = array45.reconfigured(endpoints=(unreachable_url,))
     text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
     assert text == f"{unreachable_url}: cannot connect: Connection refused"
 
 
 def test_a_certificate_of_another_authority_is_not_accepted(array45: World) -> None:
     other = certificates.ensure(array45.folder / "other")
-    world = reconfigured(array45, ca_file=str(other.authority))
+    world = array45.reconfigured(ca_file=str(other.authority))
     text = refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
     assert "the certificate was not accepted" in text
 
@@ -69,14 +62,14 @@ def test_certificates_need_not_comply_strictly_with_the_rfc(
 def test_a_second_endpoint_is_used_while_the_first_is_unreachable(
     array45: World, unreachable_url: str
 ) -> None:
-    world = reconfigured(array45, endpoints=(unreachable_url, array45.gateway.url))
+    world = array45.reconfigured(endpoints=(unreachable_url, array45.gateway.url))
     assert world.driver.create().volume_id
 
 
 def test_a_gateway_that_accepts_connections_and_never_answers_holds_no_lock(array45: World) -> None:
     good = array45.systems
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        world = reconfigured(array45, endpoints=(f"https://127.0.0.1:{silent.getsockname()[1]}",))
+        world = array45.reconfigured(endpoints=(f"https://127.0.0.1:{silent.getsockname()[1]}",))
         request = csi_pb2.CreateVolumeRequest(name="pvc-1", volume_capabilities=[mount()])
         for _ in range(2):
             began = time.monotonic()
@@ -104,7 +97,7 @@ def test_a_read_that_is_repeated_until_the_deadline_has_the_first_error(array45:
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_any_certificate_is_accepted_without_verification(array45: World, verify: bool) -> None:
-    world = reconfigured(array45, ca_file=None, verify_certificate=verify)
+    world = array45.reconfigured(ca_file=None, verify_certificate=verify)
     if verify:
         refused(grpc.StatusCode.UNAVAILABLE, world.driver.create)
     else:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from csi_powerflex.app import controller as app
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.systems.schema import SystemSettings
@@ -98,6 +100,12 @@ class World:
         """Restart the controller so that it watches its systems file or its systems."""
         self.systems_file, self.watch_seconds = file, seconds
         return self.restart()
+
+    def reconfigured(self, **changes: object) -> World:
+        """Restart the controller with these changes of each system's settings."""
+        self.systems = tuple(msgspec.structs.replace(system, **changes) for system in self.systems)
+        self.restart()
+        return self
 
     @property
     def array(self) -> Array:

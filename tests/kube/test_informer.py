@@ -13,6 +13,7 @@ from csi_powerflex.errors import DeadlineExceeded, Unavailable
 from csi_powerflex.kube import informer as informer_module
 from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube.informer import Informer
+from tests.controller.eventually import eventually
 from tests.kube.api_server import PATIENCE_SECONDS, Answer, ApiServer
 
 WIDGETS = "/apis/test.example/v1/widgets"
@@ -212,6 +213,26 @@ def test_before_the_first_list_a_call_waits_and_then_says_why(
     assert changes.next() == [("a", None, 1)]
 
 
+def test_only_some_calls_wait_for_the_first_list_and_the_others_fail_at_once(
+    informer: Informer[Widget],
+) -> None:
+    waiting = [threading.Thread(target=wait_for_nothing, args=(informer,)) for _ in range(8)]
+    for thread in waiting:
+        thread.start()
+    eventually(lambda: informer._waiting._value == 0)
+    for _ in range(100):
+        with pytest.raises(Unavailable, match="has not listed its widgets yet"):
+            informer.wait_until_synced(60.0)
+    assert all(thread.is_alive() for thread in waiting)
+    informer.start()
+    for thread in waiting:
+        thread.join()
+
+
+def wait_for_nothing(informer: Informer[Widget]) -> None:
+    informer.wait_until_synced(60.0)
+
+
 def test_a_call_waits_no_longer_than_its_deadline(informer: Informer[Widget]) -> None:
     with call_context.background("test", 0.05), pytest.raises(Unavailable, match="widgets yet: no answer"):
         informer.wait_until_synced()
@@ -261,6 +282,20 @@ def test_a_watch_that_ends_at_once_is_repeated_with_pauses(
     pauses = [informer.step() for _ in range(3)]
     assert all(0.5 * 2**number <= pause <= 2**number for number, pause in enumerate(pauses))
     assert cluster.watched_from(WIDGETS) == ["1", "1", "1"]
+
+
+def test_a_watch_whose_history_is_always_forgotten_is_repeated_with_pauses(
+    cluster: ApiServer, client: Client, changes: Recorder
+) -> None:
+    empty = Answer.of({"metadata": {"resourceVersion": "1"}, "items": []})
+    gone = Answer(
+        chunks=(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "old"}}\n',)
+    )
+    cluster.prescribe(*[empty, gone] * 4)
+    informer = Informer(client, WIDGETS, Widget, changes, first_pause=1.0)
+    pauses = [informer.step() for _ in range(4)]
+    assert all(0.5 * 2**number <= pause <= 2**number for number, pause in enumerate(pauses))
+    assert cluster.lists(WIDGETS) == 4
 
 
 # --- the end ------------------------------------------------------------------------------------------

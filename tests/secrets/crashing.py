@@ -16,9 +16,12 @@ from csi_powerflex.gateway.array import GatewayArray
 
 def _holders(array: GatewayArray) -> str:
     client = array._client
-    authenticator = client._authenticator
+    (authenticator,) = client._authenticators
+    refusals = vars(authenticator._refusals)
     token = authenticator.token()
-    return repr([vars(array), array.settings, vars(client), vars(authenticator), token, token.platform])
+    return repr(
+        [vars(array), array.settings, vars(client), vars(authenticator), refusals, token, token.platform]
+    )
 
 
 def _crash(array: GatewayArray, **_: Any) -> str:

@@ -270,6 +270,41 @@ def test_the_error_for_an_invalid_fault_names_the_field(browser: Browser) -> Non
     assert "rout" in answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://page.example"},
+        {"Origin": "null"},
+        {"Host": "rebound.example:8080"},
+        {"Host": "127.0.0.1.example"},
+        {"Host": "[bad"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_web_page_cannot_use_the_admin_port(browser: Browser, method: str, headers: dict[str, str]) -> None:
+    url = browser.server.admin_url + "/revoke"
+    answer = browser.session.request(method, url, headers=headers, timeout=5)
+    assert answer.status_code == 403
+    assert "names another machine than this one" in answer.json()["message"]
+    assert browser.get().status_code == 200
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_page_of_this_machine_may_use_the_admin_port(browser: Browser, name: str) -> None:
+    headers = {"Origin": f"http://{name}:3000", "Host": f"{name}:8080"}
+    answer = browser.session.get(browser.server.admin_url, headers=headers, timeout=5)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_json_that_is_nested_deeply_is_refused(browser: Browser, opening: bytes) -> None:
+    json = {"Content-Type": "application/json"}
+    for url in (browser.server.admin_url + "/faults", browser.server.url + "/api/types/Volume/instances"):
+        answer = browser.session.post(url, data=opening * 100_000, headers=json, timeout=10)
+        assert answer.status_code == 400
+
+
 def test_the_clock_can_be_put_forward(browser: Browser) -> None:
     browser.admin("POST", "/clock", {"seconds": 301})
     assert browser.get().status_code == 401

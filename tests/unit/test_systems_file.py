@@ -426,6 +426,58 @@ def test_neither_a_password_nor_a_password_file(file: Path) -> None:
     assert message == "systems[0]: give exactly one of password and passwordFile"
 
 
+@pytest.mark.parametrize(
+    ("password", "found"),
+    [
+        ("|\n      hunter2-word", "a line break"),
+        ('"hunter2-word\\n"', "a line break"),
+        ('"\\nhunter2-word"', "a line break"),
+        ('"hunter2\\r-word"', "a line break"),
+        ('"hunter2\\b-word"', "a backspace"),
+        ('"hunter2-word\\t"', "a tab"),
+        ('"\\uFEFFhunter2-word"', "a byte order mark"),
+        ('"hunter2\\0-word"', "a NUL"),
+        ('"hunter2\\e-word"', "a character that cannot be printed"),
+        ('"hunter2\\u200b-word"', "a character that cannot be printed"),
+    ],
+)
+def test_a_password_with_a_character_that_cannot_be_printed(file: Path, password: str, found: str) -> None:
+    message = refusal(file, MINIMAL.replace(f"password: {PASSWORD}", f"password: {password}"))
+    assert message.startswith("systems[0].password: system https://gateway.example: password holds ")
+    assert f"holds {found}, which the password cannot have" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\xef\xbb\xbfhunter2", "a byte order mark"),
+        (b"\nhunter2\n", "a line break"),
+        (b"hunter2\nhunter3\n", "a line break"),
+        (b"hunter2\t\n", "a tab"),
+        (b"hunter2\0", "a NUL"),
+        (b"hunter\b2", "a backspace"),
+    ],
+)
+def test_a_password_file_with_a_character_that_cannot_be_printed(
+    file: Path, content: bytes, found: str
+) -> None:
+    path = file.parent / "password"
+    path.write_bytes(content)
+    message = refusal(file, with_password_file(path))
+    assert message.startswith("systems[0].passwordFile: ")
+    assert f"{path} holds {found}, which the password cannot have" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("content", [b"hunter2 \xc3\xa4", b"hunter2 \xc3\xa4\n", b"hunter2 \xc3\xa4\r\n"])
+def test_a_password_file_may_end_with_a_line_break(file: Path, content: bytes) -> None:
+    path = file.parent / "password"
+    path.write_bytes(content)
+    file.write_text(with_password_file(path), encoding="utf-8")
+    assert loader.load(file)[0].read_password().reveal() == "hunter2 ä"
+
+
 def with_password_file(path: Path) -> str:
     return MINIMAL.replace(f"password: {PASSWORD}", f"passwordFile: {path}")
 
@@ -489,8 +541,19 @@ def test_a_system_may_be_named_by_its_id(file: Path) -> None:
 
 
 def test_systems_without_name_or_id_are_different_systems(file: Path) -> None:
-    file.write_text(MINIMAL + MINIMAL.partition("\n")[2], encoding="utf-8")
+    second = MINIMAL.partition("\n")[2].replace("gateway.example", "other.example")
+    file.write_text(MINIMAL + second, encoding="utf-8")
     assert len(loader.load(file)) == 2
+
+
+@pytest.mark.parametrize(
+    "same", ["gateway.example", "GATEWAY.example.", "gateway.example:443", "gateway.example/"]
+)
+def test_two_systems_with_one_endpoint_are_refused(file: Path, same: str) -> None:
+    second = MINIMAL.partition("\n")[2].replace("gateway.example", same)
+    message = refusal(file, MINIMAL + second)
+    assert message.startswith("systems[1].endpoints[0]: ")
+    assert "is an endpoint of another system already; a gateway manages one system" in message
 
 
 @pytest.mark.parametrize(

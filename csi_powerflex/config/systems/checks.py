@@ -84,4 +84,4 @@ def _password_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
     try:
         system.read_password()
     except FailedPrecondition as error:
-        yield "passwordFile", str(error)
+        yield "passwordFile" if system.password is None else "password", str(error)

@@ -45,6 +45,7 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
             where = f"systems[{index}].{key}" if key else f"systems[{index}]"
             raise InvalidArgument(f"{path}: {where}: {problem}")
     _check_unique(path, systems)
+    _check_endpoints_unique(path, systems)
     return systems
 
 
@@ -109,3 +110,21 @@ def _check_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
                     "each name and id must be of one system"
                 )
         seen |= {value for value in (system.id, system.name) if value is not None}
+
+
+def _check_endpoints_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
+    seen: set[tuple[str, int, str]] = set()
+    for index, system in enumerate(systems):
+        for position, endpoint in enumerate(system.endpoints):
+            if _gateway(endpoint) in seen:
+                raise InvalidArgument(
+                    f"{path}: systems[{index}].endpoints[{position}]: {endpoint!r} is an endpoint of another "
+                    "system already; a gateway manages one system, so remove one of the two entries"
+                )
+        seen |= {_gateway(endpoint) for endpoint in system.endpoints}
+
+
+def _gateway(endpoint: str) -> tuple[str, int, str]:
+    """Host, port and path of a checked endpoint, in one spelling."""
+    parts = urlsplit(endpoint)
+    return (parts.hostname or "").rstrip("."), parts.port or 443, parts.path.rstrip("/")

@@ -9,6 +9,16 @@ import msgspec
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.errors import FailedPrecondition
 
+# What editors, shells and YAML add to a password by accident.
+_UNPRINTABLE = {
+    "\n": "a line break",
+    "\r": "a line break",
+    "\t": "a tab",
+    "\ufeff": "a byte order mark",
+    "\0": "a NUL",
+    "\b": "a backspace",
+}
+
 
 class ZoneSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
@@ -78,9 +88,11 @@ class SystemSettings(
         """The password. It is read from its file at each use, so a change takes effect.
 
         Raises:
-            FailedPrecondition: the file cannot be read or is empty.
+            FailedPrecondition: the file cannot be read or is empty, or the password has a character that
+                cannot be printed. The message does not have the password.
         """
         if self.password is not None:
+            self._require_printable(self.password.reveal(), "password")
             return self.password
         path = Path(self.password_file or "")
         try:
@@ -96,7 +108,17 @@ class SystemSettings(
             ) from None
         if not password:
             raise FailedPrecondition(f"system {self.label}: passwordFile {path} is empty")
+        self._require_printable(password, f"passwordFile {path}")
         return Secret(password)
+
+    def _require_printable(self, password: str, where: str) -> None:
+        found = next((name for mark, name in _UNPRINTABLE.items() if mark in password), None)
+        if found is None and password.isprintable():
+            return
+        raise FailedPrecondition(
+            f"system {self.label}: {where} holds {found or 'a character that cannot be printed'}, which the "
+            "password cannot have; write it again, in one line and without anything before or after it"
+        )
 
 
 class SystemsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -1,0 +1,95 @@
+"""One long read at a time, for all callers.
+
+The list of all volumes of a large array takes hundreds of megabytes while it is decoded. Several at once
+could exceed the memory of the process.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from csi_powerflex import call_context
+from csi_powerflex.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+class SharedRead(Generic[T]):
+    """Calls ``read`` for all callers, once at a time.
+
+    A caller never gets the result of a read that began before its call: it could miss what the caller has
+    just created. So a caller that comes during a read waits for the next one, which all such callers share.
+
+    Args:
+        read: the read. Its result must not be changed, because several callers get it.
+        seconds: the longest wait for the read of another caller.
+    """
+
+    def __init__(self, read: Callable[[], T], *, seconds: float) -> None:
+        self._read = read
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._running: concurrent.futures.Future[T] | None = None
+        self._next: concurrent.futures.Future[T] | None = None
+
+    def get(self) -> T:
+        """The result of a read that begins after this call.
+
+        Raises:
+            DeadlineExceeded: the time of the current call is over.
+            DriverError: the error of the read.
+        """
+        while True:
+            with self._lock:
+                running, others = self._running, self._next
+                shared = self._next = others or concurrent.futures.Future()
+            if others is None:
+                return self._lead(shared, running)
+            try:
+                return shared.result(timeout=call_context.remaining(2 * self._seconds))
+            except concurrent.futures.TimeoutError as error:
+                raise _too_long() from error
+            except DeadlineExceeded:
+                # The deadline of the call that reads has passed. The deadline of this call may be later.
+                call_context.remaining(self._seconds)
+
+    def _lead(self, own: concurrent.futures.Future[T], running: concurrent.futures.Future[T] | None) -> T:
+        """Read for this caller and all that wait for ``own``, after ``running`` has ended."""
+        try:
+            if running is not None:
+                _wait(running, call_context.remaining(self._seconds))
+            with self._lock:
+                self._running, self._next = own, None
+            result = self._read()
+        except BaseException as error:
+            self._end(own)
+            own.set_exception(error)
+            raise
+        self._end(own)
+        own.set_result(result)
+        return result
+
+    def _end(self, own: concurrent.futures.Future[T]) -> None:
+        with self._lock:
+            if self._next is own:
+                self._next = None
+            if self._running is own:
+                self._running = None
+
+
+def _wait(running: concurrent.futures.Future[T], seconds: float) -> None:
+    """Wait until the read has ended, however it ends.
+
+    Raises:
+        DeadlineExceeded: it has not ended in time.
+    """
+    concurrent.futures.wait([running], timeout=seconds)
+    if not running.done():
+        raise _too_long()
+
+
+def _too_long() -> DeadlineExceeded:
+    return DeadlineExceeded("the list of another call took too long; repeat the call")

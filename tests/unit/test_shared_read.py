@@ -1,0 +1,143 @@
+"""Long reads that several callers share."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from csi_powerflex import call_context
+from csi_powerflex.errors import DeadlineExceeded, Unavailable
+from csi_powerflex.gateway.shared import SharedRead
+from tests.controller.eventually import eventually
+
+
+class Source:
+    """A read that ends when the test lets it, and counts how many run at the same time."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.most = 0
+        self.errors: list[Exception] = []
+        self._running = 0
+        self._lock = threading.Lock()
+        self._go = threading.Semaphore(0)
+
+    def __call__(self) -> int:
+        with self._lock:
+            self.reads += 1
+            number = self.reads
+            self._running += 1
+            self.most = max(self.most, self._running)
+        call_context.remaining(60)
+        assert self._go.acquire(timeout=60)
+        with self._lock:
+            self._running -= 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return number
+
+    def finish(self) -> None:
+        self._go.release()
+
+
+def start(pool: ThreadPoolExecutor, shared: SharedRead[int], source: Source) -> Future[int]:
+    """Start the first read, and wait until it runs."""
+    first = pool.submit(shared.get)
+    eventually(lambda: source.reads == 1)
+    return first
+
+
+def waiting(pool: ThreadPoolExecutor, shared: SharedRead[int], count: int) -> list[Future[int]]:
+    """Callers that come during a read."""
+    calls = [pool.submit(shared.get) for _ in range(count)]
+    eventually(lambda: shared._next is not None)
+    eventually(lambda: all(call.running() for call in calls))
+    return calls
+
+
+def test_callers_during_a_read_share_the_next_one() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    with ThreadPoolExecutor(16) as pool:
+        first = start(pool, shared, source)
+        others = waiting(pool, shared, 8)
+        assert source.reads == 1
+        for _ in range(10):
+            source.finish()
+        assert first.result() == 1
+        results = [call.result() for call in others]
+    assert min(results) == 2, "a caller got a read that began before its call"
+    assert source.most == 1
+
+
+def test_a_caller_after_a_read_gets_a_new_one() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    for number in (1, 2):
+        source.finish()
+        assert shared.get() == number
+
+
+def test_an_error_reaches_those_who_share_the_read_and_nobody_later() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    source.errors = [Unavailable("no answer")]
+    source.finish()
+    with pytest.raises(Unavailable, match="no answer"):
+        shared.get()
+    source.finish()
+    assert shared.get() == 2
+
+
+def test_a_caller_waits_for_another_read_no_longer_than_its_deadline() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    with ThreadPoolExecutor(2) as pool:
+        first = start(pool, shared, source)
+        with call_context.background("test", 0.05), pytest.raises(DeadlineExceeded):
+            shared.get()
+        source.finish()
+        assert first.result() == 1
+        source.finish()
+        assert shared.get() == 2
+
+
+def test_a_caller_whose_leader_has_no_time_left_reads_itself() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+
+    def impatient() -> int:
+        with call_context.background("impatient", 0.3):
+            return shared.get()
+
+    with ThreadPoolExecutor(3) as pool:
+        first = start(pool, shared, source)
+        leader = pool.submit(impatient)
+        eventually(lambda: shared._next is not None)
+        follower = pool.submit(shared.get)
+        with pytest.raises(DeadlineExceeded):
+            leader.result()
+        for _ in range(2):
+            source.finish()
+        assert first.result() == 1
+        assert follower.result() == 2
+    assert source.most == 1
+
+
+def test_a_follower_waits_no_longer_than_its_deadline() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    with ThreadPoolExecutor(3) as pool:
+        first = start(pool, shared, source)
+        leader = pool.submit(shared.get)
+        eventually(lambda: shared._next is not None)
+        with (
+            call_context.background("test", 0.05),
+            pytest.raises(DeadlineExceeded, match="took too long; repeat the call"),
+        ):
+            shared.get()
+        for _ in range(2):
+            source.finish()
+        assert (first.result(), leader.result()) == (1, 2)
