@@ -189,10 +189,6 @@ class NodeIdentity:
                 f"both with a comma between them: {error}"
             ) from error
 
-    def initiator(self, kind: InitiatorKind) -> Initiator | None:
-        """The node's initiator of that kind, or None."""
-        return next((initiator for initiator in self.initiators if initiator.kind is kind), None)
-
     def __str__(self) -> str:
         return ",".join([*map(str, self.initiators), *self.skipped])
 

@@ -264,6 +264,15 @@ def test_a_volume_on_an_nvme_host_shows_it_as_published_node(array45: World) -> 
     assert [list(entry.status.published_node_ids) for entry in listed] == [[f"nqn:{NQN}"]]
 
 
+def test_the_limits_of_a_volume_on_an_nvme_host_cannot_be_changed(array45: World) -> None:
+    volume = array45.driver.create()
+    map_to_nvme_host(array45, volume)
+    text = refused(
+        grpc.StatusCode.UNIMPLEMENTED, lambda: array45.driver.modify(volume.volume_id, iopsLimit="1000")
+    )
+    assert "an NVMe host; use a class without limits" in text
+
+
 def test_a_volume_on_an_nvme_host_is_not_given_to_another_node(array45: World) -> None:
     volume = array45.driver.create()
     map_to_nvme_host(array45, volume)
