@@ -106,7 +106,7 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	lookup matching placement qos snapshots volumes) \
 	$(addprefix operations/node/,device expansion filesystem_growth mount_options publishing staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
-	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/mapping \
+	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/identity gateway/mapping \
 	model/publish_context model/volume_context ids names units))
 comma := ,
 space := $() $()

@@ -10,7 +10,7 @@ import yaml
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.config.systems import loader
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.node import ORIGIN_KEY, Origin
+from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from tests.chart import strict
 from tests.chart.helm import ROOT
 
