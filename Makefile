@@ -104,10 +104,12 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment copies create_history creation expansion group_snapshots \
 	lookup matching ownership placement qos snapshots volumes) \
-	$(addprefix operations/node/,device expansion filesystem_growth publishing staging target_paths) \
+	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
+	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
-	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/mapping \
-	model/format_options model/mount_options model/publish_context model/volume_context ids names units))
+	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/identity \
+	gateway/mapping model/format_options model/mount_options model/publish_context model/volume_context \
+	ids names units))
 comma := ,
 space := $() $()
 

@@ -35,7 +35,8 @@ class Exchange:
 
     Attributes:
         deadline: a value of ``time.monotonic()``, at which every read ends.
-        patience: seconds to wait for the first byte of the answer on an old connection.
+        patience: seconds to wait for the first byte of the answer on an old connection; infinite for a
+            request that cannot be repeated, which therefore gets no old connection.
         new_connection: whether a new connection must be made.
         old_connection: whether the connection in use was idle before.
         sent: whether any part of the request may have been sent.
@@ -166,7 +167,9 @@ class _Pool(urllib3.HTTPSConnectionPool):
         connection: Any = super()._get_conn(timeout)
         current = _exchange.get()
         idle = time.monotonic() - connection.idle_since
-        if current.new_connection or idle > IDLE_SECONDS:
+        # A request that cannot be repeated would wait for its answer until the deadline.
+        usable = _FRESH_SECONDS if math.isinf(current.patience) else IDLE_SECONDS
+        if current.new_connection or idle > usable:
             connection.close()
         current.old_connection = connection.sock is not None and idle > _FRESH_SECONDS
         return connection

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import concurrent.futures
 
+import pytest
+
+from csi_powerflex.gateway import deadline
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver
 from tests.controller.world import World
+
+
+@pytest.fixture(autouse=True)
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection counts as idle, however slow the machine is."""
+    for limit in ("_FRESH_SECONDS", "IDLE_SECONDS"):
+        monkeypatch.setattr(deadline, limit, 600.0)
 
 
 def test_the_whole_life_of_a_volume_uses_one_connection(world: World, driver: Driver) -> None:

@@ -69,6 +69,17 @@ def test_a_read_without_an_answer_on_an_old_connection_is_repeated_on_a_new_one(
     assert proxy.connections == before + 1
 
 
+def test_a_request_that_cannot_be_repeated_gets_no_old_connection(
+    array45: World, proxy: TcpProxy, idle: Idle
+) -> None:
+    array45.driver.create("pvc-1")
+    proxy.forget_connections()
+    idle.seconds(deadline.IDLE_SECONDS - 1.0)
+    before = proxy.connections
+    array45.driver.create("pvc-2")
+    assert proxy.connections == before + 1
+
+
 def test_a_creation_without_an_answer_is_not_sent_twice(
     array45: World, idle: Idle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

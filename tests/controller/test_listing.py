@@ -164,7 +164,7 @@ def test_get_volume(world: World, driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("max_entries", [0, 4, 1000])
-def test_a_page_fits_into_a_message_whatever_the_caller_allows(
+def test_a_page_fits_into_a_message_even_if_the_caller_allows_more(
     array45: World, monkeypatch: pytest.MonkeyPatch, max_entries: int
 ) -> None:
     monkeypatch.setattr(controller, "MAX_PAGE_ENTRIES", 3)

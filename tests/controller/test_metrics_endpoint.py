@@ -117,7 +117,7 @@ def held(port: int, stack: contextlib.ExitStack) -> socket.socket:
     return client
 
 
-def test_connections_that_send_half_a_request_keep_nobody_from_the_health_check() -> None:
+def test_connections_that_send_half_a_request_do_not_disturb_the_health_check() -> None:
     with endpoint.serving("127.0.0.1:0") as port, contextlib.ExitStack() as stack:
         assert port is not None
         threads = threading.active_count()

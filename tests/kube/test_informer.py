@@ -288,10 +288,10 @@ def test_a_watch_whose_history_is_always_forgotten_is_repeated_with_pauses(
     cluster: ApiServer, client: Client, changes: Recorder
 ) -> None:
     empty = Answer.of({"metadata": {"resourceVersion": "1"}, "items": []})
-    gone = Answer(
+    forgotten = Answer(
         chunks=(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "old"}}\n',)
     )
-    cluster.prescribe(*[empty, gone] * 4)
+    cluster.prescribe(*[empty, forgotten] * 4)
     informer = Informer(client, WIDGETS, Widget, changes, first_pause=1.0)
     pauses = [informer.step() for _ in range(4)]
     assert all(0.5 * 2**number <= pause <= 2**number for number, pause in enumerate(pauses))

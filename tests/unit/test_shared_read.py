@@ -80,7 +80,7 @@ def test_a_caller_after_a_read_gets_a_new_one() -> None:
         assert shared.get() == number
 
 
-def test_an_error_reaches_those_who_share_the_read_and_nobody_later() -> None:
+def test_an_error_reaches_those_who_share_the_read_and_no_later_caller() -> None:
     source = Source()
     shared = SharedRead(source, seconds=60)
     source.errors = [Unavailable("no answer")]
