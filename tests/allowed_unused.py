@@ -28,8 +28,9 @@ _.LATENCY
 _.get_command, _.format_commands
 # requests and urllib3 read these settings of their classes.
 _.trust_env, _.pool_classes_by_scheme, _.ConnectionCls, _.response_class
-# http.server and socketserver call these methods and read this setting.
-_.log_message, _.version_string, _.daemon_threads
+# http.server and socketserver call these methods and read these settings.
+_.log_message, _.version_string, _.address_string, _.service_actions, _.handle_error
+_.daemon_threads, _.request_queue_size
 # uvicorn calls this method and reads these settings.
 _.main_loop, _.should_exit, _.ssl_certfile, _.ssl_keyfile
 # A row shows the symbol to the reader, and a test compares it with the simulator's.

@@ -66,11 +66,6 @@ class Ownership:
         with self._lock:
             self._kinds.pop(handle, None)
 
-    def knows(self, handle: VolumeHandle) -> bool:
-        """Whether the object is remembered."""
-        with self._lock:
-            return handle in self._kinds
-
     def require_volume(self, array: Array, handle: VolumeHandle) -> None:
         """Check that the object may be deleted as a volume. Raises as ``require_snapshot``."""
         self._require(array, handle, {Kind.VOLUME})
