@@ -75,7 +75,7 @@ def test_a_device_that_does_not_have_its_new_size_is_rescanned(host: LoopHost, n
     command("truncate", "--size", 16 * GIB, volume.image)
     host.on_rescan(f"losetup --set-capacity {volume.path}")
     assert node.expand(volume, required=16 * GIB) == 16 * GIB
-    assert host.calls() == ["--rescan"]
+    assert [call for call in host.calls() if "query" not in call] == ["--rescan"]
 
 
 def test_a_device_that_does_not_grow_is_unavailable(host: LoopHost, node: Kubelet) -> None:
