@@ -75,8 +75,9 @@ class SystemsWatch:
         if first and systems == self._systems and not touched:
             return
         self._systems, self._contents = systems, _contents(systems)
-        metrics.CONFIGURATION_LOADS.labels("OK").inc()
         self._changed(systems, touched)
+        # Counted once the change is in effect: who sees the count may rely on it.
+        metrics.CONFIGURATION_LOADS.labels("OK").inc()
         log.info("configuration changed", systems=", ".join(system.label for system in systems))
 
     def _watch(self) -> None:
