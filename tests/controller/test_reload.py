@@ -62,8 +62,8 @@ def loads(result: str) -> float:
 
 
 def test_a_changed_password_is_used_by_the_next_call(array45: World, files: Files) -> None:
-    files.password.write_text("wrong")
     before = loads("OK")
+    files.password.write_text("wrong")
     eventually(lambda: loads("OK") > before)
     refused(grpc.StatusCode.UNAUTHENTICATED, array45.driver.create)
     files.password.write_text("Simulated1!\n")
