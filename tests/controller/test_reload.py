@@ -117,15 +117,16 @@ def test_a_broken_file_changes_nothing(array45: World, files: Files) -> None:
 
 def test_a_secret_swapped_by_its_link_is_seen(array45: World, files: Files) -> None:
     """Kubernetes mounts a Secret as links through a folder that it replaces by renaming."""
-    before = loads("OK")
     first, second = files.folder / "..1", files.folder / "..2"
     for folder, password in ((first, "Simulated1!"), (second, "wrong")):
         folder.mkdir()
         (folder / "password").write_text(password)
     data = files.folder / "..data"
     data.symlink_to(first)
-    files.password.unlink()
-    files.password.symlink_to(data / "password")
+    link = files.folder / "link"
+    link.symlink_to(data / "password")
+    link.replace(files.password)  # never missing, and the same content
+    before = loads("OK")
     swapped = files.folder / "..new"
     swapped.symlink_to(second)
     swapped.replace(data)
