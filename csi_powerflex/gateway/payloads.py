@@ -211,3 +211,10 @@ def id_in(answer: msgspec.Raw) -> str:
             f"the gateway answered queryIdByKey with something else than an id: {error}"
         ) from error
     return found if isinstance(found, str) else found.id
+
+
+# msgspec builds what it needs of a type when that is first decoded, and crashes where two threads do so at
+# once (seen with 0.19 and 0.22). So that is done here, while the module is imported.
+for _type in list(vars().values()):
+    if isinstance(_type, type) and issubclass(_type, msgspec.Struct):
+        msgspec.json.Decoder(_type)

@@ -28,6 +28,9 @@ _TYPES: dict[str, type[model.Object]] = {
     )
 }
 
+# Made while the module is imported: two threads that decode a type for the first time at once crash msgspec.
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
+
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS objects (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
 )
@@ -76,9 +79,8 @@ class Store:
 
     def load(self) -> Iterator[model.Object]:
         """All objects, as they were last committed."""
-        decoders = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
         for kind, body in self._db.execute("SELECT kind, body FROM objects"):
-            yield decoders[kind].decode(body)
+            yield _DECODERS[kind].decode(body)
 
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
         """Store ``changed`` and forget ``dropped``, all or nothing."""

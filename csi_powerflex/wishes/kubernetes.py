@@ -69,6 +69,14 @@ class _Event(msgspec.Struct, frozen=True):
     object: msgspec.Raw
 
 
+# Made while the module is imported: two threads that decode a type for the first time at once crash msgspec.
+_LIST, _EVENT, _OBJECT = (
+    msgspec.json.Decoder(_List),
+    msgspec.json.Decoder(_Event),
+    msgspec.json.Decoder(_Object),
+)
+
+
 class _Volume(msgspec.Struct, frozen=True):
     class_name: str | None
     wish: Wish
@@ -259,7 +267,7 @@ class _Follower:
             answer = self._read(
                 limit=_PAGE, _preload_content=False, _request_timeout=_READ_SECONDS, **options
             )
-            page = msgspec.json.decode(answer.data, type=_List)
+            page = _LIST.decode(answer.data)
             found |= {item.metadata.name: item for item in page.items}
             following = page.metadata.continue_
             if not following:
@@ -284,11 +292,11 @@ class _Follower:
         )
         try:
             for line in _lines(answer):
-                event = msgspec.json.decode(line, type=_Event)
+                event = _EVENT.decode(line)
                 if event.type == "ERROR":
                     # Most often 410 Gone: the version is too old.
                     return ""
-                item = msgspec.json.decode(event.object, type=_Object)
+                item = _OBJECT.decode(event.object)
                 version = item.metadata.resource_version or version
                 if event.type == "BOOKMARK":
                     continue
