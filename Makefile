@@ -48,7 +48,8 @@ demo: $(VENV)/.demo ## Walk a volume through its whole life on a simulated Power
 # As many processes as there are processors, four at most; one for single files, where starting others costs more
 # than they spare. See tests/distribution.py for what runs beside what.
 WORKERS ?= $(if $(findstring .py,$(ARGS)),0,auto)
-distributed = -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+# A worker that crashes ends the run: with another in its place, the others wait for it for ever.
+distributed = -n $(WORKERS) --maxprocesses 4 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; what this machine cannot run is left out, and a table at the end says why
