@@ -22,6 +22,7 @@ from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.changed_answers import ChangeAnswer, changed_answers
 from tests.controller.driver import Driver
 from tests.controller.world import World
+from tests.figures import Figures
 
 VERSIONS = ("3.6", "4.5", "5.0")
 
@@ -37,7 +38,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_world(authority: Path) -> Iterator[MakeWorld]:
+def make_world(authority: Path, figures: Figures) -> Iterator[MakeWorld]:
     """Start one or more simulated systems, and a controller for them."""
     with contextlib.ExitStack() as stack:
 
@@ -65,6 +66,7 @@ def make_world(authority: Path) -> Iterator[MakeWorld]:
             )
             world = World(folder, simulator, server, systems)
             stack.enter_context(world)
+            stack.callback(lambda: figures.add("final errors that left nothing", world.final_codes.checked))
             return world
 
         yield make

@@ -28,13 +28,17 @@ _NOT_FINAL = (
 
 
 class FinalCodes:
-    """The calls of all clients of the same arrays. ``state`` describes the arrays."""
+    """The calls of all clients of the same arrays. ``state`` describes the arrays.
+
+    ``checked`` is the number of final errors after which the arrays were as before.
+    """
 
     def __init__(self, state: Callable[[], object]) -> None:
         self.state = state
         self._lock = threading.Lock()
         self._begun = 0
         self._running = 0
+        self.checked = 0
 
     def begin(self) -> tuple[int, object]:
         """Note that a call begins."""
@@ -51,6 +55,7 @@ class FinalCodes:
             alone = begun[0] == self._begun
         if alone and rpc in _CREATING and code not in _NOT_FINAL:
             assert self.state() == begun[1], f"{rpc} ended with {code.name} and left something behind"
+            self.checked += 1
 
 
 class Checked(grpc.UnaryUnaryClientInterceptor):

@@ -16,6 +16,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, mount, refused
 from tests.controller.world import World
+from tests.figures import Figures
 
 OK = grpc.StatusCode.OK
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -186,7 +187,7 @@ REFUSED: dict[str, dict[str, grpc.StatusCode]] = {
 @pytest.mark.parametrize("restarted", [False, True], ids=["remembered", "after a restart"])
 @pytest.mark.parametrize("rpc", REFUSED)
 def test_an_id_of_the_wrong_kind_changes_nothing(
-    world: World, ids: dict[str, str], rpc: str, *, restarted: bool
+    world: World, ids: dict[str, str], rpc: str, figures: Figures, *, restarted: bool
 ) -> None:
     if restarted:
         world.restart()
@@ -199,6 +200,7 @@ def test_an_id_of_the_wrong_kind_changes_nothing(
             text = refused(code, lambda call=call, given=ids[kind]: call(world, given))  # type: ignore[misc]  # bound
             assert ids[kind].partition("-")[2] in text or "Could not find the volume" in text, (rpc, kind)
         assert world.final_codes.state() == before, (rpc, kind)
+        figures.add("ids of the wrong kind refused")
 
 
 ACCEPTED = {

@@ -63,7 +63,7 @@ class Controller(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clear()
-        self.driver = self.world.restart()
+        self.start()
         arrays = [gateway.array for gateway in self.world.simulator.gateways]
         self.systems = [array.system.id for array in arrays]
         self.model = Model(dict(zip(self.systems, (8, 1), strict=True)))
@@ -291,8 +291,18 @@ class Controller(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Another controller continues. It has only the state file."""
+        """Two other controllers continue. They have only the state file."""
+        self.start()
+
+    def start(self) -> None:
+        """Start two controllers, each with caches of its own."""
         self.driver = self.world.restart()
+        self.other = self.world.another()
+
+    @rule()
+    def change_controller(self) -> None:
+        """Let the other controller make the next calls. It has not seen those of the first one."""
+        self.driver, self.other = self.other, self.driver
 
     def clear(self) -> None:
         """Remove the objects of a failed sequence."""
@@ -321,7 +331,7 @@ class Controller(RuleBasedStateMachine):
         return answer
 
     def answer_of(self, call: Callable[[], Answer]) -> Answer:
-        """Repeat a call while its outcome is unknown; returns its answer."""
+        """Repeat a call at the other controller while its outcome is unknown; returns its answer."""
         self.figures.add("steps of the model")
         for _ in range(6):
             try:
@@ -329,6 +339,7 @@ class Controller(RuleBasedStateMachine):
             except grpc.RpcError as error:
                 if error.code() not in UNKNOWN:
                     raise
+                self.change_controller()
         raise AssertionError("the call did not succeed in six attempts")
 
     def add_volume(self, name: str, answer: csi_pb2.Volume | None, origin: Item | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from csi_powerflex.host import blockdev, mountinfo, mounts
+from tests.figures import Figures
 from tests.needs import EACH_FILESYSTEM
 from tests.node.client import Kubelet, block, filesystem, refused
 from tests.node.faults import shut_down_filesystem
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.needs("devices")
 
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 DATA = os.urandom(8 << 20)
+
+
+@pytest.fixture(autouse=True)
+def counted(host: LoopHost, figures: Figures) -> Iterator[None]:
+    """Count each test here that could run."""
+    yield
+    figures.add("attacks on a volume on the node")
+
 
 Holder = Callable[[Path], AbstractContextManager[object]]
 HOLDERS = pytest.mark.parametrize(
