@@ -128,6 +128,19 @@ def test_a_writable_publish_of_a_block_volume_mapped_read_only_is_refused(host: 
     assert not blockdev.is_read_only(volume.path)
 
 
+def test_a_staged_filesystem_that_lost_its_device_is_staged_again(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that starts again on its node is published before the volume is unstaged."""
+    volume = host.volume()
+    staged = node.stage(volume)
+    (staged / "file").write_text("kept")
+    command("sync", "--file-system", staged)
+    lose_device(volume, monkeypatch)
+    volume.map()
+    assert (node.publish(volume) / "file").read_text() == "kept"
+
+
 def test_a_target_with_a_mount_of_a_removed_device_is_published_again(
     host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,15 +6,20 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from csi_powerflex.host import blockdev, mountinfo, mounts
+from csi_powerflex.host.run import run
+from csi_powerflex.operations.node import release
 from tests.figures import Figures
 from tests.needs import EACH_FILESYSTEM
-from tests.node.client import Kubelet, block, filesystem, refused
+from tests.node.client import Kubelet, Mode, block, filesystem, refused
+from tests.node.conftest import ReplaceTool
 from tests.node.faults import shut_down_filesystem
 from tests.node.loophost import LoopHost, Volume, command
 from tests.node.second_actor import copy_of_mounts, mount_in_another_namespace, on_another_node, working_in
@@ -188,7 +193,8 @@ def test_both_staging_paths_of_a_volume_can_be_unstaged(
     (target / "file").write_bytes(DATA)
     with refused(PRECONDITION, "still published", target):
         node.unstage(volume)
-    node.unstage(volume, path=other)
+    for _ in range(2):
+        node.unstage(volume, path=other)
     assert mountinfo.at(staged) is not None
     node.stage(volume, path=other)
     node.unpublish(volume)
@@ -219,6 +225,102 @@ def test_a_volume_that_is_published_as_a_block_device_is_not_staged_as_a_filesys
     with refused(PRECONDITION, "is published as a block device at", target):
         node.stage(volume)
     assert mountinfo.at(node.staging(volume)) is None
+
+
+def test_a_volume_that_another_mount_namespace_has_mounted_is_not_published_as_a_block_device(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    command("mkfs.ext4", "-q", "-E", "nodiscard", volume.path)
+    with mount_in_another_namespace(volume):
+        with refused(grpc.StatusCode.ABORTED, "is used by", "end that use"):
+            node.publish(volume, block())
+        assert not node.target(volume).exists()
+
+
+def test_a_mount_that_covers_the_new_target_is_named_and_nothing_is_published(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    bind = mounts.bind
+
+    def bind_and_cover(source: Path, target: Path, **options: Any) -> None:
+        bind(source, target, **options)
+        command("mount", "-t", "tmpfs", "covering", target)
+
+    monkeypatch.setattr(mounts, "bind", bind_and_cover)
+    with refused(PRECONDITION, "shows covering after the bind mount", volume.path):
+        node.publish(volume)
+    assert mountinfo.at(node.target(volume)) is None
+
+
+def test_a_device_file_that_leads_to_another_device_is_not_published(
+    host: LoopHost, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    monkeypatch.setattr(mountinfo, "number_of_device_file", lambda _descriptor: "7:999")
+    with refused(PRECONDITION, "is not the device of volume", volume.handle):
+        node.publish(volume, block())
+    assert not node.target(volume).exists()
+
+
+def test_a_volume_with_a_copy_of_its_mounts_is_staged_read_only(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    node.stage(volume)
+    with copy_of_mounts():
+        node.unstage(volume)
+        staged = node.stage(volume, filesystem(mode=Mode.MULTI_NODE_READER_ONLY))
+        there = mountinfo.at(staged)
+        assert there is not None
+        assert there.read_only
+
+
+def test_a_volume_is_not_staged_at_a_second_path_while_its_filesystem_is_shut_down(
+    host: LoopHost, node: Kubelet
+) -> None:
+    volume, other = host.volume(), host.kubelet / "other"
+    other.mkdir()
+    staged = node.stage(volume)
+    shut_down_filesystem(staged)
+    with refused(PRECONDITION, staged, "end the pods"):
+        node.stage(volume, path=other)
+
+
+def test_a_staging_path_that_is_a_working_folder_is_not_detached(host: LoopHost, node: Kubelet) -> None:
+    volume = host.volume()
+    staged = node.stage(volume)
+    with working_in(staged), refused(PRECONDITION, "cannot be unmounted, something still uses it"):
+        node.unstage(volume)
+    node.unstage(volume)
+
+
+def test_a_volume_whose_data_are_not_written_in_time_is_not_unstaged(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = host.volume()
+    staged = node.stage(volume)
+    monkeypatch.setattr(mounts, "remount", partial(mounts.remount, seconds=0.3))
+    replace_tool("mount", "exec sleep 60")
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED, staged, "are not written yet", "repeat the call"):
+        node.unstage(volume)
+    assert mountinfo.at(staged) is not None
+    replace_tool("mount", 'exec $real "$@"')
+    monkeypatch.undo()
+    node.unstage(volume)
+
+
+def test_a_block_volume_whose_data_are_not_written_in_time_is_not_unstaged(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = host.volume()
+    node.stage(volume, block())
+    monkeypatch.setattr(release, "run", partial(run, cap=0.3))
+    replace_tool("blockdev", "exec sleep 60")
+    with refused(grpc.StatusCode.DEADLINE_EXCEEDED, volume.path, "are not written yet", "repeat the call"):
+        node.unstage(volume)
 
 
 def test_a_published_block_volume_is_not_unstaged(host: LoopHost, node: Kubelet) -> None:
