@@ -40,7 +40,7 @@ class Kubelet:
     def __init__(self, channel: grpc.Channel, root: Path) -> None:
         self.stub = csi_pb2_grpc.NodeStub(channel)
         self.root = root
-        self.timeout = 20.0
+        self.timeout = 60.0
 
     def staging(self, volume: Volume) -> Path:
         path = self.root / "plugins/kubernetes.io/csi" / str(volume.handle) / "globalmount"

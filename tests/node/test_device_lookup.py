@@ -188,7 +188,7 @@ def test_a_link_to_the_device_of_another_volume_is_not_followed(host: LoopHost, 
             node.stage(old, use)
     link.unlink()
     old.map()
-    node.timeout = 20
+    node.timeout = 60
     node.stage(old)
 
 

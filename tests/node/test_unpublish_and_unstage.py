@@ -262,3 +262,27 @@ def test_a_mount_that_cannot_be_detached_is_an_error_unless_another_process_unmo
         with refused(grpc.StatusCode.FAILED_PRECONDITION, "cannot even be detached"):
             node.unpublish(volume)
         assert mountinfo.at(target) is not None
+
+
+@pytest.mark.parametrize("capability", [filesystem(), block()], ids=["filesystem", "block"])
+def test_the_target_of_another_volume_is_not_unpublished(
+    host: LoopHost, node: Kubelet, capability: csi_pb2.VolumeCapability
+) -> None:
+    volume, other = host.volume(), host.volume()
+    node.stage(volume, capability)
+    target = node.publish(volume, capability)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, target, other.handle, "was not unmounted"):
+        node.unpublish(other, target=target)
+    assert mountinfo.at(target) is not None
+    node.unpublish(volume)
+
+
+def test_the_staging_path_of_another_volume_is_not_unstaged(host: LoopHost, node: Kubelet) -> None:
+    """Also if the named volume is not on this host."""
+    volume, other, unmapped = host.volume(), host.volume(), host.volume(mapped=False)
+    staged = node.stage(volume)
+    for wrong in (other, unmapped):
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, staged, wrong.handle, "was not unmounted"):
+            node.unstage(wrong, path=staged)
+    assert mountinfo.at(staged) is not None
+    node.unstage(volume)

@@ -190,6 +190,19 @@ def test_the_sdcs_tool_has_the_output_format_of_the_real_one(tmp_path: Path) -> 
         assert usage.stdout == ""
 
 
+def test_the_sdcs_tool_tells_the_volume_of_a_device_whatever_its_links_are(tmp_path: Path) -> None:
+    with simulated(tmp_path) as array:
+        volume_id = array.create()
+        device = mapped(array, volume_id).resolve()
+        host = array.simulator.hosts["a"]
+        query = [host.drv_cfg, "--query_block_device_id", "--block_device", device]
+        for link in host.by_id.iterdir():
+            link.unlink()
+        assert output_of(query).strip() == f"{array.system_id}-{volume_id}"
+        query[-1] = Path("/dev/null")
+        assert subprocess.run(query, capture_output=True, check=False).returncode == 1
+
+
 def test_a_start_without_the_existing_data_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.errors import Unavailable
+from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.publish_context import PublishContext
@@ -66,6 +66,24 @@ class Devices:
     def has(self, number: str) -> bool:
         """Whether the block device ``major:minor`` is the device of any volume that is here now."""
         return any(mountinfo.device_number(device) == number for device in self._transports.devices())
+
+    def require_own(self, handle: VolumeHandle | None, mounted: mountinfo.Mount) -> None:
+        """Check that ``mounted`` is not the mount of another volume. ``handle`` is None for an invalid id.
+
+        A mount of a device that no volume has, such as one that was lost, is accepted.
+
+        Raises:
+            FailedPrecondition: it is another volume's.
+        """
+        number = mountinfo.number_behind(mounted)
+        if handle is None or number is None or not self.has(number):
+            return
+        own = self.find(handle)
+        if own is None or mountinfo.device_number(own.top) != number:
+            raise FailedPrecondition(
+                f"{mounted.point} has {mounted.source} mounted, which is another volume than {handle}; it "
+                "was not unmounted: correct the volume id or the path"
+            )
 
     def require(self, handle: VolumeHandle) -> Device:
         """The volume's device if it is here now, without waiting.

@@ -219,9 +219,13 @@ class Publishing:
         there.
 
         Raises:
-            FailedPrecondition: something other than an empty folder or file is at the target path.
+            FailedPrecondition: something other than an empty folder or file is at the target path, or another
+                volume.
         """
         path = target_paths.allowed(target, self._roots)
+        mounted = mountinfo.at(path)
+        if mounted is not None:
+            self._devices.require_own(handle, mounted)
         if target_paths.unmount_all(path, last_resort_if_alive=True):
             log.info("volume unpublished", volume=handle, target=path)
         target_paths.remove(path)

@@ -181,7 +181,7 @@ class Staging:
 
         Raises:
             VolumeInUse: it is still published, and its device works; unstaging it now would lose data.
-            FailedPrecondition: something can still write to it.
+            FailedPrecondition: something can still write to it, or another volume is mounted at the path.
             DeadlineExceeded: writing or unmounting did not end in time.
         """
         point = target_paths.allowed(path, self._roots)
@@ -190,6 +190,7 @@ class Staging:
             self._end_unmounted(handle, point)
             return
         target_paths.require_visible(mounted)
+        self._devices.require_own(handle, mounted)
         if not target_paths.alive(mounted):
             target_paths.unmount_all(point, last_resort_if_alive=False)
         elif others := self._others(mounted):

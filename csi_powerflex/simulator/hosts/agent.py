@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from csi_powerflex.simulator.array import EVERY_VOLUME, Array
-from csi_powerflex.simulator.hosts import loop
+from csi_powerflex.simulator.hosts import drv_cfg, loop
 from csi_powerflex.simulator.model import NO_ACCESS, READ_ONLY
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class SdcAgent:
         self.name = name
         self.guid = guid
         self.by_id = folder / "by-id"
+        self._folder = folder
         self._arrays = {array.system.id: array for array in arrays}
         self._attached: dict[Key, _Attached] = {}
         self._work: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
@@ -103,6 +104,7 @@ class SdcAgent:
 
     def _adopt(self, known: dict[Path, Path]) -> None:
         """Keep the devices of a killed run that match a mapping, and remove all other links."""
+        drv_cfg.remove_devices(self._folder)
         for link in list(self.by_id.iterdir()):
             device = link.readlink() if link.is_symlink() else None
             system_id, _, volume_id = link.name.removeprefix("emc-vol-").partition("-")
@@ -112,6 +114,7 @@ class SdcAgent:
             if device is None or desired is None or file is None or known.get(device) != file:
                 link.unlink()
             else:
+                drv_cfg.add_device(self._folder, device, system_id=system_id, volume_id=volume_id)
                 self._attached[key] = _Attached(device, file, desired)
                 self._refresh(device, desired)
 
@@ -169,6 +172,7 @@ class SdcAgent:
         file = self._file(key, desired)
         device = loop.attach(file, read_only=desired.read_only)
         self._attached[key] = _Attached(device, file, desired)
+        drv_cfg.add_device(self._folder, device, system_id=key[0], volume_id=key[1])
         link = self.link_of(key)
         new = link.with_name(f".{link.name}")
         new.unlink(missing_ok=True)
@@ -184,6 +188,7 @@ class SdcAgent:
         self.link_of(key).unlink(missing_ok=True)
         attached = self._attached.pop(key, None)
         if attached is not None:
+            drv_cfg.remove_device(self._folder, attached.device)
             loop.detach(attached.device, attached.file)
 
     def link_of(self, key: Key) -> Path:

@@ -31,11 +31,8 @@ volumes() {{
 }}
 
 block_device_id() {{
-    read -r file < "/sys/block/${{1##*/}}/loop/backing_file" || exit 1
-    for link in "$here"/by-id/emc-vol-*-"${{file##*/}}"; do
-        [ -L "$link" ] || exit 1
-        printf '%s\\n' "${{link##*/emc-vol-}}"
-    done
+    [ -e "$here/devices/${{1##*/}}" ] || exit 1
+    show "$here/devices/${{1##*/}}"
 }}
 
 usage() {{
@@ -69,6 +66,23 @@ class Mdm:
     sdc_id: str
     install_id: str
     addresses: Sequence[str]
+
+
+def add_device(folder: Path, device: Path, *, system_id: str, volume_id: str) -> None:
+    """Let the script in the host's folder know whose volume ``device`` is, as the kernel module knows it."""
+    (folder / "devices").mkdir(exist_ok=True)
+    write_atomically(folder / "devices" / device.name, f"{system_id}-{volume_id}\n")
+
+
+def remove_device(folder: Path, device: Path) -> None:
+    """Let the script forget ``device``."""
+    (folder / "devices" / device.name).unlink(missing_ok=True)
+
+
+def remove_devices(folder: Path) -> None:
+    """Let the script forget all devices."""
+    for known in (folder / "devices").glob("*"):
+        known.unlink()
 
 
 def install(folder: Path, *, name: str, guid: str, mdms: Sequence[Mdm]) -> Path:
