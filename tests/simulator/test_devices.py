@@ -195,12 +195,15 @@ def test_the_sdcs_tool_tells_the_volume_of_a_device_whatever_its_links_are(tmp_p
         volume_id = array.create()
         device = mapped(array, volume_id).resolve()
         host = array.simulator.hosts["a"]
-        query = [host.drv_cfg, "--query_block_device_id", "--block_device", device]
+
+        def query(asked: Path) -> subprocess.CompletedProcess[str]:
+            command = [host.drv_cfg, "--query_block_device_id", "--block_device", asked]
+            return subprocess.run(command, capture_output=True, text=True, check=False)
+
         for link in host.by_id.iterdir():
             link.unlink()
-        assert output_of(query).strip() == f"{array.system_id}-{volume_id}"
-        query[-1] = Path("/dev/null")
-        assert subprocess.run(query, capture_output=True, check=False).returncode == 1
+        assert query(device).stdout.strip() == f"{array.system_id}-{volume_id}"
+        assert query(Path("/dev/null")).returncode == 1
 
 
 def test_a_start_without_the_existing_data_is_refused(
