@@ -47,7 +47,7 @@ role_options = options.together(
         "in_kubernetes",
         default=False,
         show_default=True,
-        help="Read VolumeAttributesClasses from the Kubernetes cluster that this process runs in. "
+        help="Read VolumeAttributesClasses and nodes from the Kubernetes cluster that this process runs in. "
         "Replaces --state-file.",
     ),
     click.option(
