@@ -102,7 +102,7 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
-	$(addprefix operations/controller/,attachment copies create_history creation expansion group_snapshots \
+	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation expansion group_snapshots \
 	lookup matching ownership placement qos snapshots volumes) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \

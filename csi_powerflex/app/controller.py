@@ -16,11 +16,13 @@ from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.monitor import FleetMonitor
-from csi_powerflex.model.ports import QosStore
+from csi_powerflex.kube import nodes
+from csi_powerflex.model.ports import NodeRegistry, QosStore
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
+from csi_powerflex.operations.controller.cluster_nodes import ClusterNodes
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
@@ -70,8 +72,19 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
     fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
     with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
         qos = Qos(fleet, qos_store)
-        with _following(qos_store, QosSync(qos)):
-            yield Services(_registrations(settings, fleet, qos), _watching(settings, fleet))
+        with _following(qos_store, QosSync(qos)), _node_registry(settings) as registry:
+            yield Services(_registrations(settings, fleet, qos, registry), _watching(settings, fleet))
+
+
+@contextlib.contextmanager
+def _node_registry(settings: ControllerSettings) -> Iterator[NodeRegistry | None]:
+    """The nodes of the cluster during the block; None outside Kubernetes."""
+    if not settings.in_kubernetes:
+        yield None
+        return
+    with contextlib.closing(nodes.connect(settings.driver_name, settings.kubeconfig)) as registry:
+        registry.start()
+        yield registry
 
 
 def _qos_store(settings: ControllerSettings) -> QosStore:
@@ -102,11 +115,14 @@ def _following(qos_store: QosStore, qos_sync: QosSync) -> Iterator[None]:
         qos_sync.stop()
 
 
-def _registrations(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) -> list[server.Register]:
+def _registrations(
+    settings: ControllerSettings, fleet: GatewayFleet, qos: Qos, registry: NodeRegistry | None
+) -> list[server.Register]:
     """Functions that add the controller's servicers to a server."""
     identity = Identity(settings.driver_name)
     ownership = Ownership(settings.cluster_id)
-    controller = _controller(settings, fleet, qos, ownership)
+    cluster_nodes = ClusterNodes(registry, ownership, may_remove=settings.remove_stale_mappings)
+    controller = _controller(settings, fleet, qos, ownership, cluster_nodes)
     groups = GroupController(Groups(fleet, ownership, settings.cluster_id))
     return [
         lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
@@ -116,16 +132,20 @@ def _registrations(settings: ControllerSettings, fleet: GatewayFleet, qos: Qos) 
 
 
 def _controller(
-    settings: ControllerSettings, fleet: GatewayFleet, qos: Qos, ownership: Ownership
+    settings: ControllerSettings,
+    fleet: GatewayFleet,
+    qos: Qos,
+    ownership: Ownership,
+    cluster_nodes: ClusterNodes,
 ) -> Controller:
     """The Controller service with its operations."""
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
-    nodes = KnownNodes()
-    listing = Listing(fleet, nodes, settings.cluster_id)
+    known_nodes = KnownNodes()
+    listing = Listing(fleet, known_nodes, settings.cluster_id)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, ownership, settings.cluster_id),
-        attachment=Attachment(fleet, qos, nodes, ownership),
+        volumes=Volumes(fleet, placement, ownership, cluster_nodes, settings.cluster_id),
+        attachment=Attachment(fleet, qos, known_nodes, ownership, cluster_nodes),
         expansion=Expansion(fleet, qos),
         qos=qos,
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),

@@ -12,6 +12,7 @@ from csi_powerflex.app import controller
 from csi_powerflex.cli import options, settings
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.systems import loader
+from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.observability import log
 
 role_options = options.together(
@@ -46,13 +47,20 @@ role_options = options.together(
         "in_kubernetes",
         default=False,
         show_default=True,
-        help="Read VolumeAttributesClasses from the Kubernetes cluster that this process runs in. "
+        help="Read VolumeAttributesClasses and nodes from the Kubernetes cluster that this process runs in. "
         "Replaces --state-file.",
     ),
     click.option(
         "--kubeconfig",
         type=click.Path(dir_okay=False, path_type=Path),
         help="With --kubernetes: a kubeconfig file, to use its cluster instead.",
+    ),
+    click.option(
+        "--remove-stale-mappings/--no-remove-stale-mappings",
+        default=False,
+        show_default=True,
+        help="With --kubernetes: remove a mapping to a host that was a node of the cluster, if the host is "
+        "disconnected, no CSINode has it and no VolumeAttachment wants the volume.",
     ),
     click.option(
         "--watch-seconds",
@@ -76,6 +84,7 @@ def settings_from(
     state_file: Path | None,
     in_kubernetes: bool,
     kubeconfig: Path | None,
+    remove_stale_mappings: bool,
     watch_seconds: float,
     **_others: object,
 ) -> ControllerSettings:
@@ -84,6 +93,10 @@ def settings_from(
     Raises:
         DriverError: an option has a wrong value, or the systems file cannot be used.
     """
+    if remove_stale_mappings and not in_kubernetes:
+        raise InvalidArgument(
+            "--remove-stale-mappings needs --kubernetes, to read which nodes the cluster has; give both"
+        )
     return ControllerSettings(
         endpoint=endpoint,
         driver_name=driver_name,
@@ -94,6 +107,7 @@ def settings_from(
         systems_file=systems,
         in_kubernetes=in_kubernetes,
         kubeconfig=kubeconfig,
+        remove_stale_mappings=remove_stale_mappings,
         watch_seconds=watch_seconds,
         metrics_address=metrics_address,
     )

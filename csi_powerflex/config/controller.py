@@ -24,6 +24,8 @@ class ControllerSettings:
             memory.
         in_kubernetes: read the requested QoS limits from the Kubernetes cluster instead.
         kubeconfig: the kubeconfig of that cluster; None for the cluster that this process runs in.
+        remove_stale_mappings: whether mappings to hosts that are no nodes of that cluster any more may be
+            removed.
         systems_file: the file with ``systems``, which is watched for changes; None to watch no file.
         reload_seconds: the seconds between two looks at that file.
         watch_seconds: the seconds between two checks of a system; 0 for no checks.
@@ -40,6 +42,7 @@ class ControllerSettings:
     state_file: Path | None = None
     in_kubernetes: bool = False
     kubeconfig: Path | None = None
+    remove_stale_mappings: bool = False
     systems_file: Path | None = None
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0

@@ -278,6 +278,9 @@ class GatewayArray:
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         return self._hosts.by_id(needed)
 
+    def hosts_now(self) -> Mapping[str, Host]:
+        return {host.id: host for host in self._hosts.refresh().values()}
+
     def approve(self, host: Host) -> None:
         """By the SDC's GUID (2.3)."""
         path = f"/api/instances/System::{self.system_id()}/action/approveSdc"

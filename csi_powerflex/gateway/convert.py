@@ -99,6 +99,7 @@ def host(payload: SdcPayload) -> Host | None:
         name=payload.name,
         initiator=initiator,
         connected=payload.mdm_connection_state == "Connected",
+        disconnected=payload.mdm_connection_state == "Disconnected",
     )
 
 

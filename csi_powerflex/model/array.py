@@ -96,12 +96,14 @@ class Host:
 
     Attributes:
         connected: whether the host is connected to the array now.
+        disconnected: whether the array says that it is not. For an NVMe host it says neither.
     """
 
     id: str
     name: str | None
     initiator: Initiator
     connected: bool
+    disconnected: bool = False
 
     @property
     def kind(self) -> InitiatorKind:

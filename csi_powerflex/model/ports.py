@@ -1,6 +1,7 @@
-"""The ports of the controller's operations: to PowerFlex systems, and to requested QoS limits.
+"""The ports of the controller's operations: to PowerFlex systems, to requested QoS limits and to the nodes.
 
-``gateway`` implements ``Fleet`` and ``Array``, ``qos_store`` implements ``QosStore``.
+``gateway`` implements ``Fleet`` and ``Array``, ``qos_store`` implements ``QosStore``, and ``kube`` implements
+``NodeRegistry``.
 
 Each method reads something, or attempts one change. Besides the errors that it names, each method may raise
 Unavailable, DeadlineExceeded, Busy, Unauthenticated and PermissionDenied.
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from csi_powerflex.ids import InitiatorKind, NodeIdentity, VolumeHandle
+from csi_powerflex.ids import Initiator, InitiatorKind, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
     Copy,
@@ -223,6 +224,10 @@ class Array(Protocol):
         """
         ...
 
+    def hosts_now(self) -> Mapping[str, Host]:
+        """The hosts that can be nodes, by id, as the array reports them now."""
+        ...
+
     def approve(self, host: Host) -> None:
         """Approve an SDC on an array in a restricted SDC mode."""
         ...
@@ -320,6 +325,33 @@ class QosStore(Protocol):
 
         Raises:
             Unavailable: it cannot be removed now.
+        """
+        ...
+
+
+class NodeRegistry(Protocol):
+    """The nodes of the cluster, and the volumes that are to be attached to them."""
+
+    def nodes_of(self, node: NodeIdentity) -> Sequence[str]:
+        """The names of the nodes that have registered one of these initiators, sorted.
+
+        They are those that are known now, without a request. It is empty while they are not known.
+        """
+        ...
+
+    def describe(self, initiator: Initiator) -> str:
+        """Which node has the initiator, or has had it, in words and without a request; empty if not known."""
+        ...
+
+    def doubt(self, handle: VolumeHandle, hosts: Collection[Initiator], node: NodeIdentity | None) -> str:
+        """Why one of the hosts may still need the volume, read from the cluster now; empty if none does.
+
+        It raises no error: a cluster that cannot be read is such a reason.
+
+        Args:
+            handle: the volume.
+            hosts: the hosts that it is mapped to. Each must have been a node of this cluster.
+            node: the node that may want the volume; None if no node may want it.
         """
         ...
 

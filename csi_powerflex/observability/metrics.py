@@ -137,6 +137,11 @@ HOSTS_CONNECTED = _gauge(
     system=_SYSTEM,
     transport="sdc",
 )
+SHARED_INITIATORS = _gauge(
+    "csi_powerflex_shared_initiators",
+    "SDC GUIDs and NQNs that more than one node of the Kubernetes cluster has registered. Volumes are not "
+    "published to these nodes.",
+)
 ARRAY_OBJECTS = _gauge(
     "csi_powerflex_array_objects",
     "Objects that the PowerFlex system has. PowerFlex 5 does not count volumes.",

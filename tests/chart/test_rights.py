@@ -31,6 +31,7 @@ NEEDED = {
     "driver": rights(
         "/persistentvolumes: list watch",
         "storage.k8s.io/volumeattributesclasses: list watch",
+        "storage.k8s.io/csinodes: list watch",
     ),
     "provisioner": rights(
         "/persistentvolumes: get list watch create patch delete",
@@ -76,6 +77,7 @@ NEEDED_IN_OWN_NAMESPACE = {
     ),
 }
 SECRETS = rights("/secrets: get list")
+STALE_MAPPINGS = rights("storage.k8s.io/volumeattachments: list")
 
 
 def granted(role: Manifest) -> set[Right]:
@@ -100,7 +102,8 @@ def test_each_part_has_exactly_the_rights_it_needs(every_case: dict[Case, list[M
 
 def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
     for part, found in (by_part(manifests, "ClusterRole") | by_part(manifests, "Role")).items():
-        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE)[part] | SECRETS, part
+        more = SECRETS | (STALE_MAPPINGS if part == "driver" else set())
+        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE)[part] | more, part
         assert not any("*" in right for right in found)
 
 
@@ -109,6 +112,24 @@ def test_secrets_are_read_only_where_that_is_asked_for(every_case: dict[Case, li
         reads = {part for part, found in by_part(manifests, "ClusterRole").items() if found & SECRETS}
         asked = {"provisioner", "attacher", "resizer", "snapshotter"} if case.values == "full" else set()
         assert reads == asked, case.name
+
+
+def test_the_driver_reads_attachments_only_where_it_may_remove_mappings(
+    every_case: dict[Case, list[Manifest]],
+) -> None:
+    for case, manifests in every_case.items():
+        driver = by_part(manifests, "ClusterRole").get("driver", set())
+        arguments = [text for _, _, item in chart.containers(manifests) for text in item.get("args", ())]
+        allowed = case.values == "full"
+        assert bool(driver & STALE_MAPPINGS) == allowed, case.name
+        assert ("--remove-stale-mappings" in arguments) == allowed, case.name
+
+
+def test_a_cluster_whose_nodes_the_driver_does_not_read_cannot_have_mappings_removed(helm: str) -> None:
+    case = Case("minimal", "1.33", settings=("controller.removeStaleMappings=true",))
+    done = chart.template(helm, case)
+    assert done.returncode != 0
+    assert "controller.removeStaleMappings needs Kubernetes 1.34 or newer" in done.stderr
 
 
 def test_roles_are_bound_to_the_controller_alone_and_to_nobody_twice(manifests: list[Manifest]) -> None:

@@ -214,6 +214,12 @@ def test_the_error_for_a_wrong_value_shows_the_right_ones(
     assert "Traceback" not in result.output
 
 
+def test_mappings_cannot_be_removed_where_the_nodes_of_the_cluster_are_not_read(systems: Path) -> None:
+    done = run(*controller(systems), "--remove-stale-mappings")
+    assert done.exit_code == 1
+    assert "Error: --remove-stale-mappings needs --kubernetes" in done.output
+
+
 @pytest.mark.parametrize("missing", ["endpoint", "systems", "cluster-id"])
 def test_the_error_names_a_missing_option(systems: Path, missing: str) -> None:
     arguments = [argument for argument in controller(systems) if not argument.startswith(f"--{missing}=")]

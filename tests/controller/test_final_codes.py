@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
+from csi_powerflex import names as names_module
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.model import Volume
 from tests.controller.driver import GIB, Driver, Mode, block, refused
 from tests.controller.eventually import eventually
 from tests.controller.final_codes import FinalCodes
+from tests.controller.interruption import KilledController, KillTime
 from tests.controller.world import World
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -204,6 +208,22 @@ def test_a_copy_that_is_being_removed_is_not_answered_for(array45: World) -> Non
     assert len(array45.array.volumes) == 3
 
 
+def test_two_controllers_that_remove_the_same_copy_answer_with_one_volume(array45: World) -> None:
+    """The other controller removes what the first one is about to remove, and creates a copy, for both."""
+    copy, gateway, other = copier(array45.driver, "volume"), array45.simulator.gateway, array45.another()
+    inject(array45, "Volume.setVolumeSize", 309, times=1)
+    removing = inject(array45, "Volume.removeVolume", kind=FaultKind.FREEZE, times=1)
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(copy)
+        eventually(lambda: gateway.faults.struck(removing) == 1)
+        answered = copy(by=other)
+        assert len(array45.array.volumes) == 3
+        gateway.faults.remove(removing)
+        assert first.result(timeout=60) == answered
+    assert copy() == answered
+    assert len(array45.array.volumes) == 3
+
+
 def test_a_copy_that_was_grown_keeps_its_id_when_its_name_is_taken_meanwhile(array45: World) -> None:
     copy, gateway, other = copier(array45.driver, "volume"), array45.simulator.gateway, array45.another()
     inject(array45, "Volume.setVolumeSize", 309, times=1)
@@ -226,6 +246,118 @@ def _outcome(call: Callable[[], object]) -> grpc.StatusCode:
         assert isinstance(code, grpc.StatusCode)
         return code
     return grpc.StatusCode.OK
+
+
+# --- a controller that is killed between renaming and removal of a copy -----------------------------------
+
+
+@pytest.fixture
+def left(array45: World) -> Left:
+    return Left(array45)
+
+
+class Left:
+    """Leaves a copy that cannot be grown, by killing a controller. The world's own one repeats the call."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.copy = copier(world.driver, "volume")
+        self.before = names(world)
+
+    def leave(self, when: KillTime = KillTime.AFTER) -> Volume:
+        """Kill a controller after it has renamed its copy, or before it removes it. Returns the copy."""
+        route = {KillTime.AFTER: "Volume.setVolumeName", KillTime.BEFORE: "Volume.removeVolume"}[when]
+        position = self._position(route)
+        inject(self.world, "Volume.setVolumeSize", 309, times=1)
+        with self._controller(position, when) as controller:
+            assert controller.was_killed_in(lambda driver: self.copy(by=driver))
+        (found,) = (volume for volume in self.volumes() if volume.name not in self.before)
+        assert names_module.belongs_to(found.name, "test")
+        return found
+
+    def _position(self, route: str) -> int:
+        """The position of the request in the call of a new controller."""
+        inject(self.world, "Volume.setVolumeSize", 309, times=1)
+        log = self.world.simulator.gateway.log
+        with self._controller(1000, KillTime.BEFORE) as controller, log.watching() as requests:
+            assert not controller.was_killed_in(
+                lambda driver: refused(EXHAUSTED, lambda: self.copy(by=driver))
+            )
+        assert names(self.world) == self.before
+        return [entry.route for entry in requests].index(route)
+
+    def _controller(self, position: int, when: KillTime) -> KilledController:
+        return KilledController(self.world.settings("killed.sock"), self.world.folder, position, when)
+
+    def repeat(self, code: grpc.StatusCode, **more: float) -> None:
+        """Repeat the call, which fails with ``code``. The array is not compared: what is left is removed."""
+        with contextlib.closing(Driver(self.world.folder / "csi.sock")) as driver:
+            refused(code, lambda: self.copy(by=driver, **more))
+
+    def volumes(self) -> list[Volume]:
+        return list(self.world.array.volumes.values())
+
+
+@pytest.mark.parametrize("when", KillTime)
+def test_the_repeated_call_removes_what_a_killed_controller_left(left: Left, when: KillTime) -> None:
+    left.leave(when)
+    inject(left.world, "Volume.setVolumeSize", 309, times=1)
+    left.repeat(EXHAUSTED)
+    assert names(left.world) == left.before
+
+
+def test_a_repeated_call_that_succeeds_removes_what_a_killed_controller_left(left: Left) -> None:
+    found = left.leave()
+    made = left.copy()
+    assert made.capacity_bytes == 16 * GIB
+    assert found.id not in left.world.array.volumes
+    assert len(left.volumes()) == len(left.before) + 1
+
+
+def test_a_repeated_call_of_an_impossible_size_removes_what_a_killed_controller_left(left: Left) -> None:
+    left.leave()
+    left.repeat(OUT_OF_RANGE, gib=PETABYTES)
+    assert names(left.world) == left.before
+
+
+def test_what_is_left_and_removed_meanwhile_is_no_error(left: Left) -> None:
+    left.leave()
+    inject(left.world, "Volume.removeVolume", 79, times=1)
+    assert left.copy().capacity_bytes == 16 * GIB
+
+
+def test_what_is_left_and_mapped_is_kept(left: Left) -> None:
+    """An operator may have mapped it. Copies that cannot be grown later get another name."""
+    found = left.leave()
+    left.world.driver.publish(f"{left.world.array.system.id}-{found.id}", left.world.node("a"))
+    inject(left.world, "Volume.setVolumeSize", 309, times=1)
+    refused(EXHAUSTED, left.copy)
+    assert names(left.world) == left.before | {found.name}
+    assert len(found.mappings) == 1
+
+
+def test_what_is_left_and_grown_gets_its_name_back(left: Left) -> None:
+    """Another controller has grown it and answered for it, before the killed one gave it its name back."""
+    found = left.leave()
+    found.size_kb = 16 * GIB // 1024
+    assert left.copy().volume_id.endswith(found.id)
+    assert len(left.volumes()) == len(left.before) + 1
+
+
+def test_a_copy_of_another_source_is_not_taken_for_what_is_left(left: Left) -> None:
+    found = left.leave()
+    found.ancestor_id = left.world.driver.create("pvc-other").volume_id.partition("-")[2]
+    assert left.copy().capacity_bytes == 16 * GIB
+    assert found.id in left.world.array.volumes
+
+
+def test_a_copy_is_kept_while_other_volumes_have_every_name_for_its_removal(array45: World) -> None:
+    copy = copier(array45.driver, "volume")
+    inject(array45, "Volume.setVolumeSize", 309, times=1)
+    inject(array45, "Volume.setVolumeName", 99, times=2)
+    assert "it was not removed: other volumes have the names" in refused(UNAVAILABLE, copy)
+    assert copy().capacity_bytes == 16 * GIB
+    assert len(array45.array.volumes) == 3
 
 
 # --- what an earlier call created ------------------------------------------------------------------------

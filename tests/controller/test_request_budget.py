@@ -56,7 +56,7 @@ def test_create_repeated_after_a_restart(world: World, meter: Meter) -> None:
     assert meter.cost(lambda: again.create("pvc-1")) <= 3
 
 
-@pytest.mark.parametrize(("gib", "max_requests"), [(0, 3), (16, 4)])
+@pytest.mark.parametrize(("gib", "max_requests"), [(0, 3), (16, 5)])
 def test_clone_and_restore(driver: Driver, meter: Meter, gib: int, max_requests: int) -> None:
     volume = driver.create()
     snapshot = driver.snapshot(volume.volume_id)

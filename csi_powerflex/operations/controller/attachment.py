@@ -29,18 +29,12 @@ from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.transport import AUTO, TRANSPORTS, TransportType
 from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.qos import Qos
 
 log = Log(__name__)
-
-
-STALE_MAPPING = (
-    "If it has none, the host may be removed from the cluster, or reinstalled, so that the array knows it as "
-    "another one now: make sure that nothing uses the volume there, and unmap it from this host at the array"
-)
-"""What to do about a mapping that no VolumeAttachment stands for. No one asks the driver to remove it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +51,16 @@ class PublishRequest:
 class Attachment:
     """The mappings of volumes to nodes."""
 
-    def __init__(self, fleet: Fleet, qos: Qos, nodes: KnownNodes, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        qos: Qos,
+        nodes: KnownNodes,
+        ownership: Ownership,
+        cluster_nodes: ClusterNodes,
+    ) -> None:
         self._fleet = fleet
+        self._cluster_nodes = cluster_nodes
         self._ownership = ownership
         self._qos = qos
         self._nodes = nodes
@@ -71,10 +73,12 @@ class Attachment:
             AlreadyExists: the volume is mapped to the node with another access.
             VolumeInUse: it is mapped to another node, which is named, and the access mode does not share it.
             InvalidArgument: the capability can never work.
-            FailedPrecondition: the node lacks the transport that the volume's class asks for.
+            FailedPrecondition: the node lacks the transport that the volume's class asks for, or another node
+                has the same node id.
             ResourceExhausted: the node has as many volumes as the array allows.
         """
         request.capability.check()
+        self._cluster_nodes.require_distinct(request.node)
         array = self._fleet.array(request.handle.system_id)
         volume = array.volume(request.handle.volume_id)
         self._ownership.seen(array, volume)
@@ -83,9 +87,12 @@ class Attachment:
         access = _access(request, volume)
         self._qos.record_initial(volume.handle, request.volume_context.qos)
         limits = self._qos.limits_for(volume, request.volume_context.qos)
-        mapping = _mapping(volume, host, access) or _map(
-            array, volume, host, access, shared=request.capability.mode.shared
-        )
+        mapping = _mapping(volume, host, access)
+        if mapping is None:
+            shared = request.capability.mode.shared
+            if volume.mappings and not shared:
+                self._free(array, volume, request.node)
+            mapping = self._map(array, volume, host, access, shared=shared)
         # If this fails, the mapping stays: another controller may have found it and answered that the volume
         # is published. The repeated call sets the limits, and a call that unpublishes removes the mapping.
         if limits != mapping.limits:
@@ -95,6 +102,42 @@ class Attachment:
             transport=transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
+        )
+
+    def _free(self, array: Array, volume: Volume, node: NodeIdentity) -> None:
+        """Remove the mappings to hosts that are no nodes any more, if the operator allows that.
+
+        Raises:
+            VolumeInUse: a mapping is left.
+        """
+        kept = self._cluster_nodes.remove_stale(array, volume, node)
+        if kept is not None:
+            raise self._in_use(array, volume, kept)
+
+    def _map(self, array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Mapping:
+        """Map the volume. Returns the mapping, with the host as the array knows it now."""
+        try:
+            try:
+                _map_approved(array, volume, host, access, shared=shared)
+            except HostNotFound:
+                # The host came from the cache. The array has it under a new id, or not at all.
+                host = _again(array, host)
+                _map_approved(array, volume, host, access, shared=shared)
+        except (AlreadyMapped, MappedElsewhere) as error:
+            # It was mapped since it was read, or our own request was sent again after its answer was lost.
+            volume = array.volume(volume.handle.volume_id)
+            mapping = _mapping(volume, host, access)
+            if mapping is None:
+                raise self._in_use(array, volume) from error
+            return mapping
+        log.info("volume mapped", volume=volume.handle, host=host, access=access)
+        return host.new_mapping()
+
+    def _in_use(self, array: Array, volume: Volume, kept: str = "") -> VolumeInUse:
+        hosts = self._cluster_nodes.described(array, volume.mappings) or "another node"
+        return VolumeInUse(
+            f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so "
+            f"wait until its VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
         )
 
     def unpublish(self, handle: VolumeHandle, node: NodeIdentity | None) -> None:
@@ -156,28 +199,6 @@ def _choose_host(hosts: Sequence[Host], request: PublishRequest) -> tuple[Transp
         f"volume {request.handle} cannot be mapped to node {request.node}: its class asks for transport "
         f"{asked}, and the array knows the node as {', '.join(map(str, hosts))}"
     )
-
-
-def _map(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Mapping:
-    """Map the volume. Returns the mapping, with the host as the array knows it now."""
-    if volume.mappings and not shared:
-        raise _in_use(volume)
-    try:
-        try:
-            _map_approved(array, volume, host, access, shared=shared)
-        except HostNotFound:
-            # The host came from the cache. The array has it under a new id, or not at all.
-            host = _again(array, host)
-            _map_approved(array, volume, host, access, shared=shared)
-    except (AlreadyMapped, MappedElsewhere) as error:
-        # It was mapped since it was read, or our own request was sent again after its answer was lost.
-        volume = array.volume(volume.handle.volume_id)
-        mapping = _mapping(volume, host, access)
-        if mapping is None:
-            raise _in_use(volume) from error
-        return mapping
-    log.info("volume mapped", volume=volume.handle, host=host, access=access)
-    return host.new_mapping()
 
 
 def _map_approved(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> None:
@@ -251,11 +272,3 @@ def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:
             "unpublish it there first"
         )
     return mapping
-
-
-def _in_use(volume: Volume) -> VolumeInUse:
-    hosts = ", ".join(str(mapping) for mapping in volume.mappings) or "another node"
-    return VolumeInUse(
-        f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so wait "
-        f"until its VolumeAttachment is deleted. {STALE_MAPPING}"
-    )

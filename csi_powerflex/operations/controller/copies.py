@@ -11,11 +11,18 @@ of them answered OK for is never removed:
 - Before its removal the copy gets another name. From then on, no other call can find it. If another call has
   grown or mapped it before that, it gets its name back and stays.
 - A call that grows a copy which it found by name reads its name again before it answers.
+
+The other name follows from the first one and from the size of the copy before it was grown. So if the process
+ends between renaming and removal, the repeated call finds what is left, before it creates another copy. It
+removes it if it has that size still, is a copy of the same source and is not mapped: no call that grows a
+copy can have answered for it. A copy that was grown gets its name back. This look costs a request, which only
+calls that grow a copy make.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from csi_powerflex import names, units
 from csi_powerflex.errors import (
@@ -27,7 +34,7 @@ from csi_powerflex.errors import (
     is_final,
 )
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume
+from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume, VolumeMapped
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.create_history import CreateHistory, UngrownCopy
@@ -103,6 +110,7 @@ class Copies:
         """Create the copy. Returns its id and its size in bytes."""
         size = size_for(request, pool, at_least=source.size)
         if source.size < size:
+            self._settle_left(array, name, source)
             _require_possible(array, size)
         if request.parameters.max_tree_members:
             _require_tree_below(array, source, request.parameters.max_tree_members)
@@ -138,10 +146,8 @@ class Copies:
         Raises:
             Unavailable: it may still exist.
         """
-        # A name that only this copy can have.
-        temporary = names.array_name(names.Kind.VOLUME, self._cluster_id, f"{copy.volume_id} is removed")
         try:
-            removed = _remove_unless_used(array, copy, name, temporary)
+            removed = _remove_unless_used(array, copy, name, self._other_names(name, copy))
         except NotFound:
             removed = True
         except DriverError as error:
@@ -152,6 +158,29 @@ class Copies:
         self._history.forget_ungrown(array.label, name)
         log.warning("copy that cannot be grown", volume=copy.volume_id, array_name=name, removed=removed)
         return removed
+
+    def _other_names(self, name: str, copy: UngrownCopy) -> tuple[str, str]:
+        """Names for a copy that is to be removed: one that a repeated call looks for, and one of its own."""
+        texts = (f"{name} of {copy.size} bytes is removed", f"{copy.volume_id} is removed")
+        first, own = (names.array_name(names.Kind.VOLUME, self._cluster_id, text) for text in texts)
+        return first, own
+
+    def _settle_left(self, array: Array, name: str, source: Volume) -> None:
+        """Remove what an earlier call left when its process ended between renaming and removal of a copy."""
+        other, _ = self._other_names(name, UngrownCopy("", source.size))
+        left = find_volume_by_name(array, other)
+        if left is None:
+            return
+        if left.ancestor_id != source.handle.volume_id or (left.mappings and left.size == source.size):
+            log.warning("copy with a temporary name was kept", volume=left.handle, array_name=other)
+        elif left.size == source.size:
+            # Another call may remove it at the same time, or an operator may map it.
+            with contextlib.suppress(NotFound, VolumeMapped):
+                array.remove_volume(left.handle.volume_id)
+                log.warning("copy that an earlier call left was removed", volume=left.handle, array_name=name)
+        else:
+            with contextlib.suppress(NotFound, NameInUse):
+                array.rename_volume(left.handle.volume_id, name)
 
 
 def _require_kind(source: Volume, request: VolumeRequest) -> None:
@@ -166,17 +195,30 @@ def _require_kind(source: Volume, request: VolumeRequest) -> None:
         raise NotFound(f"{source.handle} is a snapshot, not a volume")
 
 
-def _remove_unless_used(array: Array, copy: UngrownCopy, name: str, temporary: str) -> bool:
+def _remove_unless_used(array: Array, copy: UngrownCopy, name: str, others: Sequence[str]) -> bool:
     """Remove the copy, unless another call has grown or mapped it. Returns whether it was removed."""
-    with contextlib.suppress(NameInUse):  # An earlier attempt has renamed it.
-        array.rename_volume(copy.volume_id, temporary)
-    found = array.volume(copy.volume_id)
+    found = _renamed(array, copy, others)
     if found.size == copy.size and not found.mappings:
         array.remove_volume(copy.volume_id)
         return True
     with contextlib.suppress(NameInUse):  # Yet another call has created a copy of that name.
         array.rename_volume(copy.volume_id, name)
     return False
+
+
+def _renamed(array: Array, copy: UngrownCopy, others: Sequence[str]) -> Volume:
+    """The copy with one of these names, the first that no other volume has.
+
+    Raises:
+        NameInUse: other volumes have all of them.
+    """
+    for other in others:
+        with contextlib.suppress(NameInUse):  # An earlier attempt has renamed it, or another volume has it.
+            array.rename_volume(copy.volume_id, other)
+        found = array.volume(copy.volume_id)
+        if found.name == other:
+            return found
+    raise NameInUse(f"other volumes have the names {', '.join(others)}")
 
 
 def _require_possible(array: Array, size: int) -> None:

@@ -47,6 +47,11 @@ class Ownership:
             return Kind.SNAPSHOT if volume.copied else Kind.VOLUME
         return None
 
+    def is_named_by_cluster(self, volume: Volume) -> bool:
+        """Whether its name says that this cluster created it as a volume."""
+        own = names.belongs_to(volume.name, self._cluster_id)
+        return own and names.kind_of(volume.name) is Kind.VOLUME
+
     def created(self, handle: VolumeHandle, kind: Kind) -> None:
         """Remember an object that this cluster has created."""
         with self._lock:

@@ -8,7 +8,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.attachment import STALE_MAPPING
+from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.copies import Copies
 from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
@@ -21,8 +21,16 @@ log = Log(__name__)
 class Volumes:
     """The volumes of one cluster on a fleet of systems."""
 
-    def __init__(self, fleet: Fleet, placement: Placement, ownership: Ownership, cluster_id: str) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        placement: Placement,
+        ownership: Ownership,
+        cluster_nodes: ClusterNodes,
+        cluster_id: str,
+    ) -> None:
         self._fleet = fleet
+        self._cluster_nodes = cluster_nodes
         self._ownership = ownership
         self._cluster_id = cluster_id
         self._creation = Creation(fleet, placement)
@@ -61,14 +69,32 @@ class Volumes:
         array = self._fleet.array(handle.system_id)
         try:
             self._ownership.require_volume(array, handle)
-            array.remove_volume(handle.volume_id)
+            self._remove(array, handle)
         except NotFound:
             log.info("volume did not exist", volume=handle)
-        except VolumeMapped as error:
-            raise VolumeMapped(_mapped_to(array, handle)) from error
         else:
             log.info("volume removed", volume=handle)
         self._ownership.deleted(handle)
+
+    def _remove(self, array: Array, handle: VolumeHandle) -> None:
+        """Remove the volume, after mappings to hosts that are no nodes any more, if the operator allows that.
+
+        Raises:
+            VolumeMapped: a mapping is left.
+        """
+        try:
+            array.remove_volume(handle.volume_id)
+        except VolumeMapped as error:
+            volume = array.volume(handle.volume_id)
+            kept = self._cluster_nodes.remove_stale(array, volume, None)
+            if kept is not None:
+                hosts = self._cluster_nodes.described(array, volume.mappings)
+                hosts = hosts or "a host that was unmapped just now"
+                raise VolumeMapped(
+                    f"volume {handle} is mapped to {hosts} and was not removed; wait until its "
+                    f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
+                ) from error
+            array.remove_volume(handle.volume_id)
 
     def get(self, handle: VolumeHandle) -> Volume:
         """The volume.
@@ -80,12 +106,3 @@ class Volumes:
         volume = array.volume(handle.volume_id)
         self._ownership.seen(array, volume)
         return volume
-
-
-def _mapped_to(array: Array, handle: VolumeHandle) -> str:
-    mappings = array.volume(handle.volume_id).mappings
-    hosts = ", ".join(str(mapping) for mapping in mappings) or "a host that was unmapped just now"
-    return (
-        f"volume {handle} is mapped to {hosts} and was not removed; wait until its VolumeAttachment is "
-        f"deleted. {STALE_MAPPING}"
-    )
