@@ -197,7 +197,7 @@ def test_the_sdcs_tool_tells_the_volume_of_a_device_whatever_its_links_are(tmp_p
         host = array.simulator.hosts["a"]
 
         def query(asked: Path) -> subprocess.CompletedProcess[str]:
-            command = [host.drv_cfg, "--query_block_device_id", "--block_device", asked]
+            command = [str(host.drv_cfg), "--query_block_device_id", "--block_device", str(asked)]
             return subprocess.run(command, capture_output=True, text=True, check=False)
 
         for link in host.by_id.iterdir():
