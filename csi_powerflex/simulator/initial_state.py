@@ -68,7 +68,6 @@ def build(array: Array, initial_state: InitialState) -> None:
     Raises:
         ValueError: the version does not support a layout or generation.
     """
-    settings = array.settings
     array.put(
         System(
             id=initial_state.system_id or f"{secrets.token_hex(7)}0f",
@@ -77,15 +76,23 @@ def build(array: Array, initial_state: InitialState) -> None:
             created=array.clock.now(),
         )
     )
-    array.put(
-        User(
-            id=array.new_id(array.users), name=settings.username, role="Superuser", password=settings.password
-        )
-    )
+    set_user(array)
     for plan in initial_state.domains:
         _build_domain(array, plan)
     if initial_state.volumes:
         _prefill(array, initial_state.volumes)
+    array.commit()
+
+
+def set_user(array: Array) -> None:
+    """Let the user of the settings log in with their password, also if the array has kept another one."""
+    settings = array.settings
+    known = next((user for user in array.users.values() if user.name == settings.username), None)
+    if known is None:
+        user_id = array.new_id(array.users)
+        array.put(User(id=user_id, name=settings.username, role="Superuser", password=settings.password))
+    elif known.password != settings.password:
+        array.change(known, password=settings.password)
     array.commit()
 
 

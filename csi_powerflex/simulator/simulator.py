@@ -161,6 +161,7 @@ class Simulator:
                 plans.build(array, plan.initial_state)
             except ValueError as error:
                 raise CannotSimulate(f"system {plan.initial_state.name}: {error}") from error
+        plans.set_user(array)
         array.plane.keep_only(set(array.volumes))
         return array
 

@@ -50,6 +50,17 @@ def test_the_state_survives_the_end_of_the_process(tmp_path: Path, how: signal.S
         assert again["hosts"] == ready["hosts"]
 
 
+def test_a_kept_state_takes_the_password_of_the_new_start(tmp_path: Path) -> None:
+    state = ("--state", str(tmp_path / "state"))
+    with running(tmp_path, *state) as (_, ready), session(ready) as client:
+        url = f"{ready['url']}/api/types/System/instances"
+        (system,) = client.get(url, timeout=5).json()
+    with running(tmp_path, *state, "--password", "Another1!") as (_, again), session(again) as client:
+        assert again["password"] == "Another1!"  # noqa: S105 - protects nothing
+        (found,) = client.get(f"{again['url']}/api/types/System/instances", timeout=5).json()
+        assert found["id"] == system["id"]
+
+
 def test_it_serves_at_another_address_with_given_certificates(tmp_path: Path) -> None:
     made = certificates.ensure(tmp_path / "made")
     given = tmp_path / "given"
