@@ -27,6 +27,7 @@ from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.ownership import Ownership
+from csi_powerflex.operations.controller.pagination import KeptLists
 from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
@@ -122,7 +123,8 @@ def _controller(
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     nodes = KnownNodes()
-    listing = Listing(fleet, nodes, settings.cluster_id)
+    kept = KeptLists()
+    listing = Listing(fleet, nodes, settings.cluster_id, kept)
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, ownership, settings.cluster_id),
         attachment=Attachment(fleet, qos, nodes, ownership),
@@ -131,7 +133,7 @@ def _controller(
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=listing,
         capacity=Capacity(placement, settings.over_commit),
-        health=Health(fleet, listing),
+        health=Health(fleet, listing, kept),
     )
     return Controller(topology, operations)
 

@@ -9,7 +9,7 @@ import pytest
 
 from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, Unavailable
-from csi_powerflex.gateway.shared import SharedRead
+from csi_powerflex.shared_read import SharedRead
 from tests.controller.eventually import eventually
 
 
