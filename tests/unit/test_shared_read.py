@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -141,3 +142,25 @@ def test_a_follower_waits_no_longer_than_its_deadline() -> None:
         for _ in range(2):
             source.finish()
         assert (first.result(), leader.result()) == (1, 2)
+
+
+def test_callers_at_the_same_time_share_a_read_after_one_that_took_long() -> None:
+    reads = []
+
+    def read() -> int:
+        reads.append(1)
+        time.sleep(0.5)
+        return len(reads)
+
+    shared = SharedRead(read, seconds=60, pause=0.5)
+    assert shared.get() == 1
+    together = threading.Barrier(6)
+
+    def call(_: int) -> int:
+        together.wait(60)
+        return shared.get()
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(call, range(6)))
+    assert 2 in found
+    assert len(reads) <= 3

@@ -24,6 +24,7 @@ from csi_powerflex.shared_read import SharedRead
 
 # A call waits no longer for the list that another call reads. Its own deadline is mostly shorter.
 _LONGEST_SECONDS = 300.0
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class Listing:
         self._fleet = fleet
         self._nodes = nodes
         self._cluster_id = cluster_id
-        self._contents = SharedRead(self._read, seconds=_LONGEST_SECONDS)
+        self._contents = SharedRead(self._read, seconds=_LONGEST_SECONDS, pause=_PAUSE)
         self._volume_pages: Paginator[ListedVolume] = Paginator(kept, "v")
         self._snapshot_pages: Paginator[Volume] = Paginator(kept, "s")
 

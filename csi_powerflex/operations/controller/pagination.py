@@ -21,8 +21,8 @@ from csi_powerflex.errors import Expired, InvalidArgument
 
 Item = TypeVar("Item")
 
-# Lists of four times, of the largest array. Callers that come at the same time share one of them.
-_MAX_KEPT_ITEMS = 4 * 131_072
+# Lists of three times, of the largest array. Callers that come at the same time share one of them.
+_MAX_KEPT_ITEMS = 3 * 131_072
 # A call that comes during a list gets the next one, so callers at the same time have two.
 _LEAST_KEPT = 2
 _KEPT_SECONDS = 300.0
