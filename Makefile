@@ -168,6 +168,10 @@ bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator
 
+.PHONY: bench-memory
+bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists on full arrays, for some minutes
+	@$(BIN)/python -m tests.bench.memory
+
 .PHONY: check
 check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unused code, fresh generated code
 	$(BIN)/ruff format --check .

@@ -29,6 +29,7 @@ from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.ownership import Ownership
+from csi_powerflex.operations.controller.pagination import KeptLists
 from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
@@ -142,7 +143,8 @@ def _controller(
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     known_nodes = KnownNodes()
-    listing = Listing(fleet, known_nodes, settings.cluster_id)
+    kept = KeptLists()
+    listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, ownership, cluster_nodes, settings.cluster_id),
         attachment=Attachment(fleet, qos, known_nodes, ownership, cluster_nodes),
@@ -151,7 +153,7 @@ def _controller(
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=listing,
         capacity=Capacity(placement, settings.over_commit),
-        health=Health(fleet, listing),
+        health=Health(fleet, listing, kept),
     )
     return Controller(topology, operations)
 

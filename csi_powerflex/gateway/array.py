@@ -14,6 +14,7 @@ from csi_powerflex.gateway.cache import Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
 from csi_powerflex.gateway.identity import Claim
 from csi_powerflex.gateway.mapping import ACTIONS
+from csi_powerflex.gateway.packed import PackedVolumes, pack
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
     CreatedPayload,
@@ -26,7 +27,6 @@ from csi_powerflex.gateway.payloads import (
     VolumePayload,
     id_in,
 )
-from csi_powerflex.gateway.shared import SharedRead
 from csi_powerflex.ids import InitiatorKind, NodeIdentity
 from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
@@ -42,6 +42,7 @@ from csi_powerflex.model.array import (
     Provisioning,
     Volume,
 )
+from csi_powerflex.shared_read import SharedRead
 
 _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 
@@ -206,13 +207,13 @@ class GatewayArray:
 
     def _read_volumes(self) -> Sequence[Volume]:
         system_id = self.system_id()
-        payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
-        return [convert.volume(system_id, payload) for payload in payloads]
+        packed = self._client.get_kept("/api/types/Volume/instances", VolumePayload, pack)
+        return PackedVolumes(system_id, packed)
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
         body = {"ids": list(volume_ids)}
-        payloads = self._client.post(path, body, tuple[VolumePayload, ...], Effect.READ)
+        payloads = self._client.post_list(path, body, VolumePayload)
         return [convert.volume(self.system_id(), payload) for payload in payloads]
 
     def volume_id_by_name(self, name: str) -> str:
@@ -268,7 +269,7 @@ class GatewayArray:
 
     def tree_members(self, tree_id: str) -> int:
         path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
-        return len(self._client.get(path, tuple[CreatedPayload, ...]))
+        return len(self._client.get_list(path, CreatedPayload))
 
     # --- mappings --------------------------------------------------------------------------------
 

@@ -71,8 +71,8 @@ class Pools:
     def refresh(self) -> tuple[Pool, ...]:
         """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "pools").inc()
-        domains = self._client.get("/api/types/ProtectionDomain/instances", tuple[DomainPayload, ...])
-        pools = self._client.get("/api/types/StoragePool/instances", tuple[PoolPayload, ...])
+        domains = self._client.get_list("/api/types/ProtectionDomain/instances", DomainPayload)
+        pools = self._client.get_list("/api/types/StoragePool/instances", PoolPayload)
         by_id = {domain.id: domain for domain in domains}
         self._cached = tuple(convert.pool(by_id.get(pool.protection_domain_id), pool) for pool in pools)
         return self._cached
@@ -114,7 +114,7 @@ class Hosts:
     def refresh(self) -> Mapping[Initiator, Host]:
         """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "hosts").inc()
-        payloads = self._client.get("/api/types/Sdc/instances", tuple[SdcPayload, ...])
+        payloads = self._client.get_list("/api/types/Sdc/instances", SdcPayload)
         self._ids = frozenset(payload.id for payload in payloads)
         hosts = [host for payload in payloads if (host := convert.host(payload)) is not None]
         self._cached = {host.initiator: host for host in hosts}

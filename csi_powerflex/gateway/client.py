@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -26,7 +27,8 @@ from csi_powerflex.errors import (
 )
 from csi_powerflex.gateway import codes
 from csi_powerflex.gateway.auth import OVERLOADED, Authenticator, LoginFailed, Token, TokenRefused
-from csi_powerflex.gateway.http import ConnectionLost, Http, Reply, Request
+from csi_powerflex.gateway.elements import Elements
+from csi_powerflex.gateway.http import ConnectionLost, Http, Reader, Reply, Request
 from csi_powerflex.gateway.identity import Claim, SystemIdentity, WrongSystem
 from csi_powerflex.gateway.payloads import UNREADABLE, ErrorPayload, SystemPayload
 from csi_powerflex.gateway.refusals import Refusals
@@ -39,8 +41,9 @@ RETRY_SECONDS = 0.2
 """The longest pause before a request is sent a second time. Each further pause is twice as long."""
 
 _ATTEMPTS = 4
-# A list of 131,072 volumes has about 130 MB. Each mapping adds about 200 bytes.
-_LONGEST_LIST = 256 * units.MIB
+# A list of 131,072 volumes has about 130 MB. Each mapping adds about 250 bytes. It is never in memory as a
+# whole: ``elements`` limits what is.
+_LONGEST_LIST = 1024 * units.MIB
 _LONGEST_ANSWER = 16 * units.MIB
 _SYSTEMS = "/api/types/System/instances"
 
@@ -53,6 +56,11 @@ _OBJECTS = {
 }
 
 T = TypeVar("T")
+K = TypeVar("K")
+
+
+def _everything(payloads: list[T]) -> list[T]:
+    return payloads
 
 
 class Effect(enum.Enum):
@@ -64,6 +72,17 @@ class Effect(enum.Enum):
     """A repetition changes nothing more, so it may always be repeated."""
     ONCE = enum.auto()
     """Each repetition changes something. It is repeated only if the first request had no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A request apart from its endpoint and token. ``reader`` is as for ``http.Request``."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    effect: Effect = Effect.READ
+    reader: Reader | None = None
 
 
 class Overloaded(Unavailable):
@@ -132,6 +151,29 @@ class Client:
         systems = self._decode("GET", where, reply, tuple[SystemPayload, ...])
         self._identity.check(tuple(system.id for system in systems), endpoint)
 
+    def get_list(self, path: str, payload: type[T]) -> list[T]:
+        """GET a list of objects. Raises as ``post``."""
+        return self.get_kept(path, payload, _everything)
+
+    def get_kept(self, path: str, payload: type[T], keep: Callable[[list[T]], Iterable[K]]) -> list[K]:
+        """GET a list, decode it while it is read, and return what is kept of it. Raises as ``post``.
+
+        Args:
+            path: of the list.
+            payload: the type of each object.
+            keep: takes some decoded objects and returns what is kept of them.
+        """
+        return self._list("GET", path, None, Elements(payload, keep, max_bytes=_LONGEST_LIST))
+
+    def post_list(self, path: str, body: Mapping[str, object], payload: type[T]) -> list[T]:
+        """POST a question, which changes nothing, and decode the list that answers it. Raises as ``post``."""
+        elements = Elements(payload, _everything, max_bytes=_LONGEST_LIST)
+        return self._list("POST", path, msgspec.json.encode(body), elements)
+
+    def _list(self, method: str, path: str, body: bytes | None, elements: Elements[T, K]) -> list[K]:
+        where, reply = self._answered(_Question(method, path, body, reader=elements))
+        return self._decoded(method, where, reply, elements.finish)
+
     def get(self, path: str, answer: type[T]) -> T:
         """GET ``path`` and decode the answer. Raises as ``post``."""
         return self._call("GET", path, None, answer, Effect.READ)
@@ -148,10 +190,15 @@ class Client:
         return self._call("POST", path, msgspec.json.encode(body), answer, effect)
 
     def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+        where, reply = self._answered(_Question(method, path, body, effect))
+        return self._decode(method, where, reply, answer)
+
+    def _answered(self, question: _Question) -> tuple[str, Reply]:
+        """The answer, and where it came from."""
         position, reply = self._repeated(
-            lambda position: (position, self._authorised(position, method, path, body, effect)), effect
+            lambda position: (position, self._authorised(position, question)), question.effect
         )
-        return self._decode(method, self._where(self._endpoints[position], path), reply, answer)
+        return self._where(self._endpoints[position], question.path), reply
 
     def _repeated(self, send: Callable[[int], T], effect: Effect) -> T:
         """What ``send`` returns for the position of an endpoint. It is called again if it may be."""
@@ -208,15 +255,15 @@ class Client:
         log.debug("request will be sent again", reason=error, pause_seconds=f"{pause:.2f}")
         time.sleep(pause)
 
-    def _authorised(self, position: int, method: str, path: str, body: bytes | None, effect: Effect) -> Reply:
+    def _authorised(self, position: int, question: _Question) -> Reply:
         """Send with a token. If the token is refused, send once more with a new one."""
         endpoint, authenticator = self._endpoints[position], self._authenticators[position]
         token = authenticator.token()
-        reply = self._send_with(token, endpoint, method, path, body, effect)
+        reply = self._send_with(token, endpoint, question)
         if reply.status == 401:
             token = authenticator.token(refused=token)
-            reply = self._send_with(token, endpoint, method, path, body, effect)
-        where = self._where(endpoint, path)
+            reply = self._send_with(token, endpoint, question)
+        where = self._where(endpoint, question.path)
         if reply.status == 401:
             raise self._token_refused(where)
         if reply.status in OVERLOADED:
@@ -226,30 +273,35 @@ class Client:
     def _token_refused(self, where: str) -> TokenRefused:
         return TokenRefused(f"{where} refuses the new token of user {self._settings.username!r}")
 
-    def _send_with(
-        self, token: Token, endpoint: str, method: str, path: str, body: bytes | None, effect: Effect
-    ) -> Reply:
+    def _send_with(self, token: Token, endpoint: str, question: _Question) -> Reply:
         headers = {"Authorization": token.header.reveal(), "Accept": "application/json"}
-        if body is not None:
+        if question.body is not None:
             headers["Content-Type"] = "application/json"
-        return self._send_once(endpoint, method, path, headers, body, effect)
+        return self._send(endpoint, headers, question)
 
     def _send_once(
-        self,
-        endpoint: str,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        effect: Effect = Effect.READ,
+        self, endpoint: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Reply:
+        """Send what changes no object of the array: a login, for example."""
+        return self._send(endpoint, headers, _Question(method, path, body))
+
+    def _send(self, endpoint: str, headers: Mapping[str, str], question: _Question) -> Reply:
         call_context.count("gateway_requests")
+        method, path = question.method, question.path
         began = time.monotonic()
         status = "none"
         try:
-            repeatable = effect is not Effect.ONCE
-            longest = _longest_answer(method, path)
-            reply = self._http.send(Request(method, endpoint + path, headers, body, repeatable, longest))
+            reply = self._http.send(
+                Request(
+                    method,
+                    endpoint + path,
+                    headers,
+                    question.body,
+                    repeatable=question.effect is not Effect.ONCE,
+                    max_bytes=_LONGEST_ANSWER,
+                    reader=question.reader,
+                )
+            )
             status = str(reply.status)
         finally:
             took = time.monotonic() - began
@@ -260,10 +312,18 @@ class Client:
         return reply
 
     def _decode(self, method: str, where: str, reply: Reply, answer: type[T]) -> T:
+        return self._decoded(
+            method,
+            where,
+            reply,
+            lambda: msgspec.json.decode(reply.body or b"{}", type=answer, strict=False),
+        )
+
+    def _decoded(self, method: str, where: str, reply: Reply, decode: Callable[[], T]) -> T:
         if not 200 <= reply.status < 300:
             raise self._refusal(method, where, reply)
         try:
-            return msgspec.json.decode(reply.body or b"{}", type=answer, strict=False)
+            return decode()
         except UNREADABLE as error:
             # The request may have had its effect, so the error is not final.
             raise Unavailable(f"{where}: the answer cannot be read: {error}") from error
@@ -293,12 +353,6 @@ class Client:
 
     def _where(self, endpoint: str, path: str) -> str:
         return f"PowerFlex system {self._settings.label} ({endpoint}{path})"
-
-
-def _longest_answer(method: str, path: str) -> int:
-    """The most bytes that are read of an answer."""
-    is_list = path.startswith("/api/types/") and (method == "GET" or path.endswith("/queryBySelectedIds"))
-    return _LONGEST_LIST if is_list else _LONGEST_ANSWER
 
 
 def _object(path: str) -> str:

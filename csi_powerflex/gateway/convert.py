@@ -147,7 +147,7 @@ def _mapping(payload: MappingPayload) -> Mapping:
 
 def _access(mode: str | None) -> Access:
     """Old systems leave the mode out, which means read and write."""
-    return Access.READ_ONLY if mode == Access.READ_ONLY.value else Access.READ_WRITE
+    return Access.READ_ONLY if mode == Access.READ_ONLY else Access.READ_WRITE
 
 
 def _timestamp(seconds: int) -> datetime.datetime:

@@ -10,8 +10,9 @@ import http.cookiejar
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import requests
 import urllib3.exceptions
@@ -47,9 +48,24 @@ class UnusableAnswer(Unavailable):
     """The answer is too long or compressed. The request may or may not have had its effect."""
 
 
+class Reader(Protocol):
+    """Takes the body of a successful answer part by part, so that it is never in memory as a whole."""
+
+    max_bytes: int
+    """The longest body."""
+
+    def begin(self) -> None:
+        """A new body begins. If there was one before, its request is sent again."""
+        ...
+
+    def add(self, part: bytes) -> bool:
+        """Take the next part. Returns False if no further part is of use."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete HTTP answer."""
+    """A complete HTTP answer. The body is empty if the request's reader took it."""
 
     status: int
     body: bytes | bytearray
@@ -66,6 +82,7 @@ class Request:
         body: the body, or None.
         repeatable: whether it may be sent twice.
         max_bytes: the longest body of an answer that is accepted.
+        reader: takes the body of a successful answer; None to return it with the answer.
     """
 
     method: str
@@ -74,6 +91,7 @@ class Request:
     body: bytes | None
     repeatable: bool
     max_bytes: int
+    reader: Reader | None = None
 
 
 class Http:
@@ -142,7 +160,7 @@ class Http:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return Reply(response.status_code, _body(response.raw, request))
+                return _reply(response, request)
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             failure = _failure_after_sending if exchange.sent else _failure_before_sending
             raise failure(_origin(request.url), error, timeout) from error
@@ -152,28 +170,43 @@ class Http:
         self._session.close()
 
 
-def _body(raw: urllib3.BaseHTTPResponse, request: Request) -> bytearray:
-    """The whole body of an answer. After an error, the connection is closed.
+def _reply(response: requests.Response, request: Request) -> Reply:
+    """Read the whole answer. Raises as ``_parts``."""
+    reader = request.reader if 200 <= response.status_code < 300 else None
+    if reader is None:
+        body = bytearray()
+        for part in _parts(response.raw, request.url, request.max_bytes):
+            body += part
+        return Reply(response.status_code, body)
+    reader.begin()
+    for part in _parts(response.raw, request.url, reader.max_bytes):
+        if not reader.add(part):
+            break
+    return Reply(response.status_code, b"")
+
+
+def _parts(raw: urllib3.BaseHTTPResponse, url: str, max_bytes: int) -> Iterator[bytes]:
+    """The body of an answer. If it is not read to its end, the connection is closed.
 
     Raises:
         UnusableAnswer: the body is too long, or is compressed although that was not asked for.
     """
-    origin = _origin(request.url)
+    origin = _origin(url)
     encoding = raw.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnusableAnswer(
             f"{origin}: the answer is compressed with {encoding[:20]!r}, which was not asked for; is a "
             "proxy between the driver and the gateway?"
         )
-    body = bytearray()
+    length = 0
     while part := raw.read(_PART_BYTES, decode_content=False):
-        body += part
-        if len(body) > request.max_bytes:
+        length += len(part)
+        if length > max_bytes:
             raise UnusableAnswer(
-                f"{origin}: the answer is longer than {request.max_bytes // units.MIB} MiB; "
+                f"{origin}: the answer is longer than {max_bytes // units.MIB} MiB; "
                 "is its endpoint a PowerFlex gateway?"
             )
-    return body
+        yield part
 
 
 def _failure_before_sending(origin: str, error: Exception, timeout: float) -> ConnectFailed:

@@ -90,6 +90,16 @@ class VolumePayload(Payload, frozen=True):
     mapped_sdc_info: tuple[MappingPayload, ...] | None = None
 
 
+class MappingRecord(MappingPayload, array_like=True, frozen=True):
+    """A mapping as ``packed`` keeps it: without the names of its fields."""
+
+
+class VolumeRecord(VolumePayload, array_like=True, frozen=True):
+    """A volume as ``packed`` keeps it. Its id is the first field and has a fixed length."""
+
+    mapped_sdc_info: tuple[MappingRecord, ...] | None = None
+
+
 class SdcPayload(Payload, frozen=True):
     """An Sdc (2.10). An NVMe host is listed here too, with an NQN and without a GUID."""
 

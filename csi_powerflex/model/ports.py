@@ -126,7 +126,10 @@ class Array(Protocol):
         ...
 
     def volumes(self) -> Sequence[Volume]:
-        """Every volume and snapshot of the system."""
+        """Every volume and snapshot of the system, ordered by id.
+
+        There may be more than 100,000. Each becomes an object when it is read, so go through them once.
+        """
         ...
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded, Unavailable
-from csi_powerflex.gateway.shared import SharedRead
+from csi_powerflex.shared_read import SharedRead
 from tests.controller.eventually import eventually
 
 
@@ -141,3 +142,25 @@ def test_a_follower_waits_no_longer_than_its_deadline() -> None:
         for _ in range(2):
             source.finish()
         assert (first.result(), leader.result()) == (1, 2)
+
+
+def test_callers_at_the_same_time_share_a_read_after_one_that_took_long() -> None:
+    reads = []
+
+    def read() -> int:
+        reads.append(1)
+        time.sleep(0.5)
+        return len(reads)
+
+    shared = SharedRead(read, seconds=60, pause=0.5)
+    assert shared.get() == 1
+    together = threading.Barrier(6)
+
+    def call(_: int) -> int:
+        together.wait(60)
+        return shared.get()
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(call, range(6)))
+    assert 2 in found
+    assert len(reads) <= 3

@@ -6,6 +6,7 @@ Each answer has one builder, for new and existing objects alike. So a repeated c
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 from csi_powerflex.csi.convert.capability import capabilities, capability
@@ -107,11 +108,17 @@ def created_volume(
 def listed_volume(volume: Volume, segments: Mapping[str, str]) -> csi_pb2.Volume:
     """A volume in a list: what the array knows of it, without its class parameters."""
     origin = Origin.COPY if volume.copied else Origin.EMPTY
+    answer = csi_pb2.Volume(volume_id=str(volume.handle), capacity_bytes=volume.size)
+    answer.MergeFrom(_listed_template(origin, tuple(segments.items())))
+    return answer
+
+
+@functools.lru_cache(maxsize=256)
+def _listed_template(origin: Origin, segments: tuple[tuple[str, str], ...]) -> csi_pb2.Volume:
+    """What the volumes of one system have in common. To make it for each would take most of a list's time."""
     return csi_pb2.Volume(
-        volume_id=str(volume.handle),
-        capacity_bytes=volume.size,
         volume_context=VolumeContext(origin).to_dict(),
-        accessible_topology=[csi_pb2.Topology(segments=segments)],
+        accessible_topology=[csi_pb2.Topology(segments=dict(segments))],
     )
 
 

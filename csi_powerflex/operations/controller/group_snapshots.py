@@ -145,8 +145,13 @@ class Groups:
         groups = {volume.group_id for volume in volumes if volume.name in wanted}
         if not groups:
             return None
-        members = [volume for volume in volumes if volume.group_id in groups - {None}]
-        present = {volume.handle.volume_id for volume in volumes}
+        sources = {copy.volume_id for copy in copies}
+        members, present = [], set()
+        for volume in volumes:
+            if volume.group_id in groups - {None}:
+                members.append(volume)
+            if volume.handle.volume_id in sources:
+                present.add(volume.handle.volume_id)
         ordered = [_member_for(copy, members, present) for copy in copies]
         complete = [member for member in ordered if member is not None]
         if len(groups) != 1 or not len(members) == len(copies) == len(complete):

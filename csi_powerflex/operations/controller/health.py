@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import PoolState
 from csi_powerflex.model.health import HealthIssue, HealthStatus, VolumeHealth
 from csi_powerflex.model.ports import Array, Fleet
-from csi_powerflex.operations.controller.listing import Listing
-from csi_powerflex.operations.controller.pagination import Page, Paginator
+from csi_powerflex.operations.controller.listing import Listing, SystemContents
+from csi_powerflex.operations.controller.pagination import KeptLists, LazyList, Page, Paginator
 
 _ISSUES = {
     PoolState.DEGRADED: (
@@ -29,12 +31,12 @@ _ISSUES = {
 
 
 class Health:
-    """The health of the cluster's volumes."""
+    """The health of the cluster's volumes. The arguments are those of ``Listing``, and the listing itself."""
 
-    def __init__(self, fleet: Fleet, listing: Listing) -> None:
+    def __init__(self, fleet: Fleet, listing: Listing, kept: KeptLists) -> None:
         self._fleet = fleet
         self._listing = listing
-        self._pages: Paginator[VolumeHealth] = Paginator()
+        self._pages: Paginator[VolumeHealth] = Paginator(kept, "h")
 
     def of(self, handle: VolumeHandle) -> VolumeHealth:
         """The health of one volume.
@@ -50,17 +52,22 @@ class Health:
         """A page of the volumes that have an issue. Raises as ``Paginator.page``."""
         return self._pages.page(self._all_unhealthy, token=token, max_entries=max_entries)
 
-    def _all_unhealthy(self) -> list[VolumeHealth]:
-        pools: dict[tuple[str, str], tuple[HealthIssue, ...]] = {}
-        found = []
-        for listed in self._listing.all_volumes():
-            handle, pool_id = listed.volume.handle, listed.volume.pool_id
-            key = (handle.system_id, pool_id)
-            if key not in pools:
-                pools[key] = _issues(self._fleet.array(handle.system_id), pool_id)
-            if pools[key]:
-                found.append(VolumeHealth(handle, pools[key]))
-        return found
+    def _all_unhealthy(self) -> LazyList[VolumeHealth]:
+        contents = self._listing.contents()
+        return LazyList(contents, [self._unhealthy_of(system) for system in contents.systems])
+
+    def _unhealthy_of(self, system: SystemContents) -> tuple[Sequence[int], Callable[[int], VolumeHealth]]:
+        """The positions of the volumes in pools that have an issue, and what makes the health of one."""
+        found = {}
+        if system.pools:
+            array = self._fleet.array(system.system_id)
+            found = {pool: issues for pool in system.pools if (issues := _issues(array, pool))}
+
+        def health(position: int) -> VolumeHealth:
+            volume = system.all[position]
+            return VolumeHealth(volume.handle, found[volume.pool_id])
+
+        return system.volumes_in(found), health
 
 
 def _issues(array: Array, pool_id: str) -> tuple[HealthIssue, ...]:

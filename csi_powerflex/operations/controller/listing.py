@@ -1,4 +1,4 @@
-"""Listing volumes and snapshots: one list request for each system, however many pages.
+"""Listing volumes and snapshots: one list request for each system, however many pages and callers.
 
 The volumes of this cluster are those whose names carry the cluster's id, and those that are mapped to nodes
 of this cluster. The second rule covers volumes that were not created by this driver. All other volumes on a
@@ -7,7 +7,9 @@ shared array belong to other clusters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import array
+import itertools
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from csi_powerflex import names
@@ -17,7 +19,12 @@ from csi_powerflex.model.array import Host, Volume
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.lookup import is_snapshot
-from csi_powerflex.operations.controller.pagination import Page, Paginator
+from csi_powerflex.operations.controller.pagination import KeptLists, LazyList, Page, Paginator
+from csi_powerflex.shared_read import SharedRead
+
+# A call waits no longer for the list that another call reads. Its own deadline is mostly shorter.
+_LONGEST_SECONDS = 300.0
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +35,113 @@ class ListedVolume:
     nodes: tuple[NodeIdentity, ...]
 
 
-class Listing:
-    """The volumes and snapshots of one cluster."""
+@dataclass(frozen=True, slots=True)
+class SystemContents:
+    """What one system has of this cluster.
 
-    def __init__(self, fleet: Fleet, nodes: KnownNodes, cluster_id: str) -> None:
+    Attributes:
+        system_id: the system.
+        all: every volume and snapshot of the system. The positions below are those in it.
+        snapshots: the positions of the cluster's snapshots.
+        pools: by pool id, the positions of the cluster's volumes in it.
+        nodes: the node of each host, by the id of the host.
+    """
+
+    system_id: str
+    all: Sequence[Volume]
+    snapshots: Sequence[int]
+    pools: Mapping[str, Sequence[int]]
+    nodes: Mapping[str, NodeIdentity]
+
+    def volumes_in(self, pools: Collection[str]) -> Sequence[int]:
+        """The positions of the cluster's volumes in these pools."""
+        return array.array("I", sorted(itertools.chain(*(self.pools[pool] for pool in pools))))
+
+    def listed(self, position: int) -> ListedVolume:
+        """The volume at a position, with its nodes."""
+        return _listed(self.all[position], self.nodes)
+
+
+class Contents:
+    """What all systems have of this cluster at one time. Its length is the number of volumes in memory."""
+
+    def __init__(self, systems: Sequence[SystemContents]) -> None:
+        self.systems = sorted(systems, key=lambda system: system.system_id)
+        self.volumes = LazyList(
+            self, [(system.volumes_in(system.pools), system.listed) for system in self.systems]
+        )
+        self.snapshots = LazyList(
+            self, [(system.snapshots, system.all.__getitem__) for system in self.systems]
+        )
+
+    def __len__(self) -> int:
+        return sum(len(system.all) for system in self.systems)
+
+
+class _Found:
+    """What one pass over the volumes of a system has found."""
+
+    def __init__(self) -> None:
+        self.snapshots = array.array("I")
+        self.pools: dict[str, array.array[int]] = {}
+        # The ids of all hosts with a volume, and of those with a volume of the cluster.
+        self.mapped: set[str] = set()
+        self.our_hosts: set[str] = set()
+        self._foreign: list[tuple[int, str, list[str]]] = []
+
+    def add(self, position: int, volume: Volume, *, ours: bool) -> None:
+        if is_snapshot(volume):
+            if ours:
+                self.snapshots.append(position)
+            return
+        hosts = [mapping.host_id for mapping in volume.mappings]
+        self.mapped.update(hosts)
+        if ours:
+            self.our_hosts.update(hosts)
+            self._add_to_pool(position, volume.pool_id)
+        elif hosts:
+            self._foreign.append((position, volume.pool_id, hosts))
+
+    def add_foreign(self, hosts: Set[str]) -> None:
+        """Add the volumes with another name that are mapped to one of these hosts."""
+        for position, pool_id, mapped in self._foreign:
+            if not hosts.isdisjoint(mapped):
+                self._add_to_pool(position, pool_id)
+
+    def _add_to_pool(self, position: int, pool_id: str) -> None:
+        if pool_id not in self.pools:
+            self.pools[pool_id] = array.array("I")
+        self.pools[pool_id].append(position)
+
+
+class Listing:
+    """The volumes and snapshots of one cluster.
+
+    Args:
+        fleet: the systems.
+        nodes: the nodes that were seen in calls.
+        cluster_id: the cluster.
+        kept: the lists whose next pages may be asked for.
+    """
+
+    def __init__(self, fleet: Fleet, nodes: KnownNodes, cluster_id: str, kept: KeptLists) -> None:
         self._fleet = fleet
         self._nodes = nodes
         self._cluster_id = cluster_id
-        self._volume_pages: Paginator[ListedVolume] = Paginator()
-        self._snapshot_pages: Paginator[Volume] = Paginator()
+        self._contents = SharedRead(self._read, seconds=_LONGEST_SECONDS, pause=_PAUSE)
+        self._volume_pages: Paginator[ListedVolume] = Paginator(kept, "v")
+        self._snapshot_pages: Paginator[Volume] = Paginator(kept, "s")
 
     def volumes(self, *, token: str, max_entries: int) -> Page[ListedVolume]:
         """A page of the cluster's volumes, ordered by id. Raises as ``Paginator.page``.
 
         A system that does not answer fails the call: a caller takes a volume that is not listed for deleted.
         """
-        return self._volume_pages.page(self.all_volumes, token=token, max_entries=max_entries)
+        return self._volume_pages.page(lambda: self.contents().volumes, token=token, max_entries=max_entries)
 
-    def all_volumes(self) -> Sequence[ListedVolume]:
-        """Every volume of the cluster, ordered by id."""
-        listed = [item for array in self._fleet.arrays() for item in self._volumes_of(array)]
-        return sorted(listed, key=lambda item: str(item.volume.handle))
+    def contents(self) -> Contents:
+        """What all systems have of the cluster. Callers at the same time share one read."""
+        return self._contents.get()
 
     def volume(self, handle: VolumeHandle) -> ListedVolume:
         """One volume and the nodes that it is published to.
@@ -56,10 +149,10 @@ class Listing:
         Raises:
             NotFound: it does not exist.
         """
-        array = self._fleet.array(handle.system_id)
-        volume = array.volume(handle.volume_id)
-        hosts = array.hosts_by_id({mapping.host_id for mapping in volume.mappings})
-        return self._listed(volume, hosts)
+        system = self._fleet.array(handle.system_id)
+        volume = system.volume(handle.volume_id)
+        hosts = system.hosts_by_id({mapping.host_id for mapping in volume.mappings})
+        return _listed(volume, self._nodes_of(hosts))
 
     def snapshots(
         self, *, token: str, max_entries: int, snapshot_id: str = "", source_id: str = ""
@@ -79,38 +172,41 @@ class Listing:
                 return self._one_snapshot(snapshot_id)
             if source_id:
                 return self._snapshots_of_volume(source_id)
-            return self._snapshots_on(self._fleet.arrays())
+            return self.contents().snapshots
 
         return self._snapshot_pages.page(read, token=token, max_entries=max_entries)
 
-    def _volumes_of(self, array: Array) -> list[ListedVolume]:
-        volumes = [volume for volume in array.volumes() if not is_snapshot(volume)]
-        mapped = {mapping.host_id for volume in volumes for mapping in volume.mappings}
-        hosts = array.hosts_by_id(mapped) if mapped else {}
-        our_hosts = self._our_hosts(volumes, hosts)
-        return [
-            self._listed(volume, hosts)
-            for volume in volumes
-            if self._is_ours(volume) or any(mapping.host_id in our_hosts for mapping in volume.mappings)
-        ]
+    def _read(self) -> Contents:
+        return Contents([self._contents_of(system) for system in self._fleet.arrays()])
 
-    def _our_hosts(self, volumes: Sequence[Volume], hosts: Mapping[str, Host]) -> set[str]:
-        """The ids of hosts that are nodes of this cluster: seen in calls, or mapped to one of its volumes."""
-        seen = {host.id for host in hosts.values() if self._nodes.with_initiator(host.initiator) is not None}
-        ours = (volume for volume in volumes if self._is_ours(volume))
-        return seen | {mapping.host_id for volume in ours for mapping in volume.mappings}
+    def _contents_of(self, system: Array) -> SystemContents:
+        """One pass over the volumes of the system, which become objects one after another."""
+        found = _Found()
+        volumes = system.volumes()
+        for position, volume in enumerate(volumes):
+            found.add(position, volume, ours=self._is_ours(volume))
+        hosts = system.hosts_by_id(found.mapped) if found.mapped else {}
+        found.add_foreign(found.our_hosts | self._seen(hosts))
+        return SystemContents(
+            system.system_id(),
+            volumes,
+            found.snapshots,
+            found.pools,
+            self._nodes_of(hosts),
+        )
+
+    def _seen(self, hosts: Mapping[str, Host]) -> set[str]:
+        """The ids of hosts that were seen in calls."""
+        return {host.id for host in hosts.values() if self._nodes.with_initiator(host.initiator) is not None}
+
+    def _nodes_of(self, hosts: Mapping[str, Host]) -> Mapping[str, NodeIdentity]:
+        return {
+            host.id: self._nodes.with_initiator(host.initiator) or NodeIdentity.of([host.initiator])
+            for host in hosts.values()
+        }
 
     def _is_ours(self, volume: Volume) -> bool:
         return names.belongs_to(volume.name, self._cluster_id)
-
-    def _snapshots_on(self, arrays: Sequence[Array]) -> Sequence[Volume]:
-        found = [
-            volume
-            for array in arrays
-            for volume in array.volumes()
-            if is_snapshot(volume) and self._is_ours(volume)
-        ]
-        return sorted(found, key=lambda volume: str(volume.handle))
 
     def _snapshots_of_volume(self, source_id: str) -> Sequence[Volume]:
         try:
@@ -118,9 +214,9 @@ class Listing:
         except NotFound:
             return []
         return [
-            snapshot
-            for snapshot in self._snapshots_on([self._fleet.array(source.system_id)])
-            if snapshot.ancestor_id == source.volume_id
+            volume
+            for volume in self._fleet.array(source.system_id).volumes()
+            if volume.ancestor_id == source.volume_id and is_snapshot(volume) and self._is_ours(volume)
         ]
 
     def _one_snapshot(self, snapshot_id: str) -> Sequence[Volume]:
@@ -131,9 +227,7 @@ class Listing:
             return []
         return [found] if is_snapshot(found) else []
 
-    def _listed(self, volume: Volume, hosts: Mapping[str, Host]) -> ListedVolume:
-        mapped = (hosts[mapping.host_id] for mapping in volume.mappings if mapping.host_id in hosts)
-        nodes = (
-            self._nodes.with_initiator(host.initiator) or NodeIdentity.of([host.initiator]) for host in mapped
-        )
-        return ListedVolume(volume, tuple(dict.fromkeys(nodes)))
+
+def _listed(volume: Volume, nodes: Mapping[str, NodeIdentity]) -> ListedVolume:
+    mapped = (nodes[mapping.host_id] for mapping in volume.mappings if mapping.host_id in nodes)
+    return ListedVolume(volume, tuple(dict.fromkeys(mapped)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -15,6 +16,8 @@ from csi_powerflex import call_context
 from csi_powerflex.errors import DeadlineExceeded
 
 T = TypeVar("T")
+
+_LONGEST_PAUSE = 0.25
 
 
 class SharedRead(Generic[T]):
@@ -26,11 +29,15 @@ class SharedRead(Generic[T]):
     Args:
         read: the read. Its result must not be changed, because several callers get it.
         seconds: the longest wait for the read of another caller.
+        pause: before a read begins, callers may join it for this share of the time that the last one took.
+            Callers that come at the same time then need one read instead of two.
     """
 
-    def __init__(self, read: Callable[[], T], *, seconds: float) -> None:
+    def __init__(self, read: Callable[[], T], *, seconds: float, pause: float = 0.0) -> None:
         self._read = read
         self._seconds = seconds
+        self._pause = pause
+        self._took = 0.0
         self._lock = threading.Lock()
         self._running: concurrent.futures.Future[T] | None = None
         self._next: concurrent.futures.Future[T] | None = None
@@ -61,9 +68,13 @@ class SharedRead(Generic[T]):
         try:
             if running is not None:
                 _wait(running, call_context.remaining(self._seconds))
+            if self._pause and self._took:
+                time.sleep(call_context.remaining(min(self._pause * self._took, _LONGEST_PAUSE)))
             with self._lock:
                 self._running, self._next = own, None
+            began = time.monotonic()
             result = self._read()
+            self._took = time.monotonic() - began
         except BaseException as error:
             self._end(own)
             own.set_exception(error)

@@ -1,0 +1,119 @@
+"""Memory and time of the controller's lists on a full array: ``make bench-memory``.
+
+The controller runs in a memory cgroup with the chart's limit, where this machine lets root make one. The
+figures of docs/performance.md and docs/sizing.md come from here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import grpc
+
+from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests.bench.full_array import MOST_VOLUMES, served
+from tests.controller_process import ControllerProcess
+
+LIMIT_MIB = 384
+"""The chart's limit of the controller's container."""
+
+_CALLERS = 4
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+@contextlib.contextmanager
+def memory_group(limit_mib: int) -> Iterator[Path]:
+    """A memory cgroup of version 1 or 2.
+
+    Raises:
+        OSError: this machine does not allow it.
+    """
+    parent = _GROUPS / "memory" if (_GROUPS / "memory").is_dir() else _GROUPS
+    group = parent / f"csi-powerflex-bench-{os.getpid()}"
+    group.mkdir()
+    try:
+        limit = group / ("memory.max" if parent == _GROUPS else "memory.limit_in_bytes")
+        limit.write_text(str(limit_mib * 2**20))
+        yield group
+    finally:
+        group.rmdir()
+
+
+def _status(pid: int, key: str) -> int:
+    """A line of the process's status, in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) // 1024
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _whole_list(call: Callable[..., Any], request: type[Any]) -> float:
+    """Read all pages of a list; the seconds that it took."""
+    began, token = time.monotonic(), ""
+    while True:
+        answer = call(request(starting_token=token), timeout=300)
+        token = answer.next_token
+        if not token:
+            return time.monotonic() - began
+
+
+def _round(process: ControllerProcess, callers: int, name: str, request: type[Any]) -> None:
+    began = _cpu(process.pid)
+    with contextlib.ExitStack() as stack:
+        calls = []
+        for number in range(callers):
+            channel = stack.enter_context(
+                grpc.insecure_channel(f"unix:{process.socket}", options=[("bench.caller", number)])
+            )
+            calls.append(getattr(csi_pb2_grpc.ControllerStub(channel), name))
+        with ThreadPoolExecutor(callers) as pool:
+            took = max(pool.map(lambda call: _whole_list(call, request), calls))
+    cpu, peak = _cpu(process.pid) - began, _status(process.pid, "VmHWM")
+    click.echo(f"| {name}, callers: {callers} | {took:.1f} s | {cpu:.1f} s | {peak} MiB |")
+
+
+def _measure(folder: Path, volumes: int, group: Path | None) -> None:
+    with served(folder / str(volumes), volumes) as systems:
+        process = ControllerProcess(folder / f"controller{volumes}", systems)
+        with process:
+            if group is not None:
+                (group / "cgroup.procs").write_text(str(process.pid))
+            click.echo(f"\n| {volumes:,} volumes | the longest list | CPU of all | peak until then |")
+            click.echo("|---|---|---|---|")
+            click.echo(f"| at the start | | | {_status(process.pid, 'VmRSS')} MiB |")
+            for callers in (1, _CALLERS):
+                _round(process, callers, "ListVolumes", csi_pb2.ListVolumesRequest)
+            _round(process, _CALLERS, "ListSnapshots", csi_pb2.ListSnapshotsRequest)
+            health = csi_pb2.ControllerListVolumeHealthRequest
+            _round(process, _CALLERS, "ControllerListVolumeHealth", health)
+            if not process.running:
+                raise click.ClickException("the controller was killed")
+
+
+@click.command()
+def main() -> None:
+    """Measure the controller's lists on this machine; takes some minutes."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.ExitStack() as stack:
+        group = None
+        try:
+            group = stack.enter_context(memory_group(LIMIT_MIB))
+        except OSError as error:
+            click.echo(f"without a limit of memory: {error}")
+        click.echo(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+        for volumes in (10_000, 40_000, MOST_VOLUMES):
+            _measure(Path(folder), volumes, group)
+
+
+if __name__ == "__main__":
+    main()
