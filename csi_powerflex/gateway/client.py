@@ -132,12 +132,22 @@ class Client:
         systems = self._decode("GET", where, reply, tuple[SystemPayload, ...])
         self._identity.check(tuple(system.id for system in systems), endpoint)
 
-    def get(self, path: str, answer: type[T]) -> T:
-        """GET ``path`` and decode the answer. Raises as ``post``."""
-        return self._call("GET", path, None, answer, Effect.READ)
+    def get(self, path: str, answer: type[T], *, about: str = "") -> T:
+        """GET ``path`` and decode the answer. Arguments and errors as for ``post``."""
+        return self._call("GET", path, None, answer, Effect.READ, about)
 
-    def post(self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect) -> T:
+    def post(
+        self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect, *, about: str = ""
+    ) -> T:
         """POST ``body`` to ``path`` and decode the answer as ``answer``.
+
+        Args:
+            path: the path of the URL.
+            body: the JSON body.
+            answer: the type of the answer.
+            effect: what the request changes.
+            about: what is asked for, with the object's id and name, for the error of an array that refuses
+                it: "to remove volume 7a3064dd1279f10f-b1f0000e00000000".
 
         Raises:
             DriverError: the error for the array's code, see ``codes``.
@@ -145,13 +155,15 @@ class Client:
             Unavailable, DeadlineExceeded: there was no answer. It is not known whether the request had its
                 effect.
         """
-        return self._call("POST", path, msgspec.json.encode(body), answer, effect)
+        return self._call("POST", path, msgspec.json.encode(body), answer, effect, about)
 
-    def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+    def _call(
+        self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect, about: str
+    ) -> T:
         position, reply = self._repeated(
             lambda position: (position, self._authorised(position, method, path, body, effect)), effect
         )
-        return self._decode(method, self._where(self._endpoints[position], path), reply, answer)
+        return self._decode(method, self._where(self._endpoints[position], path), reply, answer, about)
 
     def _repeated(self, send: Callable[[int], T], effect: Effect) -> T:
         """What ``send`` returns for the position of an endpoint. It is called again if it may be."""
@@ -259,22 +271,24 @@ class Client:
             log.debug("gateway answered", **fields, seconds=f"{took:.3f}")
         return reply
 
-    def _decode(self, method: str, where: str, reply: Reply, answer: type[T]) -> T:
+    def _decode(self, method: str, where: str, reply: Reply, answer: type[T], about: str = "") -> T:
         if not 200 <= reply.status < 300:
-            raise self._refusal(method, where, reply)
+            raise self._refusal(method, where, reply, about)
         try:
             return msgspec.json.decode(reply.body or b"{}", type=answer, strict=False)
         except UNREADABLE as error:
             # The request may have had its effect, so the error is not final.
             raise Unavailable(f"{where}: the answer cannot be read: {error}") from error
 
-    def _refusal(self, method: str, where: str, reply: Reply) -> DriverError:
+    def _refusal(self, method: str, where: str, reply: Reply, about: str) -> DriverError:
         """The error for an answer with another status than 2xx (protocol notes, 3.1)."""
         try:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
         except UNREADABLE:
             if reply.status == 403:
-                return PermissionDenied(f"{where} does not allow this for user {self._settings.username!r}")
+                return PermissionDenied(
+                    f"{where} does not allow this for user {self._settings.username!r}; {codes.MORE_RIGHTS}"
+                )
             return Unavailable(
                 f"{where} answered {method} with HTTP {reply.status} and no PowerFlex error; "
                 "is its endpoint a PowerFlex gateway?"
@@ -286,9 +300,12 @@ class Client:
         for authenticator in self._authenticators:
             message = authenticator.redact(message)
         if reply.status == 403:
-            return PermissionDenied(f"{where}: {message}")
+            return PermissionDenied(f"{where}: {message}; {codes.MORE_RIGHTS}")
+        asked = f" refuses {about}" if about else ""
+        remedy = codes.remedy_for(code)
         return codes.error_for(reply.status, code, message)(
-            f"PowerFlex system {self._settings.label}: {message} (code {code})"
+            f"PowerFlex system {self._settings.label}{asked}: {message} (code {code})"
+            + (f"; {remedy}" if remedy else "")
         )
 
     def _where(self, endpoint: str, path: str) -> str:

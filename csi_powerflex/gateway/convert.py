@@ -99,6 +99,8 @@ def host(payload: SdcPayload) -> Host | None:
         name=payload.name,
         initiator=initiator,
         connected=payload.mdm_connection_state == "Connected",
+        # An NVMe host may connect only when its first volume is staged.
+        lost=payload.mdm_connection_state == "Disconnected" and initiator.kind is InitiatorKind.SDC,
     )
 
 

@@ -14,6 +14,7 @@ from csi_powerflex.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    OutOfRange,
     ResourceExhausted,
     VolumeInUse,
 )
@@ -96,12 +97,14 @@ class Host:
 
     Attributes:
         connected: whether the host is connected to the array now.
+        lost: whether the array says that it has no connection to this SDC. Neither may be known.
     """
 
     id: str
     name: str | None
     initiator: Initiator
     connected: bool
+    lost: bool = False
 
     @property
     def kind(self) -> InitiatorKind:
@@ -167,6 +170,10 @@ class Volume:
     locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
 
+    def __str__(self) -> str:
+        """For messages: the CSI id, and the name by which the array's tools show it."""
+        return f"{self.handle} (on the array {self.name})" if self.name else str(self.handle)
+
     @property
     def copied(self) -> bool:
         """Whether it was created as a copy of another volume."""
@@ -186,12 +193,12 @@ class Volume:
         """
         if not self.mappable:
             raise InvalidArgument(
-                f"{self.handle} is a snapshot in an erasure-coded pool, and the array maps none to nodes; "
+                f"{self} is a snapshot in an erasure-coded pool, and the array maps none to nodes; "
                 "create a volume from it"
             )
         if access is Access.READ_WRITE and self.access_limit is Access.READ_ONLY:
             raise InvalidArgument(
-                f"volume {self.handle} is read-only on the array, as snapshots are; use a read-only access "
+                f"volume {self} is read-only on the array, as snapshots are; use a read-only access "
                 "mode, or create a volume from it"
             )
 
@@ -234,6 +241,14 @@ class HostNotFound(NotFound):
 
 class PoolNotFound(InvalidArgument):
     """The array has no pool or protection domain with this id."""
+
+
+class PoolFull(ResourceExhausted):
+    """The pool has no free capacity for this, or as much is provisioned in it as the array allows."""
+
+
+class SizeTooLarge(OutOfRange):
+    """The array has no volumes of this size."""
 
 
 class TreeFull(ResourceExhausted):

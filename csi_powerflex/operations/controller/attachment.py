@@ -79,6 +79,8 @@ class Attachment:
         volume = array.volume(request.handle.volume_id)
         self._ownership.seen(array, volume)
         transport, host = _choose_host(array.hosts_of(request.node), request)
+        if host.lost:
+            transport, host = _choose_host(array.hosts_of(request.node, fresh=True), request)
         self._nodes.add(request.node)
         access = _access(request, volume)
         self._qos.record_initial(volume.handle, request.volume_context.qos)
@@ -90,11 +92,19 @@ class Attachment:
         # is published. The repeated call sets the limits, and a call that unpublishes removes the mapping.
         if limits != mapping.limits:
             array.limit_mapping(volume.handle.volume_id, mapping, limits)
+        if host.lost:
+            log.warning(
+                "volume mapped to a host that the array is not connected to",
+                volume=volume.handle,
+                host=host,
+                system=array.label,
+            )
         return PublishContext(
             handle=request.handle,
             transport=transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
+            host_connected=not host.lost,
         )
 
     def unpublish(self, handle: VolumeHandle, node: NodeIdentity | None) -> None:
@@ -247,7 +257,7 @@ def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:
     mapping = volume.mapping_to(host)
     if mapping is not None and mapping.access is not access:
         raise AlreadyExists(
-            f"volume {volume.handle} is mapped to node {host} as {mapping.access}, and {access} was asked; "
+            f"volume {volume} is mapped to node {host} as {mapping.access}, and {access} was asked; "
             "unpublish it there first"
         )
     return mapping
@@ -256,6 +266,6 @@ def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:
 def _in_use(volume: Volume) -> VolumeInUse:
     hosts = ", ".join(str(mapping) for mapping in volume.mappings) or "another node"
     return VolumeInUse(
-        f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so wait "
+        f"volume {volume} is mapped to {hosts}; its access mode allows one node at a time, so wait "
         f"until its VolumeAttachment is deleted. {STALE_MAPPING}"
     )

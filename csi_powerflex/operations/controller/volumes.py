@@ -83,9 +83,9 @@ class Volumes:
 
 
 def _mapped_to(array: Array, handle: VolumeHandle) -> str:
-    mappings = array.volume(handle.volume_id).mappings
-    hosts = ", ".join(str(mapping) for mapping in mappings) or "a host that was unmapped just now"
+    volume = array.volume(handle.volume_id)
+    hosts = ", ".join(str(mapping) for mapping in volume.mappings) or "a host that was unmapped just now"
     return (
-        f"volume {handle} is mapped to {hosts} and was not removed; wait until its VolumeAttachment is "
+        f"volume {volume} is mapped to {hosts} and was not removed; wait until its VolumeAttachment is "
         f"deleted. {STALE_MAPPING}"
     )
