@@ -301,12 +301,13 @@ class Client:
             message = authenticator.redact(message)
         if reply.status == 403:
             return PermissionDenied(f"{where}: {message}; {codes.MORE_RIGHTS}")
-        asked = f" refuses {about}" if about else ""
+        label = self._settings.label
+        text = f"PowerFlex system {label}: {message} (code {code})"
+        if about:
+            text = f"PowerFlex system {label} refuses {about}: {message} (code {code})"
         remedy = codes.remedy_for(code)
-        return codes.error_for(reply.status, code, message)(
-            f"PowerFlex system {self._settings.label}{asked}: {message} (code {code})"
-            + (f"; {remedy}" if remedy else "")
-        )
+        kind = codes.error_for(reply.status, code, message)
+        return kind(f"{text}; {remedy}" if remedy else text)
 
     def _where(self, endpoint: str, path: str) -> str:
         return f"PowerFlex system {self._settings.label} ({endpoint}{path})"

@@ -39,6 +39,8 @@ OTHERS = {
     "mkfs.btrfs": "a program",
     "gateway.inject": "a method of a variable in an example",
     "Retry": "a class of urllib3",
+    "systems.yml": "a file of the operator, with the wrong name",
+    "status.restoreSize": "a field of a VolumeSnapshot",
     "source.snapshotHandle": "a field of a VolumeSnapshotContent",
     "source.volumeSnapshotContentName": "a field of a VolumeSnapshot",
     "StoragePool.list": "a route of the simulator",
@@ -71,8 +73,18 @@ def blocks(text: str, kind: str) -> list[str]:
     return re.findall(rf"^ *```{kind}\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
 
 
+def without_dells_names(text: str) -> str:
+    """The text without the first column of each table whose first heading names Dell."""
+    return re.sub(
+        r"^\|[^|\n]*Dell[^|\n]*\|.*\n(?:\|.*\n)+",
+        lambda table: re.sub(r"^\|[^|\n]*", "|", table[0], flags=re.MULTILINE),
+        text,
+        flags=re.MULTILINE,
+    )
+
+
 def spans(text: str) -> list[str]:
-    return _SPAN.findall(without_blocks(text))
+    return _SPAN.findall(without_blocks(without_dells_names(text)))
 
 
 @functools.cache

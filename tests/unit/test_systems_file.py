@@ -271,12 +271,12 @@ def test_a_misspelt_key_is_refused_with_the_similar_one(file: Path, key: str, me
 def test_all_unknown_keys_of_all_systems_and_zones_are_named_at_once(file: Path) -> None:
     content = """
 systems:
-  - {endpoints: [], usrname: a, zones: [{nam: z}]}
+  - {endpoints: [], usrname: a, zones: [{zonename: z}]}
   - {endpoints: [], usrname: a, cafile: b}
 """
     assert refusal(file, content) == (
         "systems[0]: unknown key 'usrname'; did you mean 'username'?; "
-        "systems[0].zones[0]: unknown key 'nam'; did you mean 'name'?; "
+        "systems[0].zones[0]: unknown key 'zonename'; did you mean 'name'?; "
         "systems[1]: unknown key 'cafile'; did you mean 'caFile'?"
     )
 
@@ -518,7 +518,7 @@ PEM_HEAD, PEM_TAIL = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
         (f"{PEM_HEAD}\n".encode(), "a certificate in it is damaged"),
         (PEM_HEAD.encode("utf-16"), "it holds no certificate in PEM form"),
     ],
-    ids=["empty", "blank", "text", "DER", "key", "damaged", "cut", "UTF-16"],
+    ids=["empty", "blank", "text", "DER", "key", "damaged", "no end", "UTF-16"],
 )
 def test_an_authority_file_without_a_certificate(file: Path, content: bytes, reason: str) -> None:
     ca_file = file.parent / "ca.pem"

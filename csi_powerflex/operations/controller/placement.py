@@ -75,11 +75,11 @@ class Placement:
 
     def _topologies_of(self, arrays: Iterable[Array]) -> str:
         """The topologies of the systems, which all answered just now."""
-        known = [
-            (array.label, self._topology.segments([array.system_id()], zone))
-            for array in arrays
-            for zone in ([zone.name for zone in array.zones] or [None])
-        ]
+        known: list[tuple[str, Segments]] = []
+        for array in arrays:
+            names: list[str | None] = [zone.name for zone in array.zones]
+            topologies = [self._topology.segments([array.system_id()], name) for name in names or [None]]
+            known += [(array.label, topology) for topology in topologies]
         return "; ".join(f"{_readable(segments)} (system {label})" for label, segments in known)
 
     def one_of_several(self, arrays: Iterable[Array]) -> contextlib.AbstractContextManager[None]:
