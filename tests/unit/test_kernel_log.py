@@ -85,7 +85,7 @@ def test_errors_of_the_log_are_no_errors_of_the_mount(
 
     with kernel_log.lines_about(DEVICE) as lines:
         say(log, "XFS (loop7): a")
-        monkeypatch.setattr(kernel_log.os, "read", failing)
+        monkeypatch.setattr("csi_powerflex.host.kernel_log.os.read", failing)
         found = lines()
         monkeypatch.undo()
     assert found == expected
