@@ -16,6 +16,7 @@ _OF_KUBERNETES = (
     "ContainerCreating",
     "violates PodSecurity",
     "MountVolume.SetUp failed",
+    "AttachVolume.Attach failed",
     "Multi-Attach error",
     "volume node affinity conflict",
     "driver name csi.powerflex.dev not found",

@@ -136,16 +136,15 @@ class Attachment:
         """
         array = self._fleet.array(handle.system_id)
         try:
-            mappings = array.volume(handle.volume_id).mappings
+            volume = array.volume(handle.volume_id)
         except NotFound as error:
             log.info("nothing to unmap", volume=handle, node=node_id, reason=error)
             return
-        if mappings:
+        if volume.mappings:
             raise NotFound(
-                f"volume {handle} is mapped to {', '.join(map(str, mappings))}, and node {node_id!r} is "
-                "none that "
-                "this version of the driver knows; unmap the volume at the array if the node no longer uses "
-                "it"
+                f"volume {volume} is mapped to {', '.join(map(str, volume.mappings))}, and node "
+                f"{node_id!r} is none that this version of the driver knows; unmap the volume at the array "
+                "if the node no longer uses it"
             )
         log.info("volume was not mapped", volume=handle, node=node_id)
 

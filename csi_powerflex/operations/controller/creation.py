@@ -77,7 +77,7 @@ class Creation:
                     volume = find_volume_by_name(array, name)
             except DriverError as error:
                 if array in suspects:
-                    raise _may_exist(request, array, error) from error
+                    raise _may_exist(request, name, array, error) from error
                 log.warning("system left out of the choice", system=array.label, reason=error)
                 errors[array.label] = error
                 continue
@@ -167,8 +167,9 @@ def _require_possible(pool: Pool, parameters: VolumeParameters) -> None:
         raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
 
 
-def _may_exist(request: VolumeRequest, array: Array, error: DriverError) -> Unavailable:
+def _may_exist(request: VolumeRequest, name: str, array: Array, error: DriverError) -> Unavailable:
     return Unavailable(
-        f"volume {request.name} may exist on system {array.label}, where an earlier call created it or ended "
-        f"without an answer; it is not created on another system until that system answers: {error}"
+        f"volume {request.name} may exist on system {array.label} as {name}, where an earlier call created "
+        "it or ended without an answer; it is not created on another system until that system answers: "
+        f"{error}"
     )

@@ -98,8 +98,10 @@ class Snapshots:
         except NotFound:
             log.info("snapshot did not exist", snapshot=handle)
         except VolumeMapped as error:
+            snapshot = array.volume(handle.volume_id)
+            hosts = ", ".join(map(str, snapshot.mappings)) or "a host that was unmapped just now"
             raise VolumeMapped(
-                f"snapshot {handle} is mapped to a host and was not removed; unmap it first"
+                f"snapshot {snapshot} is mapped to {hosts} and was not removed; unmap it first"
             ) from error
         except DriverError as error:
             # The array has no code for a retention that has not ended, so the snapshot is read again.
