@@ -243,3 +243,11 @@ def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
         "# A title\n[a](#a-title) [b](page.md#b-title) [c](other.md) [d](https://example.org/#x)\n"
     )
     assert list(broken_links(page)) == ["page.md#b-title", "other.md"]
+
+
+def test_the_index_has_each_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    linked = set(_LINK.findall(index))
+    assert [
+        page.name for page in (ROOT / "docs").glob("*.md") if page.name not in {*linked, "README.md"}
+    ] == []
