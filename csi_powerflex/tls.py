@@ -52,7 +52,7 @@ def trusting(authorities: bytes | None) -> ssl.SSLContext:
 
 
 # OpenSSL's names for a certificate.
-_BEGIN = re.compile(r"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----")
+_BEGIN = re.compile(r"-----BEGIN (X509 )?CERTIFICATE-----")
 
 
 def _content_of(content: bytes, text: str) -> str:
