@@ -19,9 +19,8 @@ from csi_powerflex.simulator.model import User
 from csi_powerflex.simulator.server import LOOPBACK, Server
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
-from tests.controller.systems_file import SystemsFile
-from tests.controller.test_logins import attempts
-from tests.controller.test_reload import loads
+from tests.controller.sessions import attempts
+from tests.controller.systems_file import SystemsFile, loads
 from tests.controller.world import World
 
 
