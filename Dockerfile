@@ -10,14 +10,14 @@ FROM ${BASE} AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/csi-powerflex/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-        btrfs-progs e2fsprogs mount python3 tini util-linux xfsprogs >/dev/null \
+        btrfs-progs ca-certificates e2fsprogs mount python3 tini util-linux xfsprogs >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 
 # --- Python environments of the images -----------------------------------------------------------------
 FROM base AS tools
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-        ca-certificates python3-pip python3-venv >/dev/null
+        python3-pip python3-venv >/dev/null
 WORKDIR /src
 COPY docker docker
 

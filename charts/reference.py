@@ -158,7 +158,7 @@ SPREAD = _closed(
 _IPV4 = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}"
 # This pattern refuses text that is clearly no IPv6 address. The node refuses the remaining invalid addresses.
 _IPV6 = r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}"
-MDMS: Schema = {"type": "string", "pattern": f"^({_IPV4}|{_IPV6})(,({_IPV4}|{_IPV6}))*$"}
+MDMS: Schema = {"type": "string", "pattern": f"^({_IPV4}|{_IPV6})(, *({_IPV4}|{_IPV6}))*$"}
 DIGEST: Schema = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
 IMAGE = {"registry": TEXT, "repository": WORD, "tag": TEXT, "digest": DIGEST}
 

@@ -19,6 +19,7 @@ from typing import Any
 import click
 import msgspec
 
+from csi_powerflex.cli import settings
 from csi_powerflex.cli.main import RoleGroup
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.model import qos
@@ -144,15 +145,18 @@ def _descriptions(kind: type) -> dict[str, str]:
 
 
 def _options(command: click.Command) -> Iterable[tuple[str, str, str, str]]:
-    prefix = command.context_settings.get("auto_envvar_prefix")
     for option in command.params:
         if not isinstance(option, click.Option) or option.hidden:
             continue
-        variable = option.envvar or (f"{prefix}_{(option.name or '').upper()}" if prefix else "")
         default = "required" if option.required else ""
         if option.show_default and option.default is not None:
             default = f"`{option.default}`"
-        yield f"`{option.opts[0]}`", f"`{variable}`", " ".join((option.help or "").split()), default
+        yield (
+            f"`{option.opts[0]}`",
+            f"`{option.envvar or settings.variable(command.name or '', option)}`",
+            " ".join((option.help or "").split()),
+            default,
+        )
 
 
 def metric_table() -> str:

@@ -24,10 +24,11 @@ _.intercept_service, _.submit
 # Values of AccessMode and FaultKind are looked up by name.
 _.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
 _.LATENCY
-# click asks the group of commands.
-_.get_command, _.format_commands
+# click asks the group of commands, and reads this setting of options.
+_.get_command, _.format_commands, _.show_envvar
 # requests and urllib3 read these settings of their classes.
 _.trust_env, _.pool_classes_by_scheme, _.ConnectionCls, _.response_class
+_.cert_reqs, _.ca_certs, _.ca_cert_dir
 # http.server and socketserver call these methods and read these settings.
 _.log_message, _.version_string, _.address_string, _.service_actions, _.handle_error
 _.daemon_threads, _.request_queue_size

@@ -113,7 +113,7 @@ def settings_from(
     )
 
 
-@click.command(name="controller", context_settings=settings.of("controller"))
+@click.command(name="controller", cls=settings.RoleCommand, context_settings=settings.of("controller"))
 @options.endpoint
 @role_options
 @options.metrics_address

@@ -9,7 +9,7 @@ import click
 from csi_powerflex.cli import settings
 
 
-@click.command(name="demo", context_settings=settings.of("demo"))
+@click.command(name="demo", cls=settings.RoleCommand, context_settings=settings.of("demo"))
 @click.option(
     "--filesystem",
     type=click.Choice(["ext4", "xfs"]),

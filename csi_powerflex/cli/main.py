@@ -57,5 +57,7 @@ def _module_exists(role: str) -> bool:
 def main() -> None:
     """A CSI driver for Dell PowerFlex, and a PowerFlex simulator to try it on.
 
-    Every option can also be given in the environment, as POWERFLEX_CSI_<COMMAND>_<OPTION>.
+    Every option can also be given in the environment, as POWERFLEX_CSI_<COMMAND>_<OPTION>. The help of each
+    command shows these names. There, an option that can be given several times takes its values separated by
+    spaces, and paths separated by colons.
     """

@@ -153,7 +153,7 @@ def settings_from(
     )
 
 
-@click.command(name="node", context_settings=settings.of("node"))
+@click.command(name="node", cls=settings.RoleCommand, context_settings=settings.of("node"))
 @options.endpoint
 @options.driver_name
 @role_options

@@ -44,7 +44,6 @@ endpoint: Decorator = click.option(
     "--endpoint",
     envvar="CSI_ENDPOINT",
     required=True,
-    show_envvar=True,
     metavar="URL",
     help="Unix socket to serve CSI on, such as unix:///csi/csi.sock.",
 )

@@ -2,13 +2,82 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import click
+
 HELP = ["-h", "--help"]
+
+PREFIX = "POWERFLEX_CSI_"
+"""Begins each variable of the driver. The role and the option follow. CSI reserves the prefix CSI_."""
+
+# What Kubernetes adds for each Service of the namespace. A Service may be called powerflex-csi.
+_OF_A_SERVICE = re.compile(
+    r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+
+
+class RoleCommand(click.Command):
+    """A command whose options can also be given in the environment, as POWERFLEX_CSI_<ROLE>_<OPTION>.
+
+    ``--help`` shows the variable of each option. A variable of this role, or of no role, that no option has
+    is refused, like a misspelt option.
+    """
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        for option in self.params:
+            if isinstance(option, click.Option):
+                option.envvar = option.envvar or variable(self.name or "", option)
+                option.show_envvar = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not (ctx.resilient_parsing or set(HELP) & set(args)):
+            self._check_environment(getattr(ctx.find_root().command, "ROLES", ()))
+        return super().parse_args(ctx, args)
+
+    def _check_environment(self, roles: Collection[str]) -> None:
+        """Refuse variables that are misspelt.
+
+        Raises:
+            click.UsageError: it names each of them.
+        """
+        known = [str(option.envvar) for option in self.params if isinstance(option, click.Option)]
+        unknown = [name for name in sorted(os.environ) if self._is_own(name, roles) and name not in known]
+        if unknown:
+            found = "; ".join(f"{name}{_meant(name, known)}" for name in unknown)
+            raise click.UsageError(
+                f"no option of this command has the environment variable {found}. --help shows the variable "
+                "of each option"
+            )
+
+    def _is_own(self, name: str, roles: Collection[str]) -> bool:
+        """Whether the variable is meant for this command. Those of other roles are left alone."""
+        if not name.startswith(PREFIX) or _OF_A_SERVICE.search(name, len(PREFIX) - 1):
+            return False
+        role = name.removeprefix(PREFIX).partition("_")[0].lower()
+        return role == self.name or role not in roles
+
+
+def variable(role: str, option: click.Option) -> str:
+    """The environment variable of an option."""
+    flag = option.opts[0].removeprefix("--")
+    return f"{PREFIX}{role}_{flag.replace('-', '_')}".upper()
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def of(role: str) -> dict[str, object]:
     """Context settings for the command of a role.
 
-    Its options can be given as POWERFLEX_CSI_<ROLE>_<OPTION>, because CSI reserves the prefix CSI_. The help
-    flags are set for each command, because click keeps those of the context that first called the command.
+    The help flags are set for each command, because click keeps those of the context that first called the
+    command.
     """
-    return {"auto_envvar_prefix": f"POWERFLEX_CSI_{role.upper()}", "help_option_names": HELP}
+    return {"auto_envvar_prefix": f"{PREFIX}{role.upper()}", "help_option_names": HELP}

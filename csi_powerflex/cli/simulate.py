@@ -51,6 +51,7 @@ class _Options:
 
 @click.command(
     name="simulate",
+    cls=settings.RoleCommand,
     short_help="Run a simulated PowerFlex gateway with real block devices.",
     context_settings=settings.of("simulate"),
 )

@@ -11,7 +11,7 @@ from csi_powerflex.cli import controller, node, options, settings
 from csi_powerflex.observability import log
 
 
-@click.command(name="unified", context_settings=settings.of("unified"))
+@click.command(name="unified", cls=settings.RoleCommand, context_settings=settings.of("unified"))
 @options.endpoint
 @options.driver_name
 @controller.role_options

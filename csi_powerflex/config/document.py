@@ -7,6 +7,7 @@ any file.
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from csi_powerflex.errors import InvalidArgument
 
 # What PyYAML's constructors raise for a scalar that does not have the form of its tag: ``!!timestamp soon``.
 _WRONG_FOR_ITS_TAG = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
+# A folder with more files is not one that was made for this file.
+_FEW_FILES = 8
 # What PyYAML quotes from the file. Single characters remain: they belong to YAML, such as ':'.
 _QUOTED = re.compile(r"""(['"]).{2,}\1""")
 
@@ -30,7 +33,7 @@ def load(path: Path) -> Any:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InvalidArgument(f"{path}: cannot be read: {error.strerror}") from error
+        raise InvalidArgument(f"{path}: cannot be read: {error.strerror}{_others(path, error)}") from error
     try:
         return yaml.load(content, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -46,6 +49,20 @@ def load(path: Path) -> Any:
         raise InvalidArgument(f"{path}: lists or mappings are nested too deeply") from None
     except yaml.YAMLError:
         raise InvalidArgument(f"{path}: not a text file in UTF-8, or one with control characters") from None
+
+
+def _others(path: Path, error: OSError) -> str:
+    """What is in the folder of a file that is missing: such as a key of a Secret with another name."""
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    try:
+        names = sorted(other.name for other in path.parent.iterdir() if not other.name.startswith("."))
+    except OSError:
+        return f"; there is no folder {path.parent}"
+    close = difflib.get_close_matches(path.name, names, n=1)
+    if not close and (not names or len(names) > _FEW_FILES):
+        return ""
+    return f"; its folder has {', '.join(close or names)}"
 
 
 class _Loader(yaml.SafeLoader):

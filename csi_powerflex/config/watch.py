@@ -13,7 +13,7 @@ from pathlib import Path
 from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
 from csi_powerflex.config.systems import loader
 from csi_powerflex.config.systems.schema import SystemSettings
-from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -74,18 +74,21 @@ class SystemsWatch:
         contents = _contents(self._systems)
         if self._looked and (file, contents) == (self._file, self._contents):
             return
+        touched = frozenset(
+            label for label, content in contents.items() if self._contents.get(label) != content
+        )
         try:
             systems = loader.load(self._path)
-        except InvalidArgument as error:
+            changed = self._looked or systems != self._systems or bool(touched)
+            if changed:
+                self._changed(systems, touched)
+        except (InvalidArgument, FailedPrecondition) as error:
+            # The second is a file that was removed or damaged after it was checked.
             self._looked, self._file, self._contents = True, file, contents
             metrics.CONFIGURATION_RELOADS.labels("refused").inc()
             log.error("configuration not changed", reason=error)
             return
-        touched = frozenset(
-            label for label, content in contents.items() if self._contents.get(label) != content
-        )
-        if self._looked or systems != self._systems or touched:
-            self._changed(systems, touched)
+        if changed:
             metrics.CONFIGURATION_RELOADS.labels("ok").inc()
             log.info("configuration changed", systems=", ".join(system.label for system in systems))
         self._looked, self._file, self._systems = True, file, systems

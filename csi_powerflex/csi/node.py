@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grpc
 
 from csi_powerflex.csi.convert import node as convert
 from csi_powerflex.csi.convert.health import storage_health, volume_health
+from csi_powerflex.errors import DriverError, NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.operations.node.expansion import Expansion
@@ -42,6 +45,22 @@ class NodeOperations:
     info: NodeInfoReader
 
 
+@contextlib.contextmanager
+def naming(volume_id: str) -> Iterator[None]:
+    """An error in the block names the volume of the call: that of a tool or a device knows only the device.
+
+    An invalid id is left out.
+    """
+    try:
+        yield
+    except DriverError as error:
+        with contextlib.suppress(NotFound):
+            handle = str(VolumeHandle.parse(volume_id))
+            if handle not in str(error):
+                error.args = (f"volume {handle}: {error}",)
+        raise
+
+
 class Node(csi_pb2_grpc.NodeServicer):
     """Volumes on this host, through the operations."""
 
@@ -53,7 +72,8 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeStageVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeStageVolumeResponse:
         """Mount the volume at its staging path; for a block volume, wait for its device."""
-        self._operations.staging.stage(convert.stage_request(request))
+        with naming(request.volume_id):
+            self._operations.staging.stage(convert.stage_request(request))
         return csi_pb2.NodeStageVolumeResponse()
 
     def NodeUnstageVolume(
@@ -61,14 +81,16 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeUnstageVolumeResponse:
         """Unmount the volume from its staging path."""
         handle = convert.handle_to_remove(request.volume_id)
-        self._operations.staging.unstage(handle, request.staging_target_path)
+        with naming(request.volume_id):
+            self._operations.staging.unstage(handle, request.staging_target_path)
         return csi_pb2.NodeUnstageVolumeResponse()
 
     def NodePublishVolume(
         self, request: csi_pb2.NodePublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodePublishVolumeResponse:
         """Make the staged volume appear at a pod's target path."""
-        self._operations.publishing.publish(convert.publish_request(request))
+        with naming(request.volume_id):
+            self._operations.publishing.publish(convert.publish_request(request))
         return csi_pb2.NodePublishVolumeResponse()
 
     def NodeUnpublishVolume(
@@ -76,21 +98,24 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
         """Remove the volume from a pod's target path."""
         handle = convert.handle_to_remove(request.volume_id)
-        self._operations.publishing.unpublish(handle, request.target_path)
+        with naming(request.volume_id):
+            self._operations.publishing.unpublish(handle, request.target_path)
         return csi_pb2.NodeUnpublishVolumeResponse()
 
     def NodeExpandVolume(
         self, request: csi_pb2.NodeExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeExpandVolumeResponse:
         """Grow the filesystem of the volume to the size that the array gave to the volume."""
-        size = self._operations.expansion.expand(convert.expand_request(request))
+        with naming(request.volume_id):
+            size = self._operations.expansion.expand(convert.expand_request(request))
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size)
 
     def NodeGetVolumeStats(
         self, request: csi_pb2.NodeGetVolumeStatsRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
         """How full the volume is."""
-        usage = self._operations.stats.usage(VolumeHandle.parse(request.volume_id), request.volume_path)
+        with naming(request.volume_id):
+            usage = self._operations.stats.usage(VolumeHandle.parse(request.volume_id), request.volume_path)
         return csi_pb2.NodeGetVolumeStatsResponse(usage=convert.volume_usage(usage))
 
     def NodeGetVolumeHealth(

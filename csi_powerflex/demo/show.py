@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -23,15 +24,21 @@ _WIDTH = 120
 
 
 class Screen:
-    """The table of steps. A terminal shows it while it grows. A file gets it at the end."""
+    """The table of steps. A terminal shows it while it grows. A file gets it at the end.
 
-    def __init__(self) -> None:
-        # A file or a pipe has no width. In a narrow terminal, the result of a step is below the step.
-        self.console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    A terminal with less than 120 columns has no place for the RPCs, and has the result of a step below the
+    step.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        # A file or a pipe has no width.
+        self.console = console or Console(width=None if sys.stdout.isatty() else _WIDTH)
         self._wide = self.console.width >= _WIDTH
         self._table = Table(box=None, pad_edge=False, header_style="bold")
-        self._table.add_column("step", no_wrap=True)
-        self._table.add_column("RPC", style="cyan", no_wrap=True)
+        # The step is the column that wraps if the terminal is too narrow.
+        self._table.add_column("step", no_wrap=self._wide, overflow="fold")
+        if self._wide:
+            self._table.add_column("RPC", style="cyan", no_wrap=True)
         self._table.add_column("time", justify="right", no_wrap=True)
         self._table.add_column("requests", justify="right", no_wrap=True)
         if self._wide:
@@ -52,14 +59,19 @@ class Screen:
     def add(self, title: str, rpc: str, seconds: float, requests: int | None, found: str) -> None:
         """Add a finished step."""
         step = Text.assemble(("✓ ", "green"), title)
-        if found and not self._wide:
-            step.append(f"\n  {found}", style="dim")
+        took = f"{seconds * 1000:.0f} ms"
         cost = "" if requests is None else str(requests)
-        self._table.add_row(step, rpc, f"{seconds * 1000:.0f} ms", cost, *([found] if self._wide else []))
+        if self._wide:
+            self._table.add_row(step, rpc, took, cost, found)
+            return
+        self._table.add_row(step, took, cost)
+        if found:
+            self._table.add_row(Padding(Text(found, style="dim"), (0, 0, 0, 2)))
 
     def fail(self, title: str, rpc: str) -> None:
         """Add the step that failed."""
-        self._table.add_row(Text.assemble(("✗ ", "red"), title), rpc)
+        step = Text.assemble(("✗ ", "red"), title)
+        self._table.add_row(*([step, rpc] if self._wide else [step]))
 
 
 def run(*, filesystem: str, mebibytes: int) -> int:
@@ -67,8 +79,8 @@ def run(*, filesystem: str, mebibytes: int) -> int:
     screen = Screen()
     console = screen.console
     missing = environment.missing_for_devices(filesystem)
-    parts = "the controller" if missing else "the controller and two nodes"
-    console.print(f"A volume's life: a simulated PowerFlex, {parts}, each a process of its own.\n")
+    parts = " and the controller" if missing else ", the controller and two nodes"
+    console.print(f"A volume's life: a simulated PowerFlex{parts}, each a process of its own.\n")
     _take_interrupts()
     began = time.monotonic()
     try:

@@ -192,13 +192,16 @@ class GatewayArray:
         if pool.compressible:
             body["compressionMethod"] = "Normal" if provisioning is Provisioning.COMPRESSED else "None"
         try:
-            return self._client.post("/api/types/Volume/instances", body, CreatedPayload, Effect.ONCE).id
+            about = f"to create volume {name} with {units.readable(size)} in pool {pool}"
+            path = "/api/types/Volume/instances"
+            return self._client.post(path, body, CreatedPayload, Effect.ONCE, about=about).id
         except PoolNotFound:
             self._pools.forget()
             raise
 
     def volume(self, volume_id: str) -> Volume:
-        payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload)
+        about = f"to show volume {self._handle(volume_id)}"
+        payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload, about=about)
         return convert.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
@@ -213,21 +216,26 @@ class GatewayArray:
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
         body = {"ids": list(volume_ids)}
-        payloads = self._client.post_list(path, body, VolumePayload)
+        about = f"to show {self._handles(volume_ids)}"
+        payloads = self._client.post_list(path, body, VolumePayload, about=about)
         return [convert.volume(self.system_id(), payload) for payload in payloads]
 
     def volume_id_by_name(self, name: str) -> str:
         path = "/api/types/Volume/instances/action/queryIdByKey"
-        return id_in(self._client.post(path, {"name": name}, msgspec.Raw, Effect.READ))
+        about = f"to find volume {name}"
+        return id_in(self._client.post(path, {"name": name}, msgspec.Raw, Effect.READ, about=about))
 
     def resize_volume(self, volume_id: str, size: int) -> None:
-        self._act(volume_id, "setVolumeSize", {"sizeInGB": str(size // units.GIB)})
+        about = f"to expand volume {self._handle(volume_id)} to {units.readable(size)}"
+        self._act(volume_id, "setVolumeSize", {"sizeInGB": str(size // units.GIB)}, about)
 
     def rename_volume(self, volume_id: str, name: str) -> None:
-        self._act(volume_id, "setVolumeName", {"newName": name})
+        about = f"to rename volume {self._handle(volume_id)} to {name}"
+        self._act(volume_id, "setVolumeName", {"newName": name}, about)
 
     def remove_volume(self, volume_id: str) -> None:
-        self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"})
+        about = f"to remove volume {self._handle(volume_id)}"
+        self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"}, about)
 
     # --- copies ----------------------------------------------------------------------------------
 
@@ -238,29 +246,33 @@ class GatewayArray:
         body: dict[str, object] = {"snapshotDefs": _definitions(copies)}
         if retention_minutes:
             body["retentionPeriodInMin"] = str(retention_minutes)
+        about = f"to take a snapshot of {self._handles([copy.volume_id for copy in copies])}"
         if self._erasure_coded(copies[0].volume_id):
-            return self._copy("createSnapshot", body, len(copies))
-        return self._copy("snapshotVolumes", body | {"accessModeLimit": access.value}, len(copies))
+            return self._copy("createSnapshot", body, len(copies), about)
+        return self._copy("snapshotVolumes", body | {"accessModeLimit": access.value}, len(copies), about)
 
     def clone(self, copy: Copy) -> str:
         """A writable snapshot, or a thin clone on PowerFlex 5 (2.7)."""
         body: dict[str, object] = {"snapshotDefs": _definitions([copy])}
+        about = f"to create volume {copy.name} as a copy of volume {self._handle(copy.volume_id)}"
         if self._erasure_coded(copy.volume_id):
-            return self._copy("createThinClone", body, 1)[0]
-        return self._copy("snapshotVolumes", body | {"accessModeLimit": Access.READ_WRITE.value}, 1)[0]
+            return self._copy("createThinClone", body, 1, about)[0]
+        body["accessModeLimit"] = Access.READ_WRITE.value
+        return self._copy("snapshotVolumes", body, 1, about)[0]
 
     def remove_group(self, group_id: str) -> None:
         path = f"/api/instances/System::{self.system_id()}/action/removeConsistencyGroupSnapshots"
-        self._client.post(path, {"snapGroupId": group_id}, msgspec.Raw, Effect.IDEMPOTENT)
+        about = f"to remove the snapshots of consistency group {group_id}"
+        self._client.post(path, {"snapGroupId": group_id}, msgspec.Raw, Effect.IDEMPOTENT, about=about)
 
     def _erasure_coded(self, volume_id: str) -> bool:
         """Whether the volume is in an erasure-coded pool. It is read only if the system has both kinds."""
         kinds = self._pools.kinds()
         return kinds.pop() if len(kinds) == 1 else self.volume(volume_id).erasure_coded
 
-    def _copy(self, action: str, body: Mapping[str, object], count: int) -> Sequence[str]:
+    def _copy(self, action: str, body: Mapping[str, object], count: int, about: str) -> Sequence[str]:
         path = f"/api/instances/System::{self.system_id()}/action/{action}"
-        made = self._client.post(path, body, CopiesPayload, Effect.ONCE).volume_id_list
+        made = self._client.post(path, body, CopiesPayload, Effect.ONCE, about=about).volume_id_list
         if len(made) != count:
             raise Unavailable(
                 f"PowerFlex system {self.label} created {len(made)} copies instead of {count}; try again"
@@ -269,11 +281,13 @@ class GatewayArray:
 
     def tree_members(self, tree_id: str) -> int:
         path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
-        return len(self._client.get_list(path, CreatedPayload))
+        return len(self._client.get_list(path, CreatedPayload, about=f"to show the tree {tree_id}"))
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def hosts_of(self, node: NodeIdentity) -> Sequence[Host]:
+    def hosts_of(self, node: NodeIdentity, *, fresh: bool = False) -> Sequence[Host]:
+        if fresh:
+            self._hosts.refresh()
         return self._hosts.of(node)
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
@@ -285,7 +299,8 @@ class GatewayArray:
     def approve(self, host: Host) -> None:
         """By the SDC's GUID (2.3)."""
         path = f"/api/instances/System::{self.system_id()}/action/approveSdc"
-        self._client.post(path, {"sdcGuid": host.initiator.value}, msgspec.Raw, Effect.IDEMPOTENT)
+        body = {"sdcGuid": host.initiator.value}
+        self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT, about=f"to approve host {host}")
         self._hosts.forget()
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
@@ -298,6 +313,7 @@ class GatewayArray:
                 "allowMultipleMappings": "TRUE" if shared else "FALSE",
                 "accessMode": access.value,
             },
+            f"to map volume {self._handle(volume_id)} to host {host}",
         )
 
     def limit_mapping(self, volume_id: str, mapping: model.Mapping, limits: Limits) -> None:
@@ -315,25 +331,37 @@ class GatewayArray:
                 "iopsLimit": str(limits.iops),
                 "bandwidthLimitInKbps": str(limits.bandwidth_kbps),
             },
+            f"to limit volume {self._handle(volume_id)} on {mapping} to {limits.iops} IOPS and "
+            f"{limits.bandwidth_kbps} KB/s (0: without limit)",
         )
 
     def unmap_volume(self, volume_id: str, host: Host) -> None:
         actions = ACTIONS[host.kind]
-        self._act(volume_id, actions.unmap, {actions.host_id: host.id})
+        about = f"to unmap volume {self._handle(volume_id)} from host {host}"
+        self._act(volume_id, actions.unmap, {actions.host_id: host.id}, about)
 
     def unmap_everywhere(self, volume_id: str, kind: InitiatorKind) -> None:
         actions = ACTIONS[kind]
-        self._act(volume_id, actions.unmap, {actions.every_host: ""})
+        about = f"to unmap volume {self._handle(volume_id)} from every host"
+        self._act(volume_id, actions.unmap, {actions.every_host: ""}, about)
 
-    def _act(self, volume_id: str, action: str, body: Mapping[str, object]) -> None:
+    def _act(self, volume_id: str, action: str, body: Mapping[str, object], about: str) -> None:
         """Run an action of a volume. A repetition changes nothing, or is refused with a code of its own."""
         path = f"/api/instances/Volume::{volume_id}/action/{action}"
         try:
-            self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT)
+            self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT, about=about)
         except HostNotFound:
             # An SDC that was removed and added again has a new id.
             self._hosts.forget()
             raise
+
+    def _handle(self, volume_id: str) -> str:
+        """The CSI id of a volume for messages; only its own id before the system's id is known."""
+        system_id = self.cached_id
+        return volume_id if system_id is None else f"{system_id}-{volume_id}"
+
+    def _handles(self, volume_ids: Sequence[str]) -> str:
+        return "volume " + ", ".join(map(self._handle, volume_ids))
 
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:

@@ -17,6 +17,9 @@ from csi_powerflex.gateway.payloads import DomainPayload, PoolPayload, SdcPayloa
 from csi_powerflex.ids import Initiator, NodeIdentity
 from csi_powerflex.model.array import Host, Pool
 from csi_powerflex.observability import metrics
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
 
 
 class Pools:
@@ -26,6 +29,8 @@ class Pools:
         self._settings = settings
         self._client = client
         self._cached: tuple[Pool, ...] = ()
+        # What of the systems file does not exist, as far as it was logged.
+        self._missing: list[str] = []
 
     def find(self, domain: str | None, pool: str | None) -> Pool:
         """The pool for ``Array.pool``; arguments and errors are the same."""
@@ -75,7 +80,26 @@ class Pools:
         pools = self._client.get_list("/api/types/StoragePool/instances", PoolPayload)
         by_id = {domain.id: domain for domain in domains}
         self._cached = tuple(convert.pool(by_id.get(pool.protection_domain_id), pool) for pool in pools)
+        self._log_missing()
         return self._cached
+
+    def _log_missing(self) -> None:
+        """Log once which pools and domains of the systems file do not exist on the array."""
+        settings = self._settings
+        named = [(settings.protection_domain, settings.storage_pool)]
+        named += [(zone.protection_domain, pool) for zone in settings.zones for pool in zone.storage_pools]
+        missing = [
+            _named(domain, pool) for domain, pool in named if not _matching(self._cached, domain, pool)
+        ]
+        if missing != self._missing:
+            self._missing = missing
+            for what in missing:
+                log.warning(
+                    "the systems file names a pool that does not exist",
+                    system=settings.label,
+                    missing=what,
+                    pools=", ".join(sorted(map(str, self._cached))) or "none",
+                )
 
 
 class Hosts:
@@ -125,9 +149,17 @@ def _of(node: NodeIdentity, hosts: Mapping[Initiator, Host]) -> list[Host]:
     return [hosts[initiator] for initiator in node.initiators if initiator in hosts]
 
 
-def _matching(pools: tuple[Pool, ...], domain: str | None, pool: str) -> list[Pool]:
+def _matching(pools: tuple[Pool, ...], domain: str | None, pool: str | None) -> list[Pool]:
+    """The pools with that name or id in the domain with that name or id; None for any."""
     return [
         item
         for item in pools
-        if pool in (item.id, item.name) and (domain is None or domain in (item.domain_id, item.domain_name))
+        if (pool is None or pool in (item.id, item.name))
+        and (domain is None or domain in (item.domain_id, item.domain_name))
     ]
+
+
+def _named(domain: str | None, pool: str | None) -> str:
+    parts = [f"storage pool {pool!r}"] if pool is not None else []
+    parts += [f"protection domain {domain!r}"] if domain is not None else []
+    return " in ".join(parts) or "any storage pool"

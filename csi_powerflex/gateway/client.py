@@ -151,35 +151,52 @@ class Client:
         systems = self._decode("GET", where, reply, tuple[SystemPayload, ...])
         self._identity.check(tuple(system.id for system in systems), endpoint)
 
-    def get_list(self, path: str, payload: type[T]) -> list[T]:
-        """GET a list of objects. Raises as ``post``."""
-        return self.get_kept(path, payload, _everything)
+    def get_list(self, path: str, payload: type[T], *, about: str = "") -> list[T]:
+        """GET a list of objects. Arguments and errors as for ``post``."""
+        return self.get_kept(path, payload, _everything, about=about)
 
-    def get_kept(self, path: str, payload: type[T], keep: Callable[[list[T]], Iterable[K]]) -> list[K]:
+    def get_kept(
+        self, path: str, payload: type[T], keep: Callable[[list[T]], Iterable[K]], *, about: str = ""
+    ) -> list[K]:
         """GET a list, decode it while it is read, and return what is kept of it. Raises as ``post``.
 
         Args:
             path: of the list.
             payload: the type of each object.
             keep: takes some decoded objects and returns what is kept of them.
+            about: as for ``post``.
         """
-        return self._list("GET", path, None, Elements(payload, keep, max_bytes=_LONGEST_LIST))
+        return self._list("GET", path, None, Elements(payload, keep, max_bytes=_LONGEST_LIST), about)
 
-    def post_list(self, path: str, body: Mapping[str, object], payload: type[T]) -> list[T]:
+    def post_list(
+        self, path: str, body: Mapping[str, object], payload: type[T], *, about: str = ""
+    ) -> list[T]:
         """POST a question, which changes nothing, and decode the list that answers it. Raises as ``post``."""
         elements = Elements(payload, _everything, max_bytes=_LONGEST_LIST)
-        return self._list("POST", path, msgspec.json.encode(body), elements)
+        return self._list("POST", path, msgspec.json.encode(body), elements, about)
 
-    def _list(self, method: str, path: str, body: bytes | None, elements: Elements[T, K]) -> list[K]:
+    def _list(
+        self, method: str, path: str, body: bytes | None, elements: Elements[T, K], about: str
+    ) -> list[K]:
         where, reply = self._answered(_Question(method, path, body, reader=elements))
-        return self._decoded(method, where, reply, elements.finish)
+        return self._decoded(method, where, reply, elements.finish, about)
 
-    def get(self, path: str, answer: type[T]) -> T:
-        """GET ``path`` and decode the answer. Raises as ``post``."""
-        return self._call("GET", path, None, answer, Effect.READ)
+    def get(self, path: str, answer: type[T], *, about: str = "") -> T:
+        """GET ``path`` and decode the answer. Arguments and errors as for ``post``."""
+        return self._call("GET", path, None, answer, Effect.READ, about)
 
-    def post(self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect) -> T:
+    def post(
+        self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect, *, about: str = ""
+    ) -> T:
         """POST ``body`` to ``path`` and decode the answer as ``answer``.
+
+        Args:
+            path: the path of the URL.
+            body: the JSON body.
+            answer: the type of the answer.
+            effect: what the request changes.
+            about: what is asked for, with the object's id and name, for the error of an array that refuses
+                it: "to remove volume 7a3064dd1279f10f-b1f0000e00000000".
 
         Raises:
             DriverError: the error for the array's code, see ``codes``.
@@ -187,11 +204,13 @@ class Client:
             Unavailable, DeadlineExceeded: there was no answer. It is not known whether the request had its
                 effect.
         """
-        return self._call("POST", path, msgspec.json.encode(body), answer, effect)
+        return self._call("POST", path, msgspec.json.encode(body), answer, effect, about)
 
-    def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+    def _call(
+        self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect, about: str
+    ) -> T:
         where, reply = self._answered(_Question(method, path, body, effect))
-        return self._decode(method, where, reply, answer)
+        return self._decode(method, where, reply, answer, about)
 
     def _answered(self, question: _Question) -> tuple[str, Reply]:
         """The answer, and where it came from."""
@@ -311,30 +330,33 @@ class Client:
             log.debug("gateway answered", **fields, seconds=f"{took:.3f}")
         return reply
 
-    def _decode(self, method: str, where: str, reply: Reply, answer: type[T]) -> T:
+    def _decode(self, method: str, where: str, reply: Reply, answer: type[T], about: str = "") -> T:
         return self._decoded(
             method,
             where,
             reply,
             lambda: msgspec.json.decode(reply.body or b"{}", type=answer, strict=False),
+            about,
         )
 
-    def _decoded(self, method: str, where: str, reply: Reply, decode: Callable[[], T]) -> T:
+    def _decoded(self, method: str, where: str, reply: Reply, decode: Callable[[], T], about: str) -> T:
         if not 200 <= reply.status < 300:
-            raise self._refusal(method, where, reply)
+            raise self._refusal(method, where, reply, about)
         try:
             return decode()
         except UNREADABLE as error:
             # The request may have had its effect, so the error is not final.
             raise Unavailable(f"{where}: the answer cannot be read: {error}") from error
 
-    def _refusal(self, method: str, where: str, reply: Reply) -> DriverError:
+    def _refusal(self, method: str, where: str, reply: Reply, about: str) -> DriverError:
         """The error for an answer with another status than 2xx (protocol notes, 3.1)."""
         try:
             error = msgspec.json.decode(reply.body, type=ErrorPayload, strict=False)
         except UNREADABLE:
             if reply.status == 403:
-                return PermissionDenied(f"{where} does not allow this for user {self._settings.username!r}")
+                return PermissionDenied(
+                    f"{where} does not allow this for user {self._settings.username!r}; {codes.MORE_RIGHTS}"
+                )
             return Unavailable(
                 f"{where} answered {method} with HTTP {reply.status} and no PowerFlex error; "
                 "is its endpoint a PowerFlex gateway?"
@@ -346,10 +368,14 @@ class Client:
         for authenticator in self._authenticators:
             message = authenticator.redact(message)
         if reply.status == 403:
-            return PermissionDenied(f"{where}: {message}")
-        return codes.error_for(reply.status, code, message)(
-            f"PowerFlex system {self._settings.label}: {message} (code {code})"
-        )
+            return PermissionDenied(f"{where}: {message}; {codes.MORE_RIGHTS}")
+        label = self._settings.label
+        text = f"PowerFlex system {label}: {message} (code {code})"
+        if about:
+            text = f"PowerFlex system {label} refuses {about}: {message} (code {code})"
+        remedy = codes.remedy_for(code)
+        kind = codes.error_for(reply.status, code, message)
+        return kind(f"{text}; {remedy}" if remedy else text)
 
     def _where(self, endpoint: str, path: str) -> str:
         return f"PowerFlex system {self._settings.label} ({endpoint}{path})"

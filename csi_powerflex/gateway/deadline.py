@@ -18,6 +18,7 @@ import http.client
 import io
 import math
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +26,6 @@ from typing import Any
 
 import requests.adapters
 import urllib3
-
-from csi_powerflex import tls
 
 
 @dataclass(slots=True)
@@ -88,21 +87,29 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """An adapter for the library requests that makes such connections.
 
     Args:
-        verify: whether the gateway's certificate is verified.
+        trust: the certificates that are trusted; None to verify nothing.
         options: as for ``requests.adapters.HTTPAdapter``.
     """
 
-    def __init__(self, *, verify: bool, **options: Any) -> None:
-        self._verify = verify
+    def __init__(self, *, trust: ssl.SSLContext | None, **options: Any) -> None:
+        self._trust = trust
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """The library requests calls this to create its pools."""
-        if self._verify:
-            options["ssl_context"] = tls.context()
+        if self._trust is not None:
+            options["ssl_context"] = self._trust
         options["socket_options"] = _SOCKET_OPTIONS
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"https": _Pool}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """The library requests calls this for each request. It would also trust its own list."""
+        if self._trust is None:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # in its stubs
+        else:
+            conn.cert_reqs = "CERT_REQUIRED"
+            conn.ca_certs = conn.ca_cert_dir = None
 
 
 class _Reader(io.RawIOBase):

@@ -19,6 +19,7 @@ import urllib3.exceptions
 
 from csi_powerflex import call_context, units
 from csi_powerflex.config.systems.schema import SystemSettings
+from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
 from csi_powerflex.gateway import deadline
 from csi_powerflex.gateway.deadline import DeadlineAdapter, Exchange
@@ -99,11 +100,14 @@ class Http:
 
     The session does not change after it is created. It uses nothing from the environment: a ``.netrc`` would
     replace the token, and ``REQUESTS_CA_BUNDLE`` the configured certificate authority.
+
+    Raises:
+        FailedPrecondition: caFile cannot be used. It is read only here.
     """
 
     def __init__(self, settings: SystemSettings) -> None:
         self._timeout = settings.request_timeout
-        self._verify: bool | str = settings.ca_file or True if settings.verify_certificate else False
+        self._verify = settings.verify_certificate
         if not settings.verify_certificate:
             log.warning("certificates of this system are not verified", system=settings.label)
             # This is logged once, here. urllib3 would warn at each request.
@@ -115,7 +119,7 @@ class Http:
         self._session.mount(
             "https://",
             DeadlineAdapter(
-                verify=settings.verify_certificate,
+                trust=trust_of(settings) if settings.verify_certificate else None,
                 pool_connections=len(settings.endpoints),
                 pool_maxsize=_POOL_SIZE,
                 pool_block=False,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.host import kernel_log
 from csi_powerflex.host.run import CommandFailed, Completed, run
 from csi_powerflex.host.syscalls import LIBC, last_error
 
@@ -42,7 +43,9 @@ def mount(device: Path, point: Path, *, filesystem: str, options: Sequence[str])
         CommandFailed, CommandTimedOut: mount(8) failed or did not end.
     """
     arguments = ["-t", filesystem, *(("-o", ",".join(options)) if options else ())]
-    return run(["mount", "--internal-only", "--make-shared", *arguments, "--", str(device), str(point)])
+    return _run_on(
+        device, ["mount", "--internal-only", "--make-shared", *arguments, "--", str(device), str(point)]
+    )
 
 
 def remount(device: Path, point: Path, *, options: Sequence[str], seconds: float = 60.0) -> None:
@@ -55,7 +58,8 @@ def remount(device: Path, point: Path, *, options: Sequence[str], seconds: float
         CommandTimedOut: mount(8) did not end within ``seconds``.
     """
     option_list = ",".join(["remount", *options])
-    run(["mount", "--internal-only", "-o", option_list, "--", str(device), str(point)], cap=seconds)
+    command = ["mount", "--internal-only", "-o", option_list, "--", str(device), str(point)]
+    _run_on(device, command, cap=seconds)
 
 
 def thaw(point: Path, *, seconds: float = 60.0) -> bool:
@@ -130,6 +134,15 @@ def detach(point: Path) -> None:
     """
     if LIBC.umount2(os.fsencode(point), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
         raise last_error("umount2")
+
+
+def _run_on(device: Path, command: Sequence[str], *, cap: float = 60.0) -> Completed:
+    """As ``run``. If the command fails, the error has what the kernel said about ``device``."""
+    with kernel_log.lines_about(device) as kernel_lines:
+        try:
+            return run(command, cap=cap)
+        except CommandFailed as error:
+            raise error.with_kernel_lines(kernel_lines()) from error
 
 
 def _call(name: str, number: int, *arguments: object) -> int:

@@ -72,16 +72,28 @@ class Completed:
 class CommandFailed(Unavailable):
     """A tool failed.
 
+    Args:
+        command: the command.
+        completed: how it ended.
+        kernel: what the kernel said meanwhile about the device that the command used; may be empty.
+
     Attributes:
         code: its exit code; negative for the signal that ended it.
         stderr: an excerpt of its standard error, on one line.
     """
 
-    def __init__(self, command: Sequence[str], completed: Completed) -> None:
+    def __init__(self, command: Sequence[str], completed: Completed, kernel: str = "") -> None:
         self.code = completed.code
         self.stderr = _excerpt(completed.stderr or completed.stdout)
+        self._command = command
+        self._completed = completed
         ended = f"was ended by signal {-self.code}" if self.code < 0 else f"failed with code {self.code}"
-        super().__init__(f"`{' '.join(command)}` {ended}: {self.stderr or 'no output'}")
+        reason = f". The kernel says: {kernel}" if kernel else ""
+        super().__init__(f"`{' '.join(command)}` {ended}: {self.stderr or 'no output'}{reason}")
+
+    def with_kernel_lines(self, kernel: str) -> CommandFailed:
+        """The same error with what the kernel said."""
+        return CommandFailed(self._command, self._completed, kernel)
 
 
 class CommandTimedOut(DeadlineExceeded):

@@ -199,12 +199,8 @@ class _Credentials:
         return cls(*(_content(source) for source in (config.authority, config.certificate, config.key)))
 
     def context(self) -> ssl.SSLContext:
-        context = tls.context()
         try:
-            if self.authority:
-                context.load_verify_locations(cadata=self.authority.decode("ascii"))
-            else:
-                context.load_default_certs()
+            context = tls.trusting(self.authority or None)
             if self.certificate:
                 _load_chain(context, self.certificate, self.key)
         except (ssl.SSLError, ValueError) as error:

@@ -14,6 +14,7 @@ from csi_powerflex.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    OutOfRange,
     ResourceExhausted,
     VolumeInUse,
 )
@@ -106,6 +107,14 @@ class Host:
     disconnected: bool = False
 
     @property
+    def lost(self) -> bool:
+        """Whether the array says that it has no connection to this SDC.
+
+        An NVMe host may connect only when its first volume is staged, so it is never lost.
+        """
+        return self.disconnected and self.initiator.kind is InitiatorKind.SDC
+
+    @property
     def kind(self) -> InitiatorKind:
         """How the host reaches its volumes."""
         return self.initiator.kind
@@ -169,6 +178,10 @@ class Volume:
     locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
 
+    def __str__(self) -> str:
+        """For messages: the CSI id, and the name by which the array's tools show it."""
+        return f"{self.handle} (on the array {self.name})" if self.name else str(self.handle)
+
     @property
     def copied(self) -> bool:
         """Whether it was created as a copy of another volume."""
@@ -188,12 +201,12 @@ class Volume:
         """
         if not self.mappable:
             raise InvalidArgument(
-                f"{self.handle} is a snapshot in an erasure-coded pool, and the array maps none to nodes; "
+                f"{self} is a snapshot in an erasure-coded pool, and the array maps none to nodes; "
                 "create a volume from it"
             )
         if access is Access.READ_WRITE and self.access_limit is Access.READ_ONLY:
             raise InvalidArgument(
-                f"volume {self.handle} is read-only on the array, as snapshots are; use a read-only access "
+                f"volume {self} is read-only on the array, as snapshots are; use a read-only access "
                 "mode, or create a volume from it"
             )
 
@@ -236,6 +249,14 @@ class HostNotFound(NotFound):
 
 class PoolNotFound(InvalidArgument):
     """The array has no pool or protection domain with this id."""
+
+
+class PoolFull(ResourceExhausted):
+    """The pool has no free capacity for this, or as much is provisioned in it as the array allows."""
+
+
+class SizeTooLarge(OutOfRange):
+    """The array has no volumes of this size."""
 
 
 class TreeFull(ResourceExhausted):

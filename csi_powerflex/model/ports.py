@@ -211,8 +211,12 @@ class Array(Protocol):
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def hosts_of(self, node: NodeIdentity) -> Sequence[Host]:
+    def hosts_of(self, node: NodeIdentity, *, fresh: bool = False) -> Sequence[Host]:
         """The hosts of a node on this system, one for each of its initiators that the array knows.
+
+        Args:
+            node: the node.
+            fresh: whether the array is asked now. Otherwise the hosts may be as they were some minutes ago.
 
         Raises:
             NotFound: the array knows none of the initiators.

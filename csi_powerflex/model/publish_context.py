@@ -16,6 +16,8 @@ from csi_powerflex.ids import VolumeHandle
 # At most 18 digits, so the size fits in the 64 bits of CSI's sizes.
 _SIZE = re.compile(r"[1-9][0-9]{0,17}")
 _TRANSPORT, _SIZE_KEY, _READ_ONLY = "transport", "sizeBytes", "readOnly"
+_CONNECTED = "hostConnected"
+_OWN_KEYS = (_TRANSPORT, _SIZE_KEY, _READ_ONLY, _CONNECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class PublishContext:
         transport: the name of the transport by which the node reaches the volume.
         size: the smallest size of the device, in bytes.
         read_only: whether the mapping allows only reading.
+        host_connected: whether the array was connected to the host when the volume was mapped. The context
+            says so only if it was not.
         details: what only this transport needs, such as addresses.
     """
 
@@ -34,6 +38,7 @@ class PublishContext:
     transport: str
     size: int
     read_only: bool
+    host_connected: bool = True
     details: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, str]:
@@ -43,6 +48,7 @@ class PublishContext:
             _TRANSPORT: self.transport,
             _SIZE_KEY: str(self.size),
             _READ_ONLY: "true" if self.read_only else "false",
+            **({} if self.host_connected else {_CONNECTED: "false"}),
         }
 
     @classmethod
@@ -68,7 +74,6 @@ class PublishContext:
             transport=transport,
             size=int(size),
             read_only=read_only == "true",
-            details={
-                key: value for key, value in context.items() if key not in (_TRANSPORT, _SIZE_KEY, _READ_ONLY)
-            },
+            host_connected=context.get(_CONNECTED) != "false",
+            details={key: value for key, value in context.items() if key not in _OWN_KEYS},
         )

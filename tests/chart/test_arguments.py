@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ import yaml
 from csi_powerflex.config.node import mdm_group
 from csi_powerflex.config.systems import loader
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
+from csi_powerflex.simulator import certificates
 from tests.chart import helm as chart
 from tests.chart.arguments import parsed
 from tests.chart.helm import Case, Manifest
@@ -94,7 +96,7 @@ def test_values_reach_our_own_program(every_case: dict[Case, list[Manifest]]) ->
     assert options["node"]["max_volumes"] == 100
     assert options["node"]["mount_roots"] == (Path("/mnt/other"),)
     assert options["node"]["sdc_on_demand"] is True
-    assert options["node"]["sdc_mdms"] == ("192.0.2.1,192.0.2.2", "2001:db8::1")
+    assert options["node"]["sdc_mdms"] == ("192.0.2.1, 192.0.2.2", "2001:db8::1")
     assert options["node"]["drv_cfg_file"] == Path("/etc/sdc/drv_cfg.txt")
 
 
@@ -125,6 +127,8 @@ def test_the_simulated_host_is_where_the_node_looks(every_case: dict[Case, list[
 def test_the_driver_takes_the_systems_that_the_chart_writes(
     every_case: dict[Case, list[Manifest]], tmp_path: Path
 ) -> None:
+    (tmp_path / "passwordFile").write_text("x")
+    shutil.copy(certificates.ensure(tmp_path / "tls").authority, tmp_path / "caFile")
     for case, manifests in every_case.items():
         for secret in chart.of_kind(manifests, "Secret"):
             text = secret.get("stringData", {}).get("systems.yaml")
@@ -136,8 +140,7 @@ def test_the_driver_takes_the_systems_that_the_chart_writes(
             for system in content["systems"]:
                 for key in ("caFile", "passwordFile"):
                     if key in system:
-                        (tmp_path / "file").write_text("x")
-                        system[key] = str(tmp_path / "file")
+                        system[key] = str(tmp_path / key)
             path.write_text(yaml.safe_dump(content))
             assert len(loader.load(path)) == (2 if case.values == "full" else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import yaml
 
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.config.systems import loader
+from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
+from csi_powerflex.simulator import certificates
 from tests.chart import strict
 from tests.chart.helm import ROOT
 
@@ -101,6 +104,9 @@ def test_the_secret_of_the_examples_is_the_one_of_the_plain_manifests_and_can_be
     assert secret["metadata"]["namespace"] == deployment["metadata"]["namespace"]
     for name, text in secret["stringData"].items():
         (tmp_path / name).write_text(text.replace("/etc/powerflex", str(tmp_path)))
+    with pytest.raises(InvalidArgument, match=r"ca\.pem cannot be used: a certificate in it is damaged"):
+        loader.load(tmp_path / "systems.yaml")
+    shutil.copy(certificates.ensure(tmp_path / "tls").authority, tmp_path / "ca.pem")
     (system,) = loader.load(tmp_path / "systems.yaml")
     assert system.read_password() == Secret("change-me")
 

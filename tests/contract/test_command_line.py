@@ -138,10 +138,9 @@ def test_version_shows_the_driver_and_the_protocol() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_variable_of_the_driver_has_the_prefix_that_csi_reserves(name: str) -> None:
     # Specification, "Configuration and operation": CSI_ is for the variables that it defines.
-    context = click.Context(command(name), **command(name).context_settings)
     for option in command(name).params:
         assert isinstance(option, click.Option)
-        named = option.envvar or f"{context.auto_envvar_prefix}_{str(option.name).upper()}"
+        named = option.envvar
         assert named == "CSI_ENDPOINT" or str(named).startswith(f"POWERFLEX_CSI_{name.upper()}_")
 
 
@@ -159,6 +158,61 @@ def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
     )
     assert result.stderr == f"Error: the folder {systems.parent}/absent of the CSI socket does not exist\n"
     assert result.returncode == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_variable_of_each_option_which_has_the_option_in_its_name(name: str) -> None:
+    help_text = "".join(run(name, "--help", env={"COLUMNS": "400"}).output.split())
+    for option in command(name).params:
+        assert isinstance(option, click.Option)
+        variable = f"POWERFLEX_CSI_{name}_{option.opts[0][2:].replace('-', '_')}".upper()
+        assert option.envvar in ("CSI_ENDPOINT", variable)
+        assert f"envvar:{option.envvar}" in help_text
+
+
+def test_the_variable_of_a_switch_is_named_as_the_option(systems: Path, untouched_logging: None) -> None:
+    result = run(*controller(systems), env={"POWERFLEX_CSI_CONTROLLER_KUBERNETES": "true"})
+    assert "Kubernetes" in result.output
+    assert "no option of this command" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("POWERFLEX_CSI_CONTROLLER_LOG_LEVL", "did you mean POWERFLEX_CSI_CONTROLLER_LOG_LEVEL?"),
+        ("POWERFLEX_CSI_CONTROLER_LOG_LEVEL", "did you mean POWERFLEX_CSI_CONTROLLER_LOG_LEVEL?"),
+        ("POWERFLEX_CSI_LOG_LEVEL", "--help shows the variable of each option"),
+        ("POWERFLEX_CSI_CONTROLLER_DRV_CFG", "--help shows the variable of each option"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_similar_one(systems: Path, name: str, hint: str) -> None:
+    result = run(*controller(systems), env={name: "debug"})
+    assert result.exit_code == 2
+    text = " ".join(result.output.split())
+    assert f"no option of this command has the environment variable {name}" in text
+    assert hint in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "POWERFLEX_CSI_NODE_LOG_LEVEL",
+        "POWERFLEX_CSI_SERVICE_HOST",
+        "POWERFLEX_CSI_CONTROLLER_METRICS_SERVICE_PORT_HTTP",
+        "POWERFLEX_CSI_CONTROLLER_METRICS_PORT_9808_TCP_ADDR",
+        "POWERFLEX_CSI_CONTROLLER_METRICS_PORT",
+        "CSI_POWERFLEX_CONTROLLER_LOG_LEVL",
+    ],
+)
+def test_variables_of_other_roles_and_of_kubernetes_services_are_left_alone(
+    systems: Path, untouched_logging: None, name: str
+) -> None:
+    result = run(*controller(systems), env={name: "tcp://10.0.0.1:9808"})
+    assert "of the CSI socket does not exist" in result.output
+
+
+def test_help_is_shown_despite_a_misspelt_variable(systems: Path) -> None:
+    assert run("controller", "--help", env={"POWERFLEX_CSI_CONTROLLER_LOG_LEVL": "x"}).exit_code == 0
 
 
 def test_an_option_on_the_command_line_overrides_the_environment(systems: Path) -> None:

@@ -20,6 +20,12 @@ def logins(world: World) -> int:
     return len(world.simulator.gateway.log.find(path=path, status=200))
 
 
+def attempts(world: World) -> int:
+    """How many times a password was sent."""
+    log = world.simulator.gateway.log
+    return sum(len(log.find(path=path)) for path in ("/rest/auth/login", "/api/login"))
+
+
 def create_at_once(
     world: World, count: int, *, timeout: float = 30.0, prefix: str = "pvc"
 ) -> list[grpc.StatusCode]:

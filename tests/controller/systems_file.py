@@ -6,7 +6,13 @@ import json
 from typing import Any
 
 from csi_powerflex.config.systems import loader
+from csi_powerflex.observability import metrics
 from tests.controller.world import World
+
+
+def loads(result: str) -> float:
+    """How often a changed systems file was read with this result: "ok" or "refused"."""
+    return float(metrics.CONFIGURATION_RELOADS.labels(result)._value.get())
 
 
 class SystemsFile:

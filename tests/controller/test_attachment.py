@@ -349,3 +349,23 @@ def test_an_unapproved_sdc_is_approved_if_that_is_configured(make_world: MakeWor
     volume = world.driver.create()
     world.driver.publish(volume, world.node("a"))
     assert world.volume(volume.volume_id).mappings
+
+
+# --- hosts without a connection to the array ---------------------------------------------------------
+
+
+def test_a_host_without_a_connection_is_named_in_the_log_and_for_the_node(
+    world: World, driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = driver.create()
+    world.simulator.gateway.set_connected("a", connected=False)
+    assert driver.publish(volume, world.node("a"))["hostConnected"] == "false"
+    assert "volume mapped to a host that the array is not connected to" in caplog.messages
+
+
+def test_a_host_that_is_connected_again_is_not_called_disconnected(world: World, driver: Driver) -> None:
+    volume = driver.create()
+    world.simulator.gateway.set_connected("a", connected=False)
+    assert "hostConnected" in driver.publish(volume, world.node("a"))
+    world.simulator.gateway.set_connected("a", connected=True)
+    assert "hostConnected" not in driver.publish(volume, world.node("a"))

@@ -11,6 +11,7 @@ import grpc
 import msgspec
 import pytest
 
+from csi_powerflex import tls
 from csi_powerflex.gateway import deadline, http
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
@@ -100,5 +101,5 @@ def test_the_kernel_ends_connections_whose_other_end_vanished() -> None:
     options = {(level, name): value for level, name, value in deadline._SOCKET_OPTIONS}
     assert options[socket.SOL_SOCKET, socket.SO_KEEPALIVE] == 1
     assert options[socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT] <= 30_000
-    pools = deadline.DeadlineAdapter(verify=True).poolmanager
+    pools = deadline.DeadlineAdapter(trust=tls.trusting(None)).poolmanager
     assert pools.connection_pool_kw["socket_options"] == deadline._SOCKET_OPTIONS

@@ -13,17 +13,11 @@ from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.message import json_response
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.driver import refused
-from tests.controller.sessions import LOGINS, create_at_once
+from tests.controller.sessions import LOGINS, attempts, create_at_once
 from tests.controller.systems_file import SystemsFile
 from tests.controller.world import World
 
 WRONG = Secret("wrong-password")
-
-
-def attempts(world: World) -> int:
-    """How many times a password was sent."""
-    log = world.simulator.gateway.log
-    return sum(len(log.find(path=path)) for path in ("/rest/auth/login", "/api/login"))
 
 
 @pytest.mark.parametrize("world", ["4.5", "5.0"], indirect=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from csi_powerflex.config.systems.schema import ZoneSettings
 from csi_powerflex.gateway.array import GatewayArray
 from tests.controller.eventually import eventually
 from tests.controller.world import World
@@ -62,3 +65,28 @@ def test_a_system_that_is_down_is_reported_and_does_not_affect_another(
     eventually(lambda: value("csi_powerflex_system_up", system="up") == 1)
     volume = driver.create(parameters={"systemID": "up"})
     driver.publish(volume, pair.node("a"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"storage_pool": "elsewhere"}, "storage pool 'elsewhere' in protection domain 'pd1'"),
+        ({"protection_domain": "elsewhere", "storage_pool": None}, "protection domain 'elsewhere'"),
+        (
+            {"zones": (ZoneSettings(name="z", storage_pools=("sp1", "elsewhere")),)},
+            "storage pool 'elsewhere'",
+        ),
+    ],
+    ids=["pool", "domain", "pool of a zone"],
+)
+def test_a_pool_of_the_systems_file_that_does_not_exist_is_logged_once_at_the_start(
+    array45: World, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], missing: str
+) -> None:
+    world = array45.reconfigured(**changes)
+    caplog.clear()
+    world.watching(seconds=0.05)
+    log = world.simulator.gateway.log
+    eventually(lambda: len(log.find(path="/api/types/StoragePool/instances", since=0)) > 3)
+    found = [record for record in caplog.records if "names a pool that does not exist" in record.message]
+    assert len(found) == 1
+    assert found[0].fields["missing"] == missing  # type: ignore[attr-defined]  # set by the log

@@ -67,6 +67,16 @@ def test_a_topology_that_reaches_no_system_is_resource_exhausted(array45: World)
     assert f"{DRIVER}/{'0' * 16}=true" in text
 
 
+def test_a_topology_with_the_name_of_a_system_is_refused_with_the_topologies_that_exist(
+    pair: World,
+) -> None:
+    by_name = requirement({f"{DRIVER}/array0": "true"})
+    text = refused(FULL, lambda: pair.driver.create(accessibility_requirements=by_name))
+    one, two = (gateway.array.system.id for gateway in pair.simulator.gateways)
+    expected = f"{DRIVER}/{one}=true (system array0); {DRIVER}/{two}=true (system array1)"
+    assert text.endswith(f"{DRIVER}/array0=true. The systems have: {expected}")
+
+
 def test_a_system_that_is_down_does_not_affect_another(pair: World, unreachable_url: str) -> None:
     first, second = pair.systems
     pair.systems = (msgspec.structs.replace(first, endpoints=(unreachable_url,)), second)
@@ -251,7 +261,9 @@ def test_a_storage_class_can_name_a_pool_within_the_zone(zoned: World) -> None:
 
 def test_a_zone_that_is_not_configured_is_resource_exhausted(zoned: World) -> None:
     wanted = requirement(reach(zoned, 0, zone="c"))
-    refused(FULL, lambda: zoned.driver.create(accessibility_requirements=wanted))
+    text = refused(FULL, lambda: zoned.driver.create(accessibility_requirements=wanted))
+    for zone in ("a", "b"):
+        assert f"{DRIVER}/zone={zone} (system " in text
 
 
 def test_a_copy_is_created_only_in_the_zone_of_its_source(zoned: World) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_powerflex.observability import metrics
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
-from tests.controller.systems_file import SystemsFile
+from tests.controller.systems_file import SystemsFile, loads
 from tests.controller.world import World
 
 
@@ -20,10 +19,6 @@ def file(array45: World) -> SystemsFile:
     file = SystemsFile(array45)
     array45.watching(file=file.path)
     return file
-
-
-def loads(result: str) -> float:
-    return float(metrics.CONFIGURATION_RELOADS.labels(result)._value.get())
 
 
 def test_a_changed_password_is_used_by_the_next_call(array45: World, file: SystemsFile) -> None:

@@ -10,6 +10,7 @@ import grpc
 import pytest
 import urllib3
 
+from csi_powerflex import tls
 from csi_powerflex.config.secret import Secret
 from csi_powerflex.gateway.deadline import DeadlineAdapter
 from csi_powerflex.pb import csi_pb2
@@ -52,7 +53,7 @@ def test_certificates_need_not_comply_strictly_with_the_rfc(
         return context
 
     monkeypatch.setattr(urllib3.util.ssl_, "create_urllib3_context", strict)
-    pools = DeadlineAdapter(verify=True).poolmanager
+    pools = DeadlineAdapter(trust=tls.trusting(None)).poolmanager
     context = pools.connection_pool_kw["ssl_context"]
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_mode is ssl.CERT_REQUIRED

@@ -17,6 +17,7 @@ publish_contexts = st.builds(
     transport=st.text(min_size=1),
     size=st.integers(1, 10**18 - 1),
     read_only=st.booleans(),
+    host_connected=st.booleans(),
     details=st.dictionaries(st.sampled_from(["portals", "subsystem"]), st.text()),
 )
 

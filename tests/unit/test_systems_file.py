@@ -1,6 +1,7 @@
 """The systems file: what is accepted, and the one-line message for each mistake."""
 
 import json
+import shutil
 import traceback
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from csi_powerflex.config.secret import Secret
-from csi_powerflex.config.systems import loader, schema
+from csi_powerflex.config.systems import dell, loader, schema
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.simulator import certificates
 
 PASSWORD = "hunter2-Ω-secret"
 MINIMAL = f"""\
@@ -90,7 +92,7 @@ def test_a_url_together_with_a_key_that_it_gives_is_refused(file: Path) -> None:
 
 
 def test_every_key_is_read(file: Path) -> None:
-    (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
+    shutil.copy(certificates.ensure(file.parent / "tls").authority, file.parent / "ca.pem")
     (file.parent / "password").write_text(f"{PASSWORD}\n", encoding="utf-8")
     file.write_text(
         f"""\
@@ -227,7 +229,10 @@ def test_a_password_that_makes_the_yaml_invalid_is_not_shown(file: Path, passwor
     [
         ("", "expected a mapping of keys to values, found nothing"),
         ("just text", "expected a mapping of keys to values, found text"),
-        ("- a\n- b", "expected a mapping of keys to values, found a list"),
+        (
+            "- a\n- b",
+            "expected a mapping of keys to values, found a list; put `systems:` above the list",
+        ),
         ("{}", "the key systems is missing; it must be given"),
         ("systems:", "systems: expected a list, found nothing; begin each entry with a dash"),
         ("systems: []", "systems: the list is empty; name at least one PowerFlex system"),
@@ -254,7 +259,6 @@ def test_the_structure_of_the_file(file: Path, content: str, message: str) -> No
         ("CAFILE", "caFile"),
         ("ca-file", "caFile"),
         ("verifyCertficate", "verifyCertificate"),
-        ("endpoint", "endpoints"),
         ("storagepool", "storagePool"),
     ],
 )
@@ -262,6 +266,88 @@ def test_a_misspelt_key_is_refused_with_the_similar_one(file: Path, key: str, me
     assert (
         refusal(file, with_line(f"{key}: x")) == f"systems[0]: unknown key {key!r}; did you mean {meant!r}?"
     )
+
+
+def test_all_unknown_keys_of_all_systems_and_zones_are_named_at_once(file: Path) -> None:
+    content = """
+systems:
+  - {endpoints: [], usrname: a, zones: [{zonename: z}]}
+  - {endpoints: [], usrname: a, cafile: b}
+"""
+    assert refusal(file, content) == (
+        "systems[0]: unknown key 'usrname'; did you mean 'username'?; "
+        "systems[0].zones[0]: unknown key 'zonename'; did you mean 'name'?; "
+        "systems[1]: unknown key 'cafile'; did you mean 'caFile'?"
+    )
+
+
+OF_DELL = f"""
+- username: admin
+  password: {PASSWORD}
+  systemID: 0a1b2c3d4e5f6071
+  endpoint: https://gateway.example
+  skipCertificateValidation: true
+  isDefault: true
+  allSystemNames: old
+  nasName: nas
+  mdm: 192.0.2.1,192.0.2.2
+  blockProtocol: auto
+  zone: {{name: a, labelKey: zone.example, protectionDomains: [{{name: pd1, pools: [sp1]}}]}}
+  insecure: true
+  oidcClientId: x
+"""
+
+
+def test_a_secret_of_dells_driver_is_refused_with_all_that_is_to_be_changed(file: Path) -> None:
+    message = refusal(file, OF_DELL)
+    assert message.startswith("expected a mapping of keys to values, found a list; put `systems:` above")
+    for key in (
+        "systemID",
+        "endpoint",
+        "skipCertificateValidation",
+        "isDefault",
+        "allSystemNames",
+        "nasName",
+    ):
+        assert f"[0]: unknown key {key!r}; {dell.HINTS[key]}" in message
+    for key in ("mdm", "blockProtocol", "zone", "insecure", "oidcClientId"):
+        assert f"[0]: unknown key {key!r}; {dell.HINTS[key]}" in message
+
+
+@pytest.mark.parametrize("key", dell.HINTS)
+def test_a_key_of_dells_secret_is_refused_with_what_to_write(file: Path, key: str) -> None:
+    for written in (key, key.upper()):
+        assert refusal(file, with_line(f"{written}: x")) == (
+            f"systems[0]: unknown key {written!r}; {dell.HINTS[key]}"
+        )
+
+
+@pytest.mark.parametrize("key", dell.HINTS)
+def test_the_page_about_dells_driver_has_each_of_its_keys(key: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "coming-from-dell.md").read_text(encoding="utf-8")
+    assert f"`{key}`" in page
+
+
+def test_the_error_for_an_id_says_where_a_name_goes_and_that_it_is_in_lower_case(file: Path) -> None:
+    assert refusal(file, with_line("id: PowerFlex-Site1")).endswith(
+        "a name of the system goes to the key name"
+    )
+    assert refusal(file, with_line("id: 0A1B2C3D4E5F6071")).endswith("write it in lower case")
+
+
+@pytest.mark.parametrize("name", ["systems.yml", "config"])
+def test_the_error_for_a_missing_file_names_the_one_that_may_be_meant(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "..data").mkdir()
+    with pytest.raises(InvalidArgument) as refused:
+        loader.load(tmp_path / "systems.yaml")
+    assert str(refused.value).endswith(f"cannot be read: No such file or directory; its folder has {name}")
+
+
+def test_the_error_for_a_missing_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        loader.load(tmp_path / "absent" / "systems.yaml")
+    assert str(refused.value).endswith(f"; there is no folder {tmp_path}/absent")
 
 
 def test_a_key_similar_to_no_other_is_refused_with_all_known_ones(file: Path) -> None:
@@ -328,6 +414,8 @@ def test_the_error_for_a_password_that_is_not_text_says_to_quote_it(file: Path, 
         "http://gateway.example",
         "gateway.example",
         "gateway.example:443",
+        "https://gateway.example/api/login",
+        "https://gateway.example/rest/",
         "https://",
         "https:///path",
         "https://gateway.example?x=1",
@@ -343,7 +431,9 @@ def test_the_error_for_a_password_that_is_not_text_says_to_quote_it(file: Path, 
 def test_an_endpoint_that_is_not_a_base_url(file: Path, endpoint: str) -> None:
     message = refusal(file, MINIMAL.replace("https://gateway.example", f'"{endpoint}"'))
     assert message.startswith("systems[0].endpoints[0]: '")
-    assert message.endswith("is not usable; give https://<host>[:<port>], with the user under username")
+    assert message.endswith(
+        "is not usable; give https://<host>[:<port>] without /api, with the user under username"
+    )
 
 
 @pytest.mark.parametrize("user", [f"admin:{PASSWORD}@", f":{PASSWORD}@", f"a@b:{PASSWORD}@"])
@@ -371,7 +461,9 @@ def test_an_empty_text(file: Path, key: str) -> None:
 @pytest.mark.parametrize("id_", ["0123456789ABCDEF", "0123456789abcde", "prod"])
 def test_an_invalid_id(file: Path, id_: str) -> None:
     message = refusal(file, with_line(f"id: {id_}"))
-    assert message == f"systems[0].id: a system id is 16 lower-case hexadecimal digits, not {id_!r}"
+    assert message.startswith(
+        f"systems[0].id: a system id is 16 lower-case hexadecimal digits, not {id_!r}; "
+    )
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", ".nan", ".inf"])
@@ -407,11 +499,54 @@ def test_names_of_moved_objects_are_read(file: Path) -> None:
 )
 def test_an_authority_file_that_cannot_be_read(file: Path, name: str, reason: str) -> None:
     message = refusal(file, with_line(f"caFile: {file.parent}/{name}"))
-    assert message.startswith(f"systems[0].caFile: cannot read {file.parent}/{name}: {reason}")
+    assert message.startswith("systems[0].caFile: system https://gateway.example: cannot read caFile ")
+    assert f"{file.parent}/{name}: {reason}" in message
+
+
+PEM_HEAD, PEM_TAIL = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"garbage", "it holds no certificate in PEM form, which begins with"),
+        (b"\x30\x82\x03\x10" + bytes(800), "perhaps one in DER form; convert it with `openssl x509"),
+        (b"-----BEGIN PRIVATE KEY-----\nTUlJ\n-----END PRIVATE KEY-----\n", "it holds a private key and no"),
+        (f"{PEM_HEAD}\nTUlJ\n{PEM_TAIL}\n".encode(), "a certificate in it is damaged"),
+        (f"{PEM_HEAD}\n".encode(), "a certificate in it is damaged"),
+        (PEM_HEAD.encode("utf-16"), "it holds no certificate in PEM form"),
+    ],
+    ids=["empty", "blank", "text", "DER", "key", "damaged", "no end", "UTF-16"],
+)
+def test_an_authority_file_without_a_certificate(file: Path, content: bytes, reason: str) -> None:
+    ca_file = file.parent / "ca.pem"
+    ca_file.write_bytes(content)
+    message = refusal(file, with_line(f"caFile: {ca_file}"))
+    start = f"systems[0].caFile: system https://gateway.example: caFile {ca_file} cannot be used: "
+    assert message.startswith(start)
+    assert reason in message
+
+
+@pytest.mark.parametrize("around", ["", "# Zertifikat für das Gateway\n", "\ufeff"], ids=["", "text", "BOM"])
+def test_an_authority_file_may_have_text_around_its_certificates(file: Path, around: str) -> None:
+    pem = certificates.ensure(file.parent / "tls").authority.read_text()
+    ca_file = file.parent / "ca.pem"
+    ca_file.write_text(around + pem + around + pem.replace("\n", "\r\n") + around, encoding="utf-8")
+    file.write_text(with_line(f"caFile: {ca_file}"))
+    assert loader.load(file)
+
+
+def test_a_damaged_certificate_among_good_ones_is_found(file: Path) -> None:
+    pem = certificates.ensure(file.parent / "tls").authority.read_text()
+    ca_file = file.parent / "ca.pem"
+    ca_file.write_text(pem + pem.replace("M", "!"))
+    assert "a certificate in it is damaged" in refusal(file, with_line(f"caFile: {ca_file}"))
 
 
 def test_an_unused_authority_file(file: Path) -> None:
-    (file.parent / "ca.pem").write_text("certificate", encoding="ascii")
+    shutil.copy(certificates.ensure(file.parent / "tls").authority, file.parent / "ca.pem")
     message = refusal(file, with_line(f"caFile: {file.parent}/ca.pem\n    verifyCertificate: false"))
     assert message == "systems[0].caFile: has no use with verifyCertificate: false; remove one of them"
 

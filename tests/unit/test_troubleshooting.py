@@ -16,18 +16,36 @@ _OF_KUBERNETES = (
     "ContainerCreating",
     "violates PodSecurity",
     "MountVolume.SetUp failed",
+    "AttachVolume.Attach failed",
+    "Multi-Attach error",
+    "volume node affinity conflict",
+    "driver name csi.powerflex.dev not found",
+    "requested volume size",
+    "kubectl get",
     "registrar",
 )
+_OF_THE_HOST = ("Deprecated V4 format", "permission denied", "mount point does not exist")
+PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
 
 def quotes() -> list[str]:
-    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    found = [quote for row in text.splitlines() if row.startswith("| ") for quote in _quotes_of(row)]
-    return [quote for quote in found if " " in quote and not quote.startswith(_OF_KUBERNETES)]
+    found = [
+        quote
+        for line in PAGE.splitlines()
+        if line.startswith("> ")
+        for quote in re.findall(r"`([^`]+)`", line)
+    ]
+    return [quote for quote in found if " " in quote and not quote.startswith(_OF_KUBERNETES + _OF_THE_HOST)]
 
 
-def _quotes_of(row: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", row.split(" | ", maxsplit=1)[0])
+def entries() -> dict[str, str]:
+    """Each entry of the page: its heading and its text."""
+    parts = re.split(r"^(###? .*)$", PAGE, flags=re.MULTILINE)
+    return {
+        heading.removeprefix("### "): text
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+        if heading.startswith("### ")
+    }
 
 
 @functools.cache
@@ -50,6 +68,23 @@ def test_a_quoted_sentence_is_one_that_the_driver_says(quote: str) -> None:
     pieces = [piece for piece in quote.split("…") if piece.strip(" .;:,?()'")]
     pattern = re.compile(".*".join(re.escape(piece) for piece in pieces))
     assert any(pattern.search(saying) for saying in sayings()), f"no code says: {quote}"
+
+
+@pytest.mark.parametrize("heading", entries())
+def test_each_entry_has_a_symptom_a_cause_and_what_to_do(heading: str) -> None:
+    text = entries()[heading].strip()
+    assert re.fullmatch(r"> .+\n\n- \*\*Cause:\*\* .+\.\n- \*\*Do:\*\* .+\.", text), text
+
+
+def test_the_page_has_no_tables_which_phones_cannot_show() -> None:
+    assert not [line for line in PAGE.splitlines() if line.startswith("|")]
+
+
+def test_each_section_lists_its_entries_in_their_order() -> None:
+    for section in PAGE.split("\n## ")[1:]:
+        headings = re.findall(r"^### (.*)$", section, flags=re.MULTILINE)
+        listed = re.findall(r"^- \[(.*)\]\(#.*\)$", section, flags=re.MULTILINE)
+        assert listed == headings
 
 
 def test_there_are_quotations_and_an_invented_one_is_found() -> None:

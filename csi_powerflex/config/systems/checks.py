@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from csi_powerflex.config.systems.schema import SystemSettings
+from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.ids import is_object_id
 
@@ -32,15 +32,24 @@ def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
         if not _is_base_url(endpoint):
             # The part before an @ or after a ? may be a password.
             harmless = endpoint.rpartition("@")[2].partition("?")[0]
-            remedy = "give https://<host>[:<port>], with the user under username"
+            remedy = "give https://<host>[:<port>] without /api, with the user under username"
             yield f"endpoints[{index}]", f"{harmless!r} is not usable; {remedy}"
     if system.id is not None and not is_object_id(system.id):
-        yield "id", f"a system id is 16 lower-case hexadecimal digits, not {system.id!r}"
+        yield (
+            "id",
+            f"a system id is 16 lower-case hexadecimal digits, not {system.id!r}; {_id_remedy(system.id)}",
+        )
     if not (math.isfinite(system.request_timeout) and system.request_timeout > 0):
         yield "requestTimeout", "must be a number of seconds above 0"
     yield from _adoption_problems(system)
     yield from _trust_problems(system)
     yield from _password_problems(system)
+
+
+def _id_remedy(found: str) -> str:
+    if is_object_id(found.lower()):
+        return "write it in lower case"
+    return "a name of the system goes to the key name"
 
 
 def _is_base_url(endpoint: str) -> bool:
@@ -49,7 +58,9 @@ def _is_base_url(endpoint: str) -> bool:
         _ = parts.port  # raises where it is not a number
     except ValueError:
         return False
-    usable = parts.scheme == "https" and bool(parts.hostname)
+    # The driver adds these to the base URL itself.
+    of_api = parts.path.strip("/").partition("/")[0].lower() in ("api", "rest", "dtapi")
+    usable = parts.scheme == "https" and bool(parts.hostname) and not of_api
     return usable and endpoint.isprintable() and not any(mark in endpoint for mark in "@?# ")
 
 
@@ -73,9 +84,9 @@ def _trust_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
     if not system.verify_certificate:
         yield "caFile", "has no use with verifyCertificate: false; remove one of them"
     try:
-        Path(system.ca_file).read_bytes()
-    except OSError as error:
-        yield "caFile", f"cannot read {system.ca_file}: {error.strerror}"
+        trust_of(system)
+    except FailedPrecondition as error:
+        yield "caFile", str(error)
 
 
 def _password_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
             remedy.
     """
     content = document.load(path)
+    _check_keys(path, content)
     try:
         _expand_urls(content)
     except ValueError as error:
@@ -47,6 +48,19 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
     _check_unique(path, systems)
     _check_endpoints_unique(path, systems)
     return systems
+
+
+def _check_keys(path: Path, content: object) -> None:
+    """Refuse a list in place of the file, and all unknown keys of its systems in one message.
+
+    Raises:
+        InvalidArgument: there are some.
+    """
+    found = messages.unknown_keys(content)
+    if isinstance(content, list):
+        found.insert(0, "expected a mapping of keys to values, found a list; put `systems:` above the list")
+    if found:
+        raise InvalidArgument(f"{path}: {'; '.join(found)}")
 
 
 def _expand_urls(content: Any) -> None:

@@ -48,8 +48,8 @@ class SystemSettings(
         password_file: a file that holds the password, such as one key of a mounted Secret.
         id: the system's id, 16 hexadecimal digits; by default the gateway is asked for it.
         name: the name that StorageClasses may use for the system. They may always use its id.
-        ca_file: PEM file of the authority that signed the gateway's certificate; by default the authorities
-            of the operating system.
+        ca_file: PEM file of the authority that signed the gateway's certificate, or of the certificate
+            itself; by default the list of the operating system, or of the image, is trusted.
         verify_certificate: set to false only for a gateway on a network you trust.
         protection_domain: name or id of the protection domain for volumes whose parameters name none.
         storage_pool: name or id of the storage pool for volumes whose parameters name none.

@@ -83,6 +83,8 @@ class Attachment:
         volume = array.volume(request.handle.volume_id)
         self._ownership.seen(array, volume)
         transport, host = _choose_host(array.hosts_of(request.node), request)
+        if host.lost:
+            transport, host = _choose_host(array.hosts_of(request.node, fresh=True), request)
         self._nodes.add(request.node)
         access = _access(request, volume)
         self._qos.record_initial(volume.handle, request.volume_context.qos)
@@ -97,11 +99,19 @@ class Attachment:
         # is published. The repeated call sets the limits, and a call that unpublishes removes the mapping.
         if limits != mapping.limits:
             array.limit_mapping(volume.handle.volume_id, mapping, limits)
+        if host.lost:
+            log.warning(
+                "volume mapped to a host that the array is not connected to",
+                volume=volume.handle,
+                host=host,
+                system=array.label,
+            )
         return PublishContext(
             handle=request.handle,
             transport=transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
+            host_connected=not host.lost,
         )
 
     def _free(self, array: Array, volume: Volume, node: NodeIdentity) -> None:
@@ -136,7 +146,7 @@ class Attachment:
     def _in_use(self, array: Array, volume: Volume, kept: str = "") -> VolumeInUse:
         hosts = self._cluster_nodes.described(array, volume.mappings) or "another node"
         return VolumeInUse(
-            f"volume {volume.handle} is mapped to {hosts}; its access mode allows one node at a time, so "
+            f"volume {volume} is mapped to {hosts}; its access mode allows one node at a time, so "
             f"wait until its VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
         )
 
@@ -169,16 +179,15 @@ class Attachment:
         """
         array = self._fleet.array(handle.system_id)
         try:
-            mappings = array.volume(handle.volume_id).mappings
+            volume = array.volume(handle.volume_id)
         except NotFound as error:
             log.info("nothing to unmap", volume=handle, node=node_id, reason=error)
             return
-        if mappings:
+        if volume.mappings:
             raise NotFound(
-                f"volume {handle} is mapped to {', '.join(map(str, mappings))}, and node {node_id!r} is "
-                "none that "
-                "this version of the driver knows; unmap the volume at the array if the node no longer uses "
-                "it"
+                f"volume {volume} is mapped to {', '.join(map(str, volume.mappings))}, and node "
+                f"{node_id!r} is none that this version of the driver knows; unmap the volume at the array "
+                "if the node no longer uses it"
             )
         log.info("volume was not mapped", volume=handle, node=node_id)
 
@@ -268,7 +277,7 @@ def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:
     mapping = volume.mapping_to(host)
     if mapping is not None and mapping.access is not access:
         raise AlreadyExists(
-            f"volume {volume.handle} is mapped to node {host} as {mapping.access}, and {access} was asked; "
+            f"volume {volume} is mapped to node {host} as {mapping.access}, and {access} was asked; "
             "unpublish it there first"
         )
     return mapping

@@ -41,6 +41,7 @@ from csi_powerflex.operations.controller.create_history import CreateHistory, Un
 from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_named_snapshot, is_snapshot
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest, require_copy, size_for
 from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.size_errors import explained
 
 log = Log(__name__)
 
@@ -71,7 +72,9 @@ class Copies:
         pool = array.pool_by_id(original.pool_id)
         candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
         try:
-            volume_id, size = self._create(array, request, original, pool, name)
+            what = f"volume {request.name}, a copy of volume {original} (on the array {name})"
+            with explained(array, lambda: pool, what):
+                volume_id, size = self._create(array, request, original, pool, name)
         except NotFound as error:
             return self._created_before(array, request, name, error)
         except (NameInUse, OutOfRange, ResourceExhausted):
@@ -119,7 +122,7 @@ class Copies:
         except TreeFull as error:
             members = array.tree_members(source.tree_id)
             raise TreeFull(
-                f"volume {source.handle} cannot be copied: its tree {source.tree_id} has {members} members "
+                f"volume {source} cannot be copied: its tree {source.tree_id} has {members} members "
                 "(volume, snapshots and clones), as many as the array allows; delete some of them"
             ) from error
         if source.size < size:
@@ -190,9 +193,9 @@ def _require_kind(source: Volume, request: VolumeRequest) -> None:
         NotFound: there is no such snapshot, or no such volume.
     """
     if request.of_snapshot and not is_snapshot(source):
-        raise NotFound(f"{source.handle} is a volume, not a snapshot")
+        raise NotFound(f"{source} is a volume, not a snapshot")
     if not request.of_snapshot and is_named_snapshot(source):
-        raise NotFound(f"{source.handle} is a snapshot, not a volume")
+        raise NotFound(f"{source} is a snapshot, not a volume")
 
 
 def _remove_unless_used(array: Array, copy: UngrownCopy, name: str, others: Sequence[str]) -> bool:
@@ -252,11 +255,11 @@ def _grown(array: Array, request: VolumeRequest, copy: Volume, pool: Pool) -> in
         if not is_final(error):
             raise
         raise Unavailable(
-            f"volume {copy.handle} was created by an earlier call with {units.readable(copy.size)} and "
+            f"volume {copy} was created by an earlier call with {units.readable(copy.size)} and "
             f"cannot be grown to {units.readable(size)}: {error}; try again"
         ) from error
     if current.name != copy.name:
-        raise Unavailable(f"volume {copy.handle} is being removed by another call; try again")
+        raise Unavailable(f"volume {copy} is being removed by another call; try again")
     return size
 
 
@@ -264,6 +267,6 @@ def _require_tree_below(array: Array, source: Volume, limit: int) -> None:
     members = array.tree_members(source.tree_id)
     if members >= limit:
         raise TreeFull(
-            f"volume {source.handle} is not copied: its tree {source.tree_id} has {members} members, and "
+            f"volume {source} is not copied: its tree {source.tree_id} has {members} members, and "
             f"maxVtreeMembers is {limit}; delete some of its snapshots or clones, or raise it"
         )

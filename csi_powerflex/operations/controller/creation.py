@@ -6,6 +6,7 @@ interrupted leaves no state behind: the next one finds by name what exists.
 
 from __future__ import annotations
 
+from csi_powerflex import units
 from csi_powerflex.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -29,6 +30,7 @@ from csi_powerflex.operations.controller.matching import (
     size_for,
 )
 from csi_powerflex.operations.controller.placement import Candidate, Placement
+from csi_powerflex.operations.controller.size_errors import explained
 
 log = Log(__name__)
 
@@ -75,7 +77,7 @@ class Creation:
                     volume = find_volume_by_name(array, name)
             except DriverError as error:
                 if array in suspects:
-                    raise _may_exist(request, array, error) from error
+                    raise _may_exist(request, name, array, error) from error
                 log.warning("system left out of the choice", system=array.label, reason=error)
                 errors[array.label] = error
                 continue
@@ -110,21 +112,22 @@ class Creation:
         known = self._created_recently(array, name)
         if known is not None:
             return require_match(known, request, same_system)
-        try:
-            volume_id = array.create_volume(
-                name=name, size=size, pool=pool, provisioning=request.parameters.provisioning
-            )
-        except (NameInUse, ResourceExhausted):
-            # The volume of an earlier call may be what filled the pool.
-            existing = find_volume_by_name(array, name)
-            if existing is None:
+        provisioning = request.parameters.provisioning
+        what = f"volume {request.name} ({provisioning}, {units.readable(size)}, on the array {name})"
+        with explained(array, lambda: pool, what):
+            try:
+                volume_id = array.create_volume(name=name, size=size, pool=pool, provisioning=provisioning)
+            except (NameInUse, ResourceExhausted):
+                # The volume of an earlier call may be what filled the pool.
+                existing = find_volume_by_name(array, name)
+                if existing is None:
+                    raise
+                return require_match(existing, request, same_system)
+            except ConnectFailed:
                 raise
-            return require_match(existing, request, same_system)
-        except ConnectFailed:
-            raise
-        except (Unavailable, DeadlineExceeded):
-            self._history.record_unknown(array.label, name)
-            raise
+            except (Unavailable, DeadlineExceeded):
+                self._history.record_unknown(array.label, name)
+                raise
         self._history.record_created(array.label, name, volume_id)
         handle = VolumeHandle(array.system_id(), volume_id)
         log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
@@ -164,8 +167,9 @@ def _require_possible(pool: Pool, parameters: VolumeParameters) -> None:
         raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
 
 
-def _may_exist(request: VolumeRequest, array: Array, error: DriverError) -> Unavailable:
+def _may_exist(request: VolumeRequest, name: str, array: Array, error: DriverError) -> Unavailable:
     return Unavailable(
-        f"volume {request.name} may exist on system {array.label}, where an earlier call created it or ended "
-        f"without an answer; it is not created on another system until that system answers: {error}"
+        f"volume {request.name} may exist on system {array.label} as {name}, where an earlier call created "
+        "it or ended without an answer; it is not created on another system until that system answers: "
+        f"{error}"
     )

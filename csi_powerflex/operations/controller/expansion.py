@@ -11,6 +11,7 @@ from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.lookup import after_change, is_named_snapshot
 from csi_powerflex.operations.controller.qos import Qos
+from csi_powerflex.operations.controller.size_errors import explained
 
 log = Log(__name__)
 
@@ -36,10 +37,10 @@ class Expansion:
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
         if is_named_snapshot(volume):
-            raise InvalidArgument(f"{handle} is a snapshot and was not expanded; create a volume from it")
+            raise InvalidArgument(f"{volume} is a snapshot and was not expanded; create a volume from it")
         if limit and volume.size > limit:
             raise OutOfRange(
-                f"volume {handle} has {units.readable(volume.size)}, more than the limit of "
+                f"volume {volume} has {units.readable(volume.size)}, more than the limit of "
                 f"{units.readable(limit)}; a volume cannot shrink"
             )
         if volume.size >= required:
@@ -50,7 +51,8 @@ class Expansion:
         size = units.size_within(
             required=required, limit=limit, granularity=pool.granularity, default=volume.size
         )
-        array.resize_volume(handle.volume_id, size)
+        with explained(array, lambda: pool, f"{units.readable(size)} for volume {volume}"):
+            array.resize_volume(handle.volume_id, size)
         log.info("volume expanded", volume=handle, before=volume.size, size=size)
         with after_change(f"volume {handle} was expanded to {units.readable(size)}"):
             self._qos.reapply_after_growth(array, dataclasses.replace(volume, size=size))

@@ -19,6 +19,8 @@ from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.lookup import after_change, is_group_member
 from csi_powerflex.operations.controller.ownership import Ownership
+from csi_powerflex.operations.controller.size_errors import explained
+from csi_powerflex.operations.controller.snapshots import pool_of
 
 log = Log(__name__)
 
@@ -54,9 +56,11 @@ class Groups:
         position = {source: number for number, source in enumerate(sorted(sources, key=str))}
         copies = [Copy(source.volume_id, self._member_name(csi_name, position[source])) for source in sources]
         try:
-            made = array.take_snapshots(
-                copies, access=parameters.access, retention_minutes=parameters.retention_minutes
-            )
+            what = f"group snapshot {csi_name} of volumes {', '.join(map(str, sources))}"
+            with explained(array, lambda: pool_of(array, sources[0].volume_id), what):
+                made = array.take_snapshots(
+                    copies, access=parameters.access, retention_minutes=parameters.retention_minutes
+                )
         except (NameInUse, NotFound, ResourceExhausted) as error:
             # The snapshots of an earlier call may be what filled the trees or the pool, and their sources may
             # have been deleted since.

@@ -109,7 +109,7 @@ def require_copy(copy: Volume, request: VolumeRequest, source: Volume | None) ->
     """
     difference = ""
     if source is not None and copy.ancestor_id != source.handle.volume_id:
-        difference = f"was not created from {source.handle}"
+        difference = f"was not created from {source}"
     elif request.limit and copy.size > request.limit:
         difference = f"has {units.readable(copy.size)}"
     elif source is not None and copy.size not in (source.size, max(copy.size, request.required)):
@@ -121,6 +121,6 @@ def require_copy(copy: Volume, request: VolumeRequest, source: Volume | None) ->
 
 def _name_taken(volume: Volume, request: VolumeRequest, difference: str) -> AlreadyExists:
     return AlreadyExists(
-        f"volume {request.name} exists already as {volume.handle} and {difference}; "
+        f"volume {request.name} exists already as {volume} and {difference}; "
         "use another name, or ask for what exists"
     )

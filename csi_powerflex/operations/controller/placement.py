@@ -33,10 +33,11 @@ class TopologyRequirement:
     topologies: tuple[Segments, ...] = ()
 
     def __str__(self) -> str:
-        return "; ".join(
-            ", ".join(f"{key}={value}" for key, value in sorted(segments.items()))
-            for segments in self.topologies
-        )
+        return "; ".join(map(_readable, self.topologies))
+
+
+def _readable(segments: Segments) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(segments.items()))
 
 
 ANYWHERE = TopologyRequirement()
@@ -67,7 +68,19 @@ class Placement:
                 return found
         if errors:
             raise errors[0]
-        raise ResourceExhausted(f"no storage pool is reachable from any of these topologies: {requirement}")
+        raise ResourceExhausted(
+            f"no storage pool is reachable from any of these topologies: {requirement}. The systems have: "
+            f"{self._topologies_of(arrays)}"
+        )
+
+    def _topologies_of(self, arrays: Iterable[Array]) -> str:
+        """The topologies of the systems, which all answered just now."""
+        known: list[tuple[str, Segments]] = []
+        for array in arrays:
+            names: list[str | None] = [zone.name for zone in array.zones]
+            topologies = [self._topology.segments([array.system_id()], name) for name in names or [None]]
+            known += [(array.label, topology) for topology in topologies]
+        return "; ".join(f"{_readable(segments)} (system {label})" for label, segments in known)
 
     def one_of_several(self, arrays: Iterable[Array]) -> contextlib.AbstractContextManager[None]:
         """Limits the block, which asks one of ``arrays``, so that the others still get their time."""

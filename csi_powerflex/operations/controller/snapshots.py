@@ -11,7 +11,7 @@ import datetime
 from csi_powerflex import names
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, ResourceExhausted
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume, VolumeMapped
+from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume, VolumeMapped
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
@@ -22,6 +22,7 @@ from csi_powerflex.operations.controller.lookup import (
     is_snapshot,
 )
 from csi_powerflex.operations.controller.ownership import Ownership
+from csi_powerflex.operations.controller.size_errors import explained
 
 log = Log(__name__)
 
@@ -45,11 +46,13 @@ class Snapshots:
         array = self._fleet.array(source.system_id)
         name = names.array_name(names.Kind.SNAPSHOT, self._cluster_id, csi_name)
         try:
-            made = array.take_snapshots(
-                [Copy(source.volume_id, name)],
-                access=parameters.access,
-                retention_minutes=parameters.retention_minutes,
-            )
+            what = f"snapshot {csi_name} of volume {source} (on the array {name})"
+            with explained(array, lambda: pool_of(array, source.volume_id), what):
+                made = array.take_snapshots(
+                    [Copy(source.volume_id, name)],
+                    access=parameters.access,
+                    retention_minutes=parameters.retention_minutes,
+                )
         except (NameInUse, NotFound, ResourceExhausted) as error:
             # The snapshot of an earlier call may be what filled the tree or the pool, and its source may have
             # been deleted since.
@@ -62,7 +65,7 @@ class Snapshots:
                 if isinstance(error, NotFound):
                     raise
                 raise AlreadyExists(
-                    f"snapshot {csi_name} exists already as {snapshot.handle}, and was not taken of volume "
+                    f"snapshot {csi_name} exists already as {snapshot}, and was not taken of volume "
                     f"{source}; use another name"
                 ) from None
             self._ownership.created(snapshot.handle, names.Kind.SNAPSHOT)
@@ -95,8 +98,10 @@ class Snapshots:
         except NotFound:
             log.info("snapshot did not exist", snapshot=handle)
         except VolumeMapped as error:
+            snapshot = array.volume(handle.volume_id)
+            hosts = ", ".join(map(str, snapshot.mappings)) or "a host that was unmapped just now"
             raise VolumeMapped(
-                f"snapshot {handle} is mapped to a host and was not removed; unmap it first"
+                f"snapshot {snapshot} is mapped to {hosts} and was not removed; unmap it first"
             ) from error
         except DriverError as error:
             # The array has no code for a retention that has not ended, so the snapshot is read again.
@@ -116,18 +121,23 @@ class Snapshots:
         found = array.volume(handle.volume_id)
         self._ownership.seen(array, found)
         if not is_snapshot(found):
-            raise NotFound(f"{handle} is a volume, not a snapshot")
+            raise NotFound(f"{found} is a volume, not a snapshot")
         return found
 
 
 def tree_full(array: Array, source: VolumeHandle) -> TreeFull:
     """The error for a volume whose tree can have no further member."""
-    tree_id = array.volume(source.volume_id).tree_id
-    members = array.tree_members(tree_id)
+    volume = array.volume(source.volume_id)
+    members = array.tree_members(volume.tree_id)
     return TreeFull(
-        f"no snapshot of volume {source} was taken: its tree {tree_id} has {members} members "
+        f"no snapshot of volume {volume} was taken: its tree {volume.tree_id} has {members} members "
         "(volume, snapshots and clones), as many as the array allows; delete some of them"
     )
+
+
+def pool_of(array: Array, volume_id: str) -> Pool:
+    """The pool of a volume."""
+    return array.pool_by_id(array.volume(volume_id).pool_id)
 
 
 def _still_exists(array: Array, handle: VolumeHandle, cause: DriverError) -> bool:
@@ -137,11 +147,12 @@ def _still_exists(array: Array, handle: VolumeHandle, cause: DriverError) -> boo
         FailedPrecondition: it does, because its retention has not ended.
     """
     try:
-        until = array.volume(handle.volume_id).locked_until
+        snapshot = array.volume(handle.volume_id)
     except NotFound:
         return False
+    until = snapshot.locked_until
     if until is not None and until > datetime.datetime.now(tz=datetime.UTC):
         raise FailedPrecondition(
-            f"snapshot {handle} is secure and cannot be removed before {until:%Y-%m-%d %H:%M} UTC"
+            f"snapshot {snapshot} is secure and cannot be removed before {until:%Y-%m-%d %H:%M} UTC"
         ) from cause
     return True

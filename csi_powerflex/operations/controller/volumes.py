@@ -91,7 +91,7 @@ class Volumes:
                 hosts = self._cluster_nodes.described(array, volume.mappings)
                 hosts = hosts or "a host that was unmapped just now"
                 raise VolumeMapped(
-                    f"volume {handle} is mapped to {hosts} and was not removed; wait until its "
+                    f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
                     f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
                 ) from error
             array.remove_volume(handle.volume_id)

@@ -119,12 +119,20 @@ class Sdc:
             Unavailable: it did not appear in time.
             FailedPrecondition: the link leads to the device of another volume.
         """
-        return self.wait_for_size(publish_context.handle, publish_context.size)
+        context = publish_context
+        return self._wait(context.handle, context.size, host_connected=context.host_connected)
 
     def wait_for_size(self, handle: VolumeHandle, size: int) -> Path:
-        """Wait for the volume's device to appear and to have ``size`` bytes. Raises as ``attach``.
+        """Wait for the volume's device to appear and to have ``size`` bytes. Raises as ``attach``."""
+        return self._wait(handle, size, host_connected=True)
 
-        Events end the wait. A slow poll and rescans help where no event comes.
+    def _wait(self, handle: VolumeHandle, size: int, *, host_connected: bool) -> Path:
+        """As ``wait_for_size``. Events end the wait. A slow poll and rescans help where no event comes.
+
+        Args:
+            handle: the volume.
+            size: the bytes that its device must have.
+            host_connected: False if the array was not connected to this host when the volume was mapped.
         """
         # Most often the device is here already. Then no watch is needed.
         if isinstance(device := self._verified(handle, size), Path):
@@ -140,7 +148,8 @@ class Sdc:
                     return found
                 now = time.monotonic()
                 if now >= limit:
-                    raise self._not_found(handle, found, now - began, error)
+                    advice = str(error or self._connection(handle.system_id, host_connected=host_connected))
+                    raise self._not_found(handle, found, now - began, advice)
                 due = max(rescan_at, began + found.rescan_after)
                 if now >= due:
                     error = self._error_of_preparing()
@@ -233,21 +242,29 @@ class Sdc:
             return error
         return None
 
-    def _not_found(
-        self, handle: VolumeHandle, found: _Missing, waited: float, error: DriverError | None
-    ) -> Unavailable:
+    def _not_found(self, handle: VolumeHandle, found: _Missing, waited: float, advice: str) -> Unavailable:
         return Unavailable(
             f"the device of volume {handle} did not appear within {waited:.1f} s: looked for "
-            f"{self._link(handle)}: {found.reason}. {error or self._connection(handle.system_id)}"
+            f"{self._link(handle)}: {found.reason}. {advice}"
         )
 
-    def _connection(self, system: str) -> str:
+    def _connection(self, system: str, *, host_connected: bool) -> str:
+        """What is known of the connection between this host and the system, and what to do."""
+        if not host_connected:
+            return (
+                "The array was not connected to this host when the volume was mapped: check on the host "
+                f"that the SDC reaches the MDMs of system {system} (drv_cfg --query_mdms, TCP port 6611)"
+            )
         try:
             systems = self.systems()
         except DriverError as error:
             return f"It is not known whether the SDC is connected: {error}"
         if system in systems:
-            return f"The SDC knows system {system}: check that the volume is mapped to this host."
+            return (
+                f"The SDC is configured for system {system}, but may have lost its connection: check at the "
+                "array that this host is connected and that the volume is mapped to it, and on the host that "
+                "the SDC reaches the MDMs (TCP port 6611)"
+            )
         return (
             f"The SDC of this host is not connected to system {system} (it knows: "
             f"{', '.join(systems) or 'none'}): add its MDMs with {self._settings.drv_cfg} --add_mdm, or let "
