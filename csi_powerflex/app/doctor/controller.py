@@ -1,0 +1,34 @@
+"""The doctor of the controller's side: the systems file, then each system in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csi_powerflex.config.systems import loader
+from csi_powerflex.gateway.inspection import SystemInspection
+from csi_powerflex.model.checks import Check, fault, names, ok
+from csi_powerflex.operations.controller import doctor
+from csi_powerflex.operations.controller.doctor import DoctorSettings
+
+_NAME = "systems file"
+
+
+def run(systems_file: Path, settings: DoctorSettings) -> list[Check]:
+    """Check the systems file and each system in it that is described without a mistake."""
+    examined = loader.examine(systems_file)
+    checks = [
+        fault(_NAME, str(systems_file), problem.removeprefix(f"{systems_file}: "), _remedy(systems_file))
+        for problem in examined.problems
+    ]
+    if not checks:
+        labels = [system.label for system in examined.systems]
+        checks.append(ok(_NAME, str(systems_file), f"{len(labels)} systems: {names(labels)}"))
+    return checks + doctor.examine([SystemInspection(system) for system in examined.systems], settings)
+
+
+def _remedy(systems_file: Path) -> str:
+    """What to do about a problem of the file. A Secret may have the file under another name."""
+    if not systems_file.exists() and systems_file.parent.is_dir():
+        there = sorted(path.name for path in systems_file.parent.iterdir() if not path.name.startswith("."))
+        return f"name the right file; the folder has: {names(there) or 'nothing'}"
+    return "correct it; a running controller keeps the previous file until then"
