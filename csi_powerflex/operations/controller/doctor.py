@@ -195,7 +195,7 @@ class _System:
         try:
             return answers.result(self._settings.step_seconds)
         except concurrent.futures.TimeoutError:
-            return DeadlineExceeded(f"the DNS did not answer within {self._settings.step_seconds:.0f} s")
+            return DeadlineExceeded(f"the DNS did not answer within {self._settings.step_seconds:g} s")
 
     def _certificate(self, endpoint: InspectedEndpoint, address: str) -> Generator[Check, None, bool]:
         """The checks of the certificate. Returns whether the driver connects."""

@@ -38,6 +38,9 @@ _VERSIONS = {
     "btrfs-progs": ("mkfs.btrfs", "--version"),
 }
 
+# What the kubelet keeps of a volume, and its folder for block volumes.
+_KEPT, _BLOCK = "vol_data.json", "volumeDevices"
+
 # Why the driver wants each capability, beyond CAP_SYS_ADMIN without which nothing works.
 _WANTED = {
     "CAP_DAC_OVERRIDE": "to use folders of other users",
@@ -239,13 +242,18 @@ def _leftover_mounts(settings: NodeSettings, host: HostFacts) -> Check:
 def _is_own(mount: Mount, driver_name: str) -> bool:
     """Whether this driver mounted it. The driver's name is in a staging path.
 
-    For other paths, the kubelet keeps the name in a file next to the path, or next to the folder ``publish``.
+    For other paths, the kubelet keeps the name in a file: next to the target path, or for a block volume in
+    the volume's own folder below ``volumeDevices``.
     """
     point = Path(mount.point)
     if driver_name in point.parts:
         return True
-    files = [point.parent / "vol_data.json", *(folder / "data" / "vol_data.json" for folder in point.parents)]
-    return any(_driver_in(file) == driver_name for file in files[:6])
+    files = [point.parent / _KEPT]
+    if _BLOCK in point.parts:
+        begin = point.parts.index(_BLOCK) + 1
+        folder = Path(*point.parts[:begin])
+        files += [folder / name / "data" / _KEPT for name in point.parts[begin:]]
+    return any(_driver_in(file) == driver_name for file in files)
 
 
 def _driver_in(file: Path) -> str | None:
