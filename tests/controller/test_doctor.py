@@ -228,7 +228,7 @@ def test_an_unexpected_error_does_not_hide_other_systems(
     monkeypatch.setattr(InspectedArray, "version", faulty)
     checks = examine(*entries(pair))
     check = only_problem(checks)
-    assert (check.name, check.subject) == ("doctor", "array0")
+    assert (check.name, check.subject) == ("unexpected error", "array0")
     assert PASSWORD not in check.found
     assert [check.subject for check in named(checks, "hosts")] == ["array1"]
     assert len(pair.simulator.gateways[0].sessions) == 0

@@ -40,7 +40,7 @@ def host(table: bytes = ROOT, **changes: Any) -> HostFacts:
 @pytest.fixture
 def settings(tmp_path: Path) -> NodeSettings:
     kubelet = tmp_path / "kubelet"
-    kubelet.mkdir()
+    (kubelet / "pods").mkdir(parents=True)
     sdc = tmp_path / "sdc"
     (sdc / "by-id").mkdir(parents=True)
     tool = sdc / "drv_cfg"
@@ -150,6 +150,13 @@ def test_a_kubelet_folder_that_cannot_be_written_is_a_fault(
     check = only_problem(essentials(settings, host()))
     assert (check.name, check.level) == ("kubelet folder", Level.FAULT)
     assert check.found == "it cannot be written"
+
+
+def test_a_folder_that_may_not_be_the_kubelets_is_a_warning(settings: NodeSettings, paths: HostPaths) -> None:
+    (settings.mount_roots[0] / "pods").rmdir()
+    _, check = named(examine(settings, host(), paths), "kubelet folder")
+    assert check.level is Level.WARNING
+    assert "it has no folder pods" in check.found
 
 
 def test_a_private_mount_is_a_fault(settings: NodeSettings) -> None:

@@ -34,6 +34,7 @@ OTHERS = {
     "localhost/csi-powerflex": "an image",
     "ca.pem": "a file of the operator",
     "systems.yaml": "a file of the operator",
+    "systems.yml": "a file of the operator, under the wrong name",
     "drv_cfg.txt": "a file of the SDC",
     "go.sum": "a file of Go, of which there are several",
     "mkfs.btrfs": "a program",

@@ -10,19 +10,22 @@ from csi_powerflex.model.checks import Check, fault, names, ok
 from csi_powerflex.operations.controller import doctor
 from csi_powerflex.operations.controller.doctor import DoctorSettings
 
-_NAME = "systems file"
-
 
 def run(systems_file: Path, settings: DoctorSettings) -> list[Check]:
     """Check the systems file and each system in it that is described without a mistake."""
     examined = loader.examine(systems_file)
     checks = [
-        fault(_NAME, str(systems_file), problem.removeprefix(f"{systems_file}: "), _remedy(systems_file))
+        fault(
+            "systems file",
+            str(systems_file),
+            problem.removeprefix(f"{systems_file}: "),
+            _remedy(systems_file),
+        )
         for problem in examined.problems
     ]
     if not checks:
         labels = [system.label for system in examined.systems]
-        checks.append(ok(_NAME, str(systems_file), f"{len(labels)} systems: {names(labels)}"))
+        checks.append(ok("systems file", str(systems_file), f"without mistakes; systems: {names(labels)}"))
     return checks + doctor.examine([SystemInspection(system) for system in examined.systems], settings)
 
 

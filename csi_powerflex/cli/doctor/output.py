@@ -66,7 +66,10 @@ def _wrapped(text: str, begin: str) -> list[str]:
 
 def _summary(checks: Sequence[Check]) -> str:
     counts = counted(checks)
-    return f"{len(checks)} checks: {counts['ok']} ok, {counts['warning']} warnings, {counts['fault']} faults"
+    problems = (
+        f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}" for level in ("warning", "fault")
+    )
+    return f"{len(checks)} checks: {counts['ok']} ok, {', '.join(problems)}"
 
 
 def counted(checks: Sequence[Check]) -> dict[str, int]:

@@ -101,7 +101,7 @@ class _System:
             log.unexpected("checks not ended", error, system=self.label)
             checks.append(
                 fault(
-                    "doctor",
+                    "unexpected error",
                     self.label,
                     f"an unexpected {type(error).__name__} ended the checks of this system",
                     "report it with the stack, which is on standard error",
@@ -394,8 +394,9 @@ class _System:
             yield fault("limits", self.label, str(usage), _SEE_MESSAGE)
             usage = {}
         for kind, (used, allowed) in usage.items():
-            text = f"{used} of {allowed} {kind}"
-            remedy = f"remove {kind} that are not needed; the array refuses more than {allowed}"
+            objects = "SDCs" if kind == "sdcs" else kind
+            text = f"{used} of {allowed} {objects}"
+            remedy = f"remove {objects} that are not needed; the array refuses more than {allowed}"
             if used >= allowed:
                 yield fault("limits", self.label, text, remedy)
             elif used >= allowed * _NEAR_LIMIT:

@@ -89,6 +89,7 @@ def examine(
         paths: where to look.
     """
     yield from essentials(settings, host)
+    yield from _kubelets(settings.mount_roots[0])
     yield from _tools(settings, always_needed)
     yield _nvme(paths)
     yield _multipath(paths)
@@ -131,6 +132,14 @@ def _folder(root: Path, host: HostFacts) -> Iterator[Check]:
         yield fault("mount propagation", str(root), text, remedy)
     else:
         yield ok("mount propagation", str(root), "shared")
+
+
+def _kubelets(root: Path) -> Iterator[Check]:
+    """Whether the folder is really the kubelet's. On some distributions an unused one exists too."""
+    if root.is_dir() and not (root / "pods").is_dir():
+        text = "it has no folder pods, so it may not be the one that the kubelet uses"
+        remedy = "give the value of the kubelet's option --root-dir as --kubelet-dir (the chart's kubeletDir)"
+        yield warning("kubelet folder", str(root), text, remedy)
 
 
 def _kernel(host: HostFacts) -> Check:
