@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import socket
@@ -137,7 +138,7 @@ def test_every_mistake_in_the_systems_file_has_its_own_line_and_other_systems_ar
     good = entries(array45)[0]
     twin = good | {"endpoints": ["https://other.invalid"]}
     checks = examine(
-        {"endpoints": "https://x", "usrname": "a", "zones": [{"nam": "z", "storagePools": ["p"]}]},
+        {"endpoints": "https://x", "usrname": "a", "zones": [{"nme": "z", "storagePools": ["p"]}]},
         good,
         {"endpoints": ["http://x"], "username": "", "password": PASSWORD, "id": "short"},
         twin,
@@ -146,7 +147,7 @@ def test_every_mistake_in_the_systems_file_has_its_own_line_and_other_systems_ar
     assert [check.found for check in named(checks, "systems file")] == [
         "systems[0].endpoints: expected a list, found text; begin each entry with a dash",
         "systems[0]: unknown key 'usrname'; did you mean 'username'?",
-        "systems[0].zones[0]: unknown key 'nam'; did you mean 'name'?",
+        "systems[0].zones[0]: unknown key 'nme'; did you mean 'name'?",
         "systems[0]: the key username is missing; it must be given",
         "systems[2].username: must not be empty; give a value or leave the key out",
         f"systems[2].endpoints[0]: 'http://x' is not usable; {usable}",
@@ -254,7 +255,7 @@ MakeServer = Callable[..., dict[str, Any]]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[MakeServer]:
     """Serve a system with a certificate that ends at a time from now; returns its entry."""
-    running = []
+    running = contextlib.ExitStack()
 
     def start(*, server: datetime.timedelta, authority: datetime.timedelta) -> dict[str, Any]:
         folder = tmp_path / "given"
@@ -276,11 +277,8 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
                 serialization.NoEncryption(),
             )
         )
-        simulator = Simulator((SystemPlan(),), folder=tmp_path / "array", sdcs=("a",))
-        running.append(simulator.__exit__)
-        served = Server(simulator, address=ServeAddress("127.0.0.1", tls=folder))
-        served.__enter__()
-        running.append(served.__exit__)
+        simulator = running.enter_context(Simulator((SystemPlan(),), folder=tmp_path / "array", sdcs=("a",)))
+        served = running.enter_context(Server(simulator, address=ServeAddress("127.0.0.1", tls=folder)))
         return {
             "name": "prod",
             "endpoints": list(served.urls),
@@ -289,9 +287,8 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
             "caFile": str(folder / "ca.crt"),
         }
 
-    yield start
-    for stop in reversed(running):
-        stop(None, None, None)
+    with running:
+        yield start
 
 
 LONG = datetime.timedelta(days=1000)

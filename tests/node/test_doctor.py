@@ -19,7 +19,7 @@ from csi_powerflex.errors import Unavailable
 from csi_powerflex.host import facts, mountinfo, probe, run
 from csi_powerflex.host.facts import CAPABILITIES, HostFacts
 from csi_powerflex.model.checks import Check, Level
-from csi_powerflex.operations.node import doctor
+from csi_powerflex.operations.node import doctor, target_paths
 from csi_powerflex.operations.node.doctor import HostPaths
 from csi_powerflex.transport.sdc import doctor as sdc_doctor
 from tests.node.conftest import ReplaceTool
@@ -172,8 +172,8 @@ def test_the_mount_that_the_folder_is_in_decides_about_propagation(settings: Nod
     covered = shared + f"24 23 8:3 / {kubelet} rw - ext4 /dev/sdc rw\n".encode()
     check = only_problem(essentials(settings, host(ROOT + covered)))
     assert check.name == "mount propagation"
-    beside = f"23 22 8:2 / {kubelet}-other rw - ext4 /dev/sdb rw\n".encode()
-    assert {check.level for check in essentials(settings, host(ROOT + beside))} == {Level.OK}
+    other = f"23 22 8:2 / {kubelet}-other rw - ext4 /dev/sdb rw\n".encode()
+    assert {check.level for check in essentials(settings, host(ROOT + other))} == {Level.OK}
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_mounts_of_this_driver_without_a_device_are_a_warning(
 def test_a_mount_whose_device_is_there_is_no_leftover(
     settings: NodeSettings, paths: HostPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.target_paths, "alive", lambda _mount: True)
+    monkeypatch.setattr(target_paths, "alive", lambda _mount: True)
     point = settings.mount_roots[0] / DRIVER / "globalmount"
     (check,) = named(examine(settings, host(ROOT + dead_mount(30, point)), paths), "leftover mounts")
     assert (check.level, check.found) == (Level.OK, "none")
