@@ -586,6 +586,20 @@ def test_a_system_with_nearly_as_many_volumes_as_it_allows_is_a_problem(
     assert (check.level, check.found) == (level, f"{volumes} of 10 volumes")
 
 
+def test_a_limit_that_the_array_does_not_tell_is_no_problem(
+    array45: World, examine: Doctor, change_answer: ChangeAnswer
+) -> None:
+    def untold(answer: Any) -> Any:
+        return {
+            "systemLimitEntryList": [limit | {"maxVal": None} for limit in answer["systemLimitEntryList"]]
+        }
+
+    change_answer("System.querySystemLimits", untold)
+    checks = examine(entries(array45)[0])
+    assert problems(checks) == []
+    assert "3 SDCs; the array does not tell a limit" in [check.found for check in named(checks, "limits")]
+
+
 def test_a_tree_that_is_nearly_full_is_a_warning_with_the_name_of_its_volume(
     make_world: MakeWorld, examine: Doctor
 ) -> None:
@@ -677,6 +691,18 @@ def test_the_table_fits_80_columns_and_says_what_to_do(
     assert "-> check the port in endpoints, the gateway, and firewalls on the way" in lines
     assert "docs/doctor.md#tcp" in lines
     assert lines[-1].endswith("0 warnings, 2 faults")
+
+
+def test_checks_that_are_ok_can_be_left_out(array45: World, examine: Doctor, command: Command) -> None:
+    write(examine, *entries(array45))
+    (summary,) = command("--quiet").output.splitlines()
+    assert summary.endswith(" ok, 0 warnings, 0 faults")
+    array45.simulator.gateway.set_full("sp1", full=True)
+    first, second, *_ = command("-q").output.splitlines()
+    assert (first, second.split(":")[0]) == ("array0, pool pd1/sp1", "  fault   capacity")
+    assert [check["check"] for check in json.loads(command("-q", "-o", "json").output)["checks"]] == [
+        "capacity"
+    ]
 
 
 def test_text_of_an_array_cannot_control_the_terminal(

@@ -47,7 +47,13 @@ _DEFAULTS = DoctorSettings()
 )
 @output_options
 def command(
-    systems: Path, over_commit: float, step_seconds: float, all_trees: bool, output: str, strict: bool
+    systems: Path,
+    over_commit: float,
+    step_seconds: float,
+    all_trees: bool,
+    output: str,
+    quiet: bool,
+    strict: bool,
 ) -> None:
     """Check the systems file and each array in it.
 
@@ -58,4 +64,4 @@ def command(
     checks = doctor.run(
         systems, DoctorSettings(over_commit=over_commit, step_seconds=step_seconds, all_trees=all_trees)
     )
-    sys.exit(show("controller", checks, form=output, strict=strict))
+    sys.exit(show("controller", checks, form=output, quiet=quiet, strict=strict))

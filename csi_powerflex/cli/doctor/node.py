@@ -17,7 +17,7 @@ from csi_powerflex.observability import log
 @options.driver_name
 @node.role_options
 @output_options
-def command(output: str, strict: bool, **given: Any) -> None:
+def command(output: str, quiet: bool, strict: bool, **given: Any) -> None:
     """Check this host.
 
     Privileges, the kubelet's folder, mount propagation, kernel, tools, the SDC and its systems, multipath,
@@ -26,4 +26,4 @@ def command(output: str, strict: bool, **given: Any) -> None:
     log.configure(level="error")
     with options.one_line_errors():
         checks = doctor.run(node.settings_from(endpoint="", metrics_address=None, **given))
-    sys.exit(show("node", checks, form=output, strict=strict))
+    sys.exit(show("node", checks, form=output, quiet=quiet, strict=strict))

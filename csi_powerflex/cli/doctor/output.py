@@ -30,25 +30,32 @@ output_options: options.Decorator = options.together(
         show_default=True,
         help="A table for people, or JSON for machines.",
     ),
+    click.option("--quiet", "-q", is_flag=True, help="Leave out the checks that are ok."),
     click.option("--strict", is_flag=True, help="Exit with status 1 also if there is only a warning."),
 )
 """The options that both commands have."""
 
 
-def table(checks: Sequence[Check]) -> Iterator[str]:
-    """The lines of the table: what was checked as a heading, then a line for each check."""
+def table(checks: Sequence[Check], *, quiet: bool = False) -> Iterator[str]:
+    """The lines of the table: what was checked as a heading, then a line for each check.
+
+    If ``quiet``, it leaves out checks that are ok.
+    """
     subject = None
     for check in checks:
+        if quiet and check.level is Level.OK:
+            continue
         if check.subject != subject:
-            subject = check.subject
-            if check is not checks[0]:
+            if subject is not None:
                 yield ""
+            subject = check.subject
             yield from _wrapped(subject, "")
         yield from _wrapped(f"{check.name}: {check.found}", f"  {check.level.value:<8}")
         if check.level is not Level.OK:
             yield from _wrapped(f"-> {check.remedy}", _INDENT)
             yield from _wrapped(f"   {check.page}", _INDENT)
-    yield ""
+    if subject is not None:
+        yield ""
     yield _summary(checks)
 
 
@@ -78,8 +85,8 @@ def counted(checks: Sequence[Check]) -> dict[str, int]:
     return {level.value: counts[level] for level in Level}
 
 
-def document(role: str, checks: Sequence[Check]) -> dict[str, Any]:
-    """The JSON. docs/doctor.md describes its keys."""
+def document(role: str, checks: Sequence[Check], *, quiet: bool = False) -> dict[str, Any]:
+    """The JSON. docs/doctor.md describes its keys. If ``quiet``, it leaves out checks that are ok."""
     return {
         "format": FORMAT,
         "role": role,
@@ -94,16 +101,17 @@ def document(role: str, checks: Sequence[Check]) -> dict[str, Any]:
                 "page": check.page,
             }
             for check in checks
+            if not (quiet and check.level is Level.OK)
         ],
     }
 
 
-def show(role: str, checks: Sequence[Check], *, form: str, strict: bool) -> int:
+def show(role: str, checks: Sequence[Check], *, form: str, quiet: bool, strict: bool) -> int:
     """Print the checks. Returns the exit status."""
     if form == "json":
-        click.echo(json.dumps(document(role, checks), indent=2))
+        click.echo(json.dumps(document(role, checks, quiet=quiet), indent=2))
     else:
-        for line in table(checks):
+        for line in table(checks, quiet=quiet):
             click.echo(line)
     failing = {Level.FAULT, Level.WARNING} if strict else {Level.FAULT}
     return int(any(check.level in failing for check in checks))

@@ -394,17 +394,21 @@ class _System:
             yield fault("limits", self.label, str(usage), _SEE_MESSAGE)
             usage = {}
         for kind, (used, allowed) in usage.items():
-            objects = "SDCs" if kind == "sdcs" else kind
-            text = f"{used} of {allowed} {objects}"
-            remedy = f"remove {objects} that are not needed; the array refuses more than {allowed}"
-            if used >= allowed:
-                yield fault("limits", self.label, text, remedy)
-            elif used >= allowed * _NEAR_LIMIT:
-                yield warning("limits", self.label, text, remedy)
-            else:
-                yield ok("limits", self.label, text)
+            yield self._limit("SDCs" if kind == "sdcs" else kind, used, allowed)
         volumes = usage["volumes"][0] if "volumes" in usage else None
         yield from self._trees(system, volumes)
+
+    def _limit(self, objects: str, used: int, allowed: int) -> Check:
+        """Whether the array has nearly as many objects as it allows; 0 if it tells no limit."""
+        if allowed <= 0:
+            return ok("limits", self.label, f"{used} {objects}; the array does not tell a limit")
+        text = f"{used} of {allowed} {objects}"
+        remedy = f"remove {objects} that are not needed; the array refuses more than {allowed}"
+        if used >= allowed:
+            return fault("limits", self.label, text, remedy)
+        if used >= allowed * _NEAR_LIMIT:
+            return warning("limits", self.label, text, remedy)
+        return ok("limits", self.label, text)
 
     def _trees(self, system: InspectedSystem, volumes: int | None) -> Iterator[Check]:
         """The trees that are nearly full. Their list is long, so it is read only if that is cheap."""
