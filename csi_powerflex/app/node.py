@@ -10,7 +10,7 @@ from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.host import facts, filesystem
 from csi_powerflex.host.run import missing_tools
 from csi_powerflex.host.time_limit import TimeLimit
-from csi_powerflex.model.checks import Level
+from csi_powerflex.model.checks import Level, guarded
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log, toggle_debug_by_signal
@@ -86,7 +86,7 @@ def say_what_is_wrong(settings: NodeSettings) -> None:
 
     The node serves all the same: it can tell callers what fails, and some volumes may still work.
     """
-    for check in doctor.essentials(settings, facts.read()):
+    for check in guarded(doctor.HOST, lambda: doctor.essentials(settings, facts.read())):
         fields = {"check": check.name, "subject": check.subject, "found": check.found, "remedy": check.remedy}
         if check.level is Level.FAULT:
             log.error("host check failed", **fields)

@@ -70,6 +70,11 @@ def read() -> HostFacts:
     )
 
 
+def is_folder(path: Path) -> bool:
+    """Whether ``path`` leads to a folder, as far as this process may see."""
+    return os.path.isdir(path)  # noqa: PTH112 - the method of Path raises an error if it may not look
+
+
 def clock_is_synchronized() -> bool | None:
     """Whether the kernel says that a time service keeps its clock; None if it cannot be asked."""
     # All zeros: the call reads, and changes nothing.

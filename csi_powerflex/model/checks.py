@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
 
 
 class Level(enum.StrEnum):
@@ -53,6 +58,25 @@ def warning(name: str, subject: str, found: str, remedy: str) -> Check:
 def fault(name: str, subject: str, found: str, remedy: str) -> Check:
     """The result of a check that found something that does not work."""
     return Check(name, subject, Level.FAULT, found, remedy)
+
+
+def guarded(subject: str, step: Callable[[], Iterable[Check]]) -> list[Check]:
+    """The checks of ``step``. If it ends in an unexpected error, a fault says so after them."""
+    checks: list[Check] = []
+    try:
+        for check in step():
+            checks.append(check)  # noqa: PERF402 - those before the error are kept
+    except Exception as error:  # noqa: BLE001 - other checks must be made all the same
+        log.unexpected("checks not ended", error, subject=subject)
+        checks.append(
+            fault(
+                "unexpected error",
+                subject,
+                f"an unexpected {type(error).__name__} ended these checks",
+                "report it with the stack, which is on standard error",
+            )
+        )
+    return checks
 
 
 def names(items: list[str], *, most: int = 8) -> str:

@@ -171,6 +171,12 @@ def test_a_systems_file_under_another_name_is_named(tmp_path: Path) -> None:
     assert check.remedy == "name the right file; the folder has: systems.yml"
 
 
+def test_a_systems_file_in_a_folder_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
+    check = only_problem(doctor.run(tmp_path / "absent" / "systems.yaml", DoctorSettings()))
+    assert check.found == "cannot be read: No such file or directory"
+    assert check.remedy == "name a file that this process may read, with --systems"
+
+
 # --- connections -----------------------------------------------------------------------------------
 
 

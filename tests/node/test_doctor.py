@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -495,6 +496,58 @@ def test_a_host_without_the_folder_of_links_has_no_volumes(settings: NodeSetting
     load_module(settings)
     settings.sdc.by_id.rmdir()
     assert sdc(settings)[-1].found == "none; 0 volumes are on this host"
+
+
+# --- a process without rights ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_rights(settings: NodeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that may not look into the folders of kubelet and SDC, as one of another user than root."""
+    look, folders = os.stat, (settings.mount_roots[0], settings.sdc.by_id.parent)
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        if any(Path(os.fspath(path)).is_relative_to(folder) for folder in folders):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return look(path, **options)
+
+    # Path.stat and the functions of os.path call it.
+    monkeypatch.setattr(os, "stat", refuse)
+
+
+def test_a_process_without_rights_gets_faults_and_no_error(
+    settings: NodeSettings, paths: HostPaths, without_rights: None
+) -> None:
+    checks = [*examine(settings, host(user=1000), paths), *sdc(settings)]
+    assert not named(checks, "unexpected error")
+    assert {"user", "kubelet folder", "sdc module", "sdc guid"} <= {
+        check.name for check in checks if check.level is Level.FAULT
+    }
+
+
+def test_an_unexpected_error_in_one_check_does_not_hide_the_others(
+    settings: NodeSettings, paths: HostPaths, monkeypatch: pytest.MonkeyPatch, text_log: io.StringIO
+) -> None:
+    def fail() -> bool:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(facts, "clock_is_synchronized", fail)
+    checks = examine(settings, host(), paths)
+    (check,) = named(checks, "unexpected error")
+    assert (check.level, check.found) == (Level.FAULT, "an unexpected RuntimeError ended these checks")
+    assert named(checks, "leftover mounts")
+    assert "a defect" in text_log.getvalue()
+
+
+def test_the_node_starts_also_if_it_cannot_look_at_itself(
+    settings: NodeSettings, monkeypatch: pytest.MonkeyPatch, text_log: io.StringIO
+) -> None:
+    def fail() -> HostFacts:
+        raise OSError("no /proc")
+
+    monkeypatch.setattr(facts, "read", fail)
+    app.say_what_is_wrong(settings)
+    assert 'ERROR   host check failed check="unexpected error"' in text_log.getvalue()
 
 
 # --- the command -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tests.source_code import PACKAGE, ROOT, tree
 
 MODULES = (
     "app/doctor/controller.py",
+    "model/checks.py",
     "operations/controller/doctor.py",
     "operations/node/doctor.py",
     "transport/sdc/doctor.py",

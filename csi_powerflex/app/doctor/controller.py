@@ -31,7 +31,11 @@ def run(systems_file: Path, settings: DoctorSettings) -> list[Check]:
 
 def _remedy(systems_file: Path) -> str:
     """What to do about a problem of the file. A Secret may have the file under another name."""
-    if not systems_file.exists() and systems_file.parent.is_dir():
-        there = sorted(path.name for path in systems_file.parent.iterdir() if not path.name.startswith("."))
-        return f"name the right file; the folder has: {names(there) or 'nothing'}"
+    try:
+        there = sorted(path.name for path in systems_file.parent.iterdir())
+    except OSError:
+        return "name a file that this process may read, with --systems"
+    if systems_file.name not in there:
+        visible = [name for name in there if not name.startswith(".")]
+        return f"name the right file; the folder has: {names(visible) or 'nothing'}"
     return "correct it; a running controller keeps the previous file until then"

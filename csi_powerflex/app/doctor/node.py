@@ -6,7 +6,7 @@ from csi_powerflex import call_context
 from csi_powerflex.app.node import ALWAYS_NEEDED
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.host import facts
-from csi_powerflex.model.checks import Check
+from csi_powerflex.model.checks import Check, guarded
 from csi_powerflex.operations.node import doctor
 from csi_powerflex.transport.sdc import doctor as sdc_doctor
 
@@ -18,5 +18,5 @@ def run(settings: NodeSettings) -> list[Check]:
     with call_context.background("doctor", _SECONDS):
         return [
             *doctor.examine(settings, facts.read(), always_needed=ALWAYS_NEEDED),
-            *sdc_doctor.examine(settings),
+            *guarded(doctor.HOST, lambda: sdc_doctor.examine(settings)),
         ]

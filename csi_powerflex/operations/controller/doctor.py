@@ -19,11 +19,8 @@ from csi_powerflex import call_context, units
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, DriverError
 from csi_powerflex.ids import InitiatorKind
 from csi_powerflex.model.array import Pool, PoolState
-from csi_powerflex.model.checks import Check, fault, names, ok, warning
+from csi_powerflex.model.checks import Check, fault, guarded, names, ok, warning
 from csi_powerflex.model.inspection import InspectedEndpoint, InspectedSystem, Inspection
-from csi_powerflex.observability.log import Log
-
-log = Log(__name__)
 
 _SOON_DAYS = 30
 _LITTLE_FREE = 0.1
@@ -92,25 +89,11 @@ class _System:
         self._refused_at: str | None = None
 
     def examine(self) -> list[Check]:
-        checks: list[Check] = []
         try:
-            # One after another, so that checks before an unexpected error are not lost.
-            for check in self._checks():
-                checks.append(check)  # noqa: PERF402 - see above
-        except Exception as error:  # noqa: BLE001 - other systems must be checked all the same
-            log.unexpected("checks not ended", error, system=self.label)
-            checks.append(
-                fault(
-                    "unexpected error",
-                    self.label,
-                    f"an unexpected {type(error).__name__} ended the checks of this system",
-                    "report it with the stack, which is on standard error",
-                )
-            )
+            return guarded(self.label, self._checks)
         finally:
             for endpoint in self._inspection.endpoints:
                 self._step(endpoint.close)
-        return checks
 
     def _step(self, ask: Callable[[], _Answer]) -> _Answer | DriverError:
         """What ``ask`` returns, or the error that it raises. It gets the time of one step."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.errors import DriverError
 from csi_powerflex.host import facts, filesystem
-from csi_powerflex.host.facts import HostFacts
+from csi_powerflex.host.facts import HostFacts, is_folder
 from csi_powerflex.host.mountinfo import Mount
 from csi_powerflex.host.run import PACKAGES, installed, missing_tools, run
-from csi_powerflex.model.checks import Check, fault, names, ok, warning
+from csi_powerflex.model.checks import Check, fault, guarded, names, ok, warning
 from csi_powerflex.operations.node import target_paths
 
 HOST = "this host"
@@ -82,19 +82,23 @@ def essentials(settings: NodeSettings, host: HostFacts) -> Iterator[Check]:
 def examine(
     settings: NodeSettings, host: HostFacts, *, always_needed: Collection[str], paths: HostPaths = HostPaths()
 ) -> Iterator[Check]:
-    """Every check.
+    """Every check. One that ends in an unexpected error does not hide the others.
 
     Args:
         always_needed: the tools that every volume needs.
         paths: where to look.
     """
-    yield from essentials(settings, host)
-    yield from _kubelets(settings.mount_roots[0])
-    yield from _tools(settings, always_needed)
-    yield _nvme(paths)
-    yield _multipath(paths)
-    yield _clock()
-    yield _leftover_mounts(settings, host)
+    steps: tuple[Callable[[], Iterable[Check]], ...] = (
+        lambda: essentials(settings, host),
+        lambda: _kubelets(settings.mount_roots[0]),
+        lambda: _tools(settings, always_needed),
+        lambda: [_nvme(paths)],
+        lambda: [_multipath(paths)],
+        lambda: [_clock()],
+        lambda: [_leftover_mounts(settings, host)],
+    )
+    for step in steps:
+        yield from guarded(HOST, step)
 
 
 # --- privileges, folders, kernel -------------------------------------------------------------------
@@ -113,7 +117,7 @@ def _capabilities(settings: NodeSettings, host: HostFacts) -> Iterator[Check]:
 
 def _folder(root: Path, host: HostFacts) -> Iterator[Check]:
     """The kubelet's folder, or another one below which volumes may be mounted."""
-    if not root.is_dir():
+    if not is_folder(root):
         remedy = "correct --kubelet-dir (the chart's kubeletDir), or mount that folder into the container"
         yield fault("kubelet folder", str(root), "there is no such folder", remedy)
         return
@@ -136,7 +140,7 @@ def _folder(root: Path, host: HostFacts) -> Iterator[Check]:
 
 def _kubelets(root: Path) -> Iterator[Check]:
     """Whether the folder is really the kubelet's. On some distributions an unused one exists too."""
-    if root.is_dir() and not (root / "pods").is_dir():
+    if is_folder(root) and os.access(root, os.X_OK) and not is_folder(root / "pods"):
         text = "it has no folder pods, so it may not be the one that the kubelet uses"
         remedy = "give the value of the kubelet's option --root-dir as --kubelet-dir (the chart's kubeletDir)"
         yield warning("kubelet folder", str(root), text, remedy)
@@ -192,7 +196,7 @@ def _version(command: Sequence[str]) -> str:
 
 def _nvme(paths: HostPaths) -> Check:
     """For information only: the driver does not use NVMe/TCP yet."""
-    loaded = [name for name in ("nvme_fabrics", "nvme_tcp") if (paths.sysfs / "module" / name).is_dir()]
+    loaded = [name for name in ("nvme_fabrics", "nvme_tcp") if is_folder(paths.sysfs / "module" / name)]
     try:
         nqn = paths.nqn.read_text().strip()
     except OSError:
@@ -211,7 +215,8 @@ def _multipath(paths: HostPaths) -> Check:
     remedy = "blacklist scini in multipath.conf on the host, then run multipath -f for these maps"
     if taken:
         return fault("multipath", HOST, f"multipathd has taken {names(taken)}", remedy)
-    if paths.multipath.is_file() and "scini" not in _text(paths.multipath):
+    configuration = _text(paths.multipath)
+    if configuration and "scini" not in configuration:
         text = f"{paths.multipath} does not name scini, so multipathd may take the volumes' devices"
         return warning("multipath", HOST, text, 'blacklist scini there: devnode "^scini[a-z]*"')
     return ok("multipath", HOST, "it has no device of a volume")

@@ -12,6 +12,7 @@ from pathlib import Path
 from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings
 from csi_powerflex.errors import DriverError
 from csi_powerflex.host import probe
+from csi_powerflex.host.facts import is_folder
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.checks import Check, fault, names, ok, warning
@@ -38,14 +39,14 @@ def examine(settings: NodeSettings) -> Iterator[Check]:
         yield fault("sdc guid", HOST, str(guid), _INSTALL)
     else:
         yield ok("sdc guid", HOST, guid)
-    if not isinstance(guid, DriverError) or sdc.drv_cfg.is_file():
+    if not isinstance(guid, DriverError) or DrvCfg(sdc).present:
         yield from _systems(sdc)
     yield from _links(sdc)
 
 
 def _module(settings: SdcSettings, *, answers: bool) -> Check:
     module = (settings.on_demand or SdcOnDemand()).module
-    if module.is_dir():
+    if is_folder(module):
         try:
             version = (module / "version").read_text().strip()
         except OSError:
@@ -85,7 +86,7 @@ def _links(settings: SdcSettings) -> Iterator[Check]:
     broken = []
     for link in links:
         device = link.resolve()
-        if device.is_block_device():
+        if _is_block_device(device):
             devices.setdefault(device, []).append(link.name)
         else:
             broken.append(link.name)
@@ -98,6 +99,13 @@ def _links(settings: SdcSettings) -> Iterator[Check]:
     if not broken and len(devices) == len(links):
         yield ok("leftover links", HOST, f"none; {len(links)} volumes are on this host")
     yield from _unfinished(devices)
+
+
+def _is_block_device(device: Path) -> bool:
+    try:
+        return device.is_block_device()
+    except OSError:
+        return False
 
 
 def _unfinished(devices: dict[Path, list[str]]) -> Iterator[Check]:
