@@ -32,7 +32,8 @@ from csi_powerflex.gateway.payloads import (
 )
 from csi_powerflex.model.inspection import Tree
 
-_STEP_SECONDS = 10.0
+# Callers give each step less time than this.
+_LONGEST_STEP_SECONDS = 600.0
 _VERSION = "/api/version"
 # Asking these for the platform's users may end in 401, which would cause further logins.
 _WITHOUT_PLATFORM = ("2.", "3.")
@@ -100,7 +101,7 @@ class GatewayEndpoint:
         self._connection(address).close()
 
     def _connection(self, address: str) -> socket.socket:
-        seconds = call_context.remaining(_STEP_SECONDS)
+        seconds = call_context.remaining(_LONGEST_STEP_SECONDS)
         try:
             return socket.create_connection((address, self._port), timeout=seconds)
         except TimeoutError as error:

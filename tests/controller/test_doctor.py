@@ -422,6 +422,15 @@ def test_a_version_that_the_driver_does_not_know_is_a_warning(
     assert check.found.startswith(f"PowerFlex {version}; ")
 
 
+def test_a_version_that_the_array_does_not_tell_is_a_fault(array45: World, examine: Doctor) -> None:
+    array45.simulator.gateway.inject(
+        Fault(kind=FaultKind.ERROR, route="version", status=500, message="broken")
+    )
+    (check,) = named(examine(entries(array45)[0]), "version")
+    assert check.level is Level.FAULT
+    assert "broken" in check.found
+
+
 @pytest.mark.parametrize("version", ["3.6", "4.5"])
 def test_a_user_who_may_only_read_is_a_fault(make_world: MakeWorld, examine: Doctor, version: str) -> None:
     world = make_world(SystemPlan(version=version))
@@ -524,7 +533,7 @@ def test_a_system_without_a_pool_is_a_fault(make_world: MakeWorld, examine: Doct
 
 
 @pytest.mark.parametrize(
-    "step", ["StoragePool.Statistics", "ProtectionDomain.get", "Sdc.list", "System.Statistics"]
+    "step", ["StoragePool.Statistics", "ProtectionDomain.get", "Sdc.list", "System.Statistics", "Volume.list"]
 )
 def test_a_request_that_the_array_refuses_is_a_fault_of_its_check(
     array45: World, examine: Doctor, step: str

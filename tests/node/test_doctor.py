@@ -251,6 +251,18 @@ def test_a_tool_that_tells_no_version_is_no_problem(
     assert any(text.startswith("xfsprogs of an unknown version (") for text in found)
 
 
+def test_a_tool_that_hangs_is_shown_with_the_reason(
+    settings: NodeSettings,
+    paths: HostPaths,
+    replace_tool: ReplaceTool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace_tool("mkfs.xfs", "sleep 60")
+    monkeypatch.setattr(doctor, "_VERSION_SECONDS", 0.1)
+    found = [check.found for check in named(examine(settings, host(), paths), "tools")]
+    assert any("did not end within 0.1 s" in text for text in found)
+
+
 def test_missing_tools_are_named_with_their_packages(
     settings: NodeSettings, paths: HostPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def command(
     """Check the systems file and each array in it.
 
     For each endpoint: DNS, TCP, certificate, login, system id. For each system: version, the user's role,
-    pools, hosts, limits. It logs in once at each endpoint, and out again. A login that fails is not repeated.
+    pools, hosts, limits. It logs in once at each endpoint, and out again. A refused login is not repeated.
     """
     log.configure(level="error")
     checks = doctor.run(
