@@ -19,7 +19,7 @@ from typing import Any
 import click
 import msgspec
 
-from csi_powerflex.cli import settings
+from csi_powerflex.cli import main as command_line
 from csi_powerflex.cli.main import RoleGroup
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.model import qos
@@ -114,13 +114,25 @@ def configuration() -> str:
         "",
         *_table(("key", "description", "default"), _keys(ZoneSettings)),
     ]
-    for role in RoleGroup.ROLES:
-        command = importlib.import_module(f"csi_powerflex.cli.{role}").command
-        lines += ["", f"## csi-powerflex {role}", "", inspect.cleandoc(command.help or "").partition("\n")[0]]
+    for name, command in _commands():
+        lines += ["", f"## csi-powerflex {name}", "", inspect.cleandoc(command.help or "").partition("\n")[0]]
         options = list(_options(command))
         if options:
             lines += ["", *_table(("option", "environment", "description", "default"), options)]
     return "\n".join(lines)
+
+
+def _commands() -> Iterable[tuple[str, click.Command]]:
+    """Every command, each with its name; those of a group follow it."""
+    context = click.Context(command_line.main)
+    for role in RoleGroup.ROLES:
+        command = importlib.import_module(f"csi_powerflex.cli.{role}").command
+        yield role, command
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                of_group = command.get_command(context, name)
+                if of_group is not None:
+                    yield f"{role} {name}", of_group
 
 
 def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
@@ -153,7 +165,7 @@ def _options(command: click.Command) -> Iterable[tuple[str, str, str, str]]:
             default = f"`{option.default}`"
         yield (
             f"`{option.opts[0]}`",
-            f"`{option.envvar or settings.variable(command.name or '', option)}`",
+            f"`{option.envvar}`",
             " ".join((option.help or "").split()),
             default,
         )

@@ -7,12 +7,14 @@ from csi_powerflex.csi import server
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.csi.node import Node, NodeOperations
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.host import filesystem
+from csi_powerflex.host import facts, filesystem
 from csi_powerflex.host.run import missing_tools
 from csi_powerflex.host.time_limit import TimeLimit
+from csi_powerflex.model.checks import Level, guarded
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import Log, toggle_debug_by_signal
+from csi_powerflex.operations.node import doctor
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.expansion import Expansion
 from csi_powerflex.operations.node.filesystem_state import FilesystemState
@@ -28,7 +30,8 @@ log = Log(__name__)
 
 # How long a read of a volume may take before the volume counts as hanging.
 _READ_SECONDS = 5.0
-_ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs", "fsfreeze", "blockdev")
+ALWAYS_NEEDED = ("mount", "umount", "blkid", "wipefs", "fsfreeze", "blockdev")
+"""The tools that every volume needs."""
 
 
 def run(settings: NodeSettings) -> None:
@@ -39,6 +42,7 @@ def run(settings: NodeSettings) -> None:
         DriverError: the endpoint cannot be served on.
     """
     check_tools()
+    say_what_is_wrong(settings)
     identity = Identity(settings.driver_name)
     register_node = registration(settings)
     toggle_debug_by_signal()
@@ -77,13 +81,26 @@ def service(settings: NodeSettings) -> Node:
     return Node(Topology(settings.driver_name), operations)
 
 
+def say_what_is_wrong(settings: NodeSettings) -> None:
+    """Write to the log what keeps volumes from being mounted on this host. It takes some milliseconds.
+
+    The node serves all the same: it can tell callers what fails, and some volumes may still work.
+    """
+    for check in guarded(doctor.HOST, lambda: doctor.essentials(settings, facts.read())):
+        fields = {"check": check.name, "subject": check.subject, "found": check.found, "remedy": check.remedy}
+        if check.level is Level.FAULT:
+            log.error("host check failed", **fields)
+        elif check.level is Level.WARNING:
+            log.warning("host check gave a warning", **fields)
+
+
 def check_tools() -> None:
     """Check that the tools are installed.
 
     Raises:
         FailedPrecondition: one that every volume needs is not installed.
     """
-    missing = missing_tools(_ALWAYS_NEEDED)
+    missing = missing_tools(ALWAYS_NEEDED)
     if missing:
         raise FailedPrecondition(
             f"tools are missing: {', '.join(missing)}; install them on the host or in the image"

@@ -17,6 +17,7 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
         DriverError: the endpoint cannot be served on.
     """
     node.check_tools()
+    node.say_what_is_wrong(node_settings)
     log.toggle_debug_by_signal()
     with (
         endpoint.serving(controller_settings.metrics_address),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -24,30 +24,46 @@ _OF_A_SERVICE = re.compile(
 class RoleCommand(click.Command):
     """A command whose options can also be given in the environment, as POWERFLEX_CSI_<ROLE>_<OPTION>.
 
+    For a command of a group, <ROLE> is the group's name and its own: POWERFLEX_CSI_DOCTOR_NODE_<OPTION>.
+
     ``--help`` shows the variable of each option. A variable of this role, or of no role, that no option has
     is refused, like a misspelt option.
     """
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
+        self.variables = f"{self.context_settings['auto_envvar_prefix']}_"
         for option in self.params:
             if isinstance(option, click.Option):
-                option.envvar = option.envvar or variable(self.name or "", option)
+                option.envvar = option.envvar or variable(self.variables, option)
                 option.show_envvar = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not (ctx.resilient_parsing or set(HELP) & set(args)):
-            self._check_environment(getattr(ctx.find_root().command, "ROLES", ()))
+            self._check_environment(self._of_others(ctx))
         return super().parse_args(ctx, args)
 
-    def _check_environment(self, roles: Collection[str]) -> None:
+    def _of_others(self, ctx: click.Context) -> tuple[str, ...]:
+        """What the variables of other commands begin with: of the groups that this command is in."""
+        groups: list[click.Context] = []
+        while ctx.parent is not None:
+            ctx = ctx.parent
+            groups.insert(0, ctx)
+        begin, found = PREFIX, list[str]()
+        for depth, group in enumerate(groups):
+            if depth:
+                begin += f"{group.command.name}_".upper()
+            found += [f"{begin}{role}_".upper() for role in getattr(group.command, "ROLES", ())]
+        return tuple(other for other in found if not self.variables.startswith(other))
+
+    def _check_environment(self, others: tuple[str, ...]) -> None:
         """Refuse variables that are misspelt.
 
         Raises:
             click.UsageError: it names each of them.
         """
         known = [str(option.envvar) for option in self.params if isinstance(option, click.Option)]
-        unknown = [name for name in sorted(os.environ) if self._is_own(name, roles) and name not in known]
+        unknown = [name for name in sorted(os.environ) if self._is_own(name, others) and name not in known]
         if unknown:
             found = "; ".join(f"{name}{_meant(name, known)}" for name in unknown)
             raise click.UsageError(
@@ -55,18 +71,20 @@ class RoleCommand(click.Command):
                 "of each option"
             )
 
-    def _is_own(self, name: str, roles: Collection[str]) -> bool:
+    @staticmethod
+    def _is_own(name: str, others: tuple[str, ...]) -> bool:
         """Whether the variable is meant for this command. Those of other roles are left alone."""
-        if not name.startswith(PREFIX) or _OF_A_SERVICE.search(name, len(PREFIX) - 1):
-            return False
-        role = name.removeprefix(PREFIX).partition("_")[0].lower()
-        return role == self.name or role not in roles
+        return (
+            name.startswith(PREFIX)
+            and not name.startswith(others)
+            and not _OF_A_SERVICE.search(name, len(PREFIX) - 1)
+        )
 
 
-def variable(role: str, option: click.Option) -> str:
-    """The environment variable of an option."""
+def variable(begin: str, option: click.Option) -> str:
+    """The environment variable of an option, which begins with ``begin``."""
     flag = option.opts[0].removeprefix("--")
-    return f"{PREFIX}{role}_{flag.replace('-', '_')}".upper()
+    return f"{begin}{flag.replace('-', '_')}".upper()
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

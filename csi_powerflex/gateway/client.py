@@ -52,6 +52,8 @@ _OBJECTS = {
     "/api/login": "login",
     "/api/logout": "login",
     "/rest/auth/": "login",
+    "/rest/v1/users": "user",
+    "/api/version": "version",
     "/dtapi/rest/v1/metrics/": "metrics",
 }
 

@@ -164,6 +164,40 @@ class SystemLimitsPayload(Payload, frozen=True):
     system_limit_entry_list: tuple[SystemLimitPayload, ...]
 
 
+class UserPayload(Payload, frozen=True):
+    """A User of the MDM, before 4.0. The doctor reads its role."""
+
+    name: str
+    user_role: str | None = None
+
+
+class PermissionPayload(msgspec.Struct, frozen=True):
+    """The ``permission`` of a user of PowerFlex Manager."""
+
+    role: str | None = None
+
+
+class PlatformUserPayload(msgspec.Struct, frozen=True):
+    """A user of PowerFlex Manager."""
+
+    username: str
+    permission: PermissionPayload = PermissionPayload()
+
+
+class PlatformUsersPayload(msgspec.Struct, frozen=True):
+    """The answer of ``/rest/v1/users`` of 4.0 and newer."""
+
+    results: tuple[PlatformUserPayload, ...]
+
+
+class TreeMemberPayload(Payload, frozen=True):
+    """The part of a Volume that counting the members of trees needs (2.6, 2.8)."""
+
+    vtree_id: str = ""
+    name: str | None = None
+    ancestor_volume_id: str | None = None
+
+
 class CreatedPayload(Payload, frozen=True):
     """The answer to creating an object."""
 

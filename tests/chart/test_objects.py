@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from csi_powerflex.cli.main import main
 from tests.chart import helm as chart, strict
 from tests.chart.helm import CHART, SNAPSHOT_APIS, VALUES, Case, Manifest
 
@@ -284,3 +287,13 @@ def test_the_notes_say_what_comes_next(helm: str) -> None:
     assert "helm test release --namespace storage" in notes
     assert "The value of clusterId is k8s1." in notes
     assert "Snapshots are off: the cluster has no API snapshot.storage.k8s.io/v1" in notes
+
+
+def test_the_notes_call_the_doctor_with_options_that_it_has() -> None:
+    notes = (CHART / "templates" / "NOTES.txt").read_text(encoding="utf-8")
+    called = re.findall(r"csi-powerflex doctor (\w+) (--.*)", notes)
+    assert {role for role, _ in called} == {"controller", "node"}
+    for role, options in called:
+        given = re.sub(r"=\S*\{\{ ?[\w.$]+ ?\}\}\S*", "=1", options).replace("\\", "").split()
+        done = CliRunner().invoke(main, ["doctor", role, *given, "--output=none"])
+        assert "'none' is not one of 'table', 'json'" in done.output

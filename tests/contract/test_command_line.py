@@ -58,15 +58,19 @@ def controller(systems: Path, replaced: Mapping[str, str] | None = None) -> list
     return ["controller", *(f"--{name}={value}" for name, value in options.items())]
 
 
+_FOLDER = Path(sys.modules[RoleGroup.__module__].__file__ or "").parent
 COMMANDS = sorted(
-    role
-    for role in RoleGroup.ROLES
-    if Path(sys.modules[RoleGroup.__module__].__file__ or "").with_name(f"{role}.py").exists()
+    role for role in RoleGroup.ROLES if (_FOLDER / f"{role}.py").exists() or (_FOLDER / role).is_dir()
 )
+OF_THE_DOCTOR = ["doctor controller", "doctor node"]
 
 
 def command(name: str) -> click.Command:
-    found = RoleGroup().get_command(click.Context(main), name)
+    """The command of that name: one word, or two for a command of a group."""
+    found: click.Command | None = main
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
     assert found is not None
     return found
 
@@ -90,9 +94,9 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
 def test_each_command_has_help_for_each_of_its_options(name: str, flag: str) -> None:
-    result = run(name, flag)
+    result = run(*name.split(), flag)
     assert result.exit_code == 0
     assert result.output.startswith(f"Usage: csi-powerflex {name} [OPTIONS]")
     for option in command(name).params:
@@ -101,10 +105,19 @@ def test_each_command_has_help_for_each_of_its_options(name: str, flag: str) -> 
         assert option.opts[0] in result.output
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
 def test_each_command_has_the_name_in_the_list(name: str) -> None:
-    assert {"controller", "version"} <= set(COMMANDS)
-    assert command(name).name == name
+    assert {"controller", "doctor", "version"} <= set(COMMANDS)
+    assert command(name).name == name.rsplit(maxsplit=1)[-1]
+
+
+def test_the_doctor_lists_its_commands() -> None:
+    group = command("doctor")
+    assert isinstance(group, click.Group)
+    assert [f"doctor {name}" for name in group.list_commands(click.Context(group))] == OF_THE_DOCTOR
+    for name in OF_THE_DOCTOR:
+        assert name.split()[1] in run("doctor", "--help").output
+    assert "No such command 'nod'" in run("doctor", "nod").output
 
 
 def test_help_is_shown_without_loading_any_role() -> None:
@@ -135,13 +148,14 @@ def test_version_shows_the_driver_and_the_protocol() -> None:
 # --- options from the environment ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
 def test_no_variable_of_the_driver_has_the_prefix_that_csi_reserves(name: str) -> None:
     # Specification, "Configuration and operation": CSI_ is for the variables that it defines.
     for option in command(name).params:
         assert isinstance(option, click.Option)
         named = option.envvar
-        assert named == "CSI_ENDPOINT" or str(named).startswith(f"POWERFLEX_CSI_{name.upper()}_")
+        prefix = f"POWERFLEX_CSI_{name.upper().replace(' ', '_')}_"
+        assert named == "CSI_ENDPOINT" or str(named).startswith(prefix)
 
 
 def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
@@ -160,12 +174,12 @@ def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
     assert result.returncode == 1
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
 def test_help_shows_the_variable_of_each_option_which_has_the_option_in_its_name(name: str) -> None:
-    help_text = "".join(run(name, "--help", env={"COLUMNS": "400"}).output.split())
+    help_text = "".join(run(*name.split(), "--help", env={"COLUMNS": "400"}).output.split())
     for option in command(name).params:
         assert isinstance(option, click.Option)
-        variable = f"POWERFLEX_CSI_{name}_{option.opts[0][2:].replace('-', '_')}".upper()
+        variable = re.sub("[ -]", "_", f"POWERFLEX_CSI_{name}_{option.opts[0][2:]}").upper()
         assert option.envvar in ("CSI_ENDPOINT", variable)
         assert f"envvar:{option.envvar}" in help_text
 
@@ -211,8 +225,33 @@ def test_variables_of_other_roles_and_of_kubernetes_services_are_left_alone(
     assert "of the CSI socket does not exist" in result.output
 
 
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("POWERFLEX_CSI_DOCTOR_CONTROLLER_SYSTEM", True),
+        ("POWERFLEX_CSI_DOCTOR_SYSTEMS", True),
+        ("POWERFLEX_CSI_DOCTOR_NODE_SYSTEM", False),
+        ("POWERFLEX_CSI_CONTROLLER_CLUSTER_ID", False),
+    ],
+)
+def test_a_command_of_a_group_refuses_its_own_misspelt_variables(
+    systems: Path, name: str, *, refused: bool
+) -> None:
+    systems.write_text("systems: [", encoding="utf-8")
+    result = run("doctor", "controller", "--systems", str(systems), env={name: "x"})
+    assert ("no option of this command has the environment variable" in result.output) == refused
+    assert result.exit_code == (2 if refused else 1)
+
+
 def test_help_is_shown_despite_a_misspelt_variable(systems: Path) -> None:
     assert run("controller", "--help", env={"POWERFLEX_CSI_CONTROLLER_LOG_LEVL": "x"}).exit_code == 0
+
+
+def test_an_option_of_the_doctor_can_be_set_in_the_environment(systems: Path) -> None:
+    systems.write_text("systems: [", encoding="utf-8")
+    result = run("doctor", "controller", env={"POWERFLEX_CSI_DOCTOR_CONTROLLER_SYSTEMS": str(systems)})
+    assert result.exit_code == 1
+    assert str(systems) in result.output
 
 
 def test_an_option_on_the_command_line_overrides_the_environment(systems: Path) -> None:

@@ -5,6 +5,8 @@ Every key is checked. So a typing error is found at the start, and the message n
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,8 +47,8 @@ def load(path: Path) -> tuple[SystemSettings, ...]:
             key, problem = found
             where = f"systems[{index}].{key}" if key else f"systems[{index}]"
             raise InvalidArgument(f"{path}: {where}: {problem}")
-    _check_unique(path, systems)
-    _check_endpoints_unique(path, systems)
+    for problem in _shared(enumerate(systems)):
+        raise InvalidArgument(f"{path}: {problem}")
     return systems
 
 
@@ -61,6 +63,73 @@ def _check_keys(path: Path, content: object) -> None:
         found.insert(0, "expected a mapping of keys to values, found a list; put `systems:` above the list")
     if found:
         raise InvalidArgument(f"{path}: {'; '.join(found)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is in a systems file.
+
+    Attributes:
+        problems: every problem of it, as ``load`` words them; empty if ``load`` accepts the file.
+        systems: the settings of those systems that have no problem of their own.
+    """
+
+    problems: tuple[str, ...]
+    systems: tuple[SystemSettings, ...]
+
+
+def examine(path: Path) -> Examined:
+    """Find every problem of the systems file. ``load`` stops at the first one."""
+    try:
+        return Examined((), load(path))
+    except InvalidArgument as error:
+        first = str(error)
+    try:
+        content = document.load(path)
+        _expand_urls(content)
+        entries = content["systems"]
+        examined = [_examined(path, index, dict(entry)) for index, entry in enumerate(entries)]
+    except (InvalidArgument, ValueError, TypeError, LookupError):
+        # Without a list of systems there is nothing more to look at.
+        return Examined((first,), ())
+    problems = [problem for found, _ in examined for problem in found]
+    usable = [(index, system) for index, (_, system) in enumerate(examined) if system is not None]
+    problems += [f"{path}: {problem}" for problem in _shared(usable)]
+    # If there are unknown keys, the first message lists them, and each has a message of its own here.
+    if first not in problems and not messages.unknown_keys(content):
+        problems.insert(0, first)
+    return Examined(tuple(problems), tuple(system for _, system in usable))
+
+
+def _examined(path: Path, index: int, entry: dict[Any, Any]) -> tuple[list[str], SystemSettings | None]:
+    """The problems of one entry of the list, and its settings if it has none."""
+    where = f"systems[{index}]"
+    found = [f"{path}: {messages.translated(text)}" for text in _wrong_keys(where, entry)]
+    if found:
+        return found, None
+    system = msgspec.convert(entry, type=SystemSettings, dec_hook=_decode_secret)
+    found = [
+        f"{path}: {where}.{key}: {text}" if key else f"{path}: {where}: {text}"
+        for key, text in checks.problems(system)
+    ]
+    return found, None if found else system
+
+
+def _wrong_keys(where: str, entry: dict[Any, Any]) -> Iterator[str]:
+    """A message of msgspec's form for each key that is unknown, missing or has a value of a wrong type."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(SystemSettings)}
+    for key, value in entry.items():
+        if key not in fields:
+            yield f"Object contains unknown field `{key}` - at `$.{where}`"
+            continue
+        try:
+            msgspec.convert(value, type=fields[key].type, dec_hook=_decode_secret)
+        except msgspec.ValidationError as error:
+            text, found, below = str(error).partition(" - at `$")
+            yield f"{text} - at `$.{where}.{key}{below if found else '`'}"
+    for key, field in fields.items():
+        if field.required and key not in entry:
+            yield f"Object missing required field `{key}` - at `$.{where}`"
 
 
 def _expand_urls(content: Any) -> None:
@@ -113,29 +182,26 @@ def _decode_secret(kind: type, value: object) -> object:
     raise ValueError("expected a non-empty text; put quotes around a password that looks like a number")
 
 
-def _check_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
+def _shared(systems: Iterable[tuple[int, SystemSettings]]) -> Iterator[str]:
+    """What two systems have in common though they must not. ``systems`` have their numbers in the list."""
     # A name must also differ from every id: the parameter systemID of a StorageClass may be either.
     seen: set[str] = set()
-    for index, system in enumerate(systems):
+    gateways: set[tuple[str, int, str]] = set()
+    for index, system in systems:
         for key, value in (("id", system.id), ("name", system.name)):
             if value in seen:
-                raise InvalidArgument(
-                    f"{path}: systems[{index}].{key}: {value!r} stands for another system already; "
+                yield (
+                    f"systems[{index}].{key}: {value!r} stands for another system already; "
                     "each name and id must be of one system"
                 )
         seen |= {value for value in (system.id, system.name) if value is not None}
-
-
-def _check_endpoints_unique(path: Path, systems: tuple[SystemSettings, ...]) -> None:
-    seen: set[tuple[str, int, str]] = set()
-    for index, system in enumerate(systems):
         for position, endpoint in enumerate(system.endpoints):
-            if _gateway(endpoint) in seen:
-                raise InvalidArgument(
-                    f"{path}: systems[{index}].endpoints[{position}]: {endpoint!r} is an endpoint of another "
+            if _gateway(endpoint) in gateways:
+                yield (
+                    f"systems[{index}].endpoints[{position}]: {endpoint!r} is an endpoint of another "
                     "system already; a gateway manages one system, so remove one of the two entries"
                 )
-        seen |= {_gateway(endpoint) for endpoint in system.endpoints}
+        gateways |= {_gateway(endpoint) for endpoint in system.endpoints}
 
 
 def _gateway(endpoint: str) -> tuple[str, int, str]:

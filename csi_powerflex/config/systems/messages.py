@@ -33,12 +33,18 @@ def translated(message: str) -> str:
     if match and match["key"]:
         what = "a key is not text; put quotes around it"
     elif unknown := _UNKNOWN.fullmatch(what):
-        what = _unknown_key(unknown["key"], _keys(SystemSettings if where else SystemsFile))
+        what = _unknown_key(unknown["key"], _keys(_kind(where)))
     elif missing := _MISSING.fullmatch(what):
         what = f"the key {missing['key']} is missing; it must be given"
     elif types := _TYPES.fullmatch(what):
         what = _wrong_type(types["wanted"], types["found"])
     return f"{where}: {what}" if where else what
+
+
+def _kind(where: str | None) -> type[msgspec.Struct]:
+    if not where:
+        return SystemsFile
+    return ZoneSettings if ".zones[" in where else SystemSettings
 
 
 def unknown_keys(content: object) -> list[str]:

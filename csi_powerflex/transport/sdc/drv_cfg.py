@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -44,6 +45,12 @@ class DrvCfg:
     def __init__(self, settings: SdcSettings) -> None:
         self._settings = settings
 
+    @property
+    def present(self) -> bool:
+        """Whether the tool is there, as far as this process may see."""
+        # The method of Path raises an error if it may not look.
+        return os.path.isfile(self._settings.drv_cfg)  # noqa: PTH113
+
     def guid(self) -> str:
         """The GUID of the SDC."""
         return self._run("--query_guid").strip()
@@ -60,7 +67,7 @@ class DrvCfg:
 
     def volume_of(self, device: Path) -> VolumeHandle | None:
         """The volume whose device this is; None where the tool is missing or cannot tell, as an old one."""
-        if not self._settings.drv_cfg.is_file():
+        if not self.present:
             return None
         completed = self._completed(
             "--query_block_device_id", "--block_device", str(device), accept=range(256)
@@ -90,7 +97,7 @@ class DrvCfg:
         return self._completed(*words).stdout
 
     def _completed(self, *words: str, accept: Collection[int] = (0,)) -> Completed:
-        if not self._settings.drv_cfg.is_file():
+        if not self.present:
             raise FailedPrecondition(
                 f"this host has no SDC: neither {self._settings.control_device} nor "
                 f"{self._settings.drv_cfg} answers; install the PowerFlex SDC, or set the path of its drv_cfg"

@@ -1,0 +1,28 @@
+"""The node says at its start what keeps volumes from being mounted, and serves all the same."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.children import wait_for_socket
+
+
+def test_a_missing_kubelet_folder_is_one_line_of_the_log(socket: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [
+        *(sys.executable, "-m", "csi_powerflex", "node", f"--endpoint=unix://{socket}"),
+        *(f"--drv-cfg={tmp_path}/absent", f"--kubelet-dir={tmp_path}/kubelet"),
+    ]
+    with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr) as process:
+        wait_for_socket(socket, lambda: process.poll() is None)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if "kubelet folder" in line]
+    assert len(lines) == 1
+    assert (
+        f'host check failed check="kubelet folder" subject={tmp_path}/kubelet found="there is no' in lines[0]
+    )
+    assert "correct --kubelet-dir" in lines[0]
