@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -42,6 +43,10 @@ from csi_powerflex.model.array import (
     Provisioning,
     Volume,
 )
+from csi_powerflex.model.claim import ClaimNames
+
+# What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
+_HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 
@@ -180,7 +185,10 @@ class GatewayArray:
 
     # --- volumes ---------------------------------------------------------------------------------
 
-    def create_volume(self, *, name: str, size: int, pool: Pool, provisioning: Provisioning) -> str:
+    def create_volume(
+        self, *, name: str, size: int, pool: Pool, provisioning: Provisioning, claim: ClaimNames
+    ) -> str:
+        """With the names of the claim as headers, as far as a header can hold them (1.1)."""
         body = {
             "name": name,
             "protectionDomainId": pool.domain_id,
@@ -191,7 +199,9 @@ class GatewayArray:
         if pool.compressible:
             body["compressionMethod"] = "Normal" if provisioning is Provisioning.COMPRESSED else "None"
         try:
-            return self._client.post("/api/types/Volume/instances", body, CreatedPayload, Effect.ONCE).id
+            return self._client.post(
+                "/api/types/Volume/instances", body, CreatedPayload, Effect.ONCE, headers=_headers(claim)
+            ).id
         except PoolNotFound:
             self._pools.forget()
             raise
@@ -334,3 +344,13 @@ class GatewayArray:
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:
     return [{"volumeId": copy.volume_id, "snapshotName": copy.name} for copy in copies]
+
+
+def _headers(claim: ClaimNames) -> dict[str, str]:
+    """The headers by which Dell's driver names a claim. Names that a header cannot hold are left out."""
+    named = {
+        "x-csi-pv-name": claim.persistent_volume,
+        "x-csi-pv-claimname": claim.claim,
+        "x-csi-pv-namespace": claim.namespace,
+    }
+    return {header: name for header, name in named.items() if _HEADER_VALUE.fullmatch(name)}

@@ -10,7 +10,9 @@ import enum
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -42,6 +44,7 @@ _ATTEMPTS = 4
 # A list of 131,072 volumes has about 130 MB. Each mapping adds about 200 bytes.
 _LONGEST_LIST = 256 * units.MIB
 _LONGEST_ANSWER = 16 * units.MIB
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _SYSTEMS = "/api/types/System/instances"
 
 # The metric's label for paths that name no type of object.
@@ -64,6 +67,14 @@ class Effect(enum.Enum):
     """A repetition changes nothing more, so it may always be repeated."""
     ONCE = enum.auto()
     """Each repetition changes something. It is repeated only if the first request had no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a POST carries: a body, and headers besides those of each request."""
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class Overloaded(Unavailable):
@@ -136,8 +147,18 @@ class Client:
         """GET ``path`` and decode the answer. Raises as ``post``."""
         return self._call("GET", path, None, answer, Effect.READ)
 
-    def post(self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect) -> T:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        answer: type[T],
+        effect: Effect,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> T:
         """POST ``body`` to ``path`` and decode the answer as ``answer``.
+
+        ``headers`` are sent in addition to those of each request.
 
         Raises:
             DriverError: the error for the array's code, see ``codes``.
@@ -145,11 +166,11 @@ class Client:
             Unavailable, DeadlineExceeded: there was no answer. It is not known whether the request had its
                 effect.
         """
-        return self._call("POST", path, msgspec.json.encode(body), answer, effect)
+        return self._call("POST", path, _Content(msgspec.json.encode(body), headers), answer, effect)
 
-    def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
+    def _call(self, method: str, path: str, content: _Content | None, answer: type[T], effect: Effect) -> T:
         position, reply = self._repeated(
-            lambda position: (position, self._authorised(position, method, path, body, effect)), effect
+            lambda position: (position, self._authorised(position, method, path, content, effect)), effect
         )
         return self._decode(method, self._where(self._endpoints[position], path), reply, answer)
 
@@ -208,14 +229,16 @@ class Client:
         log.debug("request will be sent again", reason=error, pause_seconds=f"{pause:.2f}")
         time.sleep(pause)
 
-    def _authorised(self, position: int, method: str, path: str, body: bytes | None, effect: Effect) -> Reply:
+    def _authorised(
+        self, position: int, method: str, path: str, content: _Content | None, effect: Effect
+    ) -> Reply:
         """Send with a token. If the token is refused, send once more with a new one."""
         endpoint, authenticator = self._endpoints[position], self._authenticators[position]
         token = authenticator.token()
-        reply = self._send_with(token, endpoint, method, path, body, effect)
+        reply = self._send_with(token, endpoint, method, path, content, effect)
         if reply.status == 401:
             token = authenticator.token(refused=token)
-            reply = self._send_with(token, endpoint, method, path, body, effect)
+            reply = self._send_with(token, endpoint, method, path, content, effect)
         where = self._where(endpoint, path)
         if reply.status == 401:
             raise self._token_refused(where)
@@ -227,12 +250,13 @@ class Client:
         return TokenRefused(f"{where} refuses the new token of user {self._settings.username!r}")
 
     def _send_with(
-        self, token: Token, endpoint: str, method: str, path: str, body: bytes | None, effect: Effect
+        self, token: Token, endpoint: str, method: str, path: str, content: _Content | None, effect: Effect
     ) -> Reply:
         headers = {"Authorization": token.header.reveal(), "Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        return self._send_once(endpoint, method, path, headers, body, effect)
+        if content is None:
+            return self._send_once(endpoint, method, path, headers, None, effect)
+        headers = {**content.headers, **headers, "Content-Type": "application/json"}
+        return self._send_once(endpoint, method, path, headers, content.body, effect)
 
     def _send_once(
         self,

@@ -112,7 +112,11 @@ class Creation:
             return require_match(known, request, same_system)
         try:
             volume_id = array.create_volume(
-                name=name, size=size, pool=pool, provisioning=request.parameters.provisioning
+                name=name,
+                size=size,
+                pool=pool,
+                provisioning=request.parameters.provisioning,
+                claim=request.claim,
             )
         except (NameInUse, ResourceExhausted):
             # The volume of an earlier call may be what filled the pool.
