@@ -1,0 +1,199 @@
+"""Volumes and snapshots as tables for people. Each fits a terminal of 80 columns, except the wide ones.
+
+Names on the array come from other people too. What a terminal would not print is shown in words.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from csi_powerflex import units
+from csi_powerflex.operations.controller.inventory.importing import obstacles
+from csi_powerflex.operations.controller.inventory.records import Record
+
+# Room for a PersistentVolume, a handle and a name on the array besides the usual columns.
+_WIDE = 240
+_NONE = "-"
+_FIXED = {"SIZE", "AGE", "TREE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns a table has besides the usual ones."""
+
+    wide: bool = False
+    owner: bool = False
+
+
+def volumes(records: Sequence[Record], now: datetime.datetime, columns: Columns) -> None:
+    """Print a table of volumes."""
+    rows = [
+        {
+            "CLAIM": str(record.claim) if record.claim else record.volume.name or str(record.handle),
+            "NODE": _lines(str(host) for host in record.hosts),
+            **_place(record, records),
+            "AGE": age(record.age(now)),
+            "LIMITS": _lines(_limits(record)),
+            "TREE": str(record.tree_members),
+            **_owner(record, columns),
+            **_wide(record, columns),
+        }
+        for record in records
+    ]
+    _print(rows, wide=columns.wide)
+
+
+def snapshots(records: Sequence[Record], now: datetime.datetime, columns: Columns) -> None:
+    """Print a table of snapshots."""
+    rows = [
+        {
+            "SNAPSHOT": _snapshot_name(record) or record.volume.name or str(record.handle),
+            "SOURCE": str(record.source_claim or record.source or _NONE),
+            **_place(record, records),
+            "AGE": age(record.age(now)),
+            "TREE": str(record.tree_members),
+            **_owner(record, columns),
+            **_wide(record, columns),
+        }
+        for record in records
+    ]
+    _print(rows, wide=columns.wide)
+
+
+def one(record: Record, now: datetime.datetime) -> None:
+    """Print all that is known of one object."""
+    volume = record.volume
+    locked = volume.locked_until
+    rows = {
+        "kind": "snapshot" if record.snapshot else "volume",
+        "handle": str(record.handle),
+        "name on the array": volume.name or "",
+        "UID in the name": record.uid or "",
+        "owner": f"cluster {record.cluster}" if record.cluster else record.owner.value,
+        **(_snapshot_rows(record) if record.snapshot else _volume_rows(record)),
+        "system": record.system,
+        "pool": record.pool,
+        "size": units.readable(volume.size),
+        "provisioning": volume.provisioning.value if volume.provisioning else "a copy",
+        "access": volume.access_limit.value,
+        "created": f"{volume.created:%Y-%m-%d %H:%M:%S} UTC, {age(record.age(now))} ago",
+        "locked until": f"{locked:%Y-%m-%d %H:%M:%S} UTC" if locked else "",
+        "copy of": " ".join(filter(None, [record.source, _in_brackets(record.source_claim)])),
+        "tree members": str(record.tree_members),
+        "mapped to": _lines(
+            f"{host}, {host.access.value}, {_limit_text(host.limits.iops, host.limits.bandwidth_kbps)}"
+            for host in record.hosts
+        ),
+        "cannot be imported": _lines(obstacles(record), separator="\n"),
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for label, value in rows.items():
+        table.add_row(label, Text(printable(value or _NONE)))
+    _console(wide=False).print(table)
+
+
+def _volume_rows(record: Record) -> dict[str, str]:
+    found = record.persistent_volume
+    text = f"{found.name}, {found.phase or 'no phase'}, {found.reclaim_policy}" if found else ""
+    return {"claim": str(record.claim or ""), "PersistentVolume": text}
+
+
+def _snapshot_rows(record: Record) -> dict[str, str]:
+    found = record.content
+    text = f"{found.name}, {found.deletion_policy}" if found else ""
+    return {
+        "VolumeSnapshot": _snapshot_name(record),
+        "VolumeSnapshotContent": text,
+        "group": record.volume.group_id or "",
+    }
+
+
+def _snapshot_name(record: Record) -> str:
+    return str(record.content.snapshot) if record.content and record.content.snapshot else ""
+
+
+def _place(record: Record, records: Iterable[Record]) -> dict[str, str]:
+    """Size and pool; and the system, if there are several in the table."""
+    several = len({item.system for item in records}) > 1
+    system = {"SYSTEM": record.system} if several else {}
+    return {"SIZE": units.readable(record.volume.size).replace(" ", ""), **system, "POOL": record.pool}
+
+
+def _owner(record: Record, columns: Columns) -> dict[str, str]:
+    if not columns.owner:
+        return {}
+    return {"OWNER": f"cluster {record.cluster}" if record.cluster else record.owner.value}
+
+
+def _wide(record: Record, columns: Columns) -> dict[str, str]:
+    if not columns.wide:
+        return {}
+    found = record.content if record.snapshot else record.persistent_volume
+    return {
+        "CONTENT" if record.snapshot else "PERSISTENTVOLUME": found.name if found else _NONE,
+        "NAME": record.volume.name or _NONE,
+        "HANDLE": str(record.handle),
+    }
+
+
+def _limits(record: Record) -> list[str]:
+    """The limits of the mappings, each one once."""
+    texts = []
+    for host in record.hosts:
+        if host.limits.iops:
+            texts.append(f"{host.limits.iops} IOPS")
+        if host.limits.bandwidth_kbps:
+            texts.append(f"{host.limits.bandwidth_kbps} KB/s")
+    return list(dict.fromkeys(texts))
+
+
+def _limit_text(iops: int, bandwidth_kbps: int) -> str:
+    return f"{iops or 'unlimited'} IOPS, {bandwidth_kbps or 'unlimited'} KB/s"
+
+
+def _in_brackets(name: object) -> str:
+    return f"({name})" if name else ""
+
+
+def _lines(texts: Iterable[str], *, separator: str = "\n") -> str:
+    return separator.join(texts) or _NONE
+
+
+def age(duration: datetime.timedelta) -> str:
+    """A duration in its largest whole unit, such as 3d."""
+    seconds = int(duration.total_seconds())
+    for unit, name in ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit:
+            return f"{seconds // unit}{name}"
+    return f"{seconds}s"
+
+
+def printable(text: str) -> str:
+    """The text with each character that a terminal would not print as its number, except line breaks."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else f"\\x{ord(mark):02x}" for mark in text)
+
+
+def _print(rows: Sequence[dict[str, str]], *, wide: bool) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in rows[0] if rows else ():
+        fixed = heading in _FIXED
+        table.add_column(heading, justify="right" if fixed else "left", no_wrap=fixed, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(value)) for value in row.values()))
+    _console(wide=wide).print(table)
+
+
+def _console(*, wide: bool) -> Console:
+    """A file or a pipe counts as 80 columns."""
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if wide:
+        console.width = max(console.width, _WIDE)
+    return console
