@@ -112,7 +112,7 @@ def test_help_is_shown_without_loading_any_role() -> None:
 import sys
 from csi_powerflex.cli.main import main
 main(["--help"], standalone_mode=False)
-print(sorted({"grpc", "requests", "yaml"} & sys.modules.keys()))
+print(sorted({"grpc", "requests", "rich", "yaml"} & sys.modules.keys()))
 """
     assert output_of([sys.executable, "-c", code]).splitlines()[-1] == "[]"
 

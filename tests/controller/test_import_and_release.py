@@ -12,6 +12,10 @@ import yaml
 
 from csi_powerflex.kube_objects.reader import CLAIMS, CONTENTS, VOLUMES
 from csi_powerflex.names import Kind, array_name
+from csi_powerflex.operations.controller.inventory import release
+from csi_powerflex.operations.controller.inventory.reading import Reader
+from csi_powerflex.simulator.faults import Fault, FaultKind
+from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import refused
 from tests.controller.inventory_world import DRIVER, InventoryWorld
@@ -450,6 +454,77 @@ def test_a_new_name_that_another_volume_has_is_refused(inventory: InventoryWorld
     before = inventory.name_of(volume.volume_id)
     inventory.refused("volumes", "release", volume.volume_id, "--name", "payroll", "--yes")
     assert inventory.name_of(volume.volume_id) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("map", "was mapped to a (host id "),
+        ("rename", "and is called 'theirs' now; it was not renamed"),
+        ("remove", "Could not find the volume"),
+    ],
+)
+def test_a_volume_that_changes_after_the_plan_is_not_renamed(
+    inventory: InventoryWorld, monkeypatch: pytest.MonkeyPatch, change: str, says: str
+) -> None:
+    volume = inventory.world.driver.create("pvc-lost")
+    driver = inventory.world.driver
+    changes = {
+        "map": lambda: driver.publish(volume, inventory.world.node("a")),
+        "rename": lambda: inventory.rename(volume.volume_id, "theirs"),
+        "remove": lambda: driver.delete(volume.volume_id),
+    }
+    carry_out = release.carry_out
+
+    def changed_before(reader: Reader, planned: release.ReleasePlan) -> None:
+        changes[change]()
+        carry_out(reader, planned)
+
+    monkeypatch.setattr(release, "carry_out", changed_before)
+    assert says in inventory.refused("volumes", "release", volume.volume_id, "--yes")
+    assert not any(
+        (item.name or "").startswith("released-") for item in inventory.world.array.volumes.values()
+    )
+
+
+def test_a_release_that_the_array_does_not_show_is_to_be_repeated(
+    inventory: InventoryWorld, change_answer: ChangeAnswer
+) -> None:
+    volume = inventory.world.driver.create("pvc-lost")
+    before = inventory.name_of(volume.volume_id)
+    change_answer("Volume.get", lambda answer: {**answer, "name": before})
+    message = inventory.refused("volumes", "release", volume.volume_id, "--yes")
+    assert "run the command again" in message
+
+
+def test_a_release_whose_answer_was_lost_is_found_done_by_the_next_run(inventory: InventoryWorld) -> None:
+    volume = inventory.world.driver.create("pvc-lost")
+    gateway = inventory.world.simulator.gateway
+    # As many times as the request is sent.
+    gateway.inject(Fault(kind=FaultKind.LOST_REPLY, route="Volume.setVolumeName", times=4))
+    assert "connection broke" in inventory.refused("volumes", "release", volume.volume_id, "--yes")
+    inventory.ok("volumes", "release", volume.volume_id, "--yes")
+    assert inventory.name_of(volume.volume_id) == f"released-{volume.volume_id.partition('-')[2]}"
+
+
+def test_a_release_whose_request_is_sent_twice_succeeds(inventory: InventoryWorld) -> None:
+    volume = inventory.world.driver.create("pvc-lost")
+    gateway = inventory.world.simulator.gateway
+    gateway.inject(Fault(kind=FaultKind.LOST_REPLY, route="Volume.setVolumeName", times=1))
+    inventory.ok("volumes", "release", volume.volume_id, "--yes")
+    assert inventory.name_of(volume.volume_id) == f"released-{volume.volume_id.partition('-')[2]}"
+
+
+def test_a_name_that_the_array_says_is_in_use_by_the_volume_itself_is_no_error(
+    inventory: InventoryWorld,
+) -> None:
+    volume = inventory.world.driver.create("pvc-lost")
+    gateway = inventory.world.simulator.gateway
+    gateway.inject(
+        Fault(kind=FaultKind.ERROR, code=99, route="Volume.setVolumeName", times=1, after_effect=True)
+    )
+    inventory.ok("volumes", "release", volume.volume_id, "--yes")
+    assert inventory.name_of(volume.volume_id) == f"released-{volume.volume_id.partition('-')[2]}"
 
 
 def test_without_kubernetes_answer_a_release_must_be_wanted(

@@ -13,6 +13,7 @@ from csi_powerflex.kube_objects.reader import CLAIMS, CONTENTS, NODES, VOLUMES
 from csi_powerflex.names import Kind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Mode, block
 from tests.controller.inventory_world import DRIVER, InventoryWorld
@@ -286,6 +287,10 @@ def test_it_is_shown_why_a_volume_cannot_be_imported(inventory: InventoryWorld) 
         "it is mapped to worker-a; stop what uses it there, and unmap it at the array",
         f"PersistentVolume pvc-{found['uid']} of driver {DRIVER} has it",
     ]
+    text = inventory.ok("volumes", "show", "shop/data")
+    assert narrow(text)
+    assert "worker-a, ReadWrite, unlimited IOPS, unlimited KB/s" in text
+    assert "it is mapped to worker-a; stop what uses it there" in text
 
 
 def test_a_clone_is_shown_with_its_source(inventory: InventoryWorld) -> None:
@@ -464,3 +469,56 @@ def test_an_orphan_is_a_snapshot_without_a_content(inventory: InventoryWorld) ->
     assert narrow(inventory.ok("snapshots", "orphans"))
     (found,) = inventory.document("snapshots", "orphans")["snapshots"]
     assert found["handle"] == lost.snapshot_id
+
+
+def test_a_volume_in_a_pool_that_was_removed_is_listed_with_the_id_of_the_pool(
+    inventory: InventoryWorld, change_answer: ChangeAnswer
+) -> None:
+    volume = inventory.provisioned("data")
+    change_answer("StoragePool.list", lambda pools: [{**pool, "id": "0" * 16} for pool in pools])
+    pool = inventory.world.volume(volume.volume_id).pool_id
+    (found,) = inventory.document("volumes", "list")["volumes"]
+    assert found["pool"] == pool
+    assert len(inventory.document("volumes", "list", "--pool", pool)["volumes"]) == 1
+    assert inventory.document("volumes", "list", "--pool", "sp1")["volumes"] == []
+
+
+def test_snapshots_of_others_are_listed_on_request_with_their_owner(inventory: InventoryWorld) -> None:
+    volume = inventory.provisioned("data")
+    snapshot = inventory.world.driver.snapshot(volume.volume_id)
+    inventory.rename(snapshot.snapshot_id, "by-hand")
+    assert inventory.document("snapshots", "list")["snapshots"] == []
+    heading, line = inventory.ok("snapshots", "list", "--all").splitlines()
+    assert heading.split()[-1] == "OWNER"
+    assert line.split()[0] == "by-hand"
+    assert line.split()[-1] == "other"
+
+
+# --- how Kubernetes is reached -------------------------------------------------------------------
+
+
+def test_a_pod_without_a_token_is_told_so(inventory: InventoryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    result = inventory.run("volumes", "list", kubernetes=False)
+    assert result.exit_code == 0
+    assert "Note: cannot reach Kubernetes: " in result.stderr
+
+
+def test_no_look_changes_the_array(inventory: InventoryWorld) -> None:
+    volume = inventory.provisioned("data")
+    snapshot = inventory.taken("before", volume.volume_id)
+    inventory.foreign("payroll")
+    before = inventory.world.final_codes.state()
+    for arguments in (
+        ("volumes", "list", "--all"),
+        ("volumes", "show", "shop/data"),
+        ("volumes", "orphans"),
+        ("volumes", "import", "payroll", "--claim", "shop/pay", "--block"),
+        ("volumes", "release", "payroll"),
+        ("snapshots", "list", "--all"),
+        ("snapshots", "show", snapshot.snapshot_id),
+        ("snapshots", "orphans"),
+        ("snapshots", "import", snapshot.snapshot_id, "--as", "shop/s"),
+    ):
+        inventory.run(*arguments)
+    assert inventory.world.final_codes.state() == before

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from csi_powerflex import names
 from csi_powerflex.errors import FailedPrecondition, Unavailable, VolumeInUse
-from csi_powerflex.model.array import Volume
+from csi_powerflex.model.array import NameInUse, Volume
 from csi_powerflex.model.ports import Array
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.inventory.reading import Reader
@@ -63,7 +63,7 @@ def plan(reader: Reader, record: Record, name: str | None, *, unchecked: bool = 
 
 
 def carry_out(reader: Reader, planned: ReleasePlan) -> None:
-    """Rename the volume as planned, if it is still as it was. A repetition after any error is possible.
+    """Rename the volume as planned, if it is still as it was. After any error it can be planned again.
 
     Raises:
         FailedPrecondition: it has another name now.
@@ -72,13 +72,16 @@ def carry_out(reader: Reader, planned: ReleasePlan) -> None:
         NotFound: it does not exist any more.
         Unavailable: the array does not show the new name.
     """
-    if planned.done:
-        return
     record = planned.record
     array = reader.array_of(record)
     volume_id = record.handle.volume_id
     _require_unchanged(array.volume(volume_id), record)
-    array.rename_volume(volume_id, planned.name)
+    try:
+        array.rename_volume(volume_id, planned.name)
+    except NameInUse:
+        # If the first answer was lost, the name is in use by this volume.
+        if array.volume(volume_id).name != planned.name:
+            raise
     found = array.volume(volume_id).name
     if found != planned.name:
         raise Unavailable(
