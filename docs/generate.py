@@ -115,11 +115,43 @@ def configuration() -> str:
     ]
     for role in RoleGroup.ROLES:
         command = importlib.import_module(f"csi_powerflex.cli.{role}").command
-        lines += ["", f"## csi-powerflex {role}", "", inspect.cleandoc(command.help or "").partition("\n")[0]]
-        options = list(_options(command))
-        if options:
-            lines += ["", *_table(("option", "environment", "description", "default"), options)]
+        lines += ["", f"## csi-powerflex {role}", "", _first_line(command)]
+        lines += (
+            _group(role, command) if isinstance(command, click.Group) else _option_table(_options(command))
+        )
     return "\n".join(lines)
+
+
+def _first_line(command: click.Command) -> str:
+    return inspect.cleandoc(command.help or "").partition("\n")[0]
+
+
+_Row = tuple[str, str, str, str]
+
+
+def _option_table(rows: Iterable[_Row]) -> list[str]:
+    found = list(rows)
+    return ["", *_table(("option", "environment", "description", "default"), found)] if found else []
+
+
+def _group(role: str, group: click.Group) -> list[str]:
+    """The options that each command of a group has, once, and then those of each command."""
+    prefix = group.context_settings["auto_envvar_prefix"]
+    options = {
+        name: list(_options(command, f"{prefix}_{name.upper()}")) for name, command in group.commands.items()
+    }
+    first, *others = options.values()
+    common = [row for row in first if all(row in rows for rows in others)]
+    lines = ["", "Each of its commands has these options:", *_option_table(common)]
+    for name, command in group.commands.items():
+        arguments = "".join(
+            f" {item.make_metavar(click.Context(command))}"
+            for item in command.params
+            if isinstance(item, click.Argument)
+        )
+        lines += ["", f"### csi-powerflex {role} {name}{arguments}", "", _first_line(command)]
+        lines += _option_table(row for row in options[name] if row not in common)
+    return lines
 
 
 def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
@@ -143,16 +175,18 @@ def _descriptions(kind: type) -> dict[str, str]:
     return {name: " ".join(description.split()) for name, description in found}
 
 
-def _options(command: click.Command) -> Iterable[tuple[str, str, str, str]]:
-    prefix = command.context_settings.get("auto_envvar_prefix")
+def _options(command: click.Command, prefix: str | None = None) -> Iterable[_Row]:
+    prefix = prefix or command.context_settings.get("auto_envvar_prefix")
     for option in command.params:
         if not isinstance(option, click.Option) or option.hidden:
             continue
-        variable = option.envvar or (f"{prefix}_{(option.name or '').upper()}" if prefix else "")
+        automatic = f"{prefix}_{(option.name or '').upper()}" if prefix and option.allow_from_autoenv else ""
+        variable = option.envvar or automatic
         default = "required" if option.required else ""
         if option.show_default and option.default is not None:
             default = f"`{option.default}`"
-        yield f"`{option.opts[0]}`", f"`{variable}`", " ".join((option.help or "").split()), default
+        name = next(name for name in option.opts if name.startswith("--"))
+        yield f"`{name}`", f"`{variable}`" if variable else "", " ".join((option.help or "").split()), default
 
 
 def metric_table() -> str:

@@ -53,13 +53,14 @@ def of_record(record: Record, now: datetime.datetime) -> Document:
         "sourceClaim": _name(record.source_claim),
         "hosts": [_host(host) for host in record.hosts],
     }
-    return {**common, **(_of_snapshot(record) if record.snapshot else _of_volume(record))}
+    if record.snapshot:
+        return {"kind": "snapshot", **common, **_of_snapshot(record)}
+    return {"kind": "volume", **common, **_of_volume(record)}
 
 
 def _of_volume(record: Record) -> Document:
     found = record.persistent_volume
     return {
-        "kind": "volume",
         "claim": _name(record.claim),
         "persistentVolume": {
             "name": found.name,
@@ -77,7 +78,6 @@ def _of_snapshot(record: Record) -> Document:
     found = record.content
     locked = record.volume.locked_until
     return {
-        "kind": "snapshot",
         "snapshot": _name(found.snapshot) if found else None,
         "snapshotContent": {
             "name": found.name,

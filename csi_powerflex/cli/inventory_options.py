@@ -103,7 +103,6 @@ manifests = click.option(
 
 least_age = click.option(
     "--older-than",
-    "minutes",
     type=click.IntRange(0),
     default=15,
     show_default=True,

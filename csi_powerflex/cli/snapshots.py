@@ -60,14 +60,14 @@ def show(snapshot: str, system: str | None, output: str, **arrays: Any) -> None:
 @common.select
 @common.least_age
 @common.output
-def list_orphans(system: str | None, pool: str | None, minutes: int, output: str, **arrays: Any) -> None:
+def list_orphans(system: str | None, pool: str | None, older_than: int, output: str, **arrays: Any) -> None:
     """List snapshots with a name of this cluster that no VolumeSnapshotContent needs. It only reports."""
     with common.opened(**arrays) as reader:
         found = orphans(
             reader,
             Selection(snapshots=True, system=system, pool=pool),
             now=datetime.datetime.now(datetime.UTC),
-            least_age=datetime.timedelta(minutes=minutes),
+            least_age=datetime.timedelta(minutes=older_than),
         )
     _show(found, output, tables.Columns(wide=output == "wide"))
 
@@ -78,7 +78,6 @@ def list_orphans(system: str | None, pool: str | None, minutes: int, output: str
 @click.option("--system", metavar="NAME", help="Look for a name on the array only on this system.")
 @click.option(
     "--as",
-    "name",
     metavar="NAMESPACE/NAME",
     callback=common.object_name,
     required=True,
@@ -89,7 +88,6 @@ def list_orphans(system: str | None, pool: str | None, minutes: int, output: str
 @click.option("--snapshot-class", default="", metavar="NAME", help="The VolumeSnapshotClass, if any.")
 @click.option(
     "--deletion-policy",
-    "policy",
     type=click.Choice([importing.RETAIN, importing.DELETE]),
     default=importing.RETAIN,
     show_default=True,
@@ -99,7 +97,6 @@ def list_orphans(system: str | None, pool: str | None, minutes: int, output: str
 def import_snapshot(
     snapshot: str,
     system: str | None,
-    name: ObjectName,
     source: str | None,
     output: str,
     **given: Any,
@@ -108,11 +105,14 @@ def import_snapshot(
 
     SNAPSHOT is as for "show". Nothing is changed: look at the objects, and apply them with kubectl.
     """
-    wanted = {key: given.pop(key) for key in ("block", "snapshot_class", "policy")}
+    name: ObjectName = given.pop("as")  # no name of an argument in Python
+    wanted = {key: given.pop(key) for key in ("block", "snapshot_class")}
+    policy = given.pop("deletion_policy")
     with common.opened(**given) as reader:
         record = reader.find(snapshot, snapshots=True, system=system)
         request = importing.SnapshotImportRequest(
             name,
+            policy=policy,
             source=reader.find(source, snapshots=False, system=system).handle if source else None,
             unchecked=given["in_kubernetes"] is False,
             **wanted,

@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +18,7 @@ from csi_powerflex import units
 from csi_powerflex.operations.controller.inventory.importing import obstacles
 from csi_powerflex.operations.controller.inventory.records import Record
 
-# Room for a PersistentVolume, a handle and a name on the array besides the usual columns.
+# Enough for a PersistentVolume, a handle and a name on the array next to the usual columns.
 _WIDE = 240
 _NONE = "-"
 _FIXED = {"SIZE", "AGE", "TREE"}
@@ -35,13 +36,11 @@ def volumes(records: Sequence[Record], now: datetime.datetime, columns: Columns)
     """Print a table of volumes."""
     rows = [
         {
-            "CLAIM": str(record.claim) if record.claim else record.volume.name or str(record.handle),
+            "VOLUME": str(record.claim) if record.claim else record.volume.name or str(record.handle),
             "NODE": _lines(str(host) for host in record.hosts),
             **_place(record, records),
             "AGE": age(record.age(now)),
-            "LIMITS": _lines(_limits(record)),
-            "TREE": str(record.tree_members),
-            **_owner(record, columns),
+            **_owner(record, columns, {"LIMITS": _lines(_limits(record)), "TREE": str(record.tree_members)}),
             **_wide(record, columns),
         }
         for record in records
@@ -57,8 +56,7 @@ def snapshots(records: Sequence[Record], now: datetime.datetime, columns: Column
             "SOURCE": str(record.source_claim or record.source or _NONE),
             **_place(record, records),
             "AGE": age(record.age(now)),
-            "TREE": str(record.tree_members),
-            **_owner(record, columns),
+            **_owner(record, columns, {"TREE": str(record.tree_members)}),
             **_wide(record, columns),
         }
         for record in records
@@ -75,7 +73,7 @@ def one(record: Record, now: datetime.datetime) -> None:
         "handle": str(record.handle),
         "name on the array": volume.name or "",
         "UID in the name": record.uid or "",
-        "owner": f"cluster {record.cluster}" if record.cluster else record.owner.value,
+        "owner": " ".join(filter(None, [record.owner.value, _in_brackets(record.cluster)])),
         **(_snapshot_rows(record) if record.snapshot else _volume_rows(record)),
         "system": record.system,
         "pool": record.pool,
@@ -97,7 +95,7 @@ def one(record: Record, now: datetime.datetime) -> None:
     table.add_column(overflow="fold")
     for label, value in rows.items():
         table.add_row(label, Text(printable(value or _NONE)))
-    _console(wide=False).print(table)
+    _echo(table, wide=False)
 
 
 def _volume_rows(record: Record) -> dict[str, str]:
@@ -127,10 +125,11 @@ def _place(record: Record, records: Iterable[Record]) -> dict[str, str]:
     return {"SIZE": units.readable(record.volume.size).replace(" ", ""), **system, "POOL": record.pool}
 
 
-def _owner(record: Record, columns: Columns) -> dict[str, str]:
+def _owner(record: Record, columns: Columns, others: dict[str, str]) -> dict[str, str]:
+    """The owner, in a list of objects of all owners. Only a wide table is wide enough for ``others`` too."""
     if not columns.owner:
-        return {}
-    return {"OWNER": f"cluster {record.cluster}" if record.cluster else record.owner.value}
+        return others
+    return {"OWNER": record.cluster or record.owner.value, **(others if columns.wide else {})}
 
 
 def _wide(record: Record, columns: Columns) -> dict[str, str]:
@@ -188,12 +187,14 @@ def _print(rows: Sequence[dict[str, str]], *, wide: bool) -> None:
         table.add_column(heading, justify="right" if fixed else "left", no_wrap=fixed, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(value)) for value in row.values()))
-    _console(wide=wide).print(table)
+    _echo(table, wide=wide)
 
 
-def _console(*, wide: bool) -> Console:
-    """A file or a pipe counts as 80 columns."""
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+def _echo(table: Table, *, wide: bool) -> None:
+    """Print a table without spaces at the end of lines. A file or a pipe counts as 80 columns."""
+    console = Console(markup=False, highlight=False, emoji=False)
     if wide:
         console.width = max(console.width, _WIDE)
-    return console
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

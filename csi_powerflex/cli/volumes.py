@@ -64,7 +64,7 @@ def show(volume: str, system: str | None, output: str, **arrays: Any) -> None:
 @common.select
 @common.least_age
 @common.output
-def list_orphans(system: str | None, pool: str | None, minutes: int, output: str, **arrays: Any) -> None:
+def list_orphans(system: str | None, pool: str | None, older_than: int, output: str, **arrays: Any) -> None:
     """List volumes with a name of this cluster that no PersistentVolume and no waiting claim needs.
 
     It only reports. A volume whose PersistentVolume was deleted with the policy Retain is an orphan too.
@@ -74,7 +74,7 @@ def list_orphans(system: str | None, pool: str | None, minutes: int, output: str
             reader,
             Selection(snapshots=False, system=system, pool=pool),
             now=datetime.datetime.now(datetime.UTC),
-            least_age=datetime.timedelta(minutes=minutes),
+            least_age=datetime.timedelta(minutes=older_than),
         )
     _show(found, output, tables.Columns(wide=output == "wide"))
 
@@ -90,9 +90,7 @@ def list_orphans(system: str | None, pool: str | None, minutes: int, output: str
     required=True,
     help="The new claim that gets the volume.",
 )
-@click.option(
-    "--fs-type", "filesystem", type=click.Choice(FILESYSTEMS), help="The filesystem that the volume has."
-)
+@click.option("--fs-type", type=click.Choice(FILESYSTEMS), help="The filesystem that the volume has.")
 @click.option("--block", is_flag=True, help="The volume is used as a block device, without a filesystem.")
 @click.option(
     "--access-mode",
@@ -104,7 +102,6 @@ def list_orphans(system: str | None, pool: str | None, minutes: int, output: str
 @click.option("--storage-class", default="", metavar="NAME", help="The StorageClass of the claim, if any.")
 @click.option(
     "--reclaim-policy",
-    "policy",
     type=click.Choice([importing.RETAIN, importing.DELETE]),
     default=importing.RETAIN,
     show_default=True,
@@ -117,7 +114,7 @@ def import_volume(
     volume: str,
     system: str | None,
     claim: ObjectName,
-    filesystem: str | None,
+    fs_type: str | None,
     block: bool,
     output: str,
     **given: Any,
@@ -127,11 +124,15 @@ def import_volume(
     VOLUME is as for "show". Nothing is changed: look at the objects, and apply them with kubectl. The driver
     never formats an imported volume.
     """
-    if block == (filesystem is not None):
+    if block == (fs_type is not None):
         raise click.UsageError("Give either --fs-type with the filesystem that the volume has, or --block.")
-    wanted = {key: given.pop(key) for key in ("access_mode", "storage_class", "policy", "pool", "clone")}
+    wanted = {key: given.pop(key) for key in ("access_mode", "storage_class", "pool", "clone")}
     request = importing.VolumeImportRequest(
-        claim, filesystem, unchecked=given["in_kubernetes"] is False, **wanted
+        claim,
+        fs_type,
+        policy=given.pop("reclaim_policy"),
+        unchecked=given["in_kubernetes"] is False,
+        **wanted,
     )
     with common.opened(**given) as reader:
         record = reader.find(volume, snapshots=False, system=system)
@@ -148,7 +149,12 @@ def import_volume(
 @click.option(
     "--name", metavar="NAME", help="The new name on the array; by default released- and the volume's id."
 )
-@click.option("--yes", is_flag=True, help="Do it. Without this option the plan is only shown.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Do it. Without this option the plan is only shown. It cannot be given in the environment.",
+)
 def release_volume(volume: str, system: str | None, name: str | None, yes: bool, **arrays: Any) -> None:
     """Give a volume out of this cluster's hands: rename it, so that the driver does not delete it.
 
@@ -166,7 +172,9 @@ def release_volume(volume: str, system: str | None, name: str | None, yes: bool,
             click.echo(f"{where} would be renamed {change}. Nothing was changed; give --yes to do it.")
             return
         release.carry_out(reader, planned)
-        click.echo(f"{where} was renamed {change}. It is none of cluster {reader.cluster_id} any more.")
+        click.echo(
+            f"{where} was renamed {change}. It does not belong to cluster {reader.cluster_id} any more."
+        )
 
 
 def notes(sentences: Sequence[str]) -> None:

@@ -101,6 +101,20 @@ def test_each_command_has_help_for_each_of_its_options(name: str, flag: str) -> 
         assert option.opts[0] in result.output
 
 
+@pytest.mark.parametrize("name", ["volumes", "snapshots"])
+def test_each_command_of_a_group_has_help_for_itself_and_each_of_its_options(name: str) -> None:
+    group = command(name)
+    assert isinstance(group, click.Group)
+    assert {"list", "show", "orphans", "import"} <= group.commands.keys()
+    for of_group, found in group.commands.items():
+        result = run(name, of_group, "-h")
+        assert result.exit_code == 0
+        assert result.output.startswith(f"Usage: csi-powerflex {name} {of_group} [OPTIONS]")
+        assert found.help
+        for option in found.params:
+            assert isinstance(option, click.Argument) or (isinstance(option, click.Option) and option.help)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_the_name_in_the_list(name: str) -> None:
     assert {"controller", "version"} <= set(COMMANDS)

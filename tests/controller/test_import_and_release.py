@@ -372,7 +372,7 @@ def test_a_released_volume_has_another_name_and_is_not_deleted(each_version: Inv
     volume = each_version.world.driver.create("pvc-lost")
     text = each_version.ok("volumes", "release", volume.volume_id, "--yes")
     new_name = f"released-{volume.volume_id.partition('-')[2]}"
-    assert f"to {new_name!r}. It is none of cluster test any more." in text
+    assert f"to {new_name!r}. It does not belong to cluster test any more." in text
     assert each_version.name_of(volume.volume_id) == new_name
     assert each_version.document("volumes", "list")["volumes"] == []
     driver = each_version.world.restart()
@@ -414,7 +414,7 @@ def test_a_volume_that_a_claim_waits_for_is_not_released(inventory: InventoryWor
 def test_volumes_of_others_and_snapshots_are_not_released(inventory: InventoryWorld) -> None:
     foreign = inventory.foreign("payroll")
     snapshot = inventory.world.driver.snapshot(inventory.provisioned("data").volume_id)
-    assert "it is none of cluster test" in inventory.refused("volumes", "release", foreign, "--yes")
+    assert "it does not belong to cluster test" in inventory.refused("volumes", "release", foreign, "--yes")
     message = inventory.refused("volumes", "release", snapshot.snapshot_id, "--yes")
     assert "it is a snapshot; only volumes are released" in message
     assert inventory.name_of(foreign) == "payroll"

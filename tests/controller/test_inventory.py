@@ -53,7 +53,7 @@ def test_a_volume_is_listed_with_its_claim_node_size_pool_and_limits(each_versio
     each_version.world.driver.publish(volume, each_version.world.node("a"))
     each_version.taken("before", volume.volume_id)
     heading, line = each_version.ok("volumes", "list").splitlines()
-    assert heading.split() == ["CLAIM", "NODE", "SIZE", "POOL", "AGE", "LIMITS", "TREE"]
+    assert heading.split() == ["VOLUME", "NODE", "SIZE", "POOL", "AGE", "LIMITS", "TREE"]
     words = line.split()
     assert words[:4] == ["shop/data", "worker-a", "16GiB", "pd1/sp1"]
     assert words[5:] == ["500", "IOPS", "2"]
@@ -522,3 +522,14 @@ def test_no_look_changes_the_array(inventory: InventoryWorld) -> None:
     ):
         inventory.run(*arguments)
     assert inventory.world.final_codes.state() == before
+
+
+def test_an_option_can_be_given_in_the_environment_but_not_the_confirmation_of_a_change(
+    inventory: InventoryWorld,
+) -> None:
+    volume = inventory.world.driver.create("pvc-lost")
+    before = inventory.name_of(volume.volume_id)
+    document = inventory.ok("volumes", "list", env={"POWERFLEX_CSI_VOLUMES_LIST_OUTPUT": "json"})
+    assert document.startswith("{")
+    inventory.ok("volumes", "release", volume.volume_id, env={"POWERFLEX_CSI_VOLUMES_RELEASE_YES": "1"})
+    assert inventory.name_of(volume.volume_id) == before

@@ -120,8 +120,8 @@ def _obstacles(reader: Reader, record: Record, *, unchecked: bool) -> Iterator[s
         yield "it is a snapshot; only volumes are released"
     if record.owner not in (Owner.THIS_CLUSTER, Owner.ADOPTED):
         yield (
-            f"it is called {record.volume.name!r}, so it is none of cluster {reader.cluster_id}, and nothing "
-            "is to be released"
+            f"it is called {record.volume.name!r}, so it does not belong to cluster {reader.cluster_id}, and "
+            "there is nothing to release"
         )
     for host in record.hosts:
         yield f"it is mapped to {host}; stop what uses it first"
