@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -469,7 +469,7 @@ def test_a_volume_that_changes_after_the_plan_is_not_renamed(
 ) -> None:
     volume = inventory.world.driver.create("pvc-lost")
     driver = inventory.world.driver
-    changes = {
+    changes: dict[str, Callable[[], object]] = {
         "map": lambda: driver.publish(volume, inventory.world.node("a")),
         "rename": lambda: inventory.rename(volume.volume_id, "theirs"),
         "remove": lambda: driver.delete(volume.volume_id),
