@@ -16,6 +16,9 @@ import uuid
 
 from csi_powerflex.errors import InvalidArgument
 
+MAX_LENGTH = 31
+"""The most characters of a name on the array."""
+
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 # 26 characters of base32 hold 130 bits. The last two bits are zero, so the last character has eight values.
 _ARRAY_NAME = re.compile(r"([vsg])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")

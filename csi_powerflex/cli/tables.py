@@ -34,11 +34,12 @@ class Columns:
 
 def volumes(records: Sequence[Record], now: datetime.datetime, columns: Columns) -> None:
     """Print a table of volumes."""
+    several = _several_systems(records)
     rows = [
         {
             "VOLUME": str(record.claim) if record.claim else record.volume.name or str(record.handle),
             "NODE": _lines(str(host) for host in record.hosts),
-            **_place(record, records),
+            **_place(record, several=several),
             "AGE": age(record.age(now)),
             **_owner(record, columns, {"LIMITS": _lines(_limits(record)), "TREE": str(record.tree_members)}),
             **_wide(record, columns),
@@ -50,11 +51,12 @@ def volumes(records: Sequence[Record], now: datetime.datetime, columns: Columns)
 
 def snapshots(records: Sequence[Record], now: datetime.datetime, columns: Columns) -> None:
     """Print a table of snapshots."""
+    several = _several_systems(records)
     rows = [
         {
             "SNAPSHOT": _snapshot_name(record) or record.volume.name or str(record.handle),
             "SOURCE": str(record.source_claim or record.source or _NONE),
-            **_place(record, records),
+            **_place(record, several=several),
             "AGE": age(record.age(now)),
             **_owner(record, columns, {"TREE": str(record.tree_members)}),
             **_wide(record, columns),
@@ -118,9 +120,12 @@ def _snapshot_name(record: Record) -> str:
     return str(record.content.snapshot) if record.content and record.content.snapshot else ""
 
 
-def _place(record: Record, records: Iterable[Record]) -> dict[str, str]:
+def _several_systems(records: Iterable[Record]) -> bool:
+    return len({record.system for record in records}) > 1
+
+
+def _place(record: Record, *, several: bool) -> dict[str, str]:
     """Size and pool; and the system, if there are several in the table."""
-    several = len({item.system for item in records}) > 1
     system = {"SYSTEM": record.system} if several else {}
     return {"SIZE": units.readable(record.volume.size).replace(" ", ""), **system, "POOL": record.pool}
 

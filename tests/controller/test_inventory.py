@@ -533,3 +533,23 @@ def test_an_option_can_be_given_in_the_environment_but_not_the_confirmation_of_a
     assert document.startswith("{")
     inventory.ok("volumes", "release", volume.volume_id, env={"POWERFLEX_CSI_VOLUMES_RELEASE_YES": "1"})
     assert inventory.name_of(volume.volume_id) == before
+
+
+def test_a_list_needs_as_many_requests_for_many_volumes_as_for_one(inventory: InventoryWorld) -> None:
+    log = inventory.world.simulator.gateway.log
+
+    def routes() -> list[str]:
+        with log.watching() as seen:
+            inventory.ok("volumes", "list")
+        return [entry.route for entry in seen]
+
+    volume = inventory.provisioned("data-0")
+    inventory.world.driver.publish(volume, inventory.world.node("a"))
+    of_one = routes()
+    for number in range(1, 4):
+        volume = inventory.provisioned(f"data-{number}")
+        inventory.world.driver.publish(volume, inventory.world.node("b"))
+        inventory.taken(f"of-{number}", volume.volume_id)
+    assert routes() == of_one
+    assert of_one.count("Volume.list") == 1
+    assert len(of_one) <= 8, of_one

@@ -138,7 +138,7 @@ class Reader:
     def _array_names(self, text: str) -> list[str]:
         """Names on the array that the text may stand for: itself, or those made from it as a CSI name."""
         made = [names.array_name(kind, self.cluster_id, text) for kind in (Kind.VOLUME, Kind.SNAPSHOT)]
-        return [text, *made]
+        return [text, *made] if len(text) <= names.MAX_LENGTH else made
 
     def _not_found(self, text: str) -> str:
         message = f"no volume or snapshot is called {text!r}, on the arrays or in Kubernetes"
