@@ -60,8 +60,12 @@ def of_record(record: Record, now: datetime.datetime) -> Document:
 
 def _of_volume(record: Record) -> Document:
     found = record.persistent_volume
+    limits = record.requested
     return {
         "claim": _name(record.claim),
+        "requestedLimits": {"iopsLimit": limits.iops, "bandwidthLimitInKbps": limits.bandwidth_kbps}
+        if limits
+        else None,
         "persistentVolume": {
             "name": found.name,
             "driver": found.driver,

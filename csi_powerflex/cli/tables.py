@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from csi_powerflex import units
+from csi_powerflex.model.array import Limits
 from csi_powerflex.operations.controller.inventory.importing import obstacles
 from csi_powerflex.operations.controller.inventory.records import Record
 
@@ -87,8 +88,7 @@ def one(record: Record, now: datetime.datetime) -> None:
         "copy of": " ".join(filter(None, [record.source, _in_brackets(record.source_claim)])),
         "tree members": str(record.tree_members),
         "mapped to": _lines(
-            f"{host}, {host.access.value}, {_limit_text(host.limits.iops, host.limits.bandwidth_kbps)}"
-            for host in record.hosts
+            f"{host}, {host.access.value}, {_limit_text(host.limits)}" for host in record.hosts
         ),
         "cannot be imported": _lines(obstacles(record), separator="\n"),
     }
@@ -103,7 +103,8 @@ def one(record: Record, now: datetime.datetime) -> None:
 def _volume_rows(record: Record) -> dict[str, str]:
     found = record.persistent_volume
     text = f"{found.name}, {found.phase or 'no phase'}, {found.reclaim_policy}" if found else ""
-    return {"claim": str(record.claim or ""), "PersistentVolume": text}
+    limits = _limit_text(record.requested) if record.requested else ""
+    return {"claim": str(record.claim or ""), "PersistentVolume": text, "requested limits": limits}
 
 
 def _snapshot_rows(record: Record) -> dict[str, str]:
@@ -149,18 +150,18 @@ def _wide(record: Record, columns: Columns) -> dict[str, str]:
 
 
 def _limits(record: Record) -> list[str]:
-    """The limits of the mappings, each one once."""
+    """The limits of the mappings, each one once; those that are requested if there is no mapping."""
     texts = []
-    for host in record.hosts:
-        if host.limits.iops:
-            texts.append(f"{host.limits.iops} IOPS")
-        if host.limits.bandwidth_kbps:
-            texts.append(f"{host.limits.bandwidth_kbps} KB/s")
+    for limits in [host.limits for host in record.hosts] or [record.requested or Limits()]:
+        if limits.iops:
+            texts.append(f"{limits.iops} IOPS")
+        if limits.bandwidth_kbps:
+            texts.append(f"{limits.bandwidth_kbps} KB/s")
     return list(dict.fromkeys(texts))
 
 
-def _limit_text(iops: int, bandwidth_kbps: int) -> str:
-    return f"{iops or 'unlimited'} IOPS, {bandwidth_kbps or 'unlimited'} KB/s"
+def _limit_text(limits: Limits) -> str:
+    return f"{limits.iops or 'unlimited'} IOPS, {limits.bandwidth_kbps or 'unlimited'} KB/s"
 
 
 def _in_brackets(name: object) -> str:

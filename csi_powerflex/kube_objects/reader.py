@@ -24,6 +24,7 @@ from csi_powerflex.model.cluster import (
 VOLUMES = "/api/v1/persistentvolumes"
 CLAIMS = "/api/v1/persistentvolumeclaims"
 NODES = "/apis/storage.k8s.io/v1/csinodes"
+CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
 
 
@@ -39,6 +40,7 @@ class _Reference(msgspec.Struct, frozen=True):
 class _CsiSource(msgspec.Struct, frozen=True, rename="camel"):
     driver: str = ""
     volume_handle: str = ""
+    volume_attributes: dict[str, str] | None = None
 
 
 class _VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -46,6 +48,7 @@ class _VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
     claim_ref: _Reference | None = None
     persistent_volume_reclaim_policy: str = ""
     storage_class_name: str = ""
+    volume_attributes_class_name: str | None = None
 
 
 class _VolumeStatus(msgspec.Struct, frozen=True):
@@ -83,6 +86,10 @@ class _Content(KubeObject, frozen=True):
     status: _SnapshotHandle | None = None
 
 
+class _AttributesClass(KubeObject, frozen=True):
+    parameters: dict[str, str] | None = None
+
+
 class _NodeDriver(msgspec.Struct, frozen=True):
     name: str = ""
     node_id: str = msgspec.field(default="", name="nodeID")
@@ -107,8 +114,8 @@ def read(client: Client, driver_name: str) -> ClusterObjects:
         try:
             return client.list(resource, kind).items
         except DriverError as error:
-            if isinstance(error, NotFound) and resource == CONTENTS:
-                # A cluster without this resource has no VolumeSnapshotContents.
+            if isinstance(error, NotFound) and resource in (CONTENTS, CLASSES):
+                # A cluster without this resource has no such objects.
                 return ()
             unknown.append(f"{what} could not be listed: {error}")
             return None
@@ -117,11 +124,13 @@ def read(client: Client, driver_name: str) -> ClusterObjects:
     claims = listed("PersistentVolumeClaims", CLAIMS, _Claim)
     contents = listed("VolumeSnapshotContents", CONTENTS, _Content)
     nodes = listed("CSINodes", NODES, _Node)
+    classes = listed("VolumeAttributesClasses", CLASSES, _AttributesClass)
     return ClusterObjects(
         volumes=_each(volumes, _volume),
         claims=_each(claims, _claim),
         contents=_each(contents, _content),
         nodes=_names(nodes or (), driver_name),
+        classes={item.metadata.name: item.parameters or {} for item in classes or ()},
         unknown=tuple(unknown),
     )
 
@@ -148,6 +157,8 @@ def _volume(found: _Volume) -> PersistentVolume | None:
         phase=found.status.phase,
         reclaim_policy=spec.persistent_volume_reclaim_policy,
         storage_class=spec.storage_class_name,
+        attributes=spec.csi.volume_attributes or {},
+        attributes_class=spec.volume_attributes_class_name or "",
     )
 
 
@@ -186,5 +197,5 @@ def _initiators(node_id: str) -> tuple[Initiator, ...]:
 
 
 # msgspec crashes if two threads are the first to decode a type.
-for _type in (_Volume, _Claim, _Content, _Node):
+for _type in (_Volume, _Claim, _Content, _Node, _AttributesClass):
     msgspec.json.Decoder(_type)

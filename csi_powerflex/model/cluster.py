@@ -30,6 +30,8 @@ class PersistentVolume:
         handle: its ``volumeHandle``.
         claim: the claim that it is bound to, or reserved for.
         phase: such as Bound or Released.
+        attributes: its ``volumeAttributes``, the volume context of CSI.
+        attributes_class: the name of its VolumeAttributesClass.
     """
 
     name: str
@@ -39,6 +41,8 @@ class PersistentVolume:
     phase: str = ""
     reclaim_policy: str = ""
     storage_class: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class ClusterObjects:
 
     Attributes:
         nodes: the names of the nodes, by initiator.
+        classes: the parameters of the VolumeAttributesClasses, by name.
         unknown: why objects could not be read, a sentence for each kind.
     """
 
@@ -85,4 +90,5 @@ class ClusterObjects:
     claims: tuple[Claim, ...] | None = None
     contents: tuple[SnapshotContent, ...] | None = None
     nodes: Mapping[Initiator, str] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()

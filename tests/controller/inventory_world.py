@@ -58,17 +58,26 @@ class InventoryWorld:
         uid = self.claim(claim, volume="later")
         volume = self.world.driver.create(f"pvc-{uid}", **more)
         self.claim(claim, volume=f"pvc-{uid}", uid=uid)
-        self.persistent_volume(f"pvc-{uid}", volume.volume_id, claim=claim)
+        attributes = dict(volume.volume_context)
+        self.persistent_volume(f"pvc-{uid}", volume.volume_id, claim=claim, attributes=attributes)
         return volume
 
     def persistent_volume(
-        self, name: str, handle: str, *, claim: str = "", driver: str = DRIVER, policy: str = "Delete"
+        self,
+        name: str,
+        handle: str,
+        *,
+        claim: str = "",
+        driver: str = DRIVER,
+        attributes: Mapping[str, str] | None = None,
+        attributes_class: str = "",
     ) -> None:
         """Put a PersistentVolume for a claim in the namespace shop."""
         reference = {"claimRef": {"namespace": "shop", "name": claim}} if claim else {}
         spec = {
-            "csi": {"driver": driver, "volumeHandle": handle},
-            "persistentVolumeReclaimPolicy": policy,
+            "csi": {"driver": driver, "volumeHandle": handle, "volumeAttributes": dict(attributes or {})},
+            "persistentVolumeReclaimPolicy": "Delete",
+            "volumeAttributesClassName": attributes_class or None,
             "storageClassName": "powerflex",
             **reference,
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from csi_powerflex.kube_objects.reader import CLAIMS, CONTENTS, NODES, VOLUMES
+from csi_powerflex.kube_objects.reader import CLAIMS, CLASSES, CONTENTS, NODES, VOLUMES
 from csi_powerflex.names import Kind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.simulator import SystemPlan
@@ -85,6 +85,7 @@ def test_a_document_has_every_field_of_a_volume(inventory: InventoryWorld) -> No
         "source": None,
         "sourceClaim": None,
         "claim": {"namespace": "shop", "name": "data"},
+        "requestedLimits": {"iopsLimit": 0, "bandwidthLimitInKbps": 2048},
         "persistentVolume": {
             "name": f"pvc-{uid}",
             "driver": DRIVER,
@@ -104,6 +105,36 @@ def test_a_document_has_every_field_of_a_volume(inventory: InventoryWorld) -> No
             }
         ],
     }
+
+
+def test_an_unmapped_volume_has_the_limits_that_it_will_get(
+    inventory: InventoryWorld, cluster: ApiServer
+) -> None:
+    volume = inventory.world.driver.create("pvc-1", gib=16)
+    cluster.put(CLASSES, "gold", {"driverName": DRIVER, "parameters": {"iopsPerGiB": "10"}})
+    attributes = {"origin": "empty", "bandwidthLimitInKbps": "1024"}
+    inventory.persistent_volume(
+        "pvc-1", volume.volume_id, claim="data", attributes=attributes, attributes_class="gold"
+    )
+    text = inventory.ok("volumes", "list")
+    assert "160 IOPS" in text
+    assert "1024 KB/s" in text
+    assert "160 IOPS, 1024 KB/s" in inventory.ok("volumes", "show", "shop/data")
+
+
+@pytest.mark.parametrize(
+    ("attributes_class", "attributes"), [("nosuch", {}), ("", {"iopsLimit": "5"}), ("bad", {})]
+)
+def test_limits_that_cannot_be_told_are_not_known(
+    inventory: InventoryWorld, cluster: ApiServer, attributes_class: str, attributes: dict[str, str]
+) -> None:
+    volume = inventory.world.driver.create("pvc-1")
+    cluster.put(CLASSES, "bad", {"driverName": DRIVER, "parameters": {"iopsLimit": "many"}})
+    inventory.persistent_volume(
+        "pvc-1", volume.volume_id, claim="data", attributes=attributes, attributes_class=attributes_class
+    )
+    (found,) = inventory.document("volumes", "list")["volumes"]
+    assert found["requestedLimits"] is None
 
 
 def test_yaml_has_what_json_has(inventory: InventoryWorld) -> None:

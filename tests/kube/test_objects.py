@@ -6,7 +6,7 @@ import pytest
 
 from csi_powerflex.ids import Initiator
 from csi_powerflex.kube.client import Client
-from csi_powerflex.kube_objects.reader import CLAIMS, CONTENTS, NODES, VOLUMES, read
+from csi_powerflex.kube_objects.reader import CLAIMS, CLASSES, CONTENTS, NODES, VOLUMES, read
 from csi_powerflex.model.cluster import (
     Claim,
     ClusterObjects,
@@ -30,7 +30,8 @@ def test_volumes_of_every_csi_driver_are_read_and_others_are_left_out(
     cluster.put(VOLUMES, "nfs", {"spec": {"nfs": {"server": "a"}}})
     cluster.put(VOLUMES, "free", {"spec": {"csi": {"driver": "other", "volumeHandle": "x"}}})
     spec = {
-        "csi": {"driver": DRIVER, "volumeHandle": "h"},
+        "csi": {"driver": DRIVER, "volumeHandle": "h", "volumeAttributes": {"origin": "copy"}},
+        "volumeAttributesClassName": "gold",
         "claimRef": {"namespace": "shop", "name": "data", "uid": "u"},
         "persistentVolumeReclaimPolicy": "Retain",
         "storageClassName": "powerflex",
@@ -38,7 +39,17 @@ def test_volumes_of_every_csi_driver_are_read_and_others_are_left_out(
     cluster.put(VOLUMES, "bound", {"spec": spec, "status": {"phase": "Bound"}})
     assert read(client, DRIVER).volumes == (
         PersistentVolume("free", "other", "x"),
-        PersistentVolume("bound", DRIVER, "h", ObjectName("shop", "data"), "Bound", "Retain", "powerflex"),
+        PersistentVolume(
+            name="bound",
+            driver=DRIVER,
+            handle="h",
+            claim=ObjectName("shop", "data"),
+            phase="Bound",
+            reclaim_policy="Retain",
+            storage_class="powerflex",
+            attributes={"origin": "copy"},
+            attributes_class="gold",
+        ),
     )
 
 
@@ -88,20 +99,26 @@ def test_nodes_are_known_by_each_initiator_of_this_driver(cluster: ApiServer, cl
     assert read(client, DRIVER).nodes == {Initiator.sdc(GUID): "worker-1", Initiator.nvme(nqn): "worker-1"}
 
 
-@pytest.mark.parametrize("resource", [VOLUMES, CLAIMS, CONTENTS, NODES])
+def test_classes_are_known_by_name_with_their_parameters(cluster: ApiServer, client: Client) -> None:
+    cluster.put(CLASSES, "gold", {"driverName": DRIVER, "parameters": {"iopsLimit": "100"}})
+    cluster.put(CLASSES, "plain", {"driverName": DRIVER})
+    assert read(client, DRIVER).classes == {"gold": {"iopsLimit": "100"}, "plain": {}}
+
+
+@pytest.mark.parametrize("resource", [VOLUMES, CLAIMS, CONTENTS, NODES, CLASSES])
 def test_what_the_user_may_not_list_is_unknown_and_the_rest_is_read(
     cluster: ApiServer, client: Client, resource: str
 ) -> None:
     cluster.refused[resource] = 403
     found = read(client, DRIVER)
     known = {VOLUMES: found.volumes, CLAIMS: found.claims, CONTENTS: found.contents}
-    assert {name for name, items in known.items() if items is None} == {resource} - {NODES}
+    assert {name for name, items in known.items() if items is None} == {resource} - {NODES, CLASSES}
     (reason,) = found.unknown
     assert "could not be listed: the Kubernetes API answered 403" in reason
 
 
-def test_a_cluster_without_snapshot_resources_has_no_snapshots(cluster: ApiServer, client: Client) -> None:
-    cluster.refused[CONTENTS] = 404
+def test_a_cluster_without_some_resources_has_no_such_objects(cluster: ApiServer, client: Client) -> None:
+    cluster.refused |= {CONTENTS: 404, CLASSES: 404}
     found = read(client, DRIVER)
     assert (found.contents, found.unknown) == ((), ())
 

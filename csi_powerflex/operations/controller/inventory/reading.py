@@ -11,7 +11,7 @@ from typing import TypeVar
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Host, Mapping as VolumeMapping, Volume
+from csi_powerflex.model.array import Host, Limits, Mapping as VolumeMapping, Volume
 from csi_powerflex.model.cluster import (
     ClusterObjects,
     ObjectName,
@@ -19,6 +19,7 @@ from csi_powerflex.model.cluster import (
     SnapshotContent,
 )
 from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.qos import QosRequest
 from csi_powerflex.names import Kind
 from csi_powerflex.operations.controller.inventory.records import Inventory, MappedHost, Owner, Record
 from csi_powerflex.operations.controller.lookup import is_snapshot
@@ -224,12 +225,25 @@ class Reader:
             cluster=names.cluster_of(volume.name),
             tree_members=members,
             hosts=tuple(self._host(mapping, hosts) for mapping in volume.mappings),
+            requested=self._requested(volume),
             persistent_volumes=tuple(self._volumes.get(handle, ())),
             waiting=self._waiting.get(volume.name or ""),
             contents=tuple(contents),
             source=source.name or str(source.handle) if source else None,
             source_claim=self._claim_of(source) if source else None,
         )
+
+    def _requested(self, volume: Volume) -> Limits | None:
+        """The limits of the PersistentVolume's classes, as ControllerPublishVolume would set them."""
+        found = next(iter(self._volumes.get(str(volume.handle), ())), None)
+        if found is None:
+            return None
+        try:
+            of_class = self.cluster.classes[found.attributes_class] if found.attributes_class else {}
+            request = QosRequest.parse(found.attributes).merged_with(QosRequest.parse(of_class))
+        except (InvalidArgument, KeyError):
+            return None
+        return request.limits_for(volume.size)
 
     def _claim_of(self, volume: Volume) -> ObjectName | None:
         found = self._volumes.get(str(volume.handle))

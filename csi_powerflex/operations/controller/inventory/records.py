@@ -62,6 +62,7 @@ class Record:
         kind: as what this cluster may delete it; None if it may not.
         cluster: the cluster id in its name; None for a name that this driver does not make.
         tree_members: the number of volumes, snapshots and clones in its tree.
+        requested: the limits that Kubernetes requests for each mapping; None if they are not known.
         persistent_volumes: those that have its handle, the bound one first.
         waiting: the claim that it was created for, if that claim exists.
         contents: the VolumeSnapshotContents that have its handle, or that it was created for.
@@ -78,6 +79,7 @@ class Record:
     cluster: str | None
     tree_members: int
     hosts: tuple[MappedHost, ...]
+    requested: Limits | None = None
     persistent_volumes: tuple[PersistentVolume, ...] = ()
     waiting: Claim | None = None
     contents: tuple[SnapshotContent, ...] = ()
