@@ -16,9 +16,13 @@ import uuid
 
 from csi_powerflex.errors import InvalidArgument
 
+MAX_LENGTH = 31
+"""The most characters of a name on the array."""
+
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 # 26 characters of base32 hold 130 bits. The last two bits are zero, so the last character has eight values.
 _ARRAY_NAME = re.compile(r"([vsg])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
+_UUID_VERSION = 4
 _UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
 
@@ -64,3 +68,23 @@ def kind_of(name: str | None) -> Kind | None:
     """The kind of a name that ``array_name`` makes for any cluster; None for any other name."""
     match = _ARRAY_NAME.fullmatch(name or "")
     return Kind(match[1]) if match else None
+
+
+def cluster_of(name: str | None) -> str | None:
+    """The cluster id in a name that ``array_name`` makes for any cluster; None for any other name."""
+    match = _ARRAY_NAME.fullmatch(name or "")
+    return match[2] if match else None
+
+
+def uid_in(name: str | None) -> str | None:
+    """The UID that a name was made from: of a claim for a volume, of a VolumeSnapshot for a snapshot.
+
+    None where it was made from another name than ``pvc-<uuid>`` or ``snapshot-<uuid>``. One of 64 other names
+    looks as if it had a UID, so the result only helps to find an object.
+    """
+    if kind_of(name) not in _UUID_NAMES:
+        return None
+    bits = base64.b32decode(f"{str(name)[5:].upper()}======")
+    found = uuid.UUID(bytes=bits)
+    # Kubernetes makes random UIDs.
+    return str(found) if found.version == _UUID_VERSION else None

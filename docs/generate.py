@@ -19,7 +19,6 @@ from typing import Any
 import click
 import msgspec
 
-from csi_powerflex.cli import main as command_line
 from csi_powerflex.cli.main import RoleGroup
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.model import qos
@@ -40,7 +39,8 @@ def parameters() -> str:
             "# Parameters of classes",
             "",
             "The driver refuses unknown keys and names the closest known one. Keys that begin with `csi.storage.k8s.io/` are for",
-            "the sidecars.",
+            "the sidecars. With `--extra-create-metadata`, the provisioner gives the names of the claim in such keys, and the driver",
+            "[tells them to the array](volumes.md#names-on-the-array).",
             "",
             "## StorageClass",
             "",
@@ -114,25 +114,51 @@ def configuration() -> str:
         "",
         *_table(("key", "description", "default"), _keys(ZoneSettings)),
     ]
-    for name, command in _commands():
-        lines += ["", f"## csi-powerflex {name}", "", inspect.cleandoc(command.help or "").partition("\n")[0]]
-        options = list(_options(command))
-        if options:
-            lines += ["", *_table(("option", "environment", "description", "default"), options)]
+    for role in RoleGroup.ROLES:
+        command = importlib.import_module(f"csi_powerflex.cli.{role}").command
+        lines += ["", f"## csi-powerflex {role}", "", _first_line(command)]
+        lines += (
+            _group(role, command) if isinstance(command, click.Group) else _option_table(_options(command))
+        )
     return "\n".join(lines)
 
 
-def _commands() -> Iterable[tuple[str, click.Command]]:
-    """Every command, each with its name; those of a group follow it."""
-    context = click.Context(command_line.main)
-    for role in RoleGroup.ROLES:
-        command = importlib.import_module(f"csi_powerflex.cli.{role}").command
-        yield role, command
-        if isinstance(command, click.Group):
-            for name in command.list_commands(context):
-                of_group = command.get_command(context, name)
-                if of_group is not None:
-                    yield f"{role} {name}", of_group
+def _first_line(command: click.Command) -> str:
+    return inspect.cleandoc(command.help or "").partition("\n")[0]
+
+
+_Row = tuple[str, str, str, str]
+
+
+def _option_table(rows: Iterable[_Row]) -> list[str]:
+    found = list(rows)
+    return ["", *_table(("option", "environment", "description", "default"), found)] if found else []
+
+
+def _commands(group: click.Group) -> Iterable[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None:
+            yield name, command
+
+
+def _group(role: str, group: click.Group) -> list[str]:
+    """The options that each command of a group has, once, and then those of each command."""
+    commands = dict(_commands(group))
+    options = {name: list(_options(command)) for name, command in commands.items()}
+    first, *others = options.values()
+    common = [row for row in first if all(row in rows for rows in others)]
+    lines = ["", "Each of its commands has these options:", *_option_table(common)] if common else []
+    for name, command in commands.items():
+        arguments = "".join(
+            f" {item.make_metavar(click.Context(command))}"
+            for item in command.params
+            if isinstance(item, click.Argument)
+        )
+        lines += ["", f"### csi-powerflex {role} {name}{arguments}", "", _first_line(command)]
+        lines += _option_table(row for row in options[name] if row not in common)
+    return lines
 
 
 def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
@@ -156,16 +182,17 @@ def _descriptions(kind: type) -> dict[str, str]:
     return {name: " ".join(description.split()) for name, description in found}
 
 
-def _options(command: click.Command) -> Iterable[tuple[str, str, str, str]]:
+def _options(command: click.Command) -> Iterable[_Row]:
     for option in command.params:
         if not isinstance(option, click.Option) or option.hidden:
             continue
         default = "required" if option.required else ""
         if option.show_default and option.default is not None:
             default = f"`{option.default}`"
+        name = next(name for name in option.opts if name.startswith("--"))
         yield (
-            f"`{option.opts[0]}`",
-            f"`{option.envvar}`",
+            f"`{name}`",
+            f"`{option.envvar}`" if option.envvar else "",
             " ".join((option.help or "").split()),
             default,
         )

@@ -26,6 +26,8 @@ _.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
 _.LATENCY
 # click asks the group of commands, and reads this setting of options.
 _.get_command, _.format_commands, _.show_envvar
+# click runs the commands of a group.
+_.list_volumes, _.list_snapshots, _.list_orphans, _.import_volume, _.import_snapshot, _.release_volume
 # requests and urllib3 read these settings of their classes.
 _.trust_env, _.pool_classes_by_scheme, _.ConnectionCls, _.response_class
 _.cert_reqs, _.ca_certs, _.ca_cert_dir

@@ -27,8 +27,10 @@ class RoleGroup(click.Group):
         "doctor": "Check an installation, and say what to do about each problem.",
         "node": "Serve CSI's identity and node services on this host.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
+        "snapshots": "Show the snapshots on the arrays, and prepare their import.",
         "unified": "Serve all of CSI's services on one socket, from one process on this host.",
         "version": "Print the versions of the driver and of the CSI specification.",
+        "volumes": "Show the volumes on the arrays, and prepare their import and release.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -34,7 +34,7 @@ class RoleCommand(click.Command):
         super().__init__(*args, **attributes)
         self.variables = f"{self.context_settings['auto_envvar_prefix']}_"
         for option in self.params:
-            if isinstance(option, click.Option):
+            if isinstance(option, click.Option) and (option.envvar or option.allow_from_autoenv):
                 option.envvar = option.envvar or variable(self.variables, option)
                 option.show_envvar = True
 
@@ -53,7 +53,7 @@ class RoleCommand(click.Command):
         for depth, group in enumerate(groups):
             if depth:
                 begin += f"{group.command.name}_".upper()
-            found += [f"{begin}{role}_".upper() for role in getattr(group.command, "ROLES", ())]
+            found += [f"{begin}{name}_".upper() for name in _names_in(group.command)]
         return tuple(other for other in found if not self.variables.startswith(other))
 
     def _check_environment(self, others: tuple[str, ...]) -> None:
@@ -83,8 +83,13 @@ class RoleCommand(click.Command):
 
 def variable(begin: str, option: click.Option) -> str:
     """The environment variable of an option, which begins with ``begin``."""
-    flag = option.opts[0].removeprefix("--")
+    flag = next(name for name in option.opts if name.startswith("--")).removeprefix("--")
     return f"{begin}{flag.replace('-', '_')}".upper()
+
+
+def _names_in(group: click.Command) -> Iterable[str]:
+    """The commands of a group, also those whose module is missing."""
+    return [*getattr(group, "ROLES", ()), *getattr(group, "commands", ())]
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -42,7 +43,11 @@ from csi_powerflex.model.array import (
     Provisioning,
     Volume,
 )
+from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.shared_read import SharedRead
+
+# What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
+_HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 
@@ -181,7 +186,10 @@ class GatewayArray:
 
     # --- volumes ---------------------------------------------------------------------------------
 
-    def create_volume(self, *, name: str, size: int, pool: Pool, provisioning: Provisioning) -> str:
+    def create_volume(
+        self, *, name: str, size: int, pool: Pool, provisioning: Provisioning, claim: ClaimNames
+    ) -> str:
+        """With the names of the claim as headers, as far as a header can hold them (1.1)."""
         body = {
             "name": name,
             "protectionDomainId": pool.domain_id,
@@ -194,7 +202,9 @@ class GatewayArray:
         try:
             about = f"to create volume {name} with {units.readable(size)} in pool {pool}"
             path = "/api/types/Volume/instances"
-            return self._client.post(path, body, CreatedPayload, Effect.ONCE, about=about).id
+            return self._client.post(
+                path, body, CreatedPayload, Effect.ONCE, about=about, headers=_headers(claim)
+            ).id
         except PoolNotFound:
             self._pools.forget()
             raise
@@ -366,3 +376,13 @@ class GatewayArray:
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:
     return [{"volumeId": copy.volume_id, "snapshotName": copy.name} for copy in copies]
+
+
+def _headers(claim: ClaimNames) -> dict[str, str]:
+    """The headers by which Dell's driver names a claim. Names that a header cannot hold are left out."""
+    named = {
+        "x-csi-pv-name": claim.persistent_volume,
+        "x-csi-pv-claimname": claim.claim,
+        "x-csi-pv-namespace": claim.namespace,
+    }
+    return {header: name for header, name in named.items() if _HEADER_VALUE.fullmatch(name)}

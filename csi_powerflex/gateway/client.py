@@ -10,8 +10,9 @@ import enum
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -45,6 +46,7 @@ _ATTEMPTS = 4
 # whole: ``elements`` limits what is.
 _LONGEST_LIST = 1024 * units.MIB
 _LONGEST_ANSWER = 16 * units.MIB
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _SYSTEMS = "/api/types/System/instances"
 
 # The metric's label for paths that name no type of object.
@@ -78,13 +80,17 @@ class Effect(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A request apart from its endpoint and token. ``reader`` is as for ``http.Request``."""
+    """A request apart from its endpoint and token. ``reader`` is as for ``http.Request``.
+
+    ``headers`` are those besides the ones of each request.
+    """
 
     method: str
     path: str
     body: bytes | None = None
     effect: Effect = Effect.READ
     reader: Reader | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Overloaded(Unavailable):
@@ -185,10 +191,17 @@ class Client:
 
     def get(self, path: str, answer: type[T], *, about: str = "") -> T:
         """GET ``path`` and decode the answer. Arguments and errors as for ``post``."""
-        return self._call("GET", path, None, answer, Effect.READ, about)
+        return self._call(_Question("GET", path), answer, about)
 
     def post(
-        self, path: str, body: Mapping[str, object], answer: type[T], effect: Effect, *, about: str = ""
+        self,
+        path: str,
+        body: Mapping[str, object],
+        answer: type[T],
+        effect: Effect,
+        *,
+        about: str = "",
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> T:
         """POST ``body`` to ``path`` and decode the answer as ``answer``.
 
@@ -199,6 +212,7 @@ class Client:
             effect: what the request changes.
             about: what is asked for, with the object's id and name, for the error of an array that refuses
                 it: "to remove volume 7a3064dd1279f10f-b1f0000e00000000".
+            headers: are sent in addition to those of each request.
 
         Raises:
             DriverError: the error for the array's code, see ``codes``.
@@ -206,13 +220,12 @@ class Client:
             Unavailable, DeadlineExceeded: there was no answer. It is not known whether the request had its
                 effect.
         """
-        return self._call("POST", path, msgspec.json.encode(body), answer, effect, about)
+        question = _Question("POST", path, msgspec.json.encode(body), effect, headers=headers)
+        return self._call(question, answer, about)
 
-    def _call(
-        self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect, about: str
-    ) -> T:
-        where, reply = self._answered(_Question(method, path, body, effect))
-        return self._decode(method, where, reply, answer, about)
+    def _call(self, question: _Question, answer: type[T], about: str) -> T:
+        where, reply = self._answered(question)
+        return self._decode(question.method, where, reply, answer, about)
 
     def _answered(self, question: _Question) -> tuple[str, Reply]:
         """The answer, and where it came from."""
@@ -295,7 +308,8 @@ class Client:
         return TokenRefused(f"{where} refuses the new token of user {self._settings.username!r}")
 
     def _send_with(self, token: Token, endpoint: str, question: _Question) -> Reply:
-        headers = {"Authorization": token.header.reveal(), "Accept": "application/json"}
+        own = {"Authorization": token.header.reveal(), "Accept": "application/json"}
+        headers = {**question.headers, **own}
         if question.body is not None:
             headers["Content-Type"] = "application/json"
         return self._send(endpoint, headers, question)

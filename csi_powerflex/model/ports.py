@@ -25,6 +25,7 @@ from csi_powerflex.model.array import (
     Provisioning,
     Volume,
 )
+from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.qos import QosRequest
 
 
@@ -108,8 +109,12 @@ class Array(Protocol):
 
     # --- volumes ---------------------------------------------------------------------------------
 
-    def create_volume(self, *, name: str, size: int, pool: Pool, provisioning: Provisioning) -> str:
+    def create_volume(
+        self, *, name: str, size: int, pool: Pool, provisioning: Provisioning, claim: ClaimNames
+    ) -> str:
         """Create a volume and return its id.
+
+        The array is told the names of the claim, and may ignore them.
 
         Raises:
             NameInUse: a volume with that name exists.

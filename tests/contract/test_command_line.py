@@ -63,6 +63,11 @@ COMMANDS = sorted(
     role for role in RoleGroup.ROLES if (_FOLDER / f"{role}.py").exists() or (_FOLDER / role).is_dir()
 )
 OF_THE_DOCTOR = ["doctor controller", "doctor node"]
+OF_THE_INVENTORY = [
+    *(f"volumes {name}" for name in ("list", "show", "orphans", "import", "release")),
+    *(f"snapshots {name}" for name in ("list", "show", "orphans", "import")),
+]
+OF_GROUPS = OF_THE_DOCTOR + OF_THE_INVENTORY
 
 
 def command(name: str) -> click.Command:
@@ -73,6 +78,10 @@ def command(name: str) -> click.Command:
         found = found.get_command(click.Context(found), word)
     assert found is not None
     return found
+
+
+def options_of(name: str) -> list[click.Option]:
+    return [found for found in command(name).params if isinstance(found, click.Option)]
 
 
 # --- help ----------------------------------------------------------------------------------------
@@ -94,21 +103,29 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
+@pytest.mark.parametrize("name", COMMANDS + OF_GROUPS)
 def test_each_command_has_help_for_each_of_its_options(name: str, flag: str) -> None:
     result = run(*name.split(), flag)
     assert result.exit_code == 0
     assert result.output.startswith(f"Usage: csi-powerflex {name} [OPTIONS]")
-    for option in command(name).params:
-        assert isinstance(option, click.Option)
+    for option in options_of(name):
         assert option.help
         assert option.opts[0] in result.output
 
 
-@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
+@pytest.mark.parametrize("name", COMMANDS + OF_GROUPS)
 def test_each_command_has_the_name_in_the_list(name: str) -> None:
     assert {"controller", "doctor", "version"} <= set(COMMANDS)
     assert command(name).name == name.rsplit(maxsplit=1)[-1]
+
+
+@pytest.mark.parametrize("name", ["volumes", "snapshots"])
+def test_every_command_of_the_inventory_is_checked(name: str) -> None:
+    group = command(name)
+    assert isinstance(group, click.Group)
+    assert [f"{name} {word}" for word in group.commands] == [
+        found for found in OF_THE_INVENTORY if found.startswith(f"{name} ")
+    ]
 
 
 def test_the_doctor_lists_its_commands() -> None:
@@ -125,7 +142,7 @@ def test_help_is_shown_without_loading_any_role() -> None:
 import sys
 from csi_powerflex.cli.main import main
 main(["--help"], standalone_mode=False)
-print(sorted({"grpc", "requests", "yaml"} & sys.modules.keys()))
+print(sorted({"grpc", "requests", "rich", "yaml"} & sys.modules.keys()))
 """
     assert output_of([sys.executable, "-c", code]).splitlines()[-1] == "[]"
 
@@ -148,14 +165,12 @@ def test_version_shows_the_driver_and_the_protocol() -> None:
 # --- options from the environment ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
+@pytest.mark.parametrize("name", COMMANDS + OF_GROUPS)
 def test_no_variable_of_the_driver_has_the_prefix_that_csi_reserves(name: str) -> None:
     # Specification, "Configuration and operation": CSI_ is for the variables that it defines.
-    for option in command(name).params:
-        assert isinstance(option, click.Option)
-        named = option.envvar
-        prefix = f"POWERFLEX_CSI_{name.upper().replace(' ', '_')}_"
-        assert named == "CSI_ENDPOINT" or str(named).startswith(prefix)
+    for option in options_of(name):
+        prefix = "POWERFLEX_CSI_" if option.allow_from_autoenv else "None"
+        assert option.envvar == "CSI_ENDPOINT" or str(option.envvar).startswith(prefix)
 
 
 def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
@@ -174,14 +189,19 @@ def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
     assert result.returncode == 1
 
 
-@pytest.mark.parametrize("name", COMMANDS + OF_THE_DOCTOR)
+@pytest.mark.parametrize("name", COMMANDS + OF_GROUPS)
 def test_help_shows_the_variable_of_each_option_which_has_the_option_in_its_name(name: str) -> None:
     help_text = "".join(run(*name.split(), "--help", env={"COLUMNS": "400"}).output.split())
-    for option in command(name).params:
-        assert isinstance(option, click.Option)
-        variable = re.sub("[ -]", "_", f"POWERFLEX_CSI_{name}_{option.opts[0][2:]}").upper()
-        assert option.envvar in ("CSI_ENDPOINT", variable)
-        assert f"envvar:{option.envvar}" in help_text
+    for option in options_of(name):
+        long = next(flag for flag in option.opts if flag.startswith("--"))[2:]
+        # How to reach arrays and Kubernetes is the same as for the controller, in its container for example.
+        roles = (name, "controller") if name in OF_THE_INVENTORY else (name,)
+        variables = [re.sub("[ -]", "_", f"POWERFLEX_CSI_{role}_{long}").upper() for role in roles]
+        if option.allow_from_autoenv:
+            assert option.envvar in ("CSI_ENDPOINT", *variables)
+            assert f"envvar:{option.envvar}" in help_text
+        else:
+            assert (name, long, option.envvar) == ("volumes release", "yes", None)
 
 
 def test_the_variable_of_a_switch_is_named_as_the_option(systems: Path, untouched_logging: None) -> None:

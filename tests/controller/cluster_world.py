@@ -9,22 +9,10 @@ from csi_powerflex.kube.nodes import ATTACHMENTS, CSI_NODES
 from tests.controller.api_server import DRIVER, Cluster
 from tests.controller.eventually import eventually
 from tests.controller.world import World
-from tests.kube.api_server import Answer, Request
 
 
 class NodesCluster(Cluster):
     """A context manager. Nodes and attachments are put as kubelet and Kubernetes would do it."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.refused: set[str] = set()
-        """Resources that the driver has no right to read."""
-
-    def received(self, request: Request) -> Answer | None:
-        answer = super().received(request)
-        if request.path in self.refused:
-            return Answer.status_object(403, "no right")
-        return answer
 
     def put_node(self, name: str, node_id: str | None, *, driver: str = DRIVER) -> None:
         """A CSINode; ``node_id`` is None while the driver is not registered there."""

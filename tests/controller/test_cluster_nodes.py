@@ -244,7 +244,7 @@ def test_a_mapping_is_kept_while_the_cluster_cannot_be_read(
     world: World, cluster: NodesCluster, resource: str
 ) -> None:
     volume = left(world, cluster)
-    cluster.refused.add(resource)
+    cluster.refused[resource] = 403
     assert kept(world, volume).startswith("the cluster cannot be read: the Kubernetes API answered 403")
     cluster.refused.clear()
     assert world.driver.publish(volume, world.node("b"))
@@ -384,7 +384,7 @@ def test_publications_go_on_while_the_nodes_are_not_listed(
     world = make_world()
     cluster.put_node("n1", world.node("a"))
     cluster.put_node("clone", world.node("a"))
-    cluster.refused.add(CSI_NODES)
+    cluster.refused[CSI_NODES] = 403
     connect(world, cluster, tmp_path, remove_stale=True)
     volume = world.driver.create()
     assert world.driver.publish(volume, world.node("a"))

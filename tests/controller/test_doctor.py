@@ -152,8 +152,8 @@ def test_every_mistake_in_the_systems_file_has_its_own_line_and_other_systems_ar
         "systems[2].username: must not be empty; give a value or leave the key out",
         f"systems[2].endpoints[0]: 'http://x' is not usable; {usable}",
         (
-            "systems[2].id: a system id is 16 lower-case hexadecimal digits, not 'short'; a name of the system "
-            "goes to the key name"
+            "systems[2].id: a system id is 16 lower-case hexadecimal digits, not 'short'; a name of the "
+            "system goes to the key name"
         ),
         "systems[3].name: 'array0' stands for another system already; each name and id must be of one system",
     ]

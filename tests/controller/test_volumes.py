@@ -7,6 +7,8 @@ import pytest
 
 from csi_powerflex.names import Kind, array_name
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.message import Request, Response
+from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Driver, Mode, block, mount, refused
@@ -130,6 +132,57 @@ def test_a_wrong_parameter_is_refused_with_the_right_ones(
 
 def test_parameters_of_the_sidecars_are_ignored(array45: World) -> None:
     array45.driver.create(parameters={"csi.storage.k8s.io/pvc/name": "data"})
+
+
+def headers_of_creations(world: World, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """The headers about claims of each request that creates a volume from now on."""
+    seen: list[dict[str, str]] = []
+    gateway = world.simulator.gateway
+    run = gateway.run
+
+    def noting(route: Route, request: Request) -> Response:
+        if route.name == "Volume.create":
+            seen.append({name: value for name, value in request.headers.items() if name.startswith("x-csi-")})
+        return run(route, request)
+
+    monkeypatch.setattr(gateway, "run", noting)
+    return seen
+
+
+def test_the_array_is_told_the_names_of_the_claim(array45: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = headers_of_creations(array45, monkeypatch)
+    parameters = {
+        "csi.storage.k8s.io/pv/name": "pvc-0b4d1c52-7d0c-4a4e-9f0e-0a1b2c3d4e5f",
+        "csi.storage.k8s.io/pvc/name": "data",
+        "csi.storage.k8s.io/pvc/namespace": "shop",
+    }
+    array45.driver.create(parameters=parameters)
+    assert seen == [
+        {
+            "x-csi-pv-name": "pvc-0b4d1c52-7d0c-4a4e-9f0e-0a1b2c3d4e5f",
+            "x-csi-pv-claimname": "data",
+            "x-csi-pv-namespace": "shop",
+        }
+    ]
+
+
+def test_without_the_names_of_a_claim_the_array_is_told_none(
+    array45: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = headers_of_creations(array45, monkeypatch)
+    array45.driver.create()
+    assert seen == [{}]
+
+
+@pytest.mark.parametrize("name", ["two\r\nlines", "x: y", "", "ü", "x" * 254])
+def test_a_name_that_no_header_can_hold_is_left_out_and_the_volume_is_created(
+    array45: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    seen = headers_of_creations(array45, monkeypatch)
+    array45.driver.create(
+        parameters={"csi.storage.k8s.io/pvc/name": name, "csi.storage.k8s.io/pvc/namespace": "shop"}
+    )
+    assert seen == [{"x-csi-pv-namespace": "shop"}]
 
 
 def test_a_filesystem_for_several_writing_nodes_is_refused_at_creation(array45: World) -> None:

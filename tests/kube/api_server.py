@@ -69,6 +69,8 @@ class ApiServer:
         self.token: str | None = None
         """The token that requests must have; None to accept all."""
         self.down = False
+        self.refused: dict[str, int] = {}
+        """Resources whose requests are answered with this status."""
         self.requests: list[Request] = []
         self.connections = 0
         self._prescribed: list[Answer] = []
@@ -134,12 +136,13 @@ class ApiServer:
     # --- what a test does to the cluster ---------------------------------------------------------------
 
     def put(self, resource: str, name: str, content: Mapping[str, Any] | None = None) -> None:
-        """Add an object, or replace the one of that name."""
+        """Add an object, or replace the one of that name. ``content`` may give more of its metadata."""
         with self._changed:
             before = self._objects.setdefault(resource, {}).get(name)
             self._uids += before is None
             uid = before["metadata"]["uid"] if before else f"uid-{self._uids}"
-            metadata = {"name": name, "uid": uid, "resourceVersion": self._next_version()}
+            given = (content or {}).get("metadata", {})
+            metadata = {"name": name, "uid": uid, **given, "resourceVersion": self._next_version()}
             self._objects[resource][name] = item = {**(content or {}), "metadata": metadata}
             self._add_event(resource, "MODIFIED" if before else "ADDED", item)
 
@@ -221,6 +224,8 @@ class ApiServer:
             return Answer(503, (b"away",))
         if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
             return Answer.status_object(401, "Unauthorized")
+        if request.path in self.refused:
+            return Answer.status_object(self.refused[request.path], f"{request.path} is refused")
         return None
 
     def page(self, request: Request) -> dict[str, Any]:

@@ -99,6 +99,33 @@ def test_foreign_names_do_not_belong_to_the_cluster(name: str | None) -> None:
     assert not names.belongs_to(name, "k8s1")
 
 
+@given(kinds, cluster_ids, csi_names)
+def test_the_cluster_of_a_name_can_be_read_back(kind: Kind, cluster: str, name: str) -> None:
+    assert names.cluster_of(names.array_name(kind, cluster, name)) == cluster
+
+
+@given(cluster_ids, st.uuids(version=4))
+def test_the_uid_of_a_name_can_be_read_back(cluster: str, uid: uuid.UUID) -> None:
+    assert names.uid_in(names.array_name(Kind.VOLUME, cluster, f"pvc-{uid}")) == str(uid)
+    assert names.uid_in(names.array_name(Kind.SNAPSHOT, cluster, f"snapshot-{uid}")) == str(uid)
+
+
+@given(cluster_ids, uuids.filter(lambda value: value.version != 4))
+def test_bits_that_kubernetes_never_makes_are_no_uid(cluster: str, request: uuid.UUID) -> None:
+    assert names.uid_in(names.array_name(Kind.VOLUME, cluster, f"pvc-{request}")) is None
+
+
+@given(cluster_ids, uuids)
+def test_a_member_of_a_group_has_no_uid(cluster: str, request: uuid.UUID) -> None:
+    assert names.uid_in(names.array_name(Kind.GROUP_MEMBER, cluster, f"snapshot-{request}")) is None
+
+
+@pytest.mark.parametrize("name", [None, "", "csivol-1", "vk8s1" + "!" * 26])
+def test_foreign_names_have_no_cluster_and_no_uid(name: str | None) -> None:
+    assert names.cluster_of(name) is None
+    assert names.uid_in(name) is None
+
+
 @given(cluster_ids)
 def test_four_characters_are_a_cluster_id(text: str) -> None:
     assert names.require_cluster_id(text) == text

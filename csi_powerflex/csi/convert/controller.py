@@ -13,6 +13,7 @@ from csi_powerflex.csi.convert.capability import capabilities, capability
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import GroupHandle, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Volume
+from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.volume_context import Origin, VolumeContext
 from csi_powerflex.operations.controller.attachment import PublishRequest
@@ -43,6 +44,7 @@ def volume_request(request: csi_pb2.CreateVolumeRequest) -> VolumeRequest:
         of_snapshot=request.volume_content_source.WhichOneof("type") == "snapshot",
         source=_source(request.volume_content_source) if request.HasField("volume_content_source") else None,
         requirement=_requirement(request.accessibility_requirements),
+        claim=ClaimNames.parse(request.parameters),
     )
 
 

@@ -116,7 +116,9 @@ class Creation:
         what = f"volume {request.name} ({provisioning}, {units.readable(size)}, on the array {name})"
         with explained(array, lambda: pool, what):
             try:
-                volume_id = array.create_volume(name=name, size=size, pool=pool, provisioning=provisioning)
+                volume_id = array.create_volume(
+                    name=name, size=size, pool=pool, provisioning=provisioning, claim=request.claim
+                )
             except (NameInUse, ResourceExhausted):
                 # The volume of an earlier call may be what filled the pool.
                 existing = find_volume_by_name(array, name)

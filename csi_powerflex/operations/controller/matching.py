@@ -10,6 +10,7 @@ from csi_powerflex.errors import AlreadyExists, OutOfRange
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Pool, Volume
 from csi_powerflex.model.capability import Capability
+from csi_powerflex.model.claim import NO_CLAIM, ClaimNames
 from csi_powerflex.model.parameters import SizePolicy, VolumeParameters
 from csi_powerflex.operations.controller.placement import ANYWHERE, Candidate, TopologyRequirement
 
@@ -24,6 +25,7 @@ class VolumeRequest:
     Attributes:
         required: bytes, 0 where not given; so is ``limit``.
         of_snapshot: whether the source is named as a snapshot.
+        claim: what it is for, in Kubernetes.
     """
 
     name: str
@@ -34,6 +36,7 @@ class VolumeRequest:
     source: VolumeHandle | None = None
     of_snapshot: bool = False
     requirement: TopologyRequirement = ANYWHERE
+    claim: ClaimNames = NO_CLAIM
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class Placement:
                     f"a copy is created in the pool of its source, {pool} of system {array.label}, "
                     f"and the parameters ask for {wanted!r}"
                 )
-        zone = _zone_of(array, pool)
+        zone = zone_of(array, pool)
         for segments in requirement.topologies or ({},):
             reached = self._topology.reaches(segments, array.system_id())
             if reached and segments.get(self._topology.zone_key, zone) == zone:
@@ -161,7 +161,7 @@ class Placement:
                 yield from _in_zone(array, zone, parameters)
 
 
-def _zone_of(array: Array, pool: Pool) -> str | None:
+def zone_of(array: Array, pool: Pool) -> str | None:
     """The first zone that the pool is in; None if it is in none."""
     for zone in array.zones:
         for name in zone.storage_pools:

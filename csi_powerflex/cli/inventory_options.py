@@ -1,0 +1,144 @@
+"""What the commands about volumes and snapshots have in common: their options, and how they begin."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from csi_powerflex import names
+from csi_powerflex.app import inventory
+from csi_powerflex.cli import options
+from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
+from csi_powerflex.config.inventory import InventorySettings
+from csi_powerflex.config.systems import loader
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.model.cluster import ObjectName
+from csi_powerflex.observability import log
+from csi_powerflex.operations.controller.inventory.reading import Reader
+
+_SYSTEMS = Path("/etc/powerflex/systems.yaml")
+# Kubernetes, "Object Names and IDs": a namespace is a label, other names are subdomains.
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_OBJECT = re.compile(rf"{_LABEL}/{_LABEL}(\.{_LABEL})*")
+
+arrays = options.together(
+    click.option(
+        "--systems",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=_SYSTEMS,
+        show_default=True,
+        envvar="POWERFLEX_CSI_CONTROLLER_SYSTEMS",
+        help="YAML file with the PowerFlex systems, as for the controller.",
+    ),
+    click.option(
+        "--cluster-id",
+        required=True,
+        metavar="ID",
+        envvar="POWERFLEX_CSI_CONTROLLER_CLUSTER_ID",
+        help="The cluster id of the controller.",
+    ),
+    click.option(
+        "--driver-name",
+        default=DEFAULT_DRIVER_NAME,
+        show_default=True,
+        metavar="NAME",
+        envvar="POWERFLEX_CSI_CONTROLLER_DRIVER_NAME",
+        help="Name of the CSI driver, as in the cluster's CSIDriver object.",
+    ),
+    click.option(
+        "--kubernetes/--no-kubernetes",
+        "in_kubernetes",
+        default=None,
+        envvar="POWERFLEX_CSI_CONTROLLER_KUBERNETES",
+        help="Ask the Kubernetes cluster that this process runs in for claims and nodes, or ask none. "
+        "By default it is asked in a pod.",
+    ),
+    click.option(
+        "--kubeconfig",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="POWERFLEX_CSI_CONTROLLER_KUBECONFIG",
+        help="A kubeconfig file, to ask its cluster instead.",
+    ),
+)
+"""How to reach the arrays and Kubernetes."""
+
+select = options.together(
+    click.option("--system", metavar="NAME", help="Only objects on this system, by name or id."),
+    click.option(
+        "--pool", metavar="NAME", help="Only objects in this pool: its name, its id, or DOMAIN/POOL."
+    ),
+)
+"""Which objects to list."""
+
+ours = click.option(
+    "--ours/--all",
+    "ours",
+    default=True,
+    show_default=True,
+    help="Only objects of this cluster: by the name on the array, by adoptVolumes or adoptSnapshots, or "
+    "because Kubernetes uses them. Or also those of other clusters, other drivers and people.",
+)
+
+output = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to print: a table, a table with more columns, or everything that is known, for programs.",
+)
+
+manifests = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="How to print the objects.",
+)
+
+least_age = click.option(
+    "--older-than",
+    type=click.IntRange(0),
+    default=15,
+    show_default=True,
+    metavar="MINUTES",
+    help="Leave out younger objects: the call that creates one may not have ended.",
+)
+
+
+def object_name(_context: click.Context, _option: click.Parameter, value: str) -> ObjectName:
+    """Read the value of an option that is NAMESPACE/NAME."""
+    if _OBJECT.fullmatch(value) is None:
+        raise click.BadParameter(f"{value!r} is not NAMESPACE/NAME of an object in Kubernetes")
+    namespace, _, name = value.partition("/")
+    return ObjectName(namespace, name)
+
+
+@contextlib.contextmanager
+def opened(
+    *,
+    systems: Path,
+    cluster_id: str,
+    driver_name: str,
+    in_kubernetes: bool | None,
+    kubeconfig: Path | None,
+) -> Iterator[Reader]:
+    """A reader during the block. A ``DriverError`` becomes one line on standard error and exit status 1."""
+    log.configure(level="warning", form=log.Format.TEXT)
+    with options.one_line_errors():
+        if in_kubernetes is False and kubeconfig is not None:
+            raise FailedPrecondition("--no-kubernetes and --kubeconfig exclude each other; give one of them")
+        settings = InventorySettings(
+            systems=loader.load(systems),
+            cluster_id=names.require_cluster_id(cluster_id),
+            driver_name=driver_name,
+            in_kubernetes=in_kubernetes,
+            kubeconfig=kubeconfig,
+        )
+        with inventory.opened(settings) as reader:
+            yield reader

@@ -1,0 +1,132 @@
+"""``csi-powerflex snapshots``: what the arrays have of this cluster's snapshots."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import click
+
+from csi_powerflex.cli import documents, inventory_options as common, settings, tables
+from csi_powerflex.cli.volumes import finish, notes
+from csi_powerflex.model.cluster import ObjectName
+from csi_powerflex.operations.controller.inventory import importing
+from csi_powerflex.operations.controller.inventory.orphans import orphans
+from csi_powerflex.operations.controller.inventory.reading import Selection
+from csi_powerflex.operations.controller.inventory.records import Inventory
+
+
+@click.group(name="snapshots", context_settings={"help_option_names": settings.HELP})
+def command() -> None:
+    """Show the snapshots on the arrays, and prepare their import. Nothing is changed."""
+
+
+@command.command(name="list", cls=settings.RoleCommand, context_settings=settings.of("snapshots_list"))
+@common.arrays
+@common.select
+@common.ours
+@common.output
+def list_snapshots(system: str | None, pool: str | None, ours: bool, output: str, **arrays: Any) -> None:
+    """List snapshots with VolumeSnapshot, source, size, pool, age and members of the volume tree."""
+    selection = Selection(snapshots=True, everything=not ours, system=system, pool=pool)
+    with common.opened(**arrays) as reader:
+        found = reader.read(selection)
+    _show(found, output, tables.Columns(wide=output == "wide", owner=not ours))
+
+
+@command.command(name="show", cls=settings.RoleCommand, context_settings=settings.of("snapshots_show"))
+@click.argument("snapshot", metavar="SNAPSHOT")
+@common.arrays
+@click.option("--system", metavar="NAME", help="Look for a name on the array only on this system.")
+@common.output
+def show(snapshot: str, system: str | None, output: str, **arrays: Any) -> None:
+    """Show all that is known of one snapshot.
+
+    SNAPSHOT is a handle, a name on the array, the name of a VolumeSnapshotContent, or NAMESPACE/NAME of a
+    VolumeSnapshot.
+    """
+    with common.opened(**arrays) as reader:
+        record = reader.find(snapshot, snapshots=True, system=system)
+    now = datetime.datetime.now(datetime.UTC)
+    notes(reader.cluster.unknown)
+    if output in ("json", "yaml"):
+        documents.echo(documents.of_one(record, reader.cluster.unknown, now), output)
+    else:
+        tables.one(record, now)
+
+
+@command.command(name="orphans", cls=settings.RoleCommand, context_settings=settings.of("snapshots_orphans"))
+@common.arrays
+@common.select
+@common.least_age
+@common.output
+def list_orphans(system: str | None, pool: str | None, older_than: int, output: str, **arrays: Any) -> None:
+    """List snapshots with a name of this cluster that no VolumeSnapshotContent needs. It only reports."""
+    with common.opened(**arrays) as reader:
+        found = orphans(
+            reader,
+            Selection(snapshots=True, system=system, pool=pool),
+            now=datetime.datetime.now(datetime.UTC),
+            least_age=datetime.timedelta(minutes=older_than),
+        )
+    _show(found, output, tables.Columns(wide=output == "wide"))
+
+
+@command.command(name="import", cls=settings.RoleCommand, context_settings=settings.of("snapshots_import"))
+@click.argument("snapshot", metavar="SNAPSHOT")
+@common.arrays
+@click.option("--system", metavar="NAME", help="Look for a name on the array only on this system.")
+@click.option(
+    "--as",
+    metavar="NAMESPACE/NAME",
+    callback=common.object_name,
+    required=True,
+    help="The new VolumeSnapshot that gets the snapshot.",
+)
+@click.option("--source", metavar="VOLUME", help="Refuse the snapshot unless it is one of this volume.")
+@click.option("--block", is_flag=True, help="Its volume was used as a block device.")
+@click.option("--snapshot-class", default="", metavar="NAME", help="The VolumeSnapshotClass, if any.")
+@click.option(
+    "--deletion-policy",
+    type=click.Choice([importing.RETAIN, importing.DELETE]),
+    default=importing.RETAIN,
+    show_default=True,
+    help="What happens to the snapshot when the VolumeSnapshot is deleted.",
+)
+@common.manifests
+def import_snapshot(
+    snapshot: str,
+    system: str | None,
+    source: str | None,
+    output: str,
+    **given: Any,
+) -> None:
+    """Print a VolumeSnapshotContent and a VolumeSnapshot for a snapshot that exists.
+
+    SNAPSHOT is as for "show". Nothing is changed: look at the objects, and apply them with kubectl.
+    """
+    name: ObjectName = given.pop("as")  # no name of an argument in Python
+    wanted = {key: given.pop(key) for key in ("block", "snapshot_class")}
+    policy = given.pop("deletion_policy")
+    with common.opened(**given) as reader:
+        record = reader.find(snapshot, snapshots=True, system=system)
+        request = importing.SnapshotImportRequest(
+            name,
+            policy=policy,
+            source=reader.find(source, snapshots=False, system=system).handle if source else None,
+            unchecked=given["in_kubernetes"] is False,
+            **wanted,
+        )
+        manifests = importing.snapshot_manifests(reader, record, request)
+    comment = f"snapshot {record.handle}, called {record.volume.name}, in pool {record.pool}"
+    documents.echo_manifests(manifests, comment, output)
+    notes(reader.cluster.unknown)
+
+
+def _show(found: Inventory, output: str, columns: tables.Columns) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    if output in ("json", "yaml"):
+        documents.echo(documents.of_inventory(found, "snapshots", now), output)
+    elif found.records:
+        tables.snapshots(found.records, now, columns)
+    finish(found, "snapshots")

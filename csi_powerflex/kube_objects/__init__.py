@@ -1,0 +1,1 @@
+"""Reading what a Kubernetes cluster has for volumes: PersistentVolumes, claims, snapshots and nodes."""

@@ -1,0 +1,336 @@
+"""Reading volumes and snapshots for people: all of them, or one by any of its names."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from csi_powerflex import names
+from csi_powerflex.errors import DriverError, InvalidArgument, NotFound
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.array import Host, Limits, Mapping as VolumeMapping, Volume
+from csi_powerflex.model.cluster import (
+    ClusterObjects,
+    ObjectName,
+    PersistentVolume,
+    SnapshotContent,
+)
+from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.names import Kind
+from csi_powerflex.operations.controller.inventory.records import Inventory, MappedHost, Owner, Record
+from csi_powerflex.operations.controller.lookup import is_snapshot
+from csi_powerflex.operations.controller.ownership import Ownership
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects to read.
+
+    Attributes:
+        snapshots: snapshots, else volumes.
+        everything: also those of other clusters, other drivers and people.
+        system: only those of this system, by name or id.
+        pool: only those of this pool: its name, its id, or ``domain/pool``.
+    """
+
+    snapshots: bool
+    everything: bool = False
+    system: str | None = None
+    pool: str | None = None
+
+
+class Reader:
+    """Reads the objects on the arrays.
+
+    Args:
+        fleet: the arrays.
+        cluster: what Kubernetes has.
+        cluster_id: that of this cluster.
+        driver_name: that of this driver.
+    """
+
+    def __init__(self, fleet: Fleet, cluster: ClusterObjects, *, cluster_id: str, driver_name: str) -> None:
+        self.cluster = cluster
+        self.cluster_id = cluster_id
+        self.driver_name = driver_name
+        self._fleet = fleet
+        self._ownership = Ownership(cluster_id)
+        self._volumes = _by_handle(cluster.volumes or ())
+        self._contents = _by_handle(cluster.contents or ())
+        # What the sidecars have asked for and do not have yet, by the name that it gets on the array.
+        self._waiting = {
+            names.array_name(Kind.VOLUME, cluster_id, f"pvc-{claim.uid}"): claim
+            for claim in cluster.claims or ()
+            if not claim.volume
+        }
+        self._promised = {
+            names.array_name(Kind.SNAPSHOT, cluster_id, f"snapshot-{content.snapshot_uid}"): content
+            for content in cluster.contents or ()
+            if not content.handle
+        }
+
+    def read(self, selection: Selection) -> Inventory:
+        """The objects of the selection. A system that does not answer is a problem of the inventory.
+
+        Raises:
+            InvalidArgument: no such system.
+        """
+        records: list[Record] = []
+        problems: list[str] = []
+        for array in self._arrays(selection.system):
+            try:
+                records += self._on(array, selection)
+            except DriverError as error:
+                problems.append(f"system {array.label} could not be read: {error}")
+        return Inventory(tuple(sorted(records, key=_order)), tuple(problems), self.cluster)
+
+    def find(self, text: str, *, snapshots: bool, system: str | None = None) -> Record:
+        """The object with that handle, that name on the array or that name in Kubernetes.
+
+        Args:
+            text: a handle, a name on the array, ``namespace/name`` of a claim or VolumeSnapshot, or the name
+                of a PersistentVolume or VolumeSnapshotContent.
+            snapshots: whether a name in Kubernetes is that of a snapshot.
+            system: only on this system, by name or id.
+
+        Raises:
+            NotFound: there is none.
+            InvalidArgument: several objects are called so, or there is no such system.
+        """
+        found: dict[VolumeHandle, Record] = {}
+        for handle in self._handles(text, snapshots=snapshots):
+            array = self._fleet.array(handle.system_id)
+            found[handle] = self._one(array, _volume(array, handle))
+        if not found:
+            for array in self._arrays(system):
+                for volume in _named(array, self._array_names(text)):
+                    found[volume.handle] = self._one(array, volume)
+        if len(found) > 1:
+            raise InvalidArgument(
+                f"{text!r} names several objects: {', '.join(map(str, sorted(found, key=str)))}; "
+                "give one of these handles"
+            )
+        if not found:
+            raise NotFound(self._not_found(text))
+        return next(iter(found.values()))
+
+    def array_of(self, record: Record) -> Array:
+        """The system of a record."""
+        return self._fleet.array(record.handle.system_id)
+
+    # --- finding one -----------------------------------------------------------------------------
+
+    def _handles(self, text: str, *, snapshots: bool) -> list[VolumeHandle]:
+        """The handles that the text is, or that Kubernetes has under this name."""
+        texts = [text]
+        if snapshots:
+            contents = self.cluster.contents or ()
+            texts += [item.handle for item in contents if text in (item.name, str(item.snapshot))]
+        else:
+            volumes = self.cluster.volumes or ()
+            texts += [item.handle for item in volumes if text in (item.name, str(item.claim))]
+        handles = (_as_handle(item) for item in dict.fromkeys(texts))
+        return [handle for handle in handles if handle is not None]
+
+    def _array_names(self, text: str) -> list[str]:
+        """Names on the array that the text may stand for: itself, or those made from it as a CSI name."""
+        made = [names.array_name(kind, self.cluster_id, text) for kind in (Kind.VOLUME, Kind.SNAPSHOT)]
+        return [text, *made] if len(text) <= names.MAX_LENGTH else made
+
+    def _not_found(self, text: str) -> str:
+        message = f"no volume or snapshot is called {text!r}, on the arrays or in Kubernetes"
+        if self.cluster.volumes is None and "/" in text:
+            reasons = "; ".join(self.cluster.unknown)
+            return f"{message}; claims are not known ({reasons}), so give the handle or the name on the array"
+        return f"{message}; give a handle, a name on the array, a PersistentVolume, or namespace/claim"
+
+    def _one(self, array: Array, volume: Volume) -> Record:
+        hosts = _hosts(array, [volume])
+        sources = [volume]
+        if volume.ancestor_id is not None:
+            # The source may have been removed since the copy was read.
+            with contextlib.suppress(NotFound):
+                sources.append(array.volume(volume.ancestor_id))
+        members = array.tree_members(volume.tree_id)
+        return self._record(array, volume, hosts, sources, members)
+
+    # --- reading all -----------------------------------------------------------------------------
+
+    def _arrays(self, system: str | None) -> Sequence[Array]:
+        return self._fleet.arrays() if system is None else [self._fleet.choose(system)]
+
+    def _on(self, array: Array, selection: Selection) -> list[Record]:
+        volumes = array.volumes()
+        members = collections.Counter(volume.tree_id for volume in volumes)
+        chosen = [volume for volume in volumes if self._is_selected(array, volume, selection)]
+        hosts = _hosts(array, chosen)
+        needed = {volume.ancestor_id for volume in chosen}
+        sources = [volume for volume in volumes if volume.handle.volume_id in needed]
+        by_id = {volume.handle.volume_id: [volume] for volume in sources}
+        return [
+            self._record(
+                array, volume, hosts, by_id.get(volume.ancestor_id or "", []), members[volume.tree_id]
+            )
+            for volume in chosen
+        ]
+
+    def _is_selected(self, array: Array, volume: Volume, selection: Selection) -> bool:
+        if self._is_snapshot(array, volume) is not selection.snapshots:
+            return False
+        if selection.pool is not None and selection.pool not in _pool_names(array, volume):
+            return False
+        return selection.everything or self._is_ours(array, volume)
+
+    def _is_ours(self, array: Array, volume: Volume) -> bool:
+        """Whether this cluster may delete it, or uses it by a PersistentVolume or snapshot of this driver."""
+        handle = str(volume.handle)
+        users = (*self._volumes.get(handle, ()), *self._contents.get(handle, ()))
+        return self._ownership.kind_of(array, volume) is not None or any(
+            user.driver == self.driver_name for user in users
+        )
+
+    def _is_snapshot(self, array: Array, volume: Volume) -> bool:
+        """By the use in Kubernetes, else by the name, else by being a copy."""
+        handle = str(volume.handle)
+        if handle in self._volumes:
+            return False
+        if handle in self._contents:
+            return True
+        kind = self._ownership.kind_of(array, volume)
+        return is_snapshot(volume) if kind is None else kind is not Kind.VOLUME
+
+    def _record(
+        self,
+        array: Array,
+        volume: Volume,
+        hosts: Mapping[str, Host],
+        sources: Iterable[Volume],
+        members: int,
+    ) -> Record:
+        handle = str(volume.handle)
+        source = next((item for item in sources if item.handle.volume_id == volume.ancestor_id), None)
+        promised = self._promised.get(volume.name or "")
+        contents = self._contents.get(handle) or ([promised] if promised else [])
+        return Record(
+            volume=volume,
+            system=array.label,
+            pool=_pool(array, volume),
+            snapshot=self._is_snapshot(array, volume),
+            kind=self._ownership.kind_of(array, volume),
+            owner=self._owner(array, volume),
+            cluster=names.cluster_of(volume.name),
+            tree_members=members,
+            hosts=tuple(self._host(mapping, hosts) for mapping in volume.mappings),
+            requested=self._requested(volume),
+            persistent_volumes=tuple(self._volumes.get(handle, ())),
+            waiting=self._waiting.get(volume.name or ""),
+            contents=tuple(contents),
+            source=source.name or str(source.handle) if source else None,
+            source_claim=self._claim_of(source) if source else None,
+        )
+
+    def _requested(self, volume: Volume) -> Limits | None:
+        """The limits of the PersistentVolume's classes, as ControllerPublishVolume would set them."""
+        found = next(iter(self._volumes.get(str(volume.handle), ())), None)
+        if found is None:
+            return None
+        try:
+            of_class = self.cluster.classes[found.attributes_class] if found.attributes_class else {}
+            request = QosRequest.parse(found.attributes).merged_with(QosRequest.parse(of_class))
+        except (InvalidArgument, KeyError):
+            return None
+        return request.limits_for(volume.size)
+
+    def _claim_of(self, volume: Volume) -> ObjectName | None:
+        found = self._volumes.get(str(volume.handle))
+        return found[0].claim if found else None
+
+    def _owner(self, array: Array, volume: Volume) -> Owner:
+        if names.belongs_to(volume.name, self.cluster_id):
+            return Owner.THIS_CLUSTER
+        if self._ownership.kind_of(array, volume) is not None:
+            return Owner.ADOPTED
+        return Owner.OTHER if names.kind_of(volume.name) is None else Owner.OTHER_CLUSTER
+
+    def _host(self, mapping: VolumeMapping, hosts: Mapping[str, Host]) -> MappedHost:
+        host = hosts.get(mapping.host_id)
+        return MappedHost(
+            id=mapping.host_id,
+            name=mapping.host_name,
+            initiator=host.initiator if host else None,
+            node=self.cluster.nodes.get(host.initiator) if host else None,
+            access=mapping.access,
+            limits=mapping.limits,
+        )
+
+
+_O = TypeVar("_O", PersistentVolume, SnapshotContent)
+
+
+def _by_handle(found: Iterable[_O]) -> dict[str, list[_O]]:
+    """The objects by their handle, of several the bound one first."""
+    by_handle: dict[str, list[_O]] = {}
+    for item in found:
+        if item.handle:
+            by_handle.setdefault(item.handle, []).append(item)
+    for items in by_handle.values():
+        items.sort(key=lambda item: getattr(item, "phase", "Bound") != "Bound")
+    return by_handle
+
+
+def _as_handle(text: str) -> VolumeHandle | None:
+    try:
+        return VolumeHandle.parse(text)
+    except NotFound:
+        return None
+
+
+def _volume(array: Array, handle: VolumeHandle) -> Volume:
+    try:
+        return array.volume(handle.volume_id)
+    except NotFound as error:
+        raise NotFound(
+            f"{handle} does not exist on system {array.label}: it was removed, or the id is wrong"
+        ) from error
+
+
+def _named(array: Array, candidates: Iterable[str]) -> list[Volume]:
+    """The volumes of the system that have one of these names."""
+    found = []
+    for name in candidates:
+        try:
+            found.append(array.volume(array.volume_id_by_name(name)))
+        except NotFound:
+            continue
+    return found
+
+
+def _hosts(array: Array, volumes: Iterable[Volume]) -> Mapping[str, Host]:
+    mapped = {mapping.host_id for volume in volumes for mapping in volume.mappings}
+    return array.hosts_by_id(mapped) if mapped else {}
+
+
+def _pool(array: Array, volume: Volume) -> str:
+    try:
+        return str(array.pool_by_id(volume.pool_id))
+    except InvalidArgument:
+        # The pool was removed since the volume was read.
+        return volume.pool_id
+
+
+def _pool_names(array: Array, volume: Volume) -> tuple[str, ...]:
+    try:
+        pool = array.pool_by_id(volume.pool_id)
+    except InvalidArgument:
+        return (volume.pool_id,)
+    return pool.id, pool.name, str(pool)
+
+
+def _order(record: Record) -> tuple[bool, str, str, str]:
+    """Those that Kubernetes has first, by namespace and name; then by the name on the array."""
+    name = record.content.snapshot if record.snapshot and record.content else record.claim
+    return name is None, str(name), record.volume.name or "", str(record.handle)
