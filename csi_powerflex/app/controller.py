@@ -48,7 +48,12 @@ def run(settings: ControllerSettings) -> None:
     """
     log.toggle_debug_by_signal()
     with endpoint.serving(settings.metrics_address), services(settings) as parts:
-        server.serve(settings.endpoint, parts.register, parts.watching)
+        server.serve(
+            settings.endpoint,
+            parts.register,
+            parts.watching,
+            slow_call_seconds=settings.slow_call_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)

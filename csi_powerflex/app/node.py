@@ -49,6 +49,7 @@ def run(settings: NodeSettings) -> None:
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
                 register_node,
             ],
+            slow_call_seconds=settings.slow_call_seconds,
         )
 
 

@@ -23,4 +23,9 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
         controller.services(controller_settings) as parts,
     ):
         register = [*parts.register, node.registration(node_settings)]
-        server.serve(controller_settings.endpoint, register, parts.watching)
+        server.serve(
+            controller_settings.endpoint,
+            register,
+            parts.watching,
+            slow_call_seconds=controller_settings.slow_call_seconds,
+        )

@@ -70,6 +70,7 @@ def settings_from(
     endpoint: str,
     driver_name: str,
     metrics_address: str | None,
+    slow_call_seconds: float,
     systems: Path,
     cluster_id: str,
     over_commit: float,
@@ -96,6 +97,7 @@ def settings_from(
         kubeconfig=kubeconfig,
         watch_seconds=watch_seconds,
         metrics_address=metrics_address,
+        slow_call_seconds=slow_call_seconds,
     )
 
 
@@ -103,6 +105,7 @@ def settings_from(
 @options.endpoint
 @role_options
 @options.metrics_address
+@options.slow_call_seconds
 @options.driver_name
 @options.log_lines
 def command(log_level: str, log_format: str, **given: Any) -> None:

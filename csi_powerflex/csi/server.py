@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from csi_powerflex import stop_signals
+from csi_powerflex import call_context, stop_signals
 from csi_powerflex.csi.interceptor import Interceptor, require_guarded
 from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
@@ -64,6 +64,7 @@ def serve(
     while_serving: contextlib.AbstractContextManager[object] | None = None,
     *,
     grace_seconds: float = GRACE_SECONDS,
+    slow_call_seconds: float = call_context.SLOW_CALL_SECONDS,
 ) -> None:
     """Serve on ``endpoint`` until SIGTERM or SIGINT.
 
@@ -74,6 +75,7 @@ def serve(
         register: functions that add servicers to the server.
         while_serving: entered after the socket is served, and left before the socket is removed.
         grace_seconds: how long calls under way may continue after the signal. Then they are left behind.
+        slow_call_seconds: as for ``Interceptor``.
 
     Raises:
         InvalidArgument: the endpoint is invalid.
@@ -81,7 +83,7 @@ def serve(
     """
     with (
         stop_signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as arrived,
-        serving(endpoint, register, grace_seconds=grace_seconds),
+        serving(endpoint, register, grace_seconds=grace_seconds, slow_call_seconds=slow_call_seconds),
         while_serving or contextlib.nullcontext(),
     ):
         log.info("stopping", signal=arrived().name, grace_seconds=grace_seconds)
@@ -89,7 +91,11 @@ def serve(
 
 @contextlib.contextmanager
 def serving(
-    endpoint: str, register: list[Register], *, grace_seconds: float = GRACE_SECONDS
+    endpoint: str,
+    register: list[Register],
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+    slow_call_seconds: float = call_context.SLOW_CALL_SECONDS,
 ) -> Iterator[Path]:
     """Serve on ``endpoint`` during the block, which gets the path of the socket. Arguments as for ``serve``.
 
@@ -104,7 +110,7 @@ def serving(
     pool = Workers(WORKERS, "rpc")
     server = grpc.server(
         pool,  # type: ignore[arg-type]  # the stub names the standard pool; gRPC only calls submit
-        interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS)],
+        interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS, slow_call_seconds=slow_call_seconds)],
     )
     for add in register:
         add(_GuardedServer(server))  # type: ignore[arg-type]  # generated code calls only these two methods

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import requests
 import urllib3.exceptions
 
-from csi_powerflex import call_context, units
+from csi_powerflex import call_context, connection_errors, units
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
 from csi_powerflex.gateway import deadline
@@ -30,9 +30,14 @@ _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 # How long a repeatable request waits for an answer on a connection that was idle.
 _PATIENCE_SECONDS = 5.0
 _SHORTEST_SECONDS = 0.001
+_FEW_SECONDS = 3.0
 _PART_BYTES = 1 << 20
 # The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
+
+
+# Which authorities are trusted without a caFile.
+_SYSTEMS_STORE = "the list of public authorities (caFile is not set)"
 
 
 class ConnectionLost(Unavailable):
@@ -86,6 +91,7 @@ class Http:
     def __init__(self, settings: SystemSettings) -> None:
         self._timeout = settings.request_timeout
         self._verify: bool | str = settings.ca_file or True if settings.verify_certificate else False
+        self._authority = f"caFile {settings.ca_file}" if settings.ca_file else _SYSTEMS_STORE
         if not settings.verify_certificate:
             log.warning("certificates of this system are not verified", system=settings.label)
             # This is logged once, here. urllib3 would warn at each request.
@@ -144,8 +150,10 @@ class Http:
             ) as response:
                 return Reply(response.status_code, _body(response.raw, request))
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            failure = _failure_after_sending if exchange.sent else _failure_before_sending
-            raise failure(_origin(request.url), error, timeout) from error
+            origin = _origin(request.url)
+            if exchange.sent:
+                raise _failure_after_sending(origin, error, timeout) from error
+            raise _failure_before_sending(origin, error, timeout, self._authority) from error
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -176,50 +184,34 @@ def _body(raw: urllib3.BaseHTTPResponse, request: Request) -> bytearray:
     return body
 
 
-def _failure_before_sending(origin: str, error: Exception, timeout: float) -> ConnectFailed:
+def _failure_before_sending(origin: str, error: Exception, timeout: float, authority: str) -> ConnectFailed:
     """The error for a request that was not sent: there was no connection, or no valid certificate.
 
     Args:
         origin: the gateway.
         error: an error of requests, urllib3 or the socket.
         timeout: the seconds that the request had.
+        authority: as for ``connection_errors.before_sending``.
     """
-    chain = _chain(error)
-    if isinstance(error, requests.exceptions.SSLError):
-        return ConnectFailed(f"{origin}: the certificate was not accepted: {_reason(chain)}")
-    if isinstance(error, requests.exceptions.Timeout) or isinstance(chain[-1], TimeoutError):
-        return ConnectFailed(f"{origin}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s")
-    return ConnectFailed(f"{origin}: cannot connect: {_reason(chain)}")
+    innermost = connection_errors.causes(error)[-1]
+    if isinstance(error, requests.exceptions.Timeout) or isinstance(innermost, TimeoutError):
+        return ConnectFailed(f"{origin}: no connection within {_seconds(min(_CONNECT_SECONDS, timeout))}")
+    return ConnectFailed(f"{origin}: {connection_errors.before_sending(error, authority)}")
 
 
 def _failure_after_sending(origin: str, error: Exception, timeout: float) -> ConnectionLost | ReadTimeout:
     """The error for a request that may have had its effect. Arguments as for ``_failure_before_sending``."""
-    chain = _chain(error)
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
-        return ReadTimeout(f"{origin}: no answer within {timeout:.1f} s")
-    if any(isinstance(cause, _TIMED_OUT) for cause in chain):
+        return ReadTimeout(f"{origin}: no answer within {_seconds(timeout)}")
+    if any(isinstance(cause, _TIMED_OUT) for cause in connection_errors.causes(error)):
         # The library requests reports a timeout in the middle of a body as a connection error.
-        return ReadTimeout(f"{origin}: the answer did not end within {timeout:.1f} s")
-    return ConnectionLost(f"{origin}: the connection broke: {_reason(chain)}")
+        return ReadTimeout(f"{origin}: the answer did not end within {_seconds(timeout)}")
+    return ConnectionLost(f"{origin}: the connection broke: {connection_errors.reason(error)}")
 
 
-def _reason(chain: list[BaseException]) -> str:
-    """A short text of the innermost cause. The outer ones repeat the URL and addresses in memory."""
-    innermost = chain[-1]
-    return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """The error and its causes, the innermost one last."""
-    chain: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in chain:
-        chain.append(following)
-        reason = getattr(following, "reason", None)
-        first = following.args[0] if following.args else None
-        inner = next((item for item in (reason, first) if isinstance(item, BaseException)), None)
-        following = inner or following.__cause__ or following.__context__
-    return chain
+def _seconds(seconds: float) -> str:
+    """A duration without the fractions that differ each time: events with equal messages are counted."""
+    return f"{seconds:.0f} s" if seconds >= _FEW_SECONDS else f"{seconds:.1f} s"
 
 
 def _origin(url: str) -> str:
