@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csi_powerflex.app import first_line, hangup
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
 from csi_powerflex.csi.identity import Identity
@@ -38,10 +39,12 @@ def run(settings: NodeSettings) -> None:
         FailedPrecondition: a tool that every volume needs is not installed.
         DriverError: the endpoint cannot be served on.
     """
+    toggle_debug_by_signal()
+    hangup.handle()
+    first_line.write("node", settings.driver_name)
     check_tools()
     identity = Identity(settings.driver_name)
     register_node = registration(settings)
-    toggle_debug_by_signal()
     with endpoint.serving(settings.metrics_address):
         server.serve(
             settings.endpoint,

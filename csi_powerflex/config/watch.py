@@ -64,6 +64,10 @@ class SystemsWatch:
         """Stop watching, and wait until that has ended."""
         self._loop.stop()
 
+    def wake(self) -> None:
+        """Look at the files now instead of after the present pause."""
+        self._loop.wake()
+
     def _step(self) -> float:
         self.look()
         return self._seconds
@@ -79,8 +83,10 @@ class SystemsWatch:
         except InvalidArgument as error:
             self._looked, self._file, self._contents = True, file, contents
             metrics.CONFIGURATION_RELOADS.labels("refused").inc()
+            metrics.CONFIGURATION_VALID.set(0)
             log.error("configuration not changed", reason=error)
             return
+        metrics.CONFIGURATION_VALID.set(1)
         touched = frozenset(
             label for label, content in contents.items() if self._contents.get(label) != content
         )

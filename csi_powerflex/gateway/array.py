@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -32,18 +35,20 @@ from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
     Access,
     Copy,
+    DomainState,
     Host,
     HostNotFound,
     Limits,
     Pool,
     PoolCapacity,
     PoolNotFound,
+    PoolReport,
     PoolState,
     Provisioning,
     Volume,
 )
 
-_POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
+_LIMITS = "/api/instances/System/action/querySystemLimits"
 
 
 class GatewayArray:
@@ -63,6 +68,8 @@ class GatewayArray:
         self._hosts = Hosts(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
+        # When the last list of all volumes was read, and how many trees in it have a number of members.
+        self._trees: tuple[float, Mapping[int, int]] = (-math.inf, {})
 
     @property
     def label(self) -> str:
@@ -108,17 +115,28 @@ class GatewayArray:
         self._pools.refresh()
         self._hosts.refresh()
 
-    def usage(self) -> Mapping[str, tuple[int, int]]:
-        """How many objects of a kind the array has, and how many it allows (2.3, 2.12)."""
-        path = "/api/instances/System/action/querySystemLimits"
-        limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
-        allowed = {limit.type: limit.max_val for limit in limits}
+    def limits(self) -> Mapping[str, int]:
+        """How many objects the array allows, by its own names of them, such as ``volumePerVtree`` (2.3)."""
+        entries = self._client.post(_LIMITS, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
+        return {entry.type: entry.max_val for entry in entries if entry.max_val is not None}
+
+    def usage(self) -> Mapping[str, int]:
+        """How many objects of a kind the array has (2.3, 2.12)."""
         used = {"sdcs": len(self._hosts.by_id(()))}
         if self._pools.kinds() == {False}:
             # PowerFlex 5 has no cheap request for the number of volumes.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
             used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
-        return {kind: (count, allowed[kind] or 0) for kind, count in used.items() if kind in allowed}
+        return used
+
+    def trees(self, *, seconds: float) -> Mapping[int, int]:
+        """How many trees have a number of members, by that number, in the last list of all volumes.
+
+        Args:
+            seconds: the age from which on a list is not used any more. The result is then empty.
+        """
+        read_at, trees = self._trees
+        return trees if time.monotonic() - read_at < seconds else {}
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -149,33 +167,49 @@ class GatewayArray:
             }
             answer = self._client.post("/dtapi/rest/v1/metrics/query", body, MetricsPayload, Effect.READ)
             return convert.capacity_from_metrics(answer)
+        return convert.capacity_from_statistics(self._statistics(pool))
+
+    def _statistics(self, pool: Pool) -> PoolStatisticsPayload:
+        """The Statistics of a mirrored pool (2.12)."""
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        return convert.capacity_from_statistics(self._client.get(path, PoolStatisticsPayload))
+        return self._client.get(path, PoolStatisticsPayload)
 
     def pool_state(self, pool: Pool) -> PoolState:
         """From the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
         domain = self._client.get(f"/api/instances/ProtectionDomain::{pool.domain_id}", DomainPayload)
-        if (domain.protection_domain_state or "Active") != "Active":
+        if convert.state_of_domain(domain) is not DomainState.ACTIVE:
             return PoolState.INACTIVE
         if pool.erasure_coded:
-            state = self._client.get(f"/api/instances/StoragePool::{pool.id}", PoolPayload).sp_health_state
-            return _POOL_STATES.get(state or "Protected", PoolState.DEGRADED)
-        path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        found = self._client.get(path, PoolStatisticsPayload)
-        if found.failed_capacity_in_kb:
-            return PoolState.FAILED
-        degraded = found.degraded_healthy_capacity_in_kb or found.degraded_failed_capacity_in_kb
-        return PoolState.DEGRADED if degraded else PoolState.HEALTHY
+            health = self._client.get(f"/api/instances/StoragePool::{pool.id}", PoolPayload).sp_health_state
+            return convert.state_of_pool(domain, health, None)
+        return convert.state_of_pool(domain, None, self._statistics(pool))
+
+    def pool_reports(self) -> Sequence[PoolReport]:
+        """A report of each pool, as of the last ``refresh``. It costs one request for each pool (2.12)."""
+        return [self._report(domain, payload) for domain, payload in self._pools.last_read()]
+
+    def _report(self, domain: DomainPayload | None, payload: PoolPayload) -> PoolReport:
+        pool = convert.pool(domain, payload)
+        statistics = None if pool.erasure_coded else self._statistics(pool)
+        return PoolReport(
+            pool=pool,
+            state=convert.state_of_pool(domain, payload.sp_health_state, statistics),
+            domain_state=convert.state_of_domain(domain),
+            capacity=(
+                self.pool_capacity(pool)
+                if statistics is None
+                else convert.capacity_from_statistics(statistics)
+            ),
+            thresholds=convert.thresholds(payload),
+        )
 
     def largest_volume(self) -> int:
         """From the limit ``volumeSizeGb`` (4)."""
         if not self._largest_volume:
-            path = "/api/instances/System/action/querySystemLimits"
-            limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
-            sizes = [limit.max_val or 0 for limit in limits if limit.type == "volumeSizeGb"]
-            if not sizes or sizes[0] <= 0:
+            size = self.limits().get("volumeSizeGb", 0)
+            if size <= 0:
                 raise Unavailable(f"PowerFlex system {self.label} does not report the limit volumeSizeGb")
-            self._largest_volume = min(sizes[0] * units.GIB, units.INT64_MAX)
+            self._largest_volume = min(size * units.GIB, units.INT64_MAX)
         return self._largest_volume
 
     # --- volumes ---------------------------------------------------------------------------------
@@ -207,6 +241,8 @@ class GatewayArray:
     def _read_volumes(self) -> Sequence[Volume]:
         system_id = self.system_id()
         payloads = self._client.get("/api/types/Volume/instances", tuple[VolumePayload, ...])
+        members = collections.Counter(payload.vtree_id for payload in payloads if payload.vtree_id)
+        self._trees = time.monotonic(), collections.Counter(members.values())
         return [convert.volume(system_id, payload) for payload in payloads]
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:

@@ -26,6 +26,7 @@ class Pools:
         self._settings = settings
         self._client = client
         self._cached: tuple[Pool, ...] = ()
+        self._read: tuple[tuple[DomainPayload | None, PoolPayload], ...] = ()
 
     def find(self, domain: str | None, pool: str | None) -> Pool:
         """The pool for ``Array.pool``; arguments and errors are the same."""
@@ -68,13 +69,18 @@ class Pools:
         """Ask the array again at the next look-up."""
         self._cached = ()
 
+    def last_read(self) -> tuple[tuple[DomainPayload | None, PoolPayload], ...]:
+        """Each pool with its domain, as the array described them when it was asked last."""
+        return self._read
+
     def refresh(self) -> tuple[Pool, ...]:
         """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "pools").inc()
         domains = self._client.get("/api/types/ProtectionDomain/instances", tuple[DomainPayload, ...])
         pools = self._client.get("/api/types/StoragePool/instances", tuple[PoolPayload, ...])
         by_id = {domain.id: domain for domain in domains}
-        self._cached = tuple(convert.pool(by_id.get(pool.protection_domain_id), pool) for pool in pools)
+        self._read = tuple((by_id.get(pool.protection_domain_id), pool) for pool in pools)
+        self._cached = tuple(convert.pool(domain, pool) for domain, pool in self._read)
         return self._cached
 
 
