@@ -248,6 +248,7 @@ CONFIGURATION_VALID = _gauge(
     "csi_powerflex_configuration_valid",
     "0 while the systems file cannot be used and the previous configuration stays in use, else 1.",
 )
+CONFIGURATION_VALID.set(1)  # a process that watches no file has nothing that is wrong
 COMMAND_DURATION = _histogram(
     "csi_powerflex_command_duration_seconds",
     "Time of a command on the host.",
