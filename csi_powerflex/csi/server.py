@@ -30,6 +30,8 @@ GRACE_SECONDS = 20.0
 """How long calls under way may continue after the signal to stop."""
 # For the owner and the group only: a process that can open the socket can give orders to the driver.
 _MODE = 0o660
+# gRPC says only which variable of the environment would show more.
+_NO_SOCKET = "no socket can be created there; check that the folder can be written to"
 # Linux's limit for the path of a unix socket, without the zero byte at its end.
 _MAX_PATH_BYTES = 107
 
@@ -168,7 +170,8 @@ def _listening(server: grpc.Server, path: Path) -> Iterator[None]:
         made.rename(path)
     except (OSError, RuntimeError) as error:
         made.unlink(missing_ok=True)
-        raise FailedPrecondition(f"cannot listen on {path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else _NO_SOCKET
+        raise FailedPrecondition(f"cannot listen on {path}: {why}") from error
     try:
         yield
     finally:

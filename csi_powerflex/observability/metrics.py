@@ -38,7 +38,7 @@ class Described:
 TABLE: list[Described] = []
 
 # Each counter and histogram would have a second series with the time of its creation.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks its type
 
 
 def label_value(name: str) -> str:
