@@ -30,7 +30,6 @@ _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 # How long a repeatable request waits for an answer on a connection that was idle.
 _PATIENCE_SECONDS = 5.0
 _SHORTEST_SECONDS = 0.001
-_FEW_SECONDS = 3.0
 _PART_BYTES = 1 << 20
 # The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
@@ -195,23 +194,20 @@ def _failure_before_sending(origin: str, error: Exception, timeout: float, autho
     """
     innermost = connection_errors.causes(error)[-1]
     if isinstance(error, requests.exceptions.Timeout) or isinstance(innermost, TimeoutError):
-        return ConnectFailed(f"{origin}: no connection within {_seconds(min(_CONNECT_SECONDS, timeout))}")
+        return ConnectFailed(
+            f"{origin}: no connection within {units.seconds(min(_CONNECT_SECONDS, timeout))}"
+        )
     return ConnectFailed(f"{origin}: {connection_errors.before_sending(error, authority)}")
 
 
 def _failure_after_sending(origin: str, error: Exception, timeout: float) -> ConnectionLost | ReadTimeout:
     """The error for a request that may have had its effect. Arguments as for ``_failure_before_sending``."""
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
-        return ReadTimeout(f"{origin}: no answer within {_seconds(timeout)}")
+        return ReadTimeout(f"{origin}: no answer within {units.seconds(timeout)}")
     if any(isinstance(cause, _TIMED_OUT) for cause in connection_errors.causes(error)):
         # The library requests reports a timeout in the middle of a body as a connection error.
-        return ReadTimeout(f"{origin}: the answer did not end within {_seconds(timeout)}")
+        return ReadTimeout(f"{origin}: the answer did not end within {units.seconds(timeout)}")
     return ConnectionLost(f"{origin}: the connection broke: {connection_errors.reason(error)}")
-
-
-def _seconds(seconds: float) -> str:
-    """A duration without the fractions that differ each time: events with equal messages are counted."""
-    return f"{seconds:.0f} s" if seconds >= _FEW_SECONDS else f"{seconds:.1f} s"
 
 
 def _origin(url: str) -> str:

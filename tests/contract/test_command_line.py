@@ -1,5 +1,6 @@
 """The command line as an operator meets it."""
 
+import json
 import os
 import re
 import subprocess
@@ -157,7 +158,9 @@ def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
             "POWERFLEX_CSI_CONTROLLER_LOG_FORMAT": "json",
         },
     )
-    assert result.stderr == f"Error: the folder {systems.parent}/absent of the CSI socket does not exist\n"
+    started, error = result.stderr.splitlines()
+    assert json.loads(started)["driver_name"] == "csi.example.org"
+    assert error == f"Error: the folder {systems.parent}/absent of the CSI socket does not exist"
     assert result.returncode == 1
 
 
@@ -225,5 +228,7 @@ def test_the_error_names_a_missing_option(systems: Path, missing: str) -> None:
 def test_a_file_in_place_of_the_socket_is_not_changed(systems: Path) -> None:
     result = run_process(*controller(systems, {"endpoint": f"unix://{systems}"}))
     assert result.returncode == 1
-    assert result.stderr == f"Error: {systems} exists and is not a socket; it was not changed\n"
+    started, error = result.stderr.splitlines()
+    assert "csi-powerflex started" in started
+    assert error == f"Error: {systems} exists and is not a socket; it was not changed"
     assert systems.read_text(encoding="utf-8") == SYSTEMS
