@@ -14,7 +14,7 @@ from csi_powerflex.background import Loop
 from csi_powerflex.errors import DriverError, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
-from csi_powerflex.model.array import DomainState, Host, PoolReport, PoolState
+from csi_powerflex.model.array import DomainState, Host, PoolCapacity, PoolReport, PoolState
 from csi_powerflex.model.transport import TRANSPORTS
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -142,12 +142,15 @@ def _measure_pools(system: str, reports: Mapping[str, PoolReport], over_commit: 
             for level, share in report.thresholds.items()
         },
     )
-    capacities = {(pool,): report.capacity for pool, report in reports.items()}
+    capacities: dict[tuple[str, ...], PoolCapacity] = {
+        (pool,): report.capacity for pool, report in reports.items()
+    }
     metrics.POOL_SIZE.show(system, {pool: each.total for pool, each in capacities.items()})
     metrics.POOL_FREE.show(system, {pool: each.unused for pool, each in capacities.items()})
     metrics.POOL_PROVISIONED.show(system, {pool: each.provisioned for pool, each in capacities.items()})
-    limits = {pool: each.total * over_commit for pool, each in capacities.items()}
-    metrics.POOL_PROVISIONED_LIMIT.show(system, limits)
+    metrics.POOL_PROVISIONED_LIMIT.show(
+        system, {pool: each.total * over_commit for pool, each in capacities.items()}
+    )
 
 
 def _measure_hosts(system: str, hosts: Collection[Host]) -> None:
@@ -157,7 +160,7 @@ def _measure_hosts(system: str, hosts: Collection[Host]) -> None:
     metrics.HOSTS_CONNECTED.show(system, {(name,): counts[name] for name in names.values()})
     # Hosts that are not connected come first, so that the limit leaves out none of them.
     first = sorted(of_transports, key=lambda host: (host.connected, host.name or host.initiator.value))
-    connected = {
+    connected: dict[tuple[str, ...], float] = {
         (host.name or host.initiator.value, names[host.kind]): host.connected for host in first[:_MOST_HOSTS]
     }
     metrics.HOST_CONNECTED.show(system, connected)

@@ -20,7 +20,7 @@ from csi_powerflex.config.secret import Secret
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import ConnectFailed, DriverError, Unavailable
 from csi_powerflex.gateway.http import Http, Request
-from csi_powerflex.kube.client import Client
+from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube.config import ClusterConfig
 
 # What a person who reads an event does not know: modules, source files and classes of Python and OpenSSL.
@@ -61,7 +61,7 @@ def to_gateway(url: str, ca_file: str | None = None) -> str:
 def to_kubernetes(url: str) -> str:
     """The same for the Kubernetes API."""
     with pytest.raises(ConnectFailed) as caught:
-        Client(ClusterConfig(url)).list("/api/v1/nodes", dict)
+        Client(ClusterConfig(url)).list("/api/v1/nodes", KubeObject)
     return str(caught.value)
 
 
