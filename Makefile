@@ -63,8 +63,8 @@ tools: ## Install or build the tools without which some tests are left out (Debi
 	@$(PYTHON) -m tests.tools $(FOR)
 	@$(if $(filter test,$(FOR)),$(go_tools))
 
-go_tools = if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_SANITY) $(HELM); \
-	else echo "csi-sanity and Helm are built with Go, and no go is in PATH: install Go 1.21 or newer, or add it to PATH, then run make tools again."; fi
+go_tools = if command -v go >/dev/null; then $(MAKE) --no-print-directory $(CSI_SANITY) $(HELM) $(PROMTOOL); \
+	else echo "csi-sanity, Helm and promtool are built with Go, and no go is in PATH: install Go 1.21 or newer, or add it to PATH, then run make tools again."; fi
 
 # The flags are those of the end-to-end tests' builds, so that nothing is compiled a second time for them.
 go_install = printed=$$(CGO_ENABLED=0 GOBIN="$(CURDIR)/.cache/bin" nice -n 10 go install -trimpath -ldflags='-s -w' $(1) 2>&1) || { echo "$$printed"; exit 1; }
@@ -87,6 +87,13 @@ $(HELM):
 	@echo "building Helm (first time only, some minutes) ..."
 	@$(call go_install,helm.sh/helm/v4/cmd/helm@v4.3.1)
 
+PROMTOOL := .cache/bin/promtool
+
+$(PROMTOOL):
+	@command -v go >/dev/null || { echo "promtool is built with Go, which is not installed"; exit 1; }
+	@echo "building promtool (first time only, some minutes) ..."
+	@$(call go_install,github.com/prometheus/prometheus/cmd/promtool@v0.316.0)
+
 .PHONY: deploy
 deploy: $(VENV)/.dev $(HELM) ## Render the chart into the plain manifests of deploy/
 	@$(BIN)/python deploy/render.py $(HELM)
@@ -99,6 +106,7 @@ model: $(VENV)/.dev ## Try 1,000 random sequences of calls against the model of 
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
+	@$(BIN)/python charts/dashboard.py
 
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
@@ -185,6 +193,7 @@ check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unu
 	$(BIN)/vulture csi_powerflex tests/allowed_unused.py --exclude '*/pb/*,*/simulator/*,*/demo/*'
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python charts/reference.py --check
+	$(BIN)/python charts/dashboard.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
 
 .PHONY: proto

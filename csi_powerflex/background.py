@@ -105,8 +105,7 @@ class Loop:
             pause = self._step()
         except Exception as error:  # noqa: BLE001 - the task must continue after any error
             self._failures += 1
-            # Only the first word is a label's value: the others name a system or a type of objects.
-            metrics.BACKGROUND_ERRORS.labels(self.name.split()[0]).inc()
+            metrics.BACKGROUND_ERRORS.labels(tasks.kind(self.name)).inc()
             log.unexpected("background task failed", error, failures=self._failures)
             tasks.report_failure(self.name, f"unexpected {type(error).__name__}")
             return float(min(self._first_pause * 2 ** min(self._failures - 1, 32), self._longest_pause))

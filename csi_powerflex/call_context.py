@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 
 from csi_powerflex.errors import DeadlineExceeded
 
+SLOW_CALL_SECONDS = 5.0
+"""A call that changes nothing is logged at level info from this duration on, by default."""
+
 
 @dataclass(slots=True)
 class CallContext:

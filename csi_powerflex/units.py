@@ -1,4 +1,4 @@
-"""Sizes in bytes, the array's granularity, and whole numbers in text."""
+"""Sizes in bytes, the array's granularity, durations as text, and whole numbers in text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,30 @@ TIB = 1024 * GIB
 
 INT64_MAX = 2**63 - 1
 
+_EXACT_SECONDS = 3.0
+_DURATIONS = (
+    (86400.0, "a day"),
+    (3600.0, "an hour"),
+    (600.0, "10 minutes"),
+    (60.0, "a minute"),
+    (10.0, "10 seconds"),
+    (0.0, "some seconds"),
+)
+
 
 def whole_number(text: str, *, digits: int) -> int | None:
     """The number in ``text``, which has at most ``digits`` decimal digits; None where it has another form."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
+def seconds(duration: float) -> str:
+    """A duration in seconds as text for a message, without the fractions that differ each time (ADR 14)."""
+    return f"{duration:.0f} s" if duration >= _EXACT_SECONDS else f"{duration:.1f} s"
+
+
+def at_least(duration: float) -> str:
+    """The longest of some usual durations that is not above ``duration`` in seconds: ``10 minutes``."""
+    return next(text for least, text in _DURATIONS if duration >= least)
 
 
 def round_up(size: int, granularity: int) -> int:

@@ -129,6 +129,7 @@ NEEDS: Mapping[str, Callable[[], Lack | None]] = {
     "two-btrfs-of-one-id": _two_btrfs_of_one_id,
     "one-btrfs-of-one-id": _one_btrfs_of_one_id,
     "helm": lambda: _program("Helm", helm.binary()),
+    "promtool": lambda: _program("promtool", tools.built("promtool")),
     "csi-sanity": lambda: _program("csi-sanity", tools.built("csi-sanity")),
 }
 """The needs that a test can name. The first one that is not met is the reason of the skip."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from csi_powerflex import call_context
+from csi_powerflex.app import first_line, hangup
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.watch import SystemsWatch
@@ -49,9 +50,23 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         DriverError: the endpoint cannot be served on.
     """
-    log.toggle_debug_by_signal()
+    begin(settings, "controller")
     with endpoint.serving(settings.metrics_address), services(settings) as parts:
-        server.serve(settings.endpoint, parts.register, parts.watching)
+        hangup.handle(parts.reload)
+        server.serve(
+            settings.endpoint,
+            parts.register,
+            parts.watching,
+            slow_call_seconds=settings.slow_call_seconds,
+        )
+
+
+def begin(settings: ControllerSettings, role: str) -> None:
+    """Write the first line of the log, and handle the signals that do not end the process."""
+    log.toggle_debug_by_signal()
+    hangup.handle()
+    systems = ", ".join(system.label for system in settings.systems)
+    first_line.write(role, settings.driver_name, cluster_id=settings.cluster_id, systems=systems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +76,12 @@ class Services:
     Attributes:
         register: functions that add its servicers to a server.
         watching: the tasks that run in the background while the server serves.
+        reload: reads the systems file now instead of after the present pause; None if no file is watched.
     """
 
     register: list[server.Register]
     watching: contextlib.AbstractContextManager[None]
+    reload: Callable[[], None] | None
 
 
 @contextlib.contextmanager
@@ -73,8 +90,14 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
     fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
     with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
         qos = Qos(fleet, qos_store)
+        monitor = _monitor(settings, fleet)
+        files = _systems_watch(settings, fleet, monitor)
         with _following(qos_store, QosSync(qos)), _node_registry(settings) as registry:
-            yield Services(_registrations(settings, fleet, qos, registry), _watching(settings, fleet))
+            yield Services(
+                register=_registrations(settings, fleet, qos, registry),
+                watching=_watching(monitor, files),
+                reload=files.wake if files is not None else None,
+            )
 
 
 @contextlib.contextmanager
@@ -158,24 +181,34 @@ def _controller(
     return Controller(topology, operations)
 
 
-@contextlib.contextmanager
-def _watching(settings: ControllerSettings, fleet: GatewayFleet) -> Iterator[None]:
-    """During the block, check the systems and watch their file, as far as the settings say so."""
-    with contextlib.ExitStack() as watching:
-        monitor = FleetMonitor(fleet, seconds=settings.watch_seconds) if settings.watch_seconds else None
+def _monitor(settings: ControllerSettings, fleet: GatewayFleet) -> FleetMonitor | None:
+    """The monitor of the systems; None if the settings want none."""
+    if not settings.watch_seconds:
+        return None
+    return FleetMonitor(fleet, seconds=settings.watch_seconds, over_commit=settings.over_commit)
+
+
+def _systems_watch(
+    settings: ControllerSettings, fleet: GatewayFleet, monitor: FleetMonitor | None
+) -> SystemsWatch | None:
+    """The watch of the systems file; None if the settings name no file."""
+    if settings.systems_file is None:
+        return None
+
+    def replace(changed: tuple[SystemSettings, ...], touched: frozenset[str]) -> None:
+        fleet.replace(changed, touched)
         if monitor is not None:
             monitor.start()
-            watching.callback(monitor.stop)
 
-        def replace(changed: tuple[SystemSettings, ...], touched: frozenset[str]) -> None:
-            fleet.replace(changed, touched)
-            if monitor is not None:
-                monitor.start()
+    return SystemsWatch(settings.systems_file, settings.systems, replace, seconds=settings.reload_seconds)
 
-        if settings.systems_file is not None:
-            files = SystemsWatch(
-                settings.systems_file, settings.systems, replace, seconds=settings.reload_seconds
-            )
-            files.start()
-            watching.callback(files.stop)
+
+@contextlib.contextmanager
+def _watching(monitor: FleetMonitor | None, files: SystemsWatch | None) -> Iterator[None]:
+    """During the block, check the systems and watch their file, as far as the settings say so."""
+    with contextlib.ExitStack() as watching:
+        for part in (monitor, files):
+            if part is not None:
+                part.start()
+                watching.callback(part.stop)
         yield

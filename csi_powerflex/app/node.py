@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csi_powerflex.app import first_line, hangup
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
 from csi_powerflex.csi.identity import Identity
@@ -41,11 +42,13 @@ def run(settings: NodeSettings) -> None:
         FailedPrecondition: a tool that every volume needs is not installed.
         DriverError: the endpoint cannot be served on.
     """
+    toggle_debug_by_signal()
+    hangup.handle()
+    first_line.write("node", settings.driver_name)
     check_tools()
     say_what_is_wrong(settings)
     identity = Identity(settings.driver_name)
     register_node = registration(settings)
-    toggle_debug_by_signal()
     with endpoint.serving(settings.metrics_address):
         server.serve(
             settings.endpoint,
@@ -53,6 +56,7 @@ def run(settings: NodeSettings) -> None:
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
                 register_node,
             ],
+            slow_call_seconds=settings.slow_call_seconds,
         )
 
 

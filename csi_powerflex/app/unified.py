@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from csi_powerflex.app import controller, node
+from csi_powerflex.app import controller, hangup, node
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
-from csi_powerflex.observability import endpoint, log
+from csi_powerflex.observability import endpoint
 
 
 def run(controller_settings: ControllerSettings, node_settings: NodeSettings) -> None:
@@ -16,12 +16,18 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
         FailedPrecondition: a tool that every volume needs is not installed.
         DriverError: the endpoint cannot be served on.
     """
+    controller.begin(controller_settings, "unified")
     node.check_tools()
     node.say_what_is_wrong(node_settings)
-    log.toggle_debug_by_signal()
     with (
         endpoint.serving(controller_settings.metrics_address),
         controller.services(controller_settings) as parts,
     ):
+        hangup.handle(parts.reload)
         register = [*parts.register, node.registration(node_settings)]
-        server.serve(controller_settings.endpoint, register, parts.watching)
+        server.serve(
+            controller_settings.endpoint,
+            register,
+            parts.watching,
+            slow_call_seconds=controller_settings.slow_call_seconds,
+        )

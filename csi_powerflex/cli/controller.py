@@ -78,6 +78,7 @@ def settings_from(
     endpoint: str,
     driver_name: str,
     metrics_address: str | None,
+    slow_call_seconds: float,
     systems: Path,
     cluster_id: str,
     over_commit: float,
@@ -110,6 +111,7 @@ def settings_from(
         remove_stale_mappings=remove_stale_mappings,
         watch_seconds=watch_seconds,
         metrics_address=metrics_address,
+        slow_call_seconds=slow_call_seconds,
     )
 
 
@@ -117,6 +119,7 @@ def settings_from(
 @options.endpoint
 @role_options
 @options.metrics_address
+@options.slow_call_seconds
 @options.driver_name
 @options.log_lines
 def command(log_level: str, log_format: str, **given: Any) -> None:

@@ -115,6 +115,7 @@ def settings_from(
     endpoint: str,
     driver_name: str,
     metrics_address: str | None,
+    slow_call_seconds: float,
     kubelet_dir: Path,
     mount_roots: tuple[Path, ...],
     max_volumes: int,
@@ -150,6 +151,7 @@ def settings_from(
             on_demand=on_demand if sdc_on_demand else None,
         ),
         metrics_address=metrics_address,
+        slow_call_seconds=slow_call_seconds,
     )
 
 
@@ -158,6 +160,7 @@ def settings_from(
 @options.driver_name
 @role_options
 @options.metrics_address
+@options.slow_call_seconds
 @options.log_lines
 def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve CSI's identity and node services on this host.

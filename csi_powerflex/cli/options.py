@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
 from csi_powerflex.errors import DriverError
 from csi_powerflex.observability import log
@@ -73,6 +74,16 @@ log_format: Decorator = click.option(
     default=log.Format.TEXT.value,
     show_default=True,
     help="key=value text for people, or JSON for machines.",
+)
+
+slow_call_seconds: Decorator = click.option(
+    "--slow-call-seconds",
+    type=click.FloatRange(0),
+    default=SLOW_CALL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="A call that changes nothing is logged at level debug. If it takes at least this long, it is logged "
+    "at level info; 0 for all of them. A call that fails is always logged.",
 )
 
 log_lines = together(log_level, log_format)

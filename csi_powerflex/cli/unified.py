@@ -17,6 +17,7 @@ from csi_powerflex.observability import log
 @controller.role_options
 @node.role_options
 @options.metrics_address
+@options.slow_call_seconds
 @options.log_lines
 def command(log_level: str, log_format: str, **given: Any) -> None:
     """Serve all of CSI's services on one socket, from one process on this host.

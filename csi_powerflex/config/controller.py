@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.config.systems.schema import SystemSettings
 
 DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
@@ -32,6 +33,7 @@ class ControllerSettings:
         system_seconds: how much of a call's time one of several systems gets when a new volume is placed.
         retry_seconds: the longest pause before a failed request to an array is sent a second time.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
+        slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
     """
 
     endpoint: str
@@ -49,3 +51,4 @@ class ControllerSettings:
     system_seconds: float = 5.0
     retry_seconds: float = 0.2
     metrics_address: str | None = None
+    slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.errors import InvalidArgument
 
 MdmGroup = tuple[str, ...]
@@ -104,6 +105,7 @@ class NodeSettings:
         limit: how many volumes this node may have.
         sdc: how to reach this host's SDC.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
+        slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
     """
 
     endpoint: str
@@ -112,3 +114,4 @@ class NodeSettings:
     limit: VolumeLimit = VolumeLimit()
     sdc: SdcSettings = SdcSettings()
     metrics_address: str | None = None
+    slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -64,6 +64,10 @@ class SystemsWatch:
         """Stop watching, and wait until that has ended."""
         self._loop.stop()
 
+    def wake(self) -> None:
+        """Look at the files now instead of after the present pause."""
+        self._loop.wake()
+
     def _step(self) -> float:
         self.look()
         return self._seconds
@@ -86,8 +90,10 @@ class SystemsWatch:
             # The second is a file that was removed or damaged after it was checked.
             self._looked, self._file, self._contents = True, file, contents
             metrics.CONFIGURATION_RELOADS.labels("refused").inc()
+            metrics.CONFIGURATION_VALID.set(0)
             log.error("configuration not changed", reason=error)
             return
+        metrics.CONFIGURATION_VALID.set(1)
         if changed:
             metrics.CONFIGURATION_RELOADS.labels("ok").inc()
             log.info("configuration changed", systems=", ".join(system.label for system in systems))

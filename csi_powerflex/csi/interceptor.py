@@ -31,16 +31,34 @@ _ANSWER_SECONDS = 0.05
 _MAX_DETAIL_BYTES = 2000
 # gRPC reports "no deadline" as a time in the far future.
 _NO_DEADLINE_SECONDS = 10 * 365 * 86400.0
+# The fields of requests that say what a call is about.
+_SUBJECTS = (
+    "name",
+    "volume_id",
+    "snapshot_id",
+    "group_snapshot_id",
+    "source_volume_id",
+    "node_id",
+    "staging_target_path",
+    "target_path",
+)
+_LOG_HAS_MORE = 'the driver\'s log has its stack after the words "call failed with an unexpected error"'
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class Interceptor(grpc.ServerInterceptor):
-    """Wraps each method once, and uses the wrapper again for later calls."""
+    """Wraps each method once, and uses the wrapper again for later calls.
 
-    def __init__(self, *, slow_slots: int) -> None:
+    Args:
+        slow_slots: how many calls may wait for the array or for a device at the same time.
+        slow_call_seconds: a call that changes nothing is logged at level info if it takes at least this long.
+    """
+
+    def __init__(self, *, slow_slots: int, slow_call_seconds: float) -> None:
         self._locks = Locks()
         self._slots = threading.BoundedSemaphore(slow_slots)
+        self._slow_call_seconds = slow_call_seconds
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -98,7 +116,7 @@ class Interceptor(grpc.ServerInterceptor):
         """
         guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
         current = _call_context(rpc, context)
-        with call_context.entered(current), _reported(current, request) as outcome:
+        with call_context.entered(current), self._reported(current, request, guard) as outcome:
             try:
                 _require(request, guard.required)
                 with self._locks.holding(guard.locks(request), rpc), self._slot(guard):
@@ -108,10 +126,33 @@ class Interceptor(grpc.ServerInterceptor):
                 outcome.code = grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:  # noqa: BLE001 - each error must become a gRPC status
-                outcome.code, detail = _status_of(error, current, guard, context)
+                outcome.code, outcome.detail = _status_of(error, current.rpc, guard, context)
+                if _is_unexpected(error, outcome.code):
+                    metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
+                    outcome.unexpected = error
                 _send_counts(context, current)
-                _abort(context, outcome.code, detail)
+                _abort(context, outcome.code, outcome.detail)
             _send_counts(context, current)
+
+    @contextlib.contextmanager
+    def _reported(
+        self, current: call_context.CallContext, request: Message, guard: policy.Policy
+    ) -> Iterator[_Outcome]:
+        """Write the one line of a call when it ends, and set its metrics."""
+        subject = _subject(request)
+        log.debug("call began", **subject)
+        if log.debugging:
+            log.debug("request received", message=redact.text(request))
+        began = time.monotonic()
+        outcome = _Outcome()
+        try:
+            yield outcome
+        finally:
+            took = time.monotonic() - began
+            metrics.RPC_DURATION.labels(current.rpc, outcome.code.name).observe(took)
+            slow = took >= self._slow_call_seconds
+            fields = {"code": outcome.code.name, "seconds": f"{took:.3f}", **subject, **current.counts}
+            _log_end(outcome, fields, important=guard.changes or slow)
 
     @contextlib.contextmanager
     def _slot(self, guard: policy.Policy) -> Iterator[None]:
@@ -143,10 +184,12 @@ def require_guarded(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None
 
 
 class _Outcome:
-    """The gRPC code of a call."""
+    """How a call ended: its gRPC code, the message for the caller, and the error if it was unexpected."""
 
     def __init__(self) -> None:
         self.code = grpc.StatusCode.OK
+        self.detail = ""
+        self.unexpected: Exception | None = None
 
 
 def _call_context(rpc: str, context: grpc.ServicerContext) -> call_context.CallContext:
@@ -157,26 +200,26 @@ def _call_context(rpc: str, context: grpc.ServicerContext) -> call_context.CallC
     return call_context.CallContext(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
 
 
-@contextlib.contextmanager
-def _reported(current: call_context.CallContext, request: Message) -> Iterator[_Outcome]:
-    """Log the begin and the end of a call, and set its metrics. Probes are logged only at debug level."""
-    log_call = log.debug if current.rpc in ("Probe", "GetPluginInfo") else log.info
-    subject = {
-        field: getattr(request, field)
-        for field in ("name", "volume_id", "node_id", "staging_target_path", "target_path")
-        if getattr(request, field, "")
-    }
-    log_call("call began", **subject)
-    if log.debugging:
-        log.debug("request received", message=redact.text(request))
-    began = time.monotonic()
-    outcome = _Outcome()
-    try:
-        yield outcome
-    finally:
-        took = time.monotonic() - began
-        metrics.RPC_DURATION.labels(current.rpc, outcome.code.name).observe(took)
-        log_call("call ended", code=outcome.code.name, seconds=f"{took:.3f}", **subject, **current.counts)
+def _subject(request: Message) -> dict[str, object]:
+    """What a call is about, as fields of its log line."""
+    return {field: value for field in _SUBJECTS if (value := getattr(request, field, ""))}
+
+
+def _log_end(outcome: _Outcome, fields: dict[str, object], *, important: bool) -> None:
+    """Write the line of a call that ended.
+
+    Args:
+        outcome: how it ended.
+        fields: the fields of the line.
+        important: whether the line is written at level info if the call succeeded, and else at debug.
+    """
+    if outcome.unexpected is not None:
+        log.unexpected("call failed with an unexpected error", outcome.unexpected, **fields)
+    elif outcome.detail:
+        log.warning("call failed", **fields, error=outcome.detail)
+    else:
+        log_call = log.info if important else log.debug
+        log_call("call ended", **fields)
 
 
 def _require(request: Message, fields: tuple[str, ...]) -> None:
@@ -187,26 +230,27 @@ def _require(request: Message, fields: tuple[str, ...]) -> None:
 
 
 def _status_of(
-    error: Exception, current: call_context.CallContext, guard: policy.Policy, context: grpc.ServicerContext
+    error: Exception, rpc: str, guard: policy.Policy, context: grpc.ServicerContext
 ) -> tuple[grpc.StatusCode, str]:
-    """The gRPC code and the message for an error."""
-    rpc = current.rpc
+    """The gRPC code and the message for an error.
+
+    The message is the same whenever the same error occurs again: without the request id and without a time.
+    Kubernetes counts an event with an equal message, and writes a new one otherwise (ADR 14).
+    """
     if isinstance(error, errors.DriverError):
-        code = status.code_of(error)
-        log.warning("call failed", code=code.name, error=str(error))
-        return code, str(error)
+        return status.code_of(error), str(error)
     # A servicer without this method sets the code and raises NotImplementedError. Any other one is a defect.
     answered = context.code()  # type: ignore[attr-defined]  # the stubs lack it
     if isinstance(error, NotImplementedError) and answered is grpc.StatusCode.UNIMPLEMENTED:
         return grpc.StatusCode.UNIMPLEMENTED, f"{rpc} is not implemented by this driver"
-    metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
-    log.unexpected("call failed with an unexpected error", error)
     # The text of the error may contain anything, so only the log gets it.
-    detail = (
-        f"unexpected {type(error).__name__} in {rpc}; the driver's log has the details under request id "
-        f"{current.request_id}"
-    )
+    detail = f"unexpected {type(error).__name__} in {rpc}; {_LOG_HAS_MORE}"
     return (grpc.StatusCode.ABORTED if guard.changes else grpc.StatusCode.INTERNAL), detail
+
+
+def _is_unexpected(error: Exception, code: grpc.StatusCode) -> bool:
+    """Whether the error is a defect. The code tells a method that is not implemented from any other error."""
+    return not isinstance(error, errors.DriverError) and code is not grpc.StatusCode.UNIMPLEMENTED
 
 
 def _send_counts(context: grpc.ServicerContext, current: call_context.CallContext) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from csi_powerflex import stop_signals
+from csi_powerflex import call_context, stop_signals
 from csi_powerflex.csi.interceptor import Interceptor, require_guarded
 from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
@@ -30,6 +30,8 @@ GRACE_SECONDS = 20.0
 """How long calls under way may continue after the signal to stop."""
 # For the owner and the group only: a process that can open the socket can give orders to the driver.
 _MODE = 0o660
+# gRPC says only which variable of the environment would show more.
+_NO_SOCKET = "no socket can be created there; check that the folder can be written to"
 # Linux's limit for the path of a unix socket, without the zero byte at its end.
 _MAX_PATH_BYTES = 107
 
@@ -64,6 +66,7 @@ def serve(
     while_serving: contextlib.AbstractContextManager[object] | None = None,
     *,
     grace_seconds: float = GRACE_SECONDS,
+    slow_call_seconds: float = call_context.SLOW_CALL_SECONDS,
 ) -> None:
     """Serve on ``endpoint`` until SIGTERM or SIGINT.
 
@@ -74,6 +77,7 @@ def serve(
         register: functions that add servicers to the server.
         while_serving: entered after the socket is served, and left before the socket is removed.
         grace_seconds: how long calls under way may continue after the signal. Then they are left behind.
+        slow_call_seconds: as for ``Interceptor``.
 
     Raises:
         InvalidArgument: the endpoint is invalid.
@@ -81,7 +85,7 @@ def serve(
     """
     with (
         stop_signals.wait_for_signals(signal.SIGTERM, signal.SIGINT) as arrived,
-        serving(endpoint, register, grace_seconds=grace_seconds),
+        serving(endpoint, register, grace_seconds=grace_seconds, slow_call_seconds=slow_call_seconds),
         while_serving or contextlib.nullcontext(),
     ):
         log.info("stopping", signal=arrived().name, grace_seconds=grace_seconds)
@@ -89,7 +93,11 @@ def serve(
 
 @contextlib.contextmanager
 def serving(
-    endpoint: str, register: list[Register], *, grace_seconds: float = GRACE_SECONDS
+    endpoint: str,
+    register: list[Register],
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+    slow_call_seconds: float = call_context.SLOW_CALL_SECONDS,
 ) -> Iterator[Path]:
     """Serve on ``endpoint`` during the block, which gets the path of the socket. Arguments as for ``serve``.
 
@@ -104,7 +112,7 @@ def serving(
     pool = Workers(WORKERS, "rpc")
     server = grpc.server(
         pool,  # type: ignore[arg-type]  # the stub names the standard pool; gRPC only calls submit
-        interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS)],
+        interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS, slow_call_seconds=slow_call_seconds)],
     )
     for add in register:
         add(_GuardedServer(server))  # type: ignore[arg-type]  # generated code calls only these two methods
@@ -162,7 +170,8 @@ def _listening(server: grpc.Server, path: Path) -> Iterator[None]:
         made.rename(path)
     except (OSError, RuntimeError) as error:
         made.unlink(missing_ok=True)
-        raise FailedPrecondition(f"cannot listen on {path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else _NO_SOCKET
+        raise FailedPrecondition(f"cannot listen on {path}: {why}") from error
     try:
         yield
     finally:

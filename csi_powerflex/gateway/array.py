@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import math
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -33,12 +37,14 @@ from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
     Access,
     Copy,
+    DomainState,
     Host,
     HostNotFound,
     Limits,
     Pool,
     PoolCapacity,
     PoolNotFound,
+    PoolReport,
     PoolState,
     Provisioning,
     Volume,
@@ -49,7 +55,7 @@ from csi_powerflex.shared_read import SharedRead
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
 _HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
-_POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
+_LIMITS = "/api/instances/System/action/querySystemLimits"
 
 
 class GatewayArray:
@@ -69,6 +75,8 @@ class GatewayArray:
         self._hosts = Hosts(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
+        # When the last list of all volumes was read, and how many trees in it have a number of members.
+        self._trees: tuple[float, Mapping[int, int]] = (-math.inf, {})
 
     @property
     def label(self) -> str:
@@ -114,17 +122,28 @@ class GatewayArray:
         self._pools.refresh()
         self._hosts.refresh()
 
-    def usage(self) -> Mapping[str, tuple[int, int]]:
-        """How many objects of a kind the array has, and how many it allows (2.3, 2.12)."""
-        path = "/api/instances/System/action/querySystemLimits"
-        limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
-        allowed = {limit.type: limit.max_val for limit in limits}
+    def limits(self) -> Mapping[str, int]:
+        """How many objects the array allows, by its own names of them, such as ``volumePerVtree`` (2.3)."""
+        entries = self._client.post(_LIMITS, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
+        return {entry.type: entry.max_val for entry in entries if entry.max_val is not None}
+
+    def usage(self) -> Mapping[str, int]:
+        """How many objects of a kind the array has (2.3, 2.12)."""
         used = {"sdcs": len(self._hosts.by_id(()))}
         if self._pools.kinds() == {False}:
             # PowerFlex 5 has no cheap request for the number of volumes.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
             used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
-        return {kind: (count, allowed[kind] or 0) for kind, count in used.items() if kind in allowed}
+        return used
+
+    def trees(self, *, seconds: float) -> Mapping[int, int]:
+        """How many trees have a number of members, by that number, in the last list of all volumes.
+
+        Args:
+            seconds: the age from which on a list is not used any more. The result is then empty.
+        """
+        read_at, trees = self._trees
+        return trees if time.monotonic() - read_at < seconds else {}
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -155,33 +174,49 @@ class GatewayArray:
             }
             answer = self._client.post("/dtapi/rest/v1/metrics/query", body, MetricsPayload, Effect.READ)
             return convert.capacity_from_metrics(answer)
+        return convert.capacity_from_statistics(self._statistics(pool))
+
+    def _statistics(self, pool: Pool) -> PoolStatisticsPayload:
+        """The Statistics of a mirrored pool (2.12)."""
         path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        return convert.capacity_from_statistics(self._client.get(path, PoolStatisticsPayload))
+        return self._client.get(path, PoolStatisticsPayload)
 
     def pool_state(self, pool: Pool) -> PoolState:
         """From the domain's state and the pool's copies (2.4, 2.5, 2.12)."""
         domain = self._client.get(f"/api/instances/ProtectionDomain::{pool.domain_id}", DomainPayload)
-        if (domain.protection_domain_state or "Active") != "Active":
+        if convert.state_of_domain(domain) is not DomainState.ACTIVE:
             return PoolState.INACTIVE
         if pool.erasure_coded:
-            state = self._client.get(f"/api/instances/StoragePool::{pool.id}", PoolPayload).sp_health_state
-            return _POOL_STATES.get(state or "Protected", PoolState.DEGRADED)
-        path = f"/api/instances/StoragePool::{pool.id}/relationships/Statistics"
-        found = self._client.get(path, PoolStatisticsPayload)
-        if found.failed_capacity_in_kb:
-            return PoolState.FAILED
-        degraded = found.degraded_healthy_capacity_in_kb or found.degraded_failed_capacity_in_kb
-        return PoolState.DEGRADED if degraded else PoolState.HEALTHY
+            health = self._client.get(f"/api/instances/StoragePool::{pool.id}", PoolPayload).sp_health_state
+            return convert.state_of_pool(domain, health, None)
+        return convert.state_of_pool(domain, None, self._statistics(pool))
+
+    def pool_reports(self) -> Sequence[PoolReport]:
+        """A report of each pool, as of the last ``refresh``. It costs one request for each pool (2.12)."""
+        return [self._report(domain, payload) for domain, payload in self._pools.last_read()]
+
+    def _report(self, domain: DomainPayload | None, payload: PoolPayload) -> PoolReport:
+        pool = convert.pool(domain, payload)
+        statistics = None if pool.erasure_coded else self._statistics(pool)
+        return PoolReport(
+            pool=pool,
+            state=convert.state_of_pool(domain, payload.sp_health_state, statistics),
+            domain_state=convert.state_of_domain(domain),
+            capacity=(
+                self.pool_capacity(pool)
+                if statistics is None
+                else convert.capacity_from_statistics(statistics)
+            ),
+            thresholds=convert.thresholds(payload),
+        )
 
     def largest_volume(self) -> int:
         """From the limit ``volumeSizeGb`` (4)."""
         if not self._largest_volume:
-            path = "/api/instances/System/action/querySystemLimits"
-            limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
-            sizes = [limit.max_val or 0 for limit in limits if limit.type == "volumeSizeGb"]
-            if not sizes or sizes[0] <= 0:
+            size = self.limits().get("volumeSizeGb", 0)
+            if size <= 0:
                 raise Unavailable(f"PowerFlex system {self.label} does not report the limit volumeSizeGb")
-            self._largest_volume = min(sizes[0] * units.GIB, units.INT64_MAX)
+            self._largest_volume = min(size * units.GIB, units.INT64_MAX)
         return self._largest_volume
 
     # --- volumes ---------------------------------------------------------------------------------
@@ -220,8 +255,12 @@ class GatewayArray:
 
     def _read_volumes(self) -> Sequence[Volume]:
         system_id = self.system_id()
-        packed = self._client.get_kept("/api/types/Volume/instances", VolumePayload, pack)
-        return PackedVolumes(system_id, packed)
+        parts = self._client.get_kept("/api/types/Volume/instances", VolumePayload, _counted)
+        members: collections.Counter[str] = collections.Counter()
+        for part in parts:
+            members.update(part.members)
+        self._trees = time.monotonic(), collections.Counter(members.values())
+        return PackedVolumes(system_id, [volume for part in parts for volume in part.packed])
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
@@ -376,6 +415,19 @@ class GatewayArray:
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:
     return [{"volumeId": copy.volume_id, "snapshotName": copy.name} for copy in copies]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the list of all volumes: the packed volumes, and how many of them each tree has."""
+
+    packed: list[bytes]
+    members: Mapping[str, int]
+
+
+def _counted(payloads: Sequence[VolumePayload]) -> list[_Part]:
+    members = collections.Counter(payload.vtree_id for payload in payloads if payload.vtree_id)
+    return [_Part(pack(payloads), members)]
 
 
 def _headers(claim: ClaimNames) -> dict[str, str]:

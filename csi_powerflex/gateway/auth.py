@@ -233,7 +233,9 @@ class Authenticator:
             log.warning("token not renewed, kept the old one", system=self._settings.label, reason=error)
             return dataclasses.replace(old, renew_at=now + _RETRY_SECONDS)
         metrics.GATEWAY_LOGINS.labels(self._settings.label, "ok").inc()
-        log.info("logged in", system=self._settings.label)
+        # A platform token is renewed every few minutes.
+        log_login = log.info if old is None else log.debug
+        log_login("logged in", system=self._settings.label)
         return token
 
     def _refresh(self, old: Token | None) -> Token | None:

@@ -31,6 +31,7 @@ class Pools:
         self._cached: tuple[Pool, ...] = ()
         # What of the systems file does not exist, as far as it was logged.
         self._missing: list[str] = []
+        self._read: tuple[tuple[DomainPayload | None, PoolPayload], ...] = ()
 
     def find(self, domain: str | None, pool: str | None) -> Pool:
         """The pool for ``Array.pool``; arguments and errors are the same."""
@@ -73,13 +74,18 @@ class Pools:
         """Ask the array again at the next look-up."""
         self._cached = ()
 
+    def last_read(self) -> tuple[tuple[DomainPayload | None, PoolPayload], ...]:
+        """Each pool with its domain, as the array described them when it was asked last."""
+        return self._read
+
     def refresh(self) -> tuple[Pool, ...]:
         """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "pools").inc()
         domains = self._client.get_list("/api/types/ProtectionDomain/instances", DomainPayload)
         pools = self._client.get_list("/api/types/StoragePool/instances", PoolPayload)
         by_id = {domain.id: domain for domain in domains}
-        self._cached = tuple(convert.pool(by_id.get(pool.protection_domain_id), pool) for pool in pools)
+        self._read = tuple((by_id.get(pool.protection_domain_id), pool) for pool in pools)
+        self._cached = tuple(convert.pool(domain, pool) for domain, pool in self._read)
         self._log_missing()
         return self._cached
 

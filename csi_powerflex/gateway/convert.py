@@ -6,6 +6,7 @@ Numbers in brackets are sections of docs/powerflex-protocol.md.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 
 from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument, Unavailable
@@ -19,9 +20,27 @@ from csi_powerflex.gateway.payloads import (
     VolumePayload,
 )
 from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
-from csi_powerflex.model.array import Access, Host, Limits, Mapping, Pool, PoolCapacity, Provisioning, Volume
+from csi_powerflex.model import array as model
+from csi_powerflex.model.array import (
+    Access,
+    DomainState,
+    Host,
+    Limits,
+    Pool,
+    PoolCapacity,
+    PoolState,
+    Provisioning,
+    Volume,
+)
 
 _KBPS_PER_MBPS = 1024
+_POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
+_DOMAIN_STATES = {
+    "Active": DomainState.ACTIVE,
+    "ActivePending": DomainState.ACTIVATING,
+    "Inactive": DomainState.INACTIVE,
+    "InactivePending": DomainState.INACTIVATING,
+}
 
 
 def capacity_from_statistics(found: PoolStatisticsPayload) -> PoolCapacity:
@@ -64,6 +83,41 @@ def capacity_from_metrics(found: MetricsPayload) -> PoolCapacity:
         # Erasure-coded pools have no allocation limit of their own unless one was set.
         largest_thin=units.INT64_MAX,
     )
+
+
+def state_of_domain(domain: DomainPayload | None) -> DomainState:
+    """The state of a protection domain (2.4); ACTIVE where the array does not say it."""
+    stated = (domain.protection_domain_state if domain else None) or "Active"
+    return _DOMAIN_STATES.get(stated, DomainState.INACTIVE)
+
+
+def state_of_pool(
+    domain: DomainPayload | None, health: str | None, statistics: PoolStatisticsPayload | None
+) -> PoolState:
+    """The state of a pool, from its domain and its copies (2.4, 2.5, 2.12).
+
+    Args:
+        domain: the pool's protection domain; None where the array did not list it.
+        health: ``spHealthState`` of an erasure-coded pool.
+        statistics: of a mirrored pool; None for an erasure-coded one.
+    """
+    if state_of_domain(domain) is not DomainState.ACTIVE:
+        return PoolState.INACTIVE
+    if statistics is None:
+        return _POOL_STATES.get(health or "Protected", PoolState.DEGRADED)
+    if statistics.failed_capacity_in_kb:
+        return PoolState.FAILED
+    degraded = statistics.degraded_healthy_capacity_in_kb or statistics.degraded_failed_capacity_in_kb
+    return PoolState.DEGRADED if degraded else PoolState.HEALTHY
+
+
+def thresholds(payload: PoolPayload) -> Mapping[str, float]:
+    """The shares of a pool's size at which the array raises alerts, by level; those that it states (2.5)."""
+    stated = {
+        "high": payload.capacity_alert_high_threshold,
+        "critical": payload.capacity_alert_critical_threshold,
+    }
+    return {level: percent / 100 for level, percent in stated.items() if percent}
 
 
 def pool(domain: DomainPayload | None, payload: PoolPayload) -> Pool:
@@ -135,8 +189,8 @@ def _provisioning(payload: VolumePayload) -> Provisioning | None:
     return None
 
 
-def _mapping(payload: MappingPayload) -> Mapping:
-    return Mapping(
+def _mapping(payload: MappingPayload) -> model.Mapping:
+    return model.Mapping(
         host_id=payload.sdc_id,
         host_name=payload.sdc_name,
         host_kind=InitiatorKind.NVME if payload.host_type == "NVMeHost" else InitiatorKind.SDC,

@@ -17,7 +17,7 @@ from typing import Protocol
 import requests
 import urllib3.exceptions
 
-from csi_powerflex import call_context, units
+from csi_powerflex import call_context, connection_errors, units
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
@@ -35,6 +35,10 @@ _SHORTEST_SECONDS = 0.001
 _PART_BYTES = 1 << 20
 # The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
+
+
+# Which authorities are trusted without a caFile.
+_SYSTEMS_STORE = "the operating system's list of authorities (caFile is not set)"
 
 
 class ConnectionLost(Unavailable):
@@ -108,6 +112,7 @@ class Http:
     def __init__(self, settings: SystemSettings) -> None:
         self._timeout = settings.request_timeout
         self._verify = settings.verify_certificate
+        self._authority = f"caFile {settings.ca_file}" if settings.ca_file else _SYSTEMS_STORE
         if not settings.verify_certificate:
             log.warning("certificates of this system are not verified", system=settings.label)
             # This is logged once, here. urllib3 would warn at each request.
@@ -166,8 +171,10 @@ class Http:
             ) as response:
                 return _reply(response, request)
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            failure = _failure_after_sending if exchange.sent else _failure_before_sending
-            raise failure(_origin(request.url), error, timeout) from error
+            origin = _origin(request.url)
+            if exchange.sent:
+                raise _failure_after_sending(origin, error, timeout) from error
+            raise _failure_before_sending(origin, error, timeout, self._authority) from error
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -213,50 +220,31 @@ def _parts(raw: urllib3.BaseHTTPResponse, url: str, max_bytes: int) -> Iterator[
         yield part
 
 
-def _failure_before_sending(origin: str, error: Exception, timeout: float) -> ConnectFailed:
+def _failure_before_sending(origin: str, error: Exception, timeout: float, authority: str) -> ConnectFailed:
     """The error for a request that was not sent: there was no connection, or no valid certificate.
 
     Args:
         origin: the gateway.
         error: an error of requests, urllib3 or the socket.
         timeout: the seconds that the request had.
+        authority: as for ``connection_errors.before_sending``.
     """
-    chain = _chain(error)
-    if isinstance(error, requests.exceptions.SSLError):
-        return ConnectFailed(f"{origin}: the certificate was not accepted: {_reason(chain)}")
-    if isinstance(error, requests.exceptions.Timeout) or isinstance(chain[-1], TimeoutError):
-        return ConnectFailed(f"{origin}: no connection within {min(_CONNECT_SECONDS, timeout):.1f} s")
-    return ConnectFailed(f"{origin}: cannot connect: {_reason(chain)}")
+    innermost = connection_errors.causes(error)[-1]
+    if isinstance(error, requests.exceptions.Timeout) or isinstance(innermost, TimeoutError):
+        return ConnectFailed(
+            f"{origin}: no connection within {units.seconds(min(_CONNECT_SECONDS, timeout))}"
+        )
+    return ConnectFailed(f"{origin}: {connection_errors.before_sending(error, authority)}")
 
 
 def _failure_after_sending(origin: str, error: Exception, timeout: float) -> ConnectionLost | ReadTimeout:
     """The error for a request that may have had its effect. Arguments as for ``_failure_before_sending``."""
-    chain = _chain(error)
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
-        return ReadTimeout(f"{origin}: no answer within {timeout:.1f} s")
-    if any(isinstance(cause, _TIMED_OUT) for cause in chain):
+        return ReadTimeout(f"{origin}: no answer within {units.seconds(timeout)}")
+    if any(isinstance(cause, _TIMED_OUT) for cause in connection_errors.causes(error)):
         # The library requests reports a timeout in the middle of a body as a connection error.
-        return ReadTimeout(f"{origin}: the answer did not end within {timeout:.1f} s")
-    return ConnectionLost(f"{origin}: the connection broke: {_reason(chain)}")
-
-
-def _reason(chain: list[BaseException]) -> str:
-    """A short text of the innermost cause. The outer ones repeat the URL and addresses in memory."""
-    innermost = chain[-1]
-    return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """The error and its causes, the innermost one last."""
-    chain: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in chain:
-        chain.append(following)
-        reason = getattr(following, "reason", None)
-        first = following.args[0] if following.args else None
-        inner = next((item for item in (reason, first) if isinstance(item, BaseException)), None)
-        following = inner or following.__cause__ or following.__context__
-    return chain
+        return ReadTimeout(f"{origin}: the answer did not end within {units.seconds(timeout)}")
+    return ConnectionLost(f"{origin}: the connection broke: {connection_errors.reason(error)}")
 
 
 def _origin(url: str) -> str:

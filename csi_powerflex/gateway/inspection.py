@@ -22,11 +22,9 @@ from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import ConnectFailed, DriverError, Unavailable
 from csi_powerflex.gateway import certificate
 from csi_powerflex.gateway.array import GatewayArray
-from csi_powerflex.gateway.client import Effect
 from csi_powerflex.gateway.http import Http, Request
 from csi_powerflex.gateway.payloads import (
     PlatformUsersPayload,
-    SystemLimitsPayload,
     TreeMemberPayload,
     UserPayload,
 )
@@ -67,9 +65,7 @@ class InspectedArray(GatewayArray):
 
     def tree_limit(self) -> int | None:
         """From the limit ``volumePerVtree`` (2.3)."""
-        path = "/api/instances/System/action/querySystemLimits"
-        limits = self._client.post(path, {}, SystemLimitsPayload, Effect.READ).system_limit_entry_list
-        return next((limit.max_val for limit in limits if limit.type == _LIMIT_OF_TREES), None)
+        return self.limits().get(_LIMIT_OF_TREES)
 
     def largest_trees(self, count: int) -> Sequence[Tree]:
         """From the list of volumes. Only a few fields of each are kept."""

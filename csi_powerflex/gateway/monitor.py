@@ -6,11 +6,15 @@ which saves requests in the calls that follow, and updates the metrics of the ar
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Collection, Mapping
+
 from csi_powerflex import call_context
 from csi_powerflex.background import Loop
 from csi_powerflex.errors import DriverError, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
+from csi_powerflex.model.array import DomainState, Host, PoolCapacity, PoolReport, PoolState
 from csi_powerflex.model.transport import TRANSPORTS
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -20,19 +24,34 @@ log = Log(__name__)
 # A system that does not answer is checked more often than one that does.
 _DOWN_INTERVAL_SECONDS = 15.0
 _TIMEOUT_SECONDS = 30.0
+# The most hosts of a system that have a series of their own.
+_MOST_HOSTS = 1000
+# The array's name of the limit of a tree's members, and the share of it from which on a tree counts as near.
+_TREE_LIMIT = "volumePerVtree"
+_NEAR = 0.8
+# A list of all volumes is used for this long. Another replica may list them now.
+_LIST_SECONDS = 900.0
 
 
 class FleetMonitor:
-    """Checks every system of a fleet, again every ``seconds`` while it answers."""
+    """Checks every system of a fleet, again every ``seconds`` while it answers.
 
-    def __init__(self, fleet: GatewayFleet, *, seconds: float) -> None:
+    ``over_commit`` is how many times the real size of a pool may be promised to thin volumes.
+    """
+
+    def __init__(self, fleet: GatewayFleet, *, seconds: float, over_commit: float) -> None:
         self._fleet = fleet
         self._seconds = seconds
+        self._over_commit = over_commit
+        # By label, the pools that were written to the log last.
+        self._logged: dict[str, str] = {}
         self._loops: dict[GatewayArray, Loop] = {}
 
     def start(self) -> None:
         """Begin to check the systems of the fleet. Call it again after the fleet's systems were replaced."""
         self._loops = {array: loop for array, loop in self._loops.items() if loop.running}
+        for array in self._loops.keys() - set(self._fleet.arrays()):
+            self._loops[array].wake()
         for array in self._fleet.arrays():
             if array not in self._loops:
                 self._loops[array] = Loop(f"monitor {array.label}", lambda array=array: self._step(array))  # type: ignore[misc]  # bound at once
@@ -46,19 +65,34 @@ class FleetMonitor:
     def _step(self, array: GatewayArray) -> float | None:
         """One check. Returns the seconds until the next one; None once the fleet has no such system."""
         if array not in self._fleet.arrays():
+            self._forget(array)
             return None
-        check(array)
+        check(array, self._over_commit)
+        if array.is_reachable:
+            self._log_pools(array)
         self._fleet.log_out_retired()
         return self._seconds if array.is_reachable else min(_DOWN_INTERVAL_SECONDS, self._seconds)
 
+    def _log_pools(self, array: GatewayArray) -> None:
+        """Write what was found at the first check, and again when the pools have changed."""
+        pools = ", ".join(sorted(map(str, array.pools())))
+        if self._logged.get(array.label) != pools:
+            self._logged[array.label] = pools
+            log.info("system found", system=array.label, system_id=array.cached_id, pools=pools)
 
-def check(array: GatewayArray) -> None:
+    def _forget(self, array: GatewayArray) -> None:
+        """Remove the metrics of a system that the fleet has no more, unless another entry has its name."""
+        if array.label not in {other.label for other in self._fleet.arrays()}:
+            metrics.forget_system(array.label)
+
+
+def check(array: GatewayArray, over_commit: float) -> None:
     """Check one system, update its caches and metrics, and log when it fails or works again."""
     before = array.last_error
     with call_context.background(f"monitor {array.label}", seconds=_TIMEOUT_SECONDS):
         try:
             array.refresh()
-            _measure(array)
+            _measure(array, over_commit)
         except DriverError as error:
             array.record_check(error)
         except Exception as error:
@@ -67,7 +101,7 @@ def check(array: GatewayArray) -> None:
         else:
             array.record_check(None)
         finally:
-            metrics.SYSTEM_UP.labels(array.label).set(array.is_reachable)
+            metrics.SYSTEM_UP.show(array.label, {(): array.is_reachable})
             _log_change(array, before)
 
 
@@ -79,16 +113,67 @@ def _log_change(array: GatewayArray, before: DriverError | None) -> None:
         log.info("system answers again", system=array.label)
 
 
-def _measure(array: GatewayArray) -> None:
-    for pool in array.pools():
-        capacity = array.pool_capacity(pool)
-        metrics.POOL_SIZE.labels(array.label, str(pool)).set(capacity.total)
-        metrics.POOL_FREE.labels(array.label, str(pool)).set(capacity.unused)
-        metrics.POOL_PROVISIONED.labels(array.label, str(pool)).set(capacity.provisioned)
-    hosts = array.hosts_by_id(()).values()
-    for transport in TRANSPORTS.values():
-        connected = sum(host.connected for host in hosts if host.kind is transport.initiator)
-        metrics.HOSTS_CONNECTED.labels(array.label, transport.name).set(connected)
-    for kind, (used, allowed) in array.usage().items():
-        metrics.ARRAY_OBJECTS.labels(array.label, kind).set(used)
-        metrics.ARRAY_OBJECTS_LIMIT.labels(array.label, kind).set(allowed)
+def _measure(array: GatewayArray, over_commit: float) -> None:
+    reports = {str(report.pool): report for report in array.pool_reports()}
+    _measure_pools(array.label, reports, over_commit)
+    _measure_hosts(array.label, array.hosts_by_id(()).values())
+    _measure_objects(array)
+
+
+def _measure_pools(system: str, reports: Mapping[str, PoolReport], over_commit: float) -> None:
+    domains = {report.pool.domain_name: report.domain_state for report in reports.values()}
+    metrics.DOMAIN_STATE.show(
+        system,
+        {(name, state.value): state is now for name, now in domains.items() for state in DomainState},
+    )
+    metrics.POOL_STATE.show(
+        system,
+        {
+            (pool, state.name.lower()): state is report.state
+            for pool, report in reports.items()
+            for state in PoolState
+        },
+    )
+    metrics.POOL_THRESHOLD.show(
+        system,
+        {
+            (pool, level): share
+            for pool, report in reports.items()
+            for level, share in report.thresholds.items()
+        },
+    )
+    capacities: dict[tuple[str, ...], PoolCapacity] = {
+        (pool,): report.capacity for pool, report in reports.items()
+    }
+    metrics.POOL_SIZE.show(system, {pool: each.total for pool, each in capacities.items()})
+    metrics.POOL_FREE.show(system, {pool: each.unused for pool, each in capacities.items()})
+    metrics.POOL_PROVISIONED.show(system, {pool: each.provisioned for pool, each in capacities.items()})
+    metrics.POOL_PROVISIONED_LIMIT.show(
+        system, {pool: each.total * over_commit for pool, each in capacities.items()}
+    )
+
+
+def _measure_hosts(system: str, hosts: Collection[Host]) -> None:
+    names = {kind.initiator: kind.name for kind in TRANSPORTS.values()}
+    of_transports = [host for host in hosts if host.kind in names]
+    counts = collections.Counter(names[host.kind] for host in of_transports if host.connected)
+    metrics.HOSTS_CONNECTED.show(system, {(name,): counts[name] for name in names.values()})
+    # Hosts that are not connected come first, so that the limit leaves out none of them.
+    first = sorted(of_transports, key=lambda host: (host.connected, host.name or host.initiator.value))
+    connected: dict[tuple[str, ...], float] = {
+        (host.name or host.initiator.value, names[host.kind]): host.connected for host in first[:_MOST_HOSTS]
+    }
+    metrics.HOST_CONNECTED.show(system, connected)
+
+
+def _measure_objects(array: GatewayArray) -> None:
+    limits = array.limits()
+    used = {kind: count for kind, count in array.usage().items() if kind in limits}
+    metrics.ARRAY_OBJECTS.show(array.label, {(kind,): count for kind, count in used.items()})
+    metrics.ARRAY_OBJECTS_LIMIT.show(array.label, {(kind,): limits[kind] for kind in used})
+    limit = limits.get(_TREE_LIMIT)
+    trees = array.trees(seconds=_LIST_SECONDS) if limit else {}
+    near = sum(count for members, count in trees.items() if limit and members >= _NEAR * limit)
+    metrics.TREE_MEMBERS_LIMIT.show(array.label, {(): limit} if limit else {})
+    metrics.TREES_NEAR_LIMIT.show(array.label, {(): near} if trees else {})
+    metrics.TREE_MEMBERS_MAX.show(array.label, {(): max(trees)} if trees else {})

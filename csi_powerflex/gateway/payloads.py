@@ -57,6 +57,8 @@ class PoolPayload(Payload, frozen=True):
     gen_type: str | None = None
     zero_padding_enabled: bool = False
     sp_health_state: str | None = None
+    capacity_alert_high_threshold: int | None = None
+    capacity_alert_critical_threshold: int | None = None
 
 
 class MappingPayload(Payload, frozen=True):

@@ -33,14 +33,14 @@ class Refusals:
         """Return if the password may be sent now.
 
         Raises:
-            DriverError: as at its last refusal, with the seconds until it is sent again.
+            DriverError: as at its last refusal, with the seconds within which it is sent again.
         """
         with self._lock:
             left = self._until - time.monotonic()
             if self._error is None or password != self._password or left <= 0:
                 return
-            error = self._error
-        raise type(error)(f"{error}; the driver tries the same password again in {left:.0f} s")
+            error, pause = self._error, self._pause
+        raise type(error)(f"{error}; the driver tries the same password again within {pause:.0f} s")
 
     def add(self, password: Secret, error: DriverError) -> None:
         """The array has refused the password with ``error``."""

@@ -109,7 +109,7 @@ def bind(
         )
     except OSError as error:
         hint = " (this needs Linux 5.12 or newer)" if error.errno == errno.ENOSYS else ""
-        raise FailedPrecondition(f"{source} cannot be bound to {point}: {error}{hint}") from error
+        raise FailedPrecondition(f"{source} cannot be bound to {point}: {error.strerror}{hint}") from error
     finally:
         for descriptor in (tree, opened):
             if descriptor >= 0:

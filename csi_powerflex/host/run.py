@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex import call_context
+from csi_powerflex import call_context, units
 from csi_powerflex.errors import DeadlineExceeded, DriverError, FailedPrecondition, Unavailable
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -205,13 +205,13 @@ def _finish(
     try:
         stdout, stderr = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
-        text = f"`{' '.join(command)}`"
+        text, lasted = f"`{' '.join(command)}`", units.seconds(limit)
         if at_deadline is AtDeadline.LEAVE:
-            message = f"{text} still runs after {limit:.1f} s and goes on by itself; repeat the call"
+            message = f"{text} still runs after {lasted} and goes on by itself; repeat the call"
         elif _kill(process):
-            message = f"{text} did not end within {limit:.1f} s and was killed"
+            message = f"{text} did not end within {lasted} and was killed"
         else:
-            message = f"{text} did not end within {limit:.1f} s; it waits for a device and cannot be killed"
+            message = f"{text} did not end within {lasted}; it waits for a device and cannot be killed"
         raise CommandTimedOut(message) from None
     return Completed(code=process.returncode, stdout=stdout, stderr=stderr)
 

@@ -14,7 +14,7 @@ from concurrent.futures import Future, TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from csi_powerflex import call_context
+from csi_powerflex import call_context, units
 from csi_powerflex.errors import DeadlineExceeded
 
 _Answer = TypeVar("_Answer")
@@ -51,14 +51,14 @@ class TimeLimit:
         call = self._under_way((question, subject), function)
         age = time.monotonic() - call.began
         if age > self._seconds:
-            raise DeadlineExceeded(f"{subject} does not answer, and has not for {age:.1f} s")
+            raise DeadlineExceeded(f"{subject} does not answer, and has not for {units.at_least(age)}")
         try:
             answer: _Answer = call.answer.result(timeout=min(limit, self._seconds - age))
         except FutureTimeout:
             if call.answer.done():
                 raise call.answer.exception() or DeadlineExceeded(f"{subject} answered too late") from None
             waited = time.monotonic() - call.began
-            raise DeadlineExceeded(f"{subject} did not answer within {waited:.1f} s") from None
+            raise DeadlineExceeded(f"{subject} did not answer within {units.seconds(waited)}") from None
         return answer
 
     def _under_way(self, key: tuple[str, str], function: Callable[[], _Answer]) -> _Call:

@@ -19,7 +19,7 @@ import urllib3.connection
 import urllib3.exceptions
 import urllib3.util
 
-from csi_powerflex import __version__, call_context, tls
+from csi_powerflex import __version__, call_context, connection_errors, tls
 from csi_powerflex.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -30,6 +30,7 @@ from csi_powerflex.errors import (
 from csi_powerflex.kube.config import ClusterConfig, Source
 
 _CONNECT_SECONDS = 10.0
+_AUTHORITY = "the cluster's certificate authority file"
 _CHUNK_BYTES = 65536
 _POOL_SIZE = 4
 # A server that vanished without a word is noticed after 60 s. A watch would wait for it until its own end.
@@ -204,8 +205,9 @@ class _Credentials:
             if self.certificate:
                 _load_chain(context, self.certificate, self.key)
         except (ssl.SSLError, ValueError) as error:
+            why = connection_errors.reason(error)
             raise FailedPrecondition(
-                f"cannot reach Kubernetes: a certificate or key of the configuration cannot be used: {error}"
+                f"cannot reach Kubernetes: a certificate or key of the configuration cannot be used: {why}"
             ) from error
         return context
 
@@ -247,11 +249,17 @@ def _pool(config: ClusterConfig, credentials: _Credentials) -> urllib3.HTTPSConn
 def _failure(error: Exception) -> DriverError:
     """The error for a request without a response, or for a response that broke off."""
     match error:
-        case urllib3.exceptions.SSLError():
-            return ConnectFailed(f"no TLS connection to the Kubernetes API: {error}")
-        case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.ConnectTimeoutError():
-            return ConnectFailed(f"no connection to the Kubernetes API: {error}")
+        case (
+            urllib3.exceptions.SSLError()
+            | urllib3.exceptions.NewConnectionError()
+            | urllib3.exceptions.LocationParseError()
+        ):
+            words = connection_errors.before_sending(error, _AUTHORITY)
+            return ConnectFailed(f"no connection to the Kubernetes API: {words}")
+        case urllib3.exceptions.ConnectTimeoutError():
+            return ConnectFailed("no connection to the Kubernetes API in time")
         case urllib3.exceptions.ReadTimeoutError():
             return DeadlineExceeded("the Kubernetes API did not answer in time")
         case _:
-            return Unavailable(f"the connection to the Kubernetes API broke: {error}")
+            words = connection_errors.reason(error)
+            return Unavailable(f"the connection to the Kubernetes API broke: {words}")

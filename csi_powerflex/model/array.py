@@ -5,6 +5,7 @@ Sizes are bytes. Ids are the array's 16 hexadecimal digits. Times are in UTC.
 
 from __future__ import annotations
 
+import collections.abc
 import datetime
 import enum
 from dataclasses import dataclass
@@ -79,6 +80,18 @@ class PoolCapacity:
     largest_thin: int
 
 
+class DomainState(enum.StrEnum):
+    """The state of a protection domain."""
+
+    ACTIVE = "active"
+    ACTIVATING = "activating"
+    """It becomes active."""
+    INACTIVE = "inactive"
+    """No data is served. A state that this driver does not know counts as this one."""
+    INACTIVATING = "inactivating"
+    """It becomes inactive."""
+
+
 class PoolState(enum.Enum):
     """The state of a pool's data."""
 
@@ -89,6 +102,22 @@ class PoolState(enum.Enum):
     """Some data has no copy that can be read."""
     INACTIVE = enum.auto()
     """The protection domain of the pool is not active, so no data is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """What a check of a system finds about a pool.
+
+    Attributes:
+        domain_state: the state of its protection domain.
+        thresholds: the shares of its size at which the array raises alerts, by level: high and critical.
+    """
+
+    pool: Pool
+    state: PoolState
+    domain_state: DomainState
+    capacity: PoolCapacity
+    thresholds: collections.abc.Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

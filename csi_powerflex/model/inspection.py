@@ -63,8 +63,12 @@ class InspectedSystem(Protocol):
         """As ``model.ports.Array.hosts_by_id``."""
         ...
 
-    def usage(self) -> Mapping[str, tuple[int, int]]:
-        """By kind of object, how many the array has and how many it allows."""
+    def usage(self) -> Mapping[str, int]:
+        """By kind of object, how many the array has."""
+        ...
+
+    def limits(self) -> Mapping[str, int]:
+        """By kind of object, how many the array allows, as far as it tells it."""
         ...
 
     def tree_limit(self) -> int | None:

@@ -9,10 +9,11 @@ codes, systems, pools and programs.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 _BUCKETS_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 # A word of a name in CamelCase begins at a capital after a small letter, or at the last of several capitals.
@@ -36,6 +37,9 @@ class Described:
 
 TABLE: list[Described] = []
 
+# Each counter and histogram would have a second series with the time of its creation.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks its type
+
 
 def label_value(name: str) -> str:
     """The name of a class, an object type or an HTTP method as a label's value: in lower_snake_case."""
@@ -45,6 +49,42 @@ def label_value(name: str) -> str:
 def error_label(error: Exception) -> str:
     """The kind of ``error`` as a label's value, such as ``connect_failed``."""
     return label_value(type(error).__name__)
+
+
+class SystemGauge:
+    """A gauge with the label ``system``, whose series of one system are always replaced together.
+
+    A pool, a host or a system that does not exist any more then has no series.
+    """
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._lock = threading.Lock()
+        self._shown: dict[str, set[tuple[str, ...]]] = {}
+
+    def show(self, system: str, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set the series of ``system``.
+
+        Args:
+            system: the value of the first label.
+            values: by the values of the other labels, in their order.
+        """
+        with self._lock:
+            for labels in self._shown.pop(system, set()) - values.keys():
+                self._gauge.remove(system, *labels)
+            for labels, value in values.items():
+                self._gauge.labels(system, *labels).set(value)
+            if values:
+                self._shown[system] = set(values)
+
+
+_SYSTEM_GAUGES: list[SystemGauge] = []
+
+
+def forget_system(system: str) -> None:
+    """Remove all that was measured about a system that is not configured any more."""
+    for gauge in _SYSTEM_GAUGES:
+        gauge.show(system, {})
 
 
 def _counter(name: str, description: str, **labels: str) -> Counter:
@@ -57,6 +97,12 @@ def _gauge(name: str, description: str, **labels: str) -> Gauge:
     return Gauge(name, description, tuple(labels))
 
 
+def _system_gauge(name: str, description: str, **labels: str) -> SystemGauge:
+    made = SystemGauge(_gauge(name, description, system=_SYSTEM, **labels))
+    _SYSTEM_GAUGES.append(made)
+    return made
+
+
 def _histogram(name: str, description: str, **labels: str) -> Histogram:
     TABLE.append(Described(name, "histogram", description, labels))
     return Histogram(name, description, tuple(labels), buckets=_BUCKETS_SECONDS)
@@ -66,6 +112,12 @@ _SYSTEM = "name of the PowerFlex system, or its id where it has no name"
 _POOL = "protection domain and storage pool, as in pd1/sp1"
 _OBJECTS = "volumes or sdcs"
 
+BUILD_INFO = _gauge(
+    "csi_powerflex_build_info",
+    "Always 1. The labels say what runs.",
+    role="controller, node or unified",
+    version="version of the driver",
+)
 RPC_DURATION = _histogram(
     "csi_powerflex_rpc_duration_seconds",
     "Time to answer a CSI call.",
@@ -109,33 +161,53 @@ GATEWAY_RETRIES = _counter(
     system=_SYSTEM,
     reason="the error: connect_failed, connection_lost, token_refused or unavailable",
 )
-SYSTEM_UP = _gauge(
+SYSTEM_UP = _system_gauge(
     "csi_powerflex_system_up",
-    "1 while a PowerFlex system answers and accepts the credentials, else 0.",
-    system=_SYSTEM,
+    "1 while a PowerFlex system answers and accepts the credentials, else 0. As of the last check.",
 )
-POOL_SIZE = _gauge(
+DOMAIN_STATE = _system_gauge(
+    "csi_powerflex_protection_domain_state",
+    "1 for the present state of a protection domain, and 0 for the others.",
+    protection_domain="name of the protection domain",
+    state="active, activating, inactivating or inactive; volumes of a domain that is not active have no data",
+)
+POOL_STATE = _system_gauge(
+    "csi_powerflex_pool_state",
+    "1 for the present state of a storage pool's data, and 0 for the others.",
+    pool=_POOL,
+    state="healthy; degraded (some data has lost a copy and is served from another one); "
+    "failed (some data has no copy that can be read); inactive (the protection domain is not active)",
+)
+POOL_SIZE = _system_gauge(
     "csi_powerflex_pool_size_bytes",
     "User data that a storage pool can hold.",
-    system=_SYSTEM,
     pool=_POOL,
 )
-POOL_FREE = _gauge(
+POOL_FREE = _system_gauge(
     "csi_powerflex_pool_free_bytes",
     "Part of the size of a storage pool that holds no data yet.",
-    system=_SYSTEM,
     pool=_POOL,
 )
-POOL_PROVISIONED = _gauge(
+POOL_THRESHOLD = _system_gauge(
+    "csi_powerflex_pool_used_threshold_ratio",
+    "Share of a storage pool's size, 0 to 1, that is in use when the array raises an alert.",
+    pool=_POOL,
+    level="high or critical",
+)
+POOL_PROVISIONED = _system_gauge(
     "csi_powerflex_pool_provisioned_bytes",
     "Sum of the sizes of all volumes of a storage pool; with thin volumes it can exceed the pool's size.",
-    system=_SYSTEM,
     pool=_POOL,
 )
-HOSTS_CONNECTED = _gauge(
+POOL_PROVISIONED_LIMIT = _system_gauge(
+    "csi_powerflex_pool_provisioned_limit_bytes",
+    "Sum of the sizes of all volumes at which the driver reports no capacity for thin volumes: "
+    "the pool's size times the option --over-commit.",
+    pool=_POOL,
+)
+HOSTS_CONNECTED = _system_gauge(
     "csi_powerflex_hosts_connected",
     "Hosts of any cluster that are connected to the PowerFlex system.",
-    system=_SYSTEM,
     transport="sdc",
 )
 SHARED_INITIATORS = _gauge(
@@ -143,23 +215,46 @@ SHARED_INITIATORS = _gauge(
     "SDC GUIDs and NQNs that more than one node of the Kubernetes cluster has registered. Volumes are not "
     "published to these nodes.",
 )
-ARRAY_OBJECTS = _gauge(
+HOST_CONNECTED = _system_gauge(
+    "csi_powerflex_host_connected",
+    "1 while the PowerFlex system is connected to a host, else 0. It has at most 1,000 hosts of a system, "
+    "first those that are not connected.",
+    host="name of the host on the array, or its GUID where it has no name",
+    transport="sdc",
+)
+ARRAY_OBJECTS = _system_gauge(
     "csi_powerflex_array_objects",
     "Objects that the PowerFlex system has. PowerFlex 5 does not count volumes.",
-    system=_SYSTEM,
     kind=_OBJECTS,
 )
-ARRAY_OBJECTS_LIMIT = _gauge(
+ARRAY_OBJECTS_LIMIT = _system_gauge(
     "csi_powerflex_array_objects_limit",
     "Objects that the PowerFlex system can have.",
-    system=_SYSTEM,
     kind=_OBJECTS,
+)
+TREES_NEAR_LIMIT = _system_gauge(
+    "csi_powerflex_trees_near_limit",
+    "Volume trees (a volume, its snapshots and clones) that have 80 % or more of the allowed members, "
+    "in the last list of all volumes. Only the replica whose sidecars list volumes has it.",
+)
+TREE_MEMBERS_MAX = _system_gauge(
+    "csi_powerflex_tree_members_max",
+    "Members of the largest volume tree in that list.",
+)
+TREE_MEMBERS_LIMIT = _system_gauge(
+    "csi_powerflex_tree_members_limit",
+    "Members that a volume tree can have.",
 )
 CONFIGURATION_RELOADS = _counter(
     "csi_powerflex_configuration_reloads_total",
     "Times the systems file was read again after a change.",
     result="ok, or refused where the file could not be used and nothing changed",
 )
+CONFIGURATION_VALID = _gauge(
+    "csi_powerflex_configuration_valid",
+    "0 while the systems file cannot be used and the previous configuration stays in use, else 1.",
+)
+CONFIGURATION_VALID.set(1)  # a process that watches no file has nothing that is wrong
 COMMAND_DURATION = _histogram(
     "csi_powerflex_command_duration_seconds",
     "Time of a command on the host.",
@@ -169,5 +264,10 @@ COMMAND_DURATION = _histogram(
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
+    task="configuration, informer, monitor or qos_sync",
+)
+BACKGROUND_TASKS_FAILING = _gauge(
+    "csi_powerflex_background_tasks_failing",
+    "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
     task="configuration, informer, monitor or qos_sync",
 )

@@ -15,6 +15,9 @@ from csi_powerflex.simulator.api_error import ApiError
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response, json_response
+from csi_powerflex.simulator.model import DEGRADED, FAILED, HEALTHY
+
+_HEALTH = (HEALTHY, DEGRADED, FAILED)
 
 Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]
@@ -84,10 +87,13 @@ def _revoke(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
 
 
 def _set_pool(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
-    full = body.flag("full")
-    if full is None:
-        raise _refuse(400, "the body must say whether the pool is full: true or false")
-    if not gateway.set_full(name, full=full):
+    full, health = body.flag("full"), body.text("health")
+    if full is None and health is None:
+        raise _refuse(400, "the body must say whether the pool is full: true or false, or its health")
+    if health is not None and health not in _HEALTH:
+        raise _refuse(400, f"the health of a pool is one of {', '.join(_HEALTH)}")
+    found = full is None or gateway.set_full(name, full=full)
+    if not (found and (health is None or gateway.set_health(name, health))):
         raise _refuse(404, f"there is no pool {name}")
     return {}
 
@@ -120,7 +126,7 @@ def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> objec
         "sessions": len(gateway.sessions),
         "requests": gateway.log.last,
         "data": array.plane.description,
-        "pools": {pool.name: {"full": pool.full} for pool in array.pools.values()},
+        "pools": {pool.name: {"full": pool.full, "health": pool.health} for pool in array.pools.values()},
         "hosts": {host.name or host.id: {"connected": host.connected} for host in array.hosts.values()},
     }
 

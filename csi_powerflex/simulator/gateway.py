@@ -82,10 +82,17 @@ class Gateway:
 
     def set_full(self, pool_name: str, *, full: bool) -> bool:
         """Make a pool full, or not full. False when there is no such pool."""
+        return self._set_pool(pool_name, full=full)
+
+    def set_health(self, pool_name: str, health: str) -> bool:
+        """Make a pool healthy, degraded or failed in its figures. False when there is no such pool."""
+        return self._set_pool(pool_name, health=health)
+
+    def _set_pool(self, pool_name: str, **state: object) -> bool:
         with self._changes, self.array.lock:
             for pool in self.array.pools.values():
                 if pool_name in (pool.name, pool.id):
-                    self.array.change(pool, full=full)
+                    self.array.change(pool, **state)
                     self.array.commit()
                     return True
         return False

@@ -21,6 +21,9 @@ NO_ACCESS = "NoAccess"
 
 MEDIUM = "MediumGranularity"
 FINE = "FineGranularity"
+HEALTHY = "healthy"
+DEGRADED = "degraded"
+FAILED = "failed"
 ERASURE_CODED = "ErasureCoding"
 
 SDC = "SdcHost"
@@ -51,8 +54,8 @@ class ProtectionDomain(Struct, kw_only=True):
 class StoragePool(Struct, kw_only=True):
     """A storage pool. ``raw_kb`` is its capacity on devices; a mirrored pool counts both copies.
 
-    ``over_provisioning`` is how many times its usable capacity may be provisioned. ``full`` is set by the
-    admin port.
+    ``over_provisioning`` is how many times its usable capacity may be provisioned. ``full`` and ``health``
+    are set by the admin port.
     """
 
     id: str
@@ -69,6 +72,7 @@ class StoragePool(Struct, kw_only=True):
     use_rfcache: bool = False
     device_group_id: str | None = None
     full: bool = False
+    health: str = HEALTHY
 
     @property
     def granularity_kb(self) -> int:

@@ -238,4 +238,5 @@ def test_secrets_are_in_secrets_alone(manifests: list[Manifest], part: str) -> N
         each["kind"] for each in manifests if part in {**each.get("data", {}), **each.get("stringData", {})}
     }
     assert holders <= {"Secret"}
-    assert not chart.of_kind(manifests, "ConfigMap")
+    maps = [each["metadata"]["name"] for each in chart.of_kind(manifests, "ConfigMap")]
+    assert all(name.endswith("-dashboard") for name in maps)

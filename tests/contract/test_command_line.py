@@ -1,5 +1,6 @@
 """The command line as an operator meets it."""
 
+import json
 import os
 import re
 import subprocess
@@ -185,7 +186,9 @@ def test_every_option_can_be_set_in_the_environment(systems: Path) -> None:
             "POWERFLEX_CSI_CONTROLLER_LOG_FORMAT": "json",
         },
     )
-    assert result.stderr == f"Error: the folder {systems.parent}/absent of the CSI socket does not exist\n"
+    started, error = result.stderr.splitlines()
+    assert json.loads(started)["driver_name"] == "csi.example.org"
+    assert error == f"Error: the folder {systems.parent}/absent of the CSI socket does not exist"
     assert result.returncode == 1
 
 
@@ -255,7 +258,7 @@ def test_variables_of_other_roles_and_of_kubernetes_services_are_left_alone(
     ],
 )
 def test_a_command_of_a_group_refuses_its_own_misspelt_variables(
-    systems: Path, name: str, *, refused: bool
+    systems: Path, untouched_logging: None, name: str, *, refused: bool
 ) -> None:
     systems.write_text("systems: [", encoding="utf-8")
     result = run("doctor", "controller", "--systems", str(systems), env={name: "x"})
@@ -267,7 +270,9 @@ def test_help_is_shown_despite_a_misspelt_variable(systems: Path) -> None:
     assert run("controller", "--help", env={"POWERFLEX_CSI_CONTROLLER_LOG_LEVL": "x"}).exit_code == 0
 
 
-def test_an_option_of_the_doctor_can_be_set_in_the_environment(systems: Path) -> None:
+def test_an_option_of_the_doctor_can_be_set_in_the_environment(
+    systems: Path, untouched_logging: None
+) -> None:
     systems.write_text("systems: [", encoding="utf-8")
     result = run("doctor", "controller", env={"POWERFLEX_CSI_DOCTOR_CONTROLLER_SYSTEMS": str(systems)})
     assert result.exit_code == 1
@@ -344,5 +349,7 @@ def test_the_error_names_a_missing_option(systems: Path, missing: str) -> None:
 def test_a_file_in_place_of_the_socket_is_not_changed(systems: Path) -> None:
     result = run_process(*controller(systems, {"endpoint": f"unix://{systems}"}))
     assert result.returncode == 1
-    assert result.stderr == f"Error: {systems} exists and is not a socket; it was not changed\n"
+    started, error = result.stderr.splitlines()
+    assert "csi-powerflex started" in started
+    assert error == f"Error: {systems} exists and is not a socket; it was not changed"
     assert systems.read_text(encoding="utf-8") == SYSTEMS

@@ -6,6 +6,7 @@ import json
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -16,7 +17,15 @@ from csi_powerflex import call_context, errors
 from csi_powerflex.csi import server, status
 from csi_powerflex.errors import DriverError
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
-from tests.contract.conftest import PATIENCE_SECONDS, Edge, failure, stage_request, unstage_request
+from tests.contract.conftest import (
+    PATIENCE_SECONDS,
+    Edge,
+    Scripted,
+    failure,
+    registrations,
+    stage_request,
+    unstage_request,
+)
 
 SLOW_SLOTS = server.WORKERS - server.QUICK_WORKERS
 
@@ -171,9 +180,10 @@ def test_an_unexpected_error_of_a_changing_call_asks_for_a_repeat_and_keeps_its_
     (record,) = events(json_log, "call failed with an unexpected error")
     assert code is grpc.StatusCode.ABORTED
     assert detail == (
-        "unexpected RuntimeError in NodeStageVolume; the driver's log has the details under request id "
-        f"{record['request_id']}"
+        "unexpected RuntimeError in NodeStageVolume; the driver's log has its stack after the words "
+        '"call failed with an unexpected error"'
     )
+    assert (record["code"], record["volume_id"]) == ("ABORTED", "v1")
     assert "a defect" in str(record["stack"])
     assert "in unexpected_error" in str(record["stack"])
 
@@ -321,13 +331,69 @@ def test_a_slow_slot_is_released_after_any_call(edge: Edge, act: Callable[[Messa
 # --- the log -------------------------------------------------------------------------------------
 
 
-def test_a_call_is_logged_when_it_begins_and_when_it_ends(edge: Edge, json_log: io.StringIO) -> None:
+def lines_at(json_log: io.StringIO, *levels: str) -> list[dict[str, object]]:
+    """The lines of calls that are written at these levels, without those of the server."""
+    records = [json.loads(line) for line in json_log.getvalue().splitlines()]
+    return [record for record in records if record["level"] in levels and "rpc" in record]
+
+
+def test_a_call_that_changes_something_has_one_line(edge: Edge, json_log: io.StringIO) -> None:
+    edge.node.NodeStageVolume(stage_request("v7"))
+    (line,) = lines_at(json_log, "info", "warning", "error")
+    assert (line["event"], line["level"], line["rpc"]) == ("call ended", "info", "NodeStageVolume")
+
+
+@pytest.mark.parametrize(("act", "level"), [(expected_error, "warning"), (unexpected_error, "error")])
+def test_a_call_that_fails_has_one_line_even_if_it_only_looks(
+    edge: Edge, json_log: io.StringIO, act: Callable[[Message], None], level: str
+) -> None:
+    edge.act(act)
+    failure(lambda: edge.node.NodeStageVolume(stage_request("v7")))
+    failure(lambda: edge.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest()))
+    lines = lines_at(json_log, "info", "warning", "error")
+    assert [(line["rpc"], line["level"]) for line in lines] == [
+        ("NodeStageVolume", level),
+        ("NodeGetInfo", level),
+    ]
+
+
+def test_a_call_that_only_looks_has_a_line_at_level_debug_alone(edge: Edge, json_log: io.StringIO) -> None:
+    edge.node.NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+    edge.identity.GetPluginCapabilities(csi_pb2.GetPluginCapabilitiesRequest())
+    assert lines_at(json_log, "info", "warning", "error") == []
+    assert [line["rpc"] for line in events(json_log, "call ended")] == [
+        "NodeGetInfo",
+        "GetPluginCapabilities",
+    ]
+
+
+def test_a_call_that_only_looks_has_a_line_if_it_is_slow(socket: Path, json_log: io.StringIO) -> None:
+    with (
+        server.serving(f"unix://{socket}", registrations(Scripted()), slow_call_seconds=0),
+        grpc.insecure_channel(f"unix:{socket}") as channel,
+    ):
+        csi_pb2_grpc.NodeStub(channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+    (line,) = lines_at(json_log, "info", "warning", "error")
+    assert (line["event"], line["rpc"]) == ("call ended", "NodeGetInfo")
+
+
+def test_the_message_of_an_error_is_the_same_each_time(edge: Edge) -> None:
+    # Kubernetes counts events with equal messages. One that differs is a new event, and a new state of a
+    # VolumeSnapshotContent, which the snapshotter then tries again at once.
+    for act in (expected_error, unexpected_error):
+        edge.act(act)
+        messages = {failure(lambda: edge.node.NodeStageVolume(stage_request())) for _ in range(3)}
+        assert len(messages) == 1
+
+
+def test_the_log_has_a_call_when_it_begins_and_when_it_ends(edge: Edge, json_log: io.StringIO) -> None:
     edge.act(lambda _request: call_context.count("host_commands"))
     edge.node.NodeStageVolume(stage_request("v7"))
     (began,), (ended,) = events(json_log, "call began"), events(json_log, "call ended")
     assert began["rpc"] == ended["rpc"] == "NodeStageVolume"
     assert began["volume_id"] == ended["volume_id"] == "v7"
     assert began["request_id"] == ended["request_id"]
+    assert (began["level"], ended["level"]) == ("debug", "info")
     assert ended["code"] == "OK"
     assert ended["host_commands"] == 1
 
@@ -335,8 +401,11 @@ def test_a_call_is_logged_when_it_begins_and_when_it_ends(edge: Edge, json_log: 
 def test_a_failed_call_is_logged_with_its_code_and_reason(edge: Edge, json_log: io.StringIO) -> None:
     edge.act(expected_error)
     failure(lambda: edge.node.NodeStageVolume(stage_request()))
-    (failed,), (ended,) = events(json_log, "call failed"), events(json_log, "call ended")
-    assert (failed["code"], failed["error"], ended["code"]) == ("NOT_FOUND", "no such volume", "NOT_FOUND")
+    (failed,) = events(json_log, "call failed")
+    assert (failed["code"], failed["error"]) == ("NOT_FOUND", "no such volume")
+    assert failed["volume_id"] == "v1"
+    assert float(str(failed["seconds"])) >= 0
+    assert events(json_log, "call ended") == []
 
 
 def test_the_client_gets_the_request_id_and_the_counts_of_the_call(edge: Edge, json_log: io.StringIO) -> None:

@@ -88,6 +88,14 @@ def test_every_service_answers_on_the_socket_and_a_signal_ends_them_all(
     assert not socket.exists()
 
 
+def test_sighup_ends_no_process(process: subprocess.Popen[bytes], socket: Path) -> None:
+    process.send_signal(signal.SIGHUP)
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest(), timeout=PATIENCE_SECONDS)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_SECONDS) == 0
+
+
 def test_the_help_has_the_options_of_both_roles() -> None:
     help_text = output_of([sys.executable, "-m", "csi_powerflex", "unified", "--help"])
     assert {"--systems", "--kubelet-dir", "--cluster-id", "--by-id-dir"} <= set(help_text.split())

@@ -31,6 +31,9 @@ from tests.controller.conftest import MakeWorld
 from tests.controller.tcp_proxy import TcpProxy
 from tests.controller.world import World
 
+# The commands set the level of the log.
+pytestmark = pytest.mark.usefixtures("untouched_logging")
+
 PASSWORD = "Simulated1!"
 EVERY_CHECK = {
     *("systems file", "dns", "tcp", "certificate", "tls", "login", "system id", "version", "role", "pool"),
@@ -311,7 +314,7 @@ def test_an_expired_certificate_is_a_fault_that_names_the_day(examine: Doctor, s
     assert (expired.name, expired.level) == ("certificate", Level.FAULT)
     assert expired.found == f"it expired on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     assert (refused.name, refused.level) == ("tls", Level.FAULT)
-    assert "certificate has expired" in refused.found
+    assert "the certificate was not accepted: it has expired" in refused.found
     assert not named(checks, "login")
 
 

@@ -40,7 +40,7 @@ def test_the_error_says_when_the_same_password_is_sent_again(array45: World) -> 
     world = array45.reconfigured(password=WRONG)
     refused(grpc.StatusCode.UNAUTHENTICATED, world.driver.create)
     text = refused(grpc.StatusCode.UNAUTHENTICATED, world.driver.create)
-    assert "the driver tries the same password again in" in text
+    assert "the driver tries the same password again within" in text
     assert "Invalid username or password" in text
     assert "wrong-password" not in text
 
@@ -84,7 +84,7 @@ def test_a_password_that_worked_before_is_sent_once_more_after_a_refusal() -> No
     known.add(WRONG, Unauthenticated("refused"))
     known.check(WRONG)
     known.add(WRONG, Unauthenticated("refused"))
-    with pytest.raises(Unauthenticated, match="tries the same password again in"):
+    with pytest.raises(Unauthenticated, match="tries the same password again within"):
         known.check(WRONG)
 
 

@@ -215,14 +215,14 @@ def test_a_configuration_does_not_show_its_secrets() -> None:
 def test_a_server_of_another_authority_is_refused(cluster: ApiServer, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other")
     client = Client(dataclasses.replace(cluster.config, authority=other.certificate))
-    with pytest.raises(ConnectFailed, match="certificate verify failed"):
+    with pytest.raises(ConnectFailed, match="does not have the authority that signed it"):
         names(client)
     client.close()
 
 
 def test_a_server_that_the_systems_authorities_do_not_know_is_refused(cluster: ApiServer) -> None:
     client = Client(dataclasses.replace(cluster.config, authority=None))
-    with pytest.raises(ConnectFailed, match="certificate verify failed"):
+    with pytest.raises(ConnectFailed, match="does not have the authority that signed it"):
         names(client)
     client.close()
 
@@ -241,7 +241,7 @@ def test_a_new_authority_counts_for_the_next_request(cluster: ApiServer, tmp_pat
 def test_the_certificate_must_have_the_name_of_the_server(tmp_path: Path) -> None:
     with ApiServer(tmp_path, name="10.96.0.1") as cluster:
         client = Client(cluster.config)
-        with pytest.raises(ConnectFailed, match="certificate verify failed"):
+        with pytest.raises(ConnectFailed, match=r"it is not for the address 127\.0\.0\.1"):
             names(client)
         client.close()
         named = Client(dataclasses.replace(cluster.config, server_name="10.96.0.1"))
@@ -309,7 +309,7 @@ def test_a_server_that_does_not_listen_is_a_failed_connection() -> None:
 
 def test_an_ipv6_address_is_taken_as_an_address() -> None:
     client = Client(ClusterConfig("https://[::1]:1"))
-    with pytest.raises(ConnectFailed, match="Errno") as caught:
+    with pytest.raises(ConnectFailed, match="cannot connect: ") as caught:
         names(client)
     assert "resolve" not in str(caught.value)
 

@@ -59,7 +59,7 @@ def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
         sdc=host.settings(),
     )
     pool = ThreadPoolExecutor(8)
-    server = grpc.server(pool, interceptors=[Interceptor(slow_slots=8)])
+    server = grpc.server(pool, interceptors=[Interceptor(slow_slots=8, slow_call_seconds=5.0)])
     csi_pb2_grpc.add_NodeServicer_to_server(service(settings), server)
     server.add_insecure_port(endpoint)
     server.start()

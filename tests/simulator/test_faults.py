@@ -215,6 +215,17 @@ def test_a_full_pool_refuses_volumes_and_snapshots(browser: Browser) -> None:
     assert browser.create("v2").status_code == 200
 
 
+def test_a_pool_has_the_health_that_the_admin_port_sets(browser: Browser) -> None:
+    path = f"/api/instances/StoragePool::{browser.pool_id}/relationships/Statistics"
+    for health, degraded, failed in (("degraded", True, False), ("failed", False, True), ("healthy", 0, 0)):
+        browser.admin("POST", "/pools/sp1", {"health": health})
+        found = browser.get(path).json()
+        assert bool(found["degradedHealthyCapacityInKb"]) is bool(degraded)
+        assert bool(found["failedCapacityInKb"]) is bool(failed)
+    with pytest.raises(AssertionError, match="one of healthy, degraded, failed"):
+        browser.admin("POST", "/pools/sp1", {"health": "ill"})
+
+
 def test_an_sdc_disconnects_and_connects_again(browser: Browser) -> None:
     def state() -> str:
         return str(browser.get("/api/types/Sdc/instances").json()[0]["mdmConnectionState"])

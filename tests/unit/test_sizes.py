@@ -80,3 +80,18 @@ def test_a_size_beyond_64_bits_is_out_of_range() -> None:
 )
 def test_sizes_are_shown_exactly(size: int, text: str) -> None:
     assert units.readable(size) == text
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"), [(0.25, "0.2 s"), (2.94, "2.9 s"), (9.97, "10 s"), (59.8, "60 s"), (60.3, "60 s")]
+)
+def test_a_duration_has_no_fractions_that_differ_from_call_to_call(duration: float, text: str) -> None:
+    assert units.seconds(duration) == text
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [(0, "some seconds"), (59, "10 seconds"), (61, "a minute"), (3599, "10 minutes"), (1e6, "a day")],
+)
+def test_a_long_duration_changes_its_text_only_a_few_times(duration: float, text: str) -> None:
+    assert units.at_least(duration) == text

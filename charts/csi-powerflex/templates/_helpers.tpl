@@ -122,6 +122,14 @@ sim0
 {{- end -}}
 {{- end -}}
 
+{{/* Whether to create a PrometheusRule. */}}
+{{- define "csi-powerflex.hasPrometheusRule" -}}
+{{- $wanted := toString .Values.metrics.prometheusRule -}}
+{{- if .Values.metrics.enabled -}}
+{{- if or (eq $wanted "true") (and (eq $wanted "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The classes to create, as {"items": [...]}: those of the values. With the simulator and no classes in the values: default classes. */}}
 {{- define "csi-powerflex.storageClasses" -}}
 {{- if or .Values.storageClasses (not .Values.simulator.enabled) -}}

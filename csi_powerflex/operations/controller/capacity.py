@@ -48,7 +48,7 @@ class Capacity:
             wanted = VolumeParameters.parse(parameters)
             candidates = self._placement.candidates(wanted, requirement)
         except (InvalidArgument, ResourceExhausted) as error:
-            log.info("no capacity for these parameters", reason=error)
+            log.debug("no capacity for these parameters", reason=error)
             return NOTHING
         pools = {(candidate.array.label, candidate.pool.id): candidate for candidate in candidates}.values()
         sizes = [

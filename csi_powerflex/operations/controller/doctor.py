@@ -372,14 +372,14 @@ class _System:
         return ok("hosts", self.label, f"all {len(sdcs)} SDCs are connected: {names(connected)}")
 
     def _limits(self, system: InspectedSystem) -> Iterator[Check]:
-        usage = self._step(system.usage)
-        if isinstance(usage, DriverError):
-            yield fault("limits", self.label, str(usage), _SEE_MESSAGE)
-            usage = {}
-        for kind, (used, allowed) in usage.items():
-            yield self._limit("SDCs" if kind == "sdcs" else kind, used, allowed)
-        volumes = usage["volumes"][0] if "volumes" in usage else None
-        yield from self._trees(system, volumes)
+        found = self._step(lambda: (system.usage(), system.limits()))
+        if isinstance(found, DriverError):
+            yield fault("limits", self.label, str(found), _SEE_MESSAGE)
+            found = {}, {}
+        usage, limits = found
+        for kind, used in usage.items():
+            yield self._limit("SDCs" if kind == "sdcs" else kind, used, limits.get(kind, 0))
+        yield from self._trees(system, usage.get("volumes"))
 
     def _limit(self, objects: str, used: int, allowed: int) -> Check:
         """Whether the array has nearly as many objects as it allows; 0 if it tells no limit."""

@@ -58,7 +58,7 @@ class NodeInfoReader:
         limit = min(_configured(self._limit) or possible, possible)
         used = self._used_by_host()
         if used:
-            log.info("volumes are in use by the host itself", volumes=", ".join(map(str, used)), limit=limit)
+            log.debug("volumes are in use by the host itself", volumes=", ".join(map(str, used)), limit=limit)
         # In CSI, 0 means that there is no limit.
         return max(limit - len(used), 1)
 

@@ -135,7 +135,7 @@ def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool)
         mounts.detach(point)
     except OSError as error:
         if mountinfo.at(point) is not None:
-            raise FailedPrecondition(f"{point} cannot even be detached: {error}") from error
+            raise FailedPrecondition(f"{point} cannot even be detached: {error.strerror}") from error
 
 
 def alive(mount: mountinfo.Mount) -> bool:

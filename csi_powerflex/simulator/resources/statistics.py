@@ -10,7 +10,9 @@ from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.capacity import Capacity, pool_capacity, total_capacity
 from csi_powerflex.simulator.model import (
+    DEGRADED,
     ERASURE_CODED,
+    FAILED,
     SNAPSHOT,
     THICK,
     THIN,
@@ -28,6 +30,9 @@ from csi_powerflex.simulator.resources.statistics_fields import (
     POOL_ZEROS,
     VOLUME_COUNTERS,
 )
+
+# The capacity that has lost a copy, or both, in a pool that the admin port has made unhealthy.
+_UNHEALTHY_KB = 1024 * 1024
 
 
 def _counters(names: tuple[str, ...]) -> View:
@@ -83,6 +88,8 @@ def _pools_view(array: Array, pools: list[StoragePool]) -> View:
         **_capacity_view(capacity),
         **_counts(array, pools),
         **dict.fromkeys(POOL_ZEROS, 0),
+        "degradedHealthyCapacityInKb": sum(pool.health == DEGRADED for pool in pools) * _UNHEALTHY_KB,
+        "failedCapacityInKb": sum(pool.health == FAILED for pool in pools) * _UNHEALTHY_KB,
         **{name: [] for name in POOL_EMPTY_LISTS},
         **_counters(POOL_COUNTERS),
     }

@@ -6,9 +6,12 @@ from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_one_
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import (
+    DEGRADED,
     ERASURE_CODED,
+    FAILED,
     FINE,
     GIB_IN_KIB,
+    HEALTHY,
     MEDIUM,
     ProtectionDomain,
     StoragePool,
@@ -26,6 +29,9 @@ from csi_powerflex.simulator.resources.resource_type import (
 )
 
 _NEW_POOL_KB = 64 * 1024 * GIB_IN_KIB
+
+# No public source has other values than "Protected".
+_HEALTH_STATES = {HEALTHY: "Protected", DEGRADED: "Degraded", FAILED: "Failed"}
 
 _TUNING: View = {
     "rebuildEnabled": True,
@@ -120,7 +126,7 @@ def _second_generation(array: Array, pool: StoragePool, shown: View) -> View:
         "numDataSlices": 2,
         "numProtectionSlices": 2,
         "spClass": "Default",
-        "spHealthState": "Protected",
+        "spHealthState": _HEALTH_STATES[pool.health],
     }
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from csi_powerflex import call_context
+from csi_powerflex import call_context, units
 from csi_powerflex.config.node import SdcSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument, Unavailable
 from csi_powerflex.host import blockdev
@@ -29,7 +29,6 @@ from csi_powerflex.model.transport import SDC
 from csi_powerflex.observability.log import Log
 from csi_powerflex.transport.sdc.drv_cfg import DrvCfg
 from csi_powerflex.transport.sdc.service import SdcService
-from csi_powerflex.units import readable
 
 log = Log(__name__)
 
@@ -199,8 +198,8 @@ class Sdc:
             return _Missing(str(error), self._settings.first_rescan_seconds, _SIZE_POLL_SECONDS)
         if size < wanted:
             return _Missing(
-                f"it leads to {device}, which has {readable(size)} and not the {readable(wanted)} of the "
-                "volume",
+                f"it leads to {device}, which has {units.readable(size)} and not the "
+                f"{units.readable(wanted)} of the volume",
                 # A new device gets its size without a rescan. One that was expanded needs a rescan.
                 rescan_after=0.0 if size else self._settings.first_rescan_seconds,
                 poll=_SIZE_POLL_SECONDS,
@@ -244,7 +243,7 @@ class Sdc:
 
     def _not_found(self, handle: VolumeHandle, found: _Missing, waited: float, advice: str) -> Unavailable:
         return Unavailable(
-            f"the device of volume {handle} did not appear within {waited:.1f} s: looked for "
+            f"the device of volume {handle} did not appear within {units.seconds(waited)}: looked for "
             f"{self._link(handle)}: {found.reason}. {advice}"
         )
 
