@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from csi_powerflex import call_context, errors
 from csi_powerflex.csi import policy, redact, status
 from csi_powerflex.csi.locks import Locks
+from csi_powerflex.model.parameters import requested_for
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -166,6 +167,7 @@ def _reported(current: call_context.CallContext, request: Message) -> Iterator[_
         for field in ("name", "volume_id", "node_id", "staging_target_path", "target_path")
         if getattr(request, field, "")
     }
+    subject |= requested_for(getattr(request, "parameters", {}))
     log_call("call began", **subject)
     if log.debugging:
         log.debug("request received", message=redact.text(request))
