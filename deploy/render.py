@@ -18,6 +18,8 @@ _KUBERNETES = "1.36.0"
 _APIS = ("snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1")
 _NAMESPACE = "powerflex"
 _CLUSTER_ID, _PLACEHOLDER = "--cluster-id=0000", "--cluster-id=CHANGE-ME"
+# Labels of Helm, which does not manage these objects.
+_OF_HELM = ("app.kubernetes.io/managed-by: ", "helm.sh/chart: ")
 _HEAD = f"""\
 # csi-powerflex as plain manifests, rendered from charts/csi-powerflex with deploy/values.yaml: run
 # `make deploy` after a change. For Kubernetes 1.34 or newer with the snapshot CRDs.
@@ -51,7 +53,8 @@ def rendered(helm: str) -> str:
     if _CLUSTER_ID not in made.stdout:
         raise ValueError(f"the rendered chart has no {_CLUSTER_ID}")
     # Helm 3 and 4 write blank lines at different positions.
-    text = "".join(line for line in made.stdout.splitlines(keepends=True) if line.strip())
+    lines = [line for line in made.stdout.splitlines(keepends=True) if line.strip()]
+    text = "".join(line for line in lines if not line.strip().startswith(_OF_HELM))
     return _HEAD + text.replace(_CLUSTER_ID, _PLACEHOLDER)
 
 

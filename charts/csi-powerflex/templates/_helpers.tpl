@@ -162,7 +162,7 @@ sim0
 {{ ternary . (omit . "rollingUpdate") (eq (default "RollingUpdate" .type) "RollingUpdate") | toYaml }}
 {{- end -}}
 
-{{/* The security context of every container except the node's driver and the simulator. */}}
+{{/* The security context of the chart's containers that have no value for it. */}}
 {{- define "csi-powerflex.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -193,14 +193,14 @@ annotations:
 
 {{/*
 The first part of a sidecar's container. args comes last, so that the caller can append to it.
-Takes a dict: root, name, sidecar (its values), and optionally elects, metrics, portName, port.
+Takes a dict: root, name, sidecar (its values), and optionally env, elects, metrics, portName, port.
 */}}
 {{- define "csi-powerflex.sidecar" -}}
 name: {{ .name }}
 image: {{ include "csi-powerflex.image" (dict "root" .root "image" .sidecar.image) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
-  {{- include "csi-powerflex.confined" . | nindent 2 }}
+  {{- toYaml .sidecar.securityContext | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 resources:
   {{- toYaml .sidecar.resources | nindent 2 }}
@@ -209,6 +209,10 @@ volumeMounts:
 {{- if and .metrics .port }}
 ports:
   - {name: {{ .portName }}, containerPort: {{ .port }}}
+{{- end }}
+{{- with concat (default list .env) .sidecar.env }}
+env:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 args:
   - --csi-address=/csi/csi.sock
@@ -219,4 +223,30 @@ args:
   {{- if and .metrics .port }}
   - --http-endpoint=:{{ .port }}
   {{- end }}
+{{- end -}}
+
+{{/* The name of the service account of a component. Takes a dict: root, component. */}}
+{{- define "csi-powerflex.serviceAccount" -}}
+{{- $account := (get .root.Values .component).serviceAccount -}}
+{{- $name := default (printf "%s-%s" (include "csi-powerflex.fullname" .root) .component) $account.name -}}
+{{- if not (or $account.create $account.name) -}}
+{{- fail (printf "%s.serviceAccount.create is false, and %s.serviceAccount.name is not set: name the service account to use" .component .component) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{/* Network and DNS of a pod. Takes the values of a component. */}}
+{{- define "csi-powerflex.network" -}}
+hostNetwork: {{ .hostNetwork }}
+{{- with default (ternary "ClusterFirstWithHostNet" "" .hostNetwork) .dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

@@ -1,0 +1,134 @@
+{{/* Checks of values that the schema cannot express. Each refuses wrong values and says what to change. */}}
+
+{{/* Refuses two ports with one number where they meet: in one pod, and on a node whose network several pods use. */}}
+{{- define "csi-powerflex.requirePorts" -}}
+{{- $controller := list (dict "value" "controller.ports.health" "port" (int .Values.controller.ports.health)) -}}
+{{- $node := list
+    (dict "value" "node.ports.health" "port" (int .Values.node.ports.health))
+    (dict "value" "node.ports.registrar" "port" (int .Values.node.ports.registrar)) -}}
+{{- if .Values.metrics.enabled -}}
+{{- range $number, $part := list "driver" "provisioner" "attacher" "resizer" "snapshotter" -}}
+{{- $value := ternary "controller.ports.metrics" (printf "controller.ports.metrics + %d (%s)" $number $part) (eq $number 0) -}}
+{{- $controller = append $controller (dict "value" $value "port" (add (int $.Values.controller.ports.metrics) $number | int)) -}}
+{{- end -}}
+{{- $node = append $node (dict "value" "node.ports.metrics" "port" (int .Values.node.ports.metrics)) -}}
+{{- end -}}
+{{- include "csi-powerflex.requireDifferent" $controller -}}
+{{- include "csi-powerflex.requireDifferent" $node -}}
+{{- $host := list -}}
+{{- if .Values.controller.hostNetwork -}}
+{{- $host = concat $host $controller -}}
+{{- end -}}
+{{- if .Values.node.hostNetwork -}}
+{{- $host = concat $host $node -}}
+{{- end -}}
+{{- if and .Values.simulator.enabled .Values.simulator.hostNetwork -}}
+{{- $host = append $host (dict "value" "simulator.port" "port" (int .Values.simulator.port)) -}}
+{{- end -}}
+{{- include "csi-powerflex.requireDifferent" $host -}}
+{{- end -}}
+
+{{/* Takes a list of dicts: value, port. */}}
+{{- define "csi-powerflex.requireDifferent" -}}
+{{- $seen := dict -}}
+{{- range . -}}
+{{- $port := toString .port -}}
+{{- if gt .port 65535 -}}
+{{- fail (printf "%s is port %s, but the highest port is 65535: choose another controller.ports.metrics" .value $port) -}}
+{{- end -}}
+{{- if hasKey $seen $port -}}
+{{- fail (printf "port %s is used twice, by %s and by %s: choose another number for one of them" $port (get $seen $port) .value) -}}
+{{- end -}}
+{{- $_ := set $seen $port .value -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Refuses extra volumes, mounts and containers that do not fit those of the chart.
+Takes a dict: component, values (of the component), volumes and containers (names in the chart), mounts (paths in the chart).
+*/}}
+{{- define "csi-powerflex.requireExtras" -}}
+{{- $component := .component -}}
+{{- $volumes := .volumes -}}
+{{- range .values.extraVolumes -}}
+{{- if has .name $volumes -}}
+{{- fail (printf "%s.extraVolumes: the pod has a volume %s already: choose another name" $component .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- $mounts := .mounts -}}
+{{- range .values.extraVolumeMounts -}}
+{{- if not (has .name $volumes) -}}
+{{- fail (printf "%s.extraVolumeMounts: there is no volume %s: add it to %s.extraVolumes" $component .name $component) -}}
+{{- end -}}
+{{- if has (trimSuffix "/" .mountPath) $mounts -}}
+{{- fail (printf "%s.extraVolumeMounts: something is mounted at %s already: choose another mountPath" $component .mountPath) -}}
+{{- end -}}
+{{- $mounts = append $mounts (trimSuffix "/" .mountPath) -}}
+{{- end -}}
+{{- $containers := .containers -}}
+{{- range concat .values.initContainers .values.extraContainers -}}
+{{- if has .name $containers -}}
+{{- fail (printf "%s.initContainers and extraContainers: the pod has a container %s already: choose another name" $component .name) -}}
+{{- end -}}
+{{- $containers = append $containers .name -}}
+{{- end -}}
+{{- if and (eq .values.dnsPolicy "None") (not .values.dnsConfig.nameservers) -}}
+{{- fail (printf "%s.dnsPolicy is None: list the name servers in %s.dnsConfig.nameservers" $component $component) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses two classes with one name, and two default classes. Takes a dict: value, classes, annotation (or ""). */}}
+{{- define "csi-powerflex.requireClasses" -}}
+{{- $value := .value -}}
+{{- $annotation := .annotation -}}
+{{- $names := list -}}
+{{- $defaults := list -}}
+{{- range .classes -}}
+{{- if has .name $names -}}
+{{- fail (printf "%s: two classes have the name %s: choose another name for one of them" $value .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- if or .isDefault (eq "true" (dig $annotation "" (default dict .annotations))) -}}
+{{- $defaults = append $defaults .name -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (len $defaults) 1 -}}
+{{- fail (printf "%s: %s are all the default class: set isDefault for only one of them" $value (join ", " $defaults)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Refuses numbers in parameters that the driver would refuse. files/numbers.yaml has the rules of the driver's code.
+Takes a dict: root, value, classes.
+*/}}
+{{- define "csi-powerflex.requireNumbers" -}}
+{{- $value := .value -}}
+{{- $rules := .root.Files.Get "files/numbers.yaml" | fromYaml -}}
+{{- range $class := .classes -}}
+{{- range $key, $rule := $rules -}}
+{{- if hasKey (default dict $class.parameters) $key -}}
+{{- $given := get $class.parameters $key -}}
+{{- $number := ternary (atoi (toString $given)) (int64 $given) (kindIs "string" $given) | int64 -}}
+{{- $where := printf "%s: class %s: %s is %d" $value $class.name $key $number -}}
+{{- if and $number (lt $number (int64 (default 0 $rule.least))) -}}
+{{- fail (printf "%s, but the array accepts 0 (unlimited) or at least %d" $where (int64 $rule.least)) -}}
+{{- end -}}
+{{- if mod $number (int64 (default 1 $rule.step)) -}}
+{{- fail (printf "%s, but it must be a multiple of %d" $where (int64 $rule.step)) -}}
+{{- end -}}
+{{- if gt $number (int64 (default $number $rule.most)) -}}
+{{- fail (printf "%s, but it must be at most %d" $where (int64 $rule.most)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses a StorageClass that names two filesystems. Takes its values. */}}
+{{- define "csi-powerflex.requireOneFilesystem" -}}
+{{- $named := compact (list .fsType (get (default dict .parameters) "fstype") (get (default dict .parameters) "csi.storage.k8s.io/fstype")) -}}
+{{- if gt (len (uniq $named)) 1 -}}
+{{- fail (printf "storageClasses: class %s names the filesystems %s: set only fsType" .name (join " and " (uniq $named))) -}}
+{{- end -}}
+{{- end -}}
