@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from csi_powerflex.config.systems import loader
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from tests.chart import strict
-from tests.chart.helm import ROOT
+from tests.chart.helm import ROOT, containers
 
 DEPLOY = ROOT / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.yaml"))
@@ -56,6 +57,49 @@ def test_an_example_is_valid(path: Any) -> None:
 
 def test_the_plain_manifests_are_valid() -> None:
     assert [fault for each in PLAIN for fault in strict.faults(each)] == []
+
+
+def test_the_plain_manifests_do_not_say_that_helm_manages_them() -> None:
+    for each in PLAIN:
+        labels = each["metadata"].get("labels", {})
+        assert not {"app.kubernetes.io/managed-by", "helm.sh/chart"} & labels.keys()
+        if each["kind"] != "Namespace":
+            assert labels["app.kubernetes.io/name"] == "csi-powerflex"
+
+
+def overlay() -> dict[str, Any]:
+    """The kustomization that the page about installing shows."""
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (found,) = [
+        document
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        if (document := yaml.safe_load(block)).get("kind") == "Kustomization"
+    ]
+    return dict(found)
+
+
+def test_the_base_for_kustomize_is_the_plain_manifests() -> None:
+    (base,) = objects(DEPLOY / "kustomization.yaml")
+    assert base["resources"] == ["csi-powerflex.yaml"]
+    assert overlay()["resources"] == ["csi-powerflex/deploy"]
+
+
+def test_the_overlay_for_kustomize_changes_what_has_to_be_changed() -> None:
+    drivers = {
+        container["image"].rpartition(":")[0] for _, name, container in containers(PLAIN) if name == "driver"
+    }
+    assert drivers == {image["name"] for image in overlay()["images"]}
+    (patch,) = overlay()["patches"]
+    (deployment,) = [each for each in PLAIN if each["kind"] == patch["target"]["kind"]]
+    assert deployment["metadata"]["name"] == patch["target"]["name"]
+    check, replacement = yaml.safe_load(patch["patch"])
+    found: Any = deployment
+    for part in check["path"].strip("/").split("/"):
+        found = found[int(part) if part.isdigit() else part]
+    assert (check["op"], replacement["op"]) == ("test", "replace")
+    assert check["path"] == replacement["path"]
+    assert found == check["value"] == "--cluster-id=CHANGE-ME"
+    assert re.fullmatch("--cluster-id=[a-z0-9]{4}", replacement["value"])
 
 
 def test_examples_use_classes_of_the_plain_manifests() -> None:

@@ -29,6 +29,8 @@ PAGES = sorted(
 OTHERS = {
     "csi_powerflex/pb/csi.proto": "a path that only protoc sees",
     "csi.powerflex.dev": "the name of the driver",
+    "app.kubernetes.io/managed-by": "a label of Kubernetes",
+    "helm.sh/chart": "a label of Helm",
     "csi.storage.k8s.io/": "a prefix of Kubernetes",
     "csi.storage.k8s.io/fstype": "a key of Kubernetes",
     "localhost/csi-powerflex": "an image",
