@@ -49,7 +49,7 @@ TYPING_ERRORS = [
     ("controller.podSecurityContext.user=5", "at '/controller/podSecurityContext': additional properties"),
     ("node.livenessProbe.period=5", "at '/node/livenessProbe': additional properties 'period' not allowed"),
     ("controller.dnsConfig.nameserver=[]", "at '/controller/dnsConfig': additional properties 'nameserver'"),
-    ('node.serviceAccount.nam="a"', "at '/node/serviceAccount': additional properties 'nam' not allowed"),
+    ('node.serviceAccount.annotation={}', "at '/node/serviceAccount': additional properties 'annotation' not"),
 ]
 WRONG_VALUES = [
     ("clusterId=1234", "at '/clusterId': got number, want string"),
@@ -104,7 +104,7 @@ WRONG_VALUES = [
     *(
         (f'storageClasses=[{{"name": "a", "parameters": {{{parameter}}}}}]', words)
         for parameter, words in (
-            ('"provisioning": "thik"', "value must be one of 'thin', 'thick', 'compressed'"),
+            ('"provisioning": "fat"', "value must be one of 'thin', 'thick', 'compressed'"),
             ('"sizePolicy": "round"', "value must be one of 'roundUp', 'strict'"),
             ('"transport": "iscsi"', "value must be one of 'auto', 'sdc'"),
             ('"allowUnpaddedPool": "yes"', "at '/storageClasses/0/parameters/allowUnpaddedPool'"),
