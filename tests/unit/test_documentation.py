@@ -21,7 +21,10 @@ ABOUT_CODE = ("docs/design.md", "docs/adr/", "CONTRIBUTING.md")
 PAGES = sorted(
     [
         *(ROOT / "docs").rglob("*.md"),
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "charts/csi-powerflex/README.md")),
+        *(
+            ROOT / name
+            for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/csi-powerflex/README.md")
+        ),
     ]
 )
 
