@@ -38,6 +38,7 @@ OTHERS = {
     "csi.storage.k8s.io/fstype": "a key of Kubernetes",
     "localhost/csi-powerflex": "an image",
     "ca.pem": "a file of the operator",
+    "sbom.json": "a file that is built",
     "systems.yaml": "a file of the operator",
     "drv_cfg.txt": "a file of the SDC",
     "go.sum": "a file of Go, of which there are several",
