@@ -49,7 +49,10 @@ TYPING_ERRORS = [
     ("controller.podSecurityContext.user=5", "at '/controller/podSecurityContext': additional properties"),
     ("node.livenessProbe.period=5", "at '/node/livenessProbe': additional properties 'period' not allowed"),
     ("controller.dnsConfig.nameserver=[]", "at '/controller/dnsConfig': additional properties 'nameserver'"),
-    ('node.serviceAccount.annotation={}', "at '/node/serviceAccount': additional properties 'annotation' not"),
+    (
+        "node.serviceAccount.annotation={}",
+        "at '/node/serviceAccount': additional properties 'annotation' not",
+    ),
 ]
 WRONG_VALUES = [
     ("clusterId=1234", "at '/clusterId': got number, want string"),

@@ -54,7 +54,7 @@ def written(tmp_path: Path) -> dict[str, Any]:
         path.parent.mkdir(parents=True)
         path.write_text(text)
     (tmp_path / "python.json").write_text(json.dumps(PYTHON))
-    command = [sys.executable, ROOT / "docker/sbom.py", "python.json", "image", "sbom.json"]
+    command = [sys.executable, str(ROOT / "docker/sbom.py"), "python.json", "image", "sbom.json"]
     command += ["--version=1.2.3", "--revision=abc", "--base=debian:trixie-slim@sha256:1"]
     subprocess.run(command, cwd=tmp_path, check=True)
     made: dict[str, Any] = json.loads((tmp_path / "sbom.json").read_text())
