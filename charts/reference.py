@@ -121,6 +121,7 @@ def _choice(*options: str | bool) -> Schema:
 
 TEXT: Schema = {"type": "string"}
 WORD: Schema = {"type": "string", "minLength": 1}
+VISIBLE: Schema = {"type": "string", "pattern": "\\S"}
 FLAG: Schema = {"type": "boolean"}
 # A number in quotes, as it stands in a class of Kubernetes.
 DIGITS: Schema = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8})$"}
@@ -228,7 +229,7 @@ def _possible(reader: Reader) -> Schema:
         case Whole() | Limit():
             return {"anyOf": [COUNT, DIGITS]}  # files/numbers.yaml has the rest
         case Text():
-            return {"type": "string", "pattern": "\\S"}
+            return dict(VISIBLE)
 
 
 def _snapshot_class(*secrets: str) -> Schema:
@@ -274,6 +275,11 @@ def _systems() -> Schema:
     system["properties"]["zones"]["items"] = _without_nulls(parts["ZoneSettings"])
     system["properties"]["endpoints"] = _list(ENDPOINT) | {"minItems": 1}
     system["properties"]["id"] = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+    for key in ("username", "name", "protectionDomain", "storagePool"):
+        system["properties"][key] = VISIBLE
+    system["properties"]["requestTimeout"] = {"type": "number", "exclusiveMinimum": 0}
+    for key in ("adoptVolumes", "adoptSnapshots"):
+        system["properties"][key] = _list({"type": "string", "minLength": 3})
     system["properties"]["url"] = {"type": "string", "pattern": "^powerflex://[^/:]+:[^/]+@[^/@]+/.*[^/]"}
     system["anyOf"] = [{"required": system.pop("required")}, {"required": ["url"]}]
     return _list(system)

@@ -99,6 +99,9 @@ WRONG_VALUES = [
         for endpoint in ("http://a", "gateway.example.org", "https://", "https://b@c", "https://a?b=c")
     ),
     ('systems=[{"endpoints": [], "username": "a", "password": "b"}]', "at '/systems/0/endpoints'"),
+    ('systems=[{"url": "powerflex://a:b@c/d", "adoptVolumes": ["k8"]}]', "at '/systems/0/adoptVolumes/0'"),
+    ('systems=[{"url": "powerflex://a:b@c/d", "requestTimeout": 0}]', "at '/systems/0/requestTimeout'"),
+    ('systems=[{"endpoints": ["https://a"], "username": " "}]', "at '/systems/0/username'"),
     ('systems=[{"url": "https://a:b@c/d"}]', "at '/systems/0/url'"),
     (
         'systems=[{"endpoints": ["https://a"], "username": "a", "id": "1"}]',
@@ -258,6 +261,66 @@ CONTRADICTIONS = [
         ('node.extraContainers=[{"name": "driver", "image": "a"}]',),
         "node.initContainers and extraContainers: the pod has a container driver already",
     ),
+    *(
+        (('existingSecret=""', f"systems=[{systems}]"), words)
+        for systems, words in (
+            ('{"endpoints": ["https://a"], "username": "a"}', "systems[0]: set exactly one of password and"),
+            (
+                '{"endpoints": ["https://a"], "username": "a", "password": "b", "passwordFile": "/etc/c"}',
+                "systems[0]: set exactly one of password and passwordFile",
+            ),
+            (
+                '{"endpoints": ["https://a"], "username": "a", "passwordFile": "/etc/powerflex/c"}',
+                "systems[0].passwordFile is /etc/powerflex/c, but systemsFiles has no c: add it",
+            ),
+            (
+                '{"url": "powerflex://a:b@c/d", "caFile": "/etc/powerflex/ca.pem"}',
+                "systems[0].caFile is /etc/powerflex/ca.pem, but systemsFiles has no ca.pem: add it",
+            ),
+            (
+                '{"url": "powerflex://a:b@c/d", "caFile": "/ca.pem", "verifyCertificate": false}',
+                "systems[0]: caFile has no use with verifyCertificate: false",
+            ),
+            (
+                '{"url": "powerflex://a:b@c/d", "name": "x"}, {"url": "powerflex://a:b@e/d", "name": "x"}',
+                "systems[1]: the name or id x is that of another system already",
+            ),
+            (
+                '{"endpoints": ["https://a", "https://a/"], "username": "a", "password": "b"}',
+                "systems[0]: the endpoint https://a/ is there already: a gateway manages one system",
+            ),
+        )
+    ),
+    (
+        (
+            'existingSecret=""',
+            'systems=[{"url": "powerflex://a:b@c/d", "name": "prod"}]',
+            'storageClasses=[{"name": "a", "parameters": {"systemID": "pord"}}]',
+        ),
+        "storageClasses: class a: systemID is pord, but systems has no system with this name",
+    ),
+    (("snapshots.groups=true",), "snapshots.groups is true, but the snapshotter does not run"),
+    *(
+        (
+            (f'{kind}=[{{"name": "a"}}]', "snapshots.enabled=false"),
+            f"{kind} has classes, but snapshots.enabled",
+        )
+        for kind in ("volumeSnapshotClasses", "volumeGroupSnapshotClasses")
+    ),
+    (
+        ('volumeGroupSnapshotClasses=[{"name": "a"}]', "snapshots.groups=false"),
+        "volumeGroupSnapshotClasses has classes, but snapshots.groups is false",
+    ),
+    (
+        ("metrics.serviceMonitors=true", "metrics.enabled=false"),
+        "metrics.serviceMonitors is true, but metrics.enabled is false",
+    ),
+    (
+        ('networkPolicy.metricsFrom=[{"podSelector": {}}]',),
+        "networkPolicy.metricsFrom is set, but networkPolicy.enabled is false: everyone may read",
+    ),
+    (('node.sdcOnDemand.mdms=["192.0.2.1"]',), "node.sdcOnDemand.mdms is set, but node.sdcOnDemand.enabled"),
+    (("rbac.secrets=true", "rbac.create=false"), "rbac.secrets is true, but rbac.create is false"),
     (
         ('node.dnsPolicy="None"',),
         "node.dnsPolicy is None: list the name servers in node.dnsConfig.nameservers",

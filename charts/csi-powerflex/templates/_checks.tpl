@@ -132,3 +132,76 @@ Takes a dict: root, value, classes.
 {{- fail (printf "storageClasses: class %s names the filesystems %s: set only fsType" .name (join " and " (uniq $named))) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Refuses systems with which the controller would end at its start, as far as the values tell. */}}
+{{- define "csi-powerflex.requireSystems" -}}
+{{- $names := list -}}
+{{- $endpoints := list -}}
+{{- range $index, $system := .Values.systems -}}
+{{- $where := printf "systems[%d]" $index -}}
+{{- if not $system.url -}}
+{{- if eq (empty $system.password) (empty $system.passwordFile) -}}
+{{- fail (printf "%s: set exactly one of password and passwordFile" $where) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $system.caFile (eq (toString $system.verifyCertificate) "false") -}}
+{{- fail (printf "%s: caFile has no use with verifyCertificate: false: remove one of them" $where) -}}
+{{- end -}}
+{{- range $key := list "passwordFile" "caFile" -}}
+{{- $file := get $system $key -}}
+{{- if and (hasPrefix "/etc/powerflex/" $file) (not (hasKey $.Values.systemsFiles (trimPrefix "/etc/powerflex/" $file))) -}}
+{{- fail (printf "%s.%s is %s, but systemsFiles has no %s: add it" $where $key $file (trimPrefix "/etc/powerflex/" $file)) -}}
+{{- end -}}
+{{- end -}}
+{{- range compact (list $system.name $system.id) | uniq -}}
+{{- if has . $names -}}
+{{- fail (printf "%s: the name or id %s is that of another system already" $where .) -}}
+{{- end -}}
+{{- $names = append $names . -}}
+{{- end -}}
+{{- range $system.endpoints -}}
+{{- if has (trimSuffix "/" .) $endpoints -}}
+{{- fail (printf "%s: the endpoint %s is there already: a gateway manages one system" $where .) -}}
+{{- end -}}
+{{- $endpoints = append $endpoints (trimSuffix "/" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.systems -}}
+{{- range .Values.storageClasses -}}
+{{- $system := dig "systemID" "" (default dict .parameters) -}}
+{{- if not (or (empty $system) (has $system $names) (regexMatch "^[0-9a-f]{16}$" $system)) -}}
+{{- fail (printf "storageClasses: class %s: systemID is %s, but systems has no system with this name" .name $system) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses values that would have no effect, because another value turns their feature off. */}}
+{{- define "csi-powerflex.requireEffect" -}}
+{{- $snapshots := include "csi-powerflex.hasSnapshots" . -}}
+{{- if and (eq (toString .Values.snapshots.groups) "true") (not $snapshots) -}}
+{{- fail "snapshots.groups is true, but the snapshotter does not run: set snapshots.enabled to true" -}}
+{{- end -}}
+{{- if eq (toString .Values.snapshots.enabled) "false" -}}
+{{- range $value := list "volumeSnapshotClasses" "volumeGroupSnapshotClasses" -}}
+{{- if get $.Values $value -}}
+{{- fail (printf "%s has classes, but snapshots.enabled is false: remove the classes, or set it to true" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq (toString .Values.snapshots.groups) "false") .Values.volumeGroupSnapshotClasses -}}
+{{- fail "volumeGroupSnapshotClasses has classes, but snapshots.groups is false: remove the classes, or set it to true" -}}
+{{- end -}}
+{{- if and (eq (toString .Values.metrics.serviceMonitors) "true") (not .Values.metrics.enabled) -}}
+{{- fail "metrics.serviceMonitors is true, but metrics.enabled is false: set metrics.enabled to true" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.metricsFrom (not .Values.networkPolicy.enabled) -}}
+{{- fail "networkPolicy.metricsFrom is set, but networkPolicy.enabled is false: everyone may read the metrics; set it to true" -}}
+{{- end -}}
+{{- if and .Values.node.sdcOnDemand.mdms (not .Values.node.sdcOnDemand.enabled) -}}
+{{- fail "node.sdcOnDemand.mdms is set, but node.sdcOnDemand.enabled is false: set it to true, or remove mdms" -}}
+{{- end -}}
+{{- if and .Values.rbac.secrets (not .Values.rbac.create) -}}
+{{- fail "rbac.secrets is true, but rbac.create is false, so the chart makes no roles: add the right to your own roles, and set rbac.secrets to false" -}}
+{{- end -}}
+{{- end -}}
