@@ -103,6 +103,8 @@ class Client:
         )
         # The position of the endpoint in use.
         self._position = 0
+        # See the property of the same name.
+        self._state = object()
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -145,7 +147,19 @@ class Client:
             Unavailable, DeadlineExceeded: there was no answer. It is not known whether the request had its
                 effect.
         """
-        return self._call("POST", path, msgspec.json.encode(body), answer, effect)
+        encoded = msgspec.json.encode(body)
+        if effect is Effect.READ:
+            return self._call("POST", path, encoded, answer, effect)
+        self._state = object()
+        try:
+            return self._call("POST", path, encoded, answer, effect)
+        finally:
+            self._state = object()
+
+    @property
+    def state(self) -> object:
+        """The same object as long as no request of this client that may change something begins or ends."""
+        return self._state
 
     def _call(self, method: str, path: str, body: bytes | None, answer: type[T], effect: Effect) -> T:
         position, reply = self._repeated(
