@@ -198,6 +198,27 @@ def test_security_contexts_can_be_completed_and_a_field_left_out(helm: str) -> N
     assert contexts["csi-resizer"] == strict_ones
 
 
+EMPTIED = (
+    *("annotations", "podAnnotations", "env", "extraArgs", "extraVolumes", "extraVolumeMounts"),
+    *("initContainers", "extraContainers", "dnsConfig", "hostAliases", "tolerations", "affinity"),
+    *("podSecurityContext", "securityContext", "livenessProbe"),
+)
+
+
+def test_values_can_be_emptied_with_null(helm: str) -> None:
+    sidecars = (f"sidecars.{name}.env=null" for name in ("attacher", "nodeDriverRegistrar", "livenessProbe"))
+    components = (f"{part}.{value}=null" for part in ("controller", "node") for value in EMPTIED)
+    case = Case("minimal", "1.36", settings=(*components, *sidecars, "systemsFiles=null"))
+    manifests = chart.rendered(helm, case)
+    # Kubernetes takes a field with null for one that is not there; the models do not know it.
+    faults = [fault for each in manifests for fault in strict.faults(each)]
+    assert [fault for fault in faults if not fault.endswith("has no field securityContext")] == []
+    for part, name, container in chart.containers(manifests):
+        if name == "driver":
+            assert "livenessProbe" not in container, part
+            assert not container["securityContext"]
+
+
 def test_service_accounts_that_exist_are_used_and_bound(helm: str) -> None:
     settings = tuple(
         f'{part}.serviceAccount={{"create": false, "name": "own-{part}"}}' for part in ("controller", "node")

@@ -67,13 +67,13 @@ Takes a dict: component, values (of the component), volumes and containers (name
 {{- $mounts = append $mounts (trimSuffix "/" .mountPath) -}}
 {{- end -}}
 {{- $containers := .containers -}}
-{{- range concat .values.initContainers .values.extraContainers -}}
+{{- range concat (default list .values.initContainers) (default list .values.extraContainers) -}}
 {{- if has .name $containers -}}
 {{- fail (printf "%s.initContainers and extraContainers: the pod has a container %s already: choose another name" $component .name) -}}
 {{- end -}}
 {{- $containers = append $containers .name -}}
 {{- end -}}
-{{- if and (eq .values.dnsPolicy "None") (not .values.dnsConfig.nameservers) -}}
+{{- if and (eq .values.dnsPolicy "None") (not (default dict .values.dnsConfig).nameservers) -}}
 {{- fail (printf "%s.dnsPolicy is None: list the name servers in %s.dnsConfig.nameservers" $component $component) -}}
 {{- end -}}
 {{- end -}}
@@ -149,7 +149,7 @@ Takes a dict: root, value, classes.
 {{- end -}}
 {{- range $key := list "passwordFile" "caFile" -}}
 {{- $file := get $system $key -}}
-{{- if and (hasPrefix "/etc/powerflex/" $file) (not (hasKey $.Values.systemsFiles (trimPrefix "/etc/powerflex/" $file))) -}}
+{{- if and (hasPrefix "/etc/powerflex/" $file) (not (hasKey (default dict $.Values.systemsFiles) (trimPrefix "/etc/powerflex/" $file))) -}}
 {{- fail (printf "%s.%s is %s, but systemsFiles has no %s: add it" $where $key $file (trimPrefix "/etc/powerflex/" $file)) -}}
 {{- end -}}
 {{- end -}}

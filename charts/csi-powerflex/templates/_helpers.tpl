@@ -210,7 +210,7 @@ volumeMounts:
 ports:
   - {name: {{ .portName }}, containerPort: {{ .port }}}
 {{- end }}
-{{- with concat (default list .env) .sidecar.env }}
+{{- with concat (default list .env) (default list .sidecar.env) }}
 env:
   {{- toYaml . | nindent 2 }}
 {{- end }}
