@@ -39,7 +39,7 @@ def choices() -> Iterator[tuple[str, str, str]]:
                 yield value, key, str(option).lower() if isinstance(option, bool) else option
 
 
-@pytest.mark.parametrize(("value", "key", "option"), choices())
+@pytest.mark.parametrize(("value", "key", "option"), list(choices()))
 def test_the_driver_takes_each_choice_of_the_chart(value: str, key: str, option: str) -> None:
     READERS[value]({key: option})
 
@@ -63,7 +63,7 @@ def takes(key: str, number: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("key", sorted(NUMBERS))
 def test_the_numbers_of_the_chart_are_those_of_the_driver(key: str) -> None:
     rule = {"least": 1, "step": 1, "most": 999_999_999} | NUMBERS[key]
     least = -(-rule["least"] // rule["step"]) * rule["step"]
