@@ -45,19 +45,20 @@
 
 {{/*
 Refuses extra volumes, mounts and containers that do not fit those of the chart.
-Takes a dict: component, values (of the component), volumes and containers (names in the chart), mounts (paths in the chart).
+Takes a dict: component, its values extraVolumes, extraVolumeMounts, initContainers and extraContainers, and what the chart has:
+volumes and containers (names), mounts (paths).
 */}}
 {{- define "csi-powerflex.requireExtras" -}}
 {{- $component := .component -}}
 {{- $volumes := .volumes -}}
-{{- range .values.extraVolumes -}}
+{{- range .extraVolumes -}}
 {{- if has .name $volumes -}}
 {{- fail (printf "%s.extraVolumes: the pod has a volume %s already: choose another name" $component .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
 {{- $mounts := .mounts -}}
-{{- range .values.extraVolumeMounts -}}
+{{- range .extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "%s.extraVolumeMounts: there is no volume %s: add it to %s.extraVolumes" $component .name $component) -}}
 {{- end -}}
@@ -67,14 +68,11 @@ Takes a dict: component, values (of the component), volumes and containers (name
 {{- $mounts = append $mounts (trimSuffix "/" .mountPath) -}}
 {{- end -}}
 {{- $containers := .containers -}}
-{{- range concat (default list .values.initContainers) (default list .values.extraContainers) -}}
+{{- range concat (default list .initContainers) (default list .extraContainers) -}}
 {{- if has .name $containers -}}
 {{- fail (printf "%s.initContainers and extraContainers: the pod has a container %s already: choose another name" $component .name) -}}
 {{- end -}}
 {{- $containers = append $containers .name -}}
-{{- end -}}
-{{- if and (eq .values.dnsPolicy "None") (not (default dict .values.dnsConfig).nameservers) -}}
-{{- fail (printf "%s.dnsPolicy is None: list the name servers in %s.dnsConfig.nameservers" $component $component) -}}
 {{- end -}}
 {{- end -}}
 

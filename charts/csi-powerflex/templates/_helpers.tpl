@@ -225,18 +225,23 @@ args:
   {{- end }}
 {{- end -}}
 
-{{/* The name of the service account of a component. Takes a dict: root, component. */}}
+{{/* The name of the service account of a component. Takes a dict: root, component, account (its values). */}}
 {{- define "csi-powerflex.serviceAccount" -}}
-{{- $account := (get .root.Values .component).serviceAccount -}}
-{{- $name := default (printf "%s-%s" (include "csi-powerflex.fullname" .root) .component) $account.name -}}
-{{- if not (or $account.create $account.name) -}}
-{{- fail (printf "%s.serviceAccount.create is false, and %s.serviceAccount.name is not set: name the service account to use" .component .component) -}}
+{{- $component := .component -}}
+{{- $usual := printf "%s-%s" (include "csi-powerflex.fullname" .root) $component -}}
+{{- with .account -}}
+{{- if not (or .create .name) -}}
+{{- fail (printf "%s.serviceAccount.create is false, and %s.serviceAccount.name is not set: name the service account to use" $component $component) -}}
 {{- end -}}
-{{- $name -}}
+{{- default $usual .name -}}
+{{- end -}}
 {{- end -}}
 
-{{/* Network and DNS of a pod. Takes the values of a component. */}}
+{{/* Network and DNS of a pod. Takes a dict: component, hostNetwork, dnsPolicy, dnsConfig, hostAliases. */}}
 {{- define "csi-powerflex.network" -}}
+{{- if and (eq (default "" .dnsPolicy) "None") (not (default dict .dnsConfig).nameservers) -}}
+{{- fail (printf "%s.dnsPolicy is None: list the name servers in %s.dnsConfig.nameservers" .component .component) -}}
+{{- end -}}
 hostNetwork: {{ .hostNetwork }}
 {{- with default (ternary "ClusterFirstWithHostNet" "" .hostNetwork) .dnsPolicy }}
 dnsPolicy: {{ . }}
