@@ -1,8 +1,10 @@
-# The driver's image (target driver, the default) and the simulator's (target simulator).
+# The driver's image (target driver, the default), the simulator's (target simulator), and a document of what is in the
+# driver's image (target sbom). `make image` and `make sbom` build them, with labels for version and revision.
 #
 # The Python packages are exactly those of docker/*.lock (make lock updates them). The Debian packages come from
 # the base image's suite. To fetch packages from a mirror, mount an /etc/pip.conf, or choose a BASE whose
-# sources.list names the mirror.
+# sources.list names the mirror. A release is built from a base with a digest (`make release`); the image's label
+# org.opencontainers.image.base.name says which base it was.
 ARG BASE=debian:trixie-slim
 
 # --- base of both images ---------------------------------------------------------------------------
@@ -55,13 +57,15 @@ RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no
 
 # --- the simulated array -----------------------------------------------------------------------------
 FROM base AS simulator
+ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="csi-powerflex simulator" \
       org.opencontainers.image.description="A simulated PowerFlex whose volumes are real block devices" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
 COPY --from=simulator-build /opt/csi-powerflex /opt/csi-powerflex
 # Without block devices (--sdc) the simulator needs no rights. With block devices (--host) it needs root and /dev.
 USER 65532:65532
@@ -70,18 +74,38 @@ CMD ["simulate"]
 
 # --- the driver --------------------------------------------------------------------------------------
 FROM base AS driver
-RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nvme-cli >/dev/null \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
+ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="csi-powerflex" \
       org.opencontainers.image.description="CSI driver for Dell PowerFlex" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
 COPY --from=driver-build /opt/csi-powerflex /opt/csi-powerflex
 # The controller runs as this user. The node's pod overrides it with root.
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
 CMD ["--help"]
+
+# --- what is in the driver's image ---------------------------------------------------------------------
+# The result is the file sbom.json, in the format CycloneDX: docker build --target sbom --output dist .
+FROM tools AS sbom-build
+RUN python3 -m venv /opt/sbom \
+ && /opt/sbom/bin/pip install --quiet --require-hashes --only-binary :all: --requirement docker/sbom.lock
+COPY --from=driver /opt/csi-powerflex /opt/csi-powerflex
+COPY --from=driver /var/lib/dpkg/status /image/var/lib/dpkg/status
+COPY --from=driver /usr/lib/os-release /image/etc/os-release
+ARG BASE
+ARG VERSION=unknown
+ARG REVISION=unknown
+RUN /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /python.json /opt/csi-powerflex/bin/python \
+ && /opt/sbom/bin/python docker/sbom.py --validate --version "${VERSION}" --revision "${REVISION}" --base "${BASE}" \
+        /python.json /image /sbom.json
+
+FROM scratch AS sbom
+COPY --from=sbom-build /sbom.json /
+
+# The default target.
+FROM driver

@@ -131,6 +131,26 @@ coverage: $(VENV)/.dev ## Run the tests and measure which lines and branches the
 	@echo "what decides about data, of which all has to be reached:"
 	@$(BIN)/coverage report --include="$(subst $(space),$(comma),$(DATA_BEARING))" --fail-under=100
 
+# The images, with labels for the version and the commit. A folder with changes that are not committed says so.
+CONTAINER ?= docker
+REGISTRY ?= localhost
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' csi_powerflex/_version.py)
+REVISION = $(shell git describe --always --abbrev=40 --exclude '*' --dirty)
+image_build = $(CONTAINER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(if $(BASE),--build-arg BASE=$(BASE))
+
+.PHONY: image
+image: ## Build the driver's and the simulator's image; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
+	$(image_build) --target driver --tag $(REGISTRY)/csi-powerflex:$(VERSION) $(ARGS) .
+	$(image_build) --target simulator --tag $(REGISTRY)/csi-powerflex-simulator:$(VERSION) $(ARGS) .
+
+.PHONY: sbom
+sbom: ## Write what is in the driver's image to dist/sbom.json (CycloneDX), with the same settings as make image
+	$(image_build) --target sbom --output dist $(ARGS) .
+
+.PHONY: release
+release: $(VENV)/.dev .venv-supply/.supply $(HELM) ## Check what a release needs, and show its commands; ARGS=--run also runs them. It publishes nothing
+	@CONTAINER="$(CONTAINER)" REGISTRY="$(REGISTRY)" BASE="$(BASE)" $(BIN)/python -m tests.supply.release $(HELM) $(ARGS)
+
 # pip-audit and uv live apart: what they bring is neither to be audited nor to be resolved with ours.
 .venv-supply/.supply: | $(VENV)/.venv
 	@echo "setting up .venv-supply (first time only) ..."
@@ -227,8 +247,9 @@ lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allo
 	@$(lock) pyproject.toml --output-file docker/driver.lock
 	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
 	@$(lock) docker/build.in --output-file docker/build.lock
+	@$(lock) docker/sbom.in --output-file docker/sbom.lock
 
 .PHONY: clean
 clean: ## Remove virtual environments and caches
-	rm -rf .coverage .coverage.* .venv .venv-proto .venv-supply .venv-lowest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .coverage .coverage.* .venv .venv-proto .venv-supply .venv-lowest .venv-lock .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

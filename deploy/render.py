@@ -18,6 +18,9 @@ _KUBERNETES = "1.36.0"
 _APIS = ("snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1")
 _NAMESPACE = "powerflex"
 _CLUSTER_ID, _PLACEHOLDER = "--cluster-id=0000", "--cluster-id=CHANGE-ME"
+_VARIABLE, _NO_VALUE = 'CLUSTER_ID, value: "0000"', "CLUSTER_ID, value: CHANGE-ME"
+# Labels of Helm, which does not manage these objects.
+_OF_HELM = ("app.kubernetes.io/managed-by: ", "helm.sh/chart: ")
 _HEAD = f"""\
 # csi-powerflex as plain manifests, rendered from charts/csi-powerflex with deploy/values.yaml: run
 # `make deploy` after a change. For Kubernetes 1.34 or newer with the snapshot CRDs.
@@ -48,11 +51,13 @@ def rendered(helm: str) -> str:
     made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
     if made.returncode:
         raise SystemExit(made.stderr)
-    if _CLUSTER_ID not in made.stdout:
-        raise ValueError(f"the rendered chart has no {_CLUSTER_ID}")
+    for wanted in (_CLUSTER_ID, _VARIABLE):
+        if wanted not in made.stdout:
+            raise ValueError(f"the rendered chart has no {wanted}")
     # Helm 3 and 4 write blank lines at different positions.
-    text = "".join(line for line in made.stdout.splitlines(keepends=True) if line.strip())
-    return _HEAD + text.replace(_CLUSTER_ID, _PLACEHOLDER)
+    lines = [line for line in made.stdout.splitlines(keepends=True) if line.strip()]
+    text = "".join(line for line in lines if not line.strip().startswith(_OF_HELM))
+    return _HEAD + text.replace(_CLUSTER_ID, _PLACEHOLDER).replace(_VARIABLE, _NO_VALUE)
 
 
 def main() -> None:

@@ -60,6 +60,9 @@ def parameters() -> str:
             "## VolumeSnapshotClass and VolumeGroupSnapshotClass",
             "",
             *_table(("parameter", "description", "default"), _fields(SnapshotParameters)),
+            "",
+            "`deletionPolicy` is a field of both kinds of class, not a parameter. In the parameters of a VolumeGroupSnapshotClass, the",
+            "driver ignores this one key, because Kubernetes' own tests write it there. It has no effect there: set the field.",
         ]
     )
 

@@ -41,7 +41,7 @@ class GroupController(csi_pb2_grpc.GroupControllerServicer):
         group = self._groups.create(
             request.name,
             [VolumeHandle.parse(volume_id) for volume_id in request.source_volume_ids],
-            SnapshotParameters.parse(request.parameters),
+            SnapshotParameters.parse_group(request.parameters),
         )
         return csi_pb2.CreateVolumeGroupSnapshotResponse(group_snapshot=convert.group_snapshot(group))
 

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from csi_powerflex import call_context, errors
 from csi_powerflex.csi import policy, redact, status
 from csi_powerflex.csi.locks import Locks
+from csi_powerflex.model.parameters import requested_for
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -202,7 +203,8 @@ def _call_context(rpc: str, context: grpc.ServicerContext) -> call_context.CallC
 
 def _subject(request: Message) -> dict[str, object]:
     """What a call is about, as fields of its log line."""
-    return {field: value for field in _SUBJECTS if (value := getattr(request, field, ""))}
+    named = {field: value for field in _SUBJECTS if (value := getattr(request, field, ""))}
+    return named | requested_for(getattr(request, "parameters", {}))
 
 
 def _log_end(outcome: _Outcome, fields: dict[str, object], *, important: bool) -> None:

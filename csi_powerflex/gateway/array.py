@@ -15,7 +15,7 @@ from csi_powerflex import units
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.errors import DriverError, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
-from csi_powerflex.gateway.cache import Hosts, Pools
+from csi_powerflex.gateway.cache import Capacities, Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
 from csi_powerflex.gateway.identity import Claim
 from csi_powerflex.gateway.mapping import ACTIONS
@@ -72,6 +72,7 @@ class GatewayArray:
         self._last_error: DriverError | None = None
         self._client = Client(settings, retry_seconds=retry_seconds, claim=claim)
         self._pools = Pools(settings, self._client)
+        self._capacities = Capacities(self._client, self._read_capacity)
         self._hosts = Hosts(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
@@ -165,6 +166,9 @@ class GatewayArray:
         return self._pools.with_id(pool_id)
 
     def pool_capacity(self, pool: Pool) -> PoolCapacity:
+        return self._capacities.of(pool)
+
+    def _read_capacity(self, pool: Pool) -> PoolCapacity:
         """From Statistics, or from metrics on PowerFlex 5 (2.12)."""
         if pool.erasure_coded:
             body = {

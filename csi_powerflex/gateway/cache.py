@@ -1,4 +1,4 @@
-"""Caches for the pools and the hosts of a system, which rarely change.
+"""Caches for the pools and the hosts of a system, which rarely change, and for the pools' capacity.
 
 If a look-up finds nothing, the array is asked again before the look-up fails. If the array does not know a
 cached id any more, the caller calls ``forget``. So after a pool was renamed, an SDC was added again or an
@@ -7,7 +7,8 @@ array was replaced, the driver sends one more request and needs no restart.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.errors import InvalidArgument, NotFound
@@ -15,11 +16,14 @@ from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.client import Client
 from csi_powerflex.gateway.payloads import DomainPayload, PoolPayload, SdcPayload
 from csi_powerflex.ids import Initiator, NodeIdentity
-from csi_powerflex.model.array import Host, Pool
+from csi_powerflex.model.array import Host, Pool, PoolCapacity
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
+
+CAPACITY_SECONDS = 5.0
+"""How long the capacity of a pool is remembered."""
 
 
 class Pools:
@@ -106,6 +110,37 @@ class Pools:
                     missing=what,
                     pools=", ".join(sorted(map(str, self._cached))) or "none",
                 )
+
+
+class Capacities:
+    """The capacity of pools, which is remembered for some seconds.
+
+    The provisioner asks for the capacity once for each StorageClass and each topology, and again after each
+    new volume. What this driver changes is seen at once; changes of others are seen after these seconds.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        read: Callable[[Pool], PoolCapacity],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._read = read
+        self._clock = clock
+        self._known: dict[str, tuple[object, float, PoolCapacity]] = {}
+
+    def of(self, pool: Pool) -> PoolCapacity:
+        """The capacity of the pool; errors are those of ``Array.pool_capacity``."""
+        state, now = self._client.state, self._clock()
+        known = self._known.get(pool.id)
+        if known is not None:
+            seen_state, seen_at, capacity = known
+            if seen_state is state and now - seen_at < CAPACITY_SECONDS:
+                return capacity
+        capacity = self._read(pool)
+        self._known[pool.id] = (state, now, capacity)
+        return capacity
 
 
 class Hosts:

@@ -130,6 +130,8 @@ class Client:
         )
         # The position of the endpoint in use.
         self._position = 0
+        # See the property of the same name.
+        self._state = object()
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -221,7 +223,18 @@ class Client:
                 effect.
         """
         question = _Question("POST", path, msgspec.json.encode(body), effect, headers=headers)
-        return self._call(question, answer, about)
+        if effect is Effect.READ:
+            return self._call(question, answer, about)
+        self._state = object()
+        try:
+            return self._call(question, answer, about)
+        finally:
+            self._state = object()
+
+    @property
+    def state(self) -> object:
+        """The same object as long as no request of this client that may change something begins or ends."""
+        return self._state
 
     def _call(self, question: _Question, answer: type[T], about: str) -> T:
         where, reply = self._answered(question)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from csi_powerflex import units
@@ -20,8 +20,20 @@ from csi_powerflex.model import qos
 from csi_powerflex.model.array import Access, Provisioning
 from csi_powerflex.model.transport import AUTO, TRANSPORTS
 
+# Kubernetes' own tests of group snapshots write this field of the class also into its parameters. It has an
+# effect only as a field, and only the sidecar uses it. So the key is ignored. Every other one is refused.
+_FIELD_OF_GROUP_CLASSES = "deletionPolicy"
+
 # The sidecars use the keys with this prefix themselves, and pass some of them on.
 SIDECAR_PREFIX = "csi.storage.k8s.io/"
+
+# With --extra-create-metadata the sidecars name the objects of Kubernetes that a call is for.
+_METADATA = {
+    "claim": ("pvc/namespace", "pvc/name"),
+    "persistent_volume": ("pv/name",),
+    "volume_snapshot": ("volumesnapshot/namespace", "volumesnapshot/name"),
+    "group_snapshot": ("volumegroupsnapshot/namespace", "volumegroupsnapshot/name"),
+}
 
 _RETENTION_MINUTES = 31 * 24 * 60
 
@@ -33,56 +45,73 @@ class SizePolicy(enum.StrEnum):
     STRICT = "strict"
 
 
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
-    return value
+@dataclasses.dataclass(frozen=True, slots=True)
+class Text:
+    """Any text that is not empty."""
 
-
-def _flag(value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return value.lower() == "true"
-
-
-def _choice(options: type[enum.StrEnum]) -> Callable[[str], enum.StrEnum]:
-    def read(value: str) -> enum.StrEnum:
-        for option in options:
-            if option.lower() == value.lower():
-                return option
-        raise ValueError(f"must be one of {', '.join(options)}")
-
-    return read
-
-
-def _whole(least: int, max_entries: int) -> Callable[[str], int]:
-    def read(value: str) -> int:
-        number = units.whole_number(value, digits=9)
-        if number is None or not least <= number <= max_entries:
-            raise ValueError(f"must be a whole number from {least} to {max_entries}")
-        return number
-
-    return read
-
-
-def _transport(value: str) -> str:
-    names = (AUTO, *TRANSPORTS)
-    if value.lower() not in names:
-        raise ValueError(f"must be one of {', '.join(names)}")
-    return value.lower()
-
-
-def _limit(key: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        qos.QosRequest.parse({key: value})
+    def __call__(self, value: str) -> str:
+        """The text. Raises ValueError: it is empty."""
+        if not value.strip():
+            raise ValueError("must not be empty")
         return value
 
-    return read
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false, in any case of letters."""
+
+    def __call__(self, value: str) -> bool:
+        """The flag. Raises ValueError: it is another word."""
+        if value.lower() not in ("true", "false"):
+            raise ValueError("must be true or false")
+        return value.lower() == "true"
 
 
-def _parameter(
-    key: str, description: str, read: Callable[[str], object], default: Any, *, travels: bool = False
-) -> Any:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words, in any case of letters."""
+
+    options: tuple[str, ...]
+
+    def __call__(self, value: str) -> str:
+        """The option, as it is in ``options``. Raises ValueError: it is none."""
+        for option in self.options:
+            if option.lower() == value.lower():
+                return option
+        raise ValueError(f"must be one of {', '.join(self.options)}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number from 0 to ``most``."""
+
+    most: int
+
+    def __call__(self, value: str) -> int:
+        """The number. Raises ValueError: it is none, or too large."""
+        number = units.whole_number(value, digits=9)
+        if number is None or number > self.most:
+            raise ValueError(f"must be a whole number from 0 to {self.most}")
+        return number
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of quality of service. ``qos.RULES`` has the numbers that are possible for the key."""
+
+    key: str
+
+    def __call__(self, value: str) -> str:
+        """The text. Raises InvalidArgument: the array does not accept the number."""
+        qos.QosRequest.parse({self.key: value})
+        return value
+
+
+Reader = Text | Flag | Choice | Whole | Limit
+"""What turns the text of a parameter into its value. Its fields say which values are possible."""
+
+
+def _parameter(key: str, description: str, read: Reader, default: Any, *, travels: bool = False) -> Any:
     """A field for the parameter ``key``. ``read`` converts its text to a value, or raises ValueError."""
     metadata = {"key": key, "description": description, "read": read, "travels": travels}
     return dataclasses.field(default=default, metadata=metadata)
@@ -92,63 +121,63 @@ def _parameter(
 class VolumeParameters:
     """The parameters of a StorageClass."""
 
-    system: str | None = _parameter("systemID", "Id or name of the PowerFlex system", _text, None)
-    domain: str | None = _parameter("protectiondomain", "Name or id of the protection domain", _text, None)
-    pool: str | None = _parameter("storagepool", "Name or id of the storage pool", _text, None)
+    system: str | None = _parameter("systemID", "Id or name of the PowerFlex system", Text(), None)
+    domain: str | None = _parameter("protectiondomain", "Name or id of the protection domain", Text(), None)
+    pool: str | None = _parameter("storagepool", "Name or id of the storage pool", Text(), None)
     provisioning: Provisioning = _parameter(
         "provisioning",
         "How the volume takes space: thin, thick or compressed",
-        _choice(Provisioning),
+        Choice(tuple(Provisioning)),
         Provisioning.THIN,
     )
     size_policy: SizePolicy = _parameter(
         "sizePolicy",
         "What to do with a size that is not a multiple of the pool's granularity: roundUp or strict",
-        _choice(SizePolicy),
+        Choice(tuple(SizePolicy)),
         SizePolicy.ROUND_UP,
     )
     allow_unpadded_pool: bool = _parameter(
-        "allowUnpaddedPool", "Allow a pool whose new volumes may show data of deleted volumes", _flag, False
+        "allowUnpaddedPool", "Allow a pool whose new volumes may show data of deleted volumes", Flag(), False
     )
     max_tree_members: int = _parameter(
         "maxVtreeMembers",
         "Refuse copies of a volume whose tree has this many members; 0 for no limit but the array's",
-        _whole(0, 1023),
+        Whole(1023),
         0,
     )
     transport: str = _parameter(
         "transport",
         f"How nodes reach the volume: {' or '.join((AUTO, *TRANSPORTS))}",
-        _transport,
+        Choice((AUTO, *TRANSPORTS)),
         AUTO,
         travels=True,
     )
     iops: str | None = _parameter(
-        qos.IOPS, "Maximum operations per second for each node; 0 for unlimited", _limit(qos.IOPS), None
+        qos.IOPS, "Maximum operations per second for each node; 0 for unlimited", Limit(qos.IOPS), None
     )
     bandwidth: str | None = _parameter(
         qos.BANDWIDTH,
         "Maximum KB per second for each node, a multiple of 1024; 0 for unlimited",
-        _limit(qos.BANDWIDTH),
+        Limit(qos.BANDWIDTH),
         None,
     )
     iops_per_gib: str | None = _parameter(
         qos.IOPS_PER_GIB,
         "As iopsLimit, but for each GiB of the volume",
-        _limit(qos.IOPS_PER_GIB),
+        Limit(qos.IOPS_PER_GIB),
         None,
     )
     bandwidth_per_gib: str | None = _parameter(
         qos.BANDWIDTH_PER_GIB,
         "As bandwidthLimitInKbps, but for each GiB of the volume, and a multiple of 128",
-        _limit(qos.BANDWIDTH_PER_GIB),
+        Limit(qos.BANDWIDTH_PER_GIB),
         None,
     )
     filesystem: str | None = _parameter(
-        "fstype", "Filesystem of volumes whose claim names none", _text, None, travels=True
+        "fstype", "Filesystem of volumes whose claim names none", Text(), None, travels=True
     )
     mkfs_options: str | None = _parameter(
-        "mkfsFormatOption", "Options for mkfs, separated by spaces", _text, None, travels=True
+        "mkfsFormatOption", "Options for mkfs, separated by spaces", Text(), None, travels=True
     )
 
     @classmethod
@@ -175,13 +204,13 @@ class SnapshotParameters:
     access: Access = _parameter(
         "snapshotAccessMode",
         "The maximum access that a mapping of the snapshot may have: ReadOnly or ReadWrite",
-        _choice(Access),
+        Choice(tuple(Access)),
         Access.READ_ONLY,
     )
     retention_minutes: int = _parameter(
         "retentionMinutes",
         "Minutes for which the array refuses to remove the snapshot, for all users",
-        _whole(0, _RETENTION_MINUTES),
+        Whole(_RETENTION_MINUTES),
         0,
     )
 
@@ -189,6 +218,25 @@ class SnapshotParameters:
     def parse(cls, parameters: Mapping[str, str]) -> SnapshotParameters:
         """Read a snapshot class's parameters. Raises as ``VolumeParameters.parse``."""
         return _parse(cls, parameters)
+
+    @classmethod
+    def parse_group(cls, parameters: Mapping[str, str]) -> SnapshotParameters:
+        """Read a group snapshot class's parameters. ``deletionPolicy`` is ignored. Raises as ``parse``."""
+        return cls.parse({key: text for key, text in parameters.items() if key != _FIELD_OF_GROUP_CLASSES})
+
+
+def requested_for(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The objects of Kubernetes that a call is for, as fields of the log: ``{"claim": "shop/data"}``.
+
+    Empty where the sidecars do not name them (their option ``--extra-create-metadata``).
+    """
+    named = {
+        field: [
+            parameters[f"{SIDECAR_PREFIX}{key}"] for key in keys if f"{SIDECAR_PREFIX}{key}" in parameters
+        ]
+        for field, keys in _METADATA.items()
+    }
+    return {field: "/".join(parts) for field, parts in named.items() if parts}
 
 
 def parse_mutable(parameters: Mapping[str, str]) -> qos.QosRequest:

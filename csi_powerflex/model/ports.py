@@ -96,7 +96,10 @@ class Array(Protocol):
         ...
 
     def pool_capacity(self, pool: Pool) -> PoolCapacity:
-        """How full the pool is, and which volumes still fit in it."""
+        """How full the pool is, and which volumes still fit in it.
+
+        Changes by others may be missing for some seconds, changes by this driver never.
+        """
         ...
 
     def pool_state(self, pool: Pool) -> PoolState:

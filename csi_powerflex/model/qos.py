@@ -20,7 +20,23 @@ _BANDWIDTH_PER_GIB_STEP = 128
 
 IOPS, BANDWIDTH = "iopsLimit", "bandwidthLimitInKbps"
 IOPS_PER_GIB, BANDWIDTH_PER_GIB = "iopsPerGiB", "bandwidthPerGiBInKbps"
-KEYS = (IOPS, BANDWIDTH, IOPS_PER_GIB, BANDWIDTH_PER_GIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The numbers that are possible for a key: 0, and multiples of ``step`` that are at least ``least``."""
+
+    least: int = 1
+    step: int = 1
+
+
+RULES = {
+    IOPS: Rule(least=MIN_IOPS),
+    BANDWIDTH: Rule(step=BANDWIDTH_STEP),
+    IOPS_PER_GIB: Rule(),
+    BANDWIDTH_PER_GIB: Rule(step=_BANDWIDTH_PER_GIB_STEP),
+}
+KEYS = tuple(RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +55,7 @@ class QosRequest:
         Raises:
             InvalidArgument: the array does not accept a value.
         """
-        return cls(
-            iops=_number(parameters, IOPS, least=MIN_IOPS),
-            bandwidth_kbps=_number(parameters, BANDWIDTH, step=BANDWIDTH_STEP),
-            iops_per_gib=_number(parameters, IOPS_PER_GIB),
-            bandwidth_kbps_per_gib=_number(parameters, BANDWIDTH_PER_GIB, step=_BANDWIDTH_PER_GIB_STEP),
-        )
+        return cls(*(_number(parameters, key, rule) for key, rule in RULES.items()))
 
     def to_parameters(self) -> dict[str, str]:
         """The keys and values that ``parse`` reads."""
@@ -79,18 +90,19 @@ def _smaller(fixed: int | None, per_gib: int | None, gibibytes: int) -> int:
     return min(limiting, default=0)
 
 
-def _number(parameters: Mapping[str, str], key: str, *, least: int = 1, step: int = 1) -> int | None:
+def _number(parameters: Mapping[str, str], key: str, rule: Rule) -> int | None:
     text = parameters.get(key)
     if text is None:
         return None
     number = units.whole_number(text, digits=18)
     if number is None:
         raise InvalidArgument(f"{key}={text!r}: must be a whole number, 0 for unlimited")
-    if number and number < least:
-        raise InvalidArgument(f"{key}={number}: the array accepts 0 (unlimited) or at least {least}")
-    if number % step:
+    if number and number < rule.least:
+        raise InvalidArgument(f"{key}={number}: the array accepts 0 (unlimited) or at least {rule.least}")
+    if number % rule.step:
+        below = number // rule.step * rule.step
         raise InvalidArgument(
-            f"{key}={number}: must be a multiple of {step}; the nearest are {number // step * step} and "
-            f"{units.round_up(number, step)}"
+            f"{key}={number}: must be a multiple of {rule.step}; the nearest are {below} and "
+            f"{units.round_up(number, rule.step)}"
         )
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import Any
 
@@ -15,7 +16,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from csi_powerflex.simulator import certificates
 from tests.chart import strict
-from tests.chart.helm import ROOT
+from tests.chart.helm import ROOT, containers
 
 DEPLOY = ROOT / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.yaml"))
@@ -59,6 +60,50 @@ def test_an_example_is_valid(path: Any) -> None:
 
 def test_the_plain_manifests_are_valid() -> None:
     assert [fault for each in PLAIN for fault in strict.faults(each)] == []
+
+
+def test_the_plain_manifests_do_not_say_that_helm_manages_them() -> None:
+    for each in PLAIN:
+        labels = each["metadata"].get("labels", {})
+        assert not {"app.kubernetes.io/managed-by", "helm.sh/chart"} & labels.keys()
+        if each["kind"] != "Namespace":
+            assert labels["app.kubernetes.io/name"] == "csi-powerflex"
+
+
+def overlay() -> dict[str, Any]:
+    """The kustomization that the page about installing shows."""
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (found,) = [
+        document
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        if (document := yaml.safe_load(block)).get("kind") == "Kustomization"
+    ]
+    return dict(found)
+
+
+def test_the_base_for_kustomize_is_the_plain_manifests() -> None:
+    (base,) = objects(DEPLOY / "kustomization.yaml")
+    assert base["resources"] == ["csi-powerflex.yaml"]
+    assert overlay()["resources"] == ["csi-powerflex/deploy"]
+
+
+def test_the_overlay_for_kustomize_changes_what_has_to_be_changed() -> None:
+    drivers = {
+        container["image"].rpartition(":")[0] for _, name, container in containers(PLAIN) if name == "driver"
+    }
+    assert drivers == {image["name"] for image in overlay()["images"]}
+    (patch,) = overlay()["patches"]
+    (deployment,) = [each for each in PLAIN if each["kind"] == patch["target"]["kind"]]
+    assert deployment["metadata"]["name"] == patch["target"]["name"]
+    *argument, check, replacement = yaml.safe_load(patch["patch"])
+    for prefix, (tested, replaced) in (("--cluster-id=", argument), ("", (check, replacement))):
+        found: Any = deployment
+        for part in tested["path"].strip("/").split("/"):
+            found = found[int(part) if part.isdigit() else part]
+        assert (tested["op"], replaced["op"]) == ("test", "replace")
+        assert tested["path"] == replaced["path"]
+        assert found == tested["value"] == f"{prefix}CHANGE-ME"
+        assert re.fullmatch(f"{prefix}[a-z0-9]{{4}}", replaced["value"])
 
 
 def test_examples_use_classes_of_the_plain_manifests() -> None:

@@ -163,6 +163,129 @@ def test_a_release_whose_name_would_be_none_for_a_service_needs_another(helm: st
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "123"
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((), None),
+        (("controller.hostNetwork=true",), "ClusterFirstWithHostNet"),
+        (("controller.hostNetwork=true", 'controller.dnsPolicy="Default"'), "Default"),
+    ],
+)
+def test_a_pod_in_the_node_s_network_still_asks_the_cluster_s_dns(
+    helm: str, settings: tuple[str, ...], expected: str | None
+) -> None:
+    manifests = chart.rendered(helm, Case("minimal", "1.36", settings=settings))
+    (controller,) = chart.of_kind(manifests, "Deployment")
+    assert controller["spec"]["template"]["spec"].get("dnsPolicy") == expected
+
+
+def test_security_contexts_can_be_completed_and_a_field_left_out(helm: str) -> None:
+    settings = (
+        "controller.podSecurityContext.runAsUser=null",
+        "controller.securityContext.runAsNonRoot=true",
+        'sidecars.attacher.securityContext.seccompProfile={"type": "RuntimeDefault"}',
+    )
+    manifests = chart.rendered(helm, Case("minimal", "1.36", settings=settings))
+    (controller,) = chart.of_kind(manifests, "Deployment")
+    pod = controller["spec"]["template"]["spec"]
+    assert "runAsUser" not in pod["securityContext"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    contexts = {each["name"]: each["securityContext"] for each in pod["containers"]}
+    strict_ones = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert contexts["driver"] == strict_ones | {"runAsNonRoot": True}
+    assert contexts["csi-attacher"] == strict_ones | {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert contexts["csi-resizer"] == strict_ones
+
+
+EMPTIED = (
+    *("annotations", "podAnnotations", "env", "extraArgs", "extraVolumes", "extraVolumeMounts"),
+    *("initContainers", "extraContainers", "dnsConfig", "hostAliases", "tolerations", "affinity"),
+    *("podSecurityContext", "securityContext", "livenessProbe"),
+)
+
+
+def test_values_can_be_emptied_with_null(helm: str) -> None:
+    sidecars = (f"sidecars.{name}.env=null" for name in ("attacher", "nodeDriverRegistrar", "livenessProbe"))
+    components = (f"{part}.{value}=null" for part in ("controller", "node") for value in EMPTIED)
+    case = Case("minimal", "1.36", settings=(*components, *sidecars, "systemsFiles=null"))
+    manifests = chart.rendered(helm, case)
+    # Kubernetes takes a field with null for one that is not there; the models do not know it.
+    faults = [fault for each in manifests for fault in strict.faults(each)]
+    assert [fault for fault in faults if not fault.endswith("has no field securityContext")] == []
+    for part, name, container in chart.containers(manifests):
+        if name == "driver":
+            assert "livenessProbe" not in container, part
+            assert not container["securityContext"]
+
+
+def test_service_accounts_that_exist_are_used_and_bound(helm: str) -> None:
+    settings = tuple(
+        f'{part}.serviceAccount={{"create": false, "name": "own-{part}"}}' for part in ("controller", "node")
+    )
+    manifests = chart.rendered(helm, Case("minimal", "1.37", settings=settings))
+    assert chart.of_kind(manifests, "ServiceAccount") == []
+    used = {
+        spec["serviceAccountName"] for part, spec in chart.pods(manifests) if part in ("controller", "node")
+    }
+    assert used == {"own-controller", "own-node"}
+    bindings = chart.of_kind(manifests, "RoleBinding") + chart.of_kind(manifests, "ClusterRoleBinding")
+    assert {binding["subjects"][0]["name"] for binding in bindings} == {"own-controller"}
+
+
+def test_extra_parts_of_pods_are_where_they_belong(every_case: dict[Case, list[Manifest]]) -> None:
+    manifests = next(found for case, found in every_case.items() if case.values == "full")
+    for kind, name, path in (
+        ("Deployment", "-controller", "/etc/authorities"),
+        ("DaemonSet", "-node", "/opt/company"),
+    ):
+        found = chart.named(manifests, kind, name)
+        assert found["metadata"]["annotations"] == {"example.org/g": "h"}
+        assert found["spec"]["revisionHistoryLimit"] == 3
+        pod = found["spec"]["template"]["spec"]
+        assert [each["name"] for each in pod["initContainers"]] == ["extra-init"]
+        containers = {each["name"]: each for each in pod["containers"]}
+        assert "extra-main" in containers
+        assert path in {mount["mountPath"] for mount in containers["driver"]["volumeMounts"]}
+        assert pod["dnsConfig"]["options"] == [{"name": "ndots", "value": "2"}]
+        assert len(pod["hostAliases"]) == 1
+    sidecars = [
+        each
+        for part, name, each in chart.containers(manifests)
+        if part in ("controller", "node") and name != "driver" and not name.startswith("extra-")
+    ]
+    assert len(sidecars) == 7
+    for each in sidecars:
+        assert {"name": "GOMEMLIMIT", "value": "200MiB"} in each["env"], each["name"]
+
+
+def test_names_of_claims_are_sent_to_the_driver_unless_that_is_turned_off(
+    every_case: dict[Case, list[Manifest]],
+) -> None:
+    for case, manifests in every_case.items():
+        senders = {
+            name
+            for _, name, each in chart.containers(manifests)
+            if "--extra-create-metadata" in each.get("args", ())
+        }
+        if case.values == "full":
+            assert senders == {"csi-snapshotter"}  # from extraArgs
+        else:
+            assert "csi-provisioner" in senders
+
+
+def test_capacity_of_many_classes_does_not_wait_for_the_sidecar_s_own_limit(
+    manifests: list[Manifest],
+) -> None:
+    for _, name, each in chart.containers(manifests):
+        if name == "csi-provisioner" and "--enable-capacity" in each["args"]:
+            assert "--kube-api-capacity-qps=50" in each["args"]
+            assert "--kube-api-capacity-burst=100" in each["args"]
+
+
 def test_another_way_to_update_takes_no_settings_of_the_rolling_one(helm: str) -> None:
     settings = ('controller.updateStrategy.type="Recreate"', 'node.updateStrategy.type="OnDelete"')
     manifests = chart.rendered(helm, Case("minimal", "1.36", settings=settings))

@@ -36,6 +36,23 @@ TYPING_ERRORS = [
         "additional properties 'storagepool' not allowed",
     ),
     ('systems=[{"url": "powerflex://a:b@c/d", "pool": "x"}]', "additional properties 'pool' not allowed"),
+    (
+        'storageClasses=[{"name": "a", "parameters": {"csi.storage.k8s.io/fstyp": "xfs"}}]',
+        "additional properties 'csi.storage.k8s.io/fstyp' not allowed",
+    ),
+    (
+        'volumeGroupSnapshotClasses=[{"name": "a", "parameters": {"deletionPolicy": "Retain"}}]',
+        "additional properties 'deletionPolicy' not allowed",
+    ),
+    ('controller.extraVolumeMounts=[{"name": "a", "path": "/b"}]', "additional properties 'path' not"),
+    ("node.securityContext.privilegd=true", "at '/node/securityContext': additional properties 'privilegd'"),
+    ("controller.podSecurityContext.user=5", "at '/controller/podSecurityContext': additional properties"),
+    ("node.livenessProbe.period=5", "at '/node/livenessProbe': additional properties 'period' not allowed"),
+    ("controller.dnsConfig.nameserver=[]", "at '/controller/dnsConfig': additional properties 'nameserver'"),
+    (
+        "node.serviceAccount.annotation={}",
+        "at '/node/serviceAccount': additional properties 'annotation' not",
+    ),
 ]
 WRONG_VALUES = [
     ("clusterId=1234", "at '/clusterId': got number, want string"),
@@ -74,6 +91,44 @@ WRONG_VALUES = [
     ('systemsFiles={"ca/pem": "a"}', "additional properties 'ca/pem' not allowed"),
     ('fullnameOverride="flex.prod"', "at '/fullnameOverride'"),
     ('image.digest="0123"', "at '/image/digest'"),
+    *(
+        (
+            f'systems=[{{"endpoints": ["{endpoint}"], "username": "a", "password": "b"}}]',
+            "at '/systems/0/endpoints/0'",
+        )
+        for endpoint in ("http://a", "gateway.example.org", "https://", "https://b@c", "https://a?b=c")
+    ),
+    ('systems=[{"endpoints": [], "username": "a", "password": "b"}]', "at '/systems/0/endpoints'"),
+    ('systems=[{"url": "powerflex://a:b@c/d", "adoptVolumes": ["k8"]}]', "at '/systems/0/adoptVolumes/0'"),
+    ('systems=[{"url": "powerflex://a:b@c/d", "requestTimeout": 0}]', "at '/systems/0/requestTimeout'"),
+    ('systems=[{"endpoints": ["https://a"], "username": " "}]', "at '/systems/0/username'"),
+    ('systems=[{"url": "https://a:b@c/d"}]', "at '/systems/0/url'"),
+    (
+        'systems=[{"endpoints": ["https://a"], "username": "a", "id": "1"}]',
+        "at '/systems/0/id'",
+    ),
+    *(
+        (f'storageClasses=[{{"name": "a", "parameters": {{{parameter}}}}}]', words)
+        for parameter, words in (
+            ('"provisioning": "fat"', "value must be one of 'thin', 'thick', 'compressed'"),
+            ('"sizePolicy": "round"', "value must be one of 'roundUp', 'strict'"),
+            ('"transport": "iscsi"', "value must be one of 'auto', 'sdc'"),
+            ('"allowUnpaddedPool": "yes"', "at '/storageClasses/0/parameters/allowUnpaddedPool'"),
+            ('"maxVtreeMembers": -1', "at '/storageClasses/0/parameters/maxVtreeMembers'"),
+            ('"iopsLimit": "many"', "at '/storageClasses/0/parameters/iopsLimit'"),
+            ('"fstype": "ntfs"', "value must be one of 'ext4', 'xfs', 'btrfs'"),
+            ('"csi.storage.k8s.io/fstype": "ext3"', "value must be one of 'ext4', 'xfs', 'btrfs'"),
+            ('"storagepool": " "', "at '/storageClasses/0/parameters/storagepool'"),
+        )
+    ),
+    (
+        'volumeSnapshotClasses=[{"name": "a", "parameters": {"snapshotAccessMode": "ReadOnlyMany"}}]',
+        "value must be one of 'ReadWrite', 'ReadOnly'",
+    ),
+    ("controller.livenessProbe.periodSeconds=0", "at '/controller/livenessProbe/periodSeconds'"),
+    ('node.extraVolumes=[{"emptyDir": {}}]', "missing property 'name'"),
+    ('controller.extraContainers=[{"name": "Not A Name"}]', "at '/controller/extraContainers/0/name'"),
+    ('controller.hostAliases=[{"ip": "192.0.2.1"}]', "missing property 'hostnames'"),
     # Helm would write it as 1e+06.
     ("node.maxVolumes=1000000", "at '/node/maxVolumes'"),
     ('controller.extraArgs=["log-level=debug"]', "at '/controller/extraArgs/0'"),
@@ -100,6 +155,176 @@ CONTRADICTIONS = [
         "node.sdcOnDemand.enabled and simulator.enabled are both set: simulated hosts have no SDC",
     ),
     (("simulator.enabled=true",), "existingSecret and simulator.enabled are both set"),
+    (
+        ("controller.ports.metrics=9805",),
+        "port 9808 is used twice, by controller.ports.health and by controller.ports.metrics + 3 (resizer)",
+    ),
+    (
+        ("controller.ports.metrics=65532",),
+        "controller.ports.metrics + 4 (snapshotter) is port 65536, but the highest port is 65535",
+    ),
+    (("node.ports.registrar=9809",), "port 9809 is used twice, by node.ports.health and by node.ports.reg"),
+    (
+        ("controller.hostNetwork=true", "node.hostNetwork=true", "node.ports.metrics=8082"),
+        "port 8082 is used twice, by controller.ports.metrics + 2 (attacher) and by node.ports.metrics",
+    ),
+    (
+        (
+            'simulator={"enabled": true, "hostNetwork": true, "port": 8090}',
+            'existingSecret=""',
+            "node.hostNetwork=true",
+        ),
+        "port 8090 is used twice, by node.ports.metrics and by simulator.port",
+    ),
+    (
+        ('storageClasses=[{"name": "a", "isDefault": true}, {"name": "b", "isDefault": true}]',),
+        "storageClasses: a, b are all the default class: set isDefault for only one of them",
+    ),
+    (
+        (
+            (
+                'storageClasses=[{"name": "a", "isDefault": true}, {"name": "b", "annotations": '
+                '{"storageclass.kubernetes.io/is-default-class": "true"}}]'
+            ),
+        ),
+        "storageClasses: a, b are all the default class",
+    ),
+    *(
+        ((f'{kind}=[{{"name": "a", "isDefault": true}}, {{"name": "b", "isDefault": true}}]',), kind)
+        for kind in ("volumeSnapshotClasses", "volumeGroupSnapshotClasses")
+    ),
+    (
+        ('storageClasses=[{"name": "a"}, {"name": "a"}]',),
+        "storageClasses: two classes have the name a: choose another name for one of them",
+    ),
+    (
+        (
+            (
+                'volumeAttributesClasses=[{"name": "a", "parameters": {"iopsLimit": 50}}, '
+                '{"name": "a", "parameters": {"iopsLimit": 60}}]'
+            ),
+        ),
+        "volumeAttributesClasses: two classes have the name a",
+    ),
+    *(
+        ((f'volumeAttributesClasses=[{{"name": "a", "parameters": {{{parameter}}}}}]',), words)
+        for parameter, words in (
+            ('"iopsLimit": 5', "class a: iopsLimit is 5, but the array accepts 0 (unlimited) or at least 11"),
+            ('"iopsLimit": "10"', "class a: iopsLimit is 10, but the array accepts 0 (unlimited) or at"),
+            (
+                '"bandwidthLimitInKbps": "1000"',
+                "bandwidthLimitInKbps is 1000, but it must be a multiple of 1024",
+            ),
+            (
+                '"bandwidthPerGiBInKbps": 127',
+                "bandwidthPerGiBInKbps is 127, but it must be a multiple of 128",
+            ),
+        )
+    ),
+    (
+        ('storageClasses=[{"name": "a", "parameters": {"iopsLimit": 5}}]',),
+        "storageClasses: class a: iopsLimit is 5, but the array accepts",
+    ),
+    (
+        ('storageClasses=[{"name": "a", "parameters": {"maxVtreeMembers": "1024"}}]',),
+        "storageClasses: class a: maxVtreeMembers is 1024, but it must be at most 1023",
+    ),
+    (
+        ('volumeSnapshotClasses=[{"name": "a", "parameters": {"retentionMinutes": 50000}}]',),
+        "volumeSnapshotClasses: class a: retentionMinutes is 50000, but it must be at most 44640",
+    ),
+    (
+        ('storageClasses=[{"name": "a", "fsType": "xfs", "parameters": {"fstype": "ext4"}}]',),
+        "storageClasses: class a names the filesystems xfs and ext4: set only fsType",
+    ),
+    (
+        ("controller.serviceAccount.create=false",),
+        "controller.serviceAccount.create is false, and controller.serviceAccount.name is not set",
+    ),
+    (
+        ('controller.serviceAccount.name="a"', 'node.serviceAccount.name="a"'),
+        "controller and node have the same service account a",
+    ),
+    (
+        ('controller.extraVolumes=[{"name": "socket", "emptyDir": {}}]',),
+        "controller.extraVolumes: the pod has a volume socket already: choose another name",
+    ),
+    (
+        ('node.extraVolumeMounts=[{"name": "a", "mountPath": "/b"}]',),
+        "node.extraVolumeMounts: there is no volume a: add it to node.extraVolumes",
+    ),
+    (
+        ('node.extraVolumeMounts=[{"name": "dev", "mountPath": "/var/lib/kubelet/"}]',),
+        "node.extraVolumeMounts: something is mounted at /var/lib/kubelet/ already",
+    ),
+    (
+        ('node.extraContainers=[{"name": "driver", "image": "a"}]',),
+        "node.initContainers and extraContainers: the pod has a container driver already",
+    ),
+    *(
+        (('existingSecret=""', f"systems=[{systems}]"), words)
+        for systems, words in (
+            ('{"endpoints": ["https://a"], "username": "a"}', "systems[0]: set exactly one of password and"),
+            (
+                '{"endpoints": ["https://a"], "username": "a", "password": "b", "passwordFile": "/etc/c"}',
+                "systems[0]: set exactly one of password and passwordFile",
+            ),
+            (
+                '{"endpoints": ["https://a"], "username": "a", "passwordFile": "/etc/powerflex/c"}',
+                "systems[0].passwordFile is /etc/powerflex/c, but systemsFiles has no c: add it",
+            ),
+            (
+                '{"url": "powerflex://a:b@c/d", "caFile": "/etc/powerflex/ca.pem"}',
+                "systems[0].caFile is /etc/powerflex/ca.pem, but systemsFiles has no ca.pem: add it",
+            ),
+            (
+                '{"url": "powerflex://a:b@c/d", "caFile": "/ca.pem", "verifyCertificate": false}',
+                "systems[0]: caFile has no use with verifyCertificate: false",
+            ),
+            (
+                '{"url": "powerflex://a:b@c/d", "name": "x"}, {"url": "powerflex://a:b@e/d", "name": "x"}',
+                "systems[1]: the name or id x is that of another system already",
+            ),
+            (
+                '{"endpoints": ["https://a", "https://a/"], "username": "a", "password": "b"}',
+                "systems[0]: the endpoint https://a/ is there already: a gateway manages one system",
+            ),
+        )
+    ),
+    (
+        (
+            'existingSecret=""',
+            'systems=[{"url": "powerflex://a:b@c/d", "name": "prod"}]',
+            'storageClasses=[{"name": "a", "parameters": {"systemID": "pord"}}]',
+        ),
+        "storageClasses: class a: systemID is pord, but systems has no system with this name",
+    ),
+    (("snapshots.groups=true",), "snapshots.groups is true, but the snapshotter does not run"),
+    *(
+        (
+            (f'{kind}=[{{"name": "a"}}]', "snapshots.enabled=false"),
+            f"{kind} has classes, but snapshots.enabled",
+        )
+        for kind in ("volumeSnapshotClasses", "volumeGroupSnapshotClasses")
+    ),
+    (
+        ('volumeGroupSnapshotClasses=[{"name": "a"}]', "snapshots.groups=false"),
+        "volumeGroupSnapshotClasses has classes, but snapshots.groups is false",
+    ),
+    (
+        ("metrics.serviceMonitors=true", "metrics.enabled=false"),
+        "metrics.serviceMonitors is true, but metrics.enabled is false",
+    ),
+    (
+        ('networkPolicy.metricsFrom=[{"podSelector": {}}]',),
+        "networkPolicy.metricsFrom is set, but networkPolicy.enabled is false: everyone may read",
+    ),
+    (('node.sdcOnDemand.mdms=["192.0.2.1"]',), "node.sdcOnDemand.mdms is set, but node.sdcOnDemand.enabled"),
+    (("rbac.secrets=true", "rbac.create=false"), "rbac.secrets is true, but rbac.create is false"),
+    (
+        ('node.dnsPolicy="None"',),
+        "node.dnsPolicy is None: list the name servers in node.dnsConfig.nameservers",
+    ),
 ]
 
 
@@ -156,6 +381,12 @@ def _open(schema: Any, path: str) -> list[str]:
         "snapshots.enabled=true",
         'snapshots.enabled="false"',
         "controller.resources.limits=null",
+        'volumeAttributesClasses=[{"name": "a", "parameters": {"iopsLimit": "0", "iopsPerGiB": 256}}]',
+        'storageClasses=[{"name": "a", "parameters": {"allowUnpaddedPool": "true", "maxVtreeMembers": 0}}]',
+        'storageClasses=[{"name": "a", "fsType": "xfs", "parameters": {"csi.storage.k8s.io/fstype": "xfs"}}]',
+        'storageClasses=[{"name": "a", "parameters": {"csi.storage.k8s.io/node-stage-secret-name": "b"}}]',
+        'volumeSnapshotClasses=[{"name": "a", "parameters": {"retentionMinutes": "60"}}]',
+        "node.ports.metrics=8080",
     ],
 )
 def test_what_people_reasonably_set_is_taken(helm: str, setting: str) -> None:

@@ -47,6 +47,15 @@ def test_a_group_is_taken_with_one_request_and_matched_by_source(world: World, d
     assert group.ready_to_use
 
 
+def test_a_group_is_taken_with_the_class_that_kubernetes_own_tests_make(driver: Driver) -> None:
+    request = csi_pb2.CreateVolumeGroupSnapshotRequest(
+        name="groupsnapshot-1",
+        source_volume_ids=volumes(driver),
+        parameters={"deletionPolicy": "Delete", "csi.storage.k8s.io/volumegroupsnapshot/name": "group"},
+    )
+    assert driver.group.CreateVolumeGroupSnapshot(request, timeout=30).group_snapshot.ready_to_use
+
+
 def test_the_same_group_again_gives_the_same_answer(world: World, driver: Driver) -> None:
     sources = volumes(driver)
     first = take(driver, *sources)

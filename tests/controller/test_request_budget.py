@@ -98,6 +98,19 @@ def test_expand_and_its_repeat(driver: Driver, meter: Meter) -> None:
     assert meter.cost(lambda: driver.expand(volume.volume_id, gib=16)) == 1
 
 
+def test_the_capacity_for_many_classes_costs_one_look_at_each_pool(driver: Driver, meter: Meter) -> None:
+    def ask() -> None:
+        for number in range(25):
+            request = csi_pb2.GetCapacityRequest(parameters={"maxVtreeMembers": str(number)})
+            driver.controller.GetCapacity(request, timeout=30)
+
+    ask()
+    volume = driver.create()
+    assert meter.cost(ask) == 1
+    driver.delete(volume.volume_id)
+    assert meter.cost(ask) == 1
+
+
 def test_probe_and_capabilities_need_no_request(driver: Driver, meter: Meter) -> None:
     assert meter.cost(lambda: driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=5)) == 0
     capabilities = csi_pb2.ControllerGetCapabilitiesRequest()

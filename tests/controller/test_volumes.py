@@ -185,6 +185,16 @@ def test_a_name_that_no_header_can_hold_is_left_out_and_the_volume_is_created(
     assert seen == [{"x-csi-pv-namespace": "shop"}]
 
 
+def test_a_call_s_log_names_the_claim_that_it_is_for(
+    array45: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="csi_powerflex")
+    names = {"pvc/namespace": "shop", "pvc/name": "data", "pv/name": "pvc-1"}
+    array45.driver.create(parameters={f"csi.storage.k8s.io/{key}": name for key, name in names.items()})
+    fields = [getattr(record, "fields", {}) for record in caplog.records if record.message == "call ended"]
+    assert any(each.get("claim") == "shop/data" and each["persistent_volume"] == "pvc-1" for each in fields)
+
+
 def test_a_filesystem_for_several_writing_nodes_is_refused_at_creation(array45: World) -> None:
     shared = [mount(Mode.MULTI_NODE_MULTI_WRITER)]
     assert "volumeMode: Block" in refused(INVALID, lambda: array45.driver.create(capabilities=shared))

@@ -21,7 +21,10 @@ ABOUT_CODE = ("docs/design.md", "docs/adr/", "CONTRIBUTING.md")
 PAGES = sorted(
     [
         *(ROOT / "docs").rglob("*.md"),
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "charts/csi-powerflex/README.md")),
+        *(
+            ROOT / name
+            for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/csi-powerflex/README.md")
+        ),
     ]
 )
 
@@ -29,10 +32,13 @@ PAGES = sorted(
 OTHERS = {
     "csi_powerflex/pb/csi.proto": "a path that only protoc sees",
     "csi.powerflex.dev": "the name of the driver",
+    "app.kubernetes.io/managed-by": "a label of Kubernetes",
+    "helm.sh/chart": "a label of Helm",
     "csi.storage.k8s.io/": "a prefix of Kubernetes",
     "csi.storage.k8s.io/fstype": "a key of Kubernetes",
     "localhost/csi-powerflex": "an image",
     "ca.pem": "a file of the operator",
+    "sbom.json": "a file that is built",
     "systems.yaml": "a file of the operator",
     "systems.yml": "a file of the operator, under the wrong name",
     "drv_cfg.txt": "a file of the SDC",

@@ -42,7 +42,7 @@ def test_the_image_and_the_chart_have_each_filesystem(name: str) -> None:
     assert packages <= set(re.findall(r"[\w-]+", dockerfile))
     schema = (CHART / "values.schema.json").read_text(encoding="utf-8")
     choices = re.findall(r'"enum": (\[\s*"ext4"[^\]]*\])', schema)
-    assert len(choices) == 2
+    assert len(choices) == 4
     assert all(f'"{name}"' in choice for choice in choices)
 
 

@@ -6,7 +6,13 @@ import pytest
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Provisioning
-from csi_powerflex.model.parameters import SizePolicy, VolumeParameters, parse_mutable
+from csi_powerflex.model.parameters import (
+    SizePolicy,
+    SnapshotParameters,
+    VolumeParameters,
+    parse_mutable,
+    requested_for,
+)
 from csi_powerflex.model.qos import QosRequest
 
 ALL = {
@@ -86,6 +92,44 @@ def test_without_parameters_volumes_are_thin_and_the_rest_is_open() -> None:
     assert VolumeParameters.parse({}) == VolumeParameters(
         system=None, domain=None, pool=None, provisioning=Provisioning.THIN
     )
+
+
+def test_a_call_names_the_objects_of_kubernetes_that_it_is_for() -> None:
+    prefix = "csi.storage.k8s.io/"
+    for given, expected in (
+        ({"pvc/name": "data", "pvc/namespace": "shop", "pv/name": "pvc-1"}, {"claim": "shop/data"}),
+        (
+            {"volumesnapshot/name": "daily", "volumesnapshot/namespace": "shop"},
+            {"volume_snapshot": "shop/daily"},
+        ),
+        (
+            {"volumegroupsnapshot/name": "all", "volumegroupsnapshot/namespace": "shop"},
+            {"group_snapshot": "shop/all"},
+        ),
+        ({"fstype": "xfs"}, {}),
+    ):
+        found = requested_for(
+            {f"{prefix}{key}": text for key, text in given.items()} | {"storagepool": "sp1"}
+        )
+        assert expected.items() <= found.items()
+        assert found.keys() <= expected.keys() | {"persistent_volume"}
+
+
+@pytest.mark.parametrize("metadata", ["pvc/name", "volumesnapshot/name", "volumegroupsnapshot/name"])
+def test_names_of_the_objects_of_kubernetes_are_no_parameters(metadata: str) -> None:
+    parameters = {f"csi.storage.k8s.io/{metadata}": "a"}
+    assert VolumeParameters.parse(parameters) == VolumeParameters()
+    assert SnapshotParameters.parse(parameters) == SnapshotParameters()
+
+
+def test_a_group_snapshot_class_may_have_its_deletion_policy_also_as_a_parameter() -> None:
+    parameters = {"deletionPolicy": "Delete", "retentionMinutes": "5"}
+    assert SnapshotParameters.parse_group(parameters) == SnapshotParameters(retention_minutes=5)
+    for parse in (SnapshotParameters.parse, VolumeParameters.parse):
+        with pytest.raises(InvalidArgument, match="unknown parameter 'deletionPolicy'"):
+            parse({"deletionPolicy": "Delete"})
+    with pytest.raises(InvalidArgument, match="unknown parameter 'deletionpolicy'"):
+        SnapshotParameters.parse_group({"deletionpolicy": "Delete"})
 
 
 def test_keys_of_the_sidecars_are_ignored() -> None:

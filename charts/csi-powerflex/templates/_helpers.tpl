@@ -170,7 +170,7 @@ sim0
 {{ ternary . (omit . "rollingUpdate") (eq (default "RollingUpdate" .type) "RollingUpdate") | toYaml }}
 {{- end -}}
 
-{{/* The security context of every container except the node's driver and the simulator. */}}
+{{/* The security context of the chart's containers that have no value for it. */}}
 {{- define "csi-powerflex.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -201,14 +201,14 @@ annotations:
 
 {{/*
 The first part of a sidecar's container. args comes last, so that the caller can append to it.
-Takes a dict: root, name, sidecar (its values), and optionally elects, metrics, portName, port.
+Takes a dict: root, name, sidecar (its values), and optionally env, elects, metrics, portName, port.
 */}}
 {{- define "csi-powerflex.sidecar" -}}
 name: {{ .name }}
 image: {{ include "csi-powerflex.image" (dict "root" .root "image" .sidecar.image) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
-  {{- include "csi-powerflex.confined" . | nindent 2 }}
+  {{- toYaml .sidecar.securityContext | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 resources:
   {{- toYaml .sidecar.resources | nindent 2 }}
@@ -217,6 +217,10 @@ volumeMounts:
 {{- if and .metrics .port }}
 ports:
   - {name: {{ .portName }}, containerPort: {{ .port }}}
+{{- end }}
+{{- with concat (default list .env) (default list .sidecar.env) }}
+env:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 args:
   - --csi-address=/csi/csi.sock
@@ -227,4 +231,35 @@ args:
   {{- if and .metrics .port }}
   - --http-endpoint=:{{ .port }}
   {{- end }}
+{{- end -}}
+
+{{/* The name of the service account of a component. Takes a dict: root, component, account (its values). */}}
+{{- define "csi-powerflex.serviceAccount" -}}
+{{- $component := .component -}}
+{{- $usual := printf "%s-%s" (include "csi-powerflex.fullname" .root) $component -}}
+{{- with .account -}}
+{{- if not (or .create .name) -}}
+{{- fail (printf "%s.serviceAccount.create is false, and %s.serviceAccount.name is not set: name the service account to use" $component $component) -}}
+{{- end -}}
+{{- default $usual .name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Network and DNS of a pod. Takes a dict: component, hostNetwork, dnsPolicy, dnsConfig, hostAliases. */}}
+{{- define "csi-powerflex.network" -}}
+{{- if and (eq (default "" .dnsPolicy) "None") (not (default dict .dnsConfig).nameservers) -}}
+{{- fail (printf "%s.dnsPolicy is None: list the name servers in %s.dnsConfig.nameservers" .component .component) -}}
+{{- end -}}
+hostNetwork: {{ .hostNetwork }}
+{{- with default (ternary "ClusterFirstWithHostNet" "" .hostNetwork) .dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

@@ -1,0 +1,78 @@
+"""The remembered capacity of pools: asked for again after a change and after some seconds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from csi_powerflex.errors import Unavailable
+from csi_powerflex.gateway.cache import CAPACITY_SECONDS, Capacities
+from csi_powerflex.gateway.client import Client
+from csi_powerflex.model.array import Pool, PoolCapacity
+
+
+class Asked:
+    """An array with two pools, which counts the questions."""
+
+    def __init__(self) -> None:
+        self.client = SimpleNamespace(state=object())
+        self.now = 0.0
+        self.questions: list[str] = []
+        self.error: Exception | None = None
+        client = cast("Client", self.client)
+        self.capacities = Capacities(client, self._read, clock=lambda: self.now)
+
+    def _read(self, pool: Pool) -> PoolCapacity:
+        self.questions.append(pool.id)
+        if self.error is not None:
+            raise self.error
+        return cast("PoolCapacity", object())
+
+    def of(self, pool_id: str = "a") -> Any:
+        return self.capacities.of(cast("Pool", SimpleNamespace(id=pool_id)))
+
+
+@pytest.fixture
+def asked() -> Asked:
+    """The array, before the first question."""
+    return Asked()
+
+
+def test_it_is_asked_for_once_for_each_pool(asked: Asked) -> None:
+    assert asked.of("a") is asked.of("a")
+    assert asked.of("b") is not asked.of("a")
+    assert asked.questions == ["a", "b"]
+
+
+def test_it_is_asked_for_again_after_some_seconds(asked: Asked) -> None:
+    first = asked.of()
+    asked.now = CAPACITY_SECONDS - 0.1
+    assert asked.of() is first
+    asked.now = CAPACITY_SECONDS
+    assert asked.of() is not first
+
+
+def test_it_is_asked_for_again_after_a_change(asked: Asked) -> None:
+    first = asked.of()
+    asked.client.state = object()
+    assert asked.of() is not first
+
+
+def test_an_answer_during_which_something_changed_is_not_remembered(asked: Asked) -> None:
+    before = asked.client.state
+    asked.of()
+    asked.client.state = object()
+    asked.of()
+    asked.client.state = before
+    asked.of()
+    assert len(asked.questions) == 3
+
+
+def test_an_error_is_not_remembered(asked: Asked) -> None:
+    asked.error = Unavailable("the gateway does not answer")
+    with pytest.raises(Unavailable):
+        asked.of()
+    asked.error = None
+    assert asked.of() is asked.of()
