@@ -24,6 +24,7 @@ class RoleGroup(click.Group):
     ROLES: ClassVar[dict[str, str]] = {
         "controller": "Serve CSI's identity and controller services against PowerFlex gateways.",
         "demo": "Walk a volume through its whole life on a simulated PowerFlex.",
+        "labels": "Write labels of a Kubernetes node into files, and end.",
         "node": "Serve CSI's identity and node services on this host.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
         "unified": "Serve all of CSI's services on one socket, from one process on this host.",
