@@ -37,6 +37,7 @@ SIDECAR_OPTIONS = {
         "capacity-ownerref-level",
         "capacity-poll-interval",
         "immediate-topology",
+        "strict-topology",
     },
     "csi-attacher": _COMMON | {"worker-threads", "reconcile-sync", "max-entries"},
     "csi-resizer": _COMMON | {"workers", "handle-volume-inuse-error", "extra-modify-metadata"},
@@ -78,6 +79,7 @@ def test_sidecars_take_every_argument(manifests: list[Manifest]) -> None:
         if (component, name) not in OUR_CONTAINERS and component in ("controller", "node")
     }
     found.pop("join-simulator", None)
+    found.pop("node-labels", None)  # our own program, see test_zones.py
     assert found.keys() <= SIDECAR_OPTIONS.keys()
     for name, options in found.items():
         assert options <= SIDECAR_OPTIONS[name], name

@@ -33,8 +33,6 @@ NOT_IN_THE_CHART = {
     },
     "node": {
         "--mount-root": "volumes are mounted below the kubelet's folder; others are rare",
-        "--max-volumes-file": "its file comes from the operator, with a volume for it",
-        "--zone-file": "its file comes from the operator, with a volume for it",
         "--zone": "each node has its own, so the chart gives a file",
         "--systemctl": "the default finds it in the host's mount namespace",
     },
