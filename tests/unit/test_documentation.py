@@ -29,9 +29,12 @@ PAGES = sorted(
 OTHERS = {
     "csi_powerflex/pb/csi.proto": "a path that only protoc sees",
     "csi.powerflex.dev": "the name of the driver",
+    "csi.powerflex.dev/zone": "the label that the kubelet gives to a node with a zone",
     "csi.storage.k8s.io/": "a prefix of Kubernetes",
     "csi.storage.k8s.io/fstype": "a key of Kubernetes",
     "localhost/csi-powerflex": "an image",
+    "topology.kubernetes.io/region": "a label of Kubernetes",
+    "topology.kubernetes.io/zone": "a label of Kubernetes",
     "ca.pem": "a file of the operator",
     "systems.yaml": "a file of the operator",
     "drv_cfg.txt": "a file of the SDC",

@@ -17,6 +17,8 @@ _OF_KUBERNETES = (
     "violates PodSecurity",
     "MountVolume.SetUp failed",
     "registrar",
+    "volume node affinity conflict",
+    "detected topology value collision",
 )
 
 
