@@ -15,7 +15,7 @@ ZONE = "topology.kubernetes.io/zone"
 LIMIT = 'node.maxVolumesLabel="example.org/volumes"'
 READS_NODE = (
     Case("zones", "1.34"),
-    Case("zones", "1.36", settings=('node.zone.label="example.org/room"',)),
+    Case("zones", "1.36", settings=('node.zone.label="example.org/hall"',)),
     Case("zones", "1.36", settings=('node.zone.source="node"',)),
     Case("zones", "1.36", settings=(LIMIT,)),
     Case("minimal", "1.36", settings=(LIMIT,)),
@@ -68,9 +68,9 @@ def test_the_driver_reads_the_files_that_the_init_container_writes(helm: str, ca
 
 
 def test_a_zone_is_required_of_each_node_and_a_limit_is_not(helm: str) -> None:
-    settings = ('node.zone.label="example.org/room"', LIMIT)
+    settings = ('node.zone.label="example.org/hall"', LIMIT)
     written = options(pod(helm, Case("zones", "1.36", settings=settings)), "node-labels")
-    assert [label for label, _ in written["required"]] == ["example.org/room"]
+    assert [label for label, _ in written["required"]] == ["example.org/hall"]
     assert [label for label, _ in written["optional"]] == ["example.org/volumes"]
 
 
