@@ -123,7 +123,7 @@ def test_a_pod_in_the_other_zone_waits_for_a_node_that_reaches_its_volume(
     space.pod("user", {"/data": "data"}, node="worker1")
     space.remove_pod("user")
     space.pod("misplaced", {"/data": "data"}, node="worker2", wait=False)
-    space.until_event("misplaced", "FailedScheduling", saying="volume node affinity conflict")
+    space.until_event("misplaced", "FailedScheduling", saying="PersistentVolume's node affinity")
 
 
 def test_each_zone_has_a_capacity_object_with_the_free_capacity_of_its_pool(

@@ -18,6 +18,7 @@ _OF_KUBERNETES = (
     "MountVolume.SetUp failed",
     "registrar",
     "volume node affinity conflict",
+    "didn't match PersistentVolume's node affinity",
     "detected topology value collision",
 )
 
