@@ -138,6 +138,9 @@ LABELS: Schema = {
         ("helm.sh/chart", *(f"app.kubernetes.io/{name}" for name in _OWN_LABELS)), False
     ),
 }
+# The key of a label.
+_LABEL_KEY = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LABEL_KEY: Schema = {"type": "string", "pattern": f"^{_LABEL_KEY}$"}
 FILES: Schema = {
     "type": "object",
     "additionalProperties": False,
@@ -393,6 +396,9 @@ SHAPES: dict[str, Schema] = {
     "nameOverride": NAME | {"maxLength": 63},
     "fullnameOverride": NAME,
     "node.maxVolumes": COUNT | {"maximum": 999_999},
+    "node.zone.label": LABEL_KEY,
+    "node.zone.source": _choice("auto", "pod", "node"),
+    "node.maxVolumesLabel": {"type": "string", "pattern": f"^({_LABEL_KEY})?$"},
     "tests.image": TEXT,
     "pullPolicy": _choice("IfNotPresent", "Always", "Never"),
     "repository": WORD,

@@ -1,4 +1,4 @@
-"""The identifiers that cross the CSI boundary: volume handles, group handles and node ids.
+"""The identifiers that cross the CSI boundary: volume handles, group handles, node ids and zones.
 
 Kubernetes stored these strings long ago. So parsing is strict and the format never changes.
 """
@@ -20,6 +20,10 @@ _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # NVM Express Base Specification 2.0, 4.5: a year and month, a reversed domain name, a suffix. Its limit is
 # 223 bytes. Commas separate the initiators of a node id, so no NQN with a comma is accepted.
 _NQN = re.compile(r"nqn\.[0-9]{4}-[0-9]{2}\.[!-+\--~]{1,211}")
+# CSI's rules for the value of a topology segment, which are those of Kubernetes for the value of a label.
+_ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+ZONE_RULE = "at most 63 letters, digits and the characters - _ . between letters or digits"
+"""What ``is_zone`` requires, for messages."""
 
 MAX_NODE_ID_BYTES = 192
 """The longest node id. CSI allows 256 bytes, Kubernetes stores at most 192 of them in a CSINode object."""
@@ -28,6 +32,11 @@ MAX_NODE_ID_BYTES = 192
 def is_object_id(text: str) -> bool:
     """Whether ``text`` has the form of a PowerFlex object id: 16 lower-case hexadecimal digits."""
     return _OBJECT_ID.fullmatch(text) is not None
+
+
+def is_zone(text: str) -> bool:
+    """Whether ``text`` can be the name of a zone, which is a value of a topology."""
+    return _ZONE.fullmatch(text) is not None
 
 
 class InitiatorKind(enum.StrEnum):

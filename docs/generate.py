@@ -118,6 +118,8 @@ def configuration() -> str:
         "### A zone of a system",
         "",
         *_table(("key", "description", "default"), _keys(ZoneSettings)),
+        "",
+        "[zones.md](zones.md) says how nodes get their zone, and what is created where.",
     ]
     for role in RoleGroup.ROLES:
         command = importlib.import_module(f"csi_powerflex.cli.{role}").command

@@ -80,7 +80,7 @@ def service(settings: NodeSettings) -> Node:
         expansion=Expansion(devices, roots),
         stats=Stats(devices, roots, time_limit),
         health=Health(transports, devices, roots, state, time_limit),
-        info=NodeInfoReader(transports, roots, settings.limit),
+        info=NodeInfoReader(transports, settings),
     )
     return Node(Topology(settings.driver_name), operations)
 

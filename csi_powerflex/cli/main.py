@@ -25,6 +25,7 @@ class RoleGroup(click.Group):
         "controller": "Serve CSI's identity and controller services against PowerFlex gateways.",
         "demo": "Walk a volume through its whole life on a simulated PowerFlex.",
         "doctor": "Check an installation, and say what to do about each problem.",
+        "labels": "Write labels of a Kubernetes node into files, and end.",
         "node": "Serve CSI's identity and node services on this host.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
         "snapshots": "Show the snapshots on the arrays, and prepare their import.",

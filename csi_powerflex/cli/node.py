@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from csi_powerflex import ids
 from csi_powerflex.app import node
 from csi_powerflex.cli import options, settings
-from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings, VolumeLimit, mdm_group
+from csi_powerflex.config.node import NodeSettings, NodeZone, SdcOnDemand, SdcSettings, VolumeLimit, mdm_group
 from csi_powerflex.observability import log
 
 _SDC = SdcSettings()
 _ON_DEMAND = SdcOnDemand()
 _PATH = click.Path(path_type=Path)
+
+
+def _zone(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Refuse a zone that cannot be one, and an empty variable, which click takes for a missing one."""
+    variable = f"{context.auto_envvar_prefix}_{str(option.name).upper()}"
+    if value is None and os.environ.get(variable) == "":
+        raise click.BadParameter(f"{variable} is empty; give it a value or remove it")
+    if isinstance(value, str) and not ids.is_zone(value):
+        raise click.BadParameter(f"{value!r} is not usable; give {ids.ZONE_RULE}")
+    return value
 
 
 role_options = options.together(
@@ -45,6 +57,19 @@ role_options = options.together(
         type=_PATH,
         help="File that holds the number for this node instead, such as one made from a label of the node. "
         "It is read at each NodeGetInfo.",
+    ),
+    click.option(
+        "--zone",
+        callback=_zone,
+        metavar="NAME",
+        help="Zone of this node, as in the zones of the systems file.",
+    ),
+    click.option(
+        "--zone-file",
+        type=_PATH,
+        callback=_zone,
+        help="File that holds the zone of this node instead, such as one made from a label of the node. "
+        "It is read at each NodeGetInfo. Without a zone in it, the node does not register.",
     ),
     click.option(
         "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
@@ -120,6 +145,8 @@ def settings_from(
     mount_roots: tuple[Path, ...],
     max_volumes: int,
     max_volumes_file: Path | None,
+    zone: str | None,
+    zone_file: Path | None,
     drv_cfg: Path,
     scini_device: Path,
     by_id_dir: Path,
@@ -132,6 +159,8 @@ def settings_from(
     **_others: object,
 ) -> NodeSettings:
     """The node's settings from the options. Options of other roles are ignored."""
+    if zone is not None and zone_file is not None:
+        raise click.UsageError("--zone and --zone-file are both given; give one of them")
     if sdc_mdms and not sdc_on_demand:
         raise click.UsageError("--sdc-mdm needs --sdc-on-demand")
     on_demand = SdcOnDemand(
@@ -142,6 +171,7 @@ def settings_from(
         driver_name=driver_name,
         mount_roots=(kubelet_dir, *mount_roots),
         limit=VolumeLimit(number=max_volumes, file=max_volumes_file),
+        zone=NodeZone(name=zone, file=zone_file),
         sdc=SdcSettings(
             drv_cfg=drv_cfg,
             control_device=scini_device,

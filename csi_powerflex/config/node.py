@@ -95,6 +95,20 @@ class VolumeLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeZone:
+    """The zone of this node. Without a name and a file it has none.
+
+    Attributes:
+        name: the zone.
+        file: a file that holds the zone. It is read at each use. While it holds no zone, the node has no
+            topology and cannot register.
+    """
+
+    name: str | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """What the node needs to serve.
 
@@ -103,6 +117,7 @@ class NodeSettings:
         driver_name: as in the cluster's CSIDriver object.
         mount_roots: folders below which staging and target paths must be, such as the kubelet's.
         limit: how many volumes this node may have.
+        zone: in which zone this node is.
         sdc: how to reach this host's SDC.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
         slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
@@ -112,6 +127,7 @@ class NodeSettings:
     driver_name: str
     mount_roots: tuple[Path, ...] = (Path("/var/lib/kubelet"),)
     limit: VolumeLimit = VolumeLimit()
+    zone: NodeZone = NodeZone()
     sdc: SdcSettings = SdcSettings()
     metrics_address: str | None = None
     slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -135,12 +135,12 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeGetInfo(
         self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetInfoResponse:
-        """The node id of this host, and which systems it reaches."""
+        """The node id of this host, which systems it reaches, and its zone."""
         info = self._operations.info.read()
         return csi_pb2.NodeGetInfoResponse(
             node_id=str(info.identity),
             max_volumes_per_node=info.max_volumes,
-            accessible_topology=csi_pb2.Topology(segments=self._topology.segments(info.systems)),
+            accessible_topology=csi_pb2.Topology(segments=self._topology.segments(info.systems, info.zone)),
         )
 
     def NodeGetCapabilities(

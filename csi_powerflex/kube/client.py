@@ -1,4 +1,4 @@
-"""Listing and watching the objects of a Kubernetes cluster.
+"""Reading, listing and watching the objects of a Kubernetes cluster.
 
 The protocol is that of "Kubernetes API Concepts" (Kubernetes reference): lists in pages, watches that resume
 from a resource version, bookmarks, and 410 Gone for a version that is too old. Only the fields that the
@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -77,7 +77,7 @@ class WatchEvent(Generic[T]):
 
 
 class Client:
-    """Lists and watches the objects of one cluster. Threads may share it.
+    """Reads, lists and watches the objects of one cluster. Threads may share it.
 
     A resource is given as its path in the API, such as ``/api/v1/persistentvolumes``. Objects are decoded as
     the type that the caller gives.
@@ -92,6 +92,21 @@ class Client:
     def close(self) -> None:
         """Close the idle connections."""
         self._http.close()
+
+    def get(self, resource: str, name: str, kind: type[T]) -> T:
+        """One object. It may take 30 s.
+
+        Raises:
+            NotFound: the resource has no object of that name.
+            Unauthenticated, PermissionDenied: the API refused the user.
+            FailedPrecondition: a file of the configuration cannot be read or used.
+            Unavailable, DeadlineExceeded: there was no usable answer, or none in time.
+        """
+        path = f"{resource}/{quote(name, safe='')}"
+        with self._http.get(path, seconds=_REQUEST_SECONDS) as response:
+            if response.status != 200:
+                raise _refusal(response.status, _message(response), _TO_GET)
+            return _decode(msgspec.json.Decoder(kind), response.body(_MAX_LINE_BYTES))
 
     def list(self, resource: str, kind: type[T]) -> Listing[T]:
         """All objects of a resource, read page by page. Each page may take 30 s.
@@ -236,16 +251,31 @@ def _message(response: Response) -> str:
         return ""
 
 
-def _refusal(code: int, message: str) -> DriverError:
+@dataclass(frozen=True, slots=True)
+class _Remedies:
+    """What to do where the user has no right, and where the path does not exist."""
+
+    forbidden: str
+    missing: str
+
+
+_TO_GET = _Remedies("allow get in a ClusterRole of this user", "check the name")
+_TO_LIST = _Remedies(
+    "allow list and watch in a ClusterRole of this user",
+    "this version of Kubernetes may not have this resource",
+)
+
+
+def _refusal(code: int, message: str, remedies: _Remedies = _TO_LIST) -> DriverError:
     """The error for a status code of the API (Kubernetes API conventions, "HTTP Status codes")."""
     answer = f"the Kubernetes API answered {code}: {message or 'without a reason'}"
     match code:
         case 401:
             return Unauthenticated(f"{answer}; check the token or the client certificate")
         case 403:
-            return PermissionDenied(f"{answer}; allow list and watch in a ClusterRole of this user")
+            return PermissionDenied(f"{answer}; {remedies.forbidden}")
         case 404:
-            return NotFound(f"{answer}; this version of Kubernetes may not have this resource")
+            return NotFound(f"{answer}; {remedies.missing}")
         case 410:
             return Expired(answer)
         case _:

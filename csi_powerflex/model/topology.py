@@ -39,5 +39,14 @@ class Topology:
         systems = [key for key in segments if self._names_system(key)]
         return not systems or self.system_key(system_id) in systems
 
+    def in_zone(self, segments: Segments, zone: str | None) -> bool:
+        """Whether a node with these segments can use a volume of this zone on a system that it reaches.
+
+        A volume without a zone is for every node. A volume in a zone is for the nodes of that zone: a node
+        without a zone does not have the zone's label, so Kubernetes lets no pod there use it. Segments that
+        are empty name no node at all, so any zone will do.
+        """
+        return zone is None or not segments or segments.get(self.zone_key) == zone
+
     def _names_system(self, key: str) -> bool:
         return key.startswith(f"{self.driver_name}/") and key != self.zone_key

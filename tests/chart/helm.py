@@ -50,6 +50,8 @@ CASES = (
     Case("full", "1.36", ("monitoring.coreos.com/v1",)),
     Case("one_replica", "1.33", SNAPSHOT_APIS[:1]),
     Case("simulator", "1.36", SNAPSHOT_APIS),
+    Case("zones", "1.34"),
+    Case("zones", "1.36"),
 )
 
 

@@ -76,6 +76,7 @@ NEEDED_IN_OWN_NAMESPACE = {
         "apps/replicasets: get",
     ),
 }
+NEEDED_BY_NODES = {"node": rights("/nodes: get")}
 SECRETS = rights("/secrets: get list")
 STALE_MAPPINGS = rights("storage.k8s.io/volumeattachments: list")
 
@@ -103,7 +104,7 @@ def test_each_part_has_exactly_the_rights_it_needs(every_case: dict[Case, list[M
 def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
     for part, found in (by_part(manifests, "ClusterRole") | by_part(manifests, "Role")).items():
         more = SECRETS | (STALE_MAPPINGS if part == "driver" else set())
-        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE)[part] | more, part
+        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES)[part] | more, part
         assert not any("*" in right for right in found)
 
 
@@ -132,14 +133,17 @@ def test_a_cluster_whose_nodes_the_driver_does_not_read_cannot_have_mappings_rem
     assert "controller.removeStaleMappings needs Kubernetes 1.34 or newer" in done.stderr
 
 
-def test_roles_are_bound_to_the_controller_alone_and_to_nobody_twice(manifests: list[Manifest]) -> None:
-    account = chart.named(manifests, "ServiceAccount", "-controller")["metadata"]
+def test_each_role_is_bound_to_one_account_and_only_one_can_be_that_of_the_nodes(
+    manifests: list[Manifest],
+) -> None:
     for kind in ("Role", "ClusterRole"):
         bindings = chart.of_kind(manifests, f"{kind}Binding")
         bound = [binding["roleRef"]["name"] for binding in bindings]
         assert sorted(bound) == sorted(role["metadata"]["name"] for role in chart.of_kind(manifests, kind))
         for binding in bindings:
             assert binding["roleRef"]["kind"] == kind
+            part = "-node" if binding["roleRef"]["name"].endswith("-node") else "-controller"
+            account = chart.named(manifests, "ServiceAccount", part)["metadata"]
             assert binding["subjects"] == [
                 {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
             ]
@@ -161,6 +165,7 @@ def test_only_the_controller_gets_a_token(manifests: list[Manifest]) -> None:
     for component, spec in chart.pods(manifests):
         account = spec.get("serviceAccountName", "default")
         assert spec.get("automountServiceAccountToken", True) == (component == "controller"), component
+        # What reads the node's labels gets one by its own volume: see test_zones.py.
         assert account.endswith(component) == (component in ("controller", "node"))
 
 

@@ -338,6 +338,26 @@ def test_mappings_cannot_be_removed_where_the_nodes_of_the_cluster_are_not_read(
     assert "Error: --remove-stale-mappings needs --kubernetes" in done.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (("--zone=a b",), {}, "'a b' is not usable; give at most 63 letters"),
+        (("--zone=",), {}, "'' is not usable"),
+        (("--zone=a", "--zone-file=/zone"), {}, "--zone and --zone-file are both given"),
+        ((), {"POWERFLEX_CSI_NODE_ZONE": "a", "POWERFLEX_CSI_NODE_ZONE_FILE": "/zone"}, "are both given"),
+        ((), {"POWERFLEX_CSI_NODE_ZONE": ""}, "POWERFLEX_CSI_NODE_ZONE is empty; give it a value"),
+        ((), {"POWERFLEX_CSI_NODE_ZONE_FILE": ""}, "POWERFLEX_CSI_NODE_ZONE_FILE is empty"),
+    ],
+)
+def test_a_zone_that_cannot_be_one_stops_the_node(
+    untouched_logging: None, arguments: tuple[str, ...], variables: dict[str, str], message: str
+) -> None:
+    """A variable made from a label that the node does not have is empty, and must not mean "no zone"."""
+    result = run("node", "--endpoint=unix:///absent/csi.sock", *arguments, env=variables)
+    assert message in " ".join(result.stderr.split())
+    assert result.exit_code == 2
+
+
 @pytest.mark.parametrize("missing", ["endpoint", "systems", "cluster-id"])
 def test_the_error_names_a_missing_option(systems: Path, missing: str) -> None:
     arguments = [argument for argument in controller(systems) if not argument.startswith(f"--{missing}=")]

@@ -1,4 +1,7 @@
-"""The simulated PowerFlex with the volumes of the cluster. It is a process outside of the cluster."""
+"""The simulated PowerFlex with the volumes of the cluster. It is a process outside of the cluster.
+
+It has two systems. The cluster uses the first one, and its first pool, unless a scenario says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,14 @@ import requests
 from tests.e2e.processes import Daemon, await_true
 
 PORT = 8443
+SYSTEMS = [
+    # The pools of the first system have different sizes, so that their free capacity can be told apart.
+    {
+        "name": "one",
+        "domains": [{"name": "pd1"}, {"name": "pd2", "pools": [{"name": "sp2", "raw_gib": 128 * 1024}]}],
+    },
+    {"name": "two"},
+]
 
 
 class Array:
@@ -22,11 +33,14 @@ class Array:
         folder.mkdir(parents=True)
         self._folder = folder
         self._ready = folder / "ready.json"
+        config = folder / "systems.json"
+        config.write_text(json.dumps({"systems": SYSTEMS}))
         self._command = [
             sys.executable,
             "-m",
             "csi_powerflex",
             "simulate",
+            f"--config={config}",
             f"--state={folder / 'state'}",
             f"--ready-file={self._ready}",
             f"--address={address}",
@@ -67,38 +81,48 @@ class Array:
 
     # --- administration ----------------------------------------------------------------------------
 
-    def _session(self) -> requests.Session:
+    def _session(self, url: str) -> requests.Session:
         session = requests.Session()
         session.trust_env = False  # an authority in the environment would replace that of the array
         session.verify = self.facts["caFile"]
         login = {"username": self.facts["username"], "password": self.facts["password"]}
-        reply = session.post(f"{self.facts['url']}/rest/auth/login", json=login, timeout=10)
+        reply = session.post(f"{url}/rest/auth/login", json=login, timeout=10)
         reply.raise_for_status()
         session.headers["Authorization"] = f"Bearer {reply.json()['access_token']}"
         return session
 
-    def get(self, path: str) -> Any:
-        """The answer of a GET below /api."""
-        with self._session() as session:
-            reply = session.get(f"{self.facts['url']}/api/{path}", timeout=10)
+    def get(self, path: str, *, system: int = 0) -> Any:
+        """The answer of a GET below /api of a system."""
+        url = self.facts["systems"][system]["url"]
+        with self._session(url) as session:
+            reply = session.get(f"{url}/api/{path}", timeout=10)
             reply.raise_for_status()
             return reply.json()
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """The answer of a POST below /api."""
-        with self._session() as session:
-            reply = session.post(f"{self.facts['url']}/api/{path}", json=body, timeout=10)
+        """The answer of a POST below /api of the first system."""
+        url = self.facts["url"]
+        with self._session(url) as session:
+            reply = session.post(f"{url}/api/{path}", json=body, timeout=10)
             reply.raise_for_status()
             return reply.json()
 
-    def volumes(self) -> dict[str, dict[str, Any]]:
-        """Every volume and snapshot by its id."""
-        return {volume["id"]: volume for volume in self.get("types/Volume/instances")}
+    def volumes(self, *, system: int = 0) -> dict[str, dict[str, Any]]:
+        """Every volume and snapshot of a system by its id."""
+        return {volume["id"]: volume for volume in self.get("types/Volume/instances", system=system)}
 
-    def await_volumes(self, wanted: set[str], *, seconds: float = 120) -> None:
-        """Wait until exactly the volumes with these ids exist."""
+    def pool_of(self, handle: str) -> tuple[int, str]:
+        """The number of the system that has the volume with this CSI id, and the name of the pool."""
+        system_id, _, volume_id = handle.partition("-")
+        system = [each["systemId"] for each in self.facts["systems"]].index(system_id)
+        volume = self.get(f"instances/Volume::{volume_id}", system=system)
+        pool = self.get(f"instances/StoragePool::{volume['storagePoolId']}", system=system)
+        return system, pool["name"]
+
+    def await_volumes(self, wanted: set[str], *, system: int = 0, seconds: float = 120) -> None:
+        """Wait until exactly the volumes with these ids exist on a system."""
         await_true(
-            lambda: set(self.volumes()) == wanted,
+            lambda: set(self.volumes(system=system)) == wanted,
             what=f"the array having only the volumes {sorted(wanted)}",
             seconds=seconds,
             every=0.3,

@@ -110,15 +110,15 @@ class Cluster:
             "ca.pem": Path(facts["caFile"]).read_text(),
         }
 
-    def make_secret(self, name: str = "powerflex") -> None:
-        """Create or update a Secret with these files."""
+    def make_secret(self, name: str = "powerflex", files: dict[str, str] | None = None) -> None:
+        """Create or update a Secret with these files, by default those of ``systems``."""
         self.kubernetes.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": name, "namespace": NAMESPACE},
-                "stringData": self.systems(),
+                "stringData": files or self.systems(),
             },
         )
 

@@ -141,7 +141,8 @@ def test_a_stateful_set_uses_its_volumes_again_after_it_was_scaled_down_and_up(s
 
 def test_a_static_volume_can_be_used_and_is_kept(cluster: Cluster, space: Space) -> None:
     array = cluster.array
-    (pool,) = array.get("types/StoragePool/instances")
+    pools = array.get("types/StoragePool/instances")
+    (pool,) = [each for each in pools if each["name"] == array.facts["storagePool"]]
     body = {
         "name": "old",
         "storagePoolId": pool["id"],

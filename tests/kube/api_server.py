@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as a client that lists and watches needs, over real HTTPS."""
+"""As much of a Kubernetes API server as a client that reads, lists and watches needs, over real HTTPS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from csi_powerflex.kube.config import ClusterConfig
 from tests.e2e.pki import Authority
@@ -237,6 +237,15 @@ class ApiServer:
             metadata["continue"] = str(begin + many)
         return {"kind": "List", "metadata": metadata, "items": items[begin : begin + many]}
 
+    def single(self, request: Request) -> Answer:
+        """One object, or 404."""
+        resource, _, name = request.path.rpartition("/")
+        with self._changed:
+            item = self._objects.get(resource, {}).get(unquote(name))
+        if item is None:
+            return Answer.status_object(404, f'{resource.rpartition("/")[2]} "{unquote(name)}" not found')
+        return Answer.of(item)
+
     def events(self, resource: str, version: int) -> Iterator[dict[str, Any]]:
         """Events after ``version`` as they come.
 
@@ -316,8 +325,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(prescribed)
         elif request.is_watch:
             self._watch(request)
-        else:
+        elif "limit" in request.query:
             self._send(Answer.of(self.cluster.page(request)))
+        else:
+            self._send(self.cluster.single(request))
 
     def _user(self) -> str | None:
         assert isinstance(self.connection, ssl.SSLSocket)

@@ -1,4 +1,4 @@
-"""Volume handles and node ids as text."""
+"""Volume handles, node ids and zones as text."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +13,7 @@ from csi_powerflex.ids import (
     NodeIdentity,
     VolumeHandle,
     is_object_id,
+    is_zone,
 )
 
 Parsed = TypeVar("Parsed")
@@ -148,3 +149,13 @@ def test_sixteen_digits_are_an_object_id(text: str) -> None:
 )
 def test_other_text_is_not_an_object_id(text: str) -> None:
     assert not is_object_id(text)
+
+
+@pytest.mark.parametrize("text", ["a", "eu-west_1.a", "9", "a" * 63])
+def test_a_value_of_a_label_can_be_a_zone(text: str) -> None:
+    assert is_zone(text)
+
+
+@pytest.mark.parametrize("text", ["", "-a", "a-", "a b", "a\n", "ä", "a/b", "a" * 64])
+def test_other_text_cannot_be_a_zone(text: str) -> None:
+    assert not is_zone(text)

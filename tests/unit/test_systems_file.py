@@ -712,3 +712,28 @@ def test_a_text_with_a_character_that_cannot_be_printed_is_refused(
     content = MINIMAL.replace("    username: admin\n", "") if key == "username" else MINIMAL
     message = refusal(file, content + f'    {key}: "a{character}b"\n')
     assert message == f"systems[0].{key}: holds a character that cannot be printed; type the value again"
+
+
+# --- zones ---------------------------------------------------------------------------------------
+
+
+def test_a_system_can_have_pools_in_several_zones(file: Path) -> None:
+    zones = "{name: a, protectionDomain: pd1, storagePools: [sp1, sp2]}, {name: b.1, storagePools: [sp3]}"
+    file.write_text(with_line(f"zones: [{zones}]"), encoding="utf-8")
+    (system,) = loader.load(file)
+    assert system.zones == (
+        schema.ZoneSettings(name="a", protection_domain="pd1", storage_pools=("sp1", "sp2")),
+        schema.ZoneSettings(name="b.1", storage_pools=("sp3",)),
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a" * 64, "zone/a"])
+def test_a_zone_that_no_node_can_register_is_refused(file: Path, name: str) -> None:
+    """It is the value of a label of nodes, and Kubernetes refuses other labels."""
+    message = refusal(file, with_line(f"zones: [{{name: '{name}', storagePools: [sp1]}}]"))
+    assert message.startswith(f"systems[0].zones[0].name: {name!r} is not usable; give at most 63 letters")
+
+
+def test_a_zone_without_storage_pools_is_refused(file: Path) -> None:
+    message = refusal(file, with_line("zones: [{name: a, storagePools: []}]"))
+    assert message == "systems[0].zones[0].storagePools: the list is empty; name at least one storage pool"

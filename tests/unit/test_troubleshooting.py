@@ -23,6 +23,9 @@ _OF_KUBERNETES = (
     "requested volume size",
     "kubectl get",
     "registrar",
+    "volume node affinity conflict",
+    "didn't match PersistentVolume's node affinity",
+    "detected topology value collision",
 )
 _OF_THE_HOST = ("Deprecated V4 format", "permission denied", "mount point does not exist")
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")

@@ -16,14 +16,14 @@ import yaml
 
 from csi_powerflex.cli import controller, node
 from csi_powerflex.config.controller import ControllerSettings
-from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings, VolumeLimit
+from csi_powerflex.config.node import NodeSettings, NodeZone, SdcOnDemand, SdcSettings, VolumeLimit
 from tests.source_code import PACKAGE, ROOT, reads
 
 CHART = ROOT / "charts" / "csi-powerflex"
 
 COMMANDS = {"controller": controller, "node": node}
 OF_EVERY_COMMAND = {"log_level", "log_format"}
-SETTINGS = (ControllerSettings, NodeSettings, SdcSettings, SdcOnDemand, VolumeLimit)
+SETTINGS = (ControllerSettings, NodeSettings, SdcSettings, SdcOnDemand, VolumeLimit, NodeZone)
 
 # Options that the chart's templates do not pass, and why. Users can give them in extraArgs.
 NOT_IN_THE_CHART = {
@@ -33,7 +33,7 @@ NOT_IN_THE_CHART = {
     },
     "node": {
         "--mount-root": "volumes are mounted below the kubelet's folder; others are rare",
-        "--max-volumes-file": "its file comes from the operator, with a volume for it",
+        "--zone": "each node has its own, so the chart gives a file",
         "--systemctl": "the default finds it in the host's mount namespace",
     },
 }

@@ -130,6 +130,23 @@ sim0
 {{- end -}}
 {{- end -}}
 
+{{/*
+From where the nodes get their zone: "pod", "node", or "" if they tell none. Kubernetes copies only two labels of a node to its
+pods, by default since 1.35 (PodTopologyLabelsAdmission).
+*/}}
+{{- define "csi-powerflex.zoneSource" -}}
+{{- $node := .Values.node -}}
+{{- if $node.zone.enabled -}}
+{{- $copied := and (semverCompare ">=1.35-0" .Capabilities.KubeVersion.Version) (has $node.zone.label (list "topology.kubernetes.io/zone" "topology.kubernetes.io/region")) -}}
+{{- if ne $node.zone.source "auto" }}{{ $node.zone.source }}{{ else if and $copied (not $node.maxVolumesLabel) }}pod{{ else }}node{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" if an init container reads labels of the node. */}}
+{{- define "csi-powerflex.readsNode" -}}
+{{- if or .Values.node.maxVolumesLabel (eq (include "csi-powerflex.zoneSource" .) "node") }}true{{ end -}}
+{{- end -}}
+
 {{/* The classes to create, as {"items": [...]}: those of the values. With the simulator and no classes in the values: default classes. */}}
 {{- define "csi-powerflex.storageClasses" -}}
 {{- if or .Values.storageClasses (not .Values.simulator.enabled) -}}

@@ -11,7 +11,7 @@ import msgspec
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.ids import is_object_id
+from csi_powerflex.ids import ZONE_RULE, is_object_id, is_zone
 
 # A shorter beginning could fit names that no one thought of.
 _LEAST_BEGINNING = 3
@@ -41,6 +41,7 @@ def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
         )
     if not (math.isfinite(system.request_timeout) and system.request_timeout > 0):
         yield "requestTimeout", "must be a number of seconds above 0"
+    yield from _zone_problems(system)
     yield from _adoption_problems(system)
     yield from _trust_problems(system)
     yield from _password_problems(system)
@@ -62,6 +63,14 @@ def _is_base_url(endpoint: str) -> bool:
     of_api = parts.path.strip("/").partition("/")[0].lower() in ("api", "rest", "dtapi")
     usable = parts.scheme == "https" and bool(parts.hostname) and not of_api
     return usable and endpoint.isprintable() and not any(mark in endpoint for mark in "@?# ")
+
+
+def _zone_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    for index, zone in enumerate(system.zones):
+        if not is_zone(zone.name):
+            yield f"zones[{index}].name", f"{zone.name!r} is not usable; give {ZONE_RULE}"
+        if not zone.storage_pools:
+            yield f"zones[{index}].storagePools", "the list is empty; name at least one storage pool"
 
 
 def _adoption_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:

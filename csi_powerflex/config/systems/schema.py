@@ -26,7 +26,7 @@ class ZoneSettings(
     """The part of a system that is in one zone.
 
     Attributes:
-        name: the zone in the topology of its nodes.
+        name: the zone, as its nodes tell it (--zone or --zone-file).
         protection_domain: name or id of its protection domain.
         storage_pools: names or ids of its storage pools, in the order of preference.
     """

@@ -69,8 +69,8 @@ class Placement:
         if errors:
             raise errors[0]
         raise ResourceExhausted(
-            f"no storage pool is reachable from any of these topologies: {requirement}. The systems have: "
-            f"{self._topologies_of(arrays)}"
+            f"no storage pool is reachable from any of these topologies: {requirement}"
+            f"{self._zones_missed(arrays, requirement)}. The systems have: {self._topologies_of(arrays)}"
         )
 
     def _topologies_of(self, arrays: Iterable[Array]) -> str:
@@ -131,15 +131,37 @@ class Placement:
                     f"a copy is created in the pool of its source, {pool} of system {array.label}, "
                     f"and the parameters ask for {wanted!r}"
                 )
-        zone = zone_of(array, pool)
+        zones = _zones_of(array, pool)
         for segments in requirement.topologies or ({},):
-            reached = self._topology.reaches(segments, array.system_id())
-            if reached and segments.get(self._topology.zone_key, zone) == zone:
-                return Candidate(array, pool, zone)
+            if not self._topology.reaches(segments, array.system_id()):
+                continue
+            for zone in zones:
+                if self._topology.in_zone(segments, zone):
+                    return Candidate(array, pool, zone)
         raise ResourceExhausted(
             f"a copy is created in the pool of its source, {pool} of system {array.label}, which is not "
-            f"reachable from any of these topologies: {requirement}"
+            f"reachable from any of these topologies: {requirement}{self._zones_missed([array], requirement)}"
         )
+
+    def _zones_missed(self, arrays: Iterable[Array], requirement: TopologyRequirement) -> str:
+        """The zones of systems that are reached but not in a zone of theirs, as the end of a message.
+
+        It is empty if zones are not the reason. No array is asked.
+        """
+        topologies = requirement.topologies
+        missed = {
+            array.label: array.zones
+            for array in arrays
+            if array.zones and any(self._topology.reaches(each, array.system_id()) for each in topologies)
+        }
+        named = {segments.get(self._topology.zone_key) for segments in topologies}
+        if not missed or named & {zone.name for zones in missed.values() for zone in zones}:
+            return ""
+        known = "; ".join(
+            f"system {label} has only the zones {', '.join(dict.fromkeys(zone.name for zone in zones))}"
+            for label, zones in missed.items()
+        )
+        return f"; {known}; register the nodes with one of them, or add the nodes' zone to the systems file"
 
     def _arrays(self, parameters: VolumeParameters, requirement: TopologyRequirement) -> list[Array]:
         """The systems to ask: the one that is named, or all where the topology or zones decide."""
@@ -155,22 +177,27 @@ class Placement:
         if not array.zones:
             yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
             return
-        wanted = segments.get(self._topology.zone_key)
         for zone in array.zones:
-            if wanted in (None, zone.name):
+            if self._topology.in_zone(segments, zone.name):
                 yield from _in_zone(array, zone, parameters)
 
 
 def zone_of(array: Array, pool: Pool) -> str | None:
     """The first zone that the pool is in; None if it is in none."""
+    return _zones_of(array, pool)[0]
+
+
+def _zones_of(array: Array, pool: Pool) -> list[str | None]:
+    """The zones that the pool is in; only None if it is in none."""
+    found: list[str | None] = []
     for zone in array.zones:
         for name in zone.storage_pools:
             # Pools of other protection domains may have the same name.
             # A name that is ambiguous, or a domain that does not exist, is no place of any volume.
             with contextlib.suppress(InvalidArgument):
                 if name in (pool.name, pool.id) and array.pool(zone.protection_domain, name).id == pool.id:
-                    return zone.name
-    return None
+                    found.append(zone.name)
+    return found or [None]
 
 
 def _in_zone(array: Array, zone: Zone, parameters: VolumeParameters) -> Iterator[Candidate]:
