@@ -1,4 +1,4 @@
-"""The controller works within the memory limit of the chart, also if the array has as many volumes as it can."""
+"""The controller works within the memory limit of the chart, also if the array is full of volumes."""
 
 from __future__ import annotations
 
