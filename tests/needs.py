@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import pytest
 
 from csi_powerflex.operations.node import filesystem_growth
-from tests import tools
+from tests import memory_group, tools
 from tests.chart import helm
 from tests.commands import output_of
 
@@ -96,6 +96,16 @@ def _program(name: str, path: str | None) -> Lack | None:
     return None if path else Lack(f"{name} is not installed", f"{BY_TOOLS} (needs Go)")
 
 
+def _memory_groups() -> Lack | None:
+    """Whether a memory cgroup can be made. Only an attempt shows it."""
+    try:
+        with memory_group.limited(2**30):
+            return None
+    except OSError as error:
+        reason = f"this machine does not let the tests limit the memory of a process: {error}"
+        return Lack(reason, "-" if os.geteuid() == 0 else BY_ROOT)
+
+
 def _online_ext4() -> Lack | None:
     if filesystem_growth.can_grow_ext4_online():
         return None
@@ -128,6 +138,7 @@ NEEDS: Mapping[str, Callable[[], Lack | None]] = {
     "online-ext4": _online_ext4,
     "two-btrfs-of-one-id": _two_btrfs_of_one_id,
     "one-btrfs-of-one-id": _one_btrfs_of_one_id,
+    "memory-groups": _memory_groups,
     "helm": lambda: _program("Helm", helm.binary()),
     "promtool": lambda: _program("promtool", tools.built("promtool")),
     "csi-sanity": lambda: _program("csi-sanity", tools.built("csi-sanity")),

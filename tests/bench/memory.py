@@ -1,7 +1,7 @@
 """Memory and time of the controller's lists on a full array: ``make bench-memory``.
 
 The controller runs in a memory cgroup with the chart's limit, where this machine lets root make one. The
-figures of docs/performance.md and docs/sizing.md come from here.
+figures of docs/performance.md come from here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,32 +19,11 @@ import click
 import grpc
 
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from tests import memory_group
 from tests.bench.full_array import MOST_VOLUMES, served
 from tests.controller_process import ControllerProcess
 
-LIMIT_MIB = 384
-"""The chart's limit of the controller's container."""
-
 _CALLERS = 4
-_GROUPS = Path("/sys/fs/cgroup")
-
-
-@contextlib.contextmanager
-def memory_group(limit_mib: int) -> Iterator[Path]:
-    """A memory cgroup of version 1 or 2.
-
-    Raises:
-        OSError: this machine does not allow it.
-    """
-    parent = _GROUPS / "memory" if (_GROUPS / "memory").is_dir() else _GROUPS
-    group = parent / f"csi-powerflex-bench-{os.getpid()}"
-    group.mkdir()
-    try:
-        limit = group / ("memory.max" if parent == _GROUPS else "memory.limit_in_bytes")
-        limit.write_text(str(limit_mib * 2**20))
-        yield group
-    finally:
-        group.rmdir()
 
 
 def _status(pid: int, key: str) -> int:
@@ -107,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.ExitStack() as stack:
         group = None
         try:
-            group = stack.enter_context(memory_group(LIMIT_MIB))
+            group = stack.enter_context(memory_group.limited(memory_group.of_chart("controller")))
         except OSError as error:
             click.echo(f"without a limit of memory: {error}")
         click.echo(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")

@@ -152,3 +152,14 @@ def refused(code: grpc.StatusCode, call: Callable[[], object]) -> str:
         call()
     assert refusal.value.code() is code, f"{refusal.value.code()}: {refusal.value.details()}"
     return str(refusal.value.details())
+
+
+def outcome(call: Callable[[], object]) -> grpc.StatusCode:
+    """The code that the call ends with."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        code = error.code()
+        assert isinstance(code, grpc.StatusCode)
+        return code
+    return grpc.StatusCode.OK

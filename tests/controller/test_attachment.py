@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -14,7 +13,7 @@ from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
-from tests.controller.driver import Driver, Mode, block, mount, refused
+from tests.controller.driver import Driver, Mode, block, mount, outcome, refused
 from tests.controller.eventually import eventually
 from tests.controller.world import World
 
@@ -53,7 +52,7 @@ def test_a_failed_publish_keeps_the_mapping_that_another_controller_answered_for
     other, gateway = array45.another(), array45.simulator.gateway
     frozen = gateway.inject(Fault(kind=FaultKind.FREEZE, route=route, times=1))
     with ThreadPoolExecutor(1) as caller:
-        first = caller.submit(_outcome, lambda: array45.driver.publish(volume, array45.node("a")))
+        first = caller.submit(outcome, lambda: array45.driver.publish(volume, array45.node("a")))
         eventually(lambda: gateway.faults.struck(frozen) == 1)
         other.publish(volume, array45.node("a"))
         gateway.inject(Fault(kind=FaultKind.ERROR, status=500, route=route))
@@ -90,16 +89,6 @@ def test_a_host_with_a_new_id_that_another_controller_has_mapped_is_used(array45
     )
     assert array45.driver.publish(volume, array45.node("a"))
     assert len(array45.volume(volume.volume_id).mappings) == 1
-
-
-def _outcome(call: Callable[[], object]) -> grpc.StatusCode:
-    try:
-        call()
-    except grpc.RpcError as error:
-        code = error.code()
-        assert isinstance(code, grpc.StatusCode)
-        return code
-    return grpc.StatusCode.OK
 
 
 def test_a_volume_for_one_node_is_refused_to_a_second_with_the_name_of_the_first(

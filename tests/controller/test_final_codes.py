@@ -13,7 +13,7 @@ from csi_powerflex import names as names_module
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.model import Volume
-from tests.controller.driver import GIB, Driver, Mode, block, refused
+from tests.controller.driver import GIB, Driver, Mode, block, outcome, refused
 from tests.controller.eventually import eventually
 from tests.controller.final_codes import FinalCodes
 from tests.controller.interruption import KilledController, KillTime
@@ -173,7 +173,7 @@ def test_a_copy_that_another_controller_answered_for_is_never_removed(array45: W
     refusing = inject(array45, "Volume.setVolumeSize", 309, times=1)
     frozen = inject(array45, route, kind=FaultKind.FREEZE, times=1)
     with ThreadPoolExecutor(1) as caller:
-        first = caller.submit(_outcome, copy)
+        first = caller.submit(outcome, copy)
         eventually(lambda: gateway.faults.struck(frozen) == 1)
         assert gateway.faults.struck(refusing) == 1
         answered = copy(by=other)
@@ -193,9 +193,9 @@ def test_a_copy_that_is_being_removed_is_not_answered_for(array45: World) -> Non
     growing = inject(array45, "Volume.setVolumeSize", kind=FaultKind.FREEZE, skip=1, times=1)
     removing = inject(array45, "Volume.removeVolume", kind=FaultKind.FREEZE, times=1)
     with ThreadPoolExecutor(2) as caller:
-        first = caller.submit(_outcome, copy)
+        first = caller.submit(outcome, copy)
         eventually(lambda: gateway.faults.struck(naming) == 1)
-        second = caller.submit(_outcome, lambda: copy(by=other))
+        second = caller.submit(outcome, lambda: copy(by=other))
         eventually(lambda: gateway.faults.struck(growing) == 1)
         gateway.faults.remove(naming)
         eventually(lambda: gateway.faults.struck(removing) == 1)
@@ -230,22 +230,12 @@ def test_a_copy_that_was_grown_keeps_its_id_when_its_name_is_taken_meanwhile(arr
     naming = inject(array45, "Volume.setVolumeName", kind=FaultKind.FREEZE, times=1)
     inject(array45, "Volume.setVolumeName", 99, times=1, skip=1)
     with ThreadPoolExecutor(1) as caller:
-        first = caller.submit(_outcome, copy)
+        first = caller.submit(outcome, copy)
         eventually(lambda: gateway.faults.struck(naming) == 1)
         answered = copy(by=other)
         gateway.faults.remove(naming)
         assert first.result(timeout=60) is UNAVAILABLE
     assert array45.volume(answered.volume_id).size_kb * 1024 == 16 * GIB
-
-
-def _outcome(call: Callable[[], object]) -> grpc.StatusCode:
-    try:
-        call()
-    except grpc.RpcError as error:
-        code = error.code()
-        assert isinstance(code, grpc.StatusCode)
-        return code
-    return grpc.StatusCode.OK
 
 
 # --- a controller that is killed between renaming and removal of a copy -----------------------------------

@@ -23,6 +23,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.array_state import Baseline, Created
 from tests.controller.calls import CALLS, Call, Environment
 from tests.controller.conftest import VERSIONS, MakeWorld
+from tests.controller.driver import outcome
 from tests.controller.eventually import eventually
 from tests.controller.interruption import Deadline, Held, HoldTime, KilledController, KillTime
 from tests.controller.world import World
@@ -230,17 +231,6 @@ def test_two_controllers_that_make_the_same_call_end_as_one(
         again = baseline.normalised(call.call(environment, ids))
         assert (again, baseline.created()) == (result.again, result.created), where
         figures.add("controller calls with a second controller")
-
-
-def outcome(call: Callable[[], object]) -> grpc.StatusCode:
-    """The code that the call ends with."""
-    try:
-        call()
-    except grpc.RpcError as error:
-        code = error.code()
-        assert isinstance(code, grpc.StatusCode)
-        return code
-    return grpc.StatusCode.OK
 
 
 @each_call

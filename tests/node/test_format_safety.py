@@ -186,6 +186,7 @@ def test_a_device_mounted_in_another_namespace_is_neither_checked_nor_formatted(
         assert (staged / "file").read_text() == "content"
 
 
+@pytest.mark.needs("btrfs")
 def test_a_device_with_another_filesystem_mounted_in_another_namespace_is_refused(
     host: LoopHost, node: Kubelet
 ) -> None:

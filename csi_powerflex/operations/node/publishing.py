@@ -123,13 +123,7 @@ class Publishing:
         found = self._state.defect(staged)
         if found is None:
             return
-        users = [
-            mount.point
-            for mount in mountinfo.read()
-            if mount.device == staged.device
-            and mount.point != staged.point
-            and target_paths.inside(mount, self._roots)
-        ]
+        users = [mount.point for mount in target_paths.others(staged, self._roots)]
         if mountinfo.is_of(staged, device) and users:
             raise unusable_error(request.publish_context.handle, found, users)
         log.warning("staging again", volume=request.publish_context.handle, reason=found.description)

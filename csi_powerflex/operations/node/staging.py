@@ -112,7 +112,7 @@ class Staging:
             AlreadyExists: something else is mounted there, or the same volume in another way.
             FailedPrecondition: a filesystem that does not work is still used, or another mount hides it.
         """
-        users = [mount.point for mount in self._others(mounted)]
+        users = [mount.point for mount in target_paths.others(mounted, self._roots)]
         if not mountinfo.is_of(mounted, device):
             number = mountinfo.number_behind(mounted)
             in_use = target_paths.alive(mounted) and (users or (number and self._devices.has(number)))
@@ -154,16 +154,6 @@ class Staging:
             raise unusable_error(handle, defect, [mount.point for mount in found])
         return bool(found)
 
-    def _others(self, mounted: mountinfo.Mount) -> list[mountinfo.Mount]:
-        """The other mounts of the same filesystem below the roots."""
-        return [
-            mount
-            for mount in mountinfo.read()
-            if mount.device == mounted.device
-            and mount.point != mounted.point
-            and target_paths.inside(mount, self._roots)
-        ]
-
     @staticmethod
     def _catch_up(device: Path, point: Path, wanted: _Wanted, hold: int) -> None:
         """Grow a filesystem that is mounted already. If it cannot grow now, its pods can still use it."""
@@ -193,7 +183,7 @@ class Staging:
         self._devices.require_own(handle, mounted)
         if not target_paths.alive(mounted):
             target_paths.unmount_all(point, last_resort_if_alive=False)
-        elif others := self._others(mounted):
+        elif others := target_paths.others(mounted, self._roots):
             self._unstage_one_of_several(handle, mounted, others)
         else:
             release.unmount_last(handle, point, self._state)

@@ -144,6 +144,15 @@ def alive(mount: mountinfo.Mount) -> bool:
     return number is not None and blockdev.exists(number)
 
 
+def others(mounted: mountinfo.Mount, roots: Sequence[Path]) -> list[mountinfo.Mount]:
+    """The other mounts of the same filesystem below ``roots``."""
+    return [
+        mount
+        for mount in mountinfo.read()
+        if mount.device == mounted.device and mount.point != mounted.point and inside(mount, roots)
+    ]
+
+
 def require_visible(mount: mountinfo.Mount) -> None:
     """Make sure that the path of ``mount`` leads to it.
 
