@@ -139,7 +139,7 @@ def test_a_rescan_finds_a_device_without_an_event(host: LoopHost) -> None:
 
 def test_the_error_for_a_missing_device_has_the_known_systems(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume(mapped=False)
-    with refused(grpc.StatusCode.UNAVAILABLE, volume.link, "knows system", "mapped to this host"):
+    with refused(grpc.StatusCode.UNAVAILABLE, volume.link, "is configured for system", "is mapped to it"):
         node.stage(volume, timeout=2)
     host.know_systems("0f1e2d3c4b5a6978")
     with refused(
