@@ -261,6 +261,12 @@ COMMAND_DURATION = _histogram(
     tool="name of the program, as in mkfs.ext4",
     result="ok, failed or timeout",
 )
+HOST_CHECK_FAILED = _gauge(
+    "csi_powerflex_host_check_failed",
+    "1 for a check of the host that failed when the node started, else 0. docs/doctor.md explains each.",
+    check="user, capabilities, kubelet_folder, mount_propagation or kernel; unexpected_error if the node "
+    "could not look at its host",
+)
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
