@@ -58,8 +58,9 @@ def _rule(name: str) -> dict[str, Any]:
 
 
 def problems(checks: list[Check]) -> dict[str, Check]:
-    """The checks that are not ok, by name. Each says what to do, and its section in the page exists."""
-    found = {check.name: check for check in checks if check.level is not Level.OK}
+    """The gravest check of each name that is not ok. Each says what to do; its section in the page exists."""
+    gravest_last = sorted(checks, key=lambda check: check.level is Level.FAULT)
+    found = {check.name: check for check in gravest_last if check.level is not Level.OK}
     for check in found.values():
         page, _, section = check.page.partition("#")
         assert section in anchors(page), check.page

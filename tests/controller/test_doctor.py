@@ -289,10 +289,11 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
 
 
 def test_an_expired_certificate_is_a_fault_that_names_the_day(examine: Doctor, serve: MakeServer) -> None:
+    ended = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=30)
     checks = examine(serve(server=datetime.timedelta(minutes=-30), authority=LONG))
     expired, refused = problems(checks)
     assert (expired.name, expired.level) == ("certificate", Level.FAULT)
-    assert expired.found == f"it expired on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    assert expired.found == f"it expired on {ended:%Y-%m-%d}"
     assert (refused.name, refused.level) == ("tls", Level.FAULT)
     assert "the certificate was not accepted: it has expired" in refused.found
     assert not named(checks, "login")

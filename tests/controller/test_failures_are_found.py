@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from csi_powerflex.app.doctor import controller as doctor
 from csi_powerflex.model.checks import Check, Level
+from csi_powerflex.observability import metrics
 from csi_powerflex.operations.controller.doctor import DoctorSettings
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator import certificates
@@ -103,6 +105,14 @@ class Site:
         for words in leads.words_of(alert):
             assert self.lines(words), words
 
+    def has_documented_labels(self) -> None:
+        """Assert that docs/metrics.md names each error and result that the metrics have."""
+        listed = {described.name: described.labels for described in metrics.TABLE}
+        for family in text_string_to_metric_families(self.process.metrics().decode()):
+            for sample in family.samples:
+                for label in {"reason", "result"} & sample.labels.keys():
+                    assert re.search(rf"\b{sample.labels[label]}\b", listed[sample.name][label]), sample
+
     # --- the doctor --------------------------------------------------------------------------------
 
     def doctor(self) -> dict[str, Check]:
@@ -138,20 +148,21 @@ class Site:
 @pytest.fixture
 def make_site(tmp_path: Path) -> Iterator[Callable[[World], Site]]:
     """Start a process for the array of a world."""
-    running: list[ControllerProcess] = []
+    running: list[Site] = []
 
     def make(world: World) -> Site:
         file = SystemsFile(world)
         options = {"watch-seconds": "0.1", "log-format": "json"}
         process = ControllerProcess(world.folder / "process", file.path, options)
         process.__enter__()
-        running.append(process)
+        running.append(Site(world, file, process))
         process.wait_for("system found")
-        return Site(world, file, process)
+        return running[-1]
 
     yield make
-    for process in running:
-        process.__exit__(None, None, None)
+    for site in running:
+        site.has_documented_labels()
+        site.process.__exit__(None, None, None)
 
 
 @pytest.fixture
@@ -275,7 +286,7 @@ def test_a_gateway_that_hangs(site: Site) -> None:
 
 
 def test_a_gateway_that_answers_503(site: Site) -> None:
-    retries = {"system": "array0", "reason": "unavailable"}
+    retries = {"system": "array0", "reason": "overloaded"}
     site.gateway.inject(Fault(kind=FaultKind.HTML, status=503, route="StoragePool.*"))
     eventually(lambda: site.metric("csi_powerflex_gateway_retries_total", **retries) > 0)
     site.gateway.inject(Fault(kind=FaultKind.HTML, status=503))
