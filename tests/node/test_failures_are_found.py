@@ -91,5 +91,5 @@ def test_a_mount_that_the_container_is_not_allowed_to_make(
 ) -> None:
     volume = host.volume()
     replace_tool("mount", 'echo "mount: permission denied." >&2; exit 32')
-    text = is_found(lambda: node.stage(volume), json_log, "The node pod may not mount", "INTERNAL")
+    text = is_found(lambda: node.stage(volume), json_log, "The node pod may not mount", "UNAVAILABLE")
     assert "permission denied" in text
