@@ -124,13 +124,13 @@ def test_helm_test_ends_with_the_line_of_the_doctor_and_creates_nothing(wrong_pa
 
 
 def test_the_doctor_finds_a_wrong_password(wrong_password: Cluster, tmp_path: Path) -> None:
-    await_true(
-        lambda: _of_controller(wrong_password, tmp_path)[0] == 1,
-        what="the controller's pod having the wrong password",
-        seconds=240,
-        every=3,
-    )
-    _, checks = _of_controller(wrong_password, tmp_path)
-    (login,) = _at(checks, "fault")
+    found: list[tuple[int, list[Check]]] = []
+
+    def is_found() -> bool:
+        found.append(_of_controller(wrong_password, tmp_path))
+        return found[-1][0] == 1
+
+    await_true(is_found, what="the controller's pod having the wrong password", seconds=240, every=3)
+    (login,) = _at(found[-1][1], "fault")
     assert (login["check"], login["page"]) == ("login", "docs/doctor.md#login")
     assert "refused user" in login["found"]
