@@ -388,7 +388,7 @@ def test_a_volume_that_is_mapped_to_another_node(site: Site) -> None:
     assert site.doctor() == {}
 
 
-GONE: dict[str, tuple[str, Callable[[Site, csi_pb2.Volume], object]]] = {
+REMOVED: dict[str, tuple[str, Callable[[Site, csi_pb2.Volume], object]]] = {
     "ControllerPublishVolume": (
         "The volume was removed at the array",
         lambda site, volume: site.driver.publish(volume, site.world.node("a")),
@@ -413,7 +413,7 @@ def test_a_volume_that_someone_removed_at_the_array(site: Site) -> None:
     array, array_id = site.world.array, volume.volume_id.partition("-")[2]
     with array.lock:
         array.volumes.pop(array_id)
-    for rpc, (entry, call) in GONE.items():
+    for rpc, (entry, call) in REMOVED.items():
         text = site.refused(Code.NOT_FOUND, lambda call=call: call(site, volume), entry, rpc)  # type: ignore[misc]  # called at once
         assert array_id in text
 
@@ -444,7 +444,7 @@ WRONG: dict[str, tuple[Code, str, dict[str, Any]]] = {
     "parameter": (
         Code.INVALID_ARGUMENT,
         "Unknown parameter of a class",
-        {"parameters": {"provisoning": "x"}},
+        {"parameters": {"storagepol": "sp1"}},
     ),
     "pool": (
         Code.INVALID_ARGUMENT,
