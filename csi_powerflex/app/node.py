@@ -13,7 +13,7 @@ from csi_powerflex.host.run import missing_tools
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.model.checks import Level, guarded
 from csi_powerflex.model.topology import Topology
-from csi_powerflex.observability import endpoint
+from csi_powerflex.observability import endpoint, metrics
 from csi_powerflex.observability.log import Log, toggle_debug_by_signal
 from csi_powerflex.operations.node import doctor
 from csi_powerflex.operations.node.device import Devices
@@ -86,16 +86,22 @@ def service(settings: NodeSettings) -> Node:
 
 
 def say_what_is_wrong(settings: NodeSettings) -> None:
-    """Write to the log what keeps volumes from being mounted on this host. It takes some milliseconds.
+    """Write to the log what keeps volumes from being mounted on this host, and show it as a metric.
 
-    The node serves all the same: it can tell callers what fails, and some volumes may still work.
+    It takes some milliseconds. The node serves all the same: it can tell callers what fails, and some volumes
+    may still work.
     """
+    failed: dict[str, bool] = {}
     for check in guarded(doctor.HOST, lambda: doctor.essentials(settings, facts.read())):
+        name = check.name.replace(" ", "_")
+        failed[name] = failed.get(name, False) or check.level is Level.FAULT
         fields = {"check": check.name, "subject": check.subject, "found": check.found, "remedy": check.remedy}
         if check.level is Level.FAULT:
             log.error("host check failed", **fields)
         elif check.level is Level.WARNING:
             log.warning("host check gave a warning", **fields)
+    for name, value in failed.items():
+        metrics.HOST_CHECK_FAILED.labels(name).set(value)
 
 
 def check_tools() -> None:

@@ -146,8 +146,8 @@ GATEWAY_LOGINS = _counter(
     "csi_powerflex_gateway_logins_total",
     "Logins to a PowerFlex gateway and renewals of a token.",
     system=_SYSTEM,
-    result="ok, or the error: connect_failed, connection_lost, deadline_exceeded, failed_precondition, "
-    "read_timeout, unauthenticated or unavailable",
+    result="ok, or the error: connect_failed, deadline_exceeded, failed_precondition, login_failed, "
+    "overloaded, read_timeout, unauthenticated, unavailable, unusable_answer or wrong_system",
 )
 GATEWAY_CACHE_MISSES = _counter(
     "csi_powerflex_gateway_cache_misses_total",
@@ -159,7 +159,8 @@ GATEWAY_RETRIES = _counter(
     "csi_powerflex_gateway_retries_total",
     "Requests to a PowerFlex gateway that were sent again.",
     system=_SYSTEM,
-    reason="the error: connect_failed, connection_lost, token_refused or unavailable",
+    reason="the error: connect_failed, connection_lost, login_failed, overloaded, token_refused or "
+    "wrong_system",
 )
 SYSTEM_UP = _system_gauge(
     "csi_powerflex_system_up",
@@ -260,6 +261,12 @@ COMMAND_DURATION = _histogram(
     "Time of a command on the host.",
     tool="name of the program, as in mkfs.ext4",
     result="ok, failed or timeout",
+)
+HOST_CHECK_FAILED = _gauge(
+    "csi_powerflex_host_check_failed",
+    "1 for a check of the host that failed when the node started, else 0. docs/doctor.md explains each.",
+    check="user, capabilities, kubelet_folder, mount_propagation or kernel; unexpected_error if the node "
+    "could not look at its host",
 )
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",

@@ -388,6 +388,33 @@ def test_the_nodes_run_everywhere_and_first(every_case: dict[Case, list[Manifest
     assert pod["tolerations"] == [{"operator": "Exists"}]
 
 
+NETWORK = ("hostNetwork", "dnsPolicy", "dnsConfig", "hostAliases")
+
+
+@pytest.mark.parametrize("values", ["minimal", "full", "simulator"])
+def test_helm_test_begins_with_the_doctor_in_a_pod_like_the_controllers_without_a_token(
+    every_case: dict[Case, list[Manifest]], values: str
+) -> None:
+    manifests = next(found for case, found in every_case.items() if case.values == values)
+    pod = chart.named(manifests, "Pod", "-test-doctor")
+    spec = pod["spec"]
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert int(pod["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+    controller = chart.named(manifests, "Deployment", "-controller")["spec"]["template"]["spec"]
+    (driver,) = (each for each in controller["containers"] if each["name"] == "driver")
+    (doctor,) = spec["containers"]
+    assert spec["automountServiceAccountToken"] is False
+    for key in (*NETWORK, "securityContext", "nodeSelector", "tolerations", "serviceAccountName"):
+        assert spec.get(key) == controller.get(key), key
+    for key in ("image", "securityContext"):
+        assert doctor[key] == driver[key]
+    mounts = [mount for mount in driver["volumeMounts"] if mount["name"] != "socket"]
+    assert doctor["volumeMounts"] == mounts
+    assert [volume for volume in controller["volumes"] if volume["name"] != "socket"] == spec["volumes"]
+    done = CliRunner().invoke(main, [*doctor["args"], "--output=none"])
+    assert "'none' is not one of 'table', 'json'" in done.output
+
+
 def test_the_simulated_array_brings_its_own_keys_and_password(helm: str) -> None:
     case = Case("simulator", "1.36", settings=('simulator.existingSecret=""',))
     secret = chart.named(chart.rendered(helm, case), "Secret", "-simulator")

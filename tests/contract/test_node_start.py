@@ -7,15 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.children import wait_for_socket
 
 
-def test_a_missing_kubelet_folder_is_one_line_of_the_log(socket: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["node", "unified"])
+def test_a_missing_kubelet_folder_is_one_line_of_the_log(socket: Path, tmp_path: Path, role: str) -> None:
     log = tmp_path / "log"
     command = [
-        *(sys.executable, "-m", "csi_powerflex", "node", f"--endpoint=unix://{socket}"),
+        *(sys.executable, "-m", "csi_powerflex", role, f"--endpoint=unix://{socket}"),
         *(f"--drv-cfg={tmp_path}/absent", f"--kubelet-dir={tmp_path}/kubelet"),
     ]
+    if role == "unified":
+        systems = tmp_path / "systems.yaml"
+        systems.write_text("systems: [{endpoints: ['https://127.0.0.1:1'], username: u, password: p}]\n")
+        command += [f"--systems={systems}", "--cluster-id=k8s1", "--watch-seconds=0"]
     with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr) as process:
         wait_for_socket(socket, lambda: process.poll() is None)
         process.send_signal(signal.SIGTERM)

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from csi_powerflex.pb import csi_pb2
-from tests import tools
+from tests import alerting
+from tests.alerting import Samples, firing, series
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
 from tests.controller.systems_file import SystemsFile
@@ -26,45 +25,20 @@ from tests.controller_process import ControllerProcess
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "charts" / "csi-powerflex" / "files"
-Samples = dict[str, float]
 # What this controller does not show: commands of nodes, repeated requests, and defects.
 EMPTY = (
     "csi_powerflex_command_duration_seconds",
     "csi_powerflex_gateway_retries_total",
     "csi_powerflex_rpc_unexpected_errors_total",
 )
-_COUNTS = re.compile(r"_(total|count|sum|bucket)\{")
+RULES = FILES / "rules.yaml"
 
 pytestmark = pytest.mark.needs("promtool")
 
 
 def samples(process: ControllerProcess) -> Samples:
     """The series of the driver, with the labels that Prometheus adds, and their values."""
-    return {
-        f"{sample.name}{{{_labels({**sample.labels, 'namespace': 'powerflex', 'pod': 'c-1'})}}}": sample.value
-        for family in text_string_to_metric_families(process.metrics().decode())
-        for sample in family.samples
-        if sample.name.startswith("csi_powerflex_")
-    }
-
-
-def _labels(labels: dict[str, str]) -> str:
-    return ",".join(f'{name}="{value}"' for name, value in labels.items())
-
-
-def series(before: Samples, after: Samples) -> list[dict[str, str]]:
-    """Ten minutes of the one and an hour of the other. Counters grow."""
-    found = []
-    for name in before.keys() | after.keys():
-        if _COUNTS.search(name):
-            values = f"{after.get(name, 0)}+1x70"
-        else:
-            values = " ".join(
-                f"{part[name]}x{minutes}" if name in part else f"_x{minutes}"
-                for part, minutes in ((before, 10), (after, 60))
-            )
-        found.append({"series": name, "values": values})
-    return found
+    return alerting.samples(process.metrics().decode(), namespace="powerflex", pod="c-1")
 
 
 def queries() -> Iterator[str]:
@@ -72,36 +46,6 @@ def queries() -> Iterator[str]:
     for panel in json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))["panels"]:
         for target in panel.get("targets", ()):
             yield re.sub(r"\$(namespace|system)", ".*", re.sub(r"\$__\w+", "5m", target["expr"]))
-
-
-def check(folder: Path, given: list[dict[str, str]], expressions: list[str]) -> None:
-    """Assert that each expression has a result after 70 minutes with these series."""
-    tests = [
-        {
-            "expr": f"count({expression}) > bool 0",
-            "eval_time": "69m",
-            "exp_samples": [{"labels": "{}", "value": 1}],
-        }
-        for expression in expressions
-    ]
-    file = folder / "test.yaml"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "rule_files": [str(FILES / "rules.yaml")],
-                "evaluation_interval": "1m",
-                "tests": [{"interval": "1m", "input_series": given, "promql_expr_test": tests}],
-            }
-        )
-    )
-    promtool = tools.built("promtool")
-    assert promtool is not None
-    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def firing(name: str, **labels: str) -> str:
-    return f"ALERTS{{{_labels({'alertname': name, 'alertstate': 'firing', **labels})}}}"
 
 
 @pytest.fixture
@@ -141,16 +85,16 @@ def test_alerts_fire_on_a_degraded_and_full_pool_and_a_lost_host_and_each_panel_
     ]
     panels = [query for query in queries() if not any(metric in query for metric in EMPTY)]
     assert len(panels) > 20
-    check(tmp_path, given, [*alerts, *panels])
+    alerting.check(tmp_path, RULES, given, [*alerts, *panels])
 
 
 def test_an_array_that_works_gives_no_alert(process: ControllerProcess, tmp_path: Path) -> None:
     found = samples(process)
     absent = [f"absent({firing(name)})" for name in alert_names()]
     assert len(absent) > 15
-    check(tmp_path, series(found, found), absent)
+    alerting.check(tmp_path, RULES, series(found, found), absent)
 
 
 def alert_names() -> list[str]:
-    rules = yaml.safe_load((FILES / "rules.yaml").read_text(encoding="utf-8"))
+    rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     return [rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule]

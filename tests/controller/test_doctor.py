@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives import hashes, serialization
 
 from csi_powerflex.app.doctor import controller as doctor
 from csi_powerflex.cli.main import main
@@ -28,6 +27,7 @@ from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.conftest import MakeWorld
+from tests.controller.issued import LONG, issue
 from tests.controller.tcp_proxy import TcpProxy
 from tests.controller.world import World
 
@@ -273,24 +273,7 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
 
     def start(*, server: datetime.timedelta, authority: datetime.timedelta) -> dict[str, Any]:
         folder = tmp_path / "given"
-        folder.mkdir()
-        root, key = certificates.new_key(), certificates.new_key()
-        name = certificates.subject("an authority")
-        top = certificates.authority_builder(name, root.public_key(), authority).sign(root, hashes.SHA256())
-        leaf = (
-            certificates.builder(certificates.subject("gateway"), name, key.public_key(), server)
-            .add_extension(certificates.alternative_names(["127.0.0.1"]), critical=False)
-            .sign(root, hashes.SHA256())
-        )
-        (folder / "ca.crt").write_text(certificates.pem(top))
-        (folder / "tls.crt").write_text(certificates.pem(leaf))
-        (folder / "tls.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
+        ca_file = issue(folder, server=server, authority=authority)
         simulator = running.enter_context(Simulator((SystemPlan(),), folder=tmp_path / "array", sdcs=("a",)))
         served = running.enter_context(Server(simulator, address=ServeAddress("127.0.0.1", tls=folder)))
         return {
@@ -298,21 +281,19 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
             "endpoints": list(served.urls),
             "username": "admin",
             "password": PASSWORD,
-            "caFile": str(folder / "ca.crt"),
+            "caFile": str(ca_file),
         }
 
     with running:
         yield start
 
 
-LONG = datetime.timedelta(days=1000)
-
-
 def test_an_expired_certificate_is_a_fault_that_names_the_day(examine: Doctor, serve: MakeServer) -> None:
+    ended = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=30)
     checks = examine(serve(server=datetime.timedelta(minutes=-30), authority=LONG))
     expired, refused = problems(checks)
     assert (expired.name, expired.level) == ("certificate", Level.FAULT)
-    assert expired.found == f"it expired on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    assert expired.found == f"it expired on {ended:%Y-%m-%d}"
     assert (refused.name, refused.level) == ("tls", Level.FAULT)
     assert "the certificate was not accepted: it has expired" in refused.found
     assert not named(checks, "login")

@@ -74,6 +74,21 @@ class Array:
         """Remove that fault."""
         requests.delete(f"{self.facts['adminUrl']}/faults", timeout=10).raise_for_status()
 
+    def set_pool_health(self, pool: str, health: str) -> None:
+        """Let a pool of the first system be healthy, degraded or failed."""
+        self._set(f"pools/{pool}", {"health": health})
+
+    def set_connected(self, host: str, *, connected: bool) -> None:
+        """Let the first system lose or find the connection to the SDC of a host."""
+        self._set(f"hosts/{host}", {"connected": connected})
+
+    def _set(self, path: str, state: dict[str, Any]) -> None:
+        requests.post(f"{self.facts['adminUrl']}/{path}", json=state, timeout=10).raise_for_status()
+
+    def mdms_of(self, host: str) -> Path:
+        """The file from which the tool of a host's SDC reads its MDMs."""
+        return self._folder / "state" / "hosts" / host / "mdms"
+
     def requests_since(self, number: int) -> list[dict[str, Any]]:
         """The log of requests from ``number`` on."""
         reply = requests.get(f"{self.facts['adminUrl']}/requests", params={"since": number}, timeout=10)

@@ -111,7 +111,8 @@ def _definitions() -> Iterator[Path]:
     snapshots = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
     yield from Path(snapshots, "config", "crd").glob("*storage.k8s.io_*.yaml")
     monitors = json.loads(_go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
-    yield Path(monitors, "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
+    for kind in ("servicemonitors", "prometheusrules"):
+        yield Path(monitors, f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml")
 
 
 # --- images ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ HELM = ROOT / ".cache" / "bin" / "helm"
 """Built by make, also for the tests of the chart."""
 IMAGES = CACHE / "images"
 CRDS = CACHE / "crds"
-"""The definitions of the snapshot APIs and of ServiceMonitors."""
+"""The definitions of the snapshot APIs, ServiceMonitors and PrometheusRules."""
 VERSIONS = CACHE / "versions.json"
 """The version of each upstream sidecar."""
 

@@ -27,6 +27,7 @@ _GROUPS = {
     "statefulsets": "apis/apps/v1",
     "leases": "apis/coordination.k8s.io/v1",
     "servicemonitors": "apis/monitoring.coreos.com/v1",
+    "prometheusrules": "apis/monitoring.coreos.com/v1",
     "volumesnapshots": "apis/snapshot.storage.k8s.io/v1",
     "volumesnapshotcontents": "apis/snapshot.storage.k8s.io/v1",
     "volumegroupsnapshots": "apis/groupsnapshot.storage.k8s.io/v1",

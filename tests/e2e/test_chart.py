@@ -10,12 +10,14 @@ from tests.e2e.kubernetes import Object
 _FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
-def test_helm_test_writes_to_a_volume_without_root_and_removes_it(
+def test_helm_test_runs_the_doctor_writes_to_a_volume_without_root_and_removes_it(
     cluster: Cluster,
 ) -> None:
     before = set(cluster.array.volumes())
     told = cluster.kubernetes.helm("test", RELEASE, "--namespace", NAMESPACE, "--timeout=180s")
-    assert "Succeeded" in told
+    assert f"{RELEASE}-test-doctor" in told
+    assert f"{RELEASE}-test-volume" in told
+    assert told.count("Succeeded") == 2
     cluster.array.await_volumes(before)
 
 

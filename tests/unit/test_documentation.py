@@ -260,3 +260,16 @@ def test_the_index_has_each_page() -> None:
     assert [
         page.name for page in (ROOT / "docs").glob("*.md") if page.name not in {*linked, "README.md"}
     ] == []
+
+
+def test_each_test_that_the_page_about_conformance_names_is_there() -> None:
+    page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    modules = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+    assert len(named) > 20
+    assert named - there - modules == set()
