@@ -27,6 +27,9 @@ class ControllerSettings:
         kubeconfig: the kubeconfig of that cluster; None for the cluster that this process runs in.
         remove_stale_mappings: whether mappings to hosts that are no nodes of that cluster any more may be
             removed.
+        events: whether Kubernetes Events are written about volumes.
+        orphans_seconds: the seconds between two counts of volumes and snapshots that nothing in Kubernetes
+            needs; 0 for none.
         systems_file: the file with ``systems``, which is watched for changes; None to watch no file.
         reload_seconds: the seconds between two looks at that file.
         watch_seconds: the seconds between two checks of a system; 0 for no checks.
@@ -45,6 +48,8 @@ class ControllerSettings:
     in_kubernetes: bool = False
     kubeconfig: Path | None = None
     remove_stale_mappings: bool = False
+    events: bool = False
+    orphans_seconds: float = 0.0
     systems_file: Path | None = None
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0
