@@ -55,7 +55,7 @@ def run(settings: ControllerSettings) -> None:
         DriverError: the endpoint cannot be served on.
     """
     begin(settings, "controller")
-    with endpoint.serving(settings.metrics_address), services(settings) as parts:
+    with endpoint.serving(settings.metrics_address, settings.metrics_tls), services(settings) as parts:
         hangup.handle(parts.reload)
         server.serve(
             settings.endpoint,

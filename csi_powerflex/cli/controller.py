@@ -93,6 +93,8 @@ def settings_from(
     endpoint: str,
     driver_name: str,
     metrics_address: str | None,
+    metrics_tls_cert: Path | None,
+    metrics_tls_key: Path | None,
     slow_call_seconds: float,
     systems: Path,
     cluster_id: str,
@@ -134,6 +136,7 @@ def settings_from(
         orphans_seconds=orphans_seconds,
         watch_seconds=watch_seconds,
         metrics_address=metrics_address,
+        metrics_tls=options.metrics_tls(metrics_tls_cert, metrics_tls_key),
         slow_call_seconds=slow_call_seconds,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.config.systems.schema import SystemSettings
+from csi_powerflex.observability.endpoint import TlsFiles
 
 DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
 
@@ -36,6 +37,7 @@ class ControllerSettings:
         system_seconds: how much of a call's time one of several systems gets when a new volume is placed.
         retry_seconds: the longest pause before a failed request to an array is sent a second time.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
+        metrics_tls: the certificate to serve them with; None to serve them over plain HTTP.
         slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
     """
 
@@ -56,4 +58,5 @@ class ControllerSettings:
     system_seconds: float = 5.0
     retry_seconds: float = 0.2
     metrics_address: str | None = None
+    metrics_tls: TlsFiles | None = None
     slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -52,7 +52,7 @@ _WARNINGS = frozenset({Notice.HOST_NOT_CONNECTED, Notice.LIMITS_NOT_APPLIED})
 
 
 class ClaimReference(msgspec.Struct, frozen=True):
-    """The ``spec.claimRef`` of a PersistentVolume."""
+    """The claim that a PersistentVolume is bound to."""
 
     namespace: str = ""
     name: str = ""
