@@ -74,7 +74,7 @@ ROWS: dict[str, tuple[Plan, ...]] = {
             "1 while a system answers all controllers.",
             (Query(f"min by (system) (csi_powerflex_system_up{_ARRAY})", "{{system}}"),),
             kind="stat",
-            width=6,
+            width=5,
             red_below=1,
         ),
         Plan(
@@ -82,7 +82,7 @@ ROWS: dict[str, tuple[Plan, ...]] = {
             "Degraded, failed or inactive.",
             (Query(f"sum({_max('csi_powerflex_pool_state', *_POOL, 'state', where=_UNHEALTHY)})", "pools"),),
             kind="stat",
-            width=6,
+            width=5,
             red_from=1,
         ),
         Plan(
@@ -95,7 +95,15 @@ ROWS: dict[str, tuple[Plan, ...]] = {
                 ),
             ),
             kind="stat",
-            width=6,
+            width=5,
+            red_from=1,
+        ),
+        Plan(
+            "Orphans",
+            "Volumes and snapshots of this cluster that nothing in Kubernetes needs.",
+            (Query(f"sum by (kind) ({_max('csi_powerflex_orphans', 'system', 'kind')})", "{{kind}}"),),
+            kind="stat",
+            width=4,
             red_from=1,
         ),
         Plan(
@@ -103,7 +111,7 @@ ROWS: dict[str, tuple[Plan, ...]] = {
             "Processes of the driver by role and version.",
             (Query(f"count by (role, version) (csi_powerflex_build_info{_HERE})", "{{role}} {{version}}"),),
             kind="stat",
-            width=6,
+            width=5,
         ),
     ),
     "Pools": (

@@ -358,6 +358,8 @@ DNS = _closed(
 )
 ALIAS = _closed(("ip", "hostnames"), ip=WORD, hostnames=_list(WORD) | {"minItems": 1})
 
+KEY_OF_SECRET = _closed(("key",), name=WORD, key=WORD, optional=FLAG)
+
 # By path, or by the last part of the path. The whole path takes precedence.
 SHAPES: dict[str, Schema] = {
     "clusterId": {"type": "string", "pattern": "^([a-z0-9]{4})?$"},
@@ -382,6 +384,14 @@ SHAPES: dict[str, Schema] = {
     "snapshots.groups": SWITCH,
     "metrics.serviceMonitors": SWITCH,
     "metrics.prometheusRule": SWITCH,
+    "metrics.tls.monitorConfig": _closed(
+        ca=_closed(secret=KEY_OF_SECRET, configMap=KEY_OF_SECRET),
+        cert=_closed(secret=KEY_OF_SECRET, configMap=KEY_OF_SECRET),
+        keySecret=KEY_OF_SECRET,
+        serverName=WORD,
+        insecureSkipVerify=FLAG,
+    ),
+    "controller.orphansSeconds": SECONDS,
     "metrics.prometheusRuleLabels": LABELS,
     "metrics.dashboardLabels": LABELS,
     "slowCallSeconds": SECONDS,

@@ -17,7 +17,10 @@ from csi_powerflex.csi.group import GroupController
 from csi_powerflex.csi.identity import Identity
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.monitor import FleetMonitor
-from csi_powerflex.kube import nodes
+from csi_powerflex.kube import config, events, nodes
+from csi_powerflex.kube.client import Client
+from csi_powerflex.kube_objects import needed
+from csi_powerflex.model.notices import NoNotices, Notices
 from csi_powerflex.model.ports import NodeRegistry, QosStore
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.observability import endpoint, log
@@ -29,6 +32,7 @@ from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.orphan_count import OrphanCount
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.pagination import KeptLists
 from csi_powerflex.operations.controller.placement import Placement
@@ -51,7 +55,7 @@ def run(settings: ControllerSettings) -> None:
         DriverError: the endpoint cannot be served on.
     """
     begin(settings, "controller")
-    with endpoint.serving(settings.metrics_address), services(settings) as parts:
+    with endpoint.serving(settings.metrics_address, settings.metrics_tls), services(settings) as parts:
         hangup.handle(parts.reload)
         server.serve(
             settings.endpoint,
@@ -84,20 +88,79 @@ class Services:
     reload: Callable[[], None] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What several services use."""
+
+    fleet: GatewayFleet
+    qos: Qos
+    registry: NodeRegistry | None
+    notices: Notices
+    known_nodes: KnownNodes
+    kept: KeptLists
+    listing: Listing
+
+
 @contextlib.contextmanager
 def services(settings: ControllerSettings) -> Iterator[Services]:
     """The controller's services during the block. At its end, the driver logs out of the arrays."""
     fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
     with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
-        qos = Qos(fleet, qos_store)
         monitor = _monitor(settings, fleet)
         files = _systems_watch(settings, fleet, monitor)
-        with _following(qos_store, QosSync(qos)), _node_registry(settings) as registry:
+        with _parts(settings, fleet, qos_store) as parts, _counting_orphans(settings, parts):
             yield Services(
-                register=_registrations(settings, fleet, qos, registry),
+                register=_registrations(settings, parts),
                 watching=_watching(monitor, files),
                 reload=files.wake if files is not None else None,
             )
+
+
+@contextlib.contextmanager
+def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStore) -> Iterator[_Parts]:
+    """What several services use, during the block."""
+    qos = Qos(fleet, qos_store)
+    known_nodes, kept = KnownNodes(), KeptLists()
+    with (
+        _notices(settings, qos_store) as notices,
+        _following(qos_store, QosSync(qos, notices)),
+        _node_registry(settings) as registry,
+    ):
+        listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
+        yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing)
+
+
+@contextlib.contextmanager
+def _notices(settings: ControllerSettings, qos_store: QosStore) -> Iterator[Notices]:
+    """Where notices go during the block: to Kubernetes Events, if the settings want them."""
+    if not settings.events or not isinstance(qos_store, kubernetes.KubernetesQosStore):
+        yield NoNotices()
+        return
+    made = events.connect(settings.driver_name, settings.kubeconfig, qos_store.persistent_volume)
+    with contextlib.closing(made) as written:
+        written.start()
+        yield written
+
+
+@contextlib.contextmanager
+def _counting_orphans(settings: ControllerSettings, parts: _Parts) -> Iterator[None]:
+    """During the block, count orphans, if the settings want that."""
+    if not settings.orphans_seconds or not settings.in_kubernetes:
+        yield
+        return
+    with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
+        count = OrphanCount(
+            parts.fleet,
+            parts.listing,
+            lambda: needed.read(client, settings.cluster_id),
+            settings.cluster_id,
+            seconds=settings.orphans_seconds,
+        )
+        count.start()
+        try:
+            yield
+        finally:
+            count.stop()
 
 
 @contextlib.contextmanager
@@ -139,15 +202,12 @@ def _following(qos_store: QosStore, qos_sync: QosSync) -> Iterator[None]:
         qos_sync.stop()
 
 
-def _registrations(
-    settings: ControllerSettings, fleet: GatewayFleet, qos: Qos, registry: NodeRegistry | None
-) -> list[server.Register]:
+def _registrations(settings: ControllerSettings, parts: _Parts) -> list[server.Register]:
     """Functions that add the controller's servicers to a server."""
     identity = Identity(settings.driver_name)
     ownership = Ownership(settings.cluster_id)
-    cluster_nodes = ClusterNodes(registry, ownership, may_remove=settings.remove_stale_mappings)
-    controller = _controller(settings, fleet, qos, ownership, cluster_nodes)
-    groups = GroupController(Groups(fleet, ownership, settings.cluster_id))
+    controller = _controller(settings, parts, ownership)
+    groups = GroupController(Groups(parts.fleet, ownership, settings.cluster_id))
     return [
         lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
         lambda grpc_server: csi_pb2_grpc.add_ControllerServicer_to_server(controller, grpc_server),
@@ -155,28 +215,23 @@ def _registrations(
     ]
 
 
-def _controller(
-    settings: ControllerSettings,
-    fleet: GatewayFleet,
-    qos: Qos,
-    ownership: Ownership,
-    cluster_nodes: ClusterNodes,
-) -> Controller:
+def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownership) -> Controller:
     """The Controller service with its operations."""
+    fleet, qos, notices = parts.fleet, parts.qos, parts.notices
+    cluster_nodes = ClusterNodes(
+        parts.registry, ownership, notices, may_remove=settings.remove_stale_mappings
+    )
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
-    known_nodes = KnownNodes()
-    kept = KeptLists()
-    listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, ownership, cluster_nodes, settings.cluster_id),
-        attachment=Attachment(fleet, qos, known_nodes, ownership, cluster_nodes),
+        attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
-        listing=listing,
+        listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),
-        health=Health(fleet, listing, kept),
+        health=Health(fleet, parts.listing, parts.kept),
     )
     return Controller(topology, operations)
 

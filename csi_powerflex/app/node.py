@@ -49,7 +49,7 @@ def run(settings: NodeSettings) -> None:
     say_what_is_wrong(settings)
     identity = Identity(settings.driver_name)
     register_node = registration(settings)
-    with endpoint.serving(settings.metrics_address):
+    with endpoint.serving(settings.metrics_address, settings.metrics_tls):
         server.serve(
             settings.endpoint,
             [

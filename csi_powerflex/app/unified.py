@@ -20,7 +20,7 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
     node.check_tools()
     node.say_what_is_wrong(node_settings)
     with (
-        endpoint.serving(controller_settings.metrics_address),
+        endpoint.serving(controller_settings.metrics_address, controller_settings.metrics_tls),
         controller.services(controller_settings) as parts,
     ):
         hangup.handle(parts.reload)

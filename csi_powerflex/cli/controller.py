@@ -63,6 +63,21 @@ role_options = options.together(
         "disconnected, no CSINode has it and no VolumeAttachment wants the volume.",
     ),
     click.option(
+        "--events/--no-events",
+        default=False,
+        show_default=True,
+        help="With --kubernetes: write Kubernetes Events to claims about what no failed call tells, such as "
+        "a volume that was mapped to a disconnected host.",
+    ),
+    click.option(
+        "--orphans-seconds",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default=True,
+        help="With --kubernetes: seconds between two counts of the cluster's volumes and snapshots that "
+        "nothing in Kubernetes needs, for the metrics; 0 for no counts.",
+    ),
+    click.option(
         "--watch-seconds",
         type=click.FloatRange(0),
         default=300.0,
@@ -78,6 +93,8 @@ def settings_from(
     endpoint: str,
     driver_name: str,
     metrics_address: str | None,
+    metrics_tls_cert: Path | None,
+    metrics_tls_key: Path | None,
     slow_call_seconds: float,
     systems: Path,
     cluster_id: str,
@@ -86,6 +103,8 @@ def settings_from(
     in_kubernetes: bool,
     kubeconfig: Path | None,
     remove_stale_mappings: bool,
+    events: bool,
+    orphans_seconds: float,
     watch_seconds: float,
     **_others: object,
 ) -> ControllerSettings:
@@ -94,10 +113,14 @@ def settings_from(
     Raises:
         DriverError: an option has a wrong value, or the systems file cannot be used.
     """
-    if remove_stale_mappings and not in_kubernetes:
-        raise InvalidArgument(
-            "--remove-stale-mappings needs --kubernetes, to read which nodes the cluster has; give both"
-        )
+    needing = {
+        "--remove-stale-mappings": (remove_stale_mappings, "to read which nodes the cluster has"),
+        "--events": (events, "to write to the cluster's claims"),
+        "--orphans-seconds": (orphans_seconds, "to read what the cluster needs"),
+    }
+    for option, (given, reason) in needing.items():
+        if given and not in_kubernetes:
+            raise InvalidArgument(f"{option} needs --kubernetes, {reason}; give both")
     return ControllerSettings(
         endpoint=endpoint,
         driver_name=driver_name,
@@ -109,8 +132,11 @@ def settings_from(
         in_kubernetes=in_kubernetes,
         kubeconfig=kubeconfig,
         remove_stale_mappings=remove_stale_mappings,
+        events=events,
+        orphans_seconds=orphans_seconds,
         watch_seconds=watch_seconds,
         metrics_address=metrics_address,
+        metrics_tls=options.metrics_tls(metrics_tls_cert, metrics_tls_key),
         slow_call_seconds=slow_call_seconds,
     )
 

@@ -140,6 +140,8 @@ def settings_from(
     endpoint: str,
     driver_name: str,
     metrics_address: str | None,
+    metrics_tls_cert: Path | None,
+    metrics_tls_key: Path | None,
     slow_call_seconds: float,
     kubelet_dir: Path,
     mount_roots: tuple[Path, ...],
@@ -181,6 +183,7 @@ def settings_from(
             on_demand=on_demand if sdc_on_demand else None,
         ),
         metrics_address=metrics_address,
+        metrics_tls=options.metrics_tls(metrics_tls_cert, metrics_tls_key),
         slow_call_seconds=slow_call_seconds,
     )
 

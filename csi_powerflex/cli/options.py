@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
 from csi_powerflex.errors import DriverError
 from csi_powerflex.observability import log
+from csi_powerflex.observability.endpoint import TlsFiles
 
 # CSI's rules for a plugin's name (specification, GetPluginInfoResponse).
 _DRIVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
@@ -56,11 +58,39 @@ driver_name: Decorator = click.option(
     metavar="NAME",
     help="Name of the CSI driver, as in the cluster's CSIDriver object.",
 )
-metrics_address: Decorator = click.option(
-    "--metrics-address",
-    metavar="HOST:PORT",
-    help="Address to serve /metrics and /healthz on, such as :9808. Without it they are not served.",
+metrics_address: Decorator = together(
+    click.option(
+        "--metrics-address",
+        metavar="HOST:PORT",
+        help="Address to serve /metrics and /healthz on, such as :9808. Without it they are not served.",
+    ),
+    click.option(
+        "--metrics-tls-cert",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="With --metrics-address: serve HTTPS with the certificate chain in this file, in PEM. A changed "
+        "file is read again.",
+    ),
+    click.option(
+        "--metrics-tls-key",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="With --metrics-tls-cert: the file with its private key, in PEM, without a passphrase.",
+    ),
 )
+
+
+def metrics_tls(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    """The files of the two options; None if neither is given.
+
+    Raises:
+        click.UsageError: only one is given.
+    """
+    if (certificate is None) != (key is None):
+        raise click.UsageError(
+            "--metrics-tls-cert and --metrics-tls-key belong together; give both or neither"
+        )
+    return TlsFiles(certificate, key) if certificate is not None and key is not None else None
+
+
 log_level: Decorator = click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),

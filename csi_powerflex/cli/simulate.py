@@ -126,7 +126,8 @@ class _Options:
     "--password",
     default=_DEFAULTS.password,
     show_default=True,
-    help="Password of that user. It protects only this simulator.",
+    help="Password of that user. It protects only this simulator. Other processes can read the arguments of "
+    "a command, so give it in the environment.",
 )
 @click.option(
     "--volumes",

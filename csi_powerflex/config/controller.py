@@ -7,6 +7,7 @@ from pathlib import Path
 
 from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.config.systems.schema import SystemSettings
+from csi_powerflex.observability.endpoint import TlsFiles
 
 DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
 
@@ -27,12 +28,16 @@ class ControllerSettings:
         kubeconfig: the kubeconfig of that cluster; None for the cluster that this process runs in.
         remove_stale_mappings: whether mappings to hosts that are no nodes of that cluster any more may be
             removed.
+        events: whether Kubernetes Events are written about volumes.
+        orphans_seconds: the seconds between two counts of volumes and snapshots that nothing in Kubernetes
+            needs; 0 for none.
         systems_file: the file with ``systems``, which is watched for changes; None to watch no file.
         reload_seconds: the seconds between two looks at that file.
         watch_seconds: the seconds between two checks of a system; 0 for no checks.
         system_seconds: how much of a call's time one of several systems gets when a new volume is placed.
         retry_seconds: the longest pause before a failed request to an array is sent a second time.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
+        metrics_tls: the certificate to serve them with; None to serve them over plain HTTP.
         slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
     """
 
@@ -45,10 +50,13 @@ class ControllerSettings:
     in_kubernetes: bool = False
     kubeconfig: Path | None = None
     remove_stale_mappings: bool = False
+    events: bool = False
+    orphans_seconds: float = 0.0
     systems_file: Path | None = None
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0
     system_seconds: float = 5.0
     retry_seconds: float = 0.2
     metrics_address: str | None = None
+    metrics_tls: TlsFiles | None = None
     slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.observability.endpoint import TlsFiles
 
 MdmGroup = tuple[str, ...]
 """The addresses of the MDMs of one system."""
@@ -120,6 +121,7 @@ class NodeSettings:
         zone: in which zone this node is.
         sdc: how to reach this host's SDC.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
+        metrics_tls: the certificate to serve them with; None to serve them over plain HTTP.
         slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
     """
 
@@ -130,4 +132,5 @@ class NodeSettings:
     zone: NodeZone = NodeZone()
     sdc: SdcSettings = SdcSettings()
     metrics_address: str | None = None
+    metrics_tls: TlsFiles | None = None
     slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -1,4 +1,4 @@
-"""Reading, listing and watching the objects of a Kubernetes cluster.
+"""Reading, listing, watching and creating the objects of a Kubernetes cluster.
 
 The protocol is that of "Kubernetes API Concepts" (Kubernetes reference): lists in pages, watches that resume
 from a resource version, bookmarks, and 410 Gone for a version that is too old. Only the fields that the
@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from csi_powerflex.errors import (
+    AlreadyExists,
     DriverError,
     Expired,
     NotFound,
@@ -77,7 +78,7 @@ class WatchEvent(Generic[T]):
 
 
 class Client:
-    """Reads, lists and watches the objects of one cluster. Threads may share it.
+    """Reads, lists, watches and creates the objects of one cluster. Threads may share it.
 
     A resource is given as its path in the API, such as ``/api/v1/persistentvolumes``. Objects are decoded as
     the type that the caller gives.
@@ -103,10 +104,31 @@ class Client:
             Unavailable, DeadlineExceeded: there was no usable answer, or none in time.
         """
         path = f"{resource}/{quote(name, safe='')}"
-        with self._http.get(path, seconds=_REQUEST_SECONDS) as response:
+        with self._http.request(path, seconds=_REQUEST_SECONDS) as response:
             if response.status != 200:
                 raise _refusal(response.status, _message(response), _TO_GET)
             return _decode(msgspec.json.Decoder(kind), response.body(_MAX_LINE_BYTES))
+
+    def create(self, resource: str, content: Mapping[str, object]) -> None:
+        """Create an object. It may take 30 s.
+
+        Args:
+            resource: the path of the resource; for one with namespaces, that of the namespace, such as
+                ``/api/v1/namespaces/shop/events``.
+            content: the object as JSON, with its name in ``metadata``.
+
+        Raises:
+            AlreadyExists: the resource has an object of that name.
+            NotFound: there is no such namespace.
+            Unauthenticated, PermissionDenied: the API refused the user.
+            FailedPrecondition: a file of the configuration cannot be read or used.
+            Unavailable, DeadlineExceeded: there was no usable answer, or none in time. The object may exist.
+        """
+        body = msgspec.json.encode(content)
+        request = self._http.request(resource, seconds=_REQUEST_SECONDS, method="POST", body=body)
+        with request as response:
+            if response.status not in (200, 201, 202):
+                raise _refusal(response.status, _message(response), _TO_CREATE)
 
     def list(self, resource: str, kind: type[T]) -> Listing[T]:
         """All objects of a resource, read page by page. Each page may take 30 s.
@@ -156,7 +178,7 @@ class Client:
     @contextlib.contextmanager
     def _get(self, resource: str, query: Mapping[str, str], seconds: float) -> Iterator[Response]:
         """A response with status 200."""
-        with self._http.get(f"{resource}?{urlencode(query)}", seconds=seconds) as response:
+        with self._http.request(f"{resource}?{urlencode(query)}", seconds=seconds) as response:
             if response.status != 200:
                 raise _refusal(response.status, _message(response))
             yield response
@@ -260,6 +282,7 @@ class _Remedies:
 
 
 _TO_GET = _Remedies("allow get in a ClusterRole of this user", "check the name")
+_TO_CREATE = _Remedies("allow create in a ClusterRole of this user", "check the namespace")
 _TO_LIST = _Remedies(
     "allow list and watch in a ClusterRole of this user",
     "this version of Kubernetes may not have this resource",
@@ -276,6 +299,8 @@ def _refusal(code: int, message: str, remedies: _Remedies = _TO_LIST) -> DriverE
             return PermissionDenied(f"{answer}; {remedies.forbidden}")
         case 404:
             return NotFound(f"{answer}; {remedies.missing}")
+        case 409:
+            return AlreadyExists(answer)
         case 410:
             return Expired(answer)
         case _:

@@ -66,11 +66,15 @@ class Http:
         self._pool.close()
 
     @contextlib.contextmanager
-    def get(self, path: str, *, seconds: float) -> Iterator[Response]:
-        """The response to a GET of ``path``, for the block.
+    def request(
+        self, path: str, *, seconds: float, method: str = "GET", body: bytes | None = None
+    ) -> Iterator[Response]:
+        """The response to a request of ``path``, for the block.
 
         Args:
             path: the path and the query.
+            method: the HTTP method.
+            body: JSON to send; None for a request without a body.
             seconds: the most that the response and each further part of it may take, within the time of the
                 current call.
 
@@ -81,11 +85,13 @@ class Http:
         """
         read = call_context.remaining(seconds)
         until = time.monotonic() + read
+        content_type = {"Content-Type": "application/json"} if body is not None else {}
         try:
             response = self._current_pool().request(
-                "GET",
+                method,
                 f"{self._path}{path}",
-                headers=self._headers(),
+                body=body,
+                headers=self._headers() | content_type,
                 timeout=urllib3.Timeout(connect=min(read, _CONNECT_SECONDS), read=read),
                 preload_content=False,
                 redirect=False,

@@ -92,3 +92,16 @@ class ClusterObjects:
     nodes: Mapping[Initiator, str] = field(default_factory=dict)
     classes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What the objects of a cluster need on the arrays.
+
+    Attributes:
+        handles: of volumes and snapshots that PersistentVolumes and VolumeSnapshotContents have.
+        names: the names on the array of volumes and snapshots that were asked for and are being created.
+    """
+
+    handles: frozenset[str]
+    names: frozenset[str]

@@ -1,4 +1,4 @@
-"""Metrics and liveness over plain HTTP on their own port: ``/metrics`` and ``/healthz``.
+"""Metrics and liveness over HTTP or HTTPS on their own port: ``/metrics`` and ``/healthz``.
 
 ``/healthz`` answers with status 200 while the process lives, and names the background tasks that fail.
 """
@@ -9,10 +9,13 @@ import contextlib
 import errno
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -49,25 +52,40 @@ def address(text: str) -> tuple[str, int]:
     return host[1:-1] if bracketed else host, port
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The files of a certificate chain and of its private key without a passphrase, in PEM."""
+
+    certificate: Path
+    key: Path
+
+
 @contextlib.contextmanager
-def serving(text: str | None) -> Iterator[int | None]:
+def serving(text: str | None, tls: TlsFiles | None = None) -> Iterator[int | None]:
     """Serve on the address ``text`` inside the block, and yield the port. Where ``text`` is None, do nothing.
 
+    Args:
+        text: the address.
+        tls: serve HTTPS with this certificate. The files are read again at a new connection if they have
+            changed. While they cannot be used, the certificate that was read before stays in use.
+
     Raises:
-        InvalidArgument, FailedPrecondition: the address cannot be served on.
+        InvalidArgument, FailedPrecondition: the address cannot be served on, or the files cannot be used.
     """
     if text is None:
         yield None
         return
     host, port = address(text)
+    certificate = _Certificate(tls) if tls is not None else None
     try:
         server = _server(host, port)
     except OSError as error:
         raise FailedPrecondition(f"cannot serve metrics on {text}: {error.strerror}") from error
+    server.certificate = certificate
     server.set_app(_application())
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
     thread.start()
-    log.info("metrics served", host=host, port=server.server_port)
+    log.info("metrics served", host=host, port=server.server_port, tls=tls is not None)
     try:
         yield server.server_port
     finally:
@@ -93,6 +111,60 @@ def _server(host: str, port: int) -> _Server:
     return _Server(family, found)
 
 
+class _Certificate:
+    """The TLS context of a certificate, as its files have it now.
+
+    Raises:
+        FailedPrecondition: the files cannot be used.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._content = self._read()
+        try:
+            self._context = self._load()
+        except (OSError, ValueError) as error:
+            raise FailedPrecondition(
+                f"cannot serve metrics: the certificate {files.certificate} with the key {files.key} cannot "
+                f"be used: {_reason(error)}"
+            ) from error
+
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection."""
+        content = self._read()
+        if content != self._content:
+            self._content = content
+            try:
+                self._context = self._load()
+            except (OSError, ValueError) as error:
+                log.warning("metrics certificate not changed", reason=_reason(error))
+            else:
+                log.info("metrics certificate changed", file=str(self._files.certificate))
+        return self._context
+
+    def _read(self) -> tuple[bytes, bytes]:
+        """The content of both files; empty where a file cannot be read."""
+        try:
+            return self._files.certificate.read_bytes(), self._files.key.read_bytes()
+        except OSError:
+            return b"", b""
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # With the empty passphrase a key that needs one is an error. Without it Python asks at the terminal.
+        context.load_cert_chain(self._files.certificate, self._files.key, password="")
+        return context
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """What is wrong with a file of a certificate, without the words of Python's ssl module."""
+    if isinstance(error, ssl.SSLError):
+        return "they are no certificate and key in PEM, or do not belong together"
+    if isinstance(error, OSError):
+        return error.strerror or "cannot be read"
+    return "the key has a passphrase"
+
+
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     """Answers some requests at a time, each on its own connection. It does not wait for them when it ends.
 
@@ -110,7 +182,16 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self._slots = threading.Semaphore(_MAX_CONNECTIONS)
         # Open connections, the oldest first, with the time at which they were accepted.
         self._open: dict[socket.socket, float] = {}
+        self.certificate: _Certificate | None = None
         super().__init__(found, _Handler)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection. The TLS handshake follows at its first read, in its own thread."""
+        accepted, client = super().get_request()
+        if self.certificate is None:
+            return accepted, client
+        context = self.certificate.context()
+        return context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False), client
 
     def server_bind(self) -> None:
         """Bind without a question to DNS for the own name, which http.server would ask."""
@@ -143,7 +224,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         with self._lock:
             for request in list(self._open)[:count]:
                 with contextlib.suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+                    # Not the method of a TLS socket: it would let the thread write without encryption.
+                    socket.socket.shutdown(request, socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection at its end."""

@@ -246,6 +246,13 @@ TREE_MEMBERS_LIMIT = _system_gauge(
     "csi_powerflex_tree_members_limit",
     "Members that a volume tree can have.",
 )
+ORPHANS = _system_gauge(
+    "csi_powerflex_orphans",
+    "Volumes and snapshots that this cluster has created on the PowerFlex system, that no object in "
+    "Kubernetes needs, and that are older than one hour. Only the replica whose sidecars list volumes has "
+    "it.",
+    kind="volume or snapshot",
+)
 CONFIGURATION_RELOADS = _counter(
     "csi_powerflex_configuration_reloads_total",
     "Times the systems file was read again after a change.",
@@ -268,13 +275,19 @@ HOST_CHECK_FAILED = _gauge(
     check="user, capabilities, kubelet_folder, mount_propagation or kernel; unexpected_error if the node "
     "could not look at its host",
 )
+EVENTS = _counter(
+    "csi_powerflex_events_total",
+    "Kubernetes Events about volumes.",
+    result="written; repeated (the API did not answer, and the event is sent again); failed; "
+    "dropped (too many were waiting)",
+)
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
-    task="configuration, informer, monitor or qos_sync",
+    task="configuration, events, informer, monitor, orphans or qos_sync",
 )
 BACKGROUND_TASKS_FAILING = _gauge(
     "csi_powerflex_background_tasks_failing",
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
-    task="configuration, informer, monitor or qos_sync",
+    task="configuration, events, informer, monitor, orphans or qos_sync",
 )

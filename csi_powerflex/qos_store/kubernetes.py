@@ -154,6 +154,11 @@ class KubernetesQosStore:
                 f"used: {error}"
             ) from error
 
+    def persistent_volume(self, handle: str) -> str | None:
+        """The name of the PersistentVolume with this handle; None if the cluster has shown none yet."""
+        with self._lock:
+            return next(reversed(self._volumes.get(handle, {})), None)
+
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
         with self._lock:

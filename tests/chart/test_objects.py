@@ -139,7 +139,11 @@ def test_secrets_that_pods_need_are_made_or_were_named(manifests: list[Manifest]
     for _, spec in chart.pods(manifests):
         for volume in spec.get("volumes", ()):
             if "secret" in volume:
-                assert volume["secret"]["secretName"] in made | {"powerflex", "simulated-array"}
+                assert volume["secret"]["secretName"] in made | {
+                    "powerflex",
+                    "simulated-array",
+                    "metrics-certificate",
+                }
 
 
 def test_every_name_is_one_that_kubernetes_takes(helm: str) -> None:

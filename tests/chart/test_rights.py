@@ -29,7 +29,10 @@ def rights(*rows: str) -> set[Right]:
 # another right fails, and so does one that lacks any of these.
 NEEDED = {
     "driver": rights(
-        "/persistentvolumes: list watch",
+        "/persistentvolumes: get list watch",
+        "/persistentvolumeclaims: list",
+        "/events: create",
+        "snapshot.storage.k8s.io/volumesnapshotcontents: list",
         "storage.k8s.io/volumeattributesclasses: list watch",
         "storage.k8s.io/csinodes: list watch",
     ),
@@ -79,6 +82,8 @@ NEEDED_IN_OWN_NAMESPACE = {
 NEEDED_BY_NODES = {"node": rights("/nodes: get")}
 SECRETS = rights("/secrets: get list")
 STALE_MAPPINGS = rights("storage.k8s.io/volumeattachments: list")
+EVENTS = rights("/persistentvolumes: get", "/events: create")
+ORPHANS = rights("/persistentvolumeclaims: list", "snapshot.storage.k8s.io/volumesnapshotcontents: list")
 
 
 def granted(role: Manifest) -> set[Right]:
@@ -124,6 +129,17 @@ def test_the_driver_reads_attachments_only_where_it_may_remove_mappings(
         allowed = case.values == "full"
         assert bool(driver & STALE_MAPPINGS) == allowed, case.name
         assert ("--remove-stale-mappings" in arguments) == allowed, case.name
+
+
+def test_the_driver_writes_events_and_counts_orphans_only_where_the_values_say_so(
+    every_case: dict[Case, list[Manifest]],
+) -> None:
+    for case, manifests in every_case.items():
+        driver = by_part(manifests, "ClusterRole").get("driver", set())
+        arguments = [text for _, _, item in chart.containers(manifests) for text in item.get("args", ())]
+        wanted = bool(driver) and case.values != "full"
+        assert bool(driver & EVENTS) == ("--events" in arguments) == wanted, case.name
+        assert bool(driver & ORPHANS) == ("--orphans-seconds=3600" in arguments) == wanted, case.name
 
 
 def test_a_cluster_whose_nodes_the_driver_does_not_read_cannot_have_mappings_removed(helm: str) -> None:

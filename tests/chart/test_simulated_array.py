@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -97,7 +98,10 @@ def installed(helm: str, folder: Path) -> Iterator[Installed]:
         for name, text in systems.items()
     }
     _write(folder / "systems-secret", {name: text.encode() for name, text in moved.items()})
-    environment = {"NODE_NAME": "node-1.example.org", "SIMULATED_PASSWORD": files["password"].decode()}
+    environment = {
+        "NODE_NAME": "node-1.example.org",
+        "POWERFLEX_CSI_SIMULATE_PASSWORD": files["password"].decode(),
+    }
     yield Installed(folder, manifests, environment)
     left = leftovers.below(folder)
     if left:
@@ -119,7 +123,9 @@ def running(installed: Installed) -> Iterator[tuple[Client, Client]]:
     with contextlib.ExitStack() as stack:
         for client in (controller, node):
             stack.callback(client.close)
-        stack.enter_context(ended(installed.process("simulator", "simulator"))).start(lambda: _listens(port))
+        simulator = stack.enter_context(ended(installed.process("simulator", "simulator")))
+        with mock.patch.dict(os.environ, installed.environment):
+            simulator.start(lambda: _listens(port))
         join = installed.words("node", "join-simulator")
         output_of(join)
         stack.enter_context(ended(installed.process("controller"))).start(controller.answers)

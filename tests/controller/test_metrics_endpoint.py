@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import socket
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.observability import endpoint, metrics, tasks
 from tests.controller.world import World
+from tests.e2e.pki import Authority
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -154,3 +158,80 @@ def test_a_client_that_reads_nothing_holds_no_connection_after_its_time() -> Non
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
         assert get(port, "/healthz") == (200, "ok\n")
+
+
+# --- TLS -------------------------------------------------------------------------------------------
+
+
+def serial(port: int, authority: Authority) -> int:
+    """The serial number of the certificate that the port has. The metrics are read over the connection."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+    ):
+        found = secured.getpeercert()
+        secured.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(functools.partial(secured.recv, 65536), b""))
+    assert answer.startswith(b"HTTP/1.0 200")
+    assert b"csi_powerflex_build_info" in answer
+    assert found is not None
+    return int(str(found["serialNumber"]), 16)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> endpoint.TlsFiles:
+    return endpoint.TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
+
+
+def issue(authority: Authority, name: str, files: endpoint.TlsFiles) -> None:
+    pair = authority.issue(name, addresses=("127.0.0.1",))
+    files.certificate.write_bytes(pair.certificate.read_bytes())
+    files.key.write_bytes(pair.key.read_bytes())
+
+
+def test_metrics_are_served_over_tls_and_a_new_certificate_needs_no_restart(
+    tmp_path: Path, files: endpoint.TlsFiles
+) -> None:
+    authority = Authority(tmp_path / "pki")
+    issue(authority, "first", files)
+    with endpoint.serving("127.0.0.1:0", files) as port:
+        assert port is not None
+        first = serial(port, authority)
+        issue(authority, "second", files)
+        second = serial(port, authority)
+        assert second != first
+        files.key.write_text("garbage")
+        assert serial(port, authority) == second
+        files.key.unlink()
+        assert serial(port, authority) == second
+        issue(authority, "third", files)
+        assert serial(port, authority) not in (first, second)
+
+
+def test_a_client_without_tls_gets_nothing_and_the_next_one_is_served(
+    tmp_path: Path, files: endpoint.TlsFiles
+) -> None:
+    authority = Authority(tmp_path / "pki")
+    issue(authority, "first", files)
+    with endpoint.serving("127.0.0.1:0", files) as port:
+        assert port is not None
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+            plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                assert b"HTTP" not in plain.recv(65536)
+            assert serial(port, authority)
+
+
+@pytest.mark.parametrize("content", [None, "garbage"])
+def test_files_that_are_no_certificate_are_refused_by_name(
+    files: endpoint.TlsFiles, content: str | None
+) -> None:
+    if content is not None:
+        files.certificate.write_text(content)
+        files.key.write_text(content)
+    with (
+        pytest.raises(FailedPrecondition, match=f"{files.certificate} with the key"),
+        endpoint.serving("127.0.0.1:0", files),
+    ):
+        pass

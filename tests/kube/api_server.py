@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as a client that reads, lists and watches needs, over real HTTPS."""
+"""As much of a Kubernetes API server as a client that reads, watches and creates needs, over real HTTPS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from csi_powerflex.kube.config import ClusterConfig
 from tests.e2e.pki import Authority
@@ -22,6 +22,7 @@ PATIENCE_SECONDS = 15.0
 class Request:
     """A request as it arrived. ``user`` is the name in the client's certificate."""
 
+    method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -246,6 +247,23 @@ class ApiServer:
             return Answer.status_object(404, f'{resource.rpartition("/")[2]} "{unquote(name)}" not found')
         return Answer.of(item)
 
+    def created(self, resource: str, content: dict[str, Any]) -> Answer:
+        """Create an object, as the API server does for Events."""
+        metadata = content["metadata"]
+        of = content.get("involvedObject", {}).get("namespace") or "default"
+        if f"/namespaces/{metadata['namespace']}/" not in resource or of != metadata["namespace"]:
+            return Answer.status_object(422, "does not match event.namespace")
+        with self._changed:
+            if metadata["name"] in self._objects.get(resource, {}):
+                return Answer.status_object(409, f'events "{metadata["name"]}" already exists')
+        self.put(resource, metadata["name"], content)
+        return Answer.of(content, 201)
+
+    def objects(self, resource: str) -> list[dict[str, Any]]:
+        """The objects of a resource, the oldest first."""
+        with self._changed:
+            return list(self._objects.get(resource, {}).values())
+
     def events(self, resource: str, version: int) -> Iterator[dict[str, Any]]:
         """Events after ``version`` as they come.
 
@@ -319,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        request = Request(parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items()), self._user())
+        request = self._request(parts)
         prescribed = self.cluster.received(request)
         if prescribed is not None:
             self._send(prescribed)
@@ -329,6 +347,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer.of(self.cluster.page(request)))
         else:
             self._send(self.cluster.single(request))
+
+    def do_POST(self) -> None:
+        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = self._request(urlsplit(self.path))
+        self._send(self.cluster.received(request) or self.cluster.created(request.path, content))
+
+    def _request(self, parts: SplitResult) -> Request:
+        query, headers = dict(parse_qsl(parts.query)), dict(self.headers.items())
+        return Request(self.command, parts.path, query, headers, self._user())
 
     def _user(self) -> str | None:
         assert isinstance(self.connection, ssl.SSLSocket)

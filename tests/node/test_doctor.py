@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from csi_powerflex.app import node as app
 from csi_powerflex.cli.main import main
-from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings
+from csi_powerflex.config.node import NodeSettings, NodeZone, SdcOnDemand, SdcSettings
 from csi_powerflex.errors import Unavailable
 from csi_powerflex.host import facts, mountinfo, probe, run
 from csi_powerflex.host.facts import CAPABILITIES, HostFacts
@@ -606,3 +606,37 @@ def test_it_starts_nothing(settings: NodeSettings, untouched_logging: None) -> N
     settings.sdc.drv_cfg.write_text(script.replace("here=", f'echo "$@" >> {calls}; here=', 1))
     command(settings, "--sdc-on-demand", "--sdc-mdm", "192.0.2.99")
     assert calls.read_text().splitlines() == ["--query_guid", "--query_mdms"]
+
+
+# --- zone ------------------------------------------------------------------------------------------
+
+
+def zone_check(settings: NodeSettings, zone: NodeZone) -> list[Check]:
+    changed = dataclasses.replace(settings, zone=zone)
+    found = doctor.examine(changed, host(), always_needed=())
+    return [check for check in found if check.name == "zone"]
+
+
+def test_a_node_without_zones_has_no_line_about_them(settings: NodeSettings) -> None:
+    assert zone_check(settings, NodeZone()) == []
+
+
+def test_the_zone_of_the_node_is_shown(settings: NodeSettings, tmp_path: Path) -> None:
+    file = tmp_path / "zone"
+    file.write_text("b\n")
+    (named,) = zone_check(settings, NodeZone(name="a"))
+    (read,) = zone_check(settings, NodeZone(file=file))
+    assert (named.level, named.found) == (Level.OK, "a")
+    assert (read.level, read.found) == (Level.OK, "b")
+
+
+@pytest.mark.parametrize("content", [None, "", "no zone"])
+def test_a_file_without_a_zone_is_a_fault(
+    settings: NodeSettings, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "zone"
+    if content is not None:
+        file.write_text(content)
+    (found,) = zone_check(settings, NodeZone(file=file))
+    assert found.level is Level.FAULT
+    assert f"{file} must hold the zone of this node" in found.found

@@ -11,6 +11,7 @@ from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.watch import SystemsWatch
 from csi_powerflex.errors import NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.notices import NoNotices
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
 
@@ -37,7 +38,7 @@ class ScriptedQos:
 
 
 def synced(qos: ScriptedQos) -> QosSync:
-    sync = QosSync(cast("Qos", qos), retry_seconds=0.0, first_pause=0.0)
+    sync = QosSync(cast("Qos", qos), NoNotices(), retry_seconds=0.0, first_pause=0.0)
     for handle in HANDLES:
         sync.changed(handle)
     sync.start()

@@ -193,6 +193,12 @@ Takes a dict: root, value, classes.
 {{- if and (eq (toString .Values.metrics.serviceMonitors) "true") (not .Values.metrics.enabled) -}}
 {{- fail "metrics.serviceMonitors is true, but metrics.enabled is false: set metrics.enabled to true" -}}
 {{- end -}}
+{{- if and .Values.metrics.tls.secret (not .Values.metrics.enabled) -}}
+{{- fail "metrics.tls.secret is set, but metrics.enabled is false: set metrics.enabled to true, or remove the name" -}}
+{{- end -}}
+{{- if and .Values.metrics.tls.monitorConfig (not .Values.metrics.tls.secret) -}}
+{{- fail "metrics.tls.monitorConfig is set, but metrics.tls.secret is empty: the driver serves no TLS without a certificate" -}}
+{{- end -}}
 {{- if and .Values.networkPolicy.metricsFrom (not .Values.networkPolicy.enabled) -}}
 {{- fail "networkPolicy.metricsFrom is set, but networkPolicy.enabled is false: everyone may read the metrics; set it to true" -}}
 {{- end -}}

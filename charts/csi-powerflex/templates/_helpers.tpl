@@ -280,3 +280,22 @@ hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{- /* The certificate of the driver's metrics, in the driver's container and in the pod. */}}
+{{- define "csi-powerflex.metricsTlsMount" -}}
+{{- if .Values.metrics.tls.secret -}}
+- {name: metrics-tls, mountPath: /etc/metrics-tls, readOnly: true}
+{{- end -}}
+{{- end -}}
+
+{{- define "csi-powerflex.metricsTlsVolume" -}}
+{{- with .Values.metrics.tls.secret -}}
+- name: metrics-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+      - {key: tls.crt, path: tls.crt}
+      - {key: tls.key, path: tls.key}
+{{- end -}}
+{{- end -}}

@@ -42,8 +42,8 @@ _DEFAULTS = DoctorSettings()
     "--trees",
     "all_trees",
     is_flag=True,
-    help="Also count snapshots and clones where a system has many volumes. This reads the list of all "
-    "volumes, which takes up to 250 MB of memory.",
+    help="Also count the members of trees where a system has more than 20,000 volumes, or does not tell "
+    "their number. This reads the list of all volumes.",
 )
 @output_options
 def command(

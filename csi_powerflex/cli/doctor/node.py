@@ -26,6 +26,13 @@ def command(output: str, quiet: bool, strict: bool, **given: Any) -> None:
     log.configure(level="error")
     with options.one_line_errors():
         checks = doctor.run(
-            node.settings_from(endpoint="", metrics_address=None, slow_call_seconds=0.0, **given)
+            node.settings_from(
+                endpoint="",
+                metrics_address=None,
+                metrics_tls_cert=None,
+                metrics_tls_key=None,
+                slow_call_seconds=0.0,
+                **given,
+            )
         )
     sys.exit(show("node", checks, form=output, quiet=quiet, strict=strict))

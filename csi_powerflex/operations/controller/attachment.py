@@ -24,6 +24,7 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.capability import Capability
+from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.transport import AUTO, TRANSPORTS, TransportType
@@ -58,8 +59,10 @@ class Attachment:
         nodes: KnownNodes,
         ownership: Ownership,
         cluster_nodes: ClusterNodes,
+        notices: Notices,
     ) -> None:
         self._fleet = fleet
+        self._notices = notices
         self._cluster_nodes = cluster_nodes
         self._ownership = ownership
         self._qos = qos
@@ -100,18 +103,28 @@ class Attachment:
         if limits != mapping.limits:
             array.limit_mapping(volume.handle.volume_id, mapping, limits)
         if host.lost:
-            log.warning(
-                "volume mapped to a host that the array is not connected to",
-                volume=volume.handle,
-                host=host,
-                system=array.label,
-            )
+            self._tell_lost(array, volume, host)
         return PublishContext(
             handle=request.handle,
             transport=transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
             host_connected=not host.lost,
+        )
+
+    def _tell_lost(self, array: Array, volume: Volume, host: Host) -> None:
+        log.warning(
+            "volume mapped to a host that the array is not connected to",
+            volume=volume.handle,
+            host=host,
+            system=array.label,
+        )
+        self._notices.tell(
+            volume.handle,
+            Notice.HOST_NOT_CONNECTED,
+            f"The volume was mapped to host {host}, and PowerFlex system {array.label} reports that this "
+            "host is not connected. Pods on this node wait for the volume until it is: look at the node's "
+            "SDC and its network.",
         )
 
     def _free(self, array: Array, volume: Volume, node: NodeIdentity) -> None:

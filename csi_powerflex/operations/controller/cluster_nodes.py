@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.ids import NodeIdentity
 from csi_powerflex.model.array import Host, HostNotFound, Mapping as VolumeMapping, NotMapped, Volume
+from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.ports import Array, NodeRegistry
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.ownership import Ownership
@@ -40,12 +41,16 @@ class ClusterNodes:
     Args:
         registry: the nodes of the cluster; None where they are not known.
         ownership: which volumes this cluster created.
+        notices: where the removal of a mapping is told.
         may_remove: whether mappings to hosts that are no nodes any more may be removed.
     """
 
-    def __init__(self, registry: NodeRegistry | None, ownership: Ownership, *, may_remove: bool) -> None:
+    def __init__(
+        self, registry: NodeRegistry | None, ownership: Ownership, notices: Notices, *, may_remove: bool
+    ) -> None:
         self._registry = registry
         self._ownership = ownership
+        self._notices = notices
         self._may_remove = may_remove
 
     def require_distinct(self, node: NodeIdentity) -> None:
@@ -99,6 +104,12 @@ class ClusterNodes:
             with contextlib.suppress(NotMapped, HostNotFound):
                 array.unmap_volume(volume.handle.volume_id, host)
             log.warning("stale mapping was removed", volume=volume.handle, host=host)
+            self._notices.tell(
+                volume.handle,
+                Notice.STALE_MAPPING_REMOVED,
+                f"The volume was still mapped to host {host}, which was a node of this cluster and is not "
+                "one any more. The driver removed this mapping.",
+            )
         return None
 
     def _hosts_left(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import array
 import itertools
-from collections.abc import Collection, Mapping, Sequence, Set
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from csi_powerflex import names
@@ -41,6 +42,7 @@ class SystemContents:
 
     Attributes:
         system_id: the system.
+        label: its label.
         all: every volume and snapshot of the system. The positions below are those in it.
         snapshots: the positions of the cluster's snapshots.
         pools: by pool id, the positions of the cluster's volumes in it.
@@ -48,6 +50,7 @@ class SystemContents:
     """
 
     system_id: str
+    label: str
     all: Sequence[Volume]
     snapshots: Sequence[int]
     pools: Mapping[str, Sequence[int]]
@@ -76,6 +79,10 @@ class Contents:
 
     def __len__(self) -> int:
         return sum(len(system.all) for system in self.systems)
+
+
+AfterRead = Callable[[Contents, float], None]
+"""Called with what was read, and with the value of ``time.monotonic()`` when the read began."""
 
 
 class _Found:
@@ -128,6 +135,7 @@ class Listing:
         self._fleet = fleet
         self._nodes = nodes
         self._cluster_id = cluster_id
+        self._after_read: AfterRead | None = None
         self._contents = SharedRead(self._read, seconds=_LONGEST_SECONDS, pause=_PAUSE)
         self._volume_pages: Paginator[ListedVolume] = Paginator(kept, "v")
         self._snapshot_pages: Paginator[Volume] = Paginator(kept, "s")
@@ -176,8 +184,16 @@ class Listing:
 
         return self._snapshot_pages.page(read, token=token, max_entries=max_entries)
 
+    def after_read(self, take: AfterRead) -> None:
+        """Call ``take`` after each read, in the call that has read. It must return at once."""
+        self._after_read = take
+
     def _read(self) -> Contents:
-        return Contents([self._contents_of(system) for system in self._fleet.arrays()])
+        began = time.monotonic()
+        contents = Contents([self._contents_of(system) for system in self._fleet.arrays()])
+        if self._after_read is not None:
+            self._after_read(contents, began)
+        return contents
 
     def _contents_of(self, system: Array) -> SystemContents:
         """One pass over the volumes of the system, which become objects one after another."""
@@ -189,6 +205,7 @@ class Listing:
         found.add_foreign(found.our_hosts | self._seen(hosts))
         return SystemContents(
             system.system_id(),
+            system.label,
             volumes,
             found.snapshots,
             found.pools,

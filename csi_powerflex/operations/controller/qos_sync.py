@@ -12,8 +12,9 @@ import threading
 
 from csi_powerflex import call_context
 from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
-from csi_powerflex.errors import DeadlineExceeded, DriverError, Unavailable
+from csi_powerflex.errors import DeadlineExceeded, DriverError, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.qos import Qos
 
@@ -31,9 +32,15 @@ class QosSync:
     """Applies the limits of volumes whose class has changed, one volume after another, in the background."""
 
     def __init__(
-        self, qos: Qos, *, retry_seconds: float = _RETRY_SECONDS, first_pause: float = FIRST_PAUSE_SECONDS
+        self,
+        qos: Qos,
+        notices: Notices,
+        *,
+        retry_seconds: float = _RETRY_SECONDS,
+        first_pause: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._qos = qos
+        self._notices = notices
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         # By volume the attempts that are left. A volume that changes again while it waits is in it once.
@@ -79,4 +86,15 @@ class QosSync:
                     return False
                 # The call that changed the class has set the limits, and the next mapping sets them again.
                 log.warning("limits not applied after a change of class", volume=handle, reason=error)
+                self._tell(handle, error)
         return True
+
+    def _tell(self, handle: VolumeHandle, error: DriverError) -> None:
+        if isinstance(error, NotFound):
+            return  # the volume was deleted
+        self._notices.tell(
+            handle,
+            Notice.LIMITS_NOT_APPLIED,
+            "The VolumeAttributesClass of the volume has changed, and its QoS limits could not be set on the "
+            f"array: {error}. They are set when the volume is attached the next time.",
+        )

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.config.node import NodeSettings
+from csi_powerflex.config.node import NodeSettings, NodeZone
 from csi_powerflex.errors import DriverError
 from csi_powerflex.host import facts, filesystem
 from csi_powerflex.host.facts import HostFacts, is_folder
 from csi_powerflex.host.mountinfo import Mount
 from csi_powerflex.host.run import PACKAGES, installed, missing_tools, run
 from csi_powerflex.model.checks import Check, fault, guarded, names, ok, warning
-from csi_powerflex.operations.node import target_paths
+from csi_powerflex.operations.node import info, target_paths
 
 HOST = "this host"
 """The subject of checks of the whole host."""
@@ -90,6 +90,7 @@ def examine(
     """
     steps: tuple[Callable[[], Iterable[Check]], ...] = (
         lambda: essentials(settings, host),
+        lambda: _zone(settings.zone),
         lambda: _kubelets(settings.mount_roots[0]),
         lambda: _tools(settings, always_needed),
         lambda: [_nvme(paths)],
@@ -99,6 +100,17 @@ def examine(
     )
     for step in steps:
         yield from guarded(HOST, step)
+
+
+def _zone(zone: NodeZone) -> Iterator[Check]:
+    """The zone that the node tells when it registers. A node without the options has none to check."""
+    if zone.name is None and zone.file is None:
+        return
+    try:
+        yield ok("zone", HOST, info.zone_of(zone) or "none")
+    except DriverError as error:
+        remedy = "without a zone the node does not register; set the label, then restart the node's pod"
+        yield fault("zone", HOST, str(error), remedy)
 
 
 # --- privileges, folders, kernel -------------------------------------------------------------------

@@ -57,7 +57,7 @@ class NodeInfoReader:
         return NodeInfo(
             identity=self._transports.identity(),
             systems=self._transports.systems(),
-            zone=_zone(self._zone),
+            zone=zone_of(self._zone),
             max_volumes=self._max_volumes(),
         )
 
@@ -101,7 +101,7 @@ def _configured(limit: VolumeLimit) -> int:
     return number
 
 
-def _zone(zone: NodeZone) -> str | None:
+def zone_of(zone: NodeZone) -> str | None:
     """The zone as it is now; None for none.
 
     A node whose zone is not known yet must not register: pods would get volumes that they cannot reach.
