@@ -274,7 +274,9 @@ def test_an_option_of_the_doctor_can_be_set_in_the_environment(
     systems: Path, untouched_logging: None
 ) -> None:
     systems.write_text("systems: [", encoding="utf-8")
-    result = run("doctor", "controller", env={"POWERFLEX_CSI_DOCTOR_CONTROLLER_SYSTEMS": str(systems)})
+    # A table would break a long path over several lines.
+    settings = {"POWERFLEX_CSI_DOCTOR_CONTROLLER_SYSTEMS": str(systems)}
+    result = run("doctor", "controller", "--output=json", env=settings)
     assert result.exit_code == 1
     assert str(systems) in result.output
 
