@@ -48,6 +48,7 @@ from csi_powerflex.model.array import (
     PoolState,
     Provisioning,
     Volume,
+    VolumeOutline,
 )
 from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.shared_read import SharedRead
@@ -257,7 +258,11 @@ class GatewayArray:
         """Callers at the same time share one request."""
         return self._all_volumes.get()
 
-    def _read_volumes(self) -> Sequence[Volume]:
+    def outlines(self) -> Sequence[VolumeOutline]:
+        """They share the request with callers of ``volumes``."""
+        return self._all_volumes.get().outlines
+
+    def _read_volumes(self) -> PackedVolumes:
         system_id = self.system_id()
         parts = self._client.get_kept("/api/types/Volume/instances", VolumePayload, _counted)
         members: collections.Counter[str] = collections.Counter()
