@@ -56,6 +56,9 @@ from csi_powerflex.shared_read import SharedRead
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
 _HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
+# How many volumes a message names.
+_MOST_NAMED = 10
+
 _LIMITS = "/api/instances/System/action/querySystemLimits"
 
 
@@ -419,7 +422,10 @@ class GatewayArray:
         return volume_id if system_id is None else f"{system_id}-{volume_id}"
 
     def _handles(self, volume_ids: Sequence[str]) -> str:
-        return "volume " + ", ".join(map(self._handle, volume_ids))
+        """The CSI ids of volumes for messages. It names the first ones and the number of the others."""
+        first = ", ".join(map(self._handle, volume_ids[:_MOST_NAMED]))
+        others = len(volume_ids) - _MOST_NAMED
+        return f"volume {first} and {others} more" if others > 0 else f"volume {first}"
 
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:

@@ -115,7 +115,7 @@ def created_volume(
 def volume_page(page: Page[ListedVolume], topology: Topology) -> csi_pb2.ListVolumesResponse:
     """A page of volumes: what the array knows of each, without its class parameters."""
     answer = csi_pb2.ListVolumesResponse(next_token=page.next_token)
-    for item in page.items:
+    for item in page:
         _fill(answer.entries.add(), item, topology)
     return answer
 
@@ -177,7 +177,7 @@ def snapshot_page(page: Page[ListedSnapshot]) -> csi_pb2.ListSnapshotsResponse:
     return csi_pb2.ListSnapshotsResponse(
         entries=[
             csi_pb2.ListSnapshotsResponse.Entry(snapshot=_snapshot(item.system_id, item.snapshot))
-            for item in page.items
+            for item in page
         ],
         next_token=page.next_token,
     )
@@ -186,7 +186,7 @@ def snapshot_page(page: Page[ListedSnapshot]) -> csi_pb2.ListSnapshotsResponse:
 def health_page(page: Page[VolumeHealth]) -> csi_pb2.ControllerListVolumeHealthResponse:
     """A page of volumes and their issues."""
     return csi_pb2.ControllerListVolumeHealthResponse(
-        entries=[volume_health(health) for health in page.items], next_token=page.next_token
+        entries=[volume_health(health) for health in page], next_token=page.next_token
     )
 
 

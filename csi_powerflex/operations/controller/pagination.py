@@ -12,7 +12,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -34,20 +34,19 @@ class Page(Generic[Item]):
 
     Attributes:
         whole: the list.
-        place: where its items of this page are.
+        places: where its items of this page are.
         next_token: the token for the page that follows; empty on the last page.
         key: the same only for the same page of the same list; empty for a list that has this page only.
     """
 
     whole: Sequence[Item]
-    place: slice
+    places: range
     next_token: str
     key: str
 
-    @property
-    def items(self) -> Sequence[Item]:
-        """The items. A ``LazyList`` makes them each time."""
-        return self.whole[self.place]
+    def __iter__(self) -> Iterator[Item]:
+        """The items, one after another: a ``LazyList`` makes each when it is its turn."""
+        return map(self.whole.__getitem__, self.places)
 
 
 class LazyList(Sequence[Item]):
@@ -183,7 +182,7 @@ class Paginator(Generic[Item]):
             name = self._kept.keep(self._kind, items)
         return Page(
             items,
-            slice(start, end),
+            range(start, end),
             next_token=f"{name}.{end}" if end < len(items) else "",
             key=f"{name}.{start}-{end}" if name else "",
         )
