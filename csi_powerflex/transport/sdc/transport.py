@@ -10,6 +10,7 @@ systems can have volumes with the same id, so a part of the name is not enough.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import stat
 import time
@@ -105,11 +106,11 @@ class Sdc:
     def devices(self) -> tuple[Path, ...]:
         """The block devices of all volumes that are here now, each once."""
         try:
-            links = [link for link in self._settings.by_id.iterdir() if _LINK.fullmatch(link.name)]
+            names = self._names()
         except FileNotFoundError:
             return ()
-        found = {device for link in links if (device := _block_device(link)) is not None}
-        return tuple(sorted(found))
+        found = {_block_device(f"{self._settings.by_id}/{name}") for name in names}
+        return tuple(sorted(device for device in found if device is not None))
 
     def attach(self, publish_context: PublishContext) -> Path:
         """Wait for the volume's device.
@@ -182,6 +183,10 @@ class Sdc:
     def _link(self, handle: VolumeHandle) -> Path:
         return self._settings.by_id / f"emc-vol-{handle.system_id}-{handle.volume_id}"
 
+    def _names(self) -> list[str]:
+        """The names of the links of all volumes. There may be thousands, so they are no paths yet."""
+        return [name for name in os.listdir(self._settings.by_id) if _LINK.fullmatch(name)]  # noqa: PTH208
+
     def _verified(self, handle: VolumeHandle, wanted: int) -> Path | _Missing:
         """The device behind the volume's link, if it has at least ``wanted`` bytes.
 
@@ -224,11 +229,11 @@ class Sdc:
 
         A link can outlive its volume, and the kernel gives the device's name to the next volume.
         """
-        wanted = self._link(handle).name
-        for link in self._settings.by_id.iterdir():
-            if link.name != wanted and _LINK.fullmatch(link.name) and _leads_to(link, device):
+        wanted, number = self._link(handle).name, device.stat().st_rdev
+        for name in self._names():
+            if name != wanted and _leads_to(f"{self._settings.by_id}/{name}", number):
                 raise FailedPrecondition(
-                    f"{self._settings.by_id} has {wanted} and {link.name} for the same device {device}: one "
+                    f"{self._settings.by_id} has {wanted} and {name} for the same device {device}: one "
                     "of the links is stale, and it is not known which one; run `udevadm trigger "
                     "--subsystem-match=block` on the host, or remove the stale link"
                 )
@@ -288,17 +293,29 @@ class Sdc:
         return buffer[0] == _SUCCESS
 
 
-def _block_device(link: Path) -> Path | None:
-    """The block device that ``link`` leads to, None where there is none."""
+def _block_device(link: str | Path) -> Path | None:
+    """The block device that ``link`` leads to, None where there is none.
+
+    The kernel follows the link and tells the path of what it has found. This is faster than following each
+    part of the path here, and path and type are of the same file.
+    """
     try:
-        device = link.resolve(strict=True)
-        return device if stat.S_ISBLK(device.stat().st_mode) else None
+        descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-def _leads_to(link: Path, device: Path) -> bool:
     try:
-        return link.samefile(device)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    # The kernel says of a file without a name left, in its path, that it is deleted.
+    return Path(path) if stat.S_ISBLK(found.st_mode) and found.st_nlink else None
+
+
+def _leads_to(link: str, number: int) -> bool:
+    """Whether ``link`` leads to the block device with this number."""
+    try:
+        found = os.stat(link)  # noqa: PTH116
     except OSError:
         return False
+    return stat.S_ISBLK(found.st_mode) and found.st_rdev == number
