@@ -101,7 +101,8 @@ class Sdc:
 
     def find(self, handle: VolumeHandle) -> Path | None:
         """The volume's block device if it is here now."""
-        return _block_device(self._link(handle))
+        device = _block_device(str(self._link(handle)))
+        return None if device is None else Path(device)
 
     def devices(self) -> tuple[Path, ...]:
         """The block devices of all volumes that are here now, each once."""
@@ -110,7 +111,7 @@ class Sdc:
         except FileNotFoundError:
             return ()
         found = {_block_device(f"{self._settings.by_id}/{name}") for name in names}
-        return tuple(sorted(device for device in found if device is not None))
+        return tuple(map(Path, sorted(device for device in found if device is not None)))
 
     def attach(self, publish_context: PublishContext) -> Path:
         """Wait for the volume's device.
@@ -293,8 +294,8 @@ class Sdc:
         return buffer[0] == _SUCCESS
 
 
-def _block_device(link: str | Path) -> Path | None:
-    """The block device that ``link`` leads to, None where there is none.
+def _block_device(link: str) -> str | None:
+    """The path of the block device that ``link`` leads to, None where there is none.
 
     The kernel follows the link and tells the path of what it has found. This is faster than following each
     part of the path here, and path and type are of the same file.
@@ -309,7 +310,7 @@ def _block_device(link: str | Path) -> Path | None:
     finally:
         os.close(descriptor)
     # The kernel says of a file without a name left, in its path, that it is deleted.
-    return Path(path) if stat.S_ISBLK(found.st_mode) and found.st_nlink else None
+    return path if stat.S_ISBLK(found.st_mode) and found.st_nlink else None
 
 
 def _leads_to(link: str, number: int) -> bool:
