@@ -144,6 +144,21 @@ def test_a_second_link_to_the_device_of_a_volume_is_found_among_thousands(
         full_host.sdc.attach(context)
 
 
+@pytest.mark.needs("devices")
+def test_a_device_that_disappears_while_it_is_checked_is_no_other_volumes(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = host.volume(1)
+    host.link(2, "../../scini1")
+
+    def disappear(_device: Path) -> int:
+        device.unlink(missing_ok=True)
+        return GIB
+
+    monkeypatch.setattr(blockdev, "size", disappear)
+    assert host.sdc.attach(PublishContext(handle(1), "sdc", GIB, read_only=False)) == device
+
+
 def test_a_device_that_the_kernel_does_not_have_has_nothing_stacked_on_it() -> None:
     assert blockdev.stacked_on(["4095:1048575"]) == []
 

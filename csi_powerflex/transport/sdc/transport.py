@@ -230,9 +230,9 @@ class Sdc:
 
         A link can outlive its volume, and the kernel gives the device's name to the next volume.
         """
-        wanted, number = self._link(handle).name, device.stat().st_rdev
+        wanted, number = self._link(handle).name, _number(str(device))
         for name in self._names():
-            if name != wanted and _leads_to(f"{self._settings.by_id}/{name}", number):
+            if number and name != wanted and _number(f"{self._settings.by_id}/{name}") == number:
                 raise FailedPrecondition(
                     f"{self._settings.by_id} has {wanted} and {name} for the same device {device}: one "
                     "of the links is stale, and it is not known which one; run `udevadm trigger "
@@ -313,10 +313,10 @@ def _block_device(link: str) -> str | None:
     return path if stat.S_ISBLK(found.st_mode) and found.st_nlink else None
 
 
-def _leads_to(link: str, number: int) -> bool:
-    """Whether ``link`` leads to the block device with this number."""
+def _number(path: str) -> int:
+    """The number of the block device at ``path``, or that a link there leads to; 0 where there is none."""
     try:
-        found = os.stat(link)  # noqa: PTH116
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
-        return False
-    return stat.S_ISBLK(found.st_mode) and found.st_rdev == number
+        return 0
+    return found.st_rdev if stat.S_ISBLK(found.st_mode) else 0
