@@ -10,7 +10,7 @@ A field never replaces what belongs to the line itself. One with a name of ``RES
 ``field_<name>``.
 
 An event, a value and a line of a stack have at most ``MOST_CHARACTERS``. One that was longer ends with
-``...(cut, 12345 characters)``, the number of characters that it had.
+``...(truncated, 12345 characters)``, the number of characters that it had.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class _TextLine(logging.Formatter):
     """``<time> <LEVEL> <event> key=value key="two words"``. The lines of a stack follow, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = [_time(record), f"{record.levelname:7}", _visible(_cut(record.getMessage()))]
+        words = [_time(record), f"{record.levelname:7}", _visible(_bounded(record.getMessage()))]
         words += (pair for key, value in _facts(record).items() for pair in _pairs(key, value))
         line = " ".join(words)
         if not record.exc_info:
@@ -152,7 +152,7 @@ class _JsonLine(logging.Formatter):
         facts: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname.lower(),
-            "event": _cut(record.getMessage()),
+            "event": _bounded(record.getMessage()),
             "logger": record.name,
             **{key: _json_value(value) for key, value in _facts(record).items()},
         }
@@ -166,10 +166,12 @@ def _json_value(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple, dict)):
-        text = json.dumps(value, default=str)
-        return json.loads(text) if len(text) <= MOST_CHARACTERS else _cut(text)
+        text = json.dumps(value, default=_json_value)
+        return json.loads(text) if len(text) <= MOST_CHARACTERS else _bounded(text)
     parts = _parts(value)
-    return _cut(str(value)) if parts is None else {name: _json_value(part) for name, part in parts.items()}
+    if parts is None:
+        return _bounded(str(value))
+    return {name: _json_value(part) for name, part in parts.items()}
 
 
 def _pairs(key: str, value: object) -> Iterator[str]:
@@ -183,7 +185,7 @@ def _pairs(key: str, value: object) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
-    text = _cut(str(value))
+    text = _bounded(str(value))
     # A field from a request may hold anything. Quoting keeps one event on one line. JSON escapes only control
     # characters of ASCII, but others, such as U+2028 and U+009B, also end a line or control a terminal.
     if text and _PLAIN.issuperset(text):
@@ -198,11 +200,11 @@ def _visible(text: str) -> str:
 
 def _stack(text: str) -> list[str]:
     """The lines of a stack."""
-    return [_cut(line) for line in text.splitlines()]
+    return [_bounded(line) for line in text.splitlines()]
 
 
-def _cut(text: str) -> str:
+def _bounded(text: str) -> str:
     """``text``, or its beginning and how long it was."""
     if len(text) <= MOST_CHARACTERS:
         return text
-    return f"{text[:MOST_CHARACTERS]}...(cut, {len(text)} characters)"
+    return f"{text[:MOST_CHARACTERS]}...(truncated, {len(text)} characters)"

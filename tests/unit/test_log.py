@@ -108,31 +108,31 @@ def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event:
 
 
 LONG = "x" * (MOST_CHARACTERS + 1)
-CUT = f"{LONG[:-1]}...(cut, {len(LONG)} characters)"
+TRUNCATED = f"{LONG[:-1]}...(truncated, {len(LONG)} characters)"
 
 
-def test_a_long_value_or_event_is_cut_in_text_and_the_line_says_so(text_log: io.StringIO) -> None:
+def test_a_long_value_or_event_is_truncated_in_text_and_the_line_says_so(text_log: io.StringIO) -> None:
     here.info(LONG, path=Path(LONG), exact=LONG[:-1], pool=Pool(LONG), kept=Kept(LONG), after="end")
-    of_pool = f"pool {LONG[:-6]}...(cut, {len(LONG) + 5} characters)"
+    of_pool = f"pool {LONG[:-6]}...(truncated, {len(LONG) + 5} characters)"
     (line,) = lines(text_log)
-    written = f'INFO    {CUT} path="{CUT}" exact={LONG[:-1]} pool="{of_pool}" kept.name="{CUT}" after=end'
-    assert line.endswith(written)
+    long = f'path="{TRUNCATED}" exact={LONG[:-1]} pool="{of_pool}" kept.name="{TRUNCATED}"'
+    assert line.endswith(f"INFO    {TRUNCATED} {long} after=end")
 
 
-def test_a_long_value_or_event_is_cut_in_json_and_the_object_says_so(json_log: io.StringIO) -> None:
+def test_a_long_value_or_event_is_truncated_in_json_and_the_object_says_so(json_log: io.StringIO) -> None:
     here.info(LONG, path=Path(LONG), exact=LONG[:-1], kept=Kept(LONG), several=[LONG])
     record = last_json(json_log)
-    assert (record["event"], record["path"], record["exact"]) == (CUT, CUT, LONG[:-1])
-    assert record["kept"] == {"name": CUT}
+    assert (record["event"], record["path"], record["exact"]) == (TRUNCATED, TRUNCATED, LONG[:-1])
+    assert record["kept"] == {"name": TRUNCATED}
     assert len(str(record["several"])) < MOST_CHARACTERS + 40
 
 
 @pytest.mark.parametrize("form", Format)
-def test_a_long_line_of_a_stack_is_cut(form: Format) -> None:
+def test_a_long_line_of_a_stack_is_truncated(form: Format) -> None:
     stream = io.StringIO()
     log.configure(form=form, stream=stream)
     here.unexpected("call failed unexpectedly", RuntimeError(LONG * 9))
-    assert f"...(cut, {9 * len(LONG) + len('RuntimeError: ')} characters)" in stream.getvalue()
+    assert f"...(truncated, {9 * len(LONG) + len('RuntimeError: ')} characters)" in stream.getvalue()
     assert len(stream.getvalue()) < 2 * MOST_CHARACTERS
 
 
@@ -292,6 +292,6 @@ def test_configuring_again_replaces_the_stream(text_log: io.StringIO) -> None:
 
 
 def test_values_of_any_type_are_written(json_log: io.StringIO) -> None:
-    here.info("odd", path=io.StringIO, items=[1, 2])
-    assert last_json(json_log)["items"] == [1, 2]
+    here.info("odd", path=io.StringIO, items=[1, Kept("a")])
+    assert last_json(json_log)["items"] == [1, {"name": "a"}]
     assert "StringIO" in str(last_json(json_log)["path"])
