@@ -34,6 +34,9 @@ class Kind(enum.StrEnum):
     GROUP_MEMBER = "g"
 
 
+# By letter: calling the enumeration would take most of the time of ``kind_and_cluster``.
+_KINDS = {kind.value: kind for kind in Kind}
+
 # A kind has one prefix. With two prefixes, pvc-X and snapshot-X would be the same volume.
 _UUID_NAMES = {Kind.VOLUME: re.compile(f"pvc-{_UUID}"), Kind.SNAPSHOT: re.compile(f"snapshot-{_UUID}")}
 
@@ -58,22 +61,25 @@ def array_name(kind: Kind, cluster_id: str, csi_name: str) -> str:
     return f"{kind}{cluster_id}{text}"
 
 
+def kind_and_cluster(name: str | None) -> tuple[Kind, str] | tuple[None, None]:
+    """The kind and cluster id of a name that ``array_name`` makes for any cluster; None for any other."""
+    match = _ARRAY_NAME.fullmatch(name or "")
+    return (_KINDS[match[1]], match[2]) if match else (None, None)
+
+
 def belongs_to(name: str | None, cluster_id: str) -> bool:
     """Whether ``array_name`` makes ``name`` for this cluster, for any kind."""
-    match = _ARRAY_NAME.fullmatch(name or "")
-    return match is not None and match[2] == cluster_id
+    return cluster_of(name) == cluster_id
 
 
 def kind_of(name: str | None) -> Kind | None:
     """The kind of a name that ``array_name`` makes for any cluster; None for any other name."""
-    match = _ARRAY_NAME.fullmatch(name or "")
-    return Kind(match[1]) if match else None
+    return kind_and_cluster(name)[0]
 
 
 def cluster_of(name: str | None) -> str | None:
     """The cluster id in a name that ``array_name`` makes for any cluster; None for any other name."""
-    match = _ARRAY_NAME.fullmatch(name or "")
-    return match[2] if match else None
+    return kind_and_cluster(name)[1]
 
 
 def uid_in(name: str | None) -> str | None:

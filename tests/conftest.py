@@ -73,9 +73,9 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def untouched_logging() -> Iterator[None]:
-    """Restores the logging of the process, for tests that configure it."""
+    """Restores the logging of the process after each test: the commands of the driver configure it."""
     root, driver = logging.getLogger(), logging.getLogger("csi_powerflex")
     handlers, levels = list(root.handlers), (root.level, driver.level)
     yield

@@ -10,9 +10,9 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from csi_powerflex.csi.convert import controller as convert
 from csi_powerflex.csi.convert.capability import capabilities
 from csi_powerflex.csi.convert.health import volume_health
+from csi_powerflex.csi.shared_pages import SharedPages
 from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
-from csi_powerflex.model.array import Volume
 from csi_powerflex.model.parameters import SnapshotParameters, parse_mutable
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.model.volume_context import Origin
@@ -75,6 +75,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def __init__(self, topology: Topology, operations: ControllerOperations) -> None:
         self._topology = topology
         self._operations = operations
+        self._pages = SharedPages()
 
     def CreateVolume(
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
@@ -214,30 +215,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         page = self._operations.listing.volumes(
             token=request.starting_token, max_entries=_page(request.max_entries)
         )
-        return csi_pb2.ListVolumesResponse(
-            entries=[
-                csi_pb2.ListVolumesResponse.Entry(
-                    volume=convert.listed_volume(item.volume, self._segments(item.volume)),
-                    status=csi_pb2.ListVolumesResponse.VolumeStatus(
-                        published_node_ids=[str(node) for node in item.nodes]
-                    ),
-                )
-                for item in page.items
-            ],
-            next_token=page.next_token,
-        )
+        return self._pages.answer(page, lambda page: convert.volume_page(page, self._topology))
 
     def ControllerGetVolume(
         self, request: csi_pb2.ControllerGetVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerGetVolumeResponse:
         """One volume, with the nodes that it is published to."""
         item = self._operations.listing.volume(VolumeHandle.parse(request.volume_id))
-        return csi_pb2.ControllerGetVolumeResponse(
-            volume=convert.listed_volume(item.volume, self._segments(item.volume)),
-            status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
-                published_node_ids=[str(node) for node in item.nodes]
-            ),
-        )
+        return convert.listed_volume(item, self._topology)
 
     def ListSnapshots(
         self, request: csi_pb2.ListSnapshotsRequest, context: grpc.ServicerContext
@@ -249,12 +234,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             snapshot_id=request.snapshot_id,
             source_id=request.source_volume_id,
         )
-        return csi_pb2.ListSnapshotsResponse(
-            entries=[
-                csi_pb2.ListSnapshotsResponse.Entry(snapshot=convert.snapshot(found)) for found in page.items
-            ],
-            next_token=page.next_token,
-        )
+        return self._pages.answer(page, convert.snapshot_page)
 
     def GetCapacity(
         self, request: csi_pb2.GetCapacityRequest, context: grpc.ServicerContext
@@ -287,13 +267,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         page = self._operations.health.unhealthy(
             token=request.starting_token, max_entries=_page(request.max_entries)
         )
-        return csi_pb2.ControllerListVolumeHealthResponse(
-            entries=[volume_health(health) for health in page.items], next_token=page.next_token
-        )
-
-    def _segments(self, volume: Volume) -> dict[str, str]:
-        """The topology of an existing volume: its system. Only the answer to its creation has its zone."""
-        return self._topology.segments([volume.handle.system_id])
+        return self._pages.answer(page, convert.health_page)
 
     def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest, context: grpc.ServicerContext

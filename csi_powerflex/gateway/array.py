@@ -48,12 +48,16 @@ from csi_powerflex.model.array import (
     PoolState,
     Provisioning,
     Volume,
+    VolumeOutline,
 )
 from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.shared_read import SharedRead
 
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
 _HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
+
+# How many volumes a message names.
+_MOST_NAMED = 10
 
 _LIMITS = "/api/instances/System/action/querySystemLimits"
 
@@ -257,7 +261,11 @@ class GatewayArray:
         """Callers at the same time share one request."""
         return self._all_volumes.get()
 
-    def _read_volumes(self) -> Sequence[Volume]:
+    def outlines(self) -> Sequence[VolumeOutline]:
+        """They share the request with callers of ``volumes``."""
+        return self._all_volumes.get().outlines
+
+    def _read_volumes(self) -> PackedVolumes:
         system_id = self.system_id()
         parts = self._client.get_kept("/api/types/Volume/instances", VolumePayload, _counted)
         members: collections.Counter[str] = collections.Counter()
@@ -414,7 +422,10 @@ class GatewayArray:
         return volume_id if system_id is None else f"{system_id}-{volume_id}"
 
     def _handles(self, volume_ids: Sequence[str]) -> str:
-        return "volume " + ", ".join(map(self._handle, volume_ids))
+        """The CSI ids of volumes for messages. It names the first ones and the number of the others."""
+        first = ", ".join(map(self._handle, volume_ids[:_MOST_NAMED]))
+        others = len(volume_ids) - _MOST_NAMED
+        return f"volume {first} and {others} more" if others > 0 else f"volume {first}"
 
 
 def _definitions(copies: Sequence[Copy]) -> list[dict[str, str]]:

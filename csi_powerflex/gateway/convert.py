@@ -34,6 +34,8 @@ from csi_powerflex.model.array import (
 )
 
 _KBPS_PER_MBPS = 1024
+_THICK = "ThickProvisioned"
+_ORIGINAL_TYPES = frozenset({_THICK, "ThinProvisioned"})
 _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 _DOMAIN_STATES = {
     "Active": DomainState.ACTIVE,
@@ -173,20 +175,25 @@ def volume(system_id: str, payload: VolumePayload) -> Volume:
         ancestor_id=payload.ancestor_volume_id,
         group_id=payload.consistency_group_id,
         reparented=payload.not_genuine_snapshot is True,
-        created=_timestamp(payload.creation_time),
-        locked_until=_timestamp(locked) if locked else None,
+        created=timestamp(payload.creation_time),
+        locked_until=timestamp(locked) if locked else None,
         mappings=tuple(_mapping(item) for item in payload.mapped_sdc_info or ()),
     )
 
 
+def is_copy(volume_type: str) -> bool:
+    """Whether a volume of this type is a snapshot or clone of any kind (2.6)."""
+    return volume_type not in _ORIGINAL_TYPES
+
+
 def _provisioning(payload: VolumePayload) -> Provisioning | None:
-    """Thick, thin or compressed; None for a snapshot or clone of any kind (2.6)."""
-    if payload.volume_type == "ThickProvisioned":
+    """Thick, thin or compressed; None for a copy."""
+    if is_copy(payload.volume_type):
+        return None
+    if payload.volume_type == _THICK:
         return Provisioning.THICK
-    if payload.volume_type == "ThinProvisioned":
-        compressed = payload.compression_method == "Normal" and payload.gen_type != "EC"
-        return Provisioning.COMPRESSED if compressed else Provisioning.THIN
-    return None
+    compressed = payload.compression_method == "Normal" and payload.gen_type != "EC"
+    return Provisioning.COMPRESSED if compressed else Provisioning.THIN
 
 
 def _mapping(payload: MappingPayload) -> model.Mapping:
@@ -204,5 +211,6 @@ def _access(mode: str | None) -> Access:
     return Access.READ_ONLY if mode == Access.READ_ONLY else Access.READ_WRITE
 
 
-def _timestamp(seconds: int) -> datetime.datetime:
+def timestamp(seconds: int) -> datetime.datetime:
+    """The time that is this many seconds after the beginning of 1970."""
     return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)

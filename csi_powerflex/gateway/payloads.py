@@ -73,23 +73,26 @@ class MappingPayload(Payload, frozen=True):
 
 
 class VolumePayload(Payload, frozen=True):
-    """A Volume or snapshot (2.6). ``mapped_sdc_info`` is null when it is not mapped."""
+    """A Volume or snapshot (2.6). ``mapped_sdc_info`` is null when it is not mapped.
+
+    The fields that ``packed.Outline`` reads come first, in its order.
+    """
 
     id: Id
     size_in_kb: Kib
     storage_pool_id: str
     volume_type: str
-    vtree_id: str = ""
     name: str | None = None
     creation_time: Timestamp = 0
     ancestor_volume_id: Id | None = None
     consistency_group_id: Id | None = None
+    mapped_sdc_info: tuple[MappingPayload, ...] | None = None
+    vtree_id: str = ""
     not_genuine_snapshot: bool | None = None
     access_mode_limit: str | None = None
     secure_snapshot_exp_time: Timestamp = 0
     compression_method: str | None = None
     gen_type: str | None = None
-    mapped_sdc_info: tuple[MappingPayload, ...] | None = None
 
 
 class MappingRecord(MappingPayload, array_like=True, frozen=True):

@@ -11,7 +11,7 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from csi_powerflex.errors import Busy, FailedPrecondition, Unavailable
@@ -67,14 +67,30 @@ def exists(number: str) -> bool:
 def numbers(device: Path) -> tuple[str, ...]:
     """The ``major:minor`` of ``device`` and of its partitions."""
     own = device_number(device)
-    parts = ((path.parent / "dev").read_text().strip() for path in (_SYSFS / own).glob("*/partition"))
-    return own, *parts
+    folder = f"{_SYSFS}/{own}"
+    names = _listed(folder)
+    # The folder is a link to one with the name of the disk, and the name of a partition begins with that.
+    disk = os.path.basename(os.readlink(folder)) if names else ""  # noqa: PTH115, PTH119
+    parts = [Path(folder, name) for name in names if name.startswith(disk)]
+    return own, *((part / "dev").read_text().strip() for part in parts if (part / "partition").exists())
 
 
 def holders(device: Path) -> list[str]:
     """The names of the devices stacked on ``device`` or its partitions, such as dm-0 of a multipath map."""
-    folders = (_SYSFS / number / "holders" for number in numbers(device))
-    return sorted(path.name for folder in folders if folder.is_dir() for path in folder.iterdir())
+    return stacked_on(numbers(device))
+
+
+def stacked_on(numbers_below: Iterable[str]) -> list[str]:
+    """The names of the devices stacked on the devices with these numbers, see ``holders``."""
+    return sorted(name for number in numbers_below for name in _listed(f"{_SYSFS}/{number}/holders"))
+
+
+def _listed(folder: str) -> list[str]:
+    """The names in a folder; none if it is missing."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
 
 
 def require_unused(device: Path) -> None:

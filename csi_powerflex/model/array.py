@@ -9,6 +9,7 @@ import collections.abc
 import datetime
 import enum
 from dataclasses import dataclass
+from typing import Protocol
 
 from csi_powerflex.errors import (
     AlreadyExists,
@@ -178,6 +179,55 @@ class Mapping:
         return f"{self.host_name} (host id {self.host_id})" if self.host_name else f"host id {self.host_id}"
 
 
+class VolumeOutline(Protocol):
+    """What lists tell of a volume, clone or snapshot. A ``Volume`` has all of it."""
+
+    @property
+    def volume_id(self) -> str:
+        """The id on its system."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """The name on the array."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
+
+    @property
+    def pool_id(self) -> str:
+        """The pool that it is in."""
+        ...
+
+    @property
+    def copied(self) -> bool:
+        """As ``Volume.copied``."""
+        ...
+
+    @property
+    def ancestor_id(self) -> str | None:
+        """As of a ``Volume``."""
+        ...
+
+    @property
+    def group_id(self) -> str | None:
+        """As of a ``Volume``."""
+        ...
+
+    @property
+    def created(self) -> datetime.datetime:
+        """When it was created."""
+        ...
+
+    @property
+    def host_ids(self) -> tuple[str, ...]:
+        """The ids of the hosts that it is mapped to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """A volume, clone or snapshot. To the array, they are all volumes.
@@ -210,6 +260,16 @@ class Volume:
     def __str__(self) -> str:
         """For messages: the CSI id, and the name by which the array's tools show it."""
         return f"{self.handle} (on the array {self.name})" if self.name else str(self.handle)
+
+    @property
+    def volume_id(self) -> str:
+        """The id on its system."""
+        return self.handle.volume_id
+
+    @property
+    def host_ids(self) -> tuple[str, ...]:
+        """The ids of the hosts that it is mapped to."""
+        return tuple(mapping.host_id for mapping in self.mappings)
 
     @property
     def copied(self) -> bool:

@@ -8,6 +8,9 @@ or JSON for machines. The caller decides what may be printed: secrets never reac
 
 A field never replaces what belongs to the line itself. One with a name of ``RESERVED`` is written as
 ``field_<name>``.
+
+An event, a value and a line of a stack have at most ``MOST_CHARACTERS``. One that was longer ends with
+``...(truncated, 12345 characters)``, the number of characters that it had.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from csi_powerflex import call_context
 
 RESERVED = frozenset({"time", "level", "event", "logger", "stack", "request_id", "rpc", "task"})
 """The keys of a line that no field may have."""
+
+MOST_CHARACTERS = 4096
+"""How many characters of an event, a value or a line of a stack are written."""
 
 _ROOT = "csi_powerflex"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/@%+-,")
@@ -129,10 +135,14 @@ class _TextLine(logging.Formatter):
     """``<time> <LEVEL> <event> key=value key="two words"``. The lines of a stack follow, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = [_time(record), f"{record.levelname:7}", _visible(record.getMessage())]
+        words = [_time(record), f"{record.levelname:7}", _visible(_bounded(record.getMessage()))]
         words += (pair for key, value in _facts(record).items() for pair in _pairs(key, value))
         line = " ".join(words)
-        return f"{line}\n{_indented(self.formatException(record.exc_info))}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        # The text of an exception may look like a log line. So each line of a stack is indented.
+        stack = _stack(self.formatException(record.exc_info))
+        return "\n".join([line, *(f"    {_visible(each)}" for each in stack)])
 
 
 class _JsonLine(logging.Formatter):
@@ -142,18 +152,26 @@ class _JsonLine(logging.Formatter):
         facts: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _bounded(record.getMessage()),
             "logger": record.name,
-            **_facts(record),
+            **{key: _json_value(value) for key, value in _facts(record).items()},
         }
         if record.exc_info:
-            facts["stack"] = self.formatException(record.exc_info)
-        return json.dumps(facts, default=_json_value)
+            facts["stack"] = "\n".join(_stack(self.formatException(record.exc_info)))
+        return json.dumps(facts)
 
 
 def _json_value(value: object) -> object:
+    """``value`` as JSON can hold it, without what is too long."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple, dict)):
+        text = json.dumps(value, default=_json_value)
+        return json.loads(text) if len(text) <= MOST_CHARACTERS else _bounded(text)
     parts = _parts(value)
-    return str(value) if parts is None else parts
+    if parts is None:
+        return _bounded(str(value))
+    return {name: _json_value(part) for name, part in parts.items()}
 
 
 def _pairs(key: str, value: object) -> Iterator[str]:
@@ -167,7 +185,7 @@ def _pairs(key: str, value: object) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = _bounded(str(value))
     # A field from a request may hold anything. Quoting keeps one event on one line. JSON escapes only control
     # characters of ASCII, but others, such as U+2028 and U+009B, also end a line or control a terminal.
     if text and _PLAIN.issuperset(text):
@@ -180,6 +198,13 @@ def _visible(text: str) -> str:
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
 
-def _indented(stack: str) -> str:
-    # The text of an exception may look like a log line. So each line of a stack is indented.
-    return "\n".join(f"    {_visible(line)}" for line in stack.splitlines())
+def _stack(text: str) -> list[str]:
+    """The lines of a stack."""
+    return [_bounded(line) for line in text.splitlines()]
+
+
+def _bounded(text: str) -> str:
+    """``text``, or its beginning and how long it was."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[:MOST_CHARACTERS]}...(truncated, {len(text)} characters)"

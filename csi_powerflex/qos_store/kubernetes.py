@@ -18,7 +18,14 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube import config
 from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube.informer import Informer
-from csi_powerflex.model.qos import KEYS, QosRequest
+from csi_powerflex.model.qos import (
+    BANDWIDTH,
+    BANDWIDTH_PER_GIB,
+    IOPS,
+    IOPS_PER_GIB,
+    NOTHING_REQUESTED,
+    QosRequest,
+)
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -31,12 +38,29 @@ CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 _PENDING_SECONDS = 120.0
 
 
+class LimitAttributes(msgspec.Struct, frozen=True):
+    """The attributes of a PersistentVolume that are read: those of ``model.qos.KEYS``.
+
+    A mapping of all attributes would need a third of the memory of a PersistentVolume.
+    """
+
+    iops: str | None = msgspec.field(default=None, name=IOPS)
+    bandwidth: str | None = msgspec.field(default=None, name=BANDWIDTH)
+    iops_per_gib: str | None = msgspec.field(default=None, name=IOPS_PER_GIB)
+    bandwidth_per_gib: str | None = msgspec.field(default=None, name=BANDWIDTH_PER_GIB)
+
+    def stated(self) -> dict[str, str]:
+        """The attributes that the PersistentVolume has, by their keys."""
+        values = zip(self.__struct_encode_fields__, msgspec.structs.astuple(self), strict=True)
+        return {key: value for key, value in values if value is not None}
+
+
 class CsiSource(msgspec.Struct, frozen=True, rename="camel"):
     """The ``spec.csi`` of a PersistentVolume."""
 
     driver: str = ""
     volume_handle: str = ""
-    volume_attributes: dict[str, str] | None = None
+    volume_attributes: LimitAttributes | None = None
 
 
 class VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -98,9 +122,9 @@ class KubernetesQosStore:
         self._client = client
         self._pending_seconds = pending_seconds
         self._lock = threading.Lock()
-        # By handle, then by name of the PersistentVolume, the last added one at the end. Two of one handle
-        # exist while a volume is taken over by a new PersistentVolume.
-        self._volumes: dict[str, dict[str, _Volume]] = {}
+        # By handle: the name and request of each PersistentVolume, the last added one at the end. Two of one
+        # handle exist while a volume is taken over by a new PersistentVolume.
+        self._volumes: dict[str, tuple[tuple[str, _Volume], ...]] = {}
         self._classes: dict[str, Mapping[str, str]] = {}
         self._pending: dict[str, _Pending] = {}
         self._changed: Callable[[VolumeHandle], None] | None = None
@@ -157,7 +181,7 @@ class KubernetesQosStore:
     def persistent_volume(self, handle: str) -> str | None:
         """The name of the PersistentVolume with this handle; None if the cluster has shown none yet."""
         with self._lock:
-            return next(reversed(self._volumes.get(handle, {})), None)
+            return next((name for name, _ in reversed(self._volumes.get(handle, ()))), None)
 
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
@@ -193,20 +217,20 @@ class KubernetesQosStore:
         handle, name = _source(either).volume_handle, either.metadata.name
         with self._lock:
             earlier = self._volume(handle)
-            known = self._volumes.setdefault(handle, {})
+            known = dict(self._volumes.pop(handle, ()))
             if after is None:
                 known.pop(name, None)
             else:
                 known[name] = _read(after)
-            if not known:
-                del self._volumes[handle]
+            if known:
+                self._volumes[handle] = tuple(known.items())
             now = self._volume(handle)
         if earlier is not None and now is not None and earlier.class_name != now.class_name:
             self._take_class_name(handle)
 
     def _volume(self, handle: str) -> _Volume | None:
         """The PersistentVolume of the handle that was added last; None if there is none. Needs the lock."""
-        return next(reversed(self._volumes.get(handle, {}).values()), None)
+        return next((volume for _, volume in reversed(self._volumes.get(handle, ()))), None)
 
     def _take_class_name(self, volume_handle: str) -> None:
         with self._lock:
@@ -233,13 +257,16 @@ def _source(volume: PersistentVolume) -> CsiSource:
 
 
 def _read(volume: PersistentVolume) -> _Volume:
-    attributes = _source(volume).volume_attributes or {}
+    class_name = volume.spec.volume_attributes_class_name
+    attributes = _source(volume).volume_attributes
+    stated = attributes.stated() if attributes else {}
+    if not stated:
+        return _Volume(class_name, NOTHING_REQUESTED)
     try:
-        initial = QosRequest.parse({key: attributes[key] for key in KEYS if key in attributes})
+        return _Volume(class_name, QosRequest.parse(stated))
     except InvalidArgument as error:
         log.warning("limits of a PersistentVolume ignored", volume=volume.metadata.name, reason=error)
-        initial = QosRequest()
-    return _Volume(volume.spec.volume_attributes_class_name, initial)
+        return _Volume(class_name, NOTHING_REQUESTED)
 
 
 def connect(driver_name: str, kubeconfig: Path | None) -> KubernetesQosStore:

@@ -66,7 +66,7 @@ class TransportRegistry:
 
     def devices(self) -> tuple[Path, ...]:
         found = {device for transport in self._transports for device in transport.devices()}
-        return tuple(sorted(found))
+        return tuple(sorted(found, key=str))
 
     def _from_each(self, ask: Callable[[NodeTransport], _Answer]) -> list[_Answer]:
         """The answers of the transports that work here.

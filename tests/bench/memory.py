@@ -59,7 +59,8 @@ def _round(process: ControllerProcess, callers: int, name: str, request: type[An
         with ThreadPoolExecutor(callers) as pool:
             took = max(pool.map(lambda call: _whole_list(call, request), calls))
     cpu, peak = _cpu(process.pid) - began, _status(process.pid, "VmHWM")
-    click.echo(f"| {name}, callers: {callers} | {took:.1f} s | {cpu:.1f} s | {peak} MiB |")
+    load = os.getloadavg()[0]
+    click.echo(f"| {name}, callers: {callers} | {took:.1f} s | {cpu:.1f} s | {peak} MiB | {load:.0f} |")
 
 
 def _measure(folder: Path, volumes: int, group: Path | None) -> None:
@@ -68,9 +69,9 @@ def _measure(folder: Path, volumes: int, group: Path | None) -> None:
         with process:
             if group is not None:
                 (group / "cgroup.procs").write_text(str(process.pid))
-            click.echo(f"\n| {volumes:,} volumes | the longest list | CPU of all | peak until then |")
-            click.echo("|---|---|---|---|")
-            click.echo(f"| at the start | | | {_status(process.pid, 'VmRSS')} MiB |")
+            click.echo(f"\n| {volumes:,} volumes | the longest list | CPU of all | peak until then | load |")
+            click.echo("|---|---|---|---|---|")
+            click.echo(f"| at the start | | | {_status(process.pid, 'VmRSS')} MiB | |")
             for callers in (1, _CALLERS):
                 _round(process, callers, "ListVolumes", csi_pb2.ListVolumesRequest)
             _round(process, _CALLERS, "ListSnapshots", csi_pb2.ListSnapshotsRequest)

@@ -207,7 +207,7 @@ def test_help_shows_the_variable_of_each_option_which_has_the_option_in_its_name
             assert (name, long, option.envvar) == ("volumes release", "yes", None)
 
 
-def test_the_variable_of_a_switch_is_named_as_the_option(systems: Path, untouched_logging: None) -> None:
+def test_the_variable_of_a_switch_is_named_as_the_option(systems: Path) -> None:
     result = run(*controller(systems), env={"POWERFLEX_CSI_CONTROLLER_KUBERNETES": "true"})
     assert "Kubernetes" in result.output
     assert "no option of this command" not in result.output
@@ -241,9 +241,7 @@ def test_a_misspelt_variable_is_refused_with_the_similar_one(systems: Path, name
         "CSI_POWERFLEX_CONTROLLER_LOG_LEVL",
     ],
 )
-def test_variables_of_other_roles_and_of_kubernetes_services_are_left_alone(
-    systems: Path, untouched_logging: None, name: str
-) -> None:
+def test_variables_of_other_roles_and_of_kubernetes_services_are_left_alone(systems: Path, name: str) -> None:
     result = run(*controller(systems), env={name: "tcp://10.0.0.1:9808"})
     assert "of the CSI socket does not exist" in result.output
 
@@ -258,7 +256,7 @@ def test_variables_of_other_roles_and_of_kubernetes_services_are_left_alone(
     ],
 )
 def test_a_command_of_a_group_refuses_its_own_misspelt_variables(
-    systems: Path, untouched_logging: None, name: str, *, refused: bool
+    systems: Path, name: str, *, refused: bool
 ) -> None:
     systems.write_text("systems: [", encoding="utf-8")
     result = run("doctor", "controller", "--systems", str(systems), env={name: "x"})
@@ -270,9 +268,7 @@ def test_help_is_shown_despite_a_misspelt_variable(systems: Path) -> None:
     assert run("controller", "--help", env={"POWERFLEX_CSI_CONTROLLER_LOG_LEVL": "x"}).exit_code == 0
 
 
-def test_an_option_of_the_doctor_can_be_set_in_the_environment(
-    systems: Path, untouched_logging: None
-) -> None:
+def test_an_option_of_the_doctor_can_be_set_in_the_environment(systems: Path) -> None:
     systems.write_text("systems: [", encoding="utf-8")
     # A table would break a long path over several lines.
     settings = {"POWERFLEX_CSI_DOCTOR_CONTROLLER_SYSTEMS": str(systems)}
@@ -326,7 +322,7 @@ def test_no_mistake_gives_a_traceback_or_shows_the_password(systems: Path, conte
     ],
 )
 def test_the_error_for_a_wrong_value_shows_the_right_ones(
-    systems: Path, untouched_logging: None, replaced: dict[str, str], code: int, message: str
+    systems: Path, replaced: dict[str, str], code: int, message: str
 ) -> None:
     result = run(*controller(systems, replaced))
     assert message in result.stderr
@@ -352,7 +348,7 @@ def test_mappings_cannot_be_removed_where_the_nodes_of_the_cluster_are_not_read(
     ],
 )
 def test_a_zone_that_cannot_be_one_stops_the_node(
-    untouched_logging: None, arguments: tuple[str, ...], variables: dict[str, str], message: str
+    arguments: tuple[str, ...], variables: dict[str, str], message: str
 ) -> None:
     """A variable made from a label that the node does not have is empty, and must not mean "no zone"."""
     result = run("node", "--endpoint=unix:///absent/csi.sock", *arguments, env=variables)

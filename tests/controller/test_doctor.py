@@ -32,7 +32,6 @@ from tests.controller.tcp_proxy import TcpProxy
 from tests.controller.world import World
 
 # The commands set the level of the log.
-pytestmark = pytest.mark.usefixtures("untouched_logging")
 
 PASSWORD = "Simulated1!"
 EVERY_CHECK = {
@@ -658,7 +657,7 @@ class Command:
 
 
 @pytest.fixture
-def command(examine: Doctor, untouched_logging: None) -> Command:
+def command(examine: Doctor) -> Command:
     return Command(examine.path)
 
 

@@ -22,8 +22,6 @@ from tests.controller.inventory_world import DRIVER, InventoryWorld
 from tests.controller.world import World
 from tests.kube.api_server import ApiServer
 
-pytestmark = pytest.mark.usefixtures("untouched_logging")
-
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[ApiServer]:

@@ -94,6 +94,32 @@ def test_pages_have_each_volume_once_and_need_one_request(world: World, driver: 
     assert len(world.simulator.gateway.log.find(since=since)) == 1
 
 
+def test_callers_with_pages_of_different_sizes_and_repeated_pages_get_the_same_list(array45: World) -> None:
+    made = sorted(array45.driver.create(f"pvc-{number}").volume_id for number in range(7))
+    answers = {size: [volumes(array45.driver, max_entries=size)] for size in (2, 3, 7)}
+    for size, pages in answers.items():
+        while token := pages[-1].next_token:
+            page = volumes(array45.driver, max_entries=size, token=token)
+            assert volumes(array45.driver, max_entries=size, token=token) == page
+            pages.append(page)
+    for size, pages in answers.items():
+        assert [volume_id for page in pages for volume_id in ids(page)] == made
+        assert {len(page.entries) for page in pages[:-1]} <= {size}
+
+
+def test_a_new_list_has_what_changed_although_pages_of_older_lists_are_kept(world: World) -> None:
+    driver, node = world.driver, world.node("a")
+    made = sorted(driver.create(f"pvc-{number}").volume_id for number in range(3))
+    before = volumes(driver, max_entries=2)
+    driver.publish(made[0], node)
+    driver.delete(made[1])
+    after = volumes(driver, max_entries=1)
+    assert [ids(before), ids(after)] == [made[:2], made[:1]]
+    assert list(after.entries[0].status.published_node_ids) == [node]
+    assert not before.entries[0].status.published_node_ids
+    assert ids(volumes(driver, max_entries=1, token=after.next_token)) == [made[2]]
+
+
 def test_a_page_can_be_requested_again_and_has_the_state_of_the_first(array45: World) -> None:
     driver = array45.driver
     for number in range(4):

@@ -143,3 +143,10 @@ def test_a_volume_that_is_in_use_is_named_as_the_array_shows_it(array45: World) 
         grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.publish(volume, array45.node("b"))
     )
     assert f"volume {volume.volume_id} (on the array {array45.volume(volume.volume_id).name}) is" in text
+
+
+def test_a_request_for_many_volumes_names_the_first_and_the_number_of_the_others(array45: World) -> None:
+    ids = [array45.driver.create(f"pvc-{number}").volume_id for number in range(13)]
+    array45.simulator.gateway.array.volumes.pop(ids[12].partition("-")[2])
+    text = refused(NOT_FOUND, lambda: array45.driver.group_snapshot("group-1", *ids))
+    assert f"to take a snapshot of volume {', '.join(ids[:10])} and 3 more: " in text

@@ -575,7 +575,7 @@ def command(settings: NodeSettings, *options: str) -> Result:
 
 
 def test_the_exit_status_says_whether_there_is_a_fault(
-    settings: NodeSettings, monkeypatch: pytest.MonkeyPatch, untouched_logging: None
+    settings: NodeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "read", host)
     assert command(settings).exit_code == 0
@@ -586,13 +586,13 @@ def test_the_exit_status_says_whether_there_is_a_fault(
     assert command(settings, "--sdc-mdm", "192.0.2.1").exit_code == 2
 
 
-def test_the_table_fits_80_columns(settings: NodeSettings, untouched_logging: None) -> None:
+def test_the_table_fits_80_columns(settings: NodeSettings) -> None:
     printed = command(settings).output
     assert max(map(len, printed.splitlines())) <= 80
     assert "docs/doctor.md#sdc-module" in printed
 
 
-def test_the_json_names_the_role(settings: NodeSettings, untouched_logging: None) -> None:
+def test_the_json_names_the_role(settings: NodeSettings) -> None:
     answer = json.loads(command(settings, "-o", "json").output)
     assert answer["role"] == "node"
     assert {"user", "kernel", "tools", "sdc guid", "leftover mounts"} <= {
@@ -600,7 +600,7 @@ def test_the_json_names_the_role(settings: NodeSettings, untouched_logging: None
     }
 
 
-def test_it_starts_nothing(settings: NodeSettings, untouched_logging: None) -> None:
+def test_it_starts_nothing(settings: NodeSettings) -> None:
     calls = settings.sdc.drv_cfg.parent / "calls"
     script = settings.sdc.drv_cfg.read_text()
     settings.sdc.drv_cfg.write_text(script.replace("here=", f'echo "$@" >> {calls}; here=', 1))

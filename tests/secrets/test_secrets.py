@@ -355,9 +355,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_systems_file_shows_no_password_at_the_start(
-    tmp_path: Path, untouched_logging: None, mistake: str
-) -> None:
+def test_a_mistake_in_the_systems_file_shows_no_password_at_the_start(tmp_path: Path, mistake: str) -> None:
     path = tmp_path / "systems.yaml"
     path.write_text(MISTAKES[mistake])
     words = ["--endpoint=unix:///none/csi.sock", "--cluster-id=test", f"--systems={path}"]

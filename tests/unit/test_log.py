@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import csi_powerflex
 from csi_powerflex import call_context
 from csi_powerflex.observability import log
-from csi_powerflex.observability.log import Format, Log
+from csi_powerflex.observability.log import MOST_CHARACTERS, Format, Log
 
 here = Log("csi_powerflex.here")
 LEVELS = ("debug", "info", "warning", "error", "unexpected")
@@ -30,6 +30,19 @@ HOSTILE = (
 
 def lines(stream: io.StringIO) -> list[str]:
     return stream.getvalue().splitlines()
+
+
+@dataclass(frozen=True)
+class Pool:
+    name: str
+
+    def __str__(self) -> str:
+        return f"pool {self.name}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    name: str
 
 
 def last_json(stream: io.StringIO) -> dict[str, object]:
@@ -94,6 +107,35 @@ def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event:
     assert json.loads(line)["event"] == event
 
 
+LONG = "x" * (MOST_CHARACTERS + 1)
+TRUNCATED = f"{LONG[:-1]}...(truncated, {len(LONG)} characters)"
+
+
+def test_a_long_value_or_event_is_truncated_in_text_and_the_line_says_so(text_log: io.StringIO) -> None:
+    here.info(LONG, path=Path(LONG), exact=LONG[:-1], pool=Pool(LONG), kept=Kept(LONG), after="end")
+    of_pool = f"pool {LONG[:-6]}...(truncated, {len(LONG) + 5} characters)"
+    (line,) = lines(text_log)
+    long = f'path="{TRUNCATED}" exact={LONG[:-1]} pool="{of_pool}" kept.name="{TRUNCATED}"'
+    assert line.endswith(f"INFO    {TRUNCATED} {long} after=end")
+
+
+def test_a_long_value_or_event_is_truncated_in_json_and_the_object_says_so(json_log: io.StringIO) -> None:
+    here.info(LONG, path=Path(LONG), exact=LONG[:-1], kept=Kept(LONG), several=[LONG])
+    record = last_json(json_log)
+    assert (record["event"], record["path"], record["exact"]) == (TRUNCATED, TRUNCATED, LONG[:-1])
+    assert record["kept"] == {"name": TRUNCATED}
+    assert len(str(record["several"])) < MOST_CHARACTERS + 40
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_long_line_of_a_stack_is_truncated(form: Format) -> None:
+    stream = io.StringIO()
+    log.configure(form=form, stream=stream)
+    here.unexpected("call failed unexpectedly", RuntimeError(LONG * 9))
+    assert f"...(truncated, {9 * len(LONG) + len('RuntimeError: ')} characters)" in stream.getvalue()
+    assert len(stream.getvalue()) < 2 * MOST_CHARACTERS
+
+
 def test_lines_of_a_call_have_its_request_and_rpc(json_log: io.StringIO) -> None:
     with call_context.entered(call_context.CallContext(rpc="CreateVolume", request_id="ab12")):
         here.info("inside")
@@ -113,9 +155,7 @@ def test_lines_of_background_work_have_its_name_and_no_request(json_log: io.Stri
 
 @pytest.mark.parametrize("name", sorted(log.RESERVED - {"event"}))
 @pytest.mark.parametrize("form", Format)
-def test_a_field_never_replaces_what_belongs_to_the_line(
-    untouched_logging: None, form: Format, name: str
-) -> None:
+def test_a_field_never_replaces_what_belongs_to_the_line(form: Format, name: str) -> None:
     stream = io.StringIO()
     log.configure(form=form, stream=stream)
     with call_context.entered(call_context.CallContext(rpc="CreateVolume", request_id="ab12")):
@@ -154,14 +194,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Pool:
-    name: str
-
-    def __str__(self) -> str:
-        return f"pool {self.name}"
-
-
-@dataclass(frozen=True)
 class Mapped:
     host: str
     limits: Limits
@@ -183,7 +215,7 @@ def test_a_dataclass_is_an_object_in_json_unless_it_has_a_text(json_log: io.Stri
     assert "Mapped" in str(record["kind"])
 
 
-def test_a_signal_turns_debug_lines_on_and_off_again(untouched_logging: None) -> None:
+def test_a_signal_turns_debug_lines_on_and_off_again() -> None:
     stream = io.StringIO()
     before = signal.getsignal(signal.SIGUSR1)
     log.configure(stream=stream)
@@ -226,7 +258,7 @@ def test_an_unexpected_error_has_its_stack_in_the_json_object(json_log: io.Strin
 
 
 @pytest.mark.parametrize("form", Format)
-def test_lines_below_the_level_are_not_written(untouched_logging: None, form: Format) -> None:
+def test_lines_below_the_level_are_not_written(form: Format) -> None:
     stream = io.StringIO()
     log.configure(level="warning", form=form, stream=stream)
     here.debug("one")
@@ -260,6 +292,6 @@ def test_configuring_again_replaces_the_stream(text_log: io.StringIO) -> None:
 
 
 def test_values_of_any_type_are_written(json_log: io.StringIO) -> None:
-    here.info("odd", path=io.StringIO, items=[1, 2])
-    assert last_json(json_log)["items"] == [1, 2]
+    here.info("odd", path=io.StringIO, items=[1, Kept("a")])
+    assert last_json(json_log)["items"] == [1, {"name": "a"}]
     assert "StringIO" in str(last_json(json_log)["path"])

@@ -7,6 +7,7 @@ import msgspec
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.packed import PackedVolumes, pack
 from csi_powerflex.gateway.payloads import MappingPayload, VolumePayload
+from csi_powerflex.model.array import VolumeOutline
 
 SYSTEM = "1" * 16
 
@@ -47,6 +48,20 @@ def test_a_volume_is_the_same_as_if_it_had_not_been_packed() -> None:
     assert FULL.mapped_sdc_info is not None
     assert isinstance(FULL.mapped_sdc_info[0], MappingPayload)
     assert list(PackedVolumes(SYSTEM, pack(payloads))) == [convert.volume(SYSTEM, each) for each in payloads]
+
+
+def outlined(volume: VolumeOutline) -> dict[str, object]:
+    names = [name for name, kind in vars(VolumeOutline).items() if isinstance(kind, property)]
+    assert len(names) == 9
+    return {name: getattr(volume, name) for name in names}
+
+
+def test_an_outline_tells_the_same_as_its_volume() -> None:
+    kinds = ("ThinProvisioned", "ThickProvisioned", "Snapshot", "ReadOnlySnapshot")
+    payloads = [*(payload(number, volumeType=kind) for number, kind in enumerate(kinds)), FULL]
+    volumes = PackedVolumes(SYSTEM, pack(payloads))
+    assert [outlined(outline) for outline in volumes.outlines] == [outlined(volume) for volume in volumes]
+    assert outlined(volumes.outlines[-1])["host_ids"] == ("f" * 16, "a" * 16)
 
 
 def test_volumes_are_ordered_by_id() -> None:

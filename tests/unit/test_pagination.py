@@ -28,10 +28,10 @@ def test_a_list_is_read_once_for_all_its_pages() -> None:
 
     numbers = pages()
     page = numbers.page(read, token="", max_entries=4)
-    found = list(page.items)
+    found = list(page)
     while page.next_token:
         page = numbers.page(read, token=page.next_token, max_entries=4)
-        found += page.items
+        found += page
     assert (found, len(reads)) == (list(range(10)), 1)
 
 
@@ -40,7 +40,7 @@ def test_a_token_expires() -> None:
     numbers = pages(KeptLists(clock))
     token = numbers.page(lambda: [1, 2], token="", max_entries=1).next_token
     clock.now = 299.0
-    assert numbers.page(list, token=token, max_entries=0).items == [2]
+    assert list(numbers.page(list, token=token, max_entries=0)) == [2]
     clock.now = 301.0
     with pytest.raises(Expired):
         numbers.page(list, token=token, max_entries=0)
@@ -54,14 +54,14 @@ def test_the_number_of_kept_items_is_limited_and_the_list_not_used_for_the_longe
     with pytest.raises(Expired):
         numbers.page(list, token=tokens[1], max_entries=0)
     left = [tokens[0], *tokens[2:]]
-    assert [len(numbers.page(list, token=token, max_entries=0).items) for token in left] == [3, 3, 3]
+    assert [len(list(numbers.page(list, token=token, max_entries=0))) for token in left] == [3, 3, 3]
 
 
 def test_the_two_newest_lists_are_always_kept() -> None:
     numbers = pages(KeptLists(max_kept_items=10))
     tokens = [numbers.page(lambda: list(range(50)), token="", max_entries=1).next_token for _ in range(3)]
     for token in tokens[1:]:
-        assert len(numbers.page(list, token=token, max_entries=0).items) == 49
+        assert len(list(numbers.page(list, token=token, max_entries=0))) == 49
     with pytest.raises(Expired):
         numbers.page(list, token=tokens[0], max_entries=0)
 
@@ -82,7 +82,7 @@ def test_lists_of_one_source_are_kept_and_dropped_together() -> None:
     ]
     assert len(set(tokens)) == 3
     for token in tokens:
-        assert pages(kept).page(list, token=token, max_entries=1).items == [1]
+        assert list(pages(kept).page(list, token=token, max_entries=1)) == [1]
     for _ in range(2):
         pages(kept).page(lambda: list(range(50)), token="", max_entries=1)
     for token in tokens:

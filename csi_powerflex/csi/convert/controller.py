@@ -10,16 +10,21 @@ import functools
 from collections.abc import Mapping
 
 from csi_powerflex.csi.convert.capability import capabilities, capability
+from csi_powerflex.csi.convert.health import volume_health
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import GroupHandle, NodeIdentity, VolumeHandle
-from csi_powerflex.model.array import Volume
+from csi_powerflex.model.array import Volume, VolumeOutline
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.health import VolumeHealth
 from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.topology import Topology
 from csi_powerflex.model.volume_context import Origin, VolumeContext
 from csi_powerflex.operations.controller.attachment import PublishRequest
 from csi_powerflex.operations.controller.group_snapshots import Group
+from csi_powerflex.operations.controller.listing import ListedSnapshot, ListedVolume
 from csi_powerflex.operations.controller.lookup import is_group_member
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
+from csi_powerflex.operations.controller.pagination import Page
 from csi_powerflex.operations.controller.placement import TopologyRequirement
 from csi_powerflex.pb import csi_pb2
 
@@ -107,21 +112,48 @@ def created_volume(
     )
 
 
-def listed_volume(volume: Volume, segments: Mapping[str, str]) -> csi_pb2.Volume:
-    """A volume in a list: what the array knows of it, without its class parameters."""
-    origin = Origin.COPY if volume.copied else Origin.EMPTY
-    answer = csi_pb2.Volume(volume_id=str(volume.handle), capacity_bytes=volume.size)
-    answer.MergeFrom(_listed_template(origin, tuple(segments.items())))
+def volume_page(page: Page[ListedVolume], topology: Topology) -> csi_pb2.ListVolumesResponse:
+    """A page of volumes: what the array knows of each, without its class parameters."""
+    answer = csi_pb2.ListVolumesResponse(next_token=page.next_token)
+    for item in page:
+        _fill(answer.entries.add(), item, topology)
     return answer
 
 
-@functools.lru_cache(maxsize=256)
-def _listed_template(origin: Origin, segments: tuple[tuple[str, str], ...]) -> csi_pb2.Volume:
-    """What the volumes of one system have in common. To make it for each would take most of a list's time."""
-    return csi_pb2.Volume(
-        volume_context=VolumeContext(origin).to_dict(),
-        accessible_topology=[csi_pb2.Topology(segments=dict(segments))],
+def listed_volume(item: ListedVolume, topology: Topology) -> csi_pb2.ControllerGetVolumeResponse:
+    """The answer to ControllerGetVolume, which has what a list has."""
+    entry = csi_pb2.ListVolumesResponse.Entry()
+    _fill(entry, item, topology)
+    return csi_pb2.ControllerGetVolumeResponse(
+        volume=entry.volume,
+        status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus(
+            published_node_ids=entry.status.published_node_ids
+        ),
     )
+
+
+def _fill(entry: csi_pb2.ListVolumesResponse.Entry, item: ListedVolume, topology: Topology) -> None:
+    entry.MergeFromString(_entry_template(item.volume.copied, item.system_id, item.node_ids, topology))
+    volume = entry.volume
+    volume.volume_id = f"{item.system_id}-{item.volume.volume_id}"
+    volume.capacity_bytes = item.volume.size
+
+
+@functools.lru_cache(maxsize=1024)
+def _entry_template(copied: bool, system_id: str, node_ids: tuple[str, ...], topology: Topology) -> bytes:
+    """What the volumes of one node have in common. To make it for each would take most of a list's time.
+
+    The topology of an existing volume is its system. Only the answer to its creation has its zone.
+    """
+    context = VolumeContext(Origin.COPY if copied else Origin.EMPTY)
+    entry = csi_pb2.ListVolumesResponse.Entry(
+        volume=csi_pb2.Volume(
+            volume_context=context.to_dict(),
+            accessible_topology=[csi_pb2.Topology(segments=topology.segments([system_id]))],
+        ),
+        status=csi_pb2.ListVolumesResponse.VolumeStatus(published_node_ids=node_ids),
+    )
+    return entry.SerializeToString()
 
 
 def publish_request(request: csi_pb2.ControllerPublishVolumeRequest) -> PublishRequest:
@@ -140,12 +172,34 @@ def publish_request(request: csi_pb2.ControllerPublishVolumeRequest) -> PublishR
     )
 
 
+def snapshot_page(page: Page[ListedSnapshot]) -> csi_pb2.ListSnapshotsResponse:
+    """A page of snapshots."""
+    return csi_pb2.ListSnapshotsResponse(
+        entries=[
+            csi_pb2.ListSnapshotsResponse.Entry(snapshot=_snapshot(item.system_id, item.snapshot))
+            for item in page
+        ],
+        next_token=page.next_token,
+    )
+
+
+def health_page(page: Page[VolumeHealth]) -> csi_pb2.ControllerListVolumeHealthResponse:
+    """A page of volumes and their issues."""
+    return csi_pb2.ControllerListVolumeHealthResponse(
+        entries=[volume_health(health) for health in page], next_token=page.next_token
+    )
+
+
 def snapshot(found: Volume) -> csi_pb2.Snapshot:
+    """A snapshot that is not in a list."""
+    return _snapshot(found.handle.system_id, found)
+
+
+def _snapshot(system_id: str, found: VolumeOutline) -> csi_pb2.Snapshot:
     """A snapshot, in every answer that has one."""
-    system_id = found.handle.system_id
     answer = csi_pb2.Snapshot(
-        snapshot_id=str(found.handle),
-        source_volume_id=str(VolumeHandle(system_id, found.ancestor_id or _NO_VOLUME_ID)),
+        snapshot_id=f"{system_id}-{found.volume_id}",
+        source_volume_id=f"{system_id}-{found.ancestor_id or _NO_VOLUME_ID}",
         size_bytes=found.size,
         ready_to_use=True,
         group_snapshot_id=str(GroupHandle(system_id, found.group_id or "")) if is_group_member(found) else "",

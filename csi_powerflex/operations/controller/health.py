@@ -65,7 +65,8 @@ class Health:
 
         def health(position: int) -> VolumeHealth:
             volume = system.all[position]
-            return VolumeHealth(volume.handle, found[volume.pool_id])
+            handle = VolumeHandle(system.system_id, volume.volume_id)
+            return VolumeHealth(handle, found[volume.pool_id])
 
         return system.volumes_in(found), health
 

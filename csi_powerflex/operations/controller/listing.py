@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from csi_powerflex import names
 from csi_powerflex.errors import NotFound
 from csi_powerflex.ids import NodeIdentity, VolumeHandle
-from csi_powerflex.model.array import Host, Volume
+from csi_powerflex.model.array import Host, VolumeOutline
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
-from csi_powerflex.operations.controller.lookup import is_snapshot
+from csi_powerflex.operations.controller.lookup import is_snapshot, is_snapshot_of_kind
 from csi_powerflex.operations.controller.pagination import KeptLists, LazyList, Page, Paginator
 from csi_powerflex.shared_read import SharedRead
 
@@ -30,10 +30,19 @@ _PAUSE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ListedVolume:
-    """A volume and the nodes that it is published to."""
+    """A volume of a system, and the ids of the nodes that it is published to."""
 
-    volume: Volume
-    nodes: tuple[NodeIdentity, ...]
+    system_id: str
+    volume: VolumeOutline
+    node_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSnapshot:
+    """A snapshot of a system."""
+
+    system_id: str
+    snapshot: VolumeOutline
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +55,27 @@ class SystemContents:
         all: every volume and snapshot of the system. The positions below are those in it.
         snapshots: the positions of the cluster's snapshots.
         pools: by pool id, the positions of the cluster's volumes in it.
-        nodes: the node of each host, by the id of the host.
+        node_ids: the node id of each host, by the id of the host.
     """
 
     system_id: str
     label: str
-    all: Sequence[Volume]
+    all: Sequence[VolumeOutline]
     snapshots: Sequence[int]
     pools: Mapping[str, Sequence[int]]
-    nodes: Mapping[str, NodeIdentity]
+    node_ids: Mapping[str, str]
 
     def volumes_in(self, pools: Collection[str]) -> Sequence[int]:
         """The positions of the cluster's volumes in these pools."""
         return array.array("I", sorted(itertools.chain(*(self.pools[pool] for pool in pools))))
 
-    def listed(self, position: int) -> ListedVolume:
+    def volume(self, position: int) -> ListedVolume:
         """The volume at a position, with its nodes."""
-        return _listed(self.all[position], self.nodes)
+        return _listed(self.system_id, self.all[position], self.node_ids)
+
+    def snapshot(self, position: int) -> ListedSnapshot:
+        """The snapshot at a position."""
+        return ListedSnapshot(self.system_id, self.all[position])
 
 
 class Contents:
@@ -71,11 +84,9 @@ class Contents:
     def __init__(self, systems: Sequence[SystemContents]) -> None:
         self.systems = sorted(systems, key=lambda system: system.system_id)
         self.volumes = LazyList(
-            self, [(system.volumes_in(system.pools), system.listed) for system in self.systems]
+            self, [(system.volumes_in(system.pools), system.volume) for system in self.systems]
         )
-        self.snapshots = LazyList(
-            self, [(system.snapshots, system.all.__getitem__) for system in self.systems]
-        )
+        self.snapshots = LazyList(self, [(system.snapshots, system.snapshot) for system in self.systems])
 
     def __len__(self) -> int:
         return sum(len(system.all) for system in self.systems)
@@ -86,22 +97,25 @@ AfterRead = Callable[[Contents, float], None]
 
 
 class _Found:
-    """What one pass over the volumes of a system has found."""
+    """What one pass over the volumes of a system has found of a cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster_id: str) -> None:
         self.snapshots = array.array("I")
         self.pools: dict[str, array.array[int]] = {}
         # The ids of all hosts with a volume, and of those with a volume of the cluster.
         self.mapped: set[str] = set()
         self.our_hosts: set[str] = set()
-        self._foreign: list[tuple[int, str, list[str]]] = []
+        self._foreign: list[tuple[int, str, tuple[str, ...]]] = []
+        self._cluster_id = cluster_id
 
-    def add(self, position: int, volume: Volume, *, ours: bool) -> None:
-        if is_snapshot(volume):
+    def add(self, position: int, volume: VolumeOutline) -> None:
+        kind, cluster_id = names.kind_and_cluster(volume.name)
+        ours = cluster_id == self._cluster_id
+        if is_snapshot_of_kind(volume, kind):
             if ours:
                 self.snapshots.append(position)
             return
-        hosts = [mapping.host_id for mapping in volume.mappings]
+        hosts = volume.host_ids
         self.mapped.update(hosts)
         if ours:
             self.our_hosts.update(hosts)
@@ -138,7 +152,7 @@ class Listing:
         self._after_read: AfterRead | None = None
         self._contents = SharedRead(self._read, seconds=_LONGEST_SECONDS, pause=_PAUSE)
         self._volume_pages: Paginator[ListedVolume] = Paginator(kept, "v")
-        self._snapshot_pages: Paginator[Volume] = Paginator(kept, "s")
+        self._snapshot_pages: Paginator[ListedSnapshot] = Paginator(kept, "s")
 
     def volumes(self, *, token: str, max_entries: int) -> Page[ListedVolume]:
         """A page of the cluster's volumes, ordered by id. Raises as ``Paginator.page``.
@@ -160,11 +174,11 @@ class Listing:
         system = self._fleet.array(handle.system_id)
         volume = system.volume(handle.volume_id)
         hosts = system.hosts_by_id({mapping.host_id for mapping in volume.mappings})
-        return _listed(volume, self._nodes_of(hosts))
+        return _listed(handle.system_id, volume, self._node_ids(hosts))
 
     def snapshots(
         self, *, token: str, max_entries: int, snapshot_id: str = "", source_id: str = ""
-    ) -> Page[Volume]:
+    ) -> Page[ListedSnapshot]:
         """A page of the cluster's snapshots, ordered by id. Raises as ``Paginator.page``.
 
         Args:
@@ -175,7 +189,7 @@ class Listing:
                 (specification, ListSnapshots).
         """
 
-        def read() -> Sequence[Volume]:
+        def read() -> Sequence[ListedSnapshot]:
             if snapshot_id:
                 return self._one_snapshot(snapshot_id)
             if source_id:
@@ -197,10 +211,10 @@ class Listing:
 
     def _contents_of(self, system: Array) -> SystemContents:
         """One pass over the volumes of the system, which become objects one after another."""
-        found = _Found()
-        volumes = system.volumes()
+        found = _Found(self._cluster_id)
+        volumes = system.outlines()
         for position, volume in enumerate(volumes):
-            found.add(position, volume, ours=self._is_ours(volume))
+            found.add(position, volume)
         hosts = system.hosts_by_id(found.mapped) if found.mapped else {}
         found.add_foreign(found.our_hosts | self._seen(hosts))
         return SystemContents(
@@ -209,42 +223,42 @@ class Listing:
             volumes,
             found.snapshots,
             found.pools,
-            self._nodes_of(hosts),
+            self._node_ids(hosts),
         )
 
     def _seen(self, hosts: Mapping[str, Host]) -> set[str]:
         """The ids of hosts that were seen in calls."""
         return {host.id for host in hosts.values() if self._nodes.with_initiator(host.initiator) is not None}
 
-    def _nodes_of(self, hosts: Mapping[str, Host]) -> Mapping[str, NodeIdentity]:
+    def _node_ids(self, hosts: Mapping[str, Host]) -> Mapping[str, str]:
         return {
-            host.id: self._nodes.with_initiator(host.initiator) or NodeIdentity.of([host.initiator])
+            host.id: str(self._nodes.with_initiator(host.initiator) or NodeIdentity.of([host.initiator]))
             for host in hosts.values()
         }
 
-    def _is_ours(self, volume: Volume) -> bool:
+    def _is_ours(self, volume: VolumeOutline) -> bool:
         return names.belongs_to(volume.name, self._cluster_id)
 
-    def _snapshots_of_volume(self, source_id: str) -> Sequence[Volume]:
+    def _snapshots_of_volume(self, source_id: str) -> Sequence[ListedSnapshot]:
         try:
             source = VolumeHandle.parse(source_id)
         except NotFound:
             return []
         return [
-            volume
-            for volume in self._fleet.array(source.system_id).volumes()
+            ListedSnapshot(source.system_id, volume)
+            for volume in self._fleet.array(source.system_id).outlines()
             if volume.ancestor_id == source.volume_id and is_snapshot(volume) and self._is_ours(volume)
         ]
 
-    def _one_snapshot(self, snapshot_id: str) -> Sequence[Volume]:
+    def _one_snapshot(self, snapshot_id: str) -> Sequence[ListedSnapshot]:
         try:
             handle = VolumeHandle.parse(snapshot_id)
             found = self._fleet.array(handle.system_id).volume(handle.volume_id)
         except NotFound:
             return []
-        return [found] if is_snapshot(found) else []
+        return [ListedSnapshot(handle.system_id, found)] if is_snapshot(found) else []
 
 
-def _listed(volume: Volume, nodes: Mapping[str, NodeIdentity]) -> ListedVolume:
-    mapped = (nodes[mapping.host_id] for mapping in volume.mappings if mapping.host_id in nodes)
-    return ListedVolume(volume, tuple(dict.fromkeys(mapped)))
+def _listed(system_id: str, volume: VolumeOutline, node_ids: Mapping[str, str]) -> ListedVolume:
+    mapped = [node_ids[host_id] for host_id in volume.host_ids if host_id in node_ids]
+    return ListedVolume(system_id, volume, tuple(dict.fromkeys(mapped)))

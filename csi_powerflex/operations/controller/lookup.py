@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, NotFound, Unavailable, is_final
-from csi_powerflex.model.array import Volume
+from csi_powerflex.model.array import Volume, VolumeOutline
 from csi_powerflex.model.ports import Array
 
 
@@ -59,9 +59,13 @@ def after_change(done: str) -> Iterator[None]:
         raise
 
 
-def is_snapshot(volume: Volume) -> bool:
+def is_snapshot(volume: VolumeOutline) -> bool:
     """Whether it is a snapshot: by the name that this driver gave it, else by being a copy."""
-    kind = names.kind_of(volume.name)
+    return is_snapshot_of_kind(volume, names.kind_of(volume.name))
+
+
+def is_snapshot_of_kind(volume: VolumeOutline, kind: names.Kind | None) -> bool:
+    """``is_snapshot`` of a volume whose name is of this kind."""
     return volume.copied if kind is None else kind is not names.Kind.VOLUME
 
 
@@ -70,6 +74,6 @@ def is_named_snapshot(volume: Volume) -> bool:
     return names.kind_of(volume.name) in (names.Kind.SNAPSHOT, names.Kind.GROUP_MEMBER)
 
 
-def is_group_member(snapshot: Volume) -> bool:
+def is_group_member(snapshot: VolumeOutline) -> bool:
     """Whether it was taken as a member of a group snapshot."""
     return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None

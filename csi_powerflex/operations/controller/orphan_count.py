@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from csi_powerflex import names
 from csi_powerflex.background import Loop
 from csi_powerflex.errors import DriverError
-from csi_powerflex.model.array import Volume
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.array import VolumeOutline
 from csi_powerflex.model.cluster import Needed
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.names import Kind
@@ -152,13 +153,13 @@ class OrphanCount:
         for positions in (system.volumes_in(system.pools), system.snapshots):
             for position in positions:
                 volume = system.all[position]
-                if volume.created <= latest and self._is_orphan(volume, needed):
+                if volume.created <= latest and self._is_orphan(system.system_id, volume, needed):
                     counted[_KINDS[names.kind_of(volume.name) is Kind.VOLUME]] += 1
         return counted
 
-    def _is_orphan(self, volume: Volume, needed: Needed) -> bool:
+    def _is_orphan(self, system_id: str, volume: VolumeOutline, needed: Needed) -> bool:
         return (
             names.belongs_to(volume.name, self._cluster_id)
             and volume.name not in needed.names
-            and str(volume.handle) not in needed.handles
+            and str(VolumeHandle(system_id, volume.volume_id)) not in needed.handles
         )

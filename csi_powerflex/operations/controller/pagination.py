@@ -12,7 +12,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -30,10 +30,23 @@ _KEPT_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some items, and the token for the page that follows; it is empty on the last page."""
+    """Some items of a list.
 
-    items: Sequence[Item]
+    Attributes:
+        whole: the list.
+        places: where its items of this page are.
+        next_token: the token for the page that follows; empty on the last page.
+        key: the same only for the same page of the same list; empty for a list that has this page only.
+    """
+
+    whole: Sequence[Item]
+    places: range
     next_token: str
+    key: str
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items, one after another: a ``LazyList`` makes each when it is its turn."""
+        return map(self.whole.__getitem__, self.places)
 
 
 class LazyList(Sequence[Item]):
@@ -165,9 +178,14 @@ class Paginator(Generic[Item]):
         else:
             name, start, items = "", 0, read()
         end = len(items) if max_entries == 0 else min(start + max_entries, len(items))
-        if end == len(items):
-            return Page(items[start:end], "")
-        return Page(items[start:end], f"{name or self._kept.keep(self._kind, items)}.{end}")
+        if end < len(items) and not name:
+            name = self._kept.keep(self._kind, items)
+        return Page(
+            items,
+            range(start, end),
+            next_token=f"{name}.{end}" if end < len(items) else "",
+            key=f"{name}.{start}-{end}" if name else "",
+        )
 
     def _found(self, token: str) -> tuple[str, int, Sequence[Item]]:
         name, _, position = token.partition(".")

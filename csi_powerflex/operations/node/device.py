@@ -76,10 +76,12 @@ class Devices:
             FailedPrecondition: it is another volume's.
         """
         number = mountinfo.number_behind(mounted)
-        if handle is None or number is None or not self.has(number):
+        if handle is None or number is None:
             return
         own = self.find(handle)
-        if own is None or mountinfo.device_number(own.top) != number:
+        if own is not None and mountinfo.device_number(own.top) == number:
+            return
+        if self.has(number):
             raise FailedPrecondition(
                 f"{mounted.point} has {mounted.source} mounted, which is another volume than {handle}; it "
                 "was not unmounted: correct the volume id or the path"

@@ -80,7 +80,7 @@ class NodeInfoReader:
         return [
             device
             for device in self._transports.devices()
-            if blockdev.holders(device) or not elsewhere.isdisjoint(blockdev.numbers(device))
+            if not elsewhere.isdisjoint(numbers := blockdev.numbers(device)) or blockdev.stacked_on(numbers)
         ]
 
 

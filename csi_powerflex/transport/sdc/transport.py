@@ -10,6 +10,7 @@ systems can have volumes with the same id, so a part of the name is not enough.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import stat
 import time
@@ -100,16 +101,17 @@ class Sdc:
 
     def find(self, handle: VolumeHandle) -> Path | None:
         """The volume's block device if it is here now."""
-        return _block_device(self._link(handle))
+        device = _block_device(str(self._link(handle)))
+        return None if device is None else Path(device)
 
     def devices(self) -> tuple[Path, ...]:
         """The block devices of all volumes that are here now, each once."""
         try:
-            links = [link for link in self._settings.by_id.iterdir() if _LINK.fullmatch(link.name)]
+            names = self._names()
         except FileNotFoundError:
             return ()
-        found = {device for link in links if (device := _block_device(link)) is not None}
-        return tuple(sorted(found))
+        found = {_block_device(f"{self._settings.by_id}/{name}") for name in names}
+        return tuple(map(Path, sorted(device for device in found if device is not None)))
 
     def attach(self, publish_context: PublishContext) -> Path:
         """Wait for the volume's device.
@@ -182,6 +184,10 @@ class Sdc:
     def _link(self, handle: VolumeHandle) -> Path:
         return self._settings.by_id / f"emc-vol-{handle.system_id}-{handle.volume_id}"
 
+    def _names(self) -> list[str]:
+        """The names of the links of all volumes. There may be thousands, so they are no paths yet."""
+        return [name for name in os.listdir(self._settings.by_id) if _LINK.fullmatch(name)]  # noqa: PTH208
+
     def _verified(self, handle: VolumeHandle, wanted: int) -> Path | _Missing:
         """The device behind the volume's link, if it has at least ``wanted`` bytes.
 
@@ -224,11 +230,11 @@ class Sdc:
 
         A link can outlive its volume, and the kernel gives the device's name to the next volume.
         """
-        wanted = self._link(handle).name
-        for link in self._settings.by_id.iterdir():
-            if link.name != wanted and _LINK.fullmatch(link.name) and _leads_to(link, device):
+        wanted, number = self._link(handle).name, _number(str(device))
+        for name in self._names():
+            if number and name != wanted and _number(f"{self._settings.by_id}/{name}") == number:
                 raise FailedPrecondition(
-                    f"{self._settings.by_id} has {wanted} and {link.name} for the same device {device}: one "
+                    f"{self._settings.by_id} has {wanted} and {name} for the same device {device}: one "
                     "of the links is stale, and it is not known which one; run `udevadm trigger "
                     "--subsystem-match=block` on the host, or remove the stale link"
                 )
@@ -288,17 +294,29 @@ class Sdc:
         return buffer[0] == _SUCCESS
 
 
-def _block_device(link: Path) -> Path | None:
-    """The block device that ``link`` leads to, None where there is none."""
+def _block_device(link: str) -> str | None:
+    """The path of the block device that ``link`` leads to, None where there is none.
+
+    The kernel follows the link and tells the path of what it has found. This is faster than following each
+    part of the path here, and path and type are of the same file.
+    """
     try:
-        device = link.resolve(strict=True)
-        return device if stat.S_ISBLK(device.stat().st_mode) else None
+        descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-def _leads_to(link: Path, device: Path) -> bool:
     try:
-        return link.samefile(device)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    # The kernel says of a file without a name left, in its path, that it is deleted.
+    return path if stat.S_ISBLK(found.st_mode) and found.st_nlink else None
+
+
+def _number(path: str) -> int:
+    """The number of the block device at ``path``, or that a link there leads to; 0 where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
     except OSError:
-        return False
+        return 0
+    return found.st_rdev if stat.S_ISBLK(found.st_mode) else 0
