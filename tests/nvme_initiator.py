@@ -132,7 +132,7 @@ class Connection:
         expect: int = 0,
         inside: bool | None = None,
     ) -> Sent:
-        """Send a command. ``tail`` are its last 24 bytes, ``out`` its data, ``expect`` the length of the answer."""
+        """Send a command. ``tail``: its last 24 bytes, ``out``: its data, ``expect``: the answer's length."""
         self._next = self._next % 0xFFFE + 1
         sent = Sent(self._next, out)
         self._sent[sent.id] = sent
