@@ -237,11 +237,15 @@ class Initiator:
             Failed: the target refuses, such as 0x184 for an unknown host.
             OSError, EOFError: it is not there, or ends the connection.
         """
-        self._admin = Connection(self.address, self.port)
-        self.controller_id = self._admin.connect(nqn, self.hostnqn, self.hostid, kato=kato)
-        self._admin.enable()
-        if io:
-            self._io = self.queue(nqn, 1)
+        try:
+            self._admin = Connection(self.address, self.port)
+            self.controller_id = self._admin.connect(nqn, self.hostnqn, self.hostid, kato=kato)
+            self._admin.enable()
+            if io:
+                self._io = self.queue(nqn, 1)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def queue(self, nqn: str, number: int) -> Connection:

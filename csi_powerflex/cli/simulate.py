@@ -185,7 +185,7 @@ class _Options:
     multiple=True,
     help="Address of this machine at which a new system serves volumes over NVMe/TCP; an IPv6 address with a "
     "port stands in brackets. Each one is an SDT. Without a port these are 4420 and, for discovery, 8009. "
-    "Port 0 takes free ones. With another port, the one for discovery is a free one. Repeatable. Needs no root.",
+    "Port 0 takes free ones. With another port, that for discovery is a free one. Repeatable; no root.",
 )
 @click.option(
     "--config",

@@ -189,7 +189,8 @@ class Connection:
         if incoming is None or piece.tag != piece.command_id:
             raise BadPdu(Fatal.INVALID_HEADER, "data that no command waits for")
         end = piece.offset + piece.length
-        if piece.offset != incoming.received or end > len(incoming.data) or len(data) != piece.length:
+        fits = piece.offset == incoming.received and end <= len(incoming.data)
+        if not fits or not data or len(data) != piece.length:
             raise BadPdu(Fatal.OUT_OF_RANGE, "data outside of what was asked for")
         incoming.data[piece.offset : end] = data
         incoming.received = end
