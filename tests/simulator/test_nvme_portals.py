@@ -354,7 +354,8 @@ def portal_of(ready: dict[str, object]) -> Initiator:
 def test_a_file_describes_the_sdts_of_a_system(tmp_path: Path) -> None:
     config = tmp_path / "systems.yaml"
     config.write_text(
-        "systems:\n- name: east\n  version: '5.0'\n  settings: {nqn_suffix: ':sdt'}\n  domains:\n  - name: pd1\n"
+        "systems:\n- name: east\n  version: '5.0'\n  settings: {nqn_suffix: ':sdt'}\n"
+        "  domains:\n  - name: pd1\n"
         "    sdts:\n    - {addresses: [127.0.0.1, '::1'], nvme_port: 0, discovery_port: 0}\n"
         "    - {addresses: [127.0.0.2], nvme_port: 0, discovery_port: 0, role: StorageOnly}\n"
     )
