@@ -145,12 +145,10 @@ def test_reads_and_writes_can_fail_with_a_status(nvme: NvmeArray) -> None:
             with pytest.raises(Failed, match="0x280"):
                 host.write(number, 0, b"y" * 512)
             assert host.read(number, 0, 512) == b"y" * 512
-        with nvme.fault(FaultKind.ERROR, route="Nvme.flush", code=0x6):
-            with pytest.raises(Failed, match="0x6"):
-                host.flush(number)
-        with nvme.fault(FaultKind.ERROR, route="Nvme.discard", code=0x6):
-            with pytest.raises(Failed, match="0x6"):
-                host.zero(number, 0, 512)
+        with nvme.fault(FaultKind.ERROR, route="Nvme.flush", code=0x6), pytest.raises(Failed, match="0x6"):
+            host.flush(number)
+        with nvme.fault(FaultKind.ERROR, route="Nvme.discard", code=0x6), pytest.raises(Failed, match="0x6"):
+            host.zero(number, 0, 512)
 
 
 def test_a_command_can_take_long_on_one_path(nvme: NvmeArray) -> None:
@@ -164,9 +162,9 @@ def test_a_command_can_take_long_on_one_path(nvme: NvmeArray) -> None:
 def test_a_connection_can_break_before_or_after_a_write(nvme: NvmeArray) -> None:
     _, _, number = nvme.mapped()
     for kind, expected in ((FaultKind.RESET, bytes(512)), (FaultKind.LOST_REPLY, b"x" * 512)):
-        with nvme.connected() as host:
-            with nvme.fault(kind, route="Nvme.write", times=1), pytest.raises(ConnectionResetError):
-                host.write(number, 0, b"x" * 512)
+        once = nvme.fault(kind, route="Nvme.write", times=1)
+        with nvme.connected() as host, once, pytest.raises(ConnectionResetError):
+            host.write(number, 0, b"x" * 512)
         with nvme.connected(portal=1) as other:
             assert other.read(number, 0, 512) == expected
 
