@@ -377,7 +377,7 @@ def test_wrong_lengths_of_data_are_refused(nvme: NvmeArray) -> None:
             (0x09, {"out": bytes(8)}),
         ):
             with pytest.raises(Failed, match="0x400f"):
-                host.io.ask(opcode, number, one_block, **fields)  # type: ignore[arg-type]  # out or expect
+                host.io.ask(opcode, number, one_block, **fields)
         with pytest.raises(Failed, match="0x4001"):
             host.io.ask(0x05, number, one_block)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from csi_powerflex.cli.simulate import _portal, command
 from csi_powerflex.simulator.faults import FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
@@ -361,6 +363,36 @@ def test_a_file_describes_the_sdts_of_a_system(tmp_path: Path) -> None:
     )
     with running(tmp_path, "--config", str(config)) as (_, ready):
         assert [portal["ip"] for portal in ready["nvmePortals"]] == ["127.0.0.1", "::1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("10.0.0.1", SdtPlan(("10.0.0.1",), 4420, 8009)),
+        ("10.0.0.1:4421", SdtPlan(("10.0.0.1",), 4421, FREE)),
+        ("fd00::1", SdtPlan(("fd00::1",), 4420, 8009)),
+        ("[fd00::1]", SdtPlan(("fd00::1",), 4420, 8009)),
+        ("[fd00::1]:0", SdtPlan(("fd00::1",), FREE, FREE)),
+    ],
+)
+def test_a_portal_on_the_command_line_is_an_address_with_or_without_a_port(text: str, plan: SdtPlan) -> None:
+    assert _portal(text) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("localhost:1", "does not begin with an IP address"),
+        ("10.0.0.1:x", "does not end in a port"),
+        ("10.0.0.1:65536", "does not end in a port"),
+        ("[fd00::1]:-1", "does not end in a port"),
+        ("", "does not begin with an IP address"),
+    ],
+)
+def test_what_is_no_portal_is_refused_on_the_command_line(tmp_path: Path, text: str, reason: str) -> None:
+    ended_run = CliRunner().invoke(command, ["--nvme-portal", text, "--state", str(tmp_path)])
+    assert ended_run.exit_code == 2
+    assert reason in ended_run.output
 
 
 # --- faults of portals ---------------------------------------------------------------------------
