@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from csi_powerflex.cli.simulate import _portal, command
 from csi_powerflex.simulator.faults import FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
+from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed, Initiator
 from tests.simulator.client import Array
@@ -226,6 +227,26 @@ def test_a_portal_that_another_sdt_has_too_stays_that_of_the_first(nvme: NvmeArr
     host_id = nvme.add_host()
     with Initiator("127.0.0.1", first["nvmePort"], HOST_A, A).connect(nvme.nqn):
         assert nvme.controllers(host_id)[0]["sdtId"] == first["id"]
+
+
+@pytest.mark.parametrize(
+    ("key", "state"),
+    [
+        ("sdtState", "RemovePending"),
+        ("membershipState", "Decoupled"),
+        ("mdmConnectionState", "Disconnected"),
+    ],
+)
+def test_the_admin_port_sets_the_states_that_an_sdt_shows(nvme: NvmeArray, key: str, state: str) -> None:
+    with Server(nvme.simulator) as server, requests.Session() as client:
+        client.trust_env = False
+        url = f"{server.admin_url}/sdts/pd1-sdt1"
+        client.post(url, json={key: state}, timeout=5).raise_for_status()
+        assert [sdt[key] == state for sdt in nvme.sdts()] == [True, False]
+        assert answers(*nvme.portals()[0])
+        assert client.post(url, json={key: "Odd"}, timeout=5).status_code == 400
+        assert client.post(url, json={}, timeout=5).status_code == 400
+        assert client.post(url + "0", json={key: state}, timeout=5).status_code == 404
 
 
 # --- the discovery log ---------------------------------------------------------------------------
