@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from csi_powerflex.simulator.array import Array
@@ -48,6 +48,7 @@ class Namespace:
         self._condition = threading.Condition()
         self._descriptor: int | None = None
         self._users = 0
+        self._paused = False
         self._retired = False
 
     @contextlib.contextmanager
@@ -58,6 +59,7 @@ class Namespace:
             Unmapped: the mapping has ended.
         """
         with self._condition:
+            self._condition.wait_for(lambda: self._retired or not self._paused)
             if self._retired:
                 raise Unmapped
             if self._descriptor is None:
@@ -72,10 +74,25 @@ class Namespace:
                 self._users -= 1
                 self._condition.notify_all()
 
+    def pause(self) -> None:
+        """Let I/O wait, and return when none works on the file and the file has all of it."""
+        with self._condition:
+            self._paused = True
+            self._condition.wait_for(lambda: self._users == 0)
+            if self._descriptor is not None:
+                os.fdatasync(self._descriptor)
+
+    def go_on(self) -> None:
+        """Let I/O continue."""
+        with self._condition:
+            self._paused = False
+            self._condition.notify_all()
+
     def retire(self) -> None:
         """Refuse further I/O, and wait until no I/O works on the file. Then close it."""
         with self._condition:
             self._retired = True
+            self._condition.notify_all()
             self._condition.wait_for(lambda: self._users == 0)
             if self._descriptor is not None:
                 os.close(self._descriptor)
@@ -128,6 +145,23 @@ class Namespaces:
             self._hosts_by_volume[volume_id] = set(wanted)
         else:
             self._hosts_by_volume.pop(volume_id, None)
+
+    @contextlib.contextmanager
+    def paused(self, volume_ids: Collection[str]) -> Iterator[None]:
+        """Let the I/O of all hosts on some volumes wait for the block. No other change runs meanwhile."""
+        found = [
+            namespace
+            for namespaces in self._by_host.values()
+            for namespace in namespaces.values()
+            if namespace.volume_id in volume_ids
+        ]
+        try:
+            for namespace in found:
+                namespace.pause()
+            yield
+        finally:
+            for namespace in found:
+                namespace.go_on()
 
     def close(self) -> None:
         """Close all files."""
