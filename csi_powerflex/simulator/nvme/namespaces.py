@@ -191,6 +191,11 @@ class Namespaces:
         self._changed(host_id, removed.number)
 
 
+def _is_nvme(array: Array, host_id: str) -> bool:
+    host = array.hosts.get(host_id)
+    return host is not None and host.type == NVME
+
+
 def _shapes(array: Array, volume: Volume) -> dict[str, Shape]:
     """What each NVMe host should see of a volume, by the host's id."""
     return {
@@ -198,5 +203,5 @@ def _shapes(array: Array, volume: Volume) -> dict[str, Shape]:
             nguid(volume.id, array.system.id), volume.size_kb * 1024, mapping.access_mode == READ_ONLY
         )
         for mapping in volume.mappings
-        if mapping.access_mode != NO_ACCESS and array.hosts[mapping.host_id].type == NVME
+        if mapping.access_mode != NO_ACCESS and _is_nvme(array, mapping.host_id)
     }
