@@ -60,6 +60,22 @@ class FaultKind(StrEnum):
 NVME_ROUTES = "Nvme."
 """How the routes of steps of NVMe/TCP begin. Only a fault that names such a route strikes them."""
 
+NVME_STEPS = (
+    "Nvme.accept",
+    "Nvme.admin",
+    "Nvme.connect",
+    "Nvme.discard",
+    "Nvme.discovery",
+    "Nvme.event",
+    "Nvme.flush",
+    "Nvme.identify",
+    "Nvme.io",
+    "Nvme.keepAlive",
+    "Nvme.read",
+    "Nvme.write",
+)
+"""The routes of the steps of NVMe/TCP. ``Nvme.admin`` and ``Nvme.io`` are all commands without their own."""
+
 _ONLY_NVME = (FaultKind.CLOSED, FaultKind.NO_EVENT, FaultKind.WRONG_NGUID, FaultKind.ZERO_NGUID)
 
 
@@ -298,7 +314,10 @@ def parse(data: object) -> Fault:
     Raises:
         ValueError: it is not a valid fault. The text names the field.
     """
-    return msgspec.convert(data, Fault)
+    fault = msgspec.convert(data, Fault)
+    if fault.route.startswith(NVME_ROUTES) and not any(fnmatchcase(s, fault.route) for s in NVME_STEPS):
+        raise ValueError(f"route {fault.route} is none of {', '.join(NVME_STEPS)}")
+    return fault
 
 
 def truncated(response: Response) -> Response:

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from csi_powerflex.simulator.faults import Fault, FaultKind
-from csi_powerflex.simulator.scenario import read_faults
+from csi_powerflex.simulator.scenario import BadScenario, read_faults
 from csi_powerflex.simulator.server import Server
 from tests.nvme_initiator import Connection, Failed, Initiator
 from tests.simulator.devices import until
@@ -305,3 +305,10 @@ def test_a_file_of_faults_may_have_those_of_nvme(tmp_path: Path) -> None:
         "- {kind: error, route: Nvme.connect, code: 388, times: 3}\n- {kind: no_event}\n"
     )
     assert [fault.kind for fault in read_faults(file)] == ["closed", "error", "no_event"]
+
+
+def test_a_step_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults:\n- {kind: error, route: Nvme.conect, code: 388}\n")
+    with pytest.raises(BadScenario, match=r"route Nvme\.conect is none of Nvme\.accept, .*Nvme\.connect"):
+        read_faults(file)
