@@ -55,6 +55,7 @@ class FaultKind(StrEnum):
     NO_EVENT = "no_event"
     WRONG_NGUID = "wrong_nguid"
     ZERO_NGUID = "zero_nguid"
+    WRONG_NQN = "wrong_nqn"
 
 
 NVME_ROUTES = "Nvme."
@@ -76,7 +77,13 @@ NVME_STEPS = (
 )
 """The routes of the steps of NVMe/TCP. ``Nvme.admin`` and ``Nvme.io`` are all commands without their own."""
 
-_ONLY_NVME = (FaultKind.CLOSED, FaultKind.NO_EVENT, FaultKind.WRONG_NGUID, FaultKind.ZERO_NGUID)
+_ONLY_NVME = (
+    FaultKind.CLOSED,
+    FaultKind.NO_EVENT,
+    FaultKind.WRONG_NGUID,
+    FaultKind.ZERO_NGUID,
+    FaultKind.WRONG_NQN,
+)
 
 
 class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -204,6 +204,16 @@ def test_discovery_can_fail(nvme: NvmeArray) -> None:
         assert len(nvme.discovered()) == 2
 
 
+def test_the_discovery_log_can_name_another_array(nvme: NvmeArray) -> None:
+    nvme.mapped()
+    with nvme.fault(FaultKind.WRONG_NQN, times=1):
+        # The first reading is for the length of the log, the second for its entries.
+        assert nvme.nqn in {entry.nqn for entry in nvme.discovered()}
+    with nvme.fault(FaultKind.WRONG_NQN):
+        (foreign,) = {entry.nqn for entry in nvme.discovered()}
+        assert foreign != nvme.nqn
+
+
 # --- namespaces ----------------------------------------------------------------------------------
 
 

@@ -362,6 +362,19 @@ def test_hosts_and_data_are_there_after_a_new_start_and_connections_are_not(tmp_
             assert host.read(number, 0, 512) == b"kept".ljust(512)
 
 
+def test_volumes_of_two_systems_can_have_one_nguid(tmp_path: Path) -> None:
+    nguids = []
+    for number in "12":
+        domains = (DomainPlan(sdts=SEVERAL),)
+        state = InitialState(f"sim{number}", f"{number}a1b2c3d4e5f600f", domains)
+        with Simulator([SystemPlan("5.0", state)], folder=tmp_path / number) as simulator:
+            nvme = NvmeArray(simulator)
+            _, _, namespace = nvme.mapped()
+            with nvme.connected() as host:
+                nguids.append(host.nguid(namespace))
+    assert nguids[0] == nguids[1]
+
+
 def test_the_volumes_of_another_protection_domain_are_in_the_same_subsystem(nvme: NvmeArray) -> None:
     domain = nvme.post("/api/types/ProtectionDomain/instances", {"name": "pd2"})["id"]
     ips = [{"ip": "127.0.0.3", "role": "HostOnly"}]
