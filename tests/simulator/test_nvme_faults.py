@@ -13,8 +13,7 @@ from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.scenario import BadScenario, read_faults
 from csi_powerflex.simulator.server import Server
 from tests.nvme_initiator import Connection, Failed, Initiator
-from tests.simulator.devices import until
-from tests.simulator.nvme import HOST_B, A, B, NvmeArray
+from tests.simulator.nvme import HOST_B, A, B, NvmeArray, eventually
 
 
 def portal(nvme: NvmeArray, number: int) -> str:
@@ -118,7 +117,7 @@ def test_a_write_that_was_swallowed_has_no_effect_once_the_target_has_given_up_t
         with nvme.fault(FaultKind.FREEZE, route="Nvme.*", path=portal(nvme, 0)):
             assert is_silent(lost, lambda: lost.write(number, 0, b"late" * 128))
             association.keep_alive_ms = 1
-            until(lambda: not nvme.controllers(host_id))
+            eventually(lambda: not nvme.controllers(host_id))
         with nvme.connected(portal=1) as left:
             assert left.read(number, 0, 512) == bytes(512)
 
