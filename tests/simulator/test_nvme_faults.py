@@ -318,6 +318,6 @@ def test_a_file_of_faults_may_have_those_of_nvme(tmp_path: Path) -> None:
 
 def test_a_step_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
-    file.write_text("faults:\n- {kind: error, route: Nvme.conect, code: 388}\n")
-    with pytest.raises(BadScenario, match=r"route Nvme\.conect is none of Nvme\.accept, .*Nvme\.connect"):
+    file.write_text("faults:\n- {kind: error, route: Nvme.unmap, code: 388}\n")
+    with pytest.raises(BadScenario, match=r"route Nvme\.unmap is none of Nvme\.accept, .*Nvme\.connect"):
         read_faults(file)
