@@ -19,6 +19,13 @@ from csi_powerflex.simulator.model import DEGRADED, FAILED, HEALTHY
 
 _HEALTH = (HEALTHY, DEGRADED, FAILED)
 
+# For each field of an SDT: the key in bodies, and its values.
+_SDT_STATES = {
+    "state": ("sdtState", ("Normal", "RemovePending")),
+    "membership": ("membershipState", ("JoinPending", "Joined", "Decoupled")),
+    "mdm_connection": ("mdmConnectionState", ("Connected", "Disconnected")),
+}
+
 Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]
 
@@ -103,7 +110,21 @@ def _set_host(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
     if connected is None:
         raise _refuse(400, "the body must say whether the host is connected: true or false")
     if not gateway.set_connected(name, connected=connected):
-        raise _refuse(404, f"there is no host {name}")
+        raise _refuse(404, f"there is no SDC {name}; an NVMe host is connected while it has connections")
+    return {}
+
+
+def _set_sdt(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
+    states = {
+        field: state
+        for field, (key, choices) in _SDT_STATES.items()
+        if (state := body.choice(key, choices)) is not None
+    }
+    if not states:
+        keys = ", ".join(key for key, _ in _SDT_STATES.values())
+        raise _refuse(400, f"the body must have a state of the SDT: {keys}")
+    if not gateway.set_sdt(name, **states):
+        raise _refuse(404, f"there is no SDT {name}")
     return {}
 
 
@@ -127,7 +148,9 @@ def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> objec
         "requests": gateway.log.last,
         "data": array.plane.description,
         "pools": {pool.name: {"full": pool.full, "health": pool.health} for pool in array.pools.values()},
-        "hosts": {host.name or host.id: {"connected": host.connected} for host in array.hosts.values()},
+        "hosts": {
+            host.name or host.id: {"connected": array.is_connected(host)} for host in array.hosts.values()
+        },
     }
 
 
@@ -144,6 +167,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("POST", re.compile("/_sim/clock"), _advance),
     ("POST", re.compile("/_sim/pools/([^/]+)"), _set_pool),
     ("POST", re.compile("/_sim/hosts/([^/]+)"), _set_host),
+    ("POST", re.compile("/_sim/sdts/([^/]+)"), _set_sdt),
 )
 
 

@@ -1,14 +1,16 @@
 """The state of one PowerFlex system in memory: its objects and the indexes over them.
 
 It knows no paths and no JSON. It collects the changes of a request. ``commit`` stores them together and then
-tells the listeners (the hosts' agents) which volumes changed.
+tells the listeners (the hosts' agents) which volumes changed. Observers get each object that changed or was
+removed, while the lock is held. ``paused`` holds back the I/O on volumes that the simulator itself does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,6 +24,7 @@ from csi_powerflex.simulator.model import (
     THIN,
     Device,
     Host,
+    NvmeController,
     Object,
     ProtectionDomain,
     Sds,
@@ -67,6 +70,8 @@ class Array:
         self.settings = settings
         self.lock = threading.RLock()
         self.listeners: list[Callable[[str], None]] = []
+        self.observers: list[Callable[[Object], None]] = []
+        self.paused: Callable[[Collection[str]], AbstractContextManager[None]] = _not_paused
         self.systems: dict[str, System] = {}
         self.domains: dict[str, ProtectionDomain] = {}
         self.pools: dict[str, StoragePool] = {}
@@ -78,6 +83,7 @@ class Array:
         self.devices: dict[str, Device] = {}
         self.policies: dict[str, SnapshotPolicy] = {}
         self.users: dict[str, User] = {}
+        self.nvme_controllers: dict[int, NvmeController] = {}
         self.volume_ids_by_name: dict[str, str] = {}
         self.volume_ids_by_host: dict[str, dict[str, None]] = {}
         self.totals: dict[str, Totals] = {}
@@ -96,11 +102,13 @@ class Array:
             SnapshotPolicy: self.policies,
             User: self.users,
         }
-        self._changed: dict[str, Object] = {}
-        self._dropped: dict[str, Object] = {}
+        self._changed, self._dropped = dict[str, Object](), dict[str, Object]()
         self._after_commit: list[Callable[[], None]] = []
         self._store = store
-        for item in store.load():
+        self._add(store.load())
+
+    def _add(self, items: Iterable[Object]) -> None:
+        for item in items:
             self._tables[type(item)][item.id] = item
             self._index(item)
 
@@ -112,13 +120,15 @@ class Array:
     def copy(self) -> Array:
         """A read-only copy of the array as it is now. Later changes do not appear in it."""
         items = [item for table in self._tables.values() for item in table.values()]
-        return Array(
+        copied = Array(
             self.dialect,
             clock=self.clock,
             store=Copied(items),
             plane=self.plane,
             settings=self.settings,
         )
+        copied.nvme_controllers = dict(self.nvme_controllers)
+        return copied
 
     # --- identifiers ---------------------------------------------------------------------------
 
@@ -176,6 +186,8 @@ class Array:
                 effect()
 
     def _notify(self, item: Object) -> None:
+        for observer in self.observers:
+            observer(item)
         if not isinstance(item, Volume | Host):
             return
         for listener in self.listeners:
@@ -277,9 +289,19 @@ class Array:
         wanted = nqn.lower()
         return next((host for host in self.hosts.values() if host.nqn and host.nqn.lower() == wanted), None)
 
+    def is_connected(self, host: Host) -> bool:
+        """Whether a host is connected: an NVMe host by its connections, an SDC as the simulator is told."""
+        if host.type == SDC:
+            return host.connected
+        return any(controller.host_id == host.id for controller in self.nvme_controllers.values())
+
     def sdcs(self) -> list[Host]:
         """The hosts that are SDCs."""
         return [host for host in self.hosts.values() if host.type == SDC]
+
+
+def _not_paused(_volume_ids: Collection[str]) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 def _totals_key(volume: Volume) -> str:
