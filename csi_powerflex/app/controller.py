@@ -75,7 +75,8 @@ class Services:
 
     Attributes:
         register: functions that add its servicers to a server.
-        watching: the tasks that run in the background while the server serves.
+        watching: the tasks that run in the background while the server serves. None of them begins before, so
+            that the sidecars need not wait for their work.
         reload: reads the systems file now instead of after the present pause; None if no file is watched.
     """
 
@@ -90,24 +91,30 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
     fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
     with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
         qos = Qos(fleet, qos_store)
-        monitor = _monitor(settings, fleet)
-        files = _systems_watch(settings, fleet, monitor)
-        with _following(qos_store, QosSync(qos)), _node_registry(settings) as registry:
+        with _qos_sync(qos) as qos_sync, _node_registry(settings) as registry:
+            monitor = _monitor(settings, fleet)
+            files = _systems_watch(settings, fleet, monitor)
+
+            def follow_cluster() -> None:
+                qos_sync.start()
+                qos_store.start(qos_sync.changed)
+                if registry is not None:
+                    registry.start()
+
             yield Services(
                 register=_registrations(settings, fleet, qos, registry),
-                watching=_watching(monitor, files),
+                watching=_watching(follow_cluster, monitor, files),
                 reload=files.wake if files is not None else None,
             )
 
 
 @contextlib.contextmanager
-def _node_registry(settings: ControllerSettings) -> Iterator[NodeRegistry | None]:
-    """The nodes of the cluster during the block; None outside Kubernetes."""
+def _node_registry(settings: ControllerSettings) -> Iterator[nodes.KubernetesNodes | None]:
+    """The nodes of the cluster, which are not followed yet; None outside Kubernetes."""
     if not settings.in_kubernetes:
         yield None
         return
     with contextlib.closing(nodes.connect(settings.driver_name, settings.kubeconfig)) as registry:
-        registry.start()
         yield registry
 
 
@@ -129,12 +136,11 @@ def _logging_out(fleet: GatewayFleet) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _following(qos_store: QosStore, qos_sync: QosSync) -> Iterator[None]:
-    """During the block, apply the limits of volumes whose class is changed elsewhere."""
-    qos_sync.start()
+def _qos_sync(qos: Qos) -> Iterator[QosSync]:
+    """What applies the limits of volumes whose class is changed elsewhere. It stops at the end of the block."""
+    qos_sync = QosSync(qos)
     try:
-        qos_store.start(qos_sync.changed)
-        yield
+        yield qos_sync
     finally:
         qos_sync.stop()
 
@@ -204,8 +210,14 @@ def _systems_watch(
 
 
 @contextlib.contextmanager
-def _watching(monitor: FleetMonitor | None, files: SystemsWatch | None) -> Iterator[None]:
-    """During the block, check the systems and watch their file, as far as the settings say so."""
+def _watching(
+    follow_cluster: Callable[[], None], monitor: FleetMonitor | None, files: SystemsWatch | None
+) -> Iterator[None]:
+    """Follow the cluster from now on. During the block, check the systems and watch their file, if wanted.
+
+    The cluster is followed until the last call has ended, which is after the block.
+    """
+    follow_cluster()
     with contextlib.ExitStack() as watching:
         for part in (monitor, files):
             if part is not None:
