@@ -137,7 +137,7 @@ def _logging_out(fleet: GatewayFleet) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _qos_sync(qos: Qos) -> Iterator[QosSync]:
-    """What applies the limits of volumes whose class is changed elsewhere. It stops at the end of the block."""
+    """What applies the limits of volumes whose class is changed elsewhere. It stops after the block."""
     qos_sync = QosSync(qos)
     try:
         yield qos_sync
