@@ -1,4 +1,4 @@
-"""A run of the end-to-end tests leaves no loop devices, whatever it leaves in its pods."""
+"""A run of the end-to-end tests leaves no loop devices, also if its pods still had volumes."""
 
 from __future__ import annotations
 

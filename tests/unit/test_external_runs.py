@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.e2e.external.definition import STORAGE_CLASSES, definition
+from tests.e2e.external.results import Known
 from tests.e2e.external.run import Run, parser, runs
 
 PREFIX = "External Storage [Driver: csi.powerflex.dev]"
@@ -27,7 +28,7 @@ def names(run: Run) -> set[str]:
 
 
 def runs_for(*options: str) -> dict[str, Run]:
-    return {run.name: run for run in runs(parser().parse_args(options))}
+    return {run.name: run for run in runs(parser().parse_args(options), {})}
 
 
 def test_by_default_the_quick_specs_run_on_ext4() -> None:
@@ -52,6 +53,12 @@ def test_focus_and_skip_choose_among_them() -> None:
     assert names(runs_for("--filesystems=ext4,xfs", "--focus=subPath")["xfs"]) == {QUICK}
 
 
+def test_what_this_machine_cannot_do_is_left_out_on_that_filesystem_only() -> None:
+    options = parser().parse_args(["--filesystems=ext4,xfs"])
+    found = {run.name: run for run in runs(options, {"ext4": [Known("subPath", "no reason")]})}
+    assert {name: names(run) for name, run in found.items()} == {"ext4": {BLOCK}, "xfs": {QUICK}}
+
+
 def test_a_name_that_is_no_filesystem_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["--filesystems=ext4,ntfs"])
@@ -60,13 +67,13 @@ def test_a_name_that_is_no_filesystem_is_refused(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("filesystem", STORAGE_CLASSES)
 def test_each_filesystem_has_its_class(filesystem: str) -> None:
-    assert definition(filesystem, "key")["StorageClass"] == {
+    assert definition(filesystem, ["key"])["StorageClass"] == {
         "FromExistingClassName": STORAGE_CLASSES[filesystem]
     }
 
 
 def test_no_capability_is_both_claimed_and_denied() -> None:
-    capabilities = definition("ext4", "key")["DriverInfo"]["Capabilities"]
+    capabilities = definition("ext4", ["key"])["DriverInfo"]["Capabilities"]
     assert set(capabilities.values()) == {True, False}
     assert capabilities["seLinuxMount"] is False
     assert capabilities["block"] is True

@@ -6,6 +6,7 @@ The fields are those of ``driverDefinition`` in k8s.io/kubernetes/test/e2e/stora
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.e2e.cluster import DRIVER
@@ -31,12 +32,12 @@ _CAPABILITIES = (
 _MISSING = ("volumeMountGroup", "snapshotMetadata", "singleNodeVolume", "seLinuxMount")
 
 
-def definition(filesystem: str, topology_key: str, *, immediate: bool = False) -> dict[str, Any]:
+def definition(filesystem: str, topology_keys: Sequence[str], *, immediate: bool = False) -> dict[str, Any]:
     """The definition for volumes with ``filesystem`` by default.
 
     Args:
         filesystem: a key of ``STORAGE_CLASSES``.
-        topology_key: a key of the topology that the nodes have registered.
+        topology_keys: the keys of the topology that the nodes have registered, one for each system.
         immediate: create volumes before there are pods for them.
     """
     return {
@@ -52,7 +53,7 @@ def definition(filesystem: str, topology_key: str, *, immediate: bool = False) -
             # The empty name stands for the default of the StorageClass.
             "SupportedFsType": {"": {}, **{name: {} for name in STORAGE_CLASSES}},
             "SupportedMountOption": {"noatime": {}},
-            "TopologyKeys": [topology_key],
+            "TopologyKeys": list(topology_keys),
             "MaxFileSize": 2**20,
             "StressTestOptions": {"NumPods": 4, "NumRestarts": 3},
             "VolumeSnapshotStressTestOptions": {"NumPods": 3, "NumSnapshots": 3},

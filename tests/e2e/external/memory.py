@@ -25,7 +25,8 @@ def _processes() -> Iterator[tuple[str, int, int]]:
         except OSError:
             continue
         programs = [word.rpartition("/")[2] for word in words]
-        if "csi-powerflex" not in programs:
+        # Another program may have started it, and have its name among the arguments.
+        if not programs[0].startswith("python") or "csi-powerflex" not in programs:
             continue
         role = programs[programs.index("csi-powerflex") + 1]
         if role in _ROLES:

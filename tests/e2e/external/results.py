@@ -47,6 +47,18 @@ KNOWN: Sequence[Known] = (
 )
 """What may fail. Each other failure is one of the driver, of the chart or of the cluster."""
 
+GROWING: Sequence[Known] = tuple(
+    Known(
+        name,
+        "the kernel lets only processes with CAP_SYS_RESOURCE grow a mounted ext4, which root lacks here",
+    )
+    for name in (
+        r"\(default fs\).* should support expansion of pvcs created for ephemeral pvcs",
+        r"\(default fs\).* should resize volume when PVC is edited while pod is using it",
+    )
+)
+"""What cannot succeed on ext4 on a machine that does not give that capability."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
