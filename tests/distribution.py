@@ -27,6 +27,7 @@ WITH_DEVICES = (
     "tests/simulator/test_data.py",
     "tests/simulator/test_devices.py",
     "tests/simulator/test_ownership.py",
+    "tests/simulator/test_run_cleanup.py",
     "tests/unit/test_devices.py",
 )
 _CELL = re.compile(r"tests/sanity/.*-((?:one|two)-[\d.]+-(?:mount|block))\]$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import call_context
@@ -79,7 +79,8 @@ class Services:
 
     Attributes:
         register: functions that add its servicers to a server.
-        watching: the tasks that run in the background while the server serves.
+        watching: the tasks that run in the background while the server serves. None of them begins before, so
+            that the sidecars need not wait for their work.
         reload: reads the systems file now instead of after the present pause; None if no file is watched.
     """
 
@@ -90,7 +91,11 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What several services use."""
+    """What several services use.
+
+    Attributes:
+        follow_cluster: begins to follow the objects of the Kubernetes cluster, until the parts end.
+    """
 
     fleet: GatewayFleet
     qos: Qos
@@ -99,21 +104,26 @@ class _Parts:
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
+    follow_cluster: Callable[[], None]
 
 
 @contextlib.contextmanager
 def services(settings: ControllerSettings) -> Iterator[Services]:
     """The controller's services during the block. At its end, the driver logs out of the arrays."""
     fleet = GatewayFleet(settings.systems, retry_seconds=settings.retry_seconds)
-    with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
+    with (
+        contextlib.closing(_qos_store(settings)) as qos_store,
+        _logging_out(fleet),
+        _parts(settings, fleet, qos_store) as parts,
+        _orphan_count(settings, parts) as orphans,
+    ):
         monitor = _monitor(settings, fleet)
         files = _systems_watch(settings, fleet, monitor)
-        with _parts(settings, fleet, qos_store) as parts, _counting_orphans(settings, parts):
-            yield Services(
-                register=_registrations(settings, parts),
-                watching=_watching(monitor, files),
-                reload=files.wake if files is not None else None,
-            )
+        yield Services(
+            register=_registrations(settings, parts),
+            watching=_watching(parts.follow_cluster, (monitor, files, orphans)),
+            reload=files.wake if files is not None else None,
+        )
 
 
 @contextlib.contextmanager
@@ -123,11 +133,18 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
     known_nodes, kept = KnownNodes(), KeptLists()
     with (
         _notices(settings, qos_store) as notices,
-        _following(qos_store, QosSync(qos, notices)),
+        _qos_sync(qos, notices) as qos_sync,
         _node_registry(settings) as registry,
     ):
+
+        def follow_cluster() -> None:
+            qos_sync.start()
+            qos_store.start(qos_sync.changed)
+            if registry is not None:
+                registry.start()
+
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing)
+        yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing, follow_cluster)
 
 
 @contextlib.contextmanager
@@ -143,34 +160,28 @@ def _notices(settings: ControllerSettings, qos_store: QosStore) -> Iterator[Noti
 
 
 @contextlib.contextmanager
-def _counting_orphans(settings: ControllerSettings, parts: _Parts) -> Iterator[None]:
-    """During the block, count orphans, if the settings want that."""
+def _orphan_count(settings: ControllerSettings, parts: _Parts) -> Iterator[OrphanCount | None]:
+    """The count of orphans, which does not run yet; None if the settings want none."""
     if not settings.orphans_seconds or not settings.in_kubernetes:
-        yield
+        yield None
         return
     with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
-        count = OrphanCount(
+        yield OrphanCount(
             parts.fleet,
             parts.listing,
             lambda: needed.read(client, settings.cluster_id),
             settings.cluster_id,
             seconds=settings.orphans_seconds,
         )
-        count.start()
-        try:
-            yield
-        finally:
-            count.stop()
 
 
 @contextlib.contextmanager
-def _node_registry(settings: ControllerSettings) -> Iterator[NodeRegistry | None]:
-    """The nodes of the cluster during the block; None outside Kubernetes."""
+def _node_registry(settings: ControllerSettings) -> Iterator[nodes.KubernetesNodes | None]:
+    """The nodes of the cluster, which are not followed yet; None outside Kubernetes."""
     if not settings.in_kubernetes:
         yield None
         return
     with contextlib.closing(nodes.connect(settings.driver_name, settings.kubeconfig)) as registry:
-        registry.start()
         yield registry
 
 
@@ -192,12 +203,11 @@ def _logging_out(fleet: GatewayFleet) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _following(qos_store: QosStore, qos_sync: QosSync) -> Iterator[None]:
-    """During the block, apply the limits of volumes whose class is changed elsewhere."""
-    qos_sync.start()
+def _qos_sync(qos: Qos, notices: Notices) -> Iterator[QosSync]:
+    """What applies the limits of volumes whose class is changed elsewhere. It stops after the block."""
+    qos_sync = QosSync(qos, notices)
     try:
-        qos_store.start(qos_sync.changed)
-        yield
+        yield qos_sync
     finally:
         qos_sync.stop()
 
@@ -259,10 +269,16 @@ def _systems_watch(
 
 
 @contextlib.contextmanager
-def _watching(monitor: FleetMonitor | None, files: SystemsWatch | None) -> Iterator[None]:
-    """During the block, check the systems and watch their file, as far as the settings say so."""
+def _watching(
+    follow_cluster: Callable[[], None], tasks: Sequence[FleetMonitor | SystemsWatch | OrphanCount | None]
+) -> Iterator[None]:
+    """Follow the cluster from now on, and run the tasks that the settings want during the block.
+
+    The cluster is followed until the last call has ended, which is after the block.
+    """
+    follow_cluster()
     with contextlib.ExitStack() as watching:
-        for part in (monitor, files):
+        for part in tasks:
             if part is not None:
                 part.start()
                 watching.callback(part.stop)

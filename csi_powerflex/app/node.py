@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from csi_powerflex.app import first_line, hangup
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
@@ -46,7 +49,6 @@ def run(settings: NodeSettings) -> None:
     hangup.handle()
     first_line.write("node", settings.driver_name)
     check_tools()
-    say_what_is_wrong(settings)
     identity = Identity(settings.driver_name)
     register_node = registration(settings)
     with endpoint.serving(settings.metrics_address, settings.metrics_tls):
@@ -56,6 +58,7 @@ def run(settings: NodeSettings) -> None:
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
                 register_node,
             ],
+            checked(settings),
             slow_call_seconds=settings.slow_call_seconds,
         )
 
@@ -83,6 +86,13 @@ def service(settings: NodeSettings) -> Node:
         info=NodeInfoReader(transports, settings),
     )
     return Node(Topology(settings.driver_name), operations)
+
+
+@contextlib.contextmanager
+def checked(settings: NodeSettings) -> Iterator[None]:
+    """Check this host at the beginning of the block, while the socket is already served."""
+    say_what_is_wrong(settings)
+    yield
 
 
 def say_what_is_wrong(settings: NodeSettings) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from csi_powerflex.app import controller, hangup, node
 from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.node import NodeSettings
@@ -18,7 +21,6 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
     """
     controller.begin(controller_settings, "unified")
     node.check_tools()
-    node.say_what_is_wrong(node_settings)
     with (
         endpoint.serving(controller_settings.metrics_address, controller_settings.metrics_tls),
         controller.services(controller_settings) as parts,
@@ -28,6 +30,13 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
         server.serve(
             controller_settings.endpoint,
             register,
-            parts.watching,
+            _watching(node_settings, parts),
             slow_call_seconds=controller_settings.slow_call_seconds,
         )
+
+
+@contextlib.contextmanager
+def _watching(node_settings: NodeSettings, parts: controller.Services) -> Iterator[None]:
+    """Check the host, and run the controller's background tasks during the block."""
+    with node.checked(node_settings), parts.watching:
+        yield

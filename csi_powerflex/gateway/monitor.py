@@ -45,6 +45,8 @@ class FleetMonitor:
         self._over_commit = over_commit
         # By label, the pools that were written to the log last.
         self._logged: dict[str, str] = {}
+        # By label, the errors of the last check. A system whose settings have changed is another array object.
+        self._errors: dict[str, DriverError | None] = {}
         self._loops: dict[GatewayArray, Loop] = {}
 
     def start(self) -> None:
@@ -67,7 +69,10 @@ class FleetMonitor:
         if array not in self._fleet.arrays():
             self._forget(array)
             return None
-        check(array, self._over_commit)
+        try:
+            check(array, self._over_commit)
+        finally:
+            self._log_change(array)
         if array.is_reachable:
             self._log_pools(array)
         self._fleet.log_out_retired()
@@ -80,15 +85,26 @@ class FleetMonitor:
             self._logged[array.label] = pools
             log.info("system found", system=array.label, system_id=array.cached_id, pools=pools)
 
+    def _log_change(self, array: GatewayArray) -> None:
+        """Write that a system fails, or works again."""
+        if array not in self._fleet.arrays():
+            return  # it was replaced during the check
+        before, now = self._errors.get(array.label), array.last_error
+        self._errors[array.label] = now
+        if now is not None and str(now) != str(before):
+            log.warning("system does not answer", system=array.label, reason=now)
+        elif now is None and before is not None:
+            log.info("system answers again", system=array.label)
+
     def _forget(self, array: GatewayArray) -> None:
         """Remove the metrics of a system that the fleet has no more, unless another entry has its name."""
         if array.label not in {other.label for other in self._fleet.arrays()}:
             metrics.forget_system(array.label)
+            self._errors.pop(array.label, None)
 
 
 def check(array: GatewayArray, over_commit: float) -> None:
-    """Check one system, update its caches and metrics, and log when it fails or works again."""
-    before = array.last_error
+    """Check one system, and update its caches and metrics."""
     with call_context.background(f"monitor {array.label}", seconds=_TIMEOUT_SECONDS):
         try:
             array.refresh()
@@ -102,15 +118,6 @@ def check(array: GatewayArray, over_commit: float) -> None:
             array.record_check(None)
         finally:
             metrics.SYSTEM_UP.show(array.label, {(): array.is_reachable})
-            _log_change(array, before)
-
-
-def _log_change(array: GatewayArray, before: DriverError | None) -> None:
-    now = array.last_error
-    if now is not None and str(now) != str(before):
-        log.warning("system does not answer", system=array.label, reason=now)
-    elif now is None and before is not None:
-        log.info("system answers again", system=array.label)
 
 
 def _measure(array: GatewayArray, over_commit: float) -> None:

@@ -33,3 +33,18 @@ def test_a_missing_kubelet_folder_is_one_line_of_the_log(socket: Path, tmp_path:
         f'host check failed check="kubelet folder" subject={tmp_path}/kubelet found="there is no' in lines[0]
     )
     assert "correct --kubelet-dir" in lines[0]
+
+
+def test_the_socket_is_served_before_the_host_is_checked(socket: Path, tmp_path: Path) -> None:
+    # A check of a host can be slow. The registrar and the liveness probe must not wait for it.
+    log = tmp_path / "log"
+    command = [
+        *(sys.executable, "-m", "csi_powerflex", "node", f"--endpoint=unix://{socket}"),
+        f"--kubelet-dir={tmp_path}/kubelet",
+    ]
+    with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr) as process:
+        wait_for_socket(socket, lambda: process.poll() is None)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    text = log.read_text(encoding="utf-8")
+    assert 0 < text.index(f"serving socket={socket}") < text.index("host check failed")

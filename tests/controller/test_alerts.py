@@ -29,6 +29,7 @@ FILES = ROOT / "charts" / "csi-powerflex" / "files"
 EMPTY = (
     "csi_powerflex_command_duration_seconds",
     "csi_powerflex_gateway_retries_total",
+    "csi_powerflex_orphans",
     "csi_powerflex_rpc_unexpected_errors_total",
 )
 RULES = FILES / "rules.yaml"

@@ -37,10 +37,10 @@ from tests.e2e.built import (
 )
 
 _TOOLCHAIN = ROOT / "tests" / "e2e" / "toolchain"
-_KUBERNETES, _SIDECARS = _TOOLCHAIN / "kubernetes", _TOOLCHAIN / "sidecars"
+KUBERNETES, _SIDECARS = _TOOLCHAIN / "kubernetes", _TOOLCHAIN / "sidecars"
 
 _SUITE = "trixie"
-_BASE = "localhost/e2e-base"
+BASE_IMAGE = "localhost/e2e-base"
 _SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 _MONITORS = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 
@@ -71,33 +71,39 @@ def main() -> None:
 
 def _version_of(sidecar: str) -> str:
     # Provisioner 6.3 is for the client-go of Kubernetes 1.36; of 6.4, the proxy lacks a library.
-    folder = _KUBERNETES if sidecar == "csi-provisioner" else _SIDECARS
-    return _go("list", "-m", "-f", "{{.Version}}", SIDECARS[sidecar], folder=folder)
+    folder = KUBERNETES if sidecar == "csi-provisioner" else _SIDECARS
+    return go("list", "-m", "-f", "{{.Version}}", SIDECARS[sidecar], folder=folder)
 
 
-def _go(*arguments: str, folder: Path) -> str:
+def go(*arguments: str, folder: Path) -> str:
+    """The output of a go command in a module's folder."""
     return output_of(["go", *arguments], folder=folder)
 
 
 def binaries() -> bool:
     """Build all Go programs, all of a module together; returns whether it was necessary."""
     sources = [Path(__file__), *(path for path in _TOOLCHAIN.rglob("*") if path.is_file())]
-    return _made_of(sources, CACHE / "binaries.stamp", _build_binaries)
+    return made_of(sources, CACHE / "binaries.stamp", _build_binaries)
+
+
+def flags() -> list[str]:
+    """The arguments of builds. The Makefile has the same, so nothing is compiled twice."""
+    version = go("list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", folder=KUBERNETES)
+    major, minor, _ = version.removeprefix("v").split(".")
+    stamp = "k8s.io/component-base/version."
+    names = f"-X {stamp}gitVersion={version} -X {stamp}gitMajor={major} -X {stamp}gitMinor={minor}"
+    return ["-mod=readonly", "-trimpath", f"-ldflags=-s -w {names}"]
+
+
+def compile_programs(*arguments: str, folder: Path) -> None:
+    """Run a go command that compiles programs without C."""
+    output_of(["go", *arguments], folder=folder, environment={**os.environ, "CGO_ENABLED": "0"})
 
 
 def _build_binaries() -> None:
-    version = _go("list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", folder=_KUBERNETES)
-    major, minor, _ = version.removeprefix("v").split(".")
-    stamp = "k8s.io/component-base/version."
-    flags = f"-s -w -X {stamp}gitVersion={version} -X {stamp}gitMajor={major} -X {stamp}gitMinor={minor}"
     BIN.mkdir(parents=True, exist_ok=True)
-    for folder in (_KUBERNETES, _SIDECARS):
-        # The Makefile has the same flags for its Go programs, so nothing is compiled twice.
-        output_of(
-            ["go", "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-o={BIN}/", "tool"],
-            folder=folder,
-            environment={**os.environ, "CGO_ENABLED": "0"},
-        )
+    for folder in (KUBERNETES, _SIDECARS):
+        compile_programs("build", *flags(), f"-o={BIN}/", "tool", folder=folder)
     (BIN / "server").rename(BIN / "etcd")
     VERSIONS.write_text(json.dumps({sidecar: _version_of(sidecar) for sidecar in SIDECARS}))
     shutil.rmtree(CRDS, ignore_errors=True)
@@ -108,9 +114,9 @@ def _build_binaries() -> None:
 
 def _definitions() -> Iterator[Path]:
     """The files with the custom resources of the cluster."""
-    snapshots = _go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
+    snapshots = go("list", "-m", "-f", "{{.Dir}}", _SNAPSHOT_CLIENT, folder=_SIDECARS)
     yield from Path(snapshots, "config", "crd").glob("*storage.k8s.io_*.yaml")
-    monitors = json.loads(_go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
+    monitors = json.loads(go("mod", "download", "-json", _MONITORS, folder=_SIDECARS))["Dir"]
     for kind in ("servicemonitors", "prometheusrules"):
         yield Path(monitors, f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml")
 
@@ -118,7 +124,8 @@ def _definitions() -> Iterator[Path]:
 # --- images ----------------------------------------------------------------------------------------
 
 
-def _buildah(*arguments: str | Path) -> str:
+def buildah(*arguments: str | Path) -> str:
+    """The output of a buildah command with the images of the end-to-end tests."""
     storage = CACHE / "storage"
     return output_of(
         ["buildah", f"--root={storage}/root", f"--runroot={storage}/run", *arguments],
@@ -128,7 +135,7 @@ def _buildah(*arguments: str | Path) -> str:
 
 def base_image() -> bool:
     """Create a small Debian image, as a registry has it; returns whether it was necessary."""
-    return _made_of([], CACHE / f"base-{_SUITE}.stamp", _build_base)
+    return made_of([], CACHE / f"base-{_SUITE}.stamp", _build_base)
 
 
 def _build_base() -> None:
@@ -143,9 +150,9 @@ def _build_base() -> None:
         shutil.rmtree(folder / "usr/share" / unwanted, ignore_errors=True)
     for cache in ("var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(folder / cache, ignore_errors=True)
-    container = _buildah("from", "scratch")
-    _buildah("add", "--quiet", container, folder, "/")
-    _buildah("commit", "--quiet", "--rm", container, _BASE)
+    container = buildah("from", "scratch")
+    buildah("add", "--quiet", container, folder, "/")
+    buildah("commit", "--quiet", "--rm", container, BASE_IMAGE)
     shutil.rmtree(folder)
 
 
@@ -156,7 +163,7 @@ def project_images() -> bool:
     ]
     files = [ROOT / name for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md")]
     sources = [*package, *files, *(ROOT / "docker").iterdir()]
-    return _made_of(sources, CACHE / "project.stamp", _build_project)
+    return made_of(sources, CACHE / "project.stamp", _build_project)
 
 
 def _build_project() -> None:
@@ -165,21 +172,21 @@ def _build_project() -> None:
     settings.write_text(registries.pip_settings())
     mounts = [f"--volume={settings}:/etc/pip.conf:ro", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro"]
     for target, image in (("simulator", SIMULATOR_IMAGE), ("driver", DRIVER_IMAGE)):
-        _buildah(
-            "bud", "--quiet", "--layers", "--pull-never", f"--build-arg=BASE={_BASE}",
+        buildah(
+            "bud", "--quiet", "--layers", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",
             f"--build-arg=VERSION={version}", *mounts, f"--target={target}", f"--tag={image}:{version}", ROOT,
         )  # fmt: skip
         archive = IMAGES / f"{target}.tar"
         IMAGES.mkdir(parents=True, exist_ok=True)
         archive.unlink(missing_ok=True)
-        _buildah("push", "--quiet", f"{image}:{version}", f"docker-archive:{archive}:{image}:{version}")
-    _buildah("rmi", "--prune")
+        buildah("push", "--quiet", f"{image}:{version}", f"docker-archive:{archive}:{image}:{version}")
+    buildah("rmi", "--prune")
 
 
 def program_images() -> bool:
     """Pack each sidecar, and busybox, into its own image; returns whether it was necessary."""
     sources = [CACHE / "binaries.stamp", ROOT / "charts/csi-powerflex/values.yaml"]
-    return _made_of(sources, CACHE / "programs.stamp", _build_programs)
+    return made_of(sources, CACHE / "programs.stamp", _build_programs)
 
 
 def _build_programs() -> None:
@@ -258,8 +265,11 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
 # --- stamps ----------------------------------------------------------------------------------------
 
 
-def _made_of(sources: Sequence[Path], stamp: Path, build: Callable[[], None]) -> bool:
-    """Build unless ``stamp`` shows that the same sources were built; returns whether it has built."""
+def made_of(sources: Sequence[Path], stamp: Path, build: Callable[[], None]) -> bool:
+    """Build unless ``stamp`` shows that the same sources were built; returns whether it has built.
+
+    A copy of the whole repository, with the cache, needs no new build.
+    """
     wanted = _fingerprint(sources)
     if stamp.exists() and stamp.read_text() == wanted:
         return False
@@ -276,7 +286,7 @@ def _fingerprint(sources: Sequence[Path]) -> str:
 
 def _described(sources: Sequence[Path]) -> Iterator[bytes]:
     for path in sorted(sources):
-        yield str(path).encode() + hashlib.sha256(path.read_bytes()).digest()
+        yield str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest()
 
 
 if __name__ == "__main__":

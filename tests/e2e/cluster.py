@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.e2e import built
+from tests.e2e import built, loops
 from tests.e2e.array import Array
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.kubernetes import Kubernetes, Object
@@ -86,10 +86,11 @@ class Cluster:
             self.kubernetes.until("csinodes", name, None, has_driver, what=f"known to have {driver}")
 
     def stop(self) -> None:
-        """Stop everything, the array last."""
+        """Stop everything, the array last. Pods that still run leave nothing behind."""
         for machine in self.machines.values():
             machine.stop()
         self.plane.stop()
+        loops.remove_above_devices(self.folder)
         self.array.stop()
 
     def systems(self) -> dict[str, str]:

@@ -134,17 +134,18 @@ class Machine:
     # --- its namespaces ------------------------------------------------------------------------------
 
     @property
-    def _pid(self) -> int:
+    def pid(self) -> int:
+        """A process that has its namespaces."""
         assert self._holder._process is not None
         return self._holder._process.pid
 
     @property
     def _inside(self) -> list[str]:
-        return ["nsenter", f"--target={self._pid}", "--mount", "--net", "--uts", "--wdns=/"]
+        return ["nsenter", f"--target={self.pid}", "--mount", "--net", "--uts", "--wdns=/"]
 
     def _has_namespaces(self) -> bool:
         return all(
-            Path(f"/proc/{self._pid}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink()
+            Path(f"/proc/{self.pid}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink()
             for kind in ("mnt", "net", "uts")
         )
 
@@ -157,7 +158,7 @@ class Machine:
     def _connect(self) -> None:
         """Connect it to the bridge, with routes to its pods."""
         outside = f"v-{self.name}"[:15]
-        _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(self._pid))
+        _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(self.pid))
         _ip("link", "set", outside, "master", BRIDGE, "up")
         _ip("route", "add", self.pods, "via", self.address)
         for command in (
@@ -194,7 +195,7 @@ class Machine:
         self.run("mount", "--bind", source, target)
 
     def _mounts_of_pods(self) -> list[str]:
-        mounts = Path(f"/proc/{self._pid}/mounts").read_text().splitlines()
+        mounts = Path(f"/proc/{self.pid}/mounts").read_text().splitlines()
         points = [line.split()[1] for line in mounts]
         return [
             point
@@ -210,6 +211,11 @@ class Machine:
     def import_image(self, archive: Path) -> None:
         """Import the image in an archive for its pods."""
         self._ctr("images", "import", archive)
+
+    def tag_image(self, reference: str, *names: str) -> None:
+        """Give an image that it has more names."""
+        for name in names:
+            self._ctr("images", "tag", "--force", reference, name)
 
     def _write_containerd_config(self) -> Path:
         network = self._folder / "cni"

@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests import tools
-from tests.commands import CommandFailed, output_of
-from tests.e2e import build
+from tests.commands import CommandFailed
+from tests.e2e import build, loops
 
 FOLDER_VARIABLE = "CSI_POWERFLEX_E2E_FOLDER"
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -33,25 +33,44 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def main(arguments: Sequence[str]) -> int:
     """Build what is missing, run the tests, look for leftovers; returns the exit status."""
-    os.environ["PATH"] = tools.search_path()
-    missing = why_impossible()
-    if missing:
-        print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)
+    if not prepared(build.main):
         return 1
-    try:
-        build.main()
-    except CommandFailed as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    folder = Path(tempfile.mkdtemp(prefix="csi-powerflex-e2e-"))
-    command = [*_NAMESPACES, sys.executable, "-m", "pytest", *_PYTEST, *arguments]
-    environment = {**os.environ, **_NO_DOWNLOADS, FOLDER_VARIABLE: str(folder)}
-    status = subprocess.run(command, env=environment, check=False).returncode
-    left = [*_remove_loops(folder), *_remove_groups(folder.name)]
+    folder = new_folder()
+    status = run_inside(folder, [sys.executable, "-m", "pytest", *_PYTEST, *arguments])
     if status and "CSI_POWERFLEX_E2E_KEEP" in os.environ:
         print(f"logs: {folder}")
     else:
         shutil.rmtree(folder)
+    return status
+
+
+def prepared(*builds: Callable[[], None]) -> bool:
+    """Build what a run needs; returns False, after a message, if that is not possible here."""
+    os.environ["PATH"] = tools.search_path()
+    missing = why_impossible()
+    if missing:
+        print(f"the end-to-end tests cannot run here: {missing}", file=sys.stderr)
+        return False
+    try:
+        for each in builds:
+            each()
+    except CommandFailed as error:
+        print(f"\n{error}", file=sys.stderr)
+        return False
+    return True
+
+
+def new_folder() -> Path:
+    """The folder of a run. Its name is part of the names of what the run leaves behind."""
+    return Path(tempfile.mkdtemp(prefix="csi-powerflex-e2e-"))
+
+
+def run_inside(folder: Path, command: Sequence[str]) -> int:
+    """Run a command in namespaces of its own, then look for leftovers; returns the exit status."""
+    first = [sys.executable, "-m", "tests.e2e.inside", str(folder)]
+    environment = {**os.environ, **_NO_DOWNLOADS, FOLDER_VARIABLE: str(folder)}
+    status = subprocess.run([*_NAMESPACES, *first, *command], env=environment, check=False).returncode
+    left = [*loops.remove(folder), *_remove_groups(folder.name)]
     for each in left:
         print(f"left behind, and taken away: {each}", file=sys.stderr)
     return status or bool(left)
@@ -69,15 +88,6 @@ def why_impossible() -> str | None:
     return (
         f"not installed: {tools.described(lacking)}; `make tools FOR=e2e` installs them" if lacking else None
     )
-
-
-def _remove_loops(folder: Path) -> list[str]:
-    """Detach loop devices with files below ``folder``; returns what it found."""
-    devices = output_of(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"])
-    left = [line for line in devices.splitlines() if str(folder) in line]
-    for line in left:
-        output_of(["losetup", "--detach", line.split()[0]])
-    return left
 
 
 def _remove_groups(name: str) -> list[str]:

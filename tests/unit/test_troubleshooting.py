@@ -26,6 +26,8 @@ _OF_KUBERNETES = (
     "volume node affinity conflict",
     "didn't match PersistentVolume's node affinity",
     "detected topology value collision",
+    "Failed to remove finalizer",
+    "the server rejected our request",
 )
 _OF_THE_HOST = ("Deprecated V4 format", "permission denied", "mount point does not exist")
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
