@@ -111,7 +111,7 @@ def test_if_all_portals_are_dead_the_error_names_each_with_its_reason(kernel: Fa
     kernel.lose(SECOND, error=errno.EHOSTUNREACH)
     volume = kernel.volume()
     with pytest.raises(Unavailable) as caught:
-        kernel.transport(device_seconds=0.6).attach(volume.publish_context())
+        kernel.transport(device_seconds=1.5).attach(volume.publish_context())
     text = str(caught.value)
     assert "127.0.0.1:4420: Connection refused (ECONNREFUSED)" in text
     assert "127.0.0.2:4420: No route to host (EHOSTUNREACH)" in text
@@ -176,7 +176,7 @@ def test_a_host_that_the_array_does_not_allow_is_told_both_causes(kernel: FakeKe
 def test_a_line_that_the_kernel_does_not_accept_is_explained_at_once(kernel: FakeKernel) -> None:
     kernel.lose(FIRST, SECOND, error=errno.EINVAL)
     began = time.monotonic()
-    with pytest.raises(FailedPrecondition, match="see dmesg.*another host id than"):
+    with pytest.raises(FailedPrecondition, match=r"see dmesg.*another host id than"):
         kernel.transport().attach(kernel.volume().publish_context())
     assert time.monotonic() - began < 3
 
@@ -184,14 +184,14 @@ def test_a_line_that_the_kernel_does_not_accept_is_explained_at_once(kernel: Fak
 def test_a_host_id_that_the_kernel_has_with_another_nqn_is_named(kernel: FakeKernel) -> None:
     name = kernel.add_controller(kernel.array, SECOND, {"hostnqn": OTHER_HOST})
     kernel.lose(FIRST, error=errno.EINVAL)
-    with pytest.raises(FailedPrecondition, match=f"{name} is connected as {OTHER_HOST} with the host id"):
+    with pytest.raises(FailedPrecondition, match=rf"{name} is connected as {OTHER_HOST} with the host id"):
         kernel.transport().attach(kernel.volume().publish_context(FIRST))
 
 
 def test_a_missing_module_is_named_when_the_kernel_does_not_accept_tcp(kernel: FakeKernel) -> None:
     (kernel.sysfs / "module/nvme_tcp").rmdir()
     kernel.lose(FIRST, error=errno.EINVAL)
-    with pytest.raises(FailedPrecondition, match="modprobe nvme-tcp"):
+    with pytest.raises(FailedPrecondition, match=r"modprobe nvme-tcp"):
         kernel.transport().attach(kernel.volume().publish_context(FIRST))
 
 
@@ -220,7 +220,7 @@ def test_a_connection_that_does_not_come_back_is_named_with_its_state(kernel: Fa
     kernel.add_controller(kernel.array, FIRST)
     volume = kernel.volume()
     kernel.lose(FIRST)
-    with pytest.raises(Unavailable, match="nvme0 to 127.0.0.1:4420 is connecting.*keeps trying"):
+    with pytest.raises(Unavailable, match=r"nvme0 to 127.0.0.1:4420 is connecting.*keeps trying"):
         kernel.transport(device_seconds=0.5).attach(volume.publish_context(FIRST))
 
 
@@ -232,7 +232,7 @@ def test_a_hundred_volumes_at_once_make_one_connection_to_each_portal(kernel: Fa
         kernel.array.portals[address].gate = gate
     with ThreadPoolExecutor(100) as pool:
         answers = [pool.submit(nvme.attach, volume.publish_context()) for volume in volumes]
-        eventually(lambda: len(kernel.lines) == 2)
+        eventually(lambda: len(kernel.lines) == 2, 60)
         gate.set()
         assert len({answer.result() for answer in answers}) == 100
     assert sorted(line["traddr"] for line in kernel.lines) == ["127.0.0.1", "127.0.0.2"]
@@ -242,7 +242,7 @@ def test_many_portals_share_the_connections_that_the_array_allows(kernel: FakeKe
     addresses = [f"127.0.0.{number}:4420" for number in range(1, 33)]
     kernel.array.portals = {address: FakePortal() for address in addresses}
     kernel.transport(io_queues=32).attach(kernel.volume().publish_context(*addresses))
-    eventually(lambda: len(kernel.lines) == 32)
+    eventually(lambda: len(kernel.lines) == 32, 60)
     assert {line["nr_io_queues"] for line in kernel.lines} == {"3"}
 
 
@@ -261,15 +261,18 @@ def test_a_volume_whose_event_was_lost_is_found_by_a_rescan(kernel: FakeKernel) 
     nvme = kernel.transport()
     nvme.attach(kernel.volume().publish_context(FIRST))
     kernel.events = False
+    before = kernel.rescans
     late = kernel.volume()
     assert nvme.attach(late.publish_context(FIRST)) == kernel.dev / "nvme0n2"
-    assert kernel.rescans == 1
+    assert kernel.rescans > before
 
 
 def test_a_volume_that_is_not_mapped_is_said_to_be_so(kernel: FakeKernel) -> None:
+    kernel.transport().attach(kernel.volume().publish_context(FIRST))
     nvme = kernel.transport(device_seconds=0.5)
-    nvme.attach(kernel.volume().publish_context(FIRST))
-    with pytest.raises(Unavailable, match="has the NGUID b1f0.*Check on the array that the volume is mapped"):
+    with pytest.raises(
+        Unavailable, match=r"has the NGUID b1f0.*Check on the array that the volume is mapped"
+    ):
         nvme.attach(kernel.volume(mapped=False).publish_context(FIRST))
 
 
@@ -280,7 +283,7 @@ def test_a_volume_that_another_host_nqn_has_connected_is_not_used(kernel: FakeKe
     nvme = kernel.transport(device_seconds=0.5)
     assert nvme.find(volume.handle) is None
     assert nvme.devices() == ()
-    with pytest.raises(Unavailable, match=f"connected as {OTHER_HOST} has it.*Find out what has connected"):
+    with pytest.raises(Unavailable, match=rf"connected as {OTHER_HOST} has it.*Find out what has connected"):
         nvme.attach(volume.publish_context(FIRST))
 
 
@@ -296,7 +299,7 @@ def test_a_volume_of_another_system_with_the_same_nguid_is_not_used(kernel: Fake
     kernel.add_controller(array, FIRST)
     nvme = kernel.transport(device_seconds=0.5)
     assert nvme.find(volume.handle) is None
-    with pytest.raises(Unavailable, match=f"it belongs to another system: {nqn}"):
+    with pytest.raises(Unavailable, match=rf"it belongs to another system: {nqn}"):
         nvme.attach(volume.publish_context(SECOND))
 
 
@@ -305,16 +308,16 @@ def test_a_namespace_without_an_nguid_is_not_used(kernel: FakeKernel) -> None:
     volume.nguid = "0" * 32
     kernel.map(volume)
     nvme = kernel.transport(device_seconds=0.5)
-    with pytest.raises(Unavailable, match="1 paths lead to NVMe namespaces without an NGUID"):
+    with pytest.raises(Unavailable, match=r"1 paths lead to NVMe namespaces without an NGUID"):
         nvme.attach(volume.publish_context(FIRST))
     assert nvme.devices() == ()
 
 
 def test_a_volume_that_is_smaller_than_the_publish_context_says_is_not_used(kernel: FakeKernel) -> None:
     nvme = kernel.transport(device_seconds=0.5)
-    with pytest.raises(Unavailable, match="has 8 GiB and not the 16 GiB of the volume"):
+    with pytest.raises(Unavailable, match=r"has 8 GiB and not the 16 GiB of the volume"):
         nvme.attach(kernel.volume().publish_context(FIRST, size=16 * GIB))
-    assert kernel.rescans == 1
+    assert kernel.rescans
 
 
 def test_the_subsystem_may_show_a_longer_nqn_than_the_array(kernel: FakeKernel) -> None:
@@ -329,15 +332,15 @@ def test_the_subsystem_may_show_a_longer_nqn_than_the_array(kernel: FakeKernel) 
 
 def test_a_device_file_of_another_device_is_not_used(kernel: FakeKernel) -> None:
     """The name belongs to a new volume, and its file is still that of the old one."""
-    nvme = kernel.transport(device_seconds=0.5)
     volume = kernel.volume()
-    device = nvme.attach(volume.publish_context(FIRST))
-    device.unlink()
-    device.touch()
+    path = kernel.transport().attach(volume.publish_context(FIRST))
+    (kernel.dev / "other").touch()
+    (kernel.dev / "other").rename(path)
+    nvme = kernel.transport(device_seconds=0.5)
     assert nvme.find(volume.handle) is None
     assert nvme.devices() == ()
     with pytest.raises(
-        Unavailable, match=f"{device} is not the device 259:1 of nvme0n1.*the /dev of the host"
+        Unavailable, match=rf"{path} is not the device 259:1 of nvme0n1.*the /dev of the host"
     ):
         nvme.attach(volume.publish_context(FIRST))
 
@@ -346,8 +349,8 @@ def test_a_name_that_another_volume_gets_while_the_device_is_opened_is_noticed(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = kernel.volume(), kernel.volume(mapped=False)
-    nvme = kernel.transport(device_seconds=0.5)
-    nvme.attach(old.publish_context(FIRST))
+    nvme = kernel.transport(device_seconds=2)
+    kernel.transport().attach(old.publish_context(FIRST))
     opening = os.open
 
     def reuse(path: Path, flags: int, *more: Any, **options: Any) -> int:
@@ -357,7 +360,7 @@ def test_a_name_that_another_volume_gets_while_the_device_is_opened_is_noticed(
         return opening(path, flags, *more, **options)
 
     monkeypatch.setattr(device.os, "open", reuse)
-    with pytest.raises(Unavailable, match="has the NGUID"):
+    with pytest.raises(Unavailable, match=r"has the NGUID"):
         nvme.attach(old.publish_context(FIRST))
     assert nvme.find(new.handle) == kernel.dev / "nvme0n1"
 
@@ -390,19 +393,20 @@ def test_a_grown_volume_whose_event_was_lost_is_seen_by_a_rescan(kernel: FakeKer
     nvme = kernel.transport()
     nvme.attach(volume.publish_context(FIRST))
     kernel.events = False
+    before = kernel.rescans
     kernel.grow(volume, 16 * GIB)
     nvme.wait_for_size(volume.handle, 16 * GIB)
-    assert kernel.rescans == 1
+    assert kernel.rescans > before
 
 
 def test_a_volume_without_a_live_path_cannot_grow_and_is_still_found(kernel: FakeKernel) -> None:
     volume = kernel.volume()
+    path = kernel.transport().attach(volume.publish_context(FIRST))
     nvme = kernel.transport(device_seconds=0.5)
-    device = nvme.attach(volume.publish_context(FIRST))
     kernel.lose(FIRST)
-    with pytest.raises(Unavailable, match="nvme0n1 has no live path.*nvme0 to 127.0.0.1:4420 is connecting"):
+    with pytest.raises(Unavailable, match=r"nvme0n1 has no live path.*nvme0 to 127.0.0.1:4420 is connecting"):
         nvme.wait_for_size(volume.handle, 16 * GIB)
-    assert nvme.find(volume.handle) == device
+    assert nvme.find(volume.handle) == path
     paths = nvme.paths(volume.handle)
     assert paths is not None
     assert (paths.live, paths.total, paths.lost) == (0, 1, ("nvme0 to 127.0.0.1:4420 is connecting",))
@@ -410,7 +414,7 @@ def test_a_volume_without_a_live_path_cannot_grow_and_is_still_found(kernel: Fak
 
 def test_a_path_that_the_array_does_not_serve_is_not_live(kernel: FakeKernel) -> None:
     volume = kernel.volume()
-    nvme = kernel.transport(device_seconds=0.5)
+    nvme = kernel.transport()
     nvme.attach(volume.publish_context(FIRST))
     (kernel.sysfs / "class/nvme/nvme0/nvme0c0n1/ana_state").write_text("inaccessible\n")
     paths = nvme.paths(volume.handle)
@@ -431,7 +435,7 @@ def test_a_kernel_without_native_multipath_is_refused(
     with running(FakeKernel(tmp_path, multipath=False), monkeypatch) as kernel:
         nvme, volume = kernel.transport(), kernel.volume()
         for ask in (lambda: nvme.attach(volume.publish_context()), nvme.initiator, nvme.systems):
-            with pytest.raises(FailedPrecondition, match="nvme_core.multipath=Y.*--nvme-single-path"):
+            with pytest.raises(FailedPrecondition, match=r"nvme_core.multipath=Y.*--nvme-single-path"):
                 ask()
         assert kernel.lines == []
 
@@ -466,9 +470,9 @@ def test_two_devices_of_one_volume_are_refused(tmp_path: Path, monkeypatch: pyte
 def test_missing_modules_are_named(kernel: FakeKernel) -> None:
     kernel.fabrics.unlink()
     nvme = kernel.transport()
-    with pytest.raises(FailedPrecondition, match="modprobe nvme-tcp.*--nvme-load-modules"):
+    with pytest.raises(FailedPrecondition, match=r"modprobe nvme-tcp.*--nvme-load-modules"):
         nvme.attach(kernel.volume().publish_context())
-    with pytest.raises(FailedPrecondition, match="modprobe nvme-tcp"):
+    with pytest.raises(FailedPrecondition, match=r"modprobe nvme-tcp"):
         nvme.initiator()
 
 
@@ -483,14 +487,14 @@ def test_modules_that_the_kernel_does_not_have_are_named(
 ) -> None:
     kernel.fabrics.unlink()
     replace_tool("modprobe", 'echo "Module nvme-tcp not found" >&2; exit 1')
-    with pytest.raises(FailedPrecondition, match="nvme-tcp not found.*linux-modules-extra"):
+    with pytest.raises(FailedPrecondition, match=r"nvme-tcp not found.*linux-modules-extra"):
         kernel.transport(load_modules=True).prepare()
 
 
 def test_a_missing_modprobe_is_named(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel.fabrics.unlink()
     monkeypatch.setattr(run, "tools", run.Tools("/nonexistent"))
-    with pytest.raises(FailedPrecondition, match="install the package kmod"):
+    with pytest.raises(FailedPrecondition, match=r"install the package kmod"):
         kernel.transport(load_modules=True).prepare()
 
 
@@ -503,7 +507,7 @@ def test_the_identity_of_the_host_is_its_nqn(kernel: FakeKernel) -> None:
 def test_without_systems_the_transport_is_not_offered(kernel: FakeKernel) -> None:
     nvme = kernel.transport(systems=())
     for ask in (nvme.initiator, nvme.systems):
-        with pytest.raises(FailedPrecondition, match="--nvme-system"):
+        with pytest.raises(FailedPrecondition, match=r"--nvme-system"):
             ask()
 
 
@@ -554,20 +558,20 @@ def test_a_publish_context_that_would_change_the_line_to_the_kernel_is_refused(
 
 
 def test_the_nqn_of_another_system_is_refused(kernel: FakeKernel) -> None:
-    with pytest.raises(FailedPrecondition, match="does not contain the id of its system"):
+    with pytest.raises(FailedPrecondition, match=r"does not contain the id of its system"):
         kernel.transport().attach(kernel.volume().publish_context(nqn=NQN[:-4] + "0000"))
 
 
 def test_an_nguid_that_is_formed_in_another_way_is_refused(kernel: FakeKernel) -> None:
     context = kernel.volume().publish_context()
     other = {**context.details, "nguid": context.details["nguid"][:16] + "0" * 16}
-    with pytest.raises(FailedPrecondition, match="knows volumes by"):
+    with pytest.raises(FailedPrecondition, match=r"knows volumes by"):
         kernel.transport().attach(dataclasses.replace(context, details=other))
 
 
 def test_the_deadline_of_the_call_ends_the_wait(kernel: FakeKernel) -> None:
     kernel.lose(FIRST)
-    with call_context.background("test", 0.6), pytest.raises(Unavailable, match="after 0.4 s"):
+    with call_context.background("test", 0.6), pytest.raises(Unavailable, match=r"after 0.4 s"):
         kernel.transport(device_seconds=60).attach(kernel.volume().publish_context(FIRST))
 
 

@@ -45,7 +45,7 @@ class _Missing:
     """Why there is no device yet.
 
     Attributes:
-        reason: what was found.
+        reason: what was found; empty if the kernel does not have the volume at all.
         advice: what to do; empty if the connections say it.
         live: whether this host has a live connection to the subsystem.
     """
@@ -233,8 +233,7 @@ class Nvme:
         live = any(one.live for one in own)
         here = self._namespaces(wanted.handle, snapshot)
         if not here:
-            folder = self._settings.folder
-            return _Missing(*explain.absence(wanted.handle, wanted.host, own, snapshot, folder), live=live)
+            return _Missing("", live=live)
         found = here[0]
         if len(here) > 1:
             raise FailedPrecondition(explain.several(wanted.handle, [one.name for one in here]))
@@ -277,14 +276,18 @@ class Nvme:
 
     def _not_found(self, wanted: _Wanted, found: _Missing, waited: float) -> DriverError:
         """The error for a device that did not appear: what was tried, what is there, and what to do."""
-        own = _own(wanted, self._sysfs.read())
+        snapshot = self._sysfs.read()
+        own = _own(wanted, snapshot)
+        reason, advice = found.reason, found.advice
+        if not reason:
+            # This looks at every path of every volume, so it is not done at each look.
+            reason, advice = explain.absence(wanted.handle, wanted.host, own, snapshot, self._settings.folder)
         after = units.seconds(waited)
         parts = [
-            f"volume {wanted.handle} has no usable device over NVMe/TCP after {after}: {found.reason}",
+            f"volume {wanted.handle} has no usable device over NVMe/TCP after {after}: {reason}",
             f"NVMe controllers of this host: {'; '.join(map(str, own)) or 'none'}",
         ]
         kind: type[DriverError] = Unavailable
-        advice = found.advice
         if wanted.target is not None and not found.live:
             plan = self._finder.plan(wanted.handle.system_id, wanted.target, wanted.host)
             failures = self._connector.failures(plan.nqn, wanted.host)
