@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.host.facts import is_folder
-from csi_powerflex.model.nvme import VENDOR
 from csi_powerflex.shared_read import SharedRead
 
 LIVE = "live"
@@ -30,6 +29,7 @@ _SUBSYSTEM = re.compile(r"nvme-subsys[0-9]+")
 _PATH = re.compile(r"nvme[0-9]+c[0-9]+n[0-9]+")
 _NUMBER = re.compile(r"[0-9]+:[0-9]+")
 _SECTOR = 512
+_DELL_OUI = "64b94e"
 _READ_SECONDS = 10.0
 _USABLE_ANA = ("", "optimized", "non-optimized")
 _NEVER = ("off", "-1")
@@ -119,7 +119,7 @@ class NvmeNamespace:
     @property
     def is_powerflex(self) -> bool:
         """Whether it is a volume of PowerFlex: the middle of its NGUID names the vendor."""
-        return self.nguid[16:].startswith(VENDOR)
+        return self.nguid[16:].startswith(_DELL_OUI)
 
     def is_same_now(self) -> bool:
         """Whether this name still belongs to the same volume and device number."""
