@@ -134,7 +134,10 @@ class GatewayArray:
 
     def usage(self) -> Mapping[str, int]:
         """How many objects of a kind the array has (2.3, 2.12)."""
-        used = {"sdcs": len(self._hosts.by_id(()))}
+        kinds = collections.Counter(host.kind for host in self._hosts.by_id(()).values())
+        used = {"sdcs": kinds[InitiatorKind.SDC]}
+        if kinds[InitiatorKind.NVME]:
+            used["nvmeHosts"] = kinds[InitiatorKind.NVME]
         if self._pools.kinds() == {False}:
             # PowerFlex 5 has no cheap request for the number of volumes.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
