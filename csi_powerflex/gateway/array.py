@@ -348,9 +348,7 @@ class GatewayArray:
     def hosts_of(
         self, node: NodeIdentity, *, mapped: Collection[str] = (), fresh: bool = False
     ) -> Sequence[Host]:
-        if fresh:
-            self._hosts.refresh()
-        return self._hosts.of(node, mapped)
+        return self._hosts.of(node, mapped, fresh=fresh)
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         return self._hosts.by_id(needed)
