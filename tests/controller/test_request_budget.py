@@ -82,7 +82,7 @@ def test_publish_and_unpublish_and_their_repeats(world: World, driver: Driver, m
 
 @pytest.mark.parametrize("world", ["4.5", "5.0"], indirect=True)
 def test_publish_and_unpublish_over_nvme_cost_the_same(world: World, driver: Driver, meter: Meter) -> None:
-    """The first volume of a node also reads the version and the SDTs, looks for the NVMe host, and creates it."""
+    """The first volume of a node also reads the version and the SDTs, and creates the NVMe host."""
     first, volume = driver.create("pvc-first"), driver.create()
     assert meter.cost(lambda: driver.publish(first, NODE)) == 7
     assert meter.cost(lambda: driver.publish(volume, NODE)) == 2
