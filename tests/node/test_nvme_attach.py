@@ -167,7 +167,7 @@ def test_a_host_that_the_array_does_not_allow_is_told_both_causes(kernel: FakeKe
     volume = kernel.volume(mapped=False)
     del kernel.array.hosts[HOST]
     with pytest.raises(FailedPrecondition) as caught:
-        kernel.transport(device_seconds=0.5).attach(volume.publish_context())
+        kernel.transport(device_seconds=3).attach(volume.publish_context())
     for words in ("the array refused it (EIO)", "host not allowed", "subsystem not known", HOST):
         assert words in str(caught.value)
 

@@ -160,6 +160,11 @@ def test_a_device_that_cannot_be_opened_is_not_used(kernel: FakeKernel, namespac
     assert found == f"{kernel.dev}/missing cannot be opened: No such file or directory"
 
 
+def test_a_device_without_a_file_is_not_there(kernel: FakeKernel, namespace: NvmeNamespace) -> None:
+    (kernel.dev / namespace.name).unlink()
+    assert device.path_of(namespace, kernel.dev) is None
+
+
 def test_a_device_with_another_number_is_not_used(kernel: FakeKernel, namespace: NvmeNamespace) -> None:
     (kernel.dev / "other").touch()
     found = device.objection(namespace, kernel.dev / "other")
