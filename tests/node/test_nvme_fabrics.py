@@ -14,7 +14,7 @@ from typing import cast
 import pytest
 
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.host import inotify
+from csi_powerflex.host import inotify, syscalls
 from csi_powerflex.transport.nvme import connect, device, fabrics
 from csi_powerflex.transport.nvme.connect import Address, Failure
 from csi_powerflex.transport.nvme.fabrics import Connection, Fabrics
@@ -138,7 +138,7 @@ def test_the_kernel_may_refuse_more_watches(tmp_path: Path, monkeypatch: pytest.
         ctypes.set_errno(errno.EMFILE)
         return -1
 
-    monkeypatch.setattr(inotify.LIBC, "inotify_init1", refuse)
+    monkeypatch.setattr(syscalls.LIBC, "inotify_init1", refuse)
     with inotify.DirectoryWatch(tmp_path) as watch:
         assert watch.wait(0.0) is False
 
