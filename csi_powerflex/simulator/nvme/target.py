@@ -68,6 +68,7 @@ class NvmeTarget:
             self._array.commit()
             self._namespaces.refresh_all()
             self._array.observers.append(self._observe)
+            self._array.paused = self._namespaces.paused
             self._faults.listeners.append(self._follow_faults)
             self._follow_sdts(self._refuse_start(required))
 
@@ -85,12 +86,6 @@ class NvmeTarget:
         self._namespaces.close()
         for sock in self._opened.values():
             sock.close()
-
-    @property
-    def listening(self) -> list[Address]:
-        """Where the target listens now, for I/O and for discovery only."""
-        with self._array.lock:
-            return list(self._listeners)
 
     @property
     def io_portals(self) -> list[Address]:
