@@ -130,7 +130,6 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
 def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStore) -> Iterator[_Parts]:
     """What several services use, during the block."""
     qos = Qos(fleet, qos_store)
-    known_nodes, kept = KnownNodes(), KeptLists()
     with (
         _notices(settings, qos_store) as notices,
         _qos_sync(qos, notices) as qos_sync,
@@ -143,6 +142,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
             if registry is not None:
                 registry.start()
 
+        known_nodes, kept = KnownNodes(registry), KeptLists()
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
         yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing, follow_cluster)
 

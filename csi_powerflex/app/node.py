@@ -50,7 +50,8 @@ def run(settings: NodeSettings) -> None:
     first_line.write("node", settings.driver_name)
     check_tools()
     identity = Identity(settings.driver_name)
-    register_node = registration(settings)
+    transports = TransportRegistry.of(settings)
+    register_node = registration(settings, transports)
     with endpoint.serving(settings.metrics_address, settings.metrics_tls):
         server.serve(
             settings.endpoint,
@@ -58,20 +59,19 @@ def run(settings: NodeSettings) -> None:
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
                 register_node,
             ],
-            checked(settings),
+            watching(settings, transports),
             slow_call_seconds=settings.slow_call_seconds,
         )
 
 
-def registration(settings: NodeSettings) -> server.Register:
+def registration(settings: NodeSettings, transports: TransportRegistry) -> server.Register:
     """A function that adds the Node service to a server."""
-    node = service(settings)
+    node = service(settings, transports)
     return lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server)
 
 
-def service(settings: NodeSettings) -> Node:
+def service(settings: NodeSettings, transports: TransportRegistry) -> Node:
     """The Node service with its operations."""
-    transports = TransportRegistry.of(settings)
     devices = Devices(transports)
     roots = settings.mount_roots
     time_limit = TimeLimit(_READ_SECONDS)
@@ -89,10 +89,14 @@ def service(settings: NodeSettings) -> Node:
 
 
 @contextlib.contextmanager
-def checked(settings: NodeSettings) -> Iterator[None]:
-    """Check this host at the beginning of the block, while the socket is already served."""
+def watching(settings: NodeSettings, transports: TransportRegistry) -> Iterator[None]:
+    """Check this host at the beginning of the block, and keep its connections during the block.
+
+    The socket is already served then.
+    """
     say_what_is_wrong(settings)
-    yield
+    with transports.upkeep():
+        yield
 
 
 def say_what_is_wrong(settings: NodeSettings) -> None:

@@ -10,6 +10,7 @@ from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
 from csi_powerflex.observability import endpoint
+from csi_powerflex.transport.registry import TransportRegistry
 
 
 def run(controller_settings: ControllerSettings, node_settings: NodeSettings) -> None:
@@ -21,22 +22,25 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
     """
     controller.begin(controller_settings, "unified")
     node.check_tools()
+    transports = TransportRegistry.of(node_settings)
     with (
         endpoint.serving(controller_settings.metrics_address, controller_settings.metrics_tls),
         controller.services(controller_settings) as parts,
     ):
         hangup.handle(parts.reload)
-        register = [*parts.register, node.registration(node_settings)]
+        register = [*parts.register, node.registration(node_settings, transports)]
         server.serve(
             controller_settings.endpoint,
             register,
-            _watching(node_settings, parts),
+            _watching(node_settings, transports, parts),
             slow_call_seconds=controller_settings.slow_call_seconds,
         )
 
 
 @contextlib.contextmanager
-def _watching(node_settings: NodeSettings, parts: controller.Services) -> Iterator[None]:
-    """Check the host, and run the controller's background tasks during the block."""
-    with node.checked(node_settings), parts.watching:
+def _watching(
+    settings: NodeSettings, transports: TransportRegistry, parts: controller.Services
+) -> Iterator[None]:
+    """Run the background tasks of the node and of the controller during the block."""
+    with node.watching(settings, transports), parts.watching:
         yield

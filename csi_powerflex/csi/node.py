@@ -140,7 +140,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         return csi_pb2.NodeGetInfoResponse(
             node_id=str(info.identity),
             max_volumes_per_node=info.max_volumes,
-            accessible_topology=csi_pb2.Topology(segments=self._topology.segments(info.systems, info.zone)),
+            accessible_topology=csi_pb2.Topology(segments=self._topology.of_node(info.systems, info.zone)),
         )
 
     def NodeGetCapabilities(

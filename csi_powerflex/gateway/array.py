@@ -19,6 +19,7 @@ from csi_powerflex.gateway.cache import Capacities, Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
 from csi_powerflex.gateway.identity import Claim
 from csi_powerflex.gateway.mapping import ACTIONS
+from csi_powerflex.gateway.nvme import NvmeTargets
 from csi_powerflex.gateway.packed import PackedVolumes, pack
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
@@ -27,12 +28,13 @@ from csi_powerflex.gateway.payloads import (
     MetricsPayload,
     PoolPayload,
     PoolStatisticsPayload,
+    SingleVolumePayload,
     SystemLimitsPayload,
     SystemStatisticsPayload,
     VolumePayload,
     id_in,
 )
-from csi_powerflex.ids import InitiatorKind, NodeIdentity
+from csi_powerflex.ids import Initiator, InitiatorKind, NodeIdentity
 from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
     Access,
@@ -51,6 +53,7 @@ from csi_powerflex.model.array import (
     VolumeOutline,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.shared_read import SharedRead
 
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
@@ -78,6 +81,7 @@ class GatewayArray:
         self._pools = Pools(settings, self._client)
         self._capacities = Capacities(self._client, self._read_capacity)
         self._hosts = Hosts(settings, self._client)
+        self._nvme = NvmeTargets(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
         # When the last list of all volumes was read, and how many trees in it have a number of members.
@@ -134,7 +138,10 @@ class GatewayArray:
 
     def usage(self) -> Mapping[str, int]:
         """How many objects of a kind the array has (2.3, 2.12)."""
-        used = {"sdcs": len(self._hosts.by_id(()))}
+        kinds = collections.Counter(host.kind for host in self._hosts.by_id(()).values())
+        used = {"sdcs": kinds[InitiatorKind.SDC]}
+        if kinds[InitiatorKind.NVME]:
+            used["nvmeHosts"] = kinds[InitiatorKind.NVME]
         if self._pools.kinds() == {False}:
             # PowerFlex 5 has no cheap request for the number of volumes.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
@@ -254,8 +261,8 @@ class GatewayArray:
 
     def volume(self, volume_id: str) -> Volume:
         about = f"to show volume {self._handle(volume_id)}"
-        payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload, about=about)
-        return convert.volume(self.system_id(), payload)
+        payload = self._client.get(f"/api/instances/Volume::{volume_id}", SingleVolumePayload, about=about)
+        return convert.single_volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
         """Callers at the same time share one request."""
@@ -346,10 +353,10 @@ class GatewayArray:
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def hosts_of(self, node: NodeIdentity, *, fresh: bool = False) -> Sequence[Host]:
-        if fresh:
-            self._hosts.refresh()
-        return self._hosts.of(node)
+    def hosts_of(
+        self, node: NodeIdentity, *, mapped: Collection[str] = (), fresh: bool = False
+    ) -> Sequence[Host]:
+        return self._hosts.of(node, mapped, fresh=fresh)
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         return self._hosts.by_id(needed)
@@ -363,6 +370,26 @@ class GatewayArray:
         body = {"sdcGuid": host.initiator.value}
         self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT, about=f"to approve host {host}")
         self._hosts.forget()
+
+    def create_nvme_host(self, initiator: Initiator, name: str) -> Host:
+        """With the limits of paths and ports in the systems file, if it has any (2.10)."""
+        limits = {
+            "maxNumPaths": self.settings.nvme_max_paths,
+            "maxNumSysPorts": self.settings.nvme_max_ports,
+        }
+        body = {key: str(number) for key, number in limits.items() if number is not None}
+        body |= {"nqn": initiator.value, "name": name}
+        about = f"to create the NVMe host {name} for {initiator}"
+        path = "/api/types/Host/instances"
+        created = self._client.post(path, body, CreatedPayload, Effect.ONCE, about=about)
+        host = Host(created.id, name, initiator, connected=False)
+        self._hosts.add(host)
+        return host
+
+    def nvme_target(self, volume: Volume) -> NvmeTarget:
+        """From the SDTs of the volume's protection domain (2.11)."""
+        pool = self.pool_by_id(volume.pool_id)
+        return self._nvme.of(volume, pool.domain_id, pool.domain_name)
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
         actions = ACTIONS[host.kind]

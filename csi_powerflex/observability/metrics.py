@@ -109,8 +109,9 @@ def _histogram(name: str, description: str, **labels: str) -> Histogram:
 
 
 _SYSTEM = "name of the PowerFlex system, or its id where it has no name"
+_SYSTEM_ID = "id of the PowerFlex system"
 _POOL = "protection domain and storage pool, as in pd1/sp1"
-_OBJECTS = "volumes or sdcs"
+_OBJECTS = "volumes, sdcs or nvmeHosts"
 
 BUILD_INFO = _gauge(
     "csi_powerflex_build_info",
@@ -138,8 +139,8 @@ GATEWAY_REQUEST_DURATION = _histogram(
     "Time of an HTTP request to a PowerFlex gateway.",
     system=_SYSTEM,
     verb="HTTP method: get or post",
-    object="type of the object: login, metrics, protection_domain, sdc, storage_pool, system, user, v_tree, "
-    "version, volume",
+    object="type of the object: host, login, metrics, protection_domain, sdc, sdt, storage_pool, system, "
+    "user, v_tree, version, volume",
     status="HTTP status code; none where no answer came",
 )
 GATEWAY_LOGINS = _counter(
@@ -151,9 +152,9 @@ GATEWAY_LOGINS = _counter(
 )
 GATEWAY_CACHE_MISSES = _counter(
     "csi_powerflex_gateway_cache_misses_total",
-    "Look-ups of a pool or a host that had to ask the array.",
+    "Look-ups of a pool, a host or an SDT that had to ask the array.",
     system=_SYSTEM,
-    cache="hosts or pools",
+    cache="hosts, pools or sdts",
 )
 GATEWAY_RETRIES = _counter(
     "csi_powerflex_gateway_retries_total",
@@ -208,8 +209,9 @@ POOL_PROVISIONED_LIMIT = _system_gauge(
 )
 HOSTS_CONNECTED = _system_gauge(
     "csi_powerflex_hosts_connected",
-    "Hosts of any cluster that are connected to the PowerFlex system.",
-    transport="sdc",
+    "Hosts of any cluster that are connected to the PowerFlex system. Hosts whose connection the system "
+    "does not tell, such as NVMe hosts, are not counted.",
+    transport="sdc or nvme",
 )
 SHARED_INITIATORS = _gauge(
     "csi_powerflex_shared_initiators",
@@ -219,9 +221,9 @@ SHARED_INITIATORS = _gauge(
 HOST_CONNECTED = _system_gauge(
     "csi_powerflex_host_connected",
     "1 while the PowerFlex system is connected to a host, else 0. It has at most 1,000 hosts of a system, "
-    "first those that are not connected.",
-    host="name of the host on the array, or its GUID where it has no name",
-    transport="sdc",
+    "first those that are not connected, and none whose connection the system does not tell.",
+    host="name of the host on the array, or its GUID or NQN where it has no name",
+    transport="sdc or nvme",
 )
 ARRAY_OBJECTS = _system_gauge(
     "csi_powerflex_array_objects",
@@ -281,13 +283,34 @@ EVENTS = _counter(
     result="written; repeated (the API did not answer, and the event is sent again); failed; "
     "dropped (too many were waiting)",
 )
+NVME_CONNECTS = _counter(
+    "csi_powerflex_nvme_connects_total",
+    "Attempts of this node to connect to a portal over NVMe/TCP.",
+    result="ok; already (another program had connected it); refused (by the array); invalid (the kernel does "
+    "not accept the line); unreachable (no answer from the network); failed (any other error)",
+)
+NVME_RECONNECTS = _counter(
+    "csi_powerflex_nvme_reconnects_total",
+    "Connections over NVMe/TCP that were lost and serve again, as of the checks of the background task.",
+    system=_SYSTEM_ID,
+)
+NVME_PATHS = _system_gauge(
+    "csi_powerflex_nvme_paths",
+    "Connections of this node to a PowerFlex system over NVMe/TCP. As of the last check.",
+    state="live, or lost while the kernel tries to connect again",
+)
+NVME_VOLUMES = _system_gauge(
+    "csi_powerflex_nvme_volumes",
+    "Volumes that this node has over NVMe/TCP, by their paths. As of the last check.",
+    paths="all, some or none of them are live",
+)
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
-    task="configuration, events, informer, monitor, orphans or qos_sync",
+    task="configuration, events, informer, monitor, nvme_upkeep, orphans or qos_sync",
 )
 BACKGROUND_TASKS_FAILING = _gauge(
     "csi_powerflex_background_tasks_failing",
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
-    task="configuration, events, informer, monitor, orphans or qos_sync",
+    task="configuration, events, informer, monitor, nvme_upkeep, orphans or qos_sync",
 )

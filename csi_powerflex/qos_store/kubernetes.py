@@ -24,6 +24,7 @@ from csi_powerflex.model.qos import (
     IOPS,
     IOPS_PER_GIB,
     NOTHING_REQUESTED,
+    ON_NVME,
     QosRequest,
 )
 from csi_powerflex.observability.log import Log
@@ -39,7 +40,7 @@ _PENDING_SECONDS = 120.0
 
 
 class LimitAttributes(msgspec.Struct, frozen=True):
-    """The attributes of a PersistentVolume that are read: those of ``model.qos.KEYS``.
+    """The attributes of a PersistentVolume that are read: those of ``model.qos``.
 
     A mapping of all attributes would need a third of the memory of a PersistentVolume.
     """
@@ -48,6 +49,7 @@ class LimitAttributes(msgspec.Struct, frozen=True):
     bandwidth: str | None = msgspec.field(default=None, name=BANDWIDTH)
     iops_per_gib: str | None = msgspec.field(default=None, name=IOPS_PER_GIB)
     bandwidth_per_gib: str | None = msgspec.field(default=None, name=BANDWIDTH_PER_GIB)
+    on_nvme: str | None = msgspec.field(default=None, name=ON_NVME)
 
     def stated(self) -> dict[str, str]:
         """The attributes that the PersistentVolume has, by their keys."""

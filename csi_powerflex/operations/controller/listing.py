@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from csi_powerflex import names
 from csi_powerflex.errors import NotFound
-from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Host, VolumeOutline
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
@@ -231,10 +231,7 @@ class Listing:
         return {host.id for host in hosts.values() if self._nodes.with_initiator(host.initiator) is not None}
 
     def _node_ids(self, hosts: Mapping[str, Host]) -> Mapping[str, str]:
-        return {
-            host.id: str(self._nodes.with_initiator(host.initiator) or NodeIdentity.of([host.initiator]))
-            for host in hosts.values()
-        }
+        return {host.id: str(self._nodes.identity_of(host.initiator)) for host in hosts.values()}
 
     def _is_ours(self, volume: VolumeOutline) -> bool:
         return names.belongs_to(volume.name, self._cluster_id)
