@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -110,24 +108,9 @@ def test_the_other_values_reach_the_driver(helm: str) -> None:
     assert options(spec)["nvme_io_queues"] == 4
 
 
-def test_a_module_is_loaded_only_on_request(helm: str) -> None:
-    assert "initContainers" not in pod(helm, "nvme")
-    spec = pod(helm, "nvme", "node.nvme.loadModule=true")
-    assert container(spec, "nvme-module")["volumeMounts"] == [
-        {"name": "modules", "mountPath": "/lib/modules", "readOnly": True}
-    ]
-
-
-@pytest.mark.parametrize(("transport", "starts"), [("nvme", False), ("auto", True)])
-def test_a_pod_starts_without_the_module_only_where_it_can_use_the_sdc(
-    helm: str, tmp_path: Path, transport: str, starts: bool
-) -> None:
-    modprobe = tmp_path / "modprobe"
-    modprobe.write_text("#!/bin/sh\necho no such module >&2\nexit 1\n")
-    modprobe.chmod(0o755)
-    words = container(pod(helm, transport, "node.nvme.loadModule=true"), "nvme-module")
-    command = [*words["command"], words["args"][0].replace("/sys/module/nvme_tcp", str(tmp_path / "none"))]
-    search = f"{tmp_path}:{os.environ['PATH']}"
-    done = subprocess.run(command, env={"PATH": search}, capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) is starts
-    assert "no such module" in done.stderr
+def test_the_driver_loads_a_module_only_on_request_and_without_the_processes_of_the_host(helm: str) -> None:
+    assert options(pod(helm, "nvme"))["nvme_load_modules"] is False
+    spec = pod(helm, "nvme", "node.nvme.loadModules=true")
+    assert options(spec)["nvme_load_modules"] is True
+    assert mounts(spec)["/lib/modules"] is True
+    assert "hostPID" not in spec

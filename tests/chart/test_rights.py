@@ -171,10 +171,10 @@ def test_only_the_controller_gets_a_token(manifests: list[Manifest]) -> None:
 
 # --- on the host -----------------------------------------------------------------------------------
 
-PRIVILEGED = {("node", "driver"), ("node", "nvme-module"), ("simulator", "simulator")}
+PRIVILEGED = {("node", "driver"), ("simulator", "simulator")}
 
 
-def test_only_what_mounts_for_the_host_or_loads_a_module_is_privileged(manifests: list[Manifest]) -> None:
+def test_only_what_mounts_for_the_host_is_privileged(manifests: list[Manifest]) -> None:
     for component, name, container in chart.containers(manifests):
         context = container["securityContext"]
         assert context["readOnlyRootFilesystem"] is True
@@ -221,7 +221,7 @@ def test_mounts_travel_to_the_host_only_from_where_they_must(manifests: list[Man
         for mount in container.get("volumeMounts", ()):
             if "mountPropagation" in mount:
                 found.append((component, name, mount["mountPropagation"]))  # noqa: PERF401 - reads better
-    assert set(found) <= {("node", "driver", "Bidirectional"), ("simulator", "simulator", "Bidirectional")}
+    assert set(found) <= {(*place, "Bidirectional") for place in PRIVILEGED}
     assert ("node", "driver", "Bidirectional") in found
 
 

@@ -325,7 +325,7 @@ CONTRADICTIONS = [
         for key, value in (
             ("systems", '["0a1b2c3d4e5f6071"]'),
             ("createHostNqn", "true"),
-            ("loadModule", "true"),
+            ("loadModules", "true"),
             ("singlePath", "true"),
             ("ioQueues", "4"),
         )

@@ -186,7 +186,7 @@ Takes a dict: root, value, classes.
 {{- fail (printf "simulator.enabled is true, and node.transport is %s: the nodes reach this simulator by simulated SDCs only; set node.transport to sdc" $node.transport) -}}
 {{- end -}}
 {{- if not $usesNvme -}}
-{{- range $key := list "systems" "createHostNqn" "loadModule" "singlePath" "ioQueues" -}}
+{{- range $key := list "systems" "createHostNqn" "loadModules" "singlePath" "ioQueues" -}}
 {{- if get $node.nvme $key -}}
 {{- fail (printf "node.nvme.%s is set, but node.transport is sdc: set node.transport to nvme or auto, or remove node.nvme.%s" $key $key) -}}
 {{- end -}}
