@@ -1,7 +1,8 @@
 """The state of one PowerFlex system in memory: its objects and the indexes over them.
 
 It knows no paths and no JSON. It collects the changes of a request. ``commit`` stores them together and then
-tells the listeners (the hosts' agents) which volumes changed.
+tells the listeners (the hosts' agents) which volumes changed. Observers get each object that changed or was
+removed, while the lock is held.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from csi_powerflex.simulator.model import (
     THIN,
     Device,
     Host,
+    NvmeController,
     Object,
     ProtectionDomain,
     Sds,
@@ -67,6 +69,7 @@ class Array:
         self.settings = settings
         self.lock = threading.RLock()
         self.listeners: list[Callable[[str], None]] = []
+        self.observers: list[Callable[[Object], None]] = []
         self.systems: dict[str, System] = {}
         self.domains: dict[str, ProtectionDomain] = {}
         self.pools: dict[str, StoragePool] = {}
@@ -78,6 +81,7 @@ class Array:
         self.devices: dict[str, Device] = {}
         self.policies: dict[str, SnapshotPolicy] = {}
         self.users: dict[str, User] = {}
+        self.nvme_controllers: dict[int, NvmeController] = {}
         self.volume_ids_by_name: dict[str, str] = {}
         self.volume_ids_by_host: dict[str, dict[str, None]] = {}
         self.totals: dict[str, Totals] = {}
@@ -112,13 +116,15 @@ class Array:
     def copy(self) -> Array:
         """A read-only copy of the array as it is now. Later changes do not appear in it."""
         items = [item for table in self._tables.values() for item in table.values()]
-        return Array(
+        copied = Array(
             self.dialect,
             clock=self.clock,
             store=Copied(items),
             plane=self.plane,
             settings=self.settings,
         )
+        copied.nvme_controllers = dict(self.nvme_controllers)
+        return copied
 
     # --- identifiers ---------------------------------------------------------------------------
 
@@ -176,6 +182,8 @@ class Array:
                 effect()
 
     def _notify(self, item: Object) -> None:
+        for observer in self.observers:
+            observer(item)
         if not isinstance(item, Volume | Host):
             return
         for listener in self.listeners:
@@ -276,6 +284,12 @@ class Array:
         """The NVMe host with this qualified name. Upper and lower case do not matter."""
         wanted = nqn.lower()
         return next((host for host in self.hosts.values() if host.nqn and host.nqn.lower() == wanted), None)
+
+    def is_connected(self, host: Host) -> bool:
+        """Whether a host is connected: an NVMe host by its connections, an SDC as the simulator is told."""
+        if host.type == SDC:
+            return host.connected
+        return any(controller.host_id == host.id for controller in self.nvme_controllers.values())
 
     def sdcs(self) -> list[Host]:
         """The hosts that are SDCs."""

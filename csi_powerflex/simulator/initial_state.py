@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import msgspec
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.dialect import ERASURE_CODING, MIRRORING
@@ -44,12 +48,29 @@ class PoolPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SdtPlan:
+    """An SDT that listens for NVMe/TCP at addresses of this machine, IPv4 or IPv6.
+
+    With port 0, the simulator takes a free one, and the SDT shows it.
+    """
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    nvme_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4420
+    discovery_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8009
+    role: Literal["StorageAndHost", "HostOnly", "StorageOnly"] = "StorageAndHost"
+
+
+@dataclass(frozen=True, slots=True)
 class DomainPlan:
-    """A protection domain. The default ``generation`` is that of the version."""
+    """A protection domain. The default ``generation`` is that of the version.
+
+    Without ``sdts`` it has two SDTs that only exist as objects.
+    """
 
     name: str = "pd1"
     generation: str | None = None
     pools: tuple[PoolPlan, ...] = (PoolPlan(),)
+    sdts: tuple[SdtPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +82,17 @@ class InitialState:
     domains: tuple[DomainPlan, ...] = field(default_factory=lambda: (DomainPlan(),))
     volumes: int = 0
 
+    @property
+    def listens(self) -> bool:
+        """Whether the system has SDTs that listen for NVMe/TCP."""
+        return any(domain.sdts for domain in self.domains)
+
 
 def build(array: Array, initial_state: InitialState) -> None:
     """Create the objects of an empty array.
 
     Raises:
-        ValueError: the version does not support a layout or generation.
+        ValueError: the version does not support a layout, a generation or SDTs, or an address is none.
     """
     array.put(
         System(
@@ -104,7 +130,7 @@ def _build_domain(array: Array, plan: DomainPlan) -> ProtectionDomain:
     array.put(domain)
     for pool in plan.pools:
         _build_pool(array, domain, pool)
-    _build_servers(array, domain)
+    _build_servers(array, domain, plan)
     return domain
 
 
@@ -132,7 +158,7 @@ def _build_pool(array: Array, domain: ProtectionDomain, plan: PoolPlan) -> None:
     )
 
 
-def _build_servers(array: Array, domain: ProtectionDomain) -> None:
+def _build_servers(array: Array, domain: ProtectionDomain, plan: DomainPlan) -> None:
     octet = len(array.domains)
     for number in range(1, _SERVERS + 1):
         server = Sds(
@@ -153,15 +179,25 @@ def _build_servers(array: Array, domain: ProtectionDomain) -> None:
                     capacity_kb=pool.raw_kb // _SERVERS,
                 )
             )
+    if plan.sdts and not array.dialect.nvme:
+        raise ValueError(f"version {array.dialect.version} has no SDTs")
     if array.dialect.nvme:
-        for number in range(1, _TARGETS + 1):
-            target = Sdt(
-                id=array.new_id(array.sdts),
-                name=f"{domain.name}-sdt{number}",
-                domain_id=domain.id,
-                addresses=[Address(ip=f"203.0.{octet}.{number}", role="StorageAndHost")],
-            )
-            array.put(target)
+        examples = [SdtPlan((f"203.0.{octet}.{number}",)) for number in range(1, _TARGETS + 1)]
+        for number, sdt in enumerate(plan.sdts or examples, start=1):
+            array.put(_sdt(array, domain, number, sdt))
+
+
+def _sdt(array: Array, domain: ProtectionDomain, number: int, plan: SdtPlan) -> Sdt:
+    return Sdt(
+        id=array.new_id(array.sdts),
+        name=f"{domain.name}-sdt{number}",
+        domain_id=domain.id,
+        addresses=[
+            Address(ip=str(ipaddress.ip_address(address)), role=plan.role) for address in plan.addresses
+        ],
+        nvme_port=plan.nvme_port,
+        discovery_port=plan.discovery_port,
+    )
 
 
 def _prefill(array: Array, count: int) -> None:

@@ -179,6 +179,19 @@ class Sdt(Struct, kw_only=True):
     maintenance: bool = False
 
 
+class NvmeController(Struct, kw_only=True, frozen=True):
+    """An NVMe controller that serves I/O. It exists as long as a host is connected to it, and is not stored.
+
+    ``number`` is the controller's id in the subsystem. ``sdt_ip`` is the address that the host uses.
+    """
+
+    number: int
+    host_id: str
+    host_ip: str
+    sdt_id: str
+    sdt_ip: str
+
+
 class Sds(Struct, kw_only=True):
     """A data server: an SDS in the first generation, a storage node in the second."""
 

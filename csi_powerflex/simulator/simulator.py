@@ -22,6 +22,7 @@ from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.hosts.host_discovery import HostDiscovery
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
 from csi_powerflex.simulator.initial_state import InitialState
+from csi_powerflex.simulator.nvme.target import CannotListen, NvmeTarget
 from csi_powerflex.simulator.ownership import FolderLock, InUse, StillMounted
 from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
@@ -56,7 +57,7 @@ class SimulatedHost:
 class Simulator:
     """Systems and hosts below ``folder``. None stands for a temporary folder that is removed at the end.
 
-    ``hosts`` get block devices. The systems know ``sdcs``, but these have no devices. With
+    ``hosts`` get block devices. SDTs of the plans listen for NVMe/TCP (``nvme_targets``, by system name). The systems know ``sdcs``, but these have no devices. With
     ``hosts_by_folder``, every new folder in ``folder``/hosts becomes a host of that name. Use it as a
     context manager.
 
@@ -86,15 +87,18 @@ class Simulator:
         self._folder_lock = _lock_folder(folder)
         self.folder = self._folder_lock.folder
         self._clock = clock or SystemClock()
-        self._with_data = bool(hosts) or hosts_by_folder
+        self._with_devices = bool(hosts) or hosts_by_folder
         self._discovery = HostDiscovery(self.folder / "hosts", self._add_host) if hosts_by_folder else None
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
         self._planes: list[FolderPlane] = []
         self.gateways: list[Gateway] = []
+        self.nvme_targets: dict[str, NvmeTarget] = {}
         try:
             self.gateways += [Gateway(self._array(plan)) for plan in plans]
+            for gateway in self.gateways:
+                self._start_nvme(gateway)
             found = self._discovery.existing(known=(*hosts, *sdcs)) if self._discovery is not None else []
             hosts = [*hosts, *found]
             for name in (*hosts, *sdcs):
@@ -121,6 +125,8 @@ class Simulator:
         """Detach the devices and remove the links. Returns the devices that another process has open."""
         if self._discovery is not None:
             self._discovery.stop()
+        for target in self.nvme_targets.values():
+            target.stop()
         for agent in self._agents:
             agent.stop()
         left = [device for plane in self._planes for device in wait_until_detached(plane.folder)]
@@ -153,7 +159,7 @@ class Simulator:
             DIALECTS[plan.version],
             clock=self._clock,
             store=store,
-            plane=self._plane(folder),
+            plane=self._plane(folder, for_nvme=plan.initial_state.listens),
             settings=plan.settings,
         )
         if not array.systems:
@@ -165,13 +171,28 @@ class Simulator:
         array.plane.keep_only(set(array.volumes))
         return array
 
-    def _plane(self, folder: Path) -> DataPlane:
+    def _plane(self, folder: Path, *, for_nvme: bool) -> DataPlane:
         image, files = folder / "pool.img", folder / "volumes"
-        if not (self._with_data or image.exists() or files.exists()):
+        if not (self._with_devices or for_nvme or image.exists() or files.exists()):
             return NoData()
-        plane = FolderPlane(files) if files.exists() else _new_plane(folder, has_data=image.exists())
+        if files.exists() or not (self._with_devices or image.exists()):
+            plane = FolderPlane(files)  # NVMe hosts alone need no mount, so no root
+        else:
+            plane = _new_plane(folder, has_data=image.exists())
         self._planes.append(plane)
         return plane
+
+    def _start_nvme(self, gateway: Gateway) -> None:
+        """Let the SDTs of a system listen, if the system has data."""
+        array = gateway.array
+        if not array.dialect.nvme or isinstance(array.plane, NoData):
+            return
+        target = NvmeTarget(array, gateway.faults)
+        self.nvme_targets[array.system.name] = target
+        try:
+            target.start()
+        except CannotListen as error:
+            raise CannotSimulate(f"system {array.system.name}: {error}") from error
 
     def _make_host(self, name: str) -> None:
         folder = self.folder / "hosts" / name
@@ -206,7 +227,7 @@ class Simulator:
         return agent
 
     def _start_agents(self, names: Sequence[str]) -> None:
-        if not self._with_data:
+        if not self._with_devices:
             return
         known = {device: file for plane in self._planes for device, file in loop.under(plane.folder).items()}
         kept: set[Path] = set()

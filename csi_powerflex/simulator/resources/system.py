@@ -6,6 +6,7 @@ from csi_powerflex.simulator.api_error import mdm_error, missing_one_of, missing
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import SDC, Host, System
+from csi_powerflex.simulator.nvme.ports import system_nqn
 from csi_powerflex.simulator.resources import (
     host,
     limits,
@@ -69,8 +70,8 @@ def view(array: Array, system: System) -> View:
             *related_links("System", system.id, "ProtectionDomain", "Sdc", "User", "SnapshotPolicy"),
         ],
     }
-    if dialect.nvme:
-        shown["systemNqn"] = f"nqn.1988-11.com.dell:powerflex:00:{system.id}"
+    if dialect.nvme and array.settings.show_system_nqn:
+        shown["systemNqn"] = system_nqn(system.id)
     return shown
 
 
