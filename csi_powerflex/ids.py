@@ -203,6 +203,10 @@ class NodeIdentity:
                 f"both with a comma between them: {error}"
             ) from error
 
+    def initiator(self, kind: InitiatorKind) -> Initiator | None:
+        """The initiator of this kind; None if the node has none."""
+        return next((initiator for initiator in self.initiators if initiator.kind is kind), None)
+
     def __str__(self) -> str:
         return ",".join([*map(str, self.initiators), *self.skipped])
 

@@ -19,6 +19,7 @@ from csi_powerflex.gateway.cache import Capacities, Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
 from csi_powerflex.gateway.identity import Claim
 from csi_powerflex.gateway.mapping import ACTIONS
+from csi_powerflex.gateway.nvme import NvmeTargets
 from csi_powerflex.gateway.packed import PackedVolumes, pack
 from csi_powerflex.gateway.payloads import (
     CopiesPayload,
@@ -27,12 +28,13 @@ from csi_powerflex.gateway.payloads import (
     MetricsPayload,
     PoolPayload,
     PoolStatisticsPayload,
+    SingleVolumePayload,
     SystemLimitsPayload,
     SystemStatisticsPayload,
     VolumePayload,
     id_in,
 )
-from csi_powerflex.ids import InitiatorKind, NodeIdentity
+from csi_powerflex.ids import Initiator, InitiatorKind, NodeIdentity
 from csi_powerflex.model import array as model
 from csi_powerflex.model.array import (
     Access,
@@ -50,6 +52,7 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.shared_read import SharedRead
 
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
@@ -74,6 +77,7 @@ class GatewayArray:
         self._pools = Pools(settings, self._client)
         self._capacities = Capacities(self._client, self._read_capacity)
         self._hosts = Hosts(settings, self._client)
+        self._nvme = NvmeTargets(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
         # When the last list of all volumes was read, and how many trees in it have a number of members.
@@ -250,8 +254,8 @@ class GatewayArray:
 
     def volume(self, volume_id: str) -> Volume:
         about = f"to show volume {self._handle(volume_id)}"
-        payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload, about=about)
-        return convert.volume(self.system_id(), payload)
+        payload = self._client.get(f"/api/instances/Volume::{volume_id}", SingleVolumePayload, about=about)
+        return convert.single_volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
         """Callers at the same time share one request."""
@@ -338,10 +342,12 @@ class GatewayArray:
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def hosts_of(self, node: NodeIdentity, *, fresh: bool = False) -> Sequence[Host]:
+    def hosts_of(
+        self, node: NodeIdentity, *, mapped: Collection[str] = (), fresh: bool = False
+    ) -> Sequence[Host]:
         if fresh:
             self._hosts.refresh()
-        return self._hosts.of(node)
+        return self._hosts.of(node, mapped)
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         return self._hosts.by_id(needed)
@@ -355,6 +361,26 @@ class GatewayArray:
         body = {"sdcGuid": host.initiator.value}
         self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT, about=f"to approve host {host}")
         self._hosts.forget()
+
+    def create_nvme_host(self, initiator: Initiator, name: str) -> Host:
+        """With the limits of paths and ports in the systems file, if it has any (2.10)."""
+        limits = {
+            "maxNumPaths": self.settings.nvme_max_paths,
+            "maxNumSysPorts": self.settings.nvme_max_ports,
+        }
+        body = {key: str(number) for key, number in limits.items() if number is not None}
+        body |= {"nqn": initiator.value, "name": name}
+        about = f"to create the NVMe host {name} for {initiator}"
+        path = "/api/types/Host/instances"
+        created = self._client.post(path, body, CreatedPayload, Effect.ONCE, about=about)
+        host = Host(created.id, name, initiator, connected=False)
+        self._hosts.add(host)
+        return host
+
+    def nvme_target(self, volume: Volume) -> NvmeTarget:
+        """From the SDTs of the volume's protection domain (2.11)."""
+        pool = self.pool_by_id(volume.pool_id)
+        return self._nvme.of(volume, pool.domain_id, pool.domain_name)
 
     def map_volume(self, volume_id: str, host: Host, *, access: Access, shared: bool) -> None:
         actions = ACTIONS[host.kind]

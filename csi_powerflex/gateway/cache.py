@@ -7,6 +7,7 @@ array was replaced, the driver sends one more request and needs no restart.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -24,6 +25,9 @@ log = Log(__name__)
 
 CAPACITY_SECONDS = 5.0
 """How long the capacity of a pool is remembered."""
+
+HOST_SECONDS = 60.0
+"""How long a list of hosts is good enough to say that a node has no further host."""
 
 
 class Pools:
@@ -146,17 +150,26 @@ class Capacities:
 class Hosts:
     """The hosts that a system knows, by initiator: SDCs and NVMe hosts."""
 
-    def __init__(self, settings: SystemSettings, client: Client) -> None:
+    def __init__(
+        self, settings: SystemSettings, client: Client, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._client = client
+        self._clock = clock
+        self._read_at = -math.inf
         self._cached: Mapping[Initiator, Host] = {}
         # Ids of all entries, also of those that cannot be a node.
         self._ids: frozenset[str] = frozenset()
 
-    def of(self, node: NodeIdentity) -> Sequence[Host]:
-        """The hosts for ``Array.hosts_of``; errors are the same."""
+    def of(self, node: NodeIdentity, mapped: Collection[str] = ()) -> Sequence[Host]:
+        """The hosts for ``Array.hosts_of``; arguments and errors are the same.
+
+        A node may have an initiator that this system does not know, so that is no reason to ask each time.
+        """
         found = _of(node, self._cached)
-        if len(found) < len(node.initiators):
+        missing = len(found) < len(node.initiators)
+        old = self._clock() - self._read_at >= HOST_SECONDS
+        if not found or (missing and old) or not self._ids.issuperset(mapped):
             found = _of(node, self.refresh())
         if not found:
             raise NotFound(
@@ -164,6 +177,11 @@ class Hosts:
                 "connected to this system?"
             )
         return found
+
+    def add(self, host: Host) -> None:
+        """Take up a host that was just created."""
+        self._cached = {**self._cached, host.initiator: host}
+        self._ids |= {host.id}
 
     def by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         """The hosts for ``Array.hosts_by_id``."""
@@ -180,6 +198,7 @@ class Hosts:
         """Ask the array now."""
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "hosts").inc()
         payloads = self._client.get_list("/api/types/Sdc/instances", SdcPayload)
+        self._read_at = self._clock()
         self._ids = frozenset(payload.id for payload in payloads)
         hosts = [host for payload in payloads if (host := convert.host(payload)) is not None]
         self._cached = {host.initiator: host for host in hosts}

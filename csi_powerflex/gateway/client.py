@@ -130,8 +130,9 @@ class Client:
         )
         # The position of the endpoint in use.
         self._position = 0
-        # See the property of the same name.
+        # See the properties of the same names.
         self._state = object()
+        self._system_nqn: str | None = None
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -143,6 +144,11 @@ class Client:
     def cached_system_id(self) -> str | None:
         """The id of the system, if it is known without a request."""
         return self._identity.known
+
+    @property
+    def system_nqn(self) -> str | None:
+        """The NQN of the system as the last login read it; None before that, and where the array has none."""
+        return self._system_nqn
 
     def system_id(self) -> str:
         """The id of the system. A login reads it if it is not known. Raises as ``post``."""
@@ -160,6 +166,7 @@ class Client:
             raise self._token_refused(where)
         systems = self._decode("GET", where, reply, tuple[SystemPayload, ...])
         self._identity.check(tuple(system.id for system in systems), endpoint)
+        self._system_nqn = systems[0].system_nqn
 
     def get_list(self, path: str, payload: type[T], *, about: str = "") -> list[T]:
         """GET a list of objects. Arguments and errors as for ``post``."""

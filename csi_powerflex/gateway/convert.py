@@ -5,6 +5,7 @@ Numbers in brackets are sections of docs/powerflex-protocol.md.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 
@@ -17,6 +18,8 @@ from csi_powerflex.gateway.payloads import (
     PoolPayload,
     PoolStatisticsPayload,
     SdcPayload,
+    SdtPayload,
+    SingleVolumePayload,
     VolumePayload,
 )
 from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
@@ -30,10 +33,16 @@ from csi_powerflex.model.array import (
     PoolCapacity,
     PoolState,
     Provisioning,
+    Sdt,
     Volume,
 )
+from csi_powerflex.model.nvme import Portal
 
 _KBPS_PER_MBPS = 1024
+_NVME_PORT, _DISCOVERY_PORT = 4420, 8009
+_STORAGE_ONLY = "StorageOnly"
+# sdtState, membershipState, maintenanceState and mdmConnectionState of an SDT that serves hosts.
+_SDT_IN_ORDER = ("Normal", "Joined", "NoMaintenance", "Connected")
 _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
 _DOMAIN_STATES = {
     "Active": DomainState.ACTIVE,
@@ -154,6 +163,54 @@ def host(payload: SdcPayload) -> Host | None:
         initiator=initiator,
         connected=payload.mdm_connection_state == "Connected",
         disconnected=payload.mdm_connection_state == "Disconnected",
+    )
+
+
+def sdt(payload: SdtPayload) -> Sdt:
+    """An SDT with its portals for hosts (2.11). What cannot be an address or port is not in them."""
+    portals: list[Portal] = []
+    unusable: list[str] = []
+    for entry in payload.ip_list or ():
+        if entry.role == _STORAGE_ONLY:
+            continue
+        try:
+            portals.append(_portal(entry.ip or "", payload))
+        except InvalidArgument as error:
+            unusable.append(f"SDT {payload.name or payload.id}: {error}")
+    states = (
+        payload.sdt_state,
+        payload.membership_state,
+        payload.maintenance_state,
+        payload.mdm_connection_state,
+    )
+    return Sdt(
+        id=payload.id,
+        name=payload.name or payload.id,
+        domain_id=payload.protection_domain_id,
+        portals=tuple(portals),
+        state=", ".join(state for state in states if state),
+        in_order=all(state in (None, good) for state, good in zip(states, _SDT_IN_ORDER, strict=True)),
+        unusable=tuple(unusable),
+    )
+
+
+def _portal(address: str, payload: SdtPayload) -> Portal:
+    """The portal of an SDT at one of its addresses.
+
+    Raises:
+        InvalidArgument: the address is no IP address, or a port cannot exist.
+    """
+    shown = f"[{address.lower()}]" if ":" in address else address
+    nvme_port = _NVME_PORT if payload.nvme_port is None else payload.nvme_port
+    discovery_port = _DISCOVERY_PORT if payload.discovery_port is None else payload.discovery_port
+    return Portal.parse(f"{shown}:{nvme_port}/{discovery_port}")
+
+
+def single_volume(system_id: str, payload: SingleVolumePayload) -> Volume:
+    """A volume or snapshot that was asked for by its id (2.6)."""
+    state = payload.volume_replication_state
+    return dataclasses.replace(
+        volume(system_id, payload), replicated=state not in (None, "", "UnmarkedForReplication")
     )
 
 

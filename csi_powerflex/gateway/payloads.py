@@ -33,9 +33,10 @@ class Payload(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SystemPayload(Payload, frozen=True):
-    """A System (2.3)."""
+    """A System (2.3). Some versions lack the NQN."""
 
     id: Id
+    system_nqn: str | None = None
 
 
 class DomainPayload(Payload, frozen=True):
@@ -92,6 +93,12 @@ class VolumePayload(Payload, frozen=True):
     mapped_sdc_info: tuple[MappingPayload, ...] | None = None
 
 
+class SingleVolumePayload(VolumePayload, frozen=True):
+    """A Volume that was asked for by its id, with what no list of volumes has to keep (2.6)."""
+
+    volume_replication_state: str | None = None
+
+
 class MappingRecord(MappingPayload, array_like=True, frozen=True):
     """A mapping as ``packed`` keeps it: without the names of its fields."""
 
@@ -109,6 +116,28 @@ class SdcPayload(Payload, frozen=True):
     name: str | None = None
     sdc_guid: str | None = None
     nqn: str | None = None
+    mdm_connection_state: str | None = None
+
+
+class SdtAddressPayload(Payload, frozen=True):
+    """An entry of an Sdt's ``ipList``."""
+
+    ip: str | None = None
+    role: str | None = None
+
+
+class SdtPayload(Payload, frozen=True):
+    """An Sdt, the array's NVMe/TCP target. It listens at each of its addresses (2.11)."""
+
+    id: str
+    protection_domain_id: str
+    name: str | None = None
+    ip_list: tuple[SdtAddressPayload, ...] | None = None
+    nvme_port: int | None = None
+    discovery_port: int | None = None
+    sdt_state: str | None = None
+    membership_state: str | None = None
+    maintenance_state: str | None = None
     mdm_connection_state: str | None = None
 
 

@@ -20,6 +20,7 @@ from csi_powerflex.errors import (
     VolumeInUse,
 )
 from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
+from csi_powerflex.model.nvme import Portal
 
 
 class Provisioning(enum.StrEnum):
@@ -157,6 +158,26 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Sdt:
+    """A part of the array to which NVMe hosts connect.
+
+    Attributes:
+        portals: where it listens for hosts. Addresses that only serve storage are not in it.
+        state: its states in words, such as "Normal, Joined, NoMaintenance, Connected".
+        in_order: whether each state is the one of a target that serves.
+        unusable: what the array says about it that cannot be an address or a port.
+    """
+
+    id: str
+    name: str
+    domain_id: str
+    portals: tuple[Portal, ...]
+    state: str
+    in_order: bool
+    unusable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The QoS limits of one mapping; 0 is unlimited."""
 
@@ -189,6 +210,8 @@ class Volume:
         group_id: the consistency group of the call that created the copy.
         reparented: whether its source was removed, so that ``ancestor_id`` is the source of that one.
         locked_until: the end of a secure snapshot's retention.
+        replicated: whether it is replicated to another system. False in a list: only the answer for a single
+            volume says it.
     """
 
     handle: VolumeHandle
@@ -206,6 +229,7 @@ class Volume:
     created: datetime.datetime
     locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
+    replicated: bool = False
 
     def __str__(self) -> str:
         """For messages: the CSI id, and the name by which the array's tools show it."""
@@ -274,6 +298,14 @@ class NotMapped(FailedPrecondition):
 
 class HostNotFound(NotFound):
     """The array has no host with this id: it was removed, or added again with another id."""
+
+
+class HostNameInUse(AlreadyExists):
+    """Another host of the system has this name."""
+
+
+class NoNvme(FailedPrecondition):
+    """The system has no NVMe/TCP for this volume. The message says why."""
 
 
 class PoolNotFound(InvalidArgument):

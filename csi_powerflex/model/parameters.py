@@ -173,6 +173,13 @@ class VolumeParameters:
         Limit(qos.BANDWIDTH_PER_GIB),
         None,
     )
+    qos_on_nvme: str = _parameter(
+        qos.ON_NVME,
+        "What to do about limits on a node that uses NVMe/TCP, which the array cannot limit: refuse the "
+        "volume there, or ignore the limits",
+        Choice((qos.REFUSE, qos.IGNORE)),
+        qos.REFUSE,
+    )
     filesystem: str | None = _parameter(
         "fstype", "Filesystem of volumes whose claim names none", Text(), None, travels=True
     )
@@ -192,8 +199,8 @@ class VolumeParameters:
     @property
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
-        values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
-        pairs = zip(qos.KEYS, values, strict=True)
+        values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib, self.qos_on_nvme)
+        pairs = zip((*qos.KEYS, qos.ON_NVME), values, strict=True)
         return qos.QosRequest.parse({key: value for key, value in pairs if value is not None})
 
 

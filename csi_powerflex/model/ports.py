@@ -26,6 +26,7 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.model.qos import QosRequest
 
 
@@ -219,11 +220,14 @@ class Array(Protocol):
 
     # --- mappings --------------------------------------------------------------------------------
 
-    def hosts_of(self, node: NodeIdentity, *, fresh: bool = False) -> Sequence[Host]:
+    def hosts_of(
+        self, node: NodeIdentity, *, mapped: Collection[str] = (), fresh: bool = False
+    ) -> Sequence[Host]:
         """The hosts of a node on this system, one for each of its initiators that the array knows.
 
         Args:
             node: the node.
+            mapped: ids of hosts. If one of them is not known, the array is asked now.
             fresh: whether the array is asked now. Otherwise the hosts may be as they were some minutes ago.
 
         Raises:
@@ -241,6 +245,28 @@ class Array(Protocol):
 
     def hosts_now(self) -> Mapping[str, Host]:
         """The hosts that can be nodes, by id, as the array reports them now."""
+        ...
+
+    def create_nvme_host(self, initiator: Initiator, name: str) -> Host:
+        """Create an NVMe host.
+
+        Args:
+            initiator: its NQN. The array may already have a host with it, in any case of letters: that is
+                refused with any error.
+            name: at most 31 characters.
+
+        Raises:
+            HostNameInUse: another host has that name.
+            ResourceExhausted: the system has as many NVMe hosts as it allows.
+        """
+        ...
+
+    def nvme_target(self, volume: Volume) -> NvmeTarget:
+        """How an NVMe host reaches the volume: at most one request, and none if it was asked lately.
+
+        Raises:
+            NoNvme: no NVMe host can, and why.
+        """
         ...
 
     def approve(self, host: Host) -> None:

@@ -37,30 +37,46 @@ RULES = {
     BANDWIDTH_PER_GIB: Rule(step=_BANDWIDTH_PER_GIB_STEP),
 }
 KEYS = tuple(RULES)
+"""The keys of limits. They are mutable."""
+
+ON_NVME = "qosOnNvme"
+"""The key that says what to do about limits on a node that the array cannot limit."""
+REFUSE, IGNORE = "refuse", "ignore"
+"""Its values: publish no volume with limits there, or publish it without limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class QosRequest:
-    """The limits that a class requests. None: the class has no such key. 0: it requests no limit."""
+    """The limits that a class requests. None: the class has no such key. 0: it requests no limit.
+
+    Attributes:
+        ignored_on_nvme: whether a node that the array cannot limit may have the volume without limits.
+    """
 
     iops: int | None = None
     bandwidth_kbps: int | None = None
     iops_per_gib: int | None = None
     bandwidth_kbps_per_gib: int | None = None
+    ignored_on_nvme: bool = False
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
-        """Read the four keys. Other keys are ignored.
+        """Read the keys of limits and ``ON_NVME``. Other keys are ignored.
 
         Raises:
             InvalidArgument: the array does not accept a value.
         """
-        return cls(*(_number(parameters, key, rule) for key, rule in RULES.items()))
+        iops, bandwidth, iops_per_gib, per_gib = (
+            _number(parameters, key, rule) for key, rule in RULES.items()
+        )
+        ignored = _is_ignored(parameters.get(ON_NVME, REFUSE))
+        return cls(iops, bandwidth, iops_per_gib, per_gib, ignored)
 
     def to_parameters(self) -> dict[str, str]:
         """The keys and values that ``parse`` reads."""
         values = (self.iops, self.bandwidth_kbps, self.iops_per_gib, self.bandwidth_kbps_per_gib)
-        return {key: str(value) for key, value in zip(KEYS, values, strict=True) if value is not None}
+        limits = {key: str(value) for key, value in zip(KEYS, values, strict=True) if value is not None}
+        return limits | ({ON_NVME: IGNORE} if self.ignored_on_nvme else {})
 
     def merged_with(self, other: QosRequest) -> QosRequest:
         """This request, with the limits that ``other`` has in place of its own."""
@@ -78,6 +94,12 @@ class QosRequest:
 
     def __bool__(self) -> bool:
         return bool(self.to_parameters())
+
+
+def _is_ignored(text: str) -> bool:
+    if text.lower() not in (REFUSE, IGNORE):
+        raise InvalidArgument(f"{ON_NVME}={text!r}: must be one of {REFUSE}, {IGNORE}")
+    return text.lower() == IGNORE
 
 
 NOTHING_REQUESTED = QosRequest()

@@ -151,9 +151,9 @@ GATEWAY_LOGINS = _counter(
 )
 GATEWAY_CACHE_MISSES = _counter(
     "csi_powerflex_gateway_cache_misses_total",
-    "Look-ups of a pool or a host that had to ask the array.",
+    "Look-ups of a pool, a host or an SDT that had to ask the array.",
     system=_SYSTEM,
-    cache="hosts or pools",
+    cache="hosts, pools or sdts",
 )
 GATEWAY_RETRIES = _counter(
     "csi_powerflex_gateway_retries_total",

@@ -18,7 +18,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube import config
 from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube.informer import Informer
-from csi_powerflex.model.qos import KEYS, QosRequest
+from csi_powerflex.model.qos import QosRequest
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -230,7 +230,7 @@ def _source(volume: PersistentVolume) -> CsiSource:
 def _read(volume: PersistentVolume) -> _Volume:
     attributes = _source(volume).volume_attributes or {}
     try:
-        initial = QosRequest.parse({key: attributes[key] for key in KEYS if key in attributes})
+        initial = QosRequest.parse(attributes)
     except InvalidArgument as error:
         log.warning("limits of a PersistentVolume ignored", volume=volume.metadata.name, reason=error)
         initial = QosRequest()

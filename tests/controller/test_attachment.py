@@ -256,10 +256,9 @@ def test_a_volume_on_an_nvme_host_shows_it_as_published_node(array45: World) -> 
 def test_the_limits_of_a_volume_on_an_nvme_host_cannot_be_changed(array45: World) -> None:
     volume = array45.driver.create()
     map_to_nvme_host(array45, volume)
-    text = refused(
-        grpc.StatusCode.UNIMPLEMENTED, lambda: array45.driver.modify(volume.volume_id, iopsLimit="1000")
-    )
-    assert "an NVMe host; use a class without limits" in text
+    text = refused(PRECONDITION, lambda: array45.driver.modify(volume.volume_id, iopsLimit="1000"))
+    assert "is mapped to n1 (host id" in text
+    assert "limits it to 1000 IOPS and 0 KB/s (0: without limit), and the array cannot limit" in text
 
 
 def test_a_volume_on_an_nvme_host_is_not_given_to_another_node(array45: World) -> None:
@@ -276,14 +275,6 @@ def test_a_volume_is_unpublished_from_an_nvme_host(array45: World, node_id: str)
     volume = array45.driver.create()
     map_to_nvme_host(array45, volume)
     array45.driver.unpublish(volume.volume_id, node_id)
-    assert not array45.volume(volume.volume_id).mappings
-
-
-def test_a_node_without_a_supported_transport_gets_no_volume(array45: World) -> None:
-    volume = array45.driver.create()
-    nvme_host(array45)
-    text = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.publish(volume, f"nqn:{NQN}"))
-    assert "asks for transport auto" in text
     assert not array45.volume(volume.volume_id).mappings
 
 

@@ -13,6 +13,8 @@ from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.ids import ZONE_RULE, is_object_id, is_zone
 
+# The array's limit pathsPerVolume, and its SDTs in a protection domain times their addresses.
+_MOST_PATHS, _MOST_PORTS = 8, 1024
 # A shorter beginning could fit names that no one thought of.
 _LEAST_BEGINNING = 3
 _GIVE_MORE = f"give at least {_LEAST_BEGINNING} characters that only names of the other driver begin with"
@@ -41,6 +43,7 @@ def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
         )
     if not (math.isfinite(system.request_timeout) and system.request_timeout > 0):
         yield "requestTimeout", "must be a number of seconds above 0"
+    yield from _nvme_problems(system)
     yield from _zone_problems(system)
     yield from _adoption_problems(system)
     yield from _trust_problems(system)
@@ -63,6 +66,15 @@ def _is_base_url(endpoint: str) -> bool:
     of_api = parts.path.strip("/").partition("/")[0].lower() in ("api", "rest", "dtapi")
     usable = parts.scheme == "https" and bool(parts.hostname) and not of_api
     return usable and endpoint.isprintable() and not any(mark in endpoint for mark in "@?# ")
+
+
+def _nvme_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    for key, number, most in (
+        ("nvmeMaxPaths", system.nvme_max_paths, _MOST_PATHS),
+        ("nvmeMaxPorts", system.nvme_max_ports, _MOST_PORTS),
+    ):
+        if number is not None and not 1 <= number <= most:
+            yield key, f"must be a whole number from 1 to {most}, or left out for the array's default"
 
 
 def _zone_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:

@@ -60,6 +60,9 @@ class SystemSettings(
             delete them.
         adopt_snapshots: beginnings of names of snapshots that were moved from another driver; this driver may
             delete them.
+        nvme_max_paths: the most paths that a new NVMe host gets to a volume; by default the array decides.
+        nvme_max_ports: the most ports in a protection domain that a new NVMe host uses; by default the array
+            decides.
         request_timeout: the most seconds that one request may take, within the deadline of the call.
     """
 
@@ -77,6 +80,8 @@ class SystemSettings(
     approve_hosts: bool = False
     adopt_volumes: tuple[str, ...] = ()
     adopt_snapshots: tuple[str, ...] = ()
+    nvme_max_paths: int | None = None
+    nvme_max_ports: int | None = None
     request_timeout: float = 60.0
 
     @property

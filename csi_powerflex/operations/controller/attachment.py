@@ -7,11 +7,11 @@ asks for, and removes only those of the node that a request names.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
 
-from csi_powerflex.errors import AlreadyExists, FailedPrecondition, NotFound, VolumeInUse
-from csi_powerflex.ids import NodeIdentity, VolumeHandle
+from csi_powerflex.errors import AlreadyExists, NotFound, VolumeInUse
+from csi_powerflex.ids import InitiatorKind, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
     AlreadyMapped,
@@ -26,13 +26,14 @@ from csi_powerflex.model.array import (
 from csi_powerflex.model.capability import Capability
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.publish_context import PublishContext
-from csi_powerflex.model.transport import AUTO, TRANSPORTS, TransportType
+from csi_powerflex.model.transport import SDC
 from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.qos import Qos
+from csi_powerflex.operations.controller.routes import Route, Routes, Wanted, hosts_of_volume
 
 log = Log(__name__)
 
@@ -64,6 +65,7 @@ class Attachment:
         self._ownership = ownership
         self._qos = qos
         self._nodes = nodes
+        self._routes = Routes()
 
     def publish(self, request: PublishRequest) -> PublishContext:
         """Map the volume to the node, and return what the node has to know.
@@ -82,23 +84,24 @@ class Attachment:
         array = self._fleet.array(request.handle.system_id)
         volume = array.volume(request.handle.volume_id)
         self._ownership.seen(array, volume)
-        transport, host = _choose_host(array.hosts_of(request.node), request)
-        if host.lost:
-            transport, host = _choose_host(array.hosts_of(request.node, fresh=True), request)
-        self._nodes.add(request.node)
         access = _access(request, volume)
         self._qos.record_initial(volume.handle, request.volume_context.qos)
-        limits = self._qos.limits_for(volume, request.volume_context.qos)
-        mapping = _mapping(volume, host, access)
+        requested = self._qos.requested_for(volume.handle, request.volume_context.qos)
+        wanted = Wanted(request.node, request.volume_context.transport, requested)
+        route = self._routes.choose(array, volume, wanted)
+        self._nodes.add(request.node)
+        mapping = _mapping(volume, route.host, access)
         if mapping is None:
             shared = request.capability.mode.shared
             if volume.mappings and not shared:
                 self._free(array, volume, request.node)
-            mapping = self._map(array, volume, host, access, shared=shared)
+            route, mapping = self._map(array, volume, wanted, route, access, shared=shared)
         # If this fails, the mapping stays: another controller may have found it and answered that the volume
         # is published. The repeated call sets the limits, and a call that unpublishes removes the mapping.
-        if limits != mapping.limits:
+        limits = requested.limits_for(volume.size)
+        if limits != mapping.limits and route.transport is SDC:
             array.limit_mapping(volume.handle.volume_id, mapping, limits)
+        host = route.host
         if host.lost:
             log.warning(
                 "volume mapped to a host that the array is not connected to",
@@ -108,10 +111,11 @@ class Attachment:
             )
         return PublishContext(
             handle=request.handle,
-            transport=transport.name,
+            transport=route.transport.name,
             size=volume.size,
             read_only=access is Access.READ_ONLY,
             host_connected=not host.lost,
+            details=route.details,
         )
 
     def _free(self, array: Array, volume: Volume, node: NodeIdentity) -> None:
@@ -124,24 +128,50 @@ class Attachment:
         if kept is not None:
             raise self._in_use(array, volume, kept)
 
-    def _map(self, array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> Mapping:
-        """Map the volume. Returns the mapping, with the host as the array knows it now."""
+    def _map(
+        self, array: Array, volume: Volume, wanted: Wanted, route: Route, access: Access, *, shared: bool
+    ) -> tuple[Route, Mapping]:
+        """Map the volume. Returns the mapping, and the route with the host as the array knows it now."""
         try:
             try:
-                _map_approved(array, volume, host, access, shared=shared)
+                self._map_approved(array, volume, route.host, access, shared=shared)
             except HostNotFound:
                 # The host came from the cache. The array has it under a new id, or not at all.
-                host = _again(array, host)
-                _map_approved(array, volume, host, access, shared=shared)
+                route = dataclasses.replace(route, host=self._routes.again(array, route.host))
+                self._map_approved(array, volume, route.host, access, shared=shared)
         except (AlreadyMapped, MappedElsewhere) as error:
             # It was mapped since it was read, or our own request was sent again after its answer was lost.
             volume = array.volume(volume.handle.volume_id)
-            mapping = _mapping(volume, host, access)
+            route = self._routes.choose(array, volume, wanted)
+            mapping = _mapping(volume, route.host, access)
             if mapping is None:
                 raise self._in_use(array, volume) from error
-            return mapping
-        log.info("volume mapped", volume=volume.handle, host=host, access=access)
-        return host.new_mapping()
+            return route, mapping
+        log.info("volume mapped", volume=volume.handle, host=route.host, access=access)
+        if shared and len(wanted.node.initiators) > 1:
+            # The array did not refuse a second mapping. Another controller may have used the other host.
+            self._routes.choose(array, array.volume(volume.handle.volume_id), wanted)
+        return route, route.host.new_mapping()
+
+    def _map_approved(
+        self, array: Array, volume: Volume, host: Host, access: Access, *, shared: bool
+    ) -> None:
+        try:
+            array.map_volume(volume.handle.volume_id, host, access=access, shared=shared)
+        except HostNotApproved as error:
+            if host.kind is not InitiatorKind.SDC:
+                raise HostNotApproved(
+                    f"system {array.label} has not approved the NVMe host {host}; approve its IP addresses "
+                    f"there, or let the system have another mode of restricted hosts: {error}"
+                ) from error
+            if not array.approves_hosts:
+                raise HostNotApproved(
+                    f"system {array.label} has not approved the SDC of node {host}; approve it there, or set "
+                    "approveHosts: true for this system in the systems file"
+                ) from error
+            array.approve(host)
+            found = self._routes.again(array, host)
+            array.map_volume(volume.handle.volume_id, found, access=access, shared=shared)
 
     def _in_use(self, array: Array, volume: Volume, kept: str = "") -> VolumeInUse:
         hosts = self._cluster_nodes.described(array, volume.mappings) or "another node"
@@ -192,47 +222,20 @@ class Attachment:
         log.info("volume was not mapped", volume=handle, node=node_id)
 
 
-def _choose_host(hosts: Sequence[Host], request: PublishRequest) -> tuple[TransportType, Host]:
-    """The transport for the volume, and the host that the node is for it.
-
-    Raises:
-        FailedPrecondition: the node has no host for a transport that the volume's class allows.
-    """
-    asked = request.volume_context.transport
-    allowed = TRANSPORTS.values() if asked == AUTO else [TRANSPORTS[asked]]
-    for transport in allowed:
-        for host in hosts:
-            if host.kind is transport.initiator:
-                return transport, host
-    raise FailedPrecondition(
-        f"volume {request.handle} cannot be mapped to node {request.node}: its class asks for transport "
-        f"{asked}, and the array knows the node as {', '.join(map(str, hosts))}"
-    )
-
-
-def _map_approved(array: Array, volume: Volume, host: Host, access: Access, *, shared: bool) -> None:
-    try:
-        array.map_volume(volume.handle.volume_id, host, access=access, shared=shared)
-    except HostNotApproved as error:
-        if not array.approves_hosts:
-            raise HostNotApproved(
-                f"system {array.label} has not approved the SDC of node {host}; approve it there, or set "
-                "approveHosts: true for this system in the systems file"
-            ) from error
-        array.approve(host)
-        array.map_volume(volume.handle.volume_id, _again(array, host), access=access, shared=shared)
-
-
-def _again(array: Array, host: Host) -> Host:
-    """The same host, as the array knows it now."""
-    (found,) = array.hosts_of(NodeIdentity.of([host.initiator]))
-    return found
-
-
 def _unmap(array: Array, handle: VolumeHandle, node: NodeIdentity) -> bool:
-    """Remove the mappings to every host that the node is; whether there was one."""
+    """Remove the mappings to every host that the node is; whether there was one.
+
+    A node with several initiators may not have a host for each on this system, and another controller may
+    have created one since the hosts were read. So the mappings of the volume show which hosts count.
+    """
+    if len(node.initiators) == 1:
+        hosts = array.hosts_of(node)
+    else:
+        volume = array.volume(handle.volume_id)
+        known = hosts_of_volume(array, volume, node) if volume.mappings else ()
+        hosts = [host for host in known if volume.mapping_to(host) is not None]
     removed = False
-    for host in array.hosts_of(node):
+    for host in hosts:
         try:
             _unmap_from(array, handle, host)
         except NotMapped:
@@ -245,7 +248,9 @@ def _unmap_from(array: Array, handle: VolumeHandle, host: Host) -> None:
     try:
         array.unmap_volume(handle.volume_id, host)
     except HostNotFound:
-        array.unmap_volume(handle.volume_id, _again(array, host))
+        # It was removed and added again. A host that does not exist any more has no mapping.
+        (found,) = array.hosts_of(NodeIdentity.of([host.initiator]))
+        array.unmap_volume(handle.volume_id, found)
 
 
 def _unmap_all(array: Array, handle: VolumeHandle) -> bool:

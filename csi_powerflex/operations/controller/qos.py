@@ -1,17 +1,19 @@
 """Quality of service: from the limits that were asked for to the limits of mappings.
 
 PowerFlex keeps limits with a mapping. So they are set whenever a volume is mapped, and again whenever the
-requested limits or the volume's size change.
+requested limits or the volume's size change. It has no limits for NVMe hosts: a volume with limits is not
+published to one, unless its class says that they may be ignored there.
 """
 
 from __future__ import annotations
 
 import contextlib
 
+from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.ids import InitiatorKind, VolumeHandle
 from csi_powerflex.model.array import Limits, Mapping, NotMapped, Volume
 from csi_powerflex.model.ports import Array, Fleet, QosStore
-from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.qos import IGNORE, ON_NVME, QosRequest
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.lookup import after_change
 
@@ -44,24 +46,26 @@ class Qos:
 
         Raises:
             NotFound: the volume does not exist.
+            FailedPrecondition: it is mapped to a host that the array cannot limit. Nothing is changed.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
         requested = self._store.current(handle).merged_with(requested)
+        _require_possible(array, volume, requested)
         self._apply(array, volume, requested)
         self._store.set(handle, requested)
 
-    def limits_for(self, volume: Volume, initial: QosRequest) -> Limits:
-        """The limits for a mapping of the volume.
+    def requested_for(self, handle: VolumeHandle, initial: QosRequest) -> QosRequest:
+        """What is asked for the volume now.
 
         Args:
-            volume: its size counts for limits per GiB.
+            handle: the volume.
             initial: what its StorageClass asked for.
 
         Raises:
             Unavailable: what was asked for later is not known now.
         """
-        return initial.merged_with(self._store.current(volume.handle)).limits_for(volume.size)
+        return initial.merged_with(self._store.current(handle))
 
     def apply_current(self, handle: VolumeHandle) -> None:
         """Give every mapping of the volume the limits that are asked for now.
@@ -80,8 +84,7 @@ class Qos:
 
     def _apply(self, array: Array, volume: Volume, requested: QosRequest) -> None:
         limits = requested.limits_for(volume.size)
-        # If the array has no limits for a kind of host, nothing is changed for the other kind.
-        mappings = sorted(volume.mappings, key=lambda mapping: mapping.host_kind is InitiatorKind.SDC)
+        mappings = [mapping for mapping in volume.mappings if mapping.host_kind is InitiatorKind.SDC]
         with contextlib.ExitStack() as rest:
             for mapping in mappings:
                 if mapping.limits != limits:
@@ -97,3 +100,30 @@ class Qos:
             log.info("mapping does not exist any more", volume=volume.handle, host=mapping)
         else:
             log.info("mapping limited", volume=volume.handle, host=mapping, limits=limits)
+
+
+def refusal_on_nvme(volume: Volume, requested: QosRequest) -> str | None:
+    """Why the volume cannot be on an NVMe host, in words; None if its requested limits allow it."""
+    limits = requested.limits_for(volume.size)
+    if limits == Limits() or requested.ignored_on_nvme:
+        return None
+    return (
+        f"its class limits it to {limits.iops} IOPS and {limits.bandwidth_kbps} KB/s (0: without limit), and "
+        f"the array cannot limit an NVMe host; use a class without limits, or one with {ON_NVME}: {IGNORE}, "
+        "or a node with an SDC"
+    )
+
+
+def _require_possible(array: Array, volume: Volume, requested: QosRequest) -> None:
+    """Check that each host that the volume is mapped to can have its limits.
+
+    Raises:
+        FailedPrecondition: one cannot.
+    """
+    hosts = [mapping for mapping in volume.mappings if mapping.host_kind is InitiatorKind.NVME]
+    refusal = refusal_on_nvme(volume, requested) if hosts else None
+    if refusal is not None:
+        raise FailedPrecondition(
+            f"volume {volume} of system {array.label} is mapped to {', '.join(map(str, hosts))}, an NVMe "
+            f"host: {refusal}"
+        )

@@ -1,0 +1,169 @@
+"""Routes: by which transport a node reaches a volume, and as which host.
+
+A node may be two hosts for the array, an SDC and an NVMe host. To the array these are two writers, and on the
+node the volume would be two devices. So a volume is never mapped to both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from csi_powerflex.errors import FailedPrecondition, NotFound, VolumeInUse
+from csi_powerflex.ids import InitiatorKind, NodeIdentity
+from csi_powerflex.model.array import Host, NoNvme, Volume
+from csi_powerflex.model.ports import Array
+from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.transport import AUTO, NVME, SDC, TRANSPORTS, TransportType
+from csi_powerflex.operations.controller.nvme_hosts import NvmeHosts
+from csi_powerflex.operations.controller.qos import refusal_on_nvme
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a node reaches a volume.
+
+    Attributes:
+        transport: the transport.
+        host: what the node is for the array over this transport.
+        details: what the publish context says for this transport.
+    """
+
+    transport: TransportType
+    host: Host
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What decides about the route of a volume to a node.
+
+    Attributes:
+        node: the node.
+        transport: what the volume's class asks for: a transport's name, or "auto".
+        qos: the limits that are requested for the volume now.
+    """
+
+    node: NodeIdentity
+    transport: str
+    qos: QosRequest
+
+
+class _NoRoute(Exception):
+    """A transport cannot be used. The text says why."""
+
+
+class Routes:
+    """Chooses routes, and creates the NVMe hosts that they need."""
+
+    def __init__(self) -> None:
+        self._nvme_hosts = NvmeHosts()
+
+    def choose(self, array: Array, volume: Volume, wanted: Wanted) -> Route:
+        """The route for a volume.
+
+        A volume that is mapped to the node keeps its transport. Otherwise the class decides. "auto" prefers
+        the SDC, which has limits of quality of service, if the array is connected to it.
+
+        Raises:
+            NotFound: the array does not know the node.
+            FailedPrecondition: no transport that the class allows leads from the node to the volume.
+            VolumeInUse: the volume is mapped to both hosts of the node.
+            ResourceExhausted: the node needs an NVMe host, and the system allows no further one.
+        """
+        hosts = _hosts(array, volume, wanted.node)
+        mapped = [host for host in hosts if volume.mapping_to(host) is not None]
+        if len(mapped) > 1:
+            raise VolumeInUse(
+                f"volume {volume} is mapped to {' and to '.join(map(str, mapped))}, which are both node "
+                f"{wanted.node}: it would be two devices there; unpublish it from the node, which removes "
+                "both mappings, then publish it again"
+            )
+        asked = _transport_of(mapped[0]).name if mapped else wanted.transport
+        allowed = TRANSPORTS.values() if asked == AUTO else [TRANSPORTS[asked]]
+        lost: Route | None = None
+        reasons: list[str] = []
+        for transport in allowed:
+            try:
+                route = (
+                    _over_sdc(array, wanted, hosts)
+                    if transport is SDC
+                    else self._over_nvme(array, volume, wanted, hosts)
+                )
+            except _NoRoute as reason:
+                reasons.append(f"{transport.name}: {reason}")
+                continue
+            if not route.host.lost:
+                return route
+            lost = route
+        if lost is not None:
+            return lost
+        raise FailedPrecondition(
+            f"volume {volume} cannot be mapped to node {wanted.node}: its class asks for transport "
+            f"{wanted.transport}; {'; '.join(reasons)}"
+        )
+
+    def again(self, array: Array, host: Host) -> Host:
+        """The same host as the array knows it now. An NVMe host that was removed is created again.
+
+        Raises:
+            NotFound: the array does not know it any more.
+        """
+        if host.kind is InitiatorKind.NVME:
+            return self._nvme_hosts.ensure(array, host.initiator)
+        (found,) = array.hosts_of(NodeIdentity.of([host.initiator]))
+        return found
+
+    def _over_nvme(self, array: Array, volume: Volume, wanted: Wanted, hosts: Sequence[Host]) -> Route:
+        """The route over NVMe/TCP. The host is created if all else allows the route."""
+        initiator = wanted.node.initiator(InitiatorKind.NVME)
+        if initiator is None:
+            raise _NoRoute("the node has registered no NQN")
+        if volume.replicated:
+            raise _NoRoute("the volume is replicated, and the array maps such volumes to SDCs only")
+        refusal = refusal_on_nvme(volume, wanted.qos)
+        if refusal is not None:
+            raise _NoRoute(refusal)
+        try:
+            target = array.nvme_target(volume)
+        except NoNvme as error:
+            raise _NoRoute(str(error)) from error
+        host = _of_kind(hosts, InitiatorKind.NVME) or self._nvme_hosts.ensure(array, initiator)
+        return Route(NVME, host, target.details())
+
+
+def _over_sdc(array: Array, wanted: Wanted, hosts: Sequence[Host]) -> Route:
+    """The route over the SDC. Whether the array has lost the SDC is asked again before it is believed."""
+    host = _of_kind(hosts, InitiatorKind.SDC)
+    if host is not None and host.lost:
+        host = _of_kind(array.hosts_of(wanted.node, fresh=True), InitiatorKind.SDC)
+    if host is None:
+        raise _NoRoute(f"system {array.label} knows no SDC of this node")
+    return Route(SDC, host)
+
+
+def hosts_of_volume(array: Array, volume: Volume, node: NodeIdentity) -> Sequence[Host]:
+    """The hosts of the node. Each of them that the volume is mapped to is among them.
+
+    Raises:
+        NotFound: the array does not know the node.
+    """
+    return array.hosts_of(node, mapped=[mapping.host_id for mapping in volume.mappings])
+
+
+def _hosts(array: Array, volume: Volume, node: NodeIdentity) -> Sequence[Host]:
+    """The hosts of the node. A node with an NQN may have none yet."""
+    try:
+        return hosts_of_volume(array, volume, node)
+    except NotFound:
+        if node.initiator(InitiatorKind.NVME) is None:
+            raise
+        return ()
+
+
+def _of_kind(hosts: Sequence[Host], kind: InitiatorKind) -> Host | None:
+    return next((host for host in hosts if host.kind is kind), None)
+
+
+def _transport_of(host: Host) -> TransportType:
+    return next(each for each in TRANSPORTS.values() if each.initiator is host.kind)
