@@ -48,7 +48,8 @@ def run(settings: NodeSettings) -> None:
     check_tools()
     say_what_is_wrong(settings)
     identity = Identity(settings.driver_name)
-    register_node = registration(settings)
+    transports = TransportRegistry.of(settings)
+    register_node = registration(settings, transports)
     with endpoint.serving(settings.metrics_address):
         server.serve(
             settings.endpoint,
@@ -56,19 +57,19 @@ def run(settings: NodeSettings) -> None:
                 lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
                 register_node,
             ],
+            transports.upkeep(),
             slow_call_seconds=settings.slow_call_seconds,
         )
 
 
-def registration(settings: NodeSettings) -> server.Register:
+def registration(settings: NodeSettings, transports: TransportRegistry) -> server.Register:
     """A function that adds the Node service to a server."""
-    node = service(settings)
+    node = service(settings, transports)
     return lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server)
 
 
-def service(settings: NodeSettings) -> Node:
+def service(settings: NodeSettings, transports: TransportRegistry) -> Node:
     """The Node service with its operations."""
-    transports = TransportRegistry.of(settings)
     devices = Devices(transports)
     roots = settings.mount_roots
     time_limit = TimeLimit(_READ_SECONDS)

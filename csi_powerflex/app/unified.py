@@ -7,6 +7,7 @@ from csi_powerflex.config.controller import ControllerSettings
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi import server
 from csi_powerflex.observability import endpoint
+from csi_powerflex.transport.registry import TransportRegistry
 
 
 def run(controller_settings: ControllerSettings, node_settings: NodeSettings) -> None:
@@ -19,12 +20,14 @@ def run(controller_settings: ControllerSettings, node_settings: NodeSettings) ->
     controller.begin(controller_settings, "unified")
     node.check_tools()
     node.say_what_is_wrong(node_settings)
+    transports = TransportRegistry.of(node_settings)
     with (
         endpoint.serving(controller_settings.metrics_address),
         controller.services(controller_settings) as parts,
+        transports.upkeep(),
     ):
         hangup.handle(parts.reload)
-        register = [*parts.register, node.registration(node_settings)]
+        register = [*parts.register, node.registration(node_settings, transports)]
         server.serve(
             controller_settings.endpoint,
             register,

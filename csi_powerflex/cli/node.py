@@ -11,11 +11,21 @@ import click
 from csi_powerflex import ids
 from csi_powerflex.app import node
 from csi_powerflex.cli import options, settings
-from csi_powerflex.config.node import NodeSettings, NodeZone, SdcOnDemand, SdcSettings, VolumeLimit, mdm_group
+from csi_powerflex.config.node import (
+    NodeSettings,
+    NodeZone,
+    NvmeSettings,
+    SdcOnDemand,
+    SdcSettings,
+    VolumeLimit,
+    mdm_group,
+)
+from csi_powerflex.model.transport import AUTO, TRANSPORTS
 from csi_powerflex.observability import log
 
 _SDC = SdcSettings()
 _ON_DEMAND = SdcOnDemand()
+_NVME = NvmeSettings()
 _PATH = click.Path(path_type=Path)
 
 
@@ -26,6 +36,15 @@ def _zone(context: click.Context, option: click.Parameter, value: Any) -> Any:
         raise click.BadParameter(f"{variable} is empty; give it a value or remove it")
     if isinstance(value, str) and not ids.is_zone(value):
         raise click.BadParameter(f"{value!r} is not usable; give {ids.ZONE_RULE}")
+    return value
+
+
+def _system_ids(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    for system_id in value:
+        if not ids.is_object_id(system_id):
+            raise click.BadParameter(
+                f"{system_id!r} is not the id of a system; give its 16 hexadecimal digits in lower case"
+            )
     return value
 
 
@@ -70,6 +89,14 @@ role_options = options.together(
         callback=_zone,
         help="File that holds the zone of this node instead, such as one made from a label of the node. "
         "It is read at each NodeGetInfo. Without a zone in it, the node does not register.",
+    ),
+    click.option(
+        "--transport",
+        type=click.Choice([AUTO, *TRANSPORTS]),
+        default=AUTO,
+        show_default=True,
+        help="How this node reaches volumes; auto for every way that works here. Volumes that are here by "
+        "another way stay usable.",
     ),
     click.option(
         "--drv-cfg", type=_PATH, default=_SDC.drv_cfg, show_default=True, help="The SDC's command-line tool."
@@ -121,7 +148,8 @@ role_options = options.together(
         "--host-mount-namespace",
         type=_PATH,
         metavar="FILE",
-        help="With --sdc-on-demand, in a container: the mount namespace in which systemctl and modprobe run. "
+        help="With --sdc-on-demand or --nvme-load-modules, in a container: the mount namespace in which "
+        "systemctl and modprobe run. "
         "It is /proc/1/ns/mnt where the container shares the host's process ids.",
     ),
     click.option(
@@ -130,6 +158,45 @@ role_options = options.together(
         default=_SDC.configuration,
         show_default=True,
         help="With --sdc-on-demand: the file from which the SDC reads its MDMs when it starts.",
+    ),
+    click.option(
+        "--nvme-system",
+        "nvme_systems",
+        multiple=True,
+        callback=_system_ids,
+        metavar="ID",
+        help="The id of a system that this host reaches over NVMe/TCP. Give it once for each system. Without "
+        "one, this node does not offer NVMe/TCP.",
+    ),
+    click.option(
+        "--nvme-folder",
+        type=_PATH,
+        default=_NVME.folder,
+        show_default=True,
+        help="Folder of the files hostnqn and hostid, the identity of this host for NVMe.",
+    ),
+    click.option(
+        "--nvme-create-hostnqn",
+        is_flag=True,
+        help="Create these files from the UUID of the machine if this host has no NQN.",
+    ),
+    click.option(
+        "--nvme-single-path",
+        is_flag=True,
+        help="Use NVMe/TCP on a kernel without native multipath, with one connection to each system. If its "
+        "portal fails, the volumes wait until it is back.",
+    ),
+    click.option(
+        "--nvme-io-queues",
+        type=click.IntRange(1, 128),
+        metavar="NUMBER",
+        help="I/O queues of each NVMe/TCP connection. The default is one per CPU, at most 8. With many "
+        "portals, the driver takes fewer.",
+    ),
+    click.option(
+        "--nvme-load-modules",
+        is_flag=True,
+        help="Load the kernel module nvme-tcp if it is missing.",
     ),
 )
 """The options of the node only."""
@@ -156,6 +223,13 @@ def settings_from(
     systemctl: str,
     host_mount_namespace: Path | None,
     drv_cfg_file: Path,
+    transport: str,
+    nvme_systems: tuple[str, ...],
+    nvme_folder: Path,
+    nvme_create_hostnqn: bool,
+    nvme_single_path: bool,
+    nvme_io_queues: int | None,
+    nvme_load_modules: bool,
     **_others: object,
 ) -> NodeSettings:
     """The node's settings from the options. Options of other roles are ignored."""
@@ -180,6 +254,17 @@ def settings_from(
             configuration=drv_cfg_file,
             on_demand=on_demand if sdc_on_demand else None,
         ),
+        nvme=NvmeSettings(
+            systems=nvme_systems,
+            folder=nvme_folder,
+            create_host_nqn=nvme_create_hostnqn,
+            single_path=nvme_single_path,
+            io_queues=nvme_io_queues,
+            load_modules=nvme_load_modules,
+            mount_namespace=host_mount_namespace,
+            device_seconds=device_timeout,
+        ),
+        transport=transport,
         metrics_address=metrics_address,
         slow_call_seconds=slow_call_seconds,
     )

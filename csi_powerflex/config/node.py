@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.model.transport import AUTO
 
 MdmGroup = tuple[str, ...]
 """The addresses of the MDMs of one system."""
@@ -80,6 +81,57 @@ class SdcSettings:
     lock_seconds: float = 20.0
 
 
+MAX_IO_QUEUES = 8
+"""The most I/O queues of one connection, unless the operator sets another number."""
+
+
+@dataclass(frozen=True, slots=True)
+class NvmeSettings:
+    """How this host reaches volumes over NVMe/TCP.
+
+    Attributes:
+        systems: the ids of the systems that this host reaches. The array tells a host nothing before the
+            first volume is mapped to it, so they cannot be asked for.
+        folder: the folder of the files ``hostnqn`` and ``hostid``.
+        create_host_nqn: whether to create these files if this host has no NQN.
+        single_path: whether to serve a kernel without native multipath, with one connection.
+        io_queues: the I/O queues of each connection; None for one per CPU, at most ``MAX_IO_QUEUES``.
+        load_modules: whether to load the kernel modules if they are missing.
+        mount_namespace: the file of the host's mount namespace, in which modprobe runs, for a process in a
+            container; None where this process runs in that namespace.
+        sysfs: the folder where sysfs is mounted.
+        dev: the folder with the files of block devices.
+        fabrics: the file through which the kernel makes connections.
+        device_seconds: the longest wait for a volume's device, within the deadline of the call.
+        poll_seconds: how often to look for the device, in case an event is missed.
+        first_rescan_seconds: how long to wait before the kernel is asked to rescan. A mapping reaches the
+            host without a rescan in less than a second.
+        settle_seconds: after this time, a device that was here before the call is checked a second time. It
+            might belong to an earlier mapping that is being removed.
+        retry_seconds: the pause before portals are tried again within one call.
+        discovery_seconds: how long a discovery service may take to answer.
+        upkeep_seconds: how often lost or missing connections are looked for.
+    """
+
+    systems: tuple[str, ...] = ()
+    folder: Path = Path("/etc/nvme")
+    create_host_nqn: bool = False
+    single_path: bool = False
+    io_queues: int | None = None
+    load_modules: bool = False
+    mount_namespace: Path | None = None
+    sysfs: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    fabrics: Path = Path("/dev/nvme-fabrics")
+    device_seconds: float = 60.0
+    poll_seconds: float = 0.1
+    first_rescan_seconds: float = 2.0
+    settle_seconds: float = 0.2
+    retry_seconds: float = 1.0
+    discovery_seconds: float = 3.0
+    upkeep_seconds: float = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeLimit:
     """How many volumes this node may have.
@@ -119,6 +171,9 @@ class NodeSettings:
         limit: how many volumes this node may have.
         zone: in which zone this node is.
         sdc: how to reach this host's SDC.
+        nvme: how this host uses NVMe/TCP.
+        transport: the name of the transport that this node offers for new volumes; ``AUTO`` for every one
+            that works.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
         slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
     """
@@ -129,5 +184,7 @@ class NodeSettings:
     limit: VolumeLimit = VolumeLimit()
     zone: NodeZone = NodeZone()
     sdc: SdcSettings = SdcSettings()
+    nvme: NvmeSettings = NvmeSettings()
+    transport: str = AUTO
     metrics_address: str | None = None
     slow_call_seconds: float = SLOW_CALL_SECONDS

@@ -140,7 +140,9 @@ class Node(csi_pb2_grpc.NodeServicer):
         return csi_pb2.NodeGetInfoResponse(
             node_id=str(info.identity),
             max_volumes_per_node=info.max_volumes,
-            accessible_topology=csi_pb2.Topology(segments=self._topology.segments(info.systems, info.zone)),
+            accessible_topology=csi_pb2.Topology(
+                segments=self._topology.node_segments(info.systems, info.zone)
+            ),
         )
 
     def NodeGetCapabilities(

@@ -17,6 +17,9 @@ from csi_powerflex.ids import VolumeHandle, is_nqn
 MAX_PORTALS = 32
 """The largest number of portals in a publish context."""
 
+VENDOR = "64b94e"
+"""The part of each NGUID of PowerFlex that names the vendor."""
+
 _NQN_KEY, _PORTALS_KEY, _NGUID_KEY = "nqn", "portals", "nguid"
 _NGUID = re.compile(r"[0-9a-f]{32}")
 # IPv4, or IPv6 in brackets; the port of NVMe/TCP; the port of the discovery service.
@@ -110,3 +113,11 @@ class NvmeTarget:
                     "must be the one that ControllerPublishVolume returned"
                 )
         return cls(nqn, tuple(Portal.parse(part) for part in portals.split(";")), nguid)
+
+
+def nguid_of(handle: VolumeHandle) -> str:
+    """The NGUID that PowerFlex gives to a volume, 32 lower-case hexadecimal digits.
+
+    It is the id of the volume, the vendor's number, and the last 10 digits of the id of the system.
+    """
+    return f"{handle.volume_id}{VENDOR}{handle.system_id[-10:]}"

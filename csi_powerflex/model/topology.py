@@ -34,6 +34,22 @@ class Topology:
             segments[self.zone_key] = zone
         return segments
 
+    def transport_key(self, system_id: str, transport: str) -> str:
+        """The key of a system over a transport. Its value is "true" for a node that reaches it so."""
+        return f"{self.system_key(system_id)}-{transport}"
+
+    def node_segments(self, systems: Mapping[str, Iterable[str]], zone: str | None = None) -> dict[str, str]:
+        """The topology of a node.
+
+        Args:
+            systems: for each system that it reaches, the names of the transports.
+            zone: its zone.
+        """
+        segments = self.segments(systems, zone)
+        for system_id, transports in systems.items():
+            segments |= {self.transport_key(system_id, transport): "true" for transport in transports}
+        return segments
+
     def reaches(self, segments: Segments, system_id: str) -> bool:
         """Whether a node with these segments reaches the system. Segments without a system reach all."""
         systems = [key for key in segments if self._names_system(key)]

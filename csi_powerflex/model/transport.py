@@ -33,6 +33,21 @@ TRANSPORTS = {SDC.name: SDC, NVME.name: NVME}
 """Every transport by name. "auto" prefers them in this order."""
 
 
+@dataclass(frozen=True, slots=True)
+class PathCount:
+    """The paths from this host to a volume.
+
+    Attributes:
+        live: how many of them serve.
+        total: how many there are.
+        lost: a description of each connection that does not serve.
+    """
+
+    live: int
+    total: int
+    lost: tuple[str, ...] = ()
+
+
 class NodeTransport(Protocol):
     """One way from this node to its volumes."""
 
@@ -95,6 +110,18 @@ class NodeTransport(Protocol):
         """The block devices of all volumes on this host, including volumes that the driver does not use."""
         ...
 
+    def paths(self, handle: VolumeHandle) -> PathCount | None:
+        """The paths to the volume; None if it is not here, or the transport does not show its paths."""
+        ...
+
+    def start(self) -> None:
+        """Begin what the transport does in the background. Call it once."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
 
 class Transports(Protocol):
     """All transports of this node together."""
@@ -107,12 +134,17 @@ class Transports(Protocol):
         """The initiators of this host.
 
         Raises:
-            FailedPrecondition, Unavailable: it has none. The message is that of the first transport.
+            FailedPrecondition: it has none.
+            Unavailable: a transport of this host does not answer.
         """
         ...
 
     def systems(self) -> tuple[str, ...]:
         """The sorted ids of the systems that any transport reaches. Raises as ``identity``."""
+        ...
+
+    def transports_of(self, system_id: str) -> tuple[str, ...]:
+        """The names of the transports that reach the system. Raises as ``identity``."""
         ...
 
     def max_volumes(self) -> int:
@@ -123,8 +155,12 @@ class Transports(Protocol):
         """The transport of a publish context.
 
         Raises:
-            FailedPrecondition: this node does not have that transport.
+            FailedPrecondition: this node does not have that transport, or it has the volume over another one.
         """
+        ...
+
+    def paths(self, handle: VolumeHandle) -> PathCount | None:
+        """The paths to the volume; None if it is not here, or its transport does not show its paths."""
         ...
 
     def locate(self, handle: VolumeHandle) -> tuple[NodeTransport, Path] | None:

@@ -109,6 +109,7 @@ def _histogram(name: str, description: str, **labels: str) -> Histogram:
 
 
 _SYSTEM = "name of the PowerFlex system, or its id where it has no name"
+_SYSTEM_ID = "id of the PowerFlex system"
 _POOL = "protection domain and storage pool, as in pd1/sp1"
 _OBJECTS = "volumes or sdcs"
 
@@ -261,13 +262,34 @@ COMMAND_DURATION = _histogram(
     tool="name of the program, as in mkfs.ext4",
     result="ok, failed or timeout",
 )
+NVME_CONNECTS = _counter(
+    "csi_powerflex_nvme_connects_total",
+    "Attempts of this node to connect to a portal over NVMe/TCP.",
+    result="ok; already (another program had connected it); refused (by the array); invalid (the kernel does "
+    "not accept the line); unreachable (no answer from the network); failed (any other error)",
+)
+NVME_RECONNECTS = _counter(
+    "csi_powerflex_nvme_reconnects_total",
+    "Connections over NVMe/TCP that were lost and serve again, as of the checks of the background task.",
+    system=_SYSTEM_ID,
+)
+NVME_PATHS = _system_gauge(
+    "csi_powerflex_nvme_paths",
+    "Connections of this node to a PowerFlex system over NVMe/TCP. As of the last check.",
+    state="live, or lost while the kernel tries to connect again",
+)
+NVME_VOLUMES = _system_gauge(
+    "csi_powerflex_nvme_volumes",
+    "Volumes that this node has over NVMe/TCP, by their paths. As of the last check.",
+    paths="all, some or none of them are live",
+)
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
-    task="configuration, informer, monitor or qos_sync",
+    task="configuration, informer, monitor, nvme_upkeep or qos_sync",
 )
 BACKGROUND_TASKS_FAILING = _gauge(
     "csi_powerflex_background_tasks_failing",
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
-    task="configuration, informer, monitor or qos_sync",
+    task="configuration, informer, monitor, nvme_upkeep or qos_sync",
 )

@@ -15,6 +15,7 @@ from csi_powerflex.config.node import NodeSettings, VolumeLimit
 from csi_powerflex.csi.interceptor import Interceptor
 from csi_powerflex.host import run
 from csi_powerflex.pb import csi_pb2_grpc
+from csi_powerflex.transport.registry import TransportRegistry
 from csi_powerflex.transport.sdc.transport import Sdc
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
@@ -60,7 +61,7 @@ def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
     )
     pool = ThreadPoolExecutor(8)
     server = grpc.server(pool, interceptors=[Interceptor(slow_slots=8, slow_call_seconds=5.0)])
-    csi_pb2_grpc.add_NodeServicer_to_server(service(settings), server)
+    csi_pb2_grpc.add_NodeServicer_to_server(service(settings, TransportRegistry.of(settings)), server)
     server.add_insecure_port(endpoint)
     server.start()
     with grpc.insecure_channel(endpoint) as channel:

@@ -15,7 +15,7 @@ from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.publish_context import PublishContext
-from csi_powerflex.model.transport import Transports
+from csi_powerflex.model.transport import PathCount, Transports
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,10 @@ class Devices:
         """The volume's device if it is here now, without waiting."""
         located = self._transports.locate(handle)
         return None if located is None else _device(located[1])
+
+    def paths(self, handle: VolumeHandle) -> PathCount | None:
+        """The paths to the volume; None if it is not here, or its transport does not show its paths."""
+        return self._transports.paths(handle)
 
     def has(self, number: str) -> bool:
         """Whether the block device ``major:minor`` is the device of any volume that is here now."""

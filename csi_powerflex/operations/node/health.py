@@ -10,7 +10,7 @@ from csi_powerflex.host import blockdev, filesystem, mountinfo
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.health import HealthIssue, HealthStatus, VolumeHealth
-from csi_powerflex.model.transport import Transports
+from csi_powerflex.model.transport import PathCount, Transports
 from csi_powerflex.operations.node import target_paths
 from csi_powerflex.operations.node.device import Devices
 from csi_powerflex.operations.node.filesystem_state import Defect, FilesystemState
@@ -43,7 +43,12 @@ class Health:
                 "transport has lost it"
             )
             return VolumeHealth(handle, (HealthIssue(HealthStatus.INACCESSIBLE, "DeviceMissing", message),))
-        issues = (*self._of_device(handle, device.top), *self._of_filesystem(handle, device.top))
+        paths = self._devices.paths(handle)
+        if paths is not None and not paths.live:
+            # Requests wait until a path is back. So the device is not read.
+            return VolumeHealth(handle, (_path_issue(handle, paths),))
+        lacking = () if paths is None or paths.live >= paths.total else (_path_issue(handle, paths),)
+        issues = (*lacking, *self._of_device(handle, device.top), *self._of_filesystem(handle, device.top))
         return VolumeHealth(handle, issues)
 
     def _of_device(self, handle: VolumeHandle, device: Path) -> Iterator[HealthIssue]:
@@ -95,3 +100,14 @@ class Health:
             message = "this host is not connected to any PowerFlex system"
             return (HealthIssue(HealthStatus.INACCESSIBLE, "NotConnected", message),)
         return ()
+
+
+def _path_issue(handle: VolumeHandle, paths: PathCount) -> HealthIssue:
+    """The issue of a volume of which some paths do not serve, or all."""
+    lost = f": {'; '.join(paths.lost)}" if paths.lost else ""
+    text = f"volume {handle} has {paths.live} of {paths.total} paths{lost}"
+    if paths.live:
+        return HealthIssue(HealthStatus.DEGRADED, "PathsLost", text)
+    return HealthIssue(
+        HealthStatus.INACCESSIBLE, "NoPath", f"{text}; its data wait until one of them is back"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +23,13 @@ class NodeInfo:
     """What identifies this node for the orchestrator.
 
     Attributes:
-        systems: the ids of the PowerFlex systems that it reaches.
+        systems: the ids of the PowerFlex systems that it reaches, each with the names of the transports.
         zone: the zone that it is in; None for a node without zones.
         max_volumes: the limit for the scheduler.
     """
 
     identity: NodeIdentity
-    systems: tuple[str, ...]
+    systems: Mapping[str, tuple[str, ...]]
     zone: str | None
     max_volumes: int
 
@@ -56,7 +57,7 @@ class NodeInfoReader:
         self._transports.prepare()
         return NodeInfo(
             identity=self._transports.identity(),
-            systems=self._transports.systems(),
+            systems={system: self._transports.transports_of(system) for system in self._transports.systems()},
             zone=_zone(self._zone),
             max_volumes=self._max_volumes(),
         )

@@ -22,6 +22,7 @@ from csi_powerflex.config.node import MdmGroup, SdcOnDemand
 from csi_powerflex.errors import Busy, FailedPrecondition, Unavailable
 from csi_powerflex.host.run import CommandFailed, installed, run
 from csi_powerflex.observability.log import Log
+from csi_powerflex.transport.host_namespace import on_host, require_host
 from csi_powerflex.transport.sdc.drv_cfg import DrvCfg, KnownSystem
 
 log = Log(__name__)
@@ -32,8 +33,6 @@ _INSTALL = "install the PowerFlex SDC on this host for the kernel that it runs"
 # systemctl(1), "Exit status": the codes of is-active and start that matter here.
 _ACTIVE, _INACTIVE = 0, 3
 _NO_SUCH_UNIT = 5
-
-_OWN_NAMESPACE = Path("/proc/self/ns/mnt")
 
 # Reserved at the end of the deadline for the answer that says what is missing.
 _ANSWER_SECONDS = 0.2
@@ -74,7 +73,7 @@ class SdcService:
 
     def _start(self, volumes_here: Collection[Path]) -> bool:
         """Start the SDC unless it runs. Returns whether it was started."""
-        self._require_host()
+        require_host(self._settings.mount_namespace)
         state = self._state_by_systemd()
         running = self._settings.module.is_dir() if state is None else state == _ACTIVE
         if running:
@@ -126,34 +125,7 @@ class SdcService:
             ) from error
 
     def _on_host(self, *command: str) -> tuple[str, ...]:
-        """The command, to be run in the host's mount namespace.
-
-        Its exit code is 127 where the host lacks it.
-        """
-        namespace = self._settings.mount_namespace
-        return command if namespace is None else ("nsenter", f"--mount={namespace}", "--", *command)
-
-    def _require_host(self) -> None:
-        """Check that the configured mount namespace exists, and is not that of this container.
-
-        Raises:
-            FailedPrecondition: it is not.
-        """
-        namespace = self._settings.mount_namespace
-        if namespace is None:
-            return
-        try:
-            own = namespace.samefile(_OWN_NAMESPACE)
-        except OSError as error:
-            raise FailedPrecondition(
-                f"the host's mount namespace {namespace} cannot be read: {error.strerror}; the "
-                "container must be privileged"
-            ) from error
-        if own:
-            raise FailedPrecondition(
-                f"{namespace} is the mount namespace of this process: a pod needs hostPID: true, and on "
-                "the host itself leave out --host-mount-namespace"
-            )
+        return on_host(self._settings.mount_namespace, *command)
 
     def _answer(self, limit: float) -> tuple[KnownSystem, ...]:
         """The systems that the SDC knows.

@@ -25,7 +25,7 @@ from csi_powerflex.host import blockdev
 from csi_powerflex.host.inotify import DirectoryWatch
 from csi_powerflex.ids import Initiator, VolumeHandle
 from csi_powerflex.model.publish_context import PublishContext
-from csi_powerflex.model.transport import SDC
+from csi_powerflex.model.transport import SDC, PathCount
 from csi_powerflex.observability.log import Log
 from csi_powerflex.transport.sdc.drv_cfg import DrvCfg
 from csi_powerflex.transport.sdc.service import SdcService
@@ -110,6 +110,16 @@ class Sdc:
             return ()
         found = {device for link in links if (device := _block_device(link)) is not None}
         return tuple(sorted(found))
+
+    def paths(self, _handle: VolumeHandle) -> PathCount | None:
+        """None: the kernel module does not show its paths."""
+        return None
+
+    def start(self) -> None:
+        """Nothing: the kernel module keeps its connections by itself."""
+
+    def stop(self) -> None:
+        """Nothing."""
 
     def attach(self, publish_context: PublishContext) -> Path:
         """Wait for the volume's device.
