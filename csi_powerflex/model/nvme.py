@@ -25,7 +25,6 @@ _NGUID = re.compile(r"[0-9a-f]{32}")
 # IPv4, or IPv6 in brackets; the port of NVMe/TCP; the port of the discovery service.
 _PORTAL = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 _MAX_PORT = 65535
-_DELL_OUI = "64b94e"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,11 +63,6 @@ class Portal:
     def __str__(self) -> str:
         address = f"[{self.address}]" if ":" in self.address else self.address
         return f"{address}:{self.nvme_port}/{self.discovery_port}"
-
-
-def nguid_of(handle: VolumeHandle) -> str:
-    """The NGUID that the array gives a volume: its id, Dell's OUI, and the end of the system's id."""
-    return f"{handle.volume_id}{_DELL_OUI}{handle.system_id[-10:]}"
 
 
 @dataclass(frozen=True, slots=True)
