@@ -84,9 +84,7 @@ class Array:
     def map(self, volume: Volume, host: str, *, read_only: bool = False) -> None:
         """Map a volume to a host, next to other hosts."""
         mode = "ReadOnly" if read_only else "ReadWrite"
-        self._act(
-            volume, "addMappedHost", hostId=host, allowMultipleMappings="true", accessMode=mode
-        )
+        self._act(volume, "addMappedHost", hostId=host, allowMultipleMappings="true", accessMode=mode)
 
     def unmap(self, volume: Volume, host: str) -> None:
         """Take a volume from a host."""
@@ -122,7 +120,5 @@ class Array:
         """Let portals be closed during the block."""
         with contextlib.ExitStack() as stack:
             for portal in portals:
-                stack.enter_context(
-                    self.fault(FaultKind.CLOSED, path=f"{portal.address}:{portal.nvme_port}")
-                )
+                stack.enter_context(self.fault(FaultKind.CLOSED, path=f"{portal.address}:{portal.nvme_port}"))
             yield

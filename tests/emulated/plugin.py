@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
+import os
+import signal
 from pathlib import Path
 
 import grpc
@@ -12,6 +13,7 @@ from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.emulated import kernel
 from tests.emulated.array import Array, Volume
+from tests.emulated.launcher import Launcher
 
 Mode = csi_pb2.VolumeCapability.AccessMode
 EXT4 = csi_pb2.VolumeCapability(
@@ -30,7 +32,7 @@ READ_ONLY = csi_pb2.VolumeCapability(
 class Plugin:
     """``csi-powerflex node``. It starts in the background: the first call waits for it."""
 
-    def __init__(self, folder: Path, host: kernel.Host, array: Array) -> None:
+    def __init__(self, launcher: Launcher, folder: Path, host: kernel.Host, array: Array) -> None:
         self._array = array
         self._kubelet = folder / "kubelet"
         self._kubelet.mkdir(exist_ok=True)
@@ -40,16 +42,14 @@ class Plugin:
         socket = folder / "csi.sock"
         socket.unlink(missing_ok=True)  # of a killed process
         words = [
+            "node",
             f"--endpoint=unix:{socket}",
             f"--kubelet-dir={self._kubelet}",
             "--transport=nvme",
             f"--nvme-system={array.system_id}",
             f"--nvme-folder={files}",
-            f"--drv-cfg={folder / 'no-sdc'}",
         ]
-        with (folder / "node.log").open("ab") as log:
-            command = [sys.executable, "-m", "csi_powerflex", "node", *words]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        self._process = launcher.start(words, folder / "node.log")
         self._channel = grpc.insecure_channel(
             f"unix:{socket}",
             options=[("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 500)],
@@ -59,13 +59,14 @@ class Plugin:
     def kill(self) -> None:
         """Kill -9, as an upgrade that goes wrong does."""
         self._channel.close()
-        self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+        kernel.wait("the plugin has ended", lambda: not Path(f"/proc/{self._process}").exists())
 
     @property
     def stuck(self) -> list[str]:
         """Threads of the process that wait for a device and cannot be interrupted."""
-        return list(kernel.sleeping_without_end(self._process.pid))
+        return list(kernel.sleeping_without_end(self._process))
 
     def staging(self, volume: Volume) -> Path:
         """Where a volume is staged."""
@@ -139,9 +140,7 @@ class Plugin:
     def unpublish(self, volume: Volume) -> None:
         """NodeUnpublishVolume."""
         self._stub.NodeUnpublishVolume(
-            csi_pb2.NodeUnpublishVolumeRequest(
-                volume_id=str(volume), target_path=str(self.target(volume))
-            ),
+            csi_pb2.NodeUnpublishVolumeRequest(volume_id=str(volume), target_path=str(self.target(volume))),
             timeout=kernel.PATIENCE,
             wait_for_ready=True,
         )
@@ -164,9 +163,7 @@ class Plugin:
     def capacity(self, volume: Volume) -> int:
         """NodeGetVolumeStats at the staging path: the bytes of the filesystem."""
         answer = self._stub.NodeGetVolumeStats(
-            csi_pb2.NodeGetVolumeStatsRequest(
-                volume_id=str(volume), volume_path=str(self.staging(volume))
-            ),
+            csi_pb2.NodeGetVolumeStatsRequest(volume_id=str(volume), volume_path=str(self.staging(volume))),
             timeout=kernel.PATIENCE,
             wait_for_ready=True,
         )
