@@ -283,6 +283,8 @@ def _systems() -> Schema:
     for key in ("username", "name", "protectionDomain", "storagePool"):
         system["properties"][key] = VISIBLE
     system["properties"]["requestTimeout"] = {"type": "number", "exclusiveMinimum": 0}
+    for key, most in (("nvmeMaxPaths", 8), ("nvmeMaxPorts", 1024)):
+        system["properties"][key] = {"type": "integer", "minimum": 1, "maximum": most}
     for key in ("adoptVolumes", "adoptSnapshots"):
         system["properties"][key] = _list({"type": "string", "minLength": 3})
     system["properties"]["url"] = {"type": "string", "pattern": "^powerflex://[^/:]+:[^/]+@[^/@]+/.*[^/]"}

@@ -361,6 +361,14 @@ CONTRADICTIONS = [
         (
             'node.transport="nvme"',
             'node.nvme.systems=["0a1b2c3d4e5f6071"]',
+            'storageClasses=[{"name": "a", "parameters": {"iopsPerGiB": "5"}}]',
+        ),
+        "class a has iopsPerGiB, but node.transport is nvme, and the array cannot limit NVMe hosts",
+    ),
+    (
+        (
+            'node.transport="nvme"',
+            'node.nvme.systems=["0a1b2c3d4e5f6071"]',
             "controller.hostNetwork=true",
             "node.ports.metrics=8082",
         ),
@@ -433,6 +441,7 @@ def _open(schema: Any, path: str) -> list[str]:
         'storageClasses=[{"name": "a", "parameters": {"csi.storage.k8s.io/node-stage-secret-name": "b"}}]',
         'volumeSnapshotClasses=[{"name": "a", "parameters": {"retentionMinutes": "60"}}]',
         "node.ports.metrics=8080",
+        'node={"transport": "nvme", "nvme": {"systems": ["0a1b2c3d4e5f6071"], "ioQueues": 8}}',
     ],
 )
 def test_what_people_reasonably_set_is_taken(helm: str, setting: str) -> None:

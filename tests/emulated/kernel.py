@@ -49,8 +49,13 @@ def controllers(host: Host | None = None) -> dict[str, str]:
     return found
 
 
+def loss_timeout(name: str) -> str:
+    """The seconds after which the kernel gives a lost connection up; "off" for never."""
+    return _text(_CONTROLLERS / name / "ctrl_loss_tmo")
+
+
 def delete(host: Host | None = None) -> None:
-    """Remove all connections of a host, or of all. Whatever is mounted over them fails then."""
+    """Remove all connections of a host, or of all. What is mounted over them fails then."""
     for name in controllers(host):
         try:
             (_CONTROLLERS / name / "delete_controller").write_text("1")

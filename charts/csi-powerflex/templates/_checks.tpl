@@ -192,10 +192,18 @@ Takes a dict: root, value, classes.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range .Values.storageClasses -}}
+{{- range $class := .Values.storageClasses -}}
 {{- $wanted := dig "transport" "auto" (default dict .parameters) -}}
 {{- if or (and (eq $wanted "nvme") (not $usesNvme)) (and (eq $wanted "sdc") (not $usesSdc)) -}}
 {{- fail (printf "storageClasses: class %s has transport %s, but node.transport is %s: no node could use its volumes" .name $wanted $node.transport) -}}
+{{- end -}}
+{{- $parameters := default dict .parameters -}}
+{{- if and (not $usesSdc) (ne (default "" $parameters.qosOnNvme) "ignore") -}}
+{{- range $key := list "iopsLimit" "bandwidthLimitInKbps" "iopsPerGiB" "bandwidthPerGiBInKbps" -}}
+{{- if not (eq "0" (toString (default "0" (get $parameters $key)))) -}}
+{{- fail (printf "storageClasses: class %s has %s, but node.transport is nvme, and the array cannot limit NVMe hosts: remove the limit, or set qosOnNvme: ignore" $class.name $key) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
