@@ -132,7 +132,7 @@ class Connection:
         expect: int = 0,
         inside: bool | None = None,
     ) -> Sent:
-        """Send a command. ``tail`` are its last 24 bytes, ``out`` its data, ``expect`` the length of the answer."""
+        """Send a command. ``tail``: its last 24 bytes, ``out``: its data, ``expect``: the answer's length."""
         self._next = self._next % 0xFFFE + 1
         sent = Sent(self._next, out)
         self._sent[sent.id] = sent
@@ -237,11 +237,15 @@ class Initiator:
             Failed: the target refuses, such as 0x184 for an unknown host.
             OSError, EOFError: it is not there, or ends the connection.
         """
-        self._admin = Connection(self.address, self.port)
-        self.controller_id = self._admin.connect(nqn, self.hostnqn, self.hostid, kato=kato)
-        self._admin.enable()
-        if io:
-            self._io = self.queue(nqn, 1)
+        try:
+            self._admin = Connection(self.address, self.port)
+            self.controller_id = self._admin.connect(nqn, self.hostnqn, self.hostid, kato=kato)
+            self._admin.enable()
+            if io:
+                self._io = self.queue(nqn, 1)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def queue(self, nqn: str, number: int) -> Connection:

@@ -17,14 +17,12 @@ from csi_powerflex.ids import VolumeHandle, is_nqn
 MAX_PORTALS = 32
 """The largest number of portals in a publish context."""
 
-VENDOR = "64b94e"
-"""The part of each NGUID of PowerFlex that names the vendor."""
-
 _NQN_KEY, _PORTALS_KEY, _NGUID_KEY = "nqn", "portals", "nguid"
 _NGUID = re.compile(r"[0-9a-f]{32}")
 # IPv4, or IPv6 in brackets; the port of NVMe/TCP; the port of the discovery service.
 _PORTAL = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 _MAX_PORT = 65535
+_DELL_OUI = "64b94e"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,6 +61,11 @@ class Portal:
     def __str__(self) -> str:
         address = f"[{self.address}]" if ":" in self.address else self.address
         return f"{address}:{self.nvme_port}/{self.discovery_port}"
+
+
+def nguid_of(handle: VolumeHandle) -> str:
+    """The NGUID that the array gives a volume: its id, Dell's OUI, and the end of the system's id."""
+    return f"{handle.volume_id}{_DELL_OUI}{handle.system_id[-10:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,3 @@ class NvmeTarget:
                     "must be the one that ControllerPublishVolume returned"
                 )
         return cls(nqn, tuple(Portal.parse(part) for part in portals.split(";")), nguid)
-
-
-def nguid_of(handle: VolumeHandle) -> str:
-    """The NGUID that PowerFlex gives to a volume, 32 lower-case hexadecimal digits.
-
-    It is the id of the volume, the vendor's number, and the last 10 digits of the id of the system.
-    """
-    return f"{handle.volume_id}{VENDOR}{handle.system_id[-10:]}"

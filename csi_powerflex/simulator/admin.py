@@ -103,7 +103,7 @@ def _set_host(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
     if connected is None:
         raise _refuse(400, "the body must say whether the host is connected: true or false")
     if not gateway.set_connected(name, connected=connected):
-        raise _refuse(404, f"there is no host {name}")
+        raise _refuse(404, f"there is no SDC {name}; an NVMe host is connected while it has connections")
     return {}
 
 
@@ -127,7 +127,9 @@ def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> objec
         "requests": gateway.log.last,
         "data": array.plane.description,
         "pools": {pool.name: {"full": pool.full, "health": pool.health} for pool in array.pools.values()},
-        "hosts": {host.name or host.id: {"connected": host.connected} for host in array.hosts.values()},
+        "hosts": {
+            host.name or host.id: {"connected": array.is_connected(host)} for host in array.hosts.values()
+        },
     }
 
 

@@ -104,7 +104,10 @@ class Array:
         self._dropped: dict[str, Object] = {}
         self._after_commit: list[Callable[[], None]] = []
         self._store = store
-        for item in store.load():
+        self._load()
+
+    def _load(self) -> None:
+        for item in self._store.load():
             self._tables[type(item)][item.id] = item
             self._index(item)
 

@@ -90,8 +90,8 @@ class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class NvmeStep:
     """What a target of NVMe/TCP is about to do: the counterpart of a request.
 
-    ``route`` is such as ``Nvme.connect``, ``portal`` such as ``127.0.0.1:4420``. ``subject`` has the host's NQN
-    and id, and the id of the volume, as far as the step has them.
+    ``route`` is such as ``Nvme.connect``, ``portal`` such as ``127.0.0.1:4420``. ``subject`` has the host's
+    NQN and id, and the id of the volume, as far as the step has them.
     """
 
     route: str
@@ -286,7 +286,7 @@ class Faults:
         return plan
 
     def closes(self, portal: str) -> bool:
-        """Whether a fault keeps a portal closed, such as ``127.0.0.1:4420``. This does not count as a strike."""
+        """Whether a fault keeps a portal such as ``127.0.0.1:4420`` closed. This counts no strike."""
         with self._lock:
             faults = [active.fault for active in self._active.values()]
         return any(fault.kind is FaultKind.CLOSED and fnmatchcase(portal, fault.path) for fault in faults)

@@ -16,7 +16,7 @@ from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.faults import Fault, FaultKind, Faults, Plan
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
-from csi_powerflex.simulator.model import User
+from csi_powerflex.simulator.model import SDC, User
 from csi_powerflex.simulator.platform import Platform
 from csi_powerflex.simulator.request_log import Entry, RequestLog
 from csi_powerflex.simulator.resources import migration, removal
@@ -98,13 +98,13 @@ class Gateway:
         return False
 
     def set_connected(self, host_name: str, *, connected: bool) -> bool:
-        """Connect or disconnect an SDC. False when there is no such host.
+        """Connect or disconnect an SDC. False when there is no such SDC.
 
         A disconnected SDC keeps its devices. It learns of new mappings and sizes when it connects again.
         """
         with self._changes, self.array.lock:
             for host in self.array.hosts.values():
-                if host_name in (host.name, host.id, host.guid):
+                if host.type == SDC and host_name in (host.name, host.id, host.guid):
                     self.array.change(host, connected=connected)
                     self.array.commit()
                     return True

@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.atomic import write_atomically
+from csi_powerflex.simulator.nvme.listener import Address
+from csi_powerflex.simulator.nvme.ports import system_nqn
 from csi_powerflex.simulator.server import Server
 
 
@@ -65,7 +68,15 @@ def _system(server: Server, url: str, array: Array) -> dict[str, object]:
             host.name: {"guid": host.guid, "drvCfg": str(host.drv_cfg), "byIdDir": str(host.by_id)}
             for host in server.simulator.hosts.values()
         },
+        "systemNqn": system_nqn(array.system.id) if array.dialect.nvme else None,
+        "nvmePortals": [asdict(portal) for portal in _portals(server, array)],
     }
+
+
+def _portals(server: Server, array: Array) -> list[Address]:
+    """Where the SDTs of a system listen for I/O."""
+    target = server.simulator.nvme_targets.get(array.system.name)
+    return target.io_portals if target is not None else []
 
 
 def _domain_and_pool(array: Array) -> tuple[str, str]:
@@ -83,6 +94,7 @@ def summary(server: Server) -> str:
         lines += [
             f"PowerFlex {array.dialect.version}, system {array.system.id}, is ready at {url}",
             f"  pool           {domain}/{pool}",
+            *(f"  NVMe portal    {portal}" for portal in _portals(server, array)),
         ]
     lines += [
         f"  user           {arrays[0].settings.username}",

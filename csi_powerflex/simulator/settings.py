@@ -13,8 +13,8 @@ class Settings:
     None means no limit. ``qos_for_nvme`` False refuses QoS limits for NVMe hosts; the documentation of one
     client says that the array does this.
 
-    ``show_system_nqn`` False leaves ``systemNqn`` out of the system object, as systems before 5.0 may do. Then
-    hosts learn the NQN by discovery. ``nqn_suffix`` is appended to the NQN in the Identify data of NVMe
+    ``show_system_nqn`` False leaves ``systemNqn`` out of the system object, as systems before 5.0 may do.
+    Then hosts learn the NQN by discovery. ``nqn_suffix`` is appended to the NQN in the Identify data of NVMe
     controllers. With ``refuse_unassigned_ports``, a host may connect only to the ports that the discovery log
     shows to it; whether real systems refuse the others is not known.
     """

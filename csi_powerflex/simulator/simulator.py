@@ -57,9 +57,10 @@ class SimulatedHost:
 class Simulator:
     """Systems and hosts below ``folder``. None stands for a temporary folder that is removed at the end.
 
-    ``hosts`` get block devices. SDTs of the plans listen for NVMe/TCP (``nvme_targets``, by system name). The systems know ``sdcs``, but these have no devices. With
-    ``hosts_by_folder``, every new folder in ``folder``/hosts becomes a host of that name. Use it as a
-    context manager.
+    ``hosts`` get block devices. The systems know ``sdcs``, but these have no devices. With
+    ``hosts_by_folder``, every new folder in ``folder``/hosts becomes a host of that name. Where a plan has
+    SDTs, these listen for NVMe/TCP: ``nvme_targets`` has the targets by the names of the systems. Use it as
+    a context manager.
 
     Raises:
         CannotSimulate: see its message.
@@ -97,8 +98,8 @@ class Simulator:
         self.nvme_targets: dict[str, NvmeTarget] = {}
         try:
             self.gateways += [Gateway(self._array(plan)) for plan in plans]
-            for gateway in self.gateways:
-                self._start_nvme(gateway)
+            for plan, gateway in zip(plans, self.gateways, strict=True):
+                self._start_nvme(plan.initial_state, gateway)
             found = self._discovery.existing(known=(*hosts, *sdcs)) if self._discovery is not None else []
             hosts = [*hosts, *found]
             for name in (*hosts, *sdcs):
@@ -182,7 +183,7 @@ class Simulator:
         self._planes.append(plane)
         return plane
 
-    def _start_nvme(self, gateway: Gateway) -> None:
+    def _start_nvme(self, plan: InitialState, gateway: Gateway) -> None:
         """Let the SDTs of a system listen, if the system has data."""
         array = gateway.array
         if not array.dialect.nvme or isinstance(array.plane, NoData):
@@ -190,7 +191,9 @@ class Simulator:
         target = NvmeTarget(array, gateway.faults)
         self.nvme_targets[array.system.name] = target
         try:
-            target.start()
+            target.start(
+                required={ip for domain in plan.domains for sdt in domain.sdts for ip in sdt.addresses}
+            )
         except CannotListen as error:
             raise CannotSimulate(f"system {array.system.name}: {error}") from error
 

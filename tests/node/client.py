@@ -5,15 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 import pytest
 
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
-from tests.node.loophost import Volume
 
 Mode = csi_pb2.VolumeCapability.AccessMode
+
+
+class Volume(Protocol):
+    """A volume of a test, over any transport."""
+
+    @property
+    def handle(self) -> VolumeHandle: ...
+    @property
+    def size(self) -> int: ...
+    def publish_context(self, *, read_only: bool = False) -> PublishContext: ...
 
 
 def filesystem(

@@ -108,6 +108,7 @@ class FakeKernel:
         self.on_connect: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._numbers: dict[int, str] = {}
+        self._made: dict[Path, dict[str, Path]] = {}
         self._minors = itertools.count(1)
         self._volumes = itertools.count(1)
         self._multipath = multipath
@@ -137,7 +138,7 @@ class FakeKernel:
             "sysfs": self.sysfs,
             "dev": self.dev,
             "fabrics": self.fabrics,
-            "device_seconds": 5.0,
+            "device_seconds": 30.0,
             "poll_seconds": 0.01,
             "first_rescan_seconds": 0.1,
             "settle_seconds": 0.0,
@@ -278,6 +279,7 @@ class FakeKernel:
         """Remove a connection, as another program would."""
         with self._lock:
             shutil.rmtree(self.sysfs / "class/nvme" / name)
+            self._made.pop(self.sysfs / "class/nvme" / name, None)
             self._sync()
 
     def close(self) -> None:
@@ -314,30 +316,37 @@ class FakeKernel:
         return folder
 
     def _sync(self) -> None:
-        """Give each connection the paths to the volumes of its host, and remove what is not mapped any more."""
-        reached: set[tuple[str, str]] = set()
+        """Give each connection the paths to the volumes of its host, and remove other ones."""
+        reached: set[tuple[Path, str]] = set()
         for folder in self._controllers():
             array = self.arrays[_read(folder / "connect-nqn")]
             volumes = array.hosts.get(_read(folder / "hostnqn"), [])
             wanted = {volume.nguid: volume for volume in volumes}
             subsystem = self.sysfs / "class/nvme-subsystem" / _read(folder / "subsystem-folder")
-            for path in folder.glob("nvme*n*"):
-                if _plain_nguid(path) not in wanted and _read(folder / "state") == "live":
+            live = _read(folder / "state") == "live"
+            for nguid, path in list(self._children(folder).items()):
+                if nguid not in wanted and live:
                     self._remove(path)
-            for volume in volumes:
+            for volume in volumes if live else ():
                 self._add_path(folder, subsystem, volume)
-            reached |= {(subsystem.name, _plain_nguid(path)) for path in folder.glob("nvme*n*")}
-        for head in self.heads():
-            if (head.parent.name, _plain_nguid(head)) not in reached:
-                self._remove(head)
+            reached |= {(subsystem, nguid) for nguid in self._children(folder)}
+        for subsystem in (self.sysfs / "class/nvme-subsystem").iterdir():
+            for nguid, head in list(self._children(subsystem).items()):
+                if (subsystem, nguid) not in reached:
+                    self._remove(head)
+
+    def _children(self, parent: Path) -> dict[str, Path]:
+        """The paths or devices in a folder, by NGUID."""
+        return self._made.setdefault(parent, {})
 
     def _remove(self, folder: Path) -> None:
         (self.dev / folder.name).unlink(missing_ok=True)
         shutil.rmtree(folder)
+        siblings = self._children(folder.parent)
+        for nguid in [nguid for nguid, child in siblings.items() if child == folder]:
+            del siblings[nguid]
 
     def _add_path(self, controller: Path, subsystem: Path, volume: FakeVolume) -> None:
-        if _read(controller / "state") != "live":
-            return
         if not self._multipath:
             head = self._device(controller, controller.name, volume)
             self._resize(head, volume)
@@ -346,13 +355,14 @@ class FakeKernel:
         instance = head.name[head.name.rindex("n") + 1 :]
         number = controller.name[4:]
         path = controller / f"nvme{subsystem.name[len('nvme-subsys') :]}c{number}n{instance}"
-        _write_files(path, {"ana_state": "optimized", **_nguid_file(volume)})
+        if volume.nguid not in self._children(controller):
+            _write_files(path, {"ana_state": "optimized", **_nguid_file(volume)})
+            self._children(controller)[volume.nguid] = path
         self._resize(head, volume)
 
     def _device(self, parent: Path, prefix: str, volume: FakeVolume) -> Path:
-        for folder in parent.glob("nvme*n*"):
-            if _plain_nguid(folder) == volume.nguid:
-                return folder
+        if volume.nguid in self._children(parent):
+            return self._children(parent)[volume.nguid]
         instance = next(one for one in itertools.count(1) if not (parent / f"{prefix}n{one}").exists())
         folder = parent / f"{prefix}n{instance}"
         file = self.dev / folder.name
@@ -364,13 +374,16 @@ class FakeKernel:
             file.symlink_to(volume.backing)
             found = volume.backing.stat().st_rdev
             number = f"{os.major(found)}:{os.minor(found)}"
-        _write_files(folder, {"dev": number, **_nguid_file(volume)})
+        size = str(volume.size // _SECTOR)
+        _write_files(folder, {"dev": number, "size": size, **_nguid_file(volume)})
+        self._children(parent)[volume.nguid] = folder
         return folder
 
     def _resize(self, head: Path, volume: FakeVolume) -> None:
         if volume.backing is None:
             os.truncate(self.dev / head.name, volume.size)
-        _write(head / "size", f"{volume.size // _SECTOR}\n")
+        if _read(head / "size") != str(volume.size // _SECTOR):
+            _write(head / "size", f"{volume.size // _SECTOR}\n")
 
     def number(self, status: os.stat_result) -> str | None:
         """The device number of a plain file that stands in for a block device."""
@@ -445,10 +458,6 @@ def _nguid_file(volume: FakeVolume) -> dict[str, str]:
     if not digits.strip("0"):
         return {"wwid": "nvme.1d0f-zero"}
     return {"nguid": "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))}
-
-
-def _plain_nguid(folder: Path) -> str:
-    return _read(folder / "nguid").replace("-", "") or "0" * 32
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from csi_powerflex.simulator.faults import FaultKind, Plan
 from csi_powerflex.simulator.nvme import identify
@@ -14,7 +15,6 @@ from csi_powerflex.simulator.nvme.command import (
     Answer,
     Command,
     Fabrics,
-    Refused,
     Status,
     final,
 )
@@ -30,6 +30,17 @@ _ANOTHER_DIGIT = {"0": "1"}
 _NO_NGUID = "0" * 32
 
 Handler = Callable[["AdminQueue", Command, Plan], Answer | None]
+
+
+_FOR_DISCOVERY = (
+    FABRICS,
+    Admin.GET_LOG_PAGE,
+    Admin.IDENTIFY,
+    Admin.SET_FEATURES,
+    Admin.GET_FEATURES,
+    Admin.ASYNCHRONOUS_EVENT,
+    Admin.KEEP_ALIVE,
+)
 
 
 class AdminQueue:
@@ -63,7 +74,7 @@ class AdminQueue:
         Raises:
             Refused: the command fails.
         """
-        handler = _COMMANDS.get(command.opcode)
+        handler = self._COMMANDS.get(command.opcode)
         if handler is None or (self.association.discovery and command.opcode not in _FOR_DISCOVERY):
             raise final(Status.INVALID_OPCODE)
         return handler(self, command, plan)
@@ -183,23 +194,13 @@ class AdminQueue:
     def _abort(self, _command: Command, _plan: Plan) -> Answer:
         return Answer(result=1)  # commands run in their order, so it is too late to abort one
 
-
-_COMMANDS: dict[int, Handler] = {
-    FABRICS: AdminQueue._fabrics,
-    Admin.GET_LOG_PAGE: AdminQueue._log_page,
-    Admin.IDENTIFY: AdminQueue._identify,
-    Admin.ABORT: AdminQueue._abort,
-    Admin.SET_FEATURES: AdminQueue._set_features,
-    Admin.GET_FEATURES: AdminQueue._get_features,
-    Admin.ASYNCHRONOUS_EVENT: AdminQueue._event,
-    Admin.KEEP_ALIVE: AdminQueue._keep_alive,
-}
-_FOR_DISCOVERY = (
-    FABRICS,
-    Admin.GET_LOG_PAGE,
-    Admin.IDENTIFY,
-    Admin.SET_FEATURES,
-    Admin.GET_FEATURES,
-    Admin.ASYNCHRONOUS_EVENT,
-    Admin.KEEP_ALIVE,
-)
+    _COMMANDS: ClassVar[dict[int, Handler]] = {
+        FABRICS: _fabrics,
+        Admin.GET_LOG_PAGE: _log_page,
+        Admin.IDENTIFY: _identify,
+        Admin.ABORT: _abort,
+        Admin.SET_FEATURES: _set_features,
+        Admin.GET_FEATURES: _get_features,
+        Admin.ASYNCHRONOUS_EVENT: _event,
+        Admin.KEEP_ALIVE: _keep_alive,
+    }

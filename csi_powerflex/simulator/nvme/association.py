@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +35,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Initiator:
-    """The host of an association. ``host_id`` is that of its object; empty for hosts the array does not know."""
+    """The host of an association. ``host_id`` is that of its object; empty for discovery."""
 
     nqn: str
     host_uuid: bytes

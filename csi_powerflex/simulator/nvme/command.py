@@ -1,4 +1,4 @@
-"""Commands and their completions, as the NVM Express Base Specification 2.0 and the NVM Command Set define them."""
+"""Commands and their completions, as the NVM Express specifications 2.0 (Base, NVM Command Set) say."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A connection of a host: it reads PDUs, collects the data of commands, and sends what the queue answers.
 
-Commands of one queue run one after the other. Between the request for a write's data and this data, other commands
-may arrive.
+Commands of one queue run one after the other. Between the request for a write's data and this data, other
+commands may arrive.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import socket
 import struct
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from csi_powerflex.simulator.faults import NO_FAULTS, FaultKind, Faults, NvmeStep, Plan
@@ -59,11 +59,11 @@ class _Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a connection arrived: the port of the SDT, the text of the portal, and whether it is for discovery."""
+    """Where a connection arrived: the SDT's port, the portal's text, and whether it is for discovery only."""
 
     port: Port
     portal: str
-    discovery_only: bool = field(default=False)
+    discovery_only: bool
 
 
 class Connection:
@@ -189,7 +189,8 @@ class Connection:
         if incoming is None or piece.tag != piece.command_id:
             raise BadPdu(Fatal.INVALID_HEADER, "data that no command waits for")
         end = piece.offset + piece.length
-        if piece.offset != incoming.received or end > len(incoming.data) or len(data) != piece.length:
+        fits = piece.offset == incoming.received and end <= len(incoming.data)
+        if not fits or not data or len(data) != piece.length:
             raise BadPdu(Fatal.OUT_OF_RANGE, "data outside of what was asked for")
         incoming.data[piece.offset : end] = data
         incoming.received = end

@@ -1,6 +1,6 @@
 """The data structures that a host reads of the subsystem: Identify data and log pages.
 
-The layouts are those of the NVM Express Base Specification 2.0. Numbers before fields are their offsets in bytes.
+The layouts are those of the NVM Express Base Specification 2.0. The numbers are offsets of fields, in bytes.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 from csi_powerflex.simulator.faults import Plan
 from csi_powerflex.simulator.hosts import sparse
@@ -51,13 +52,11 @@ class IoQueue:
         Raises:
             Refused: the command fails.
         """
-        handler = _COMMANDS.get(command.opcode)
+        handler = self._COMMANDS.get(command.opcode)
         if handler is None:
             raise final(Status.INVALID_OPCODE)
         if command.opcode == Io.FLUSH and command.namespace_id == _ALL_NAMESPACES:
-            for namespace in list(self._of_host().values()):
-                with contextlib.suppress(Gone):
-                    self._flush(namespace, command, data)
+            self._flush_all(command)
             return DONE
         namespace = self._of_host().get(command.namespace_id)
         if namespace is None:
@@ -68,6 +67,11 @@ class IoQueue:
             raise final(Status.INVALID_NAMESPACE) from None
         except OSError as error:
             raise Refused(Status.INTERNAL_ERROR) from error
+
+    def _flush_all(self, command: Command) -> None:
+        for namespace in self._of_host().values():
+            with contextlib.suppress(Gone):
+                self._flush(namespace, command, b"")
 
     def _of_host(self) -> Mapping[int, Namespace]:
         return self._namespaces.of_host(self.association.initiator.host_id)
@@ -113,6 +117,14 @@ class IoQueue:
             os.fdatasync(file)
         return DONE
 
+    _COMMANDS: ClassVar[dict[int, Handler]] = {
+        Io.READ: _read,
+        Io.WRITE: _write,
+        Io.WRITE_ZEROES: _write_zeroes,
+        Io.DATASET_MANAGEMENT: _deallocate,
+        Io.FLUSH: _flush,
+    }
+
 
 @contextlib.contextmanager
 def _writable(namespace: Namespace) -> Iterator[int]:
@@ -144,12 +156,3 @@ def _write_all(file: int, data: bytes, start: int) -> None:
     while view:
         written = os.pwrite(file, view, start)
         view, start = view[written:], start + written
-
-
-_COMMANDS: dict[int, Handler] = {
-    Io.READ: IoQueue._read,
-    Io.WRITE: IoQueue._write,
-    Io.WRITE_ZEROES: IoQueue._write_zeroes,
-    Io.DATASET_MANAGEMENT: IoQueue._deallocate,
-    Io.FLUSH: IoQueue._flush,
-}

@@ -1,7 +1,7 @@
 """The PDUs of NVMe/TCP: the units that cross a connection.
 
-The layouts are those of the NVM Express TCP Transport Specification 1.0, section 3.6. Digests are not offered.
-All numbers are little-endian.
+The layouts are those of the NVM Express TCP Transport Specification 1.0, section 3.6. All numbers are
+little-endian. Digests are not offered.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _MAX_DISCOVERY_CONTROLLERS = 1024
 
 
 class Connecting(Channel, Protocol):
-    """A connection on which a host sends Connect. ``discovery_only`` says that its port serves nothing else."""
+    """A connection on which a host sends Connect. With ``discovery_only``, its port serves nothing else."""
 
     port: Port
     peer: str

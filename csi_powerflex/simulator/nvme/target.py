@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import queue
 import socket
 import threading
 import time
+from collections.abc import Callable, Collection
 from functools import partial
 
 from csi_powerflex.simulator.array import Array
@@ -51,11 +53,13 @@ class NvmeTarget:
         self._worker = threading.Thread(target=self._work, name="nvme-events", daemon=True)
         self._stopped = False
 
-    def start(self) -> None:
+    def start(self, required: Collection[str] = ()) -> None:
         """Choose the ports that are still open, then listen.
 
+        This machine must have the addresses ``required``. SDTs do not listen at others that it does not have.
+
         Raises:
-            CannotListen: an address of an SDT is in use, or a port cannot be chosen.
+            CannotListen: an address of an SDT is in use, is missing but required, or has no free port.
         """
         self._worker.start()
         with self._array.lock:
@@ -65,7 +69,7 @@ class NvmeTarget:
             self._namespaces.refresh_all()
             self._array.observers.append(self._observe)
             self._faults.listeners.append(self._follow_faults)
-            self._follow_sdts(at_start=True)
+            self._follow_sdts(self._refuse_start(required))
 
     def stop(self) -> None:
         """Stop to listen, end all connections and close the files."""
@@ -83,10 +87,18 @@ class NvmeTarget:
             sock.close()
 
     @property
-    def portals(self) -> list[Address]:
-        """Where the target listens now, for I/O and for discovery."""
+    def listening(self) -> list[Address]:
+        """Where the target listens now, for I/O and for discovery only."""
         with self._array.lock:
             return list(self._listeners)
+
+    @property
+    def io_portals(self) -> list[Address]:
+        """Where the target listens now for I/O."""
+        with self._array.lock:
+            ports = [port for sdt in self._array.sdts.values() for port in ports_of(sdt)]
+            wanted = [Address(port.address, port.nvme_port) for port in ports]
+            return [address for address in wanted if address in self._listeners]
 
     # --- listening -----------------------------------------------------------------------------------
 
@@ -130,8 +142,16 @@ class NvmeTarget:
                     wanted.setdefault(Address(port.address, number), Place(port, portal, discovery_only))
         return wanted
 
-    def _follow_sdts(self, *, at_start: bool = False) -> None:
-        """Open and close listeners so that they are where the SDTs say."""
+    @staticmethod
+    def _refuse_start(required: Collection[str]) -> Callable[[Address, OSError], None]:
+        def refuse(address: Address, error: OSError) -> None:
+            if error.errno != errno.EADDRNOTAVAIL or address.ip in required:
+                raise CannotListen(f"cannot listen for NVMe/TCP on {address}: {_text(error)}") from error
+
+        return refuse
+
+    def _follow_sdts(self, failed: Callable[[Address, OSError], None] = lambda *_: None) -> None:
+        """Open and close listeners so that they are where the SDTs say. ``failed`` may raise an error."""
         if self._stopped:
             return
         wanted = self._wanted()
@@ -143,8 +163,7 @@ class NvmeTarget:
             try:
                 sock = self._opened.pop(address, None) or listen(address)
             except OSError as error:
-                if at_start and error.errno != errno.EADDRNOTAVAIL:
-                    raise CannotListen(f"cannot listen for NVMe/TCP on {address}: {_text(error)}") from error
+                failed(address, error)
                 log.info("no NVMe/TCP portal at %s: %s", address, _text(error))
                 continue
             serve = partial(self._connection, place)
@@ -212,4 +231,4 @@ def portal_of(port: Port) -> str:
 
 
 def _text(error: OSError | None) -> str:
-    return (error.strerror if error is not None else None) or str(error)
+    return os.strerror(error.errno or 0) if error is not None else "no port is free"

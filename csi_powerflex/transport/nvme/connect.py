@@ -150,9 +150,7 @@ class Connector:
             return self._subsystems.setdefault((nqn, host.key), _Subsystem())
 
     def _present(self, nqn: str, host: HostPair) -> list[NvmeController]:
-        return [
-            one for one in self._sysfs.controllers() if one.host_nqn == host.key and one.nqn.startswith(nqn)
-        ]
+        return [one for one in self._sysfs.read().of_host(host.key) if one.nqn.startswith(nqn)]
 
     def _due(self, subsystem: _Subsystem, addresses: Iterable[Address]) -> Iterable[Address]:
         """Those that may be tried now, the one that failed longest ago first."""

@@ -10,12 +10,12 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.nvme import nguid_of
 from csi_powerflex.transport.nvme.connect import Address, Failure
 from csi_powerflex.transport.nvme.identity import HostPair
-from csi_powerflex.transport.nvme.portals import Plan
-from csi_powerflex.transport.nvme.sysfs import NvmeController, Sysfs
+from csi_powerflex.transport.nvme.portals import Plan, belongs
+from csi_powerflex.transport.nvme.sysfs import NvmeController, Snapshot, Sysfs, unnamed
 
 
 def absence(
-    handle: VolumeHandle, host: HostPair, own: Collection[NvmeController], sysfs: Sysfs, folder: Path
+    handle: VolumeHandle, host: HostPair, own: Collection[NvmeController], snapshot: Snapshot, folder: Path
 ) -> tuple[str, str]:
     """Why the volume has no device, and what to do, as far as sysfs shows it; "" if it does not show it.
 
@@ -23,27 +23,28 @@ def absence(
         handle: the volume.
         host: the identity of this host.
         own: its connections to the system of the volume.
-        sysfs: where to look.
+        snapshot: what sysfs has.
         folder: the folder of the identity's files.
     """
     nguid = nguid_of(handle)
     reason = f"no NVMe namespace of this host has the NGUID {nguid}"
-    for other in sorted({one.host_nqn for one in sysfs.controllers()} - {host.key}):
-        if sysfs.namespaces(other, nguid):
+    for other in sorted({one.host_nqn for one in snapshot.controllers} - {host.key}):
+        if snapshot.namespaces(other, nguid):
             return (
                 f"{reason}, and one that is connected as {other} has it",
                 f"find out what has connected with that NQN; this host has {host.nqn} ({folder / 'hostnqn'})",
             )
-    systems = sorted({one.nqn for one in sysfs.namespaces(host.key, nguid)})
+    here = {one.nqn for one in snapshot.namespaces(host.key, nguid)}
+    systems = sorted(nqn for nqn in here if not belongs(nqn, handle.system_id))
     if systems:
         return (
             f"the NGUID {nguid} is here, and it belongs to another system: {', '.join(systems)}",
             "the kernel cannot use two volumes with one NGUID: use them on different hosts",
         )
-    unnamed = sysfs.unnamed(own)
-    if unnamed:
+    without = unnamed(own)
+    if without:
         return (
-            f"{reason}, and {unnamed} paths lead to NVMe namespaces without an NGUID",
+            f"{reason}, and {without} paths lead to NVMe namespaces without an NGUID",
             "the driver cannot tell which volumes those are: check the version of the array",
         )
     return reason, ""
@@ -53,8 +54,8 @@ def several(handle: VolumeHandle, names: Collection[str]) -> str:
     """The error for several devices that are one volume."""
     return (
         f"volume {handle} has several devices on this host ({', '.join(names)}), and the kernel does not "
-        "join them (nvme_core.multipath is not Y): writing to both would damage its data; set the parameter to Y "
-        "and restart the host, or end all connections to the system but one while no volume is used"
+        "join them (nvme_core.multipath is not Y): writing to both would damage its data; set the parameter "
+        "to Y and restart the host, or end all connections to the system but one while no volume is used"
     )
 
 
@@ -106,7 +107,7 @@ def invalid(plan: Plan, failures: Mapping[Address, Failure], host: HostPair, sys
 def _cause_of_invalid(host: HostPair, sysfs: Sysfs) -> str:
     if "nvme_tcp" not in sysfs.modules():
         return "The module nvme_tcp is not loaded: run modprobe nvme-tcp on the host"
-    for one in sysfs.controllers():
+    for one in sysfs.read().controllers:
         if one.host_id and (one.host_nqn == host.key) != (one.host_id == host.host_id):
             return (
                 f"{one.name} is connected as {one.host_nqn} with the host id {one.host_id}, and this host "

@@ -13,20 +13,24 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.model.nvme import VENDOR
+from csi_powerflex.host.facts import is_folder
+from csi_powerflex.shared_read import SharedRead
 
 LIVE = "live"
 """The state of an NVMe controller that serves."""
 
 _CONTROLLER = re.compile(r"nvme[0-9]+")
 _DEVICE = re.compile(r"nvme[0-9]+n[0-9]+")
+_SUBSYSTEM = re.compile(r"nvme-subsys[0-9]+")
 _PATH = re.compile(r"nvme[0-9]+c[0-9]+n[0-9]+")
 _NUMBER = re.compile(r"[0-9]+:[0-9]+")
 _SECTOR = 512
+_DELL_OUI = "64b94e"
+_READ_SECONDS = 10.0
 _USABLE_ANA = ("", "optimized", "non-optimized")
 _NEVER = ("off", "-1")
 _ENDING = ("deleting", "dead")
@@ -115,7 +119,7 @@ class NvmeNamespace:
     @property
     def is_powerflex(self) -> bool:
         """Whether it is a volume of PowerFlex: the middle of its NGUID names the vendor."""
-        return self.nguid[16:].startswith(VENDOR)
+        return self.nguid[16:].startswith(_DELL_OUI)
 
     def is_same_now(self) -> bool:
         """Whether this name still belongs to the same volume and device number."""
@@ -127,6 +131,7 @@ class Sysfs:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._shared = SharedRead(self._read, seconds=_READ_SECONDS)
 
     @property
     def native_multipath(self) -> bool:
@@ -136,41 +141,63 @@ class Sysfs:
     def modules(self) -> tuple[str, ...]:
         """The modules of NVMe/TCP that the kernel has."""
         names = ("nvme_core", "nvme_fabrics", "nvme_tcp")
-        return tuple(name for name in names if _exists(self._root / "module" / name))
+        return tuple(name for name in names if is_folder(self._root / "module" / name))
 
-    def controllers(self) -> tuple[NvmeController, ...]:
-        """Every NVMe controller that reaches its subsystem by TCP, in the order of their numbers."""
+    def read(self) -> Snapshot:
+        """What is there now. Calls at the same time share one read: a host may have thousands of volumes."""
+        return self._shared.get()
+
+    def _read(self) -> Snapshot:
         found = (_controller(folder) for folder in _children(self._root / "class/nvme", _CONTROLLER))
-        return tuple(sorted((one for one in found if one is not None), key=lambda one: int(one.name[4:])))
+        controllers = sorted((one for one in found if one is not None), key=lambda one: int(one.name[4:]))
+        used = {one.nqn for one in controllers}
+        devices: dict[str, list[tuple[Path, str]]] = {}
+        for subsystem in _children(self._root / "class/nvme-subsystem", _SUBSYSTEM):
+            nqn = _text(subsystem / "subsysnqn")
+            if nqn in used:
+                _collect(subsystem, nqn, devices)
+        for one in controllers:  # without native multipath
+            _collect(one.folder, one.nqn, devices)
+        return Snapshot(tuple(controllers), devices)
 
-    def namespaces(self, host_nqn: str, nguid: str | None = None) -> tuple[NvmeNamespace, ...]:
-        """The NVMe namespaces with an NGUID that this host has connected.
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What sysfs had at one time.
+
+    Attributes:
+        controllers: every NVMe controller that reaches its subsystem by TCP, in the order of their numbers.
+        devices: by NGUID, the folder of each device and the NQN of its subsystem.
+    """
+
+    controllers: tuple[NvmeController, ...]
+    devices: Mapping[str, Sequence[tuple[Path, str]]]
+
+    def of_host(self, host_nqn: str) -> list[NvmeController]:
+        """The NVMe controllers that this host has connected. ``host_nqn`` is in lower case."""
+        return [one for one in self.controllers if one.host_nqn == host_nqn]
+
+    def namespaces(self, host_nqn: str, nguid: str | None = None) -> list[NvmeNamespace]:
+        """The NVMe namespaces with an NGUID that this host has connected. Their details are read now.
 
         Args:
             host_nqn: the NQN of this host, in lower case.
             nguid: only NVMe namespaces with this NGUID.
         """
-        own = [one for one in self.controllers() if one.host_nqn == host_nqn]
-        found = []
-        for subsystem in _children(self._root / "class/nvme-subsystem", re.compile(r"nvme-subsys[0-9]+")):
-            nqn = _text(subsystem / "subsysnqn")
-            members = [one for one in own if one.nqn == nqn]
-            if members:
-                found += [
-                    head for folder in _named(subsystem, nguid) if (head := _namespace(folder, nqn, members))
-                ]
-        for one in own:  # without native multipath
-            found += [
-                device
-                for folder in _named(one.folder, nguid)
-                if (device := _namespace(folder, one.nqn, [one]))
-            ]
-        return tuple(found)
+        own = self.of_host(host_nqn)
+        nguids = self.devices.keys() if nguid is None else [nguid]
+        found = (
+            _namespace(folder, [one for one in own if one.nqn == nqn], wanted)
+            for wanted in nguids
+            for folder, nqn in self.devices.get(wanted, ())
+        )
+        return [one for one in found if one is not None]
 
-    def unnamed(self, controllers: Collection[NvmeController]) -> int:
-        """How many paths of these NVMe controllers lead to an NVMe namespace without an NGUID."""
-        folders = (folder for one in controllers for folder in _children(one.folder, _PATH, _DEVICE))
-        return sum(_exists(folder) and not _nguid(folder) for folder in folders)
+
+def unnamed(controllers: Collection[NvmeController]) -> int:
+    """How many paths of these NVMe controllers lead to an NVMe namespace without an NGUID."""
+    folders = (folder for one in controllers for folder in _children(one.folder, _PATH, _DEVICE))
+    return sum(not _nguid(folder) for folder in folders)
 
 
 def same_address(one: str, other: str) -> bool:
@@ -200,34 +227,36 @@ def _controller(folder: Path) -> NvmeController | None:
     )
 
 
-def _namespace(folder: Path, nqn: str, controllers: Collection[NvmeController]) -> NvmeNamespace | None:
+def _collect(folder: Path, nqn: str, devices: dict[str, list[tuple[Path, str]]]) -> None:
+    """Add the devices in a folder that have an NGUID."""
+    for child in _children(folder, _DEVICE):
+        nguid = _nguid(child)
+        if nguid:
+            devices.setdefault(nguid, []).append((child, nqn))
+
+
+def _namespace(folder: Path, controllers: Sequence[NvmeController], nguid: str) -> NvmeNamespace | None:
     """The NVMe namespace of a folder; None if no path of these NVMe controllers leads to it."""
-    nguid, number, size = _nguid(folder), _text(folder / "dev"), _text(folder / "size")
-    if not nguid or _NUMBER.fullmatch(number) is None or not size.isdecimal():
+    number, size = _text(folder / "dev"), _text(folder / "size")
+    if _nguid(folder) != nguid or _NUMBER.fullmatch(number) is None or not size.isdecimal():
         return None
     paths = tuple(path for one in controllers if (path := _path(one, folder, nguid)) is not None)
     if not paths:
         return None
+    nqn = controllers[0].nqn
     return NvmeNamespace(folder.name, folder, nqn, nguid, number, int(size) * _SECTOR, paths)
 
 
 def _path(controller: NvmeController, device: Path, nguid: str) -> NvmePath | None:
     if device.parent == controller.folder:
         return NvmePath(controller, live=controller.live)
-    # The names of a device and of its paths end in the same number. The NGUID has to be the same too.
-    ending = device.name[device.name.rindex("n") :]
-    for folder in _children(controller.folder, _PATH):
-        if folder.name.endswith(ending) and _nguid(folder) == nguid:
-            usable = _text(folder / "ana_state") in _USABLE_ANA
-            return NvmePath(controller, live=controller.live and usable)
-    return None
-
-
-def _named(folder: Path, nguid: str | None) -> Iterator[Path]:
-    """The devices in a folder, or those with this NGUID."""
-    for child in _children(folder, _DEVICE):
-        if nguid is None or _nguid(child) == nguid:
-            yield child
+    # nvme1n7 has the path nvme1c3n7 over nvme3. The NGUID has to be the same too.
+    subsystem, _, instance = device.name.rpartition("n")
+    folder = controller.folder / f"{subsystem}c{controller.name[4:]}n{instance}"
+    if _nguid(folder) != nguid:
+        return None
+    usable = _text(folder / "ana_state") in _USABLE_ANA
+    return NvmePath(controller, live=controller.live and usable)
 
 
 def _nguid(folder: Path) -> str:
@@ -249,12 +278,6 @@ def _children(folder: Path, *patterns: re.Pattern[str]) -> list[Path]:
             child for child in folder.iterdir() if any(pattern.fullmatch(child.name) for pattern in patterns)
         ]
     return []
-
-
-def _exists(path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return path.exists()
-    return False
 
 
 def _text(path: Path) -> str:

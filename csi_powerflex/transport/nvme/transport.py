@@ -30,7 +30,7 @@ from csi_powerflex.transport.nvme.fabrics import Fabrics
 from csi_powerflex.transport.nvme.identity import HostFiles, HostPair
 from csi_powerflex.transport.nvme.modules import load_modules
 from csi_powerflex.transport.nvme.portals import FRESH_SECONDS, PortalFinder, belongs
-from csi_powerflex.transport.nvme.sysfs import NvmeController, NvmeNamespace, Sysfs
+from csi_powerflex.transport.nvme.sysfs import NvmeController, NvmeNamespace, Snapshot, Sysfs
 from csi_powerflex.transport.nvme.upkeep import Upkeep
 
 log = Log(__name__)
@@ -45,7 +45,7 @@ class _Missing:
     """Why there is no device yet.
 
     Attributes:
-        reason: what was found.
+        reason: what was found; empty if the kernel does not have the volume at all.
         advice: what to do; empty if the connections say it.
         live: whether this host has a live connection to the subsystem.
     """
@@ -127,7 +127,7 @@ class Nvme:
 
     def find(self, handle: VolumeHandle) -> Path | None:
         """The volume's block device if it is here now, with or without a live path."""
-        found = self._namespaces(handle)
+        found = self._namespaces(handle, self._sysfs.read())
         return device.path_of(found[0], self._settings.dev) if found else None
 
     def devices(self) -> tuple[Path, ...]:
@@ -137,19 +137,18 @@ class Nvme:
             return ()
         found = (
             device.path_of(one, self._settings.dev)
-            for one in self._sysfs.namespaces(host.key)
+            for one in self._sysfs.read().namespaces(host.key)
             if one.is_powerflex
         )
         return tuple(sorted({path for path in found if path is not None}))
 
     def paths(self, handle: VolumeHandle) -> PathCount | None:
         """How many paths lead to the volume, and how many of them are live; None if it is not here."""
-        found, host = self._namespaces(handle), self._known_host()
+        snapshot = self._sysfs.read()
+        found, host = self._namespaces(handle, snapshot), self._known_host()
         if not found or host is None:
             return None
-        own = [
-            one for one in self._sysfs.controllers() if one.nqn == found[0].nqn and one.host_nqn == host.key
-        ]
+        own = [one for one in snapshot.of_host(host.key) if one.nqn == found[0].nqn]
         lost = tuple(str(one) for one in own if not one.live)
         return PathCount(live=found[0].live_paths, total=len(own), lost=lost)
 
@@ -198,7 +197,7 @@ class Nvme:
                 if not found.live:
                     self._connect(wanted, limit)
                 elif now >= rescan_at:
-                    rescan(self._own(wanted))
+                    rescan(_own(wanted, self._sysfs.read()))
                     rescan_at = now + _NEXT_RESCAN_SECONDS
                 watch.wait(min(self._settings.poll_seconds, limit - now))
 
@@ -211,7 +210,7 @@ class Nvme:
         target, system_id = wanted.target, wanted.handle.system_id
         if target is None:
             return
-        if not self._own(wanted):
+        if not _own(wanted, self._sysfs.read()):
             self._finder.ask(system_id, target.portals, wanted.host, limit=limit, max_age=FRESH_SECONDS)
         plan = self._finder.plan(system_id, target, wanted.host)
         if not plan.nqn:
@@ -229,12 +228,12 @@ class Nvme:
         Raises:
             FailedPrecondition: several devices are the same volume.
         """
-        own = self._own(wanted)
+        snapshot = self._sysfs.read()
+        own = _own(wanted, snapshot)
         live = any(one.live for one in own)
-        here = self._namespaces(wanted.handle)
+        here = self._namespaces(wanted.handle, snapshot)
         if not here:
-            folder = self._settings.folder
-            return _Missing(*explain.absence(wanted.handle, wanted.host, own, self._sysfs, folder), live=live)
+            return _Missing("", live=live)
         found = here[0]
         if len(here) > 1:
             raise FailedPrecondition(explain.several(wanted.handle, [one.name for one in here]))
@@ -258,12 +257,12 @@ class Nvme:
         keep_forever(own)
         return path
 
-    def _namespaces(self, handle: VolumeHandle) -> list[NvmeNamespace]:
+    def _namespaces(self, handle: VolumeHandle, snapshot: Snapshot) -> list[NvmeNamespace]:
         """The volume as this host has it. It has several only without native multipath, the oldest first."""
         host = self._known_host()
         if host is None:
             return []
-        found = self._sysfs.namespaces(host.key, nguid_of(handle))
+        found = snapshot.namespaces(host.key, nguid_of(handle))
         own = [one for one in found if belongs(one.nqn, handle.system_id)]
         return sorted(own, key=lambda one: (len(one.name), one.name))
 
@@ -275,24 +274,20 @@ class Nvme:
             log.debug("this host has no identity for NVMe", reason=error)
         return self._last_host
 
-    def _own(self, wanted: _Wanted) -> list[NvmeController]:
-        """The connections of this host to the system of the volume."""
-        return [
-            one
-            for one in self._sysfs.controllers()
-            if one.host_nqn == wanted.host.key and belongs(one.nqn, wanted.handle.system_id)
-        ]
-
     def _not_found(self, wanted: _Wanted, found: _Missing, waited: float) -> DriverError:
         """The error for a device that did not appear: what was tried, what is there, and what to do."""
-        own = self._own(wanted)
+        snapshot = self._sysfs.read()
+        own = _own(wanted, snapshot)
+        reason, advice = found.reason, found.advice
+        if not reason:
+            # This looks at every path of every volume, so it is not done at each look.
+            reason, advice = explain.absence(wanted.handle, wanted.host, own, snapshot, self._settings.folder)
         after = units.seconds(waited)
         parts = [
-            f"volume {wanted.handle} has no usable device over NVMe/TCP after {after}: {found.reason}",
+            f"volume {wanted.handle} has no usable device over NVMe/TCP after {after}: {reason}",
             f"NVMe controllers of this host: {'; '.join(map(str, own)) or 'none'}",
         ]
         kind: type[DriverError] = Unavailable
-        advice = found.advice
         if wanted.target is not None and not found.live:
             plan = self._finder.plan(wanted.handle.system_id, wanted.target, wanted.host)
             failures = self._connector.failures(plan.nqn, wanted.host)
@@ -313,8 +308,8 @@ class Nvme:
         if not self._sysfs.native_multipath and not self._settings.single_path:
             raise FailedPrecondition(
                 "the kernel of this host does not join the paths of NVMe (nvme_core.multipath is not Y), so "
-                "each portal would be a device of its own; start the host with nvme_core.multipath=Y, or use one "
-                "connection without redundancy (--nvme-single-path)"
+                "each portal would be a device of its own; start the host with nvme_core.multipath=Y, or use "
+                "one connection without redundancy (--nvme-single-path)"
             )
 
     def _require_systems(self) -> tuple[str, ...]:
@@ -323,6 +318,11 @@ class Nvme:
                 "it is not known which systems this host reaches over NVMe/TCP: name each by --nvme-system"
             )
         return tuple(sorted(set(self._settings.systems)))
+
+
+def _own(wanted: _Wanted, snapshot: Snapshot) -> list[NvmeController]:
+    """The connections of this host to the system of the volume."""
+    return [one for one in snapshot.of_host(wanted.host.key) if belongs(one.nqn, wanted.handle.system_id)]
 
 
 def _require_own(handle: VolumeHandle, target: NvmeTarget) -> None:

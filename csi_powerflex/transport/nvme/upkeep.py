@@ -78,8 +78,9 @@ class Upkeep:
         except FailedPrecondition as error:
             log.debug("this host has no identity for NVMe", reason=error)
             return self._settings.upkeep_seconds
-        own = [one for one in self._sysfs.controllers() if one.host_nqn == host.key]
-        namespaces = [one for one in self._sysfs.namespaces(host.key) if one.is_powerflex]
+        snapshot = self._sysfs.read()
+        own = snapshot.of_host(host.key)
+        namespaces = [one for one in snapshot.namespaces(host.key) if one.is_powerflex]
         systems = self._systems(own)
         for system_id in systems:
             mine = [one for one in own if belongs(one.nqn, system_id)]
