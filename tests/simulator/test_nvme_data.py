@@ -195,6 +195,24 @@ def test_when_an_unmapping_is_answered_no_write_of_the_host_is_in_progress(nvme:
         writer.join(30)
 
 
+def test_io_that_began_before_an_unmapping_and_arrives_after_it_is_refused(nvme: NvmeArray) -> None:
+    host_id, _, number = nvme.mapped()
+    with nvme.connected() as host:
+        host.write(number, 0, b"x" * BLOCK)
+        namespace = nvme.target._namespaces.of_host(host_id)[number]
+        namespace.retire()
+        assert refused(host, number).code == UNMAPPED
+        host.flush(0xFFFFFFFF)
+
+
+def test_one_flush_is_for_all_volumes_of_the_host(nvme: NvmeArray) -> None:
+    host_id, _, number = nvme.mapped()
+    nvme.mapped(host=host_id)
+    with nvme.connected() as host:
+        host.write(number, 0, b"x" * BLOCK)
+        host.flush(0xFFFFFFFF)
+
+
 # --- events --------------------------------------------------------------------------------------
 
 

@@ -113,9 +113,11 @@ def test_a_write_that_was_swallowed_has_no_effect_once_the_target_has_given_up_t
     nvme: NvmeArray,
 ) -> None:
     host_id, _, number = nvme.mapped()
-    with nvme.connected(kato=100) as lost:
+    with nvme.connected() as lost:
+        (association,) = nvme.target._subsystem.associations()
         with nvme.fault(FaultKind.FREEZE, route="Nvme.*", path=portal(nvme, 0)):
             assert is_silent(lost, lambda: lost.write(number, 0, b"late" * 128))
+            association.keep_alive_ms = 1
             until(lambda: not nvme.controllers(host_id))
         with nvme.connected(portal=1) as left:
             assert left.read(number, 0, 512) == bytes(512)
@@ -149,6 +151,15 @@ def test_reads_and_writes_can_fail_with_a_status(nvme: NvmeArray) -> None:
             host.flush(number)
         with nvme.fault(FaultKind.ERROR, route="Nvme.discard", code=0x6), pytest.raises(Failed, match="0x6"):
             host.zero(number, 0, 512)
+
+
+def test_commands_without_a_route_of_their_own_can_fail_too(nvme: NvmeArray) -> None:
+    nvme.add_host()
+    with nvme.connected() as host:
+        with nvme.fault(FaultKind.ERROR, route="Nvme.io", code=0x6), pytest.raises(Failed, match="0x6"):
+            host.io.ask(0x55, 1)
+        with nvme.fault(FaultKind.ERROR, route="Nvme.admin", code=0x6), pytest.raises(Failed, match="0x6"):
+            host.changed()
 
 
 def test_a_command_can_take_long_on_one_path(nvme: NvmeArray) -> None:

@@ -6,12 +6,15 @@ import contextlib
 import random
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tests.nvme_initiator import Connection, Failed
+from csi_powerflex.simulator.nvme import subsystem
+from csi_powerflex.simulator.nvme.subsystem import Subsystem
+from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed
 from tests.simulator.devices import until
 from tests.simulator.nvme import HOST_A, A, NvmeArray
 
@@ -195,7 +198,7 @@ def test_a_host_that_never_reads_does_not_hold_up_others(working: NvmeArray) -> 
             other.read(number, 0, 512)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400), connected=st.booleans(), admin=st.booleans())
 def test_random_bytes_do_no_harm(working: NvmeArray, content: bytes, connected: bool, admin: bool) -> None:
     if not connected:
@@ -210,7 +213,7 @@ def test_random_bytes_do_no_harm(working: NvmeArray, content: bytes, connected: 
 
 def test_random_commands_do_no_harm(working: NvmeArray) -> None:
     draw = random.Random(7)  # noqa: S311 - it must be repeatable
-    for _ in range(150):
+    for _ in range(40):
         with working.connected(portal=1) as host:
             for connection in (host.admin, host.io):
                 for _ in range(20):
@@ -235,3 +238,80 @@ def test_the_namespaces_of_a_host_are_not_those_of_a_host_with_a_longer_name(wor
         working.initiator(A, nqn=HOST_A + "0").connect(working.nqn)
     with pytest.raises(Failed, match="0x184"):
         working.initiator(A, nqn=HOST_A[:-1]).connect(working.nqn)
+
+
+# --- errors of the target itself -------------------------------------------------------------------
+
+
+def test_an_unexpected_error_of_the_target_ends_one_connection_and_is_logged(
+    nvme: NvmeArray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nvme.add_host()
+    with nvme.connected() as host:
+        with monkeypatch.context() as broken:
+            broken.setattr(Subsystem, "facts", lambda *_: 1 / 0)
+            with pytest.raises(EOFError):
+                host.admin.identify(1)
+        with nvme.connected() as other:
+            other.admin.identify(1)
+    assert "the connection of 127.0.0.1 ended" in caplog.text
+
+
+def test_a_target_that_gets_no_more_threads_refuses_connections_and_goes_on(
+    nvme: NvmeArray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nvme.add_host()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", start)
+        with opened(nvme) as sock:
+            assert all_of(sock) == b""
+    nvme.connected().close()
+    assert "a connection was not accepted: can't start new thread" in caplog.text
+
+
+def test_a_target_that_gets_no_more_descriptors_goes_on(
+    nvme: NvmeArray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nvme.add_host()
+    reached = threading.Event()
+
+    def accept(sock: socket.socket) -> tuple[socket.socket, object]:
+        reached.set()
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(socket.socket, "accept", accept)
+        Connection(*nvme.portals()[0]).close()  # its thread waits in the old function
+        with opened(nvme):
+            assert reached.wait(30)
+    nvme.connected().close()
+    assert "cannot accept a connection: [Errno 24] Too many open files" in caplog.text
+
+
+def test_there_is_an_end_to_nvme_controllers_for_discovery(
+    nvme: NvmeArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subsystem, "_MAX_DISCOVERY_CONTROLLERS", 1)
+    with contextlib.closing(Connection(*nvme.portals()[0])) as first:
+        first.connect(DISCOVERY_NQN, HOST_A, A)
+        with pytest.raises(Failed, match="0x181"):
+            nvme.discovered()
+
+
+def test_the_ids_of_nvme_controllers_start_again_at_the_end_and_skip_those_in_use(
+    nvme: NvmeArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvme.add_host()
+    monkeypatch.setattr(subsystem, "_LAST_ID", 2)
+    with nvme.connected() as first, nvme.connected() as second:
+        assert {first.controller_id, second.controller_id} == {1, 2}
+        with pytest.raises(Failed, match="0x181"):
+            nvme.connected()
+        second.close()
+        until(lambda: len(nvme.target._subsystem.associations()) == 1)
+        with nvme.connected() as third:
+            assert third.controller_id == second.controller_id

@@ -203,18 +203,28 @@ def test_an_nvme_controller_ends_with_its_admin_queue_and_takes_its_other_queues
 
 def test_a_host_that_is_silent_longer_than_it_announced_is_disconnected(nvme: NvmeArray) -> None:
     host_id = nvme.add_host()
-    with nvme.connected(kato=200) as host:
-        host.admin.ask(0x18)
+    with contextlib.closing(Connection(*nvme.portals()[0])) as admin:
+        admin.connect(nvme.nqn, HOST_A, A, kato=50)
         leave(nvme, host_id)
         with pytest.raises((EOFError, OSError)):
-            host.namespaces()
+            admin.identify(1)
+
+
+def test_a_keep_alive_shows_that_the_host_is_alive(nvme: NvmeArray) -> None:
+    nvme.add_host()
+    with nvme.connected(kato=60_000) as host:
+        (association,) = nvme.target._subsystem.associations()
+        before = association._alive_at
+        host.admin.ask(0x18)
+        assert association._alive_at > before
+        assert not association.is_overdue
 
 
 def test_a_host_can_change_the_time_within_which_it_shows_that_it_is_alive(nvme: NvmeArray) -> None:
     host_id = nvme.add_host()
     with nvme.connected() as host:
         assert host.admin.ask(0x0A, 0, b"\x0f").result == 0
-        host.admin.ask(0x09, 0, b"\x0f\0\0\0\xc8\0\0\0")
+        host.admin.ask(0x09, 0, b"\x0f\0\0\0\x32\0\0\0")
         leave(nvme, host_id)
 
 

@@ -24,7 +24,7 @@ def nguid(volume_id: str, system_id: str) -> str:
     return f"{volume_id}{_OUI}{system_id[-_SYSTEM_DIGITS:]}".lower()
 
 
-class Gone(Exception):
+class Unmapped(Exception):
     """The namespace was taken from the host."""
 
 
@@ -55,11 +55,11 @@ class Namespace:
         """The volume's file for one I/O. The end of the mapping waits until the block has ended.
 
         Raises:
-            Gone: the mapping has ended.
+            Unmapped: the mapping has ended.
         """
         with self._condition:
             if self._retired:
-                raise Gone
+                raise Unmapped
             if self._descriptor is None:
                 path = self._plane.file(self.volume_id, self.shape.size)
                 self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -87,12 +87,6 @@ class NvmeTarget:
             sock.close()
 
     @property
-    def listening(self) -> list[Address]:
-        """Where the target listens now, for I/O and for discovery only."""
-        with self._array.lock:
-            return list(self._listeners)
-
-    @property
     def io_portals(self) -> list[Address]:
         """Where the target listens now for I/O."""
         with self._array.lock:
