@@ -91,9 +91,10 @@ class Array:
         self._act(volume, "removeMappedHost", hostId=host)
 
     def grow(self, volume: Volume) -> Volume:
-        """Let a volume have 2 GiB."""
-        self._act(volume, "setVolumeSize", sizeInGB="2")
-        return Volume(volume.handle, 2 * GIB)
+        """Let a volume have 1 GiB more. Returns it with its new size."""
+        grown = Volume(volume.handle, volume.size + GIB)
+        self._act(volume, "setVolumeSize", sizeInGB=str(grown.size // GIB))
+        return grown
 
     def _act(self, volume: Volume, action: str, **body: object) -> None:
         self._client.act("Volume", volume.handle.volume_id, action, **body)
