@@ -116,7 +116,8 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
-	transport/registry transport/sdc/transport gateway/array gateway/codes gateway/convert gateway/identity \
+	transport/registry transport/sdc/transport $(addprefix transport/nvme/,connect device fabrics identity portals \
+	sysfs transport) gateway/array gateway/codes gateway/convert gateway/identity \
 	gateway/mapping model/format_options model/mount_options model/publish_context model/volume_context \
 	ids names units))
 comma := ,

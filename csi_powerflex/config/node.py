@@ -8,7 +8,6 @@ from pathlib import Path
 
 from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.model.transport import AUTO
 
 MdmGroup = tuple[str, ...]
 """The addresses of the MDMs of one system."""
@@ -172,7 +171,7 @@ class NodeSettings:
         zone: in which zone this node is.
         sdc: how to reach this host's SDC.
         nvme: how this host uses NVMe/TCP.
-        transport: the name of the transport that this node offers for new volumes; ``AUTO`` for every one
+        transport: the name of the transport that this node offers for new volumes; "auto" for every one
             that works.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
         slow_call_seconds: a call that changes nothing is logged at level info from this duration on.
@@ -185,6 +184,6 @@ class NodeSettings:
     zone: NodeZone = NodeZone()
     sdc: SdcSettings = SdcSettings()
     nvme: NvmeSettings = NvmeSettings()
-    transport: str = AUTO
+    transport: str = "auto"
     metrics_address: str | None = None
     slow_call_seconds: float = SLOW_CALL_SECONDS

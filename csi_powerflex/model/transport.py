@@ -6,6 +6,7 @@ row in ``transport.registry``, and its actions in ``gateway.mapping``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -139,12 +140,11 @@ class Transports(Protocol):
         """
         ...
 
-    def systems(self) -> tuple[str, ...]:
-        """The sorted ids of the systems that any transport reaches. Raises as ``identity``."""
-        ...
+    def reached(self) -> Mapping[str, tuple[str, ...]]:
+        """The ids of the systems, sorted, and the names of the transports that reach each.
 
-    def transports_of(self, system_id: str) -> tuple[str, ...]:
-        """The names of the transports that reach the system. Raises as ``identity``."""
+        Raises as ``identity``.
+        """
         ...
 
     def max_volumes(self) -> int:

@@ -7,7 +7,7 @@ volume that came by another one before the selection was changed can still be us
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,11 +71,12 @@ class TransportRegistry:
     def identity(self) -> NodeIdentity:
         return NodeIdentity.of(answer for _, answer in self._working(lambda transport: transport.initiator()))
 
-    def systems(self) -> tuple[str, ...]:
-        return tuple(sorted({system for _, systems in self._reached() for system in systems}))
-
-    def transports_of(self, system_id: str) -> tuple[str, ...]:
-        return tuple(transport.type.name for transport, systems in self._reached() if system_id in systems)
+    def reached(self) -> Mapping[str, tuple[str, ...]]:
+        answers = self._working(lambda transport: transport.systems())
+        ids = sorted({system for _, systems in answers for system in systems})
+        return {
+            one: tuple(transport.type.name for transport, systems in answers if one in systems) for one in ids
+        }
 
     def max_volumes(self) -> int:
         return min(transport.max_volumes for transport in self._selected)
@@ -112,9 +113,6 @@ class TransportRegistry:
     def devices(self) -> tuple[Path, ...]:
         found = {device for transport in self._transports for device in transport.devices()}
         return tuple(sorted(found))
-
-    def _reached(self) -> list[tuple[NodeTransport, tuple[str, ...]]]:
-        return self._working(lambda transport: transport.systems())
 
     def _working(self, ask: Callable[[NodeTransport], _Answer]) -> list[tuple[NodeTransport, _Answer]]:
         """The answers of the selected transports that this host has.

@@ -140,7 +140,8 @@ def test_the_node_starts_the_host_s_sdc_and_tells_it_of_its_system(
     with driver(rendered(helm, host), host) as client:
         info = client.call(client.node.NodeGetInfo, csi_pb2.NodeGetInfoRequest())
     assert info.node_id == f"sdc:{GUID}"
-    assert dict(info.accessible_topology.segments) == {f"csi.powerflex.dev/{SYSTEM}": "true"}
+    key = f"csi.powerflex.dev/{SYSTEM}"
+    assert dict(info.accessible_topology.segments) == {key: "true", f"{key}-sdc": "true"}
     assert changes(host) == [start, f"--add_mdm --ip {MDMS} --file {host.folder}/etc/drv_cfg.txt"]
     assert (host.folder / "etc" / "drv_cfg.txt").read_text() == f"mdm {MDMS}\n"
 

@@ -12,6 +12,7 @@ from csi_powerflex.app import node
 from csi_powerflex.config.node import NodeSettings, NodeZone, SdcSettings
 from csi_powerflex.csi import server
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
+from csi_powerflex.transport.registry import TransportRegistry
 from tests.controller.topology import DRIVER
 from tests.controller.world import World
 
@@ -39,7 +40,9 @@ def node_info(systems: Iterable[str], zone: NodeZone) -> csi_pb2.NodeGetInfoResp
             sdc=SdcSettings(drv_cfg=tool, control_device=Path(folder) / "scini", by_id=Path(folder)),
         )
         with (
-            server.serving(settings.endpoint, [node.registration(settings)]) as socket,
+            server.serving(
+                settings.endpoint, [node.registration(settings, TransportRegistry.of(settings))]
+            ) as socket,
             grpc.insecure_channel(f"unix:{socket}") as channel,
         ):
             return csi_pb2_grpc.NodeStub(channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=30)

@@ -104,12 +104,16 @@ SYSTEM = "7a3064dd1279f10f"
 
 def test_a_node_with_a_zone_registers_it_next_to_its_systems() -> None:
     segments = node_info([SYSTEM], NodeZone(name="a")).accessible_topology.segments
-    assert dict(segments) == {f"{DRIVER}/{SYSTEM}": "true", f"{DRIVER}/zone": "a"}
+    assert dict(segments) == {
+        f"{DRIVER}/{SYSTEM}": "true",
+        f"{DRIVER}/{SYSTEM}-sdc": "true",
+        f"{DRIVER}/zone": "a",
+    }
 
 
 def test_a_node_without_a_zone_registers_its_systems_alone() -> None:
     segments = node_info([SYSTEM], NodeZone()).accessible_topology.segments
-    assert dict(segments) == {f"{DRIVER}/{SYSTEM}": "true"}
+    assert dict(segments) == {f"{DRIVER}/{SYSTEM}": "true", f"{DRIVER}/{SYSTEM}-sdc": "true"}
 
 
 def test_a_zone_from_a_file_is_registered_without_the_space_around_it(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def write_systems(sdc: Path, *systems: str) -> None:
 def paths(tmp_path: Path) -> HostPaths:
     sysfs = tmp_path / "sys"
     (sysfs / "block").mkdir(parents=True)
-    return HostPaths(sysfs, tmp_path / "multipath.conf", tmp_path / "hostnqn")
+    return HostPaths(sysfs, tmp_path / "multipath.conf")
 
 
 def essentials(settings: NodeSettings, of: HostFacts) -> list[Check]:
@@ -280,17 +280,7 @@ def test_missing_tools_are_named_with_their_packages(
     )
 
 
-# --- NVMe, multipath, clock ------------------------------------------------------------------------
-
-
-def test_nvme_is_information_only(settings: NodeSettings, paths: HostPaths) -> None:
-    (none,) = named(examine(settings, host(), paths), "nvme")
-    assert none.found.startswith("modules: none; host NQN: none")
-    (paths.sysfs / "module" / "nvme_tcp").mkdir(parents=True)
-    paths.nqn.write_text("nqn.2014-08.org.nvmexpress:uuid:1\n")
-    (some,) = named(examine(settings, host(), paths), "nvme")
-    assert some.found.startswith("modules: nvme_tcp; host NQN: nqn.2014-08.org.nvmexpress:uuid:1")
-    assert {none.level, some.level} == {Level.OK}
+# --- multipath, clock ------------------------------------------------------------------------------
 
 
 def test_a_multipath_map_on_a_volume_is_a_fault(settings: NodeSettings, paths: HostPaths) -> None:

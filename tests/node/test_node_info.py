@@ -18,7 +18,8 @@ pytestmark = pytest.mark.needs("devices")
 def test_the_node_reports_its_guid_and_the_systems_that_it_reaches(host: LoopHost, node: Kubelet) -> None:
     info = node.info()
     assert info.node_id == f"sdc:{GUID}"
-    assert dict(info.accessible_topology.segments) == {f"csi.powerflex.dev/{SYSTEM}": "true"}
+    key = f"csi.powerflex.dev/{SYSTEM}"
+    assert dict(info.accessible_topology.segments) == {key: "true", f"{key}-sdc": "true"}
     assert info == node.info()
 
 

@@ -578,3 +578,22 @@ def test_the_deadline_of_the_call_ends_the_wait(kernel: FakeKernel) -> None:
 def connects(result: str) -> float:
     """How many attempts to connect ended so."""
     return metrics.NVME_CONNECTS.labels(result)._value.get()  # type: ignore[no-any-return]
+
+
+def test_an_old_failure_does_not_end_a_new_call(kernel: FakeKernel) -> None:
+    kernel.lose(FIRST, error=errno.EINVAL)
+    nvme, volume = kernel.transport(), kernel.volume()
+    with pytest.raises(FailedPrecondition):
+        nvme.attach(volume.publish_context(FIRST))
+    kernel.restore(FIRST)
+    nvme.attach(volume.publish_context(FIRST))
+
+
+def test_portals_that_have_moved_are_found_by_the_next_publish_context(kernel: FakeKernel) -> None:
+    """The old connections stay, and the kernel goes on trying them."""
+    volume = kernel.volume()
+    nvme = kernel.transport()
+    nvme.attach(volume.publish_context(FIRST))
+    kernel.lose(FIRST)
+    nvme.attach(volume.publish_context(SECOND))
+    assert [line["traddr"] for line in kernel.lines] == ["127.0.0.1", "127.0.0.2"]

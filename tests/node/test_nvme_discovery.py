@@ -369,3 +369,17 @@ def with_discovery(kernel: FakeKernel, port: int) -> PublishContext:
     context = kernel.volume().publish_context("127.0.0.1:4420")
     portals = {"portals": f"127.0.0.1:4420/{port}"}
     return dataclasses.replace(context, details={**context.details, **portals})
+
+
+def test_an_old_plan_does_not_keep_a_volume_from_new_portals(kernel: FakeKernel) -> None:
+    volume = kernel.volume()
+    planned = "127.0.0.7:4420"
+    kernel.array.portals[planned] = FakePortal()
+    nvme = kernel.transport(discovery_seconds=15.0)
+    with listening(DiscoveryService([entry(NQN, "127.0.0.7", 4420)])) as service:
+        context = volume.publish_context("127.0.0.1:4420")
+        portals = {"portals": f"127.0.0.1:4420/{service.port}"}
+        nvme.attach(dataclasses.replace(context, details={**context.details, **portals}))
+    kernel.lose(planned)
+    nvme.attach(context)
+    assert [line["traddr"] for line in kernel.lines] == ["127.0.0.7", "127.0.0.1"]

@@ -16,6 +16,8 @@ from tests.node.loophost import GUID, SYSTEM, LoopHost
 from tests.node.nvme_host import NvmeHost, serving
 from tests.node.nvme_kernel import FIRST, HOST, SECOND, FakeKernel, eventually, running
 
+XFS = filesystem("xfs")
+
 pytestmark = pytest.mark.needs("devices")
 
 
@@ -31,11 +33,12 @@ def over_nvme(nvme_host: NvmeHost, tmp_path: Path) -> Iterator[Kubelet]:
         yield kubelet
 
 
+@pytest.mark.needs("xfs")
 def test_a_volume_lives_its_whole_life(nvme_host: NvmeHost, over_nvme: Kubelet) -> None:
     volume = nvme_host.volume()
-    over_nvme.stage(volume)
-    over_nvme.stage(volume)
-    target = over_nvme.publish(volume)
+    over_nvme.stage(volume, XFS)
+    over_nvme.stage(volume, XFS)
+    target = over_nvme.publish(volume, XFS)
     (target / "file").write_text("data")
     assert over_nvme.health(volume) == {}
     before = over_nvme.capacity(volume)
@@ -45,8 +48,8 @@ def test_a_volume_lives_its_whole_life(nvme_host: NvmeHost, over_nvme: Kubelet) 
     over_nvme.unpublish(volume)
     over_nvme.unstage(volume)
     assert nvme_host.loop.mounts() == []
-    over_nvme.stage(volume)
-    assert (over_nvme.publish(volume) / "file").read_text() == "data"
+    over_nvme.stage(volume, XFS)
+    assert (over_nvme.publish(volume, XFS) / "file").read_text() == "data"
     assert len(nvme_host.kernel.controllers()) == 2
 
 
@@ -72,7 +75,7 @@ def test_a_volume_whose_device_vanished_under_its_mount_can_be_removed(
         over_nvme.usage(volume)
     with refused(grpc.StatusCode.UNAVAILABLE, "this host has no device for volume", volume.handle):
         over_nvme.expand(volume, filesystem())
-    assert over_nvme.health(volume) == {"DeviceMissing": "VOLUME_INACCESSIBLE"}
+    assert over_nvme.health(volume) == {"DeviceMissing": "INACCESSIBLE"}
     over_nvme.unpublish(volume)
     over_nvme.unstage(volume)
     assert [mount.point for mount in nvme_host.loop.mounts() if str(volume.handle) in mount.point] == []
@@ -84,9 +87,9 @@ def test_lost_paths_are_health_issues(nvme_host: NvmeHost, over_nvme: Kubelet) -
     over_nvme.stage(volume)
     eventually(lambda: len(nvme_host.kernel.controllers()) == 2)
     nvme_host.kernel.lose(FIRST)
-    assert over_nvme.health(volume) == {"PathsLost": "VOLUME_DEGRADED"}
+    assert over_nvme.health(volume) == {"PathsLost": "DEGRADED"}
     nvme_host.kernel.lose(SECOND)
-    assert over_nvme.health(volume) == {"NoPath": "VOLUME_INACCESSIBLE"}
+    assert over_nvme.health(volume) == {"NoPath": "INACCESSIBLE"}
     nvme_host.kernel.restore(FIRST, SECOND)
     assert over_nvme.health(volume) == {}
 
@@ -107,12 +110,13 @@ def test_a_node_with_both_transports_has_both_identities(nvme_host: NvmeHost, tm
     assert set(info.accessible_topology.segments) == {key, f"{key}-nvme", f"{key}-sdc"}
 
 
+@pytest.mark.needs("xfs")
 def test_a_volume_that_came_over_the_sdc_stays_usable_on_a_node_with_nvme(
     nvme_host: NvmeHost, over_nvme: Kubelet
 ) -> None:
     volume = nvme_host.loop.volume()
-    over_nvme.stage(volume)
-    over_nvme.publish(volume)
+    over_nvme.stage(volume, XFS)
+    over_nvme.publish(volume, XFS)
     assert over_nvme.info().node_id == f"nqn:{HOST}"
     assert over_nvme.health(volume) == {}
     volume.grow(16 * GIB)
@@ -122,13 +126,14 @@ def test_a_volume_that_came_over_the_sdc_stays_usable_on_a_node_with_nvme(
     assert nvme_host.loop.mounts() == []
 
 
+@pytest.mark.needs("xfs")
 def test_a_volume_that_came_over_nvme_stays_usable_on_a_node_with_the_sdc(
     nvme_host: NvmeHost, tmp_path: Path
 ) -> None:
     volume = nvme_host.volume()
     with serving(nvme_host.settings(tmp_path), nvme_host.loop.kubelet) as kubelet:
-        kubelet.stage(volume)
-        kubelet.publish(volume)
+        kubelet.stage(volume, XFS)
+        kubelet.publish(volume, XFS)
     with serving(nvme_host.settings(tmp_path, transport="sdc"), nvme_host.loop.kubelet) as kubelet:
         assert kubelet.info().node_id == f"sdc:{GUID}"
         assert kubelet.usage(volume)["BYTES"].total > 0

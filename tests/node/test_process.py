@@ -45,8 +45,7 @@ def test_the_node_has_the_guid_of_its_sdc_and_the_systems_that_it_reaches(host: 
     assert info == first
     assert info.node_id == f"sdc:{GUID}"
     assert dict(info.accessible_topology.segments) == {
-        f"csi.powerflex.dev/{SYSTEM}": "true",
-        f"csi.powerflex.dev/{other}": "true",
+        f"csi.powerflex.dev/{system}{ending}": "true" for system in (SYSTEM, other) for ending in ("", "-sdc")
     }
 
 

@@ -282,7 +282,8 @@ def test_the_node_plugin_starts_the_sdc_for_nodegetinfo(host: LoopHost) -> None:
     with NodeProcess(host, options=options) as node:
         info = node.kubelet.info()
     assert info.node_id == f"sdc:{GUID}"
-    assert dict(info.accessible_topology.segments) == {f"csi.powerflex.dev/{SYSTEM}": "true"}
+    key = f"csi.powerflex.dev/{SYSTEM}"
+    assert dict(info.accessible_topology.segments) == {key: "true", f"{key}-sdc": "true"}
     assert "SDC started" in log_of(host)
 
 

@@ -29,7 +29,7 @@ def test_a_volume_with_an_unsupported_transport_is_not_staged(host: LoopHost, no
         volume_capability=filesystem(),
         volume_context={"origin": "empty"},
     )
-    with refused(grpc.StatusCode.FAILED_PRECONDITION, "over transport 'fc'", "this node has: sdc"):
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "over transport 'fc'", "this node has: sdc, nvme"):
         node.stub.NodeStageVolume(request, timeout=node.timeout)
     assert mountinfo.of_device(volume.path) == ()
 

@@ -15,6 +15,7 @@ MODULES = (
     "model/checks.py",
     "operations/controller/doctor.py",
     "operations/node/doctor.py",
+    "transport/nvme/doctor.py",
     "transport/sdc/doctor.py",
 )
 MAKERS = {"ok", "warning", "fault"}

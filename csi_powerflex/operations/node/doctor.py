@@ -59,12 +59,10 @@ class HostPaths:
     Attributes:
         sysfs: the folder where sysfs is mounted.
         multipath: the configuration of multipathd.
-        nqn: the file with the NQN of this host.
     """
 
     sysfs: Path = Path("/sys")
     multipath: Path = Path("/etc/multipath.conf")
-    nqn: Path = Path("/etc/nvme/hostnqn")
 
 
 def essentials(settings: NodeSettings, host: HostFacts) -> Iterator[Check]:
@@ -92,7 +90,6 @@ def examine(
         lambda: essentials(settings, host),
         lambda: _kubelets(settings.mount_roots[0]),
         lambda: _tools(settings, always_needed),
-        lambda: [_nvme(paths)],
         lambda: [_multipath(paths)],
         lambda: [_clock()],
         lambda: [_leftover_mounts(settings, host)],
@@ -191,18 +188,7 @@ def _version(command: Sequence[str]) -> str:
     return match[0] if match else "of an unknown version"
 
 
-# --- NVMe, multipath, clock ------------------------------------------------------------------------
-
-
-def _nvme(paths: HostPaths) -> Check:
-    """For information only: the driver does not use NVMe/TCP yet."""
-    loaded = [name for name in ("nvme_fabrics", "nvme_tcp") if is_folder(paths.sysfs / "module" / name)]
-    try:
-        nqn = paths.nqn.read_text().strip()
-    except OSError:
-        nqn = "none"
-    text = f"modules: {', '.join(loaded) or 'none'}; host NQN: {nqn}; the driver does not use NVMe/TCP yet"
-    return ok("nvme", HOST, text)
+# --- multipath, clock ------------------------------------------------------------------------------
 
 
 def _multipath(paths: HostPaths) -> Check:

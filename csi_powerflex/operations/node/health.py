@@ -91,7 +91,7 @@ class Health:
         """The issues of this host's connection to its storage."""
         try:
             self._transports.identity()
-            systems = self._transports.systems()
+            systems = self._transports.reached()
         except FailedPrecondition as error:
             return (HealthIssue(HealthStatus.INACCESSIBLE, "TransportMissing", str(error)),)
         except DriverError as error:

@@ -57,7 +57,7 @@ class NodeInfoReader:
         self._transports.prepare()
         return NodeInfo(
             identity=self._transports.identity(),
-            systems={system: self._transports.transports_of(system) for system in self._transports.systems()},
+            systems=self._transports.reached(),
             zone=_zone(self._zone),
             max_volumes=self._max_volumes(),
         )

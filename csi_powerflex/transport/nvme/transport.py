@@ -25,7 +25,7 @@ from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.transport import NVME, PathCount
 from csi_powerflex.observability.log import Log
 from csi_powerflex.transport.nvme import device, explain
-from csi_powerflex.transport.nvme.connect import Connector, keep_forever, rescan
+from csi_powerflex.transport.nvme.connect import Address, Connector, Failure, keep_forever, rescan
 from csi_powerflex.transport.nvme.fabrics import Fabrics
 from csi_powerflex.transport.nvme.identity import HostFiles, HostPair
 from csi_powerflex.transport.nvme.modules import load_modules
@@ -176,14 +176,16 @@ class Nvme:
 
     def _wait(self, wanted: _Wanted) -> Path:
         """The device of a volume, when it is here and has the size. Events end the wait, if they come."""
+        began = time.monotonic()
         found = self._verified(wanted)
         if isinstance(found, Path):
+            if wanted.target is None:
+                return found
             # It may belong to an earlier mapping of the volume, which the kernel is about to remove.
             time.sleep(min(self._settings.settle_seconds, call_context.remaining(1.0)))
             found = self._verified(wanted)
             if isinstance(found, Path):
                 return found
-        began = time.monotonic()
         limit = began + max(call_context.remaining(self._settings.device_seconds) - _ANSWER_SECONDS, 0.0)
         rescan_at = began + self._settings.first_rescan_seconds
         with DirectoryWatch(self._settings.dev) as watch:
@@ -193,16 +195,16 @@ class Nvme:
                     return found
                 now = time.monotonic()
                 if now >= limit:
-                    raise self._not_found(wanted, found, now - began)
+                    raise self._not_found(wanted, found, began)
                 if not found.live:
-                    self._connect(wanted, limit)
+                    self._connect(wanted, began, limit)
                 elif now >= rescan_at:
                     rescan(_own(wanted, self._sysfs.read()))
                     rescan_at = now + _NEXT_RESCAN_SECONDS
                 watch.wait(min(self._settings.poll_seconds, limit - now))
 
-    def _connect(self, wanted: _Wanted, limit: float) -> None:
-        """Begin to connect to the portals of the volume's target.
+    def _connect(self, wanted: _Wanted, began: float, limit: float) -> None:
+        """Begin to connect to the portals of the volume's target. It returns without waiting for them.
 
         Raises:
             FailedPrecondition: the kernel accepts none of the connections.
@@ -210,17 +212,27 @@ class Nvme:
         target, system_id = wanted.target, wanted.handle.system_id
         if target is None:
             return
-        if not _own(wanted, self._sysfs.read()):
+        own = _own(wanted, self._sysfs.read())
+        # Lost connections may come back at once. If they do not, the array may have other portals now.
+        if not own or time.monotonic() - began >= self._settings.first_rescan_seconds:
             self._finder.ask(system_id, target.portals, wanted.host, limit=limit, max_age=FRESH_SECONDS)
         plan = self._finder.plan(system_id, target, wanted.host)
         if not plan.nqn:
             return
-        failures = self._connector.failures(plan.nqn, wanted.host)
-        all_failed = failures.keys() >= set(plan.addresses)
-        addresses = (*plan.addresses, *plan.others) if all_failed else plan.addresses
+        failures = self._failures(plan.nqn, wanted.host, began)
+        down = [one for one in plan.addresses if one in failures or any(one.is_of(lost) for lost in own)]
+        none_left = len(down) == len(plan.addresses)
+        addresses = (*plan.addresses, *plan.others) if none_left else plan.addresses
         self._connector.connect_missing(plan.nqn, addresses, wanted.host)
-        if all_failed and all(failure.errno == errno.EINVAL for failure in failures.values()):
+        if failures.keys() >= set(plan.addresses) and all(
+            failure.errno == errno.EINVAL for failure in failures.values()
+        ):
             raise FailedPrecondition(explain.invalid(plan, failures, wanted.host, self._sysfs))
+
+    def _failures(self, nqn: str, host: HostPair, began: float) -> dict[Address, Failure]:
+        """The portals at which an attempt has failed since ``began``."""
+        failures = self._connector.failures(nqn, host)
+        return {address: failure for address, failure in failures.items() if failure.at >= began}
 
     def _verified(self, wanted: _Wanted) -> Path | _Missing:
         """The device of the volume, checked while it is open.
@@ -274,7 +286,7 @@ class Nvme:
             log.debug("this host has no identity for NVMe", reason=error)
         return self._last_host
 
-    def _not_found(self, wanted: _Wanted, found: _Missing, waited: float) -> DriverError:
+    def _not_found(self, wanted: _Wanted, found: _Missing, began: float) -> DriverError:
         """The error for a device that did not appear: what was tried, what is there, and what to do."""
         snapshot = self._sysfs.read()
         own = _own(wanted, snapshot)
@@ -282,7 +294,7 @@ class Nvme:
         if not reason:
             # This looks at every path of every volume, so it is not done at each look.
             reason, advice = explain.absence(wanted.handle, wanted.host, own, snapshot, self._settings.folder)
-        after = units.seconds(waited)
+        after = units.seconds(time.monotonic() - began)
         parts = [
             f"volume {wanted.handle} has no usable device over NVMe/TCP after {after}: {reason}",
             f"NVMe controllers of this host: {'; '.join(map(str, own)) or 'none'}",
@@ -290,7 +302,7 @@ class Nvme:
         kind: type[DriverError] = Unavailable
         if wanted.target is not None and not found.live:
             plan = self._finder.plan(wanted.handle.system_id, wanted.target, wanted.host)
-            failures = self._connector.failures(plan.nqn, wanted.host)
+            failures = self._failures(plan.nqn, wanted.host, began)
             parts.insert(1, f"Portals of {plan.nqn or 'the system'}: {explain.portals(plan, failures)}")
             advice = advice or explain.advice(plan, failures, wanted.host, connected=bool(own))
             if explain.is_refused(plan, failures):

@@ -117,7 +117,9 @@ class Upkeep:
             target = self._targets.get(system_id)
         target = target or _rebuilt(own)
         limit = time.monotonic() + _ASKING_SECONDS
-        self._finder.ask(system_id, target.portals, host, limit=limit, max_age=_ASK_AGAIN_SECONDS)
+        lost = any(not one.live for one in own)
+        max_age = self._settings.upkeep_seconds if lost else _ASK_AGAIN_SECONDS
+        self._finder.ask(system_id, target.portals, host, limit=limit, max_age=max_age)
         plan = self._finder.plan(system_id, target, host)
         if plan.nqn:
             self._connector.connect_missing(plan.nqn, plan.addresses, host)
