@@ -146,7 +146,7 @@ def _registrations(
     identity = Identity(settings.driver_name)
     ownership = Ownership(settings.cluster_id)
     cluster_nodes = ClusterNodes(registry, ownership, may_remove=settings.remove_stale_mappings)
-    controller = _controller(settings, fleet, qos, ownership, cluster_nodes)
+    controller = _controller(settings, fleet, qos, ownership, cluster_nodes, KnownNodes(registry))
     groups = GroupController(Groups(fleet, ownership, settings.cluster_id))
     return [
         lambda grpc_server: csi_pb2_grpc.add_IdentityServicer_to_server(identity, grpc_server),
@@ -161,11 +161,11 @@ def _controller(
     qos: Qos,
     ownership: Ownership,
     cluster_nodes: ClusterNodes,
+    known_nodes: KnownNodes,
 ) -> Controller:
     """The Controller service with its operations."""
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
-    known_nodes = KnownNodes()
     kept = KeptLists()
     listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
     operations = ControllerOperations(

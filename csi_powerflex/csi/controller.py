@@ -84,7 +84,12 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         qos = asked.parameters.qos_request.merged_with(parse_mutable(request.mutable_parameters))
         created = self._operations.volumes.create(asked)
         self._operations.qos.record_initial(created.handle, qos)
-        segments = self._topology.segments([created.handle.system_id], created.zone)
+        segments = self._topology.of_volume(
+            created.handle.system_id,
+            created.zone,
+            asked.parameters.transport,
+            asked.requirement.topologies,
+        )
         return csi_pb2.CreateVolumeResponse(volume=convert.created_volume(created, asked, request, segments))
 
     def DeleteVolume(

@@ -134,7 +134,10 @@ class GatewayArray:
 
     def usage(self) -> Mapping[str, int]:
         """How many objects of a kind the array has (2.3, 2.12)."""
-        used = {"sdcs": len(self._hosts.by_id(()))}
+        kinds = collections.Counter(host.kind for host in self._hosts.by_id(()).values())
+        used = {"sdcs": kinds[InitiatorKind.SDC]}
+        if kinds[InitiatorKind.NVME]:
+            used["nvmeHosts"] = kinds[InitiatorKind.NVME]
         if self._pools.kinds() == {False}:
             # PowerFlex 5 has no cheap request for the number of volumes.
             path = f"/api/instances/System::{self.system_id()}/relationships/Statistics"
@@ -345,9 +348,7 @@ class GatewayArray:
     def hosts_of(
         self, node: NodeIdentity, *, mapped: Collection[str] = (), fresh: bool = False
     ) -> Sequence[Host]:
-        if fresh:
-            self._hosts.refresh()
-        return self._hosts.of(node, mapped)
+        return self._hosts.of(node, mapped, fresh=fresh)
 
     def hosts_by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         return self._hosts.by_id(needed)

@@ -161,15 +161,15 @@ class Hosts:
         # Ids of all entries, also of those that cannot be a node.
         self._ids: frozenset[str] = frozenset()
 
-    def of(self, node: NodeIdentity, mapped: Collection[str] = ()) -> Sequence[Host]:
+    def of(self, node: NodeIdentity, mapped: Collection[str], *, fresh: bool) -> Sequence[Host]:
         """The hosts for ``Array.hosts_of``; arguments and errors are the same.
 
         A node may have an initiator that this system does not know, so that is no reason to ask each time.
         """
-        found = _of(node, self._cached)
+        found = _of(node, self.refresh() if fresh else self._cached)
         missing = len(found) < len(node.initiators)
         old = self._clock() - self._read_at >= HOST_SECONDS
-        if not found or (missing and old) or not self._ids.issuperset(mapped):
+        if not fresh and (not found or (missing and old) or not self._ids.issuperset(mapped)):
             found = _of(node, self.refresh())
         if not found:
             raise NotFound(

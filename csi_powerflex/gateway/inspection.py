@@ -28,6 +28,7 @@ from csi_powerflex.gateway.payloads import (
     TreeMemberPayload,
     UserPayload,
 )
+from csi_powerflex.model.array import Sdt
 from csi_powerflex.model.inspection import Tree
 
 # Callers give each step less time than this.
@@ -62,6 +63,12 @@ class InspectedArray(GatewayArray):
         path = f"/rest/v1/users?filter=username%20eq%20%22{name}%22"
         users = self._client.get(path, PlatformUsersPayload).results
         return next((user.permission.role for user in users if user.username == self.settings.username), None)
+
+    def sdts(self) -> Sequence[Sdt]:
+        return self._nvme.sdts()
+
+    def nqn(self) -> str | None:
+        return self._nvme.nqn()
 
     def tree_limit(self) -> int | None:
         """From the limit ``volumePerVtree`` (2.3)."""

@@ -15,7 +15,7 @@ from csi_powerflex.errors import DriverError, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.model.array import DomainState, Host, PoolCapacity, PoolReport, PoolState
-from csi_powerflex.model.transport import TRANSPORTS
+from csi_powerflex.model.transport import SDC, TRANSPORTS
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 
@@ -155,11 +155,13 @@ def _measure_pools(system: str, reports: Mapping[str, PoolReport], over_commit: 
 
 def _measure_hosts(system: str, hosts: Collection[Host]) -> None:
     names = {kind.initiator: kind.name for kind in TRANSPORTS.values()}
-    of_transports = [host for host in hosts if host.kind in names]
-    counts = collections.Counter(names[host.kind] for host in of_transports if host.connected)
-    metrics.HOSTS_CONNECTED.show(system, {(name,): counts[name] for name in names.values()})
+    # The list of hosts does not tell whether an NVMe host is connected.
+    told = [host for host in hosts if host.connected or host.disconnected]
+    counts = collections.Counter(names[host.kind] for host in told if host.connected)
+    kinds = {SDC.name, *(names[host.kind] for host in told)}
+    metrics.HOSTS_CONNECTED.show(system, {(name,): counts[name] for name in kinds})
     # Hosts that are not connected come first, so that the limit leaves out none of them.
-    first = sorted(of_transports, key=lambda host: (host.connected, host.name or host.initiator.value))
+    first = sorted(told, key=lambda host: (host.connected, host.name or host.initiator.value))
     connected: dict[tuple[str, ...], float] = {
         (host.name or host.initiator.value, names[host.kind]): host.connected for host in first[:_MOST_HOSTS]
     }

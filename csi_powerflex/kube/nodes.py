@@ -117,6 +117,8 @@ class KubernetesNodes:
         # The names of the CSINodes that have an initiator now, and of those that have had it.
         self._now: dict[Initiator, frozenset[str]] = {}
         self._shared: set[Initiator] = set()
+        # By name of the CSINode.
+        self._identities: dict[str, NodeIdentity] = {}
         self._seen: collections.OrderedDict[Initiator, frozenset[str]] = collections.OrderedDict()
         self._informer: Informer[CsiNode] = Informer(
             client, CSI_NODES, CsiNode, self._take, relevant=lambda node: node.id_for(driver_name) is not None
@@ -136,6 +138,24 @@ class KubernetesNodes:
         with self._lock:
             found = (self._now.get(initiator, frozenset()) for initiator in node.initiators)
             return sorted(frozenset().union(*found))
+
+    def identity_of(self, initiator: Initiator) -> NodeIdentity | None:
+        """See ``NodeRegistry.identity_of``."""
+        with self._lock:
+            names = self._now.get(initiator, frozenset())
+            return self._identities[next(iter(names))] if len(names) == 1 else None
+
+    def former_initiators(self, node: NodeIdentity) -> Sequence[Initiator]:
+        """See ``NodeRegistry.former_initiators``. The result has those that were seen last."""
+        with self._lock:
+            names = {self._now.get(initiator, frozenset()) for initiator in node.initiators}
+            kinds = {initiator.kind for initiator in node.initiators}
+            found = {
+                initiator.kind: initiator
+                for initiator, seen in self._seen.items()
+                if initiator.kind not in kinds and initiator not in self._now and names == {seen}
+            }
+        return tuple(found.values())
 
     def describe(self, initiator: Initiator) -> str:
         """See ``NodeRegistry.describe``."""
@@ -214,6 +234,9 @@ class KubernetesNodes:
     def _take(self, before: CsiNode | None, after: CsiNode | None) -> None:
         earlier, later = self._initiators(before), self._initiators(after)
         with self._lock:
+            self._identities.pop(_name(before), None)
+            if after is not None and later:
+                self._identities[_name(after)] = NodeIdentity(later)
             for initiator in earlier:
                 self._keep(initiator, self._now.get(initiator, frozenset()) - {_name(before)})
             for initiator in later:
@@ -242,7 +265,7 @@ class KubernetesNodes:
         if len(self._seen) > self._max_seen:
             self._seen.popitem(last=False)
 
-    def _initiators(self, node: CsiNode | None) -> Sequence[Initiator]:
+    def _initiators(self, node: CsiNode | None) -> tuple[Initiator, ...]:
         identity = _identity(node.id_for(self._driver)) if node is not None else None
         return identity.initiators if identity is not None else ()
 

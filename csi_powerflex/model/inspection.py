@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from csi_powerflex.model.array import Host, Pool, PoolCapacity, PoolState
+from csi_powerflex.model.array import Host, Pool, PoolCapacity, PoolState, Sdt
 from csi_powerflex.model.ports import Zone
 
 
@@ -61,6 +61,18 @@ class InspectedSystem(Protocol):
 
     def hosts_by_id(self, needed: Sequence[str]) -> Mapping[str, Host]:
         """As ``model.ports.Array.hosts_by_id``."""
+        ...
+
+    def sdts(self) -> Sequence[Sdt]:
+        """Every SDT, as the array reports it now.
+
+        Raises:
+            NoNvme: this version has none.
+        """
+        ...
+
+    def nqn(self) -> str | None:
+        """The system's NQN; None where the array does not tell it."""
         ...
 
     def usage(self) -> Mapping[str, int]:

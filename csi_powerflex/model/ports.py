@@ -380,6 +380,17 @@ class NodeRegistry(Protocol):
         """
         ...
 
+    def identity_of(self, initiator: Initiator) -> NodeIdentity | None:
+        """The whole node id of the node that has registered the initiator; None if it is not one node."""
+        ...
+
+    def former_initiators(self, node: NodeIdentity) -> Sequence[Initiator]:
+        """The initiators that a node had before it changed its transport.
+
+        They are of kinds that the node does not have now, at most one of each. No other node has had them.
+        """
+        ...
+
     def describe(self, initiator: Initiator) -> str:
         """Which node has the initiator, or has had it, in words and without a request; empty if not known."""
         ...

@@ -111,7 +111,7 @@ def _histogram(name: str, description: str, **labels: str) -> Histogram:
 _SYSTEM = "name of the PowerFlex system, or its id where it has no name"
 _SYSTEM_ID = "id of the PowerFlex system"
 _POOL = "protection domain and storage pool, as in pd1/sp1"
-_OBJECTS = "volumes or sdcs"
+_OBJECTS = "volumes, sdcs or nvmeHosts"
 
 BUILD_INFO = _gauge(
     "csi_powerflex_build_info",
@@ -208,8 +208,9 @@ POOL_PROVISIONED_LIMIT = _system_gauge(
 )
 HOSTS_CONNECTED = _system_gauge(
     "csi_powerflex_hosts_connected",
-    "Hosts of any cluster that are connected to the PowerFlex system.",
-    transport="sdc",
+    "Hosts of any cluster that are connected to the PowerFlex system. Hosts whose connection the system "
+    "does not tell, such as NVMe hosts, are not counted.",
+    transport="sdc or nvme",
 )
 SHARED_INITIATORS = _gauge(
     "csi_powerflex_shared_initiators",
@@ -219,9 +220,9 @@ SHARED_INITIATORS = _gauge(
 HOST_CONNECTED = _system_gauge(
     "csi_powerflex_host_connected",
     "1 while the PowerFlex system is connected to a host, else 0. It has at most 1,000 hosts of a system, "
-    "first those that are not connected.",
-    host="name of the host on the array, or its GUID where it has no name",
-    transport="sdc",
+    "first those that are not connected, and none whose connection the system does not tell.",
+    host="name of the host on the array, or its GUID or NQN where it has no name",
+    transport="sdc or nvme",
 )
 ARRAY_OBJECTS = _system_gauge(
     "csi_powerflex_array_objects",

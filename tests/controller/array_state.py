@@ -53,6 +53,13 @@ class Baseline:
         new = [volume for volume in present if volume.id not in self._existing]
         described = self._described(new, labels).values()
         mappings = sum(len(volume.mappings) for volume in new)
+        nqns = [
+            host.nqn.lower()
+            for gateway in self._world.simulator.gateways
+            for host in gateway.array.hosts.values()
+            if host.nqn is not None
+        ]
+        assert len(set(nqns)) == len(nqns), "an NQN has two hosts"
         return Created(tuple(sorted(map(repr, described))), mappings, self._qos_store(labels))
 
     def normalised(self, answer: object) -> str:
@@ -86,9 +93,9 @@ def _every(world: World) -> dict[str, Volume]:
 
 
 def _describe(world: World, volume: Volume, labels: Mapping[str, str]) -> tuple[object, ...]:
-    hosts = {
-        host.id: host.name for gateway in world.simulator.gateways for host in gateway.array.hosts.values()
-    }
+    every = [host for gateway in world.simulator.gateways for host in gateway.array.hosts.values()]
+    # The name of an NVMe host that the driver created follows from its NQN, which may differ between runs.
+    hosts = {host.id: host.name if host.nqn is None else "an NVMe host" for host in every}
     mappings = sorted(
         (hosts[mapping.host_id], mapping.access_mode, mapping.limit_iops, mapping.limit_bw_mbps)
         for mapping in volume.mappings

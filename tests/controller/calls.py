@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from csi_powerflex.pb import csi_pb2
 from tests.controller.driver import Driver, Mode, block, mount
+from tests.controller.nvme import NODE
 from tests.controller.world import World
 
 
@@ -30,13 +31,15 @@ class Environment:
 class Call:
     """``prepare`` returns ids, ``call`` makes the call on them, ``afterwards`` shows its lasting effect.
 
-    ``creates`` counts the new volumes and snapshots at the end, and their mappings.
+    ``creates`` counts the new volumes and snapshots at the end, and their mappings. ``needs_nvme`` says that
+    PowerFlex before 4.0 refuses the call.
     """
 
     creates: tuple[int, int]
     prepare: Callable[[Environment], Sequence[str]]
     call: Callable[[Environment, Sequence[str]], object]
     afterwards: Callable[[Environment, Sequence[str]], object] = lambda _env, _ids: None
+    needs_nvme: bool = False
 
 
 _SHARED = block(Mode.MULTI_NODE_MULTI_WRITER)
@@ -62,6 +65,22 @@ def _published(env: Environment) -> Sequence[str]:
     volume = env.driver.create(env.name)
     env.driver.publish(volume, env.node("a"))
     return (volume.volume_id,)
+
+
+def _published_to(env: Environment, node: str) -> Sequence[str]:
+    volume = env.driver.create(env.name)
+    env.driver.publish(volume, node)
+    return (volume.volume_id,)
+
+
+def _both(env: Environment) -> str:
+    """A node with an SDC and an NQN."""
+    return f"{env.node('a')},{NODE}"
+
+
+def _new_node(env: Environment) -> str:
+    """A node that the array does not know yet."""
+    return f"nqn:nqn.2014-08.org.example:{env.name}"
 
 
 def _snapshot(env: Environment) -> Sequence[str]:
@@ -134,6 +153,27 @@ CALLS = {
         (1, 3),
         _limited,
         lambda env, ids: env.driver.publish(ids[0], env.node("c"), _SHARED),
+    ),
+    "ControllerPublishVolume over NVMe": Call(
+        (1, 1), _volume, lambda env, ids: env.driver.publish(ids[0], NODE), needs_nvme=True
+    ),
+    "ControllerPublishVolume over NVMe to a new node": Call(
+        (1, 1), _volume, lambda env, ids: env.driver.publish(ids[0], _new_node(env)), needs_nvme=True
+    ),
+    "ControllerPublishVolume to a node that is also an NVMe host": Call(
+        (1, 1), _volume, lambda env, ids: env.driver.publish(ids[0], _both(env)), needs_nvme=True
+    ),
+    "ControllerUnpublishVolume over NVMe": Call(
+        (1, 0),
+        lambda env: _published_to(env, NODE),
+        lambda env, ids: env.driver.unpublish(ids[0], NODE),
+        needs_nvme=True,
+    ),
+    "ControllerUnpublishVolume from a node that is also an NVMe host": Call(
+        (1, 0),
+        lambda env: _published_to(env, NODE),
+        lambda env, ids: env.driver.unpublish(ids[0], _both(env)),
+        needs_nvme=True,
     ),
     "ControllerUnpublishVolume": Call(
         (1, 0),

@@ -24,6 +24,7 @@ from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Mode, block, refused
 from tests.controller.interruption import Held, HoldTime
+from tests.controller.nvme import NODE, NQN, nvme_hosts
 from tests.controller.world import World
 
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
@@ -351,6 +352,20 @@ def test_no_volume_is_published_to_two_nodes_that_have_one_sdc_guid(
     assert world.driver.publish(volume, world.node("c"))
 
 
+def test_no_volume_is_published_to_two_nodes_that_have_one_nqn(world: World, cluster: NodesCluster) -> None:
+    """Also if each has an SDC of its own, and if the case differs."""
+    volume = world.driver.create()
+    cluster.put_node("n1", f"{world.node('a')},{NODE}")
+    cluster.put_node("clone", f"{world.node('b')},nqn:{NQN.upper().replace('NQN', 'nqn', 1)}")
+    see_nodes(cluster)
+    cluster.let_nodes_be_seen()
+    for node in (NODE, f"{world.node('a')},{NODE}", f"{world.node('b')},{NODE}"):
+        text = refused(PRECONDITION, lambda node=node: world.driver.publish(volume, node))  # type: ignore[misc]  # bound
+        assert "nodes clone, n1 have the same SDC GUID or NQN" in text
+    assert world.volume(volume.volume_id).mappings == []
+    assert nvme_hosts(world) == []
+
+
 def test_a_shared_volume_is_refused_too_and_unpublished_still(world: World, cluster: NodesCluster) -> None:
     shared = block(Mode.MULTI_NODE_MULTI_WRITER)
     volume = world.driver.create(capabilities=[shared])
@@ -411,3 +426,84 @@ def test_only_the_hosts_that_were_seen_last_are_remembered(cluster: NodesCluster
             "",
             "once node n1, now of no node of this cluster",
         ]
+
+
+# --- nodes with two initiators -------------------------------------------------------------------------
+
+
+def test_a_published_node_has_its_whole_node_id_also_after_a_restart(
+    world: World, cluster: NodesCluster
+) -> None:
+    """Kubernetes compares it with the id in the CSINode. A part of it would count as another node."""
+    node = f"{world.node('a')},{NODE}"
+    cluster.put_node("n1", node)
+    volume = world.driver.create()
+    assert world.driver.publish(volume, NODE)["transport"] == "nvme"
+    driver = world.restart()
+    cluster.wait_for_watches(6)
+    cluster.let_nodes_be_seen()
+    assert list(driver.get(volume.volume_id).status.published_node_ids) == [node]
+    listed = driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries
+    assert [list(entry.status.published_node_ids) for entry in listed] == [[node]]
+
+
+def changed_transport(world: World, cluster: NodesCluster) -> csi_pb2.Volume:
+    """A shared volume that is mapped to SDC a of node n1, which uses only NVMe now."""
+    shared = block(Mode.MULTI_NODE_MULTI_WRITER)
+    volume = world.driver.create(capabilities=[shared])
+    world.driver.publish(volume, world.node("a"), shared)
+    see_nodes(cluster)
+    cluster.put_node("n1", NODE)
+    cluster.let_nodes_be_seen()
+    return volume
+
+
+def test_a_node_that_changed_its_transport_can_still_be_detached(world: World, cluster: NodesCluster) -> None:
+    volume = changed_transport(world, cluster)
+    world.driver.unpublish(volume.volume_id, NODE)
+    assert hosts(world, volume) == []
+    assert nvme_hosts(world) == []
+
+
+def test_a_node_that_changed_its_transport_keeps_that_of_its_volumes(
+    world: World, cluster: NodesCluster
+) -> None:
+    """To map the volume to its new host as well would make two devices of it."""
+    volume = changed_transport(world, cluster)
+    shared = block(Mode.MULTI_NODE_MULTI_WRITER)
+    assert world.driver.publish(volume, NODE, shared)["transport"] == "sdc"
+    assert hosts(world, volume) == ["a"]
+    world.driver.unpublish(volume.volume_id, NODE)
+    assert world.driver.publish(volume, NODE, shared)["transport"] == "nvme"
+
+
+def test_an_sdc_that_another_node_has_now_is_no_former_one(world: World, cluster: NodesCluster) -> None:
+    volume = changed_transport(world, cluster)
+    cluster.put_node("n4", world.node("a"))
+    cluster.let_nodes_be_seen()
+    world.driver.unpublish(volume.volume_id, NODE)
+    assert hosts(world, volume) == ["a"]
+
+
+def test_a_node_that_was_reinstalled_with_another_sdc_is_not_its_old_host(
+    world: World, cluster: NodesCluster
+) -> None:
+    """The old host may be another machine that still runs."""
+    volume = left(world, cluster)
+    world.driver.unpublish(volume.volume_id, world.node("b"))
+    assert hosts(world, volume) == ["a"]
+
+
+def test_the_mapping_to_an_nvme_host_that_is_no_node_any_more_is_kept(
+    world: World, cluster: NodesCluster
+) -> None:
+    """The array does not tell whether an NVMe host is connected."""
+    cluster.put_node("n1", NODE)
+    see_nodes(cluster)
+    cluster.let_nodes_be_seen()
+    volume = world.driver.create()
+    cluster.put_volume(volume.volume_id)
+    world.driver.publish(volume, NODE)
+    cluster.remove_node("n1")
+    cluster.let_nodes_be_seen()
+    assert kept(world, volume, "c").startswith("the array does not say whether host csi-")

@@ -28,6 +28,7 @@ from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.conftest import MakeWorld
+from tests.controller.nvme import create_nvme_host
 from tests.controller.tcp_proxy import TcpProxy
 from tests.controller.world import World
 
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("untouched_logging")
 PASSWORD = "Simulated1!"
 EVERY_CHECK = {
     *("systems file", "dns", "tcp", "certificate", "tls", "login", "system id", "version", "role", "pool"),
-    *("default pool", "hosts", "limits", "tree members"),
+    *("default pool", "hosts", "sdt", "limits", "tree members"),
 }
 ONLY_A_LOGIN = {"version", "/rest/auth/login", "System.list", "/rest/auth/logout"}
 
@@ -582,6 +583,63 @@ def test_a_system_without_a_default_pool_is_fine(array45: World, examine: Doctor
     checks = examine(entry)
     assert problems(checks) == []
     assert named(checks, "default pool")[0].found == "none is configured; each StorageClass must name one"
+
+
+# --- NVMe/TCP --------------------------------------------------------------------------------------
+
+
+def test_the_sdts_of_a_system_are_shown_with_its_nqn(array45: World, examine: Doctor) -> None:
+    (check,) = named(examine(*entries(array45)), "sdt")
+    assert check.level is Level.OK
+    nqn = f"nqn.1988-11.com.dell:powerflex:00:{array45.array.system.id}"
+    assert check.found == f"2 SDTs with 2 addresses for hosts; NQN {nqn}"
+
+
+def test_an_sdt_that_is_not_in_order_and_one_with_an_unusable_address_are_warnings(
+    array45: World, examine: Doctor, change_answer: ChangeAnswer
+) -> None:
+    change_answer(
+        "Sdt.list",
+        lambda answer: [
+            answer[0] | {"membershipState": "Decoupled"},
+            answer[1] | {"ipList": [{"ip": "x", "role": "HostOnly"}]},
+        ],
+    )
+    change_answer("System.list", lambda answer: [answer[0] | {"systemNqn": None}])
+    found = named(examine(*entries(array45)), "sdt")
+    assert [check.level for check in found] == [Level.WARNING, Level.WARNING, Level.OK]
+    assert found[0].found == "Normal, Decoupled, NoMaintenance, Connected"
+    assert found[0].subject.endswith("SDT pd1-sdt1")
+    assert found[1].found.startswith("not used: SDT pd1-sdt2: 'x:4420/8009' is not a portal")
+    assert "no NQN is told, so nodes ask the discovery service" in found[2].found
+
+
+def test_a_system_without_nvme_is_no_problem(
+    make_world: MakeWorld, examine: Doctor, array45: World, change_answer: ChangeAnswer
+) -> None:
+    old = make_world(SystemPlan(version="3.6"))
+    (check,) = named(examine(*entries(old)), "sdt")
+    assert (check.level, "NVMe/TCP needs 4.0 or newer" in check.found) == (Level.OK, True)
+    change_answer("Sdt.list", lambda _: [])
+    (check,) = named(examine(*entries(array45)), "sdt")
+    assert check.found == "0 SDTs, none with an address for hosts: no node can use NVMe/TCP"
+
+
+def test_sdts_that_cannot_be_read_are_a_fault(array45: World, examine: Doctor) -> None:
+    array45.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=500, route="Sdt.list"))
+    assert only_problem(examine(*entries(array45))).name == "sdt"
+
+
+def test_nvme_hosts_are_counted_as_such(make_world: MakeWorld, examine: Doctor) -> None:
+    world = make_world(sdcs=())
+    create_nvme_host(world)
+    checks = examine(*entries(world))
+    (hosts,) = named(checks, "hosts")
+    assert hosts.level is Level.OK
+    assert hosts.found == "no SDC, and 1 NVMe hosts, of which the system does not tell the connection"
+    limits = [check.found for check in named(checks, "limits")]
+    assert "1 of 1024 NVMe hosts" in limits
+    assert "0 of 2048 SDCs" in limits
 
 
 # --- hosts and limits ------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.settings import Settings
 from tests.controller.conftest import MakeWorld
 from tests.controller.eventually import eventually
+from tests.controller.nvme import create_nvme_host
 from tests.controller.systems_file import SystemsFile
 from tests.controller.world import World
 
@@ -113,6 +114,18 @@ def test_the_metrics_show_a_lost_host_by_its_name(array45: World) -> None:
     eventually(lambda: value("csi_powerflex_host_connected", **host, host="a") == 0)
     assert value("csi_powerflex_host_connected", **host, host="b") == 1
     assert value("csi_powerflex_hosts_connected", **host) == 2
+
+
+def test_nvme_hosts_are_counted_and_none_is_called_disconnected(array45: World) -> None:
+    """The array does not tell in its list whether they are connected."""
+    create_nvme_host(array45, "n1")
+    renamed(array45, "both").watching(seconds=60)
+    system = {"system": "both"}
+    eventually(lambda: value("csi_powerflex_array_objects", **system, kind="nvmeHosts") == 1)
+    assert value("csi_powerflex_array_objects", **system, kind="sdcs") == 3
+    assert value("csi_powerflex_hosts_connected", **system, transport="sdc") == 3
+    assert value("csi_powerflex_hosts_connected", **system, transport="nvme") is None
+    assert value("csi_powerflex_host_connected", **system, transport="nvme", host="n1") is None
 
 
 def test_lost_hosts_have_a_series_even_if_there_are_more_hosts_than_series(

@@ -8,6 +8,7 @@ import pytest
 
 from csi_powerflex.pb import csi_pb2
 from tests.controller.driver import Driver
+from tests.controller.nvme import NODE
 from tests.controller.world import World
 
 
@@ -77,6 +78,31 @@ def test_publish_and_unpublish_and_their_repeats(world: World, driver: Driver, m
     assert meter.cost(lambda: driver.publish(volume, world.node("a"))) == 1
     assert meter.cost(lambda: driver.unpublish(volume.volume_id, world.node("a"))) == 1
     assert meter.cost(lambda: driver.unpublish(volume.volume_id, world.node("a"))) == 1
+
+
+@pytest.mark.parametrize("world", ["4.5", "5.0"], indirect=True)
+def test_publish_and_unpublish_over_nvme_cost_the_same(world: World, driver: Driver, meter: Meter) -> None:
+    """The first volume of a node also reads the version and the SDTs, and creates the NVMe host."""
+    first, volume = driver.create("pvc-first"), driver.create()
+    assert meter.cost(lambda: driver.publish(first, NODE)) == 7
+    assert meter.cost(lambda: driver.publish(volume, NODE)) == 2
+    assert meter.cost(lambda: driver.publish(volume, NODE)) == 1
+    assert meter.cost(lambda: driver.unpublish(volume.volume_id, NODE)) == 1
+    assert meter.cost(lambda: driver.unpublish(volume.volume_id, NODE)) == 1
+
+
+@pytest.mark.parametrize("transport", ["auto", "sdc", "nvme"])
+def test_a_node_with_two_initiators_costs_no_more_to_publish_to(array45: World, transport: str) -> None:
+    """Where it stays an SDC, the system never learns its NQN."""
+    driver, node = array45.driver, f"{array45.node('a')},{NODE}"
+    first = driver.create("pvc-first", parameters={"transport": transport})
+    driver.publish(first, node)
+    volume = driver.create(parameters={"transport": transport})
+    meter = Meter(array45)
+    assert meter.cost(lambda: driver.publish(volume, node)) == 2
+    assert meter.cost(lambda: driver.publish(volume, node)) == 1
+    assert meter.cost(lambda: driver.unpublish(volume.volume_id, node)) == 2
+    assert meter.cost(lambda: driver.unpublish(volume.volume_id, node)) == 1
 
 
 def test_publish_with_limits(world: World, driver: Driver, meter: Meter) -> None:

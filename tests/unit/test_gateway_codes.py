@@ -9,7 +9,6 @@ from csi_powerflex.gateway.codes import CODES, MdmCode, error_for
 from csi_powerflex.simulator.api_error import MDM_ERRORS
 
 NOT_IN_THE_DRIVER = {
-    92: "the driver creates no hosts",
     93: "the driver removes no protection domains",
     141: "the driver creates no protection domains",
     166: "it gives no reason, so it is repeated as a code without a row",
@@ -26,7 +25,7 @@ NOT_IN_THE_DRIVER = {
     717: "the driver migrates no volumes",
     718: "the driver migrates no volumes",
     719: "the driver migrates no volumes",
-    4000: "the driver does not ask for SDTs",
+    4000: "the driver reads the list of SDTs, and asks for none by its id",
 }
 """Codes of the simulator that need no row in the driver, with the reason."""
 

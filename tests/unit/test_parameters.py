@@ -28,6 +28,7 @@ ALL = {
     "bandwidthLimitInKbps": "10240",
     "iopsPerGiB": "5",
     "bandwidthPerGiBInKbps": "128",
+    "qosOnNvme": "ignore",
     "fstype": "xfs",
     "mkfsFormatOption": "-n ftype=1",
 }
@@ -48,10 +49,11 @@ def test_every_parameter_is_read() -> None:
         bandwidth="10240",
         iops_per_gib="5",
         bandwidth_per_gib="128",
+        qos_on_nvme="ignore",
         filesystem="xfs",
         mkfs_options="-n ftype=1",
     )
-    assert parsed.qos_request == QosRequest(1000, 10240, 5, 128)
+    assert parsed.qos_request == QosRequest(1000, 10240, 5, 128, ignored_on_nvme=True)
 
 
 @pytest.mark.parametrize(

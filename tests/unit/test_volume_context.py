@@ -46,8 +46,8 @@ def test_what_a_class_leaves_open_is_not_written() -> None:
     st.builds(
         VolumeContext,
         origin=st.sampled_from([None, *Origin]),
-        qos=st.builds(QosRequest, iops=st.none() | st.integers(11, 10**6)),
-        transport=st.sampled_from(["auto", "sdc"]),
+        qos=st.builds(QosRequest, iops=st.none() | st.integers(11, 10**6), ignored_on_nvme=st.booleans()),
+        transport=st.sampled_from(["auto", "sdc", "nvme"]),
         filesystem=st.none() | st.sampled_from(["ext4", "xfs"]),
         mkfs_options=st.none() | st.just("-m 1"),
     )

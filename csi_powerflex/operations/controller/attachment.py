@@ -87,7 +87,8 @@ class Attachment:
         access = _access(request, volume)
         self._qos.record_initial(volume.handle, request.volume_context.qos)
         requested = self._qos.requested_for(volume.handle, request.volume_context.qos)
-        wanted = Wanted(request.node, request.volume_context.transport, requested)
+        known_as = self._cluster_nodes.with_former(request.node)
+        wanted = Wanted(request.node, known_as, request.volume_context.transport, requested)
         route = self._routes.choose(array, volume, wanted)
         self._nodes.add(request.node)
         mapping = _mapping(volume, route.host, access)
@@ -148,7 +149,7 @@ class Attachment:
                 raise self._in_use(array, volume) from error
             return route, mapping
         log.info("volume mapped", volume=volume.handle, host=route.host, access=access)
-        if shared and len(wanted.node.initiators) > 1:
+        if shared and len(wanted.known_as.initiators) > 1:
             # The array did not refuse a second mapping. Another controller may have used the other host.
             self._routes.choose(array, array.volume(volume.handle.volume_id), wanted)
         return route, route.host.new_mapping()
@@ -191,7 +192,10 @@ class Attachment:
         """
         array = self._fleet.array(handle.system_id)
         try:
-            removed = _unmap_all(array, handle) if node is None else _unmap(array, handle, node)
+            if node is None:
+                removed = _unmap_all(array, handle)
+            else:
+                removed = _unmap(array, handle, self._cluster_nodes.with_former(node))
         except NotFound as error:
             log.info("nothing to unmap", volume=handle, node=node or "every node", reason=error)
             removed = False

@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.ids import NodeIdentity
+from csi_powerflex.ids import InitiatorKind, NodeIdentity
 from csi_powerflex.model.array import Host, HostNotFound, Mapping as VolumeMapping, NotMapped, Volume
 from csi_powerflex.model.ports import Array, NodeRegistry
 from csi_powerflex.observability.log import Log
@@ -62,6 +62,16 @@ class ClusterNodes:
                 "give the copy a GUID and NQN of its own; if one does not exist any more, delete its Node "
                 "object"
             )
+
+    def with_former(self, node: NodeIdentity) -> NodeIdentity:
+        """The node with the initiators that it had before it changed its transport, as far as is known.
+
+        Its volumes may be mapped to them still. It is the same node, so no other writer is meant.
+        """
+        former = self._registry.former_initiators(node) if self._registry is not None else ()
+        both = {initiator.kind: initiator for initiator in (*node.initiators, *former)}
+        ordered = tuple(both[kind] for kind in InitiatorKind if kind in both)
+        return NodeIdentity(ordered, node.skipped)
 
     def described(self, array: Array, mappings: Sequence[VolumeMapping]) -> str:
         """The hosts of the mappings in words, with the nodes that they are or were."""

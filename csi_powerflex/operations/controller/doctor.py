@@ -18,7 +18,7 @@ from typing import TypeVar
 from csi_powerflex import call_context, units
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, DriverError
 from csi_powerflex.ids import InitiatorKind
-from csi_powerflex.model.array import Pool, PoolState
+from csi_powerflex.model.array import NoNvme, Pool, PoolState
 from csi_powerflex.model.checks import Check, fault, guarded, names, ok, warning
 from csi_powerflex.model.inspection import InspectedEndpoint, InspectedSystem, Inspection
 
@@ -35,6 +35,7 @@ _ENOUGH = ("superuser", "administrator", "configure", "frontendconfig", "systema
 _NOT_ENOUGH = ("monitor", "security", "securityadmin", "backendconfig", "support", "technician")
 
 _CORRECT_FILE = "correct the systems file; a running controller takes the change within seconds"
+_OBJECTS = {"sdcs": "SDCs", "nvmeHosts": "NVMe hosts"}
 _SEE_MESSAGE = "do what the message says, then run the doctor again"
 
 _Answer = TypeVar("_Answer")
@@ -116,6 +117,7 @@ class _System:
         yield from self._pools(usable)
         yield from self._defaults(usable)
         yield self._hosts(usable)
+        yield from self._sdts(usable)
         yield from self._limits(usable)
 
     # --- connections -----------------------------------------------------------------------------
@@ -361,6 +363,10 @@ class _System:
             return fault("hosts", self.label, str(found), _SEE_MESSAGE)
         sdcs = [host for host in found.values() if host.kind is InitiatorKind.SDC]
         away = sorted(host.name or host.initiator.value for host in sdcs if not host.connected)
+        others = len(found) - len(sdcs)
+        if not sdcs and others:
+            text = f"no SDC, and {others} NVMe hosts, of which the system does not tell the connection"
+            return ok("hosts", self.label, text)
         if not sdcs:
             remedy = "connect the nodes' SDCs to this system: drv_cfg --query_mdms on a node shows its MDMs"
             return warning("hosts", self.label, "the system knows no SDC", remedy)
@@ -369,7 +375,33 @@ class _System:
             text = f"{len(away)} of {len(sdcs)} SDCs are not connected: {names(away)}"
             return warning("hosts", self.label, text, remedy)
         connected = sorted(host.name or host.initiator.value for host in sdcs)
-        return ok("hosts", self.label, f"all {len(sdcs)} SDCs are connected: {names(connected)}")
+        more = f"; {others} NVMe hosts" if others else ""
+        return ok("hosts", self.label, f"all {len(sdcs)} SDCs are connected: {names(connected)}{more}")
+
+    def _sdts(self, system: InspectedSystem) -> Iterator[Check]:
+        """What nodes without an SDC need: SDTs with addresses for hosts, and the system's NQN."""
+        found = self._step(system.sdts)
+        if isinstance(found, NoNvme):
+            yield ok("sdt", self.label, str(found))
+            return
+        if isinstance(found, DriverError):
+            yield fault("sdt", self.label, str(found), _SEE_MESSAGE)
+            return
+        facing = [sdt for sdt in found if sdt.portals]
+        if not facing:
+            text = f"{len(found)} SDTs, none with an address for hosts: no node can use NVMe/TCP"
+            yield ok("sdt", self.label, text)
+            return
+        for sdt in facing:
+            if not sdt.in_order:
+                remedy = "look at the array's alerts; nodes try its addresses after those of other SDTs"
+                yield warning("sdt", f"{self.label}, SDT {sdt.name}", sdt.state, remedy)
+        for text in (text for sdt in found for text in sdt.unusable):
+            yield warning("sdt", self.label, f"not used: {text}", "correct the SDT's address at the array")
+        nqn = self._step(system.nqn)
+        told = f"NQN {nqn}" if isinstance(nqn, str) else "no NQN is told, so nodes ask the discovery service"
+        count = sum(len(sdt.portals) for sdt in facing)
+        yield ok("sdt", self.label, f"{len(facing)} SDTs with {count} addresses for hosts; {told}")
 
     def _limits(self, system: InspectedSystem) -> Iterator[Check]:
         found = self._step(lambda: (system.usage(), system.limits()))
@@ -378,7 +410,7 @@ class _System:
             found = {}, {}
         usage, limits = found
         for kind, used in usage.items():
-            yield self._limit("SDCs" if kind == "sdcs" else kind, used, limits.get(kind, 0))
+            yield self._limit(_OBJECTS.get(kind, kind), used, limits.get(kind, 0))
         yield from self._trees(system, usage.get("volumes"))
 
     def _limit(self, objects: str, used: int, allowed: int) -> Check:

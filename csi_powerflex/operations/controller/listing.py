@@ -200,10 +200,7 @@ class Listing:
         return {host.id for host in hosts.values() if self._nodes.with_initiator(host.initiator) is not None}
 
     def _nodes_of(self, hosts: Mapping[str, Host]) -> Mapping[str, NodeIdentity]:
-        return {
-            host.id: self._nodes.with_initiator(host.initiator) or NodeIdentity.of([host.initiator])
-            for host in hosts.values()
-        }
+        return {host.id: self._nodes.identity_of(host.initiator) for host in hosts.values()}
 
     def _is_ours(self, volume: Volume) -> bool:
         return names.belongs_to(volume.name, self._cluster_id)

@@ -12,6 +12,7 @@ from csi_powerflex.model.array import Pool
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet, Zone
 from csi_powerflex.model.topology import Segments, Topology
+from csi_powerflex.model.transport import AUTO
 
 SYSTEM_SECONDS = 5.0
 """How much of a call's time one of several systems gets. One that hangs must leave time for the others."""
@@ -70,7 +71,8 @@ class Placement:
             raise errors[0]
         raise ResourceExhausted(
             f"no storage pool is reachable from any of these topologies: {requirement}"
-            f"{self._zones_missed(arrays, requirement)}. The systems have: {self._topologies_of(arrays)}"
+            f"{_pinned(parameters)}{self._zones_missed(arrays, requirement)}. The systems have: "
+            f"{self._topologies_of(arrays)}"
         )
 
     def _topologies_of(self, arrays: Iterable[Array]) -> str:
@@ -133,14 +135,15 @@ class Placement:
                 )
         zones = _zones_of(array, pool)
         for segments in requirement.topologies or ({},):
-            if not self._topology.reaches(segments, array.system_id()):
+            if not self._topology.reaches(segments, array.system_id(), parameters.transport):
                 continue
             for zone in zones:
                 if self._topology.in_zone(segments, zone):
                     return Candidate(array, pool, zone)
         raise ResourceExhausted(
             f"a copy is created in the pool of its source, {pool} of system {array.label}, which is not "
-            f"reachable from any of these topologies: {requirement}{self._zones_missed([array], requirement)}"
+            f"reachable from any of these topologies: {requirement}{_pinned(parameters)}"
+            f"{self._zones_missed([array], requirement)}"
         )
 
     def _zones_missed(self, arrays: Iterable[Array], requirement: TopologyRequirement) -> str:
@@ -172,7 +175,7 @@ class Placement:
         return arrays
 
     def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Candidate]:
-        if not self._topology.reaches(segments, array.system_id()):
+        if not self._topology.reaches(segments, array.system_id(), parameters.transport):
             return
         if not array.zones:
             yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
@@ -180,6 +183,13 @@ class Placement:
         for zone in array.zones:
             if self._topology.in_zone(segments, zone.name):
                 yield from _in_zone(array, zone, parameters)
+
+
+def _pinned(parameters: VolumeParameters) -> str:
+    """That the class pins a transport, as a part of a message; empty if it does not."""
+    if parameters.transport == AUTO:
+        return ""
+    return f" over transport {parameters.transport}, which the class asks for"
 
 
 def zone_of(array: Array, pool: Pool) -> str | None:

@@ -39,12 +39,14 @@ class Wanted:
     """What decides about the route of a volume to a node.
 
     Attributes:
-        node: the node.
+        node: the node as it has registered.
+        known_as: the node with the initiators that it had before it changed its transport.
         transport: what the volume's class asks for: a transport's name, or "auto".
         qos: the limits that are requested for the volume now.
     """
 
     node: NodeIdentity
+    known_as: NodeIdentity
     transport: str
     qos: QosRequest
 
@@ -71,7 +73,7 @@ class Routes:
             VolumeInUse: the volume is mapped to both hosts of the node.
             ResourceExhausted: the node needs an NVMe host, and the system allows no further one.
         """
-        hosts = _hosts(array, volume, wanted.node)
+        hosts = _hosts(array, volume, wanted.known_as)
         mapped = [host for host in hosts if volume.mapping_to(host) is not None]
         if len(mapped) > 1:
             raise VolumeInUse(
@@ -79,16 +81,20 @@ class Routes:
                 f"{wanted.node}: it would be two devices there; unpublish it from the node, which removes "
                 "both mappings, then publish it again"
             )
-        asked = _transport_of(mapped[0]).name if mapped else wanted.transport
+        if mapped:
+            asked, node = _transport_of(mapped[0]).name, wanted.known_as
+        else:
+            asked, node = wanted.transport, wanted.node
+            hosts = [host for host in hosts if host.initiator in node.initiators]
         allowed = TRANSPORTS.values() if asked == AUTO else [TRANSPORTS[asked]]
         lost: Route | None = None
         reasons: list[str] = []
         for transport in allowed:
             try:
                 route = (
-                    _over_sdc(array, wanted, hosts)
+                    _over_sdc(array, node, hosts)
                     if transport is SDC
-                    else self._over_nvme(array, volume, wanted, hosts)
+                    else self._over_nvme(array, volume, node, wanted.qos, hosts)
                 )
             except _NoRoute as reason:
                 reasons.append(f"{transport.name}: {reason}")
@@ -114,14 +120,16 @@ class Routes:
         (found,) = array.hosts_of(NodeIdentity.of([host.initiator]))
         return found
 
-    def _over_nvme(self, array: Array, volume: Volume, wanted: Wanted, hosts: Sequence[Host]) -> Route:
+    def _over_nvme(
+        self, array: Array, volume: Volume, node: NodeIdentity, qos: QosRequest, hosts: Sequence[Host]
+    ) -> Route:
         """The route over NVMe/TCP. The host is created if all else allows the route."""
-        initiator = wanted.node.initiator(InitiatorKind.NVME)
+        initiator = node.initiator(InitiatorKind.NVME)
         if initiator is None:
             raise _NoRoute("the node has registered no NQN")
         if volume.replicated:
             raise _NoRoute("the volume is replicated, and the array maps such volumes to SDCs only")
-        refusal = refusal_on_nvme(volume, wanted.qos)
+        refusal = refusal_on_nvme(volume, qos)
         if refusal is not None:
             raise _NoRoute(refusal)
         try:
@@ -132,11 +140,11 @@ class Routes:
         return Route(NVME, host, target.details())
 
 
-def _over_sdc(array: Array, wanted: Wanted, hosts: Sequence[Host]) -> Route:
+def _over_sdc(array: Array, node: NodeIdentity, hosts: Sequence[Host]) -> Route:
     """The route over the SDC. Whether the array has lost the SDC is asked again before it is believed."""
     host = _of_kind(hosts, InitiatorKind.SDC)
     if host is not None and host.lost:
-        host = _of_kind(array.hosts_of(wanted.node, fresh=True), InitiatorKind.SDC)
+        host = _of_kind(array.hosts_of(node, fresh=True), InitiatorKind.SDC)
     if host is None:
         raise _NoRoute(f"system {array.label} knows no SDC of this node")
     return Route(SDC, host)
