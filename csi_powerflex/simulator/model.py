@@ -167,7 +167,7 @@ class Address(Struct, kw_only=True):
 
 
 class Sdt(Struct, kw_only=True):
-    """An NVMe target."""
+    """An NVMe target. The three states are set by the admin port; they are only shown."""
 
     id: str
     name: str
@@ -177,6 +177,9 @@ class Sdt(Struct, kw_only=True):
     nvme_port: int = 4420
     discovery_port: int = 8009
     maintenance: bool = False
+    state: str = "Normal"
+    membership: str = "Joined"
+    mdm_connection: str = "Connected"
 
 
 class NvmeController(Struct, kw_only=True, frozen=True):

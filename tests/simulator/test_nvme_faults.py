@@ -153,6 +153,15 @@ def test_reads_and_writes_can_fail_with_a_status(nvme: NvmeArray) -> None:
             host.zero(number, 0, 512)
 
 
+def test_a_path_can_be_inaccessible_while_another_is_not(nvme: NvmeArray) -> None:
+    _, _, number = nvme.mapped()
+    with nvme.connected(portal=0) as lost, nvme.connected(portal=1) as left:
+        inaccessible = {"route": "Nvme.*", "code": 0x302, "path": portal(nvme, 0)}
+        with nvme.fault(FaultKind.ERROR, **inaccessible), pytest.raises(Failed, match="0x302"):
+            lost.write(number, 0, b"x" * 512)
+        assert left.read(number, 0, 512) == bytes(512)
+
+
 def test_commands_without_a_route_of_their_own_can_fail_too(nvme: NvmeArray) -> None:
     nvme.add_host()
     with nvme.connected() as host:

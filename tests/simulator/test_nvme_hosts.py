@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex.simulator.initial_state import SdtPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
 from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed, Initiator, hostnqn
 from tests.simulator.devices import until
-from tests.simulator.nvme import FREE, HOST_A, HOST_B, A, B, NvmeArray, nvme_array
+from tests.simulator.nvme import FREE, HOST_A, HOST_B, SEVERAL, A, B, NvmeArray, nvme_array
 
 BUSY, INVALID_PARAMETERS, INVALID_HOST = 0x181, 0x182, 0x184
 
@@ -262,6 +263,22 @@ def test_a_second_host_of_any_kind_needs_permission(nvme: NvmeArray) -> None:
     _, volume_id, _ = nvme.mapped()
     other = nvme.add_host(HOST_B)
     assert nvme.refused(volume_id, "addMappedHost", hostId=other).code == 306
+
+
+def test_a_volume_of_an_sdc_needs_permission_for_an_nvme_host_and_has_the_same_data(tmp_path: Path) -> None:
+    state = InitialState(domains=(DomainPlan(sdts=SEVERAL),))
+    with Simulator([SystemPlan("5.0", state)], folder=tmp_path, sdcs=("a",)) as simulator:
+        nvme = NvmeArray(simulator)
+        volume_id, host_id = nvme.create(), nvme.add_host()
+        nvme.map(volume_id)
+        assert nvme.refused(volume_id, "addMappedHost", hostId=host_id).code == 306
+        nvme.map_host(volume_id, host_id)
+        with nvme.connected() as host:
+            host.write(nvme.namespace(volume_id), 0, b"shared".ljust(512))
+        file = simulator.gateway.array.plane.file(volume_id, 8 * 1024**3)
+        with file.open("rb") as content:
+            assert content.read(6) == b"shared"
+        assert nvme.error("Sdc", nvme.sdcs["a"], "removeSdc").code == 180
 
 
 def test_a_volume_of_two_hosts_has_the_data_of_both(nvme: NvmeArray) -> None:
