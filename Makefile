@@ -111,15 +111,16 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation expansion group_snapshots \
-	lookup matching ownership placement qos snapshots volumes \
+	lookup matching nvme_hosts ownership placement qos routes snapshots volumes \
 	$(addprefix inventory/,importing orphans reading records release)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
-	transport/registry transport/sdc/transport $(addprefix transport/nvme/,connect device fabrics identity portals \
-	sysfs transport) gateway/array gateway/codes gateway/convert gateway/identity \
-	gateway/mapping model/format_options model/mount_options model/publish_context model/volume_context \
-	ids names units))
+	transport/registry transport/sdc/transport \
+	$(addprefix transport/nvme/,connect device fabrics identity portals sysfs transport) \
+	gateway/array gateway/codes gateway/convert gateway/identity \
+	gateway/mapping gateway/nvme model/format_options model/mount_options model/nvme model/publish_context \
+	model/topology model/volume_context ids names units))
 comma := ,
 space := $() $()
 

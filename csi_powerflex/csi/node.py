@@ -13,7 +13,6 @@ from csi_powerflex.csi.convert.health import storage_health, volume_health
 from csi_powerflex.errors import DriverError, NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.topology import Topology
-from csi_powerflex.model.transport import TRANSPORTS
 from csi_powerflex.operations.node.expansion import Expansion
 from csi_powerflex.operations.node.health import Health
 from csi_powerflex.operations.node.info import NodeInfoReader
@@ -138,13 +137,10 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeGetInfoResponse:
         """The node id of this host, which systems it reaches, and its zone."""
         info = self._operations.info.read()
-        reached = {
-            name: [system for system, names in info.systems.items() if name in names] for name in TRANSPORTS
-        }
         return csi_pb2.NodeGetInfoResponse(
             node_id=str(info.identity),
             max_volumes_per_node=info.max_volumes,
-            accessible_topology=csi_pb2.Topology(segments=self._topology.of_node(reached, info.zone)),
+            accessible_topology=csi_pb2.Topology(segments=self._topology.of_node(info.systems, info.zone)),
         )
 
     def NodeGetCapabilities(

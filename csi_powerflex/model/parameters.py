@@ -147,7 +147,8 @@ class VolumeParameters:
     )
     transport: str = _parameter(
         "transport",
-        f"How nodes reach the volume: {' or '.join((AUTO, *TRANSPORTS))}",
+        f"How nodes reach the volume: {' or '.join((AUTO, *TRANSPORTS))}. auto prefers the node's SDC where "
+        "the array is connected to it, and uses NVMe/TCP otherwise",
         Choice((AUTO, *TRANSPORTS)),
         AUTO,
         travels=True,

@@ -141,10 +141,7 @@ class Transports(Protocol):
         ...
 
     def reached(self) -> Mapping[str, tuple[str, ...]]:
-        """The ids of the systems, sorted, and the names of the transports that reach each.
-
-        Raises as ``identity``.
-        """
+        """By the name of each transport, the ids of the systems that it reaches. Raises as ``identity``."""
         ...
 
     def max_volumes(self) -> int:

@@ -98,7 +98,7 @@ class Gateway:
         return False
 
     def set_sdt(self, name: str, **states: str) -> bool:
-        """Change what an SDT shows of its ``state``, ``membership`` or ``mdm_connection``.
+        """Change the states that an SDT shows. ``states`` are its fields for them.
 
         False when there is no such SDT.
         """

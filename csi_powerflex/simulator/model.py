@@ -6,6 +6,8 @@ seconds since the epoch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from msgspec import Struct
 
 GIB_IN_KIB = 1024 * 1024
@@ -182,7 +184,8 @@ class Sdt(Struct, kw_only=True):
     mdm_connection: str = "Connected"
 
 
-class NvmeController(Struct, kw_only=True, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvmeController:
     """An NVMe controller that serves I/O. It exists as long as a host is connected to it, and is not stored.
 
     ``number`` is the controller's id in the subsystem. ``sdt_ip`` is the address that the host uses.

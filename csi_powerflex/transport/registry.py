@@ -73,10 +73,7 @@ class TransportRegistry:
 
     def reached(self) -> Mapping[str, tuple[str, ...]]:
         answers = self._working(lambda transport: transport.systems())
-        ids = sorted({system for _, systems in answers for system in systems})
-        return {
-            one: tuple(transport.type.name for transport, systems in answers if one in systems) for one in ids
-        }
+        return {transport.type.name: systems for transport, systems in answers}
 
     def max_volumes(self) -> int:
         return min(transport.max_volumes for transport in self._selected)

@@ -8,8 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.errors import Unsupported
+from csi_powerflex.gateway.array import GatewayArray
+from csi_powerflex.ids import InitiatorKind, VolumeHandle
+from csi_powerflex.model.array import Access, Limits, Mapping
 from csi_powerflex.model.nvme import MAX_PORTALS, NvmeTarget, Portal
+from csi_powerflex.operations.controller import nvme_hosts as nvme_hosts_module
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.inprocess import Client
@@ -19,6 +23,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, block, mount, outcome, refused
+from tests.controller.eventually import eventually
 from tests.controller.interruption import Held, HoldTime
 from tests.controller.nvme import (
     HOST_NAME,
@@ -399,6 +404,33 @@ def test_an_nvme_host_that_the_array_has_not_approved_is_refused_in_words(make_w
     text = refused(PRECONDITION, lambda: world.driver.publish(volume, NODE))
     assert "has not approved the NVMe host" in text
     assert "approve its IP addresses" in text
+
+
+def test_a_call_does_not_wait_longer_than_its_time_for_another_that_creates_the_host(
+    array45: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call is held while it creates the host. The second one has half a second."""
+    monkeypatch.setattr(nvme_hosts_module, "_LONGEST_SECONDS", 0.5)
+    one, two = array45.driver.create("pvc-1"), array45.driver.create("pvc-2")
+    gateway = array45.simulator.gateway
+    frozen = gateway.inject(Fault(kind=FaultKind.FREEZE, route="Host.create", times=1))
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(array45.driver.publish, one, NODE)
+        eventually(lambda: gateway.faults.struck(frozen) == 1)
+        text = refused(grpc.StatusCode.ABORTED, lambda: array45.driver.publish(two, NODE))
+        assert "another call creates the NVMe host" in text
+        gateway.faults.remove(frozen)
+        assert first.result(timeout=60)["transport"] == "nvme"
+    assert array45.driver.publish(two, NODE)
+
+
+def test_the_gateway_sends_no_limits_for_a_mapping_to_an_nvme_host(array45: World) -> None:
+    """Whatever the operations ask for. Another client documents that the array refuses them."""
+    array = GatewayArray(array45.systems[0])
+    mapping = Mapping("a" * 16, "n1", InitiatorKind.NVME, Access.READ_WRITE, Limits())
+    with pytest.raises(Unsupported, match="has no QoS limits for n1"):
+        array.limit_mapping("b" * 16, mapping, Limits(iops=500))
+    array.close()
 
 
 # --- a node with an SDC and an NQN ----------------------------------------------------------------------

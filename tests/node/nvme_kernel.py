@@ -429,6 +429,10 @@ def running(
         yield kernel
     finally:
         kernel.close()
+        # Attempts that a test left behind must not write into a folder that is being removed.
+        for thread in threading.enumerate():
+            if thread.name == "nvme-connect":
+                thread.join(30)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -39,6 +39,12 @@ def test_a_controller_without_a_usable_address_is_not_there(kernel: FakeKernel, 
     assert Sysfs(kernel.sysfs).read().controllers == ()
 
 
+def test_an_address_that_is_not_an_ip_address_is_kept(kernel: FakeKernel) -> None:
+    (kernel.sysfs / "class/nvme/nvme0/address").write_text("traddr=nn-0x1,trsvcid=1\n")
+    (found,) = Sysfs(kernel.sysfs).read().controllers
+    assert found.address == "nn-0x1"
+
+
 def test_a_controller_without_optional_files_is_there(kernel: FakeKernel) -> None:
     """Kernels before 5.7 have no hostid, and some have no ctrl_loss_tmo."""
     for name in ("hostid", "ctrl_loss_tmo"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, Unavailable
 from csi_powerflex.ids import Initiator, VolumeHandle
 from csi_powerflex.model.publish_context import PublishContext
@@ -89,7 +90,7 @@ def test_a_node_offers_what_is_selected(sdc: Scripted, nvme: Scripted, selected:
 
 def test_each_system_is_known_with_the_transports_that_reach_it(sdc: Scripted, nvme: Scripted) -> None:
     registry = TransportRegistry([sdc, nvme])
-    assert registry.reached() == {"a" * 16: ("sdc", "nvme"), "c" * 16: ("nvme",)}
+    assert registry.reached() == {"sdc": ("a" * 16,), "nvme": ("a" * 16, "c" * 16)}
 
 
 def test_a_transport_that_the_host_does_not_have_is_left_out(sdc: Scripted, nvme: Scripted) -> None:
@@ -97,7 +98,7 @@ def test_a_transport_that_the_host_does_not_have_is_left_out(sdc: Scripted, nvme
     registry = TransportRegistry([sdc, nvme])
     registry.prepare()
     assert str(registry.identity()) == f"nqn:{NQN}"
-    assert tuple(registry.reached()) == nvme.reached
+    assert registry.reached() == {"nvme": nvme.reached}
 
 
 def test_a_transport_that_does_not_answer_is_not_left_out(sdc: Scripted, nvme: Scripted) -> None:
@@ -136,6 +137,16 @@ def test_a_volume_with_a_device_of_another_transport_is_refused(sdc: Scripted, n
     sdc.device = Path("/dev/scinia")
     with pytest.raises(FailedPrecondition, match=r"this host has it as /dev/scinia over sdc: two devices"):
         TransportRegistry([sdc, nvme]).serving(PublishContext(HANDLE, "nvme", 1, read_only=False))
+
+
+def test_a_transport_that_this_version_does_not_have_is_refused(sdc: Scripted, nvme: Scripted) -> None:
+    with pytest.raises(FailedPrecondition, match=r"over transport 'fc', and this node has: sdc, nvme"):
+        TransportRegistry([sdc, nvme]).serving(PublishContext(HANDLE, "fc", 1, read_only=False))
+
+
+def test_all_transports_are_made_from_the_settings() -> None:
+    registry = TransportRegistry.of(NodeSettings(endpoint="unix:x", driver_name="d", transport="nvme"))
+    assert registry.max_volumes() == 8192
 
 
 def test_the_limit_is_the_smallest_of_the_selected_transports(sdc: Scripted, nvme: Scripted) -> None:

@@ -19,8 +19,7 @@ from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed, Initiator
 from tests.simulator.client import Array
-from tests.simulator.devices import until
-from tests.simulator.nvme import FREE, HOST_A, HOST_B, SEVERAL, A, B, NvmeArray, nvme_array
+from tests.simulator.nvme import FREE, HOST_A, HOST_B, SEVERAL, A, B, NvmeArray, eventually, nvme_array
 from tests.simulator.process import running, session
 
 
@@ -215,7 +214,7 @@ def test_the_other_paths_of_a_host_live_on_when_a_portal_goes(nvme: NvmeArray) -
         nvme.act("Sdt", nvme.sdts()[0]["id"], "removeSdt")
         assert ended(lost)
         assert left.read(number, 0, 512) == b"x" * 512
-        until(lambda: len(nvme.controllers(host_id)) == 1)
+        eventually(lambda: len(nvme.controllers(host_id)) == 1)
         (shown,) = nvme.controllers(host_id)
         assert (shown["sysPortIp"], shown["isAssigned"]) == ("127.0.0.2", True)
 

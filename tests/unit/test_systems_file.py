@@ -472,6 +472,24 @@ def test_an_invalid_request_timeout(file: Path, seconds: str) -> None:
     assert message == "systems[0].requestTimeout: must be a number of seconds above 0"
 
 
+@pytest.mark.parametrize(
+    ("key", "number", "most"),
+    [
+        ("nvmeMaxPaths", 0, 8),
+        ("nvmeMaxPaths", 9, 8),
+        ("nvmeMaxPorts", -1, 1024),
+        ("nvmeMaxPorts", 1025, 1024),
+    ],
+)
+def test_a_number_of_paths_or_ports_that_no_nvme_host_can_have_is_refused(
+    file: Path, key: str, number: int, most: int
+) -> None:
+    message = refusal(file, with_line(f"{key}: {number}"))
+    assert message == (
+        f"systems[0].{key}: must be a whole number from 1 to {most}, or left out for the array's default"
+    )
+
+
 @pytest.mark.parametrize("key", ["adoptVolumes", "adoptSnapshots"])
 @pytest.mark.parametrize("beginning", ["", "v", "ab", "a\tbc"])
 def test_a_beginning_that_fits_too_many_names_is_refused(file: Path, key: str, beginning: str) -> None:

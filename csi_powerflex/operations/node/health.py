@@ -96,7 +96,7 @@ class Health:
             return (HealthIssue(HealthStatus.INACCESSIBLE, "TransportMissing", str(error)),)
         except DriverError as error:
             return (HealthIssue(HealthStatus.INACCESSIBLE, "TransportDoesNotAnswer", str(error)),)
-        if not systems:
+        if not any(systems.values()):
             message = "this host is not connected to any PowerFlex system"
             return (HealthIssue(HealthStatus.INACCESSIBLE, "NotConnected", message),)
         return ()

@@ -23,7 +23,7 @@ class NodeInfo:
     """What identifies this node for the orchestrator.
 
     Attributes:
-        systems: the ids of the PowerFlex systems that it reaches, each with the names of the transports.
+        systems: by the name of each transport, the ids of the PowerFlex systems that it reaches.
         zone: the zone that it is in; None for a node without zones.
         max_volumes: the limit for the scheduler.
     """

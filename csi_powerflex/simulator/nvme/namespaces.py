@@ -135,7 +135,7 @@ class Namespaces:
     def refresh(self, volume_id: str) -> None:
         """Follow the mappings of one volume. When this returns, unmapped hosts have no I/O on it any more."""
         volume = self._array.volumes.get(volume_id)
-        wanted = _shapes(self._array, volume) if volume is not None else {}
+        wanted = _shapes(self._array, volume) if volume is not None and volume.nsid else {}
         for host_id in self._hosts_by_volume.get(volume_id, set()) - set(wanted):
             self._remove(host_id, volume_id)
         for host_id, shape in wanted.items():

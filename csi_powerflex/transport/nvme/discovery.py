@@ -163,8 +163,6 @@ class _Session:
                 raise _ProtocolError("it reports a fatal error")
             if status & _READY:
                 return
-            if time.monotonic() >= self._until:
-                raise _ProtocolError("it does not become ready")
             time.sleep(_READY_PAUSE_SECONDS)
 
     def _log(self, offset: int, length: int) -> bytes:
