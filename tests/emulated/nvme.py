@@ -335,7 +335,17 @@ def a_name_that_another_volume_got_does_not_lead_to_it(world: World) -> None:
     name = kernel.device(first.nguid)
     world.drop(first)
     world.formatted.remove(first)
-    second = world.staged("of the second")
+    second = world.array.volume()
+    for _ in range(10):
+        world.array.map(second, world.node_id)
+        kernel.wait("the device appears", lambda: kernel.device(second.nguid))
+        if kernel.device(second.nguid) == name:
+            break
+        # The kernel frees a name some time after the device.
+        world.array.unmap(second, world.node_id)
+        kernel.wait("the device is removed", lambda: kernel.device(second.nguid) is None)
+        time.sleep(0.5)
+    kernel.write_file(world.plugin.stage(second) / "file", "of the second")
     assert kernel.device(second.nguid) == name, "the kernel gave another name; the scenario needs the same"
     with refused(*NOT_NOW, grpc.StatusCode.FAILED_PRECONDITION):
         world.plugin.stage(first, seconds=_SHORT)
