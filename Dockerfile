@@ -12,7 +12,7 @@ FROM ${BASE} AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/csi-powerflex/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-        btrfs-progs ca-certificates e2fsprogs mount python3 tini util-linux xfsprogs >/dev/null \
+        btrfs-progs ca-certificates e2fsprogs kmod mount python3 tini util-linux xfsprogs >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 
 # --- Python environments of the images -----------------------------------------------------------------

@@ -185,7 +185,7 @@ soak: $(VENV)/.dev ## Lead 2,000 volumes through restarts, faults and a frozen m
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: test-emulated
-test-emulated: $(VENV)/.dev ## Run tests that need another kernel, in an emulated machine; as root on Debian, minutes
+test-emulated: $(VENV)/.dev ## Run what needs another kernel or NVMe/TCP, in an emulated machine; as root on Debian, minutes
 	@tests/emulated/run
 
 .PHONY: test-bare

@@ -47,6 +47,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "busybox": "busybox-static",
         "qemu-system-x86_64": "qemu-system-x86",
         "depmod": "kmod",
+        "nvme": "nvme-cli",
         "mkfs.ext4": "e2fsprogs",
         "mkfs.xfs": "xfsprogs",
         "mkfs.btrfs": "btrfs-progs",

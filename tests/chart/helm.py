@@ -52,6 +52,7 @@ CASES = (
     Case("simulator", "1.36", SNAPSHOT_APIS),
     Case("zones", "1.34"),
     Case("zones", "1.36"),
+    Case("nvme", "1.36"),
 )
 
 

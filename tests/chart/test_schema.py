@@ -320,6 +320,60 @@ CONTRADICTIONS = [
         "networkPolicy.metricsFrom is set, but networkPolicy.enabled is false: everyone may read",
     ),
     (('node.sdcOnDemand.mdms=["192.0.2.1"]',), "node.sdcOnDemand.mdms is set, but node.sdcOnDemand.enabled"),
+    *(
+        ((f"node.nvme.{key}={value}",), f"node.nvme.{key} is set, but node.transport is sdc")
+        for key, value in (
+            ("systems", '["0a1b2c3d4e5f6071"]'),
+            ("createHostNqn", "true"),
+            ("loadModules", "true"),
+            ("singlePath", "true"),
+            ("ioQueues", "4"),
+        )
+    ),
+    (
+        ('node.transport="nvme"', 'node.nvme.systems=["0a1b2c3d4e5f6071"]', "node.sdcOnDemand.enabled=true"),
+        "node.sdcOnDemand.enabled is true, but node.transport is nvme, so no node uses an SDC",
+    ),
+    (
+        ("simulator.enabled=true", 'existingSecret=""', 'node.transport="auto"'),
+        "simulator.enabled is true, and node.transport is auto: the nodes reach this simulator by simulated",
+    ),
+    (
+        ('node.transport="nvme"',),
+        "node.transport is nvme, but the chart cannot read the ids of the systems in existingSecret",
+    ),
+    (
+        ('node.transport="auto"', 'existingSecret=""', 'systems=[{"url": "powerflex://a:b@c/d"}]'),
+        "systems[0] has no id, and node.transport is auto: set its id, or list in node.nvme.systems",
+    ),
+    *(
+        (
+            (
+                f'node.transport="{nodes}"',
+                *(('node.nvme.systems=["0a1b2c3d4e5f6071"]',) if nodes == "nvme" else ()),
+                f'storageClasses=[{{"name": "a", "parameters": {{"transport": "{wanted}"}}}}]',
+            ),
+            f"class a has transport {wanted}, but node.transport is {nodes}: no node could use its volumes",
+        )
+        for nodes, wanted in (("sdc", "nvme"), ("nvme", "sdc"))
+    ),
+    (
+        (
+            'node.transport="nvme"',
+            'node.nvme.systems=["0a1b2c3d4e5f6071"]',
+            'storageClasses=[{"name": "a", "parameters": {"iopsPerGiB": "5"}}]',
+        ),
+        "class a has iopsPerGiB, but node.transport is nvme, and the array cannot limit NVMe hosts",
+    ),
+    (
+        (
+            'node.transport="nvme"',
+            'node.nvme.systems=["0a1b2c3d4e5f6071"]',
+            "controller.hostNetwork=true",
+            "node.ports.metrics=8082",
+        ),
+        "port 8082 is used twice",
+    ),
     (("rbac.secrets=true", "rbac.create=false"), "rbac.secrets is true, but rbac.create is false"),
     (
         ('node.dnsPolicy="None"',),
@@ -387,6 +441,7 @@ def _open(schema: Any, path: str) -> list[str]:
         'storageClasses=[{"name": "a", "parameters": {"csi.storage.k8s.io/node-stage-secret-name": "b"}}]',
         'volumeSnapshotClasses=[{"name": "a", "parameters": {"retentionMinutes": "60"}}]',
         "node.ports.metrics=8080",
+        'node={"transport": "nvme", "nvme": {"systems": ["0a1b2c3d4e5f6071"], "ioQueues": 8}}',
     ],
 )
 def test_what_people_reasonably_set_is_taken(helm: str, setting: str) -> None:

@@ -19,7 +19,7 @@
 {{- if .Values.controller.hostNetwork -}}
 {{- $host = concat $host $controller -}}
 {{- end -}}
-{{- if .Values.node.hostNetwork -}}
+{{- if include "csi-powerflex.nodeHostNetwork" . -}}
 {{- $host = concat $host $node -}}
 {{- end -}}
 {{- if and .Values.simulator.enabled .Values.simulator.hostNetwork -}}
@@ -169,6 +169,40 @@ Takes a dict: root, value, classes.
 {{- $system := dig "systemID" "" (default dict .parameters) -}}
 {{- if not (or (empty $system) (has $system $names) (regexMatch "^[0-9a-f]{16}$" $system)) -}}
 {{- fail (printf "storageClasses: class %s: systemID is %s, but systems has no system with this name" .name $system) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses values about transports that contradict each other. */}}
+{{- define "csi-powerflex.requireTransport" -}}
+{{- $node := .Values.node -}}
+{{- $usesNvme := include "csi-powerflex.usesNvme" . -}}
+{{- $usesSdc := include "csi-powerflex.usesSdc" . -}}
+{{- if and $node.sdcOnDemand.enabled (not $usesSdc) -}}
+{{- fail "node.sdcOnDemand.enabled is true, but node.transport is nvme, so no node uses an SDC: set one of them to another value" -}}
+{{- end -}}
+{{- if and .Values.simulator.enabled $usesNvme -}}
+{{- fail (printf "simulator.enabled is true, and node.transport is %s: the nodes reach this simulator by simulated SDCs only; set node.transport to sdc" $node.transport) -}}
+{{- end -}}
+{{- if not $usesNvme -}}
+{{- range $key := list "systems" "createHostNqn" "loadModules" "singlePath" "ioQueues" -}}
+{{- if get $node.nvme $key -}}
+{{- fail (printf "node.nvme.%s is set, but node.transport is sdc: set node.transport to nvme or auto, or remove node.nvme.%s" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $class := .Values.storageClasses -}}
+{{- $wanted := dig "transport" "auto" (default dict .parameters) -}}
+{{- if or (and (eq $wanted "nvme") (not $usesNvme)) (and (eq $wanted "sdc") (not $usesSdc)) -}}
+{{- fail (printf "storageClasses: class %s has transport %s, but node.transport is %s: no node could use its volumes" .name $wanted $node.transport) -}}
+{{- end -}}
+{{- $parameters := default dict .parameters -}}
+{{- if and (not $usesSdc) (ne (default "" $parameters.qosOnNvme) "ignore") -}}
+{{- range $key := list "iopsLimit" "bandwidthLimitInKbps" "iopsPerGiB" "bandwidthPerGiBInKbps" -}}
+{{- if not (eq "0" (toString (default "0" (get $parameters $key)))) -}}
+{{- fail (printf "storageClasses: class %s has %s, but node.transport is nvme, and the array cannot limit NVMe hosts: remove the limit, or set qosOnNvme: ignore" $class.name $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -147,6 +147,41 @@ pods, by default since 1.35 (PodTopologyLabelsAdmission).
 {{- if or .Values.node.maxVolumesLabel (eq (include "csi-powerflex.zoneSource" .) "node") }}true{{ end -}}
 {{- end -}}
 
+{{/* "true" if the nodes may use NVMe/TCP. */}}
+{{- define "csi-powerflex.usesNvme" -}}
+{{- if ne .Values.node.transport "sdc" }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" if the nodes may use the SDC. */}}
+{{- define "csi-powerflex.usesSdc" -}}
+{{- if ne .Values.node.transport "nvme" }}true{{ end -}}
+{{- end -}}
+
+{{/*
+"true" if the node's pods use the node's network. An NVMe connection belongs to the network of the process that opened it. In the
+network of a pod, it would be lost with the pod.
+*/}}
+{{- define "csi-powerflex.nodeHostNetwork" -}}
+{{- if or .Values.node.hostNetwork (include "csi-powerflex.usesNvme" .) }}true{{ end -}}
+{{- end -}}
+
+{{/* The systems that the nodes reach over NVMe/TCP, as {"items": [...]}. */}}
+{{- define "csi-powerflex.nvmeSystems" -}}
+{{- $found := .Values.node.nvme.systems -}}
+{{- if not $found -}}
+{{- range $index, $system := .Values.systems -}}
+{{- if not $system.id -}}
+{{- fail (printf "systems[%d] has no id, and node.transport is %s: set its id, or list in node.nvme.systems the ids of the systems that the nodes reach over NVMe/TCP" $index $.Values.node.transport) -}}
+{{- end -}}
+{{- $found = append $found $system.id -}}
+{{- end -}}
+{{- end -}}
+{{- if not $found -}}
+{{- fail (printf "node.transport is %s, but the chart cannot read the ids of the systems in existingSecret: list them in node.nvme.systems" .Values.node.transport) -}}
+{{- end -}}
+{{- dict "items" (uniq $found) | toYaml -}}
+{{- end -}}
+
 {{/* The classes to create, as {"items": [...]}: those of the values. With the simulator and no classes in the values: default classes. */}}
 {{- define "csi-powerflex.storageClasses" -}}
 {{- if or .Values.storageClasses (not .Values.simulator.enabled) -}}

@@ -1,0 +1,1 @@
+"""What only another kernel shows: scenarios that run in an emulated machine, as root. See ``run``."""
