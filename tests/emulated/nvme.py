@@ -307,9 +307,9 @@ def without_paths_calls_end_in_time_or_wait_and_the_plugin_waits_for_no_device(w
 
 def a_format_whose_writes_do_not_return_ends_in_time(world: World) -> None:
     volume = world.array.volume(world.node_id)
-    with world.array.fault(FaultKind.FREEZE, route="Nvme.write", object=volume.handle.volume_id):
-        with refused(*NOT_NOW):
-            world.plugin.stage(volume, seconds=_UNTIL_WRITES)
+    frozen = world.array.fault(FaultKind.FREEZE, route="Nvme.write", object=volume.handle.volume_id)
+    with frozen, refused(*NOT_NOW):
+        world.plugin.stage(volume, seconds=_UNTIL_WRITES)
     kernel.wait("the connections serve", world.live)
     world.plugin.stage(volume)
     world.drop(volume)

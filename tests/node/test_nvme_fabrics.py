@@ -97,6 +97,18 @@ def test_modules_that_vanish_during_the_wait_are_named(kernel: FakeKernel) -> No
     assert failure.errno == 0
 
 
+def test_a_host_with_one_connection_gets_no_second_one_while_that_is_lost(kernel: FakeKernel) -> None:
+    """Without native multipath, the second connection would bring a second device."""
+    kernel.add_controller(kernel.array, FIRST)
+    kernel.lose(FIRST)
+    connector = connect.Connector(
+        Fabrics(kernel.fabrics), Sysfs(kernel.sysfs), retry_seconds=0.0, io_queues=None, single=True
+    )
+    connector.connect_missing(NQN, [Address("127.0.0.2", 4420)], HostPair(HOST, HOST_ID))
+    assert connector.under_way(NQN, HostPair(HOST, HOST_ID)) == frozenset()
+    assert kernel.lines == []
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
