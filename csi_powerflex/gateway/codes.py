@@ -63,7 +63,7 @@ CODES = (
     MdmCode(197, "FD_AND_SP_MISMATCH", array.PoolNotFound, _POOL_REMOVED),
     # The name is in use.
     MdmCode(99, "VOL_NAME_IN_USE", array.NameInUse),
-    MdmCode(92, "DUP_HOST_NAME", array.HostNameInUse),
+    MdmCode(92, "DUP_HOST_NAME", array.HostNameInUse, "rename that host at the array"),
     # Mappings. INI is an SDC. The codes from 4000 on are those of 4.x and later.
     MdmCode(81, "VOL_ALREADY_MAPPED_TO_THIS_INI", array.AlreadyMapped),
     MdmCode(82, "VOL_ALREADY_MAPPED_TO_ALL_INIS", array.AlreadyMapped),

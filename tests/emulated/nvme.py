@@ -34,7 +34,7 @@ from tests.emulated.plugin import BLOCK, READ_ONLY, Plugin
 FIRST, SECOND = PORTALS
 _AWAY_SECONDS = 12.0  # longer than the keep-alive time, shorter than the timeout of a request
 _SHORT = 4.0  # the deadline of a call that cannot succeed
-_UNTIL_MKFS = 10.0  # long enough for a call to come to mkfs
+_UNTIL_WRITES = 10.0  # long enough for a call to come to the first writes
 _UNIT = Path(__file__).parents[2] / "docs" / "nvme.md"
 
 
@@ -305,12 +305,11 @@ def without_paths_calls_end_in_time_or_wait_and_the_plugin_waits_for_no_device(w
         world.drop(each)
 
 
-def a_mkfs_whose_writes_do_not_return_ends_in_time(world: World) -> None:
+def a_format_whose_writes_do_not_return_ends_in_time(world: World) -> None:
     volume = world.array.volume(world.node_id)
-    with world.array.fault(FaultKind.FREEZE, route="Nvme.write", object=volume.handle.volume_id):
-        with refused(*NOT_NOW):
-            world.plugin.stage(volume, seconds=_UNTIL_MKFS)
-        assert world.plugin.stuck == []
+    frozen = world.array.fault(FaultKind.FREEZE, route="Nvme.write", object=volume.handle.volume_id)
+    with frozen, refused(*NOT_NOW):
+        world.plugin.stage(volume, seconds=_UNTIL_WRITES)
     kernel.wait("the connections serve", world.live)
     world.plugin.stage(volume)
     world.drop(volume)
@@ -409,7 +408,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     a_lost_portal_stops_no_write_and_its_connection_comes_back,
     all_portals_away_is_a_wait_and_no_error_and_the_plugin_can_be_restarted_meanwhile,
     without_paths_calls_end_in_time_or_wait_and_the_plugin_waits_for_no_device,
-    a_mkfs_whose_writes_do_not_return_ends_in_time,
+    a_format_whose_writes_do_not_return_ends_in_time,
     after_a_reboot_a_volume_is_staged_again_over_the_connection_of_another_program,
     the_unit_in_the_documentation_limits_the_wait_at_shutdown,
     no_foreign_connection_was_touched,
