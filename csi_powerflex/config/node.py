@@ -92,7 +92,7 @@ class NvmeSettings:
     Attributes:
         systems: the ids of the systems that this host reaches. The array tells a host nothing before the
             first volume is mapped to it, so they cannot be asked for.
-        folder: the folder of the files ``hostnqn`` and ``hostid``.
+        folder: the folder of the files hostnqn and hostid.
         create_host_nqn: whether to create these files if this host has no NQN.
         single_path: whether to serve a kernel without native multipath, with one connection.
         io_queues: the I/O queues of each connection; None for one per CPU, at most ``MAX_IO_QUEUES``.

@@ -23,6 +23,7 @@ from csi_powerflex.model.checks import Check, Level
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests import leads
 from tests.children import wait_for_socket
+from tests.controller.eventually import eventually
 
 _PYTHON = (sys.executable, "-m", "csi_powerflex")
 # Another user than root has no capability anyway.
@@ -58,27 +59,32 @@ class Site:
             self.process.wait()
 
     def line(self, event: str, **fields: str) -> dict[str, Any]:
-        """The only line of the log with this event and these fields."""
-        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        (found,) = [line for line in lines if line["event"] == event and fields.items() <= line.items()]
-        return dict(found)
+        """Wait for the only line of the log with this event and these fields."""
+
+        def found() -> list[dict[str, Any]]:
+            whole = self.log.read_text(encoding="utf-8").rpartition("\n")[0]
+            lines = [json.loads(line) for line in whole.splitlines()]
+            return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
+
+        eventually(lambda: bool(found()))
+        (line,) = found()
+        return line
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of the series with these labels."""
+        """The value of the series with these labels; 0 if there is none."""
         port = self.line("metrics served")["port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        (found,) = [
+        return sum(
             sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
-        ]
-        return float(found)
+        )
 
     def is_alerted(self, alert: str, name: str, value: float, **labels: str) -> None:
         """Assert that the metric has this value. The alert is of that metric, and both are documented."""
-        assert self.metric(name, **labels) == value
+        eventually(lambda: self.metric(name, **labels) == value)
         assert name in leads.alert(alert)
         for words in leads.words_of(alert):
             assert self.line(words)
@@ -136,7 +142,7 @@ def test_a_missing_kubelet_folder(site: Site) -> None:
     assert "A host check failed" in leads.entries(line["event"])
     assert line["remedy"].startswith("correct --kubelet-dir (the chart's kubeletDir)")
     failed = "csi_powerflex_host_check_failed"
-    assert site.metric(failed, check="kubelet_folder") == 1
+    eventually(lambda: site.metric(failed, check="kubelet_folder") == 1)
     assert failed in leads.alert("CSIPowerFlexHostCheckFailed")
     assert leads.words_of("CSIPowerFlexHostCheckFailed") == [line["event"]]
     assert site.doctor()["kubelet folder"].level is Level.FAULT
@@ -147,6 +153,6 @@ def test_a_missing_capability(site: Site) -> None:
     line = site.line("host check failed", check="capabilities")
     assert "CAP_SYS_ADMIN is missing" in line["found"]
     assert "A host check failed" in leads.entries(line["event"])
-    assert site.metric("csi_powerflex_host_check_failed", check="capabilities") == 1
+    eventually(lambda: site.metric("csi_powerflex_host_check_failed", check="capabilities") == 1)
     assert site.metric("csi_powerflex_host_check_failed", check="kubelet_folder") == 0
     assert site.doctor(_WITHOUT_MOUNTS)["capabilities"].level is Level.FAULT

@@ -2,7 +2,7 @@
 
 A file can vanish at any time, because portals fail and volumes are unmapped. A missing file means that the
 object is not there. Names such as nvme0n4 are numbers that the kernel gives again to other volumes. So a
-volume is known by its NGUID alone. The file ``uuid`` is never read: without a UUID, the kernel logs a line.
+volume is known by its NGUID alone. The file uuid is never read: without a UUID, the kernel logs a line.
 
 With native multipath, an NVMe namespace is a device of its subsystem, and each NVMe controller has a hidden
 path to it. Without it, each NVMe controller has a device of its own.
