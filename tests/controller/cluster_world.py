@@ -38,8 +38,13 @@ class NodesCluster(Cluster):
     def let_nodes_be_seen(self, controllers: int = 1) -> None:
         """Wait until so many controllers have seen the last change of the nodes."""
         version = self.bookmark(CSI_NODES)
-        self.end_watches()
-        eventually(lambda: self.watched_from(CSI_NODES).count(version) >= controllers)
+
+        def seen() -> bool:
+            # A watch that begins only now does not end with the others.
+            self.end_watches()
+            return self.watched_from(CSI_NODES).count(version) >= controllers
+
+        eventually(seen)
 
     def asked(self) -> int:
         """How many times VolumeAttachments were read."""
