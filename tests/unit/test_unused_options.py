@@ -26,15 +26,6 @@ OF_EVERY_COMMAND = {"log_level", "log_format"}
 SETTINGS = (ControllerSettings, NodeSettings, SdcSettings, SdcOnDemand, VolumeLimit, NodeZone)
 
 # Options that the chart's templates do not pass, and why. Users can give them in extraArgs.
-NVME_OPTIONS = (
-    "--transport",
-    "--nvme-system",
-    "--nvme-folder",
-    "--nvme-create-hostnqn",
-    "--nvme-single-path",
-    "--nvme-io-queues",
-    "--nvme-load-modules",
-)
 NOT_IN_THE_CHART = {
     "controller": {
         "--state-file": "in Kubernetes, PersistentVolumes and VolumeAttributesClasses hold the limits",
@@ -44,7 +35,6 @@ NOT_IN_THE_CHART = {
         "--mount-root": "volumes are mounted below the kubelet's folder; others are rare",
         "--zone": "each node has its own, so the chart gives a file",
         "--systemctl": "the default finds it in the host's mount namespace",
-        **dict.fromkeys(NVME_OPTIONS, "the chart has no values for NVMe/TCP yet; node.extraArgs gives them"),
     },
 }
 
