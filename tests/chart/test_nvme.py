@@ -56,9 +56,7 @@ def test_the_driver_is_told_which_transports_to_use(helm: str, transport: str) -
 
 
 @pytest.mark.parametrize(("transport", "wanted"), [("sdc", False), ("nvme", True), ("auto", True)])
-def test_only_with_nvme_the_pods_use_the_network_of_the_node(
-    helm: str, transport: str, wanted: bool
-) -> None:
+def test_only_with_nvme_the_pods_use_the_network_of_the_node(helm: str, transport: str, wanted: bool) -> None:
     spec = pod(helm, transport)
     assert spec["hostNetwork"] is wanted
     assert spec.get("dnsPolicy") == ("ClusterFirstWithHostNet" if wanted else None)

@@ -417,7 +417,7 @@ def test_the_notes_call_the_doctor_with_options_that_it_has() -> None:
     called = re.findall(r"csi-powerflex doctor (\w+) (--.*)", notes)
     assert {role for role, _ in called} == {"controller", "node"}
     for role, options in called:
-        options = options.replace("--transport={{ .Values.node.transport }}", "--transport=auto")
-        given = re.sub(r"=\S*\{\{ ?[\w.$]+ ?\}\}\S*", "=1", options).replace("\\", "").split()
+        chosen = options.replace("--transport={{ .Values.node.transport }}", "--transport=auto")
+        given = re.sub(r"=\S*\{\{ ?[\w.$]+ ?\}\}\S*", "=1", chosen).replace("\\", "").split()
         done = CliRunner().invoke(main, ["doctor", role, *given, "--output=none"])
         assert "'none' is not one of 'table', 'json'" in done.output
