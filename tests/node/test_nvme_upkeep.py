@@ -197,6 +197,19 @@ def test_the_task_runs_in_the_background(kernel: FakeKernel) -> None:
         nvme.stop()
 
 
+def test_a_portal_that_a_publish_context_adds_is_connected_at_once(kernel: FakeKernel) -> None:
+    volume = kernel.volume()
+    kernel.add_controller(kernel.array, FIRST)
+    nvme = kernel.transport(upkeep_seconds=3600.0)
+    nvme.start()
+    try:
+        nvme.attach(volume.publish_context(FIRST))
+        nvme.attach(volume.publish_context(FIRST, SECOND))
+        eventually(lambda: len(kernel.controllers(SECOND)) == 1)
+    finally:
+        nvme.stop()
+
+
 def _target(kernel: FakeKernel) -> NvmeTarget:
     context = kernel.volume(mapped=False).publish_context(FIRST, SECOND)
     return NvmeTarget.parse(context.handle, context.details)

@@ -176,18 +176,17 @@ Takes a dict: root, value, classes.
 
 {{/* Refuses values about transports that contradict each other. */}}
 {{- define "csi-powerflex.requireTransport" -}}
-{{- $settings := .Values.node -}}
 {{- $usesNvme := include "csi-powerflex.usesNvme" . -}}
 {{- $usesSdc := include "csi-powerflex.usesSdc" . -}}
-{{- if and $settings.sdcOnDemand.enabled (not $usesSdc) -}}
+{{- if and $.Values.node.sdcOnDemand.enabled (not $usesSdc) -}}
 {{- fail "node.sdcOnDemand.enabled is true, but node.transport is nvme, so no node uses an SDC: set one of them to another value" -}}
 {{- end -}}
 {{- if and .Values.simulator.enabled $usesNvme -}}
-{{- fail (printf "simulator.enabled is true, and node.transport is %s: the nodes reach this simulator by simulated SDCs only; set node.transport to sdc" $settings.transport) -}}
+{{- fail (printf "simulator.enabled is true, and node.transport is %s: the nodes reach this simulator by simulated SDCs only; set node.transport to sdc" $.Values.node.transport) -}}
 {{- end -}}
 {{- if not $usesNvme -}}
 {{- range $key := list "systems" "createHostNqn" "loadModules" "singlePath" "ioQueues" -}}
-{{- if get $settings.nvme $key -}}
+{{- if get $.Values.node.nvme $key -}}
 {{- fail (printf "node.nvme.%s is set, but node.transport is sdc: set node.transport to nvme or auto, or remove node.nvme.%s" $key $key) -}}
 {{- end -}}
 {{- end -}}
@@ -195,7 +194,7 @@ Takes a dict: root, value, classes.
 {{- range $class := .Values.storageClasses -}}
 {{- $wanted := dig "transport" "auto" (default dict .parameters) -}}
 {{- if or (and (eq $wanted "nvme") (not $usesNvme)) (and (eq $wanted "sdc") (not $usesSdc)) -}}
-{{- fail (printf "storageClasses: class %s has transport %s, but node.transport is %s: no node could use its volumes" .name $wanted $settings.transport) -}}
+{{- fail (printf "storageClasses: class %s has transport %s, but node.transport is %s: no node could use its volumes" .name $wanted $.Values.node.transport) -}}
 {{- end -}}
 {{- $parameters := default dict .parameters -}}
 {{- if and (not $usesSdc) (ne (default "" $parameters.qosOnNvme) "ignore") -}}

@@ -67,9 +67,15 @@ class Upkeep:
         self._loop.stop(_STOP_SECONDS)
 
     def expect(self, system_id: str, target: NvmeTarget) -> None:
-        """Note where the volumes of a system are found, as the last publish context says it."""
+        """Note where the volumes of a system are found, as the last publish context says it.
+
+        The next round begins now if the portals are others than before.
+        """
         with self._guard:
+            before = self._targets.get(system_id)
             self._targets[system_id] = target
+        if before is None or before.portals != target.portals:
+            self._loop.wake()
 
     def step(self) -> float:
         """One round. Returns the seconds until the next one."""
