@@ -277,6 +277,19 @@ def test_a_copy_is_created_only_in_the_zone_of_its_source(zoned: World) -> None:
     assert "a copy is created in the pool of its source" in text
 
 
+def test_a_copy_stays_on_the_system_of_its_source_also_if_another_is_preferred(pair: World) -> None:
+    source = pair.driver.create(accessibility_requirements=requirement(reach(pair, 1)))
+    copy = pair.driver.clone("pvc-2", source.volume_id, accessibility_requirements=either_system(pair))
+    assert system_of(pair, copy) == 1
+    text = refused(
+        FULL,
+        lambda: pair.driver.clone(
+            "pvc-3", source.volume_id, accessibility_requirements=requirement(reach(pair, 0))
+        ),
+    )
+    assert "not reachable from any of these topologies" in text
+
+
 @pytest.mark.parametrize(("zone", "where"), [("a", "pda/fast"), ("b", "pdb/fast")])
 def test_a_copy_has_the_zone_of_its_pool_also_if_another_domain_has_a_pool_of_that_name(
     zoned: World, zone: str, where: str
