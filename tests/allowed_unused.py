@@ -26,8 +26,8 @@ _.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
 _.LATENCY
 # click asks the group of commands, and reads this setting of options.
 _.get_command, _.format_commands, _.show_envvar
-# It is a field of a message of CSI.
-_.capacity_bytes
+# Fields of a message of CSI, and of a PersistentVolume whose fields are read all together.
+_.capacity_bytes, _.on_nvme
 # click runs the commands of a group.
 _.list_volumes, _.list_snapshots, _.list_orphans, _.import_volume, _.import_snapshot, _.release_volume
 # requests and urllib3 read these settings of their classes.
