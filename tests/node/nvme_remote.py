@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from csi_powerflex.cli import node
 from csi_powerflex.cli.main import main
@@ -121,7 +121,8 @@ def _socket(folder: Path) -> Path:
 def _run() -> None:
     folder = Path(os.environ.pop(VARIABLE))
     use(folder)
-    settings = functools.partial(NvmeSettings, **roots(folder))
+    places: dict[str, Any] = {**roots(folder)}
+    settings = functools.partial(NvmeSettings, **places)
     setattr(node, "NvmeSettings", settings)  # noqa: B010 - no option names these folders
     main()
 

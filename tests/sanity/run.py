@@ -155,14 +155,14 @@ def _driver(folder: Path, cell: Cell) -> Iterator[tuple[str, str]]:
         array = json.loads(ready.read_text())
         (folder / "kubelet").mkdir()
         controller = (f"--systems={_systems(folder, array)}", "--cluster-id=test")
-        node = (f"--kubelet-dir={folder / 'kubelet'}", f"--max-volumes={_MAX_VOLUMES}")
+        node = [f"--kubelet-dir={folder / 'kubelet'}", f"--max-volumes={_MAX_VOLUMES}"]
         if cell.transport == "nvme":
             kernel = running.enter_context(_kernel(folder))
-            over_nvme = ("--transport=nvme", f"--nvme-system={array['systemId']}")
-            node = (*node, *over_nvme, f"--nvme-folder={kernel.etc}")
+            node += ["--transport=nvme", f"--nvme-system={array['systemId']}", f"--nvme-folder={kernel.etc}"]
             module = nvme_remote.__name__
         else:
-            node, module = (*node, *_sdc(folder, array["hosts"]["a"])), "csi_powerflex"
+            node += _sdc(folder, array["hosts"]["a"])
+            module = "csi_powerflex"
         if cell.endpoints == "one":
             endpoint = serve("unified", *controller, *node, module=module)
             yield endpoint, endpoint
@@ -185,13 +185,13 @@ def _plan(folder: Path, cell: Cell) -> list[str]:
     return [f"--config={file}", f"--state={folder / 'array'}", *hosts]
 
 
-def _sdc(folder: Path, host: dict[str, str]) -> tuple[str, ...]:
+def _sdc(folder: Path, host: dict[str, str]) -> list[str]:
     """The options of a node whose SDC is that of a simulated host."""
-    return (
+    return [
         f"--drv-cfg={host['drvCfg']}",
         f"--scini-device={folder / 'scini'}",
         f"--by-id-dir={host['byIdDir']}",
-    )
+    ]
 
 
 @contextlib.contextmanager
