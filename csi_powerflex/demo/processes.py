@@ -26,12 +26,12 @@ class Process:
     """One running ``csi-powerflex`` command with its output in a file.
 
     It has its own session, so Ctrl-C at the terminal does not reach it. The demo still needs it for the
-    clean-up.
+    clean-up. ``module`` is the module that Python runs.
     """
 
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], log: Path, *, module: str = "csi_powerflex") -> None:
         self.name = name
-        self._arguments = [sys.executable, "-m", "csi_powerflex", *arguments]
+        self._arguments = [sys.executable, "-m", module, *arguments]
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
 

@@ -1,8 +1,9 @@
 """The real node plugin in a process that is interrupted or killed at a chosen step of a call.
 
-A step is an action of the plugin on the host: a command, a mount system call, a write to a device, or a
-folder or file that is created or removed. This module wraps the functions of the steps in the child
-process. The child is forked from a server with all imports done, so it starts in milliseconds.
+A step is an action of the plugin on the host: a command, a mount system call, a write to a device, a
+connection over NVMe/TCP, or a folder or file that is created or removed. This module wraps the functions of
+the steps in the child process. The child is forked from a server with all imports done, so it starts in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ import grpc
 
 from csi_powerflex import call_context
 from csi_powerflex.app import node
-from csi_powerflex.config.node import NodeSettings
+from csi_powerflex.config.node import NodeSettings, NvmeSettings
 from csi_powerflex.host import blockdev, mounts, run
 from csi_powerflex.observability import log
 from csi_powerflex.operations.node import target_paths
+from csi_powerflex.transport.nvme import fabrics
 from tests.children import CONTEXT, wait_for_socket
+from tests.node import nvme_remote
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
+from tests.node.nvme_kernel import FakeKernel
 
 _CLONE_NEWNS = 0x00020000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -59,7 +63,10 @@ class Interruption(enum.Enum):
     """The step fails and has no effect."""
     LOST = "completed, but reported as failed"
     LATE = "late"
-    """The deadline of the call passes. Then the step is completed, unless the driver has ended it."""
+    """The deadline of the call passes. Then the step is completed, unless the driver has ended it.
+
+    A connection is only slow: it is not made in the call's thread.
+    """
     UNANSWERED = "completed, but late"
     """The step is completed, and the deadline of the call passes before it answers."""
 
@@ -70,9 +77,14 @@ class Interruption(enum.Enum):
 
 
 class InterruptedNode:
-    """A node plugin for ``host`` that is interrupted at step number ``step``, counted from 0."""
+    """A node plugin for ``host`` that is interrupted at step number ``step``, counted from 0.
 
-    def __init__(self, host: LoopHost, *, step: int, interruption: Interruption) -> None:
+    With ``kernel`` it reaches volumes over NVMe/TCP. The kernel's file has to be served to other processes.
+    """
+
+    def __init__(
+        self, host: LoopHost, *, step: int, interruption: Interruption, kernel: FakeKernel | None = None
+    ) -> None:
         self._host = host
         self._interruption = interruption
         self._step = step
@@ -84,16 +96,18 @@ class InterruptedNode:
             driver_name="csi.powerflex.dev",
             mount_roots=(host.kubelet,),
             sdc=host.settings(),
+            nvme=kernel.settings(device_seconds=5.0) if kernel is not None else NvmeSettings(),
+            transport="nvme" if kernel is not None else "auto",
         )
         self._process = CONTEXT.Process(
             target=_serve,
             args=(
                 settings,
                 f"/proc/{os.getpid()}/ns/mnt",
-                self._steps,
-                step,
+                _Counter(self._steps, step),
                 interruption,
                 host.folder / "interrupted.log",
+                kernel.folder if kernel is not None else None,
             ),
         )
 
@@ -140,7 +154,12 @@ class InterruptedNode:
 
 
 def _serve(
-    settings: NodeSettings, namespace: str, steps: Path, step: int, interruption: Interruption, log_file: Path
+    settings: NodeSettings,
+    namespace: str,
+    counter: _Counter,
+    interruption: Interruption,
+    log_file: Path,
+    kernel: Path | None,
 ) -> None:
     descriptor = os.open(namespace, os.O_RDONLY)
     if _LIBC.setns(descriptor, _CLONE_NEWNS) != 0:
@@ -148,7 +167,9 @@ def _serve(
     os.close(descriptor)
     with log_file.open("a") as stream:
         log.configure(level="debug", stream=stream)
-        _wrap_steps(_Counter(steps, step), interruption)
+        if kernel is not None:
+            nvme_remote.use(kernel)
+        _wrap_steps(counter, interruption)
         node.run(settings)
 
 
@@ -197,16 +218,17 @@ def _wrap_steps(counter: _Counter, interruption: Interruption) -> None:
         return process
 
     run._start = interrupted
-    for module, name in (
+    for place, name in (
         (mounts, "bind"),
         (mounts, "detach"),
         (blockdev, "write"),
         (blockdev, "set_read_only"),
+        (fabrics.Fabrics, "connect"),
         (target_paths, "make_directory"),
         (target_paths, "make_file"),
         (target_paths, "remove"),
     ):
-        setattr(module, name, _wrapped(getattr(module, name), counter, interruption))
+        setattr(place, name, _wrapped(getattr(place, name), counter, interruption))
 
 
 def _interrupted_command(command: Sequence[str], interruption: Interruption) -> Sequence[str]:
@@ -246,8 +268,10 @@ def _wrapped(
 
 def _let_the_deadline_pass() -> None:
     call = call_context.current()
-    assert call is not None
-    call.deadline = time.monotonic() + _LAST_SECONDS
+    if call is not None:
+        call.deadline = time.monotonic() + _LAST_SECONDS
+    else:  # a connection, for which the call only waits
+        time.sleep(_SLOW_SECONDS)
 
 
 def _kill() -> None:

@@ -97,8 +97,8 @@ class FakeKernel:
 
     def __init__(self, folder: Path, *, multipath: bool = True) -> None:
         self.folder = folder
-        self.sysfs, self.dev, self.etc = folder / "sys", folder / "dev", folder / "etc-nvme"
-        self.fabrics = self.dev / "nvme-fabrics"
+        self.etc = folder / "etc-nvme"
+        self.sysfs, self.dev, self.fabrics = roots(folder).values()
         self.lines: list[dict[str, str]] = []
         self.options = _OPTIONS.split()
         self.events = True
@@ -135,9 +135,7 @@ class FakeKernel:
         given: dict[str, Any] = {
             "systems": (SYSTEM,),
             "folder": self.etc,
-            "sysfs": self.sysfs,
-            "dev": self.dev,
-            "fabrics": self.fabrics,
+            **roots(self.folder),
             "device_seconds": 30.0,
             "poll_seconds": 0.01,
             "first_rescan_seconds": 0.1,
@@ -433,6 +431,12 @@ def running(
         for thread in threading.enumerate():
             if thread.name == "nvme-connect":
                 thread.join(30)
+
+
+def roots(folder: Path) -> dict[str, Path]:
+    """Where the kernel with this folder has its files, as settings of the driver."""
+    dev = folder / "dev"
+    return {"sysfs": folder / "sys", "dev": dev, "fabrics": dev / "nvme-fabrics"}
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from csi_powerflex.host import mountinfo
-from csi_powerflex.pb import csi_pb2
 from csi_powerflex.units import GIB
 from tests.children import start_server
 from tests.figures import Figures
 from tests.node.client import Kubelet, block, filesystem
-from tests.node.interruption import InterruptedNode, Interruption, repeated
+from tests.node.every_step import (
+    DATA,
+    EXT4,
+    Use,
+    each_interruption,
+    interrupted_at_every_step,
+    released,
+    used,
+)
+from tests.node.interruption import Interruption, repeated
 from tests.node.loophost import LoopHost, Volume
 from tests.node.second_actor import copy_of_mounts, on_another_node
 
 pytestmark = pytest.mark.needs("devices")
-
-_DATA = "written before"
-
-Capability = csi_pb2.VolumeCapability
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,32 +35,6 @@ def _server() -> None:
     start_server()
 
 
-@dataclass(frozen=True)
-class Use:
-    """A use of a volume."""
-
-    name: str
-    capability: Capability
-
-    @property
-    def is_block(self) -> bool:
-        return self.capability.HasField("block")
-
-    def write(self, target: Path) -> None:
-        if self.is_block:
-            with target.open("r+b") as device:
-                device.write(_DATA.encode())
-        else:
-            (target / "file").write_text(_DATA)
-
-    def read(self, target: Path) -> str:
-        if self.is_block:
-            with target.open("rb") as device:
-                return device.read(len(_DATA)).decode()
-        return (target / "file").read_text()
-
-
-EXT4 = Use("ext4", filesystem("ext4"))
 FILESYSTEMS = [
     EXT4,
     pytest.param(Use("xfs", filesystem("xfs")), marks=pytest.mark.needs("xfs")),
@@ -67,22 +43,6 @@ FILESYSTEMS = [
 GROWING = [pytest.param(EXT4, marks=pytest.mark.needs("online-ext4")), *FILESYSTEMS[1:]]
 each_use = pytest.mark.parametrize("use", [*FILESYSTEMS, Use("block", block())], ids=lambda use: use.name)
 each_filesystem = pytest.mark.parametrize("use", FILESYSTEMS, ids=lambda use: use.name)
-each_interruption = pytest.mark.parametrize(
-    "interruption", Interruption, ids=lambda interruption: interruption.value
-)
-
-
-def used(node: Kubelet, volume: Volume, use: Use) -> None:
-    """Stage and publish the volume and write to it."""
-    node.stage(volume, use.capability)
-    use.write(node.publish(volume, use.capability))
-
-
-def released(node: Kubelet, volume: Volume) -> None:
-    """Unpublish and unstage the volume."""
-    repeated(lambda: node.unpublish(volume))
-    repeated(lambda: node.unstage(volume))
-
 
 AtEveryStep = Callable[..., list[str]]
 
@@ -90,34 +50,7 @@ AtEveryStep = Callable[..., list[str]]
 @pytest.fixture
 def at_every_step(host: LoopHost, figures: Figures) -> AtEveryStep:
     """Interrupt a call at each of its steps; see ``interrupted_at_every_step``."""
-    return functools.partial(interrupted_at_every_step, host, figures)
-
-
-def interrupted_at_every_step(
-    host: LoopHost,
-    figures: Figures,
-    interruption: Interruption,
-    *,
-    prepare: Callable[[Volume], object],
-    call: Callable[[Kubelet, Volume], object],
-    finish: Callable[[Volume], object],
-) -> list[str]:
-    """Interrupt ``call`` at each of its steps, on a new volume each; returns the steps of a complete call."""
-    table = host.mounts()
-    for step in itertools.count():
-        volume = host.volume()
-        prepare(volume)
-        with InterruptedNode(host, step=step, interruption=interruption) as process:
-            interrupted = process.was_interrupted_in(lambda kubelet, volume=volume: call(kubelet, volume))  # type: ignore[misc] # the default binds the loop's volume
-            steps = process.steps()
-        assert interrupted == (len(steps) > step), f"step {step + 1} of {steps}"
-        finish(volume)
-        assert host.mounts() == table
-        volume.unmap()
-        if not interrupted:
-            return steps
-        figures.add("node calls interrupted and repeated")
-    raise AssertionError("itertools.count ended")
+    return functools.partial(interrupted_at_every_step, host, figures, new_volume=host.volume)
 
 
 @each_interruption
@@ -129,7 +62,7 @@ def test_stage_of_a_new_volume(
         repeated(lambda: node.stage(volume, use.capability))
         target = node.publish(volume, use.capability)
         use.write(target)
-        assert use.read(target) == _DATA
+        assert use.read(target) == DATA
         released(node, volume)
 
     steps = at_every_step(
@@ -154,7 +87,7 @@ def test_stage_of_a_used_volume(
 
     def finish(volume: Volume) -> None:
         repeated(lambda: node.stage(volume, use.capability))
-        assert use.read(node.publish(volume, use.capability)) == _DATA
+        assert use.read(node.publish(volume, use.capability)) == DATA
         released(node, volume)
 
     at_every_step(
@@ -188,7 +121,7 @@ def test_unpublish(at_every_step: AtEveryStep, node: Kubelet, use: Use, interrup
     def finish(volume: Volume) -> None:
         repeated(lambda: node.unpublish(volume))
         assert not node.target(volume).exists()
-        assert use.read(node.publish(volume, use.capability)) == _DATA
+        assert use.read(node.publish(volume, use.capability)) == DATA
         released(node, volume)
 
     steps = at_every_step(
@@ -211,7 +144,7 @@ def test_unstage(at_every_step: AtEveryStep, node: Kubelet, use: Use, interrupti
         repeated(lambda: node.unstage(volume))
         assert mountinfo.at(node.staging(volume)) is None
         repeated(lambda: node.stage(volume, use.capability))
-        assert use.read(node.staging(volume)) == _DATA
+        assert use.read(node.staging(volume)) == DATA
         repeated(lambda: node.unstage(volume))
 
     steps = at_every_step(
@@ -243,9 +176,9 @@ def test_unstage_while_another_process_has_a_copy_of_the_mounts(
 
         def finish(volume: Volume) -> None:
             repeated(lambda: node.unstage(volume))
-            assert use.read(on_another_node(volume, tmp_path)) == _DATA
+            assert use.read(on_another_node(volume, tmp_path)) == DATA
             repeated(lambda: node.stage(volume, use.capability))
-            assert use.read(node.staging(volume)) == _DATA
+            assert use.read(node.staging(volume)) == DATA
             repeated(lambda: node.unstage(volume))
             others.close()
 
@@ -268,7 +201,7 @@ def test_expand(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruptio
         repeated(lambda: node.expand(volume))
         status = node.capacity(volume)
         assert status > 15 * GIB
-        assert use.read(node.target(volume)) == _DATA
+        assert use.read(node.target(volume)) == DATA
         released(node, volume)
 
     at_every_step(

@@ -15,7 +15,7 @@ CELLS = [
     for endpoints in ("one", "two")
     for version in ("3.6", "4.5", "5.0")
     for access in ("mount", "block")
-]
+] + [Cell("5.0", access, "two", "nvme") for access in ("mount", "block")]
 
 # The only cases that may be skipped, with the reasons.
 NOT_OFFERED = {
