@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from csi_powerflex.ids import VolumeHandle
+from tests.commands import CommandFailed
 from tests.node.loophost import Volume, command
 from tests.node.nvme_kernel import FakeArray, FakeKernel, FakePortal, FakeVolume
 from tests.nvme_initiator import Failed, Initiator
@@ -91,6 +92,8 @@ class ArrayKernel(FakeKernel):
         for nguid, (size, read_only) in found.items():
             if nguid not in self._behind:
                 self._add(nguid, size, read_only=read_only, host=initiator.hostnqn, nqn=array.nqn)
+            if nguid not in self._behind:
+                continue
             volume, behind = self._behind[nguid]
             if volume.size != size:
                 behind.grow(size)
@@ -102,7 +105,12 @@ class ArrayKernel(FakeKernel):
         with image.open("ab") as file:  # the array makes the file when it is first written
             file.truncate(size)
         behind = Volume(handle, image, self.dev, size)
-        volume = FakeVolume(handle, size, nguid, behind.connect())
+        try:
+            volume = FakeVolume(handle, size, nguid, behind.connect())
+        except CommandFailed:
+            if image.exists():
+                raise
+            return  # unmapped and deleted in this moment; the event of that is on its way
         if read_only:
             command("blockdev", "--setro", behind.path)
         self._behind[nguid] = volume, behind
