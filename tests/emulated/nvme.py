@@ -344,8 +344,10 @@ def a_name_that_another_volume_got_does_not_lead_to_it(world: World) -> None:
         world.array.unmap(second, world.node_id)
         kernel.wait("the device is removed", lambda: kernel.device(second.nguid) is None)
         time.sleep(0.5)
+    else:
+        raise LeftOut("the kernel did not give the name of the first device to the second one")
     kernel.write_file(world.plugin.stage(second) / "file", "of the second")
-    assert kernel.device(second.nguid) == name, "the kernel gave another name; the scenario needs the same"
+    assert kernel.device(second.nguid) == name
     with refused(*NOT_NOW, grpc.StatusCode.FAILED_PRECONDITION):
         world.plugin.stage(first, seconds=_SHORT)
     assert world.content(second) == "of the second"
@@ -415,6 +417,10 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
 )
 
 
+class LeftOut(Exception):
+    """What a scenario needs did not come about in this kernel; the text says what."""
+
+
 # --- running them --------------------------------------------------------------------------------------
 
 
@@ -427,6 +433,8 @@ def _run(world: World, wanted: list[str]) -> int:
         began = time.monotonic()
         try:
             scenario(world)
+        except LeftOut as reason:
+            verdict = f"left out ({reason})"
         except Exception:  # noqa: BLE001 - the next scenarios may show more
             failed += 1
             verdict = "FAILED"

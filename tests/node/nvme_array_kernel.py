@@ -83,7 +83,7 @@ class ArrayKernel(FakeKernel):
     def _look(self, initiator: Initiator, array: FakeArray) -> None:
         found: dict[str, tuple[int, bool]] = {}
         for number in initiator.namespaces():
-            with contextlib.suppress(Failed):  # unmapped in this moment
+            with contextlib.suppress(Failed):  # unmapped now
                 found[initiator.nguid(number)] = initiator.size(number), initiator.is_read_only(number)
         for volume in list(array.hosts[initiator.hostnqn]):
             if volume.nguid not in found:
@@ -110,7 +110,7 @@ class ArrayKernel(FakeKernel):
         except CommandFailed:
             if image.exists():
                 raise
-            return  # unmapped and deleted in this moment; the event of that is on its way
+            return  # unmapped and deleted meanwhile; the event of that is on its way
         if read_only:
             command("blockdev", "--setro", behind.path)
         self._behind[nguid] = volume, behind

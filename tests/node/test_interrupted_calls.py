@@ -16,7 +16,6 @@ from tests.figures import Figures
 from tests.node.client import Kubelet, block, filesystem
 from tests.node.every_step import (
     DATA,
-    EXT4,
     Use,
     each_interruption,
     interrupted_at_every_step,
@@ -35,12 +34,13 @@ def _server() -> None:
     start_server()
 
 
+_EXT4 = Use("ext4", filesystem("ext4"))
 FILESYSTEMS = [
-    EXT4,
+    _EXT4,
     pytest.param(Use("xfs", filesystem("xfs")), marks=pytest.mark.needs("xfs")),
     pytest.param(Use("btrfs", filesystem("btrfs")), marks=pytest.mark.needs("btrfs")),
 ]
-GROWING = [pytest.param(EXT4, marks=pytest.mark.needs("online-ext4")), *FILESYSTEMS[1:]]
+GROWING = [pytest.param(_EXT4, marks=pytest.mark.needs("online-ext4")), *FILESYSTEMS[1:]]
 each_use = pytest.mark.parametrize("use", [*FILESYSTEMS, Use("block", block())], ids=lambda use: use.name)
 each_filesystem = pytest.mark.parametrize("use", FILESYSTEMS, ids=lambda use: use.name)
 
@@ -164,7 +164,7 @@ def test_unstage_while_another_process_has_a_copy_of_the_mounts(
 
     The other filesystems are tested without interruptions (test_second_actors.py).
     """
-    use = EXT4
+    use = _EXT4
     with contextlib.ExitStack() as others:
 
         def prepare(volume: Volume) -> None:
