@@ -183,7 +183,8 @@ class KubernetesQosStore:
     def persistent_volume(self, handle: str) -> str | None:
         """The name of the PersistentVolume with this handle; None if the cluster has shown none yet."""
         with self._lock:
-            return next((name for name, _ in reversed(self._volumes.get(handle, ()))), None)
+            found = self._last(handle)
+        return found[0] if found else None
 
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
@@ -231,8 +232,12 @@ class KubernetesQosStore:
             self._take_class_name(handle)
 
     def _volume(self, handle: str) -> _Volume | None:
+        found = self._last(handle)
+        return found[1] if found else None
+
+    def _last(self, handle: str) -> tuple[str, _Volume] | None:
         """The PersistentVolume of the handle that was added last; None if there is none. Needs the lock."""
-        return next((volume for _, volume in reversed(self._volumes.get(handle, ()))), None)
+        return next(reversed(self._volumes.get(handle, ())), None)
 
     def _take_class_name(self, volume_handle: str) -> None:
         with self._lock:

@@ -10,7 +10,9 @@ from typing import Protocol, TypeVar
 
 import pytest
 
+from csi_powerflex.host import mountinfo
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.units import GIB
 from tests.figures import Figures
 from tests.node import client
 from tests.node.client import Kubelet, filesystem
@@ -20,11 +22,16 @@ from tests.node.nvme_kernel import FakeKernel
 
 DATA = "written before"
 
+AtEveryStep = Callable[..., list[str]]
+"""``interrupted_at_every_step`` with what a fixture knows: the host, its volumes and its kernel."""
+
 Capability = csi_pb2.VolumeCapability
 
 
 class Volume(client.Volume, Protocol):
-    """A volume that the test can unmap."""
+    """A volume that the test can expand and unmap."""
+
+    def grow(self, size: int) -> None: ...
 
     def unmap(self) -> None: ...
 
@@ -105,3 +112,48 @@ def interrupted_at_every_step(
             return steps
         figures.add("node calls interrupted and repeated")
     raise AssertionError("itertools.count ended")
+
+
+def expanded_at_every_step(
+    at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption
+) -> None:
+    """Interrupt the expansion of a published volume, over any transport."""
+
+    def prepare(volume: Volume) -> None:
+        used(node, volume, use)
+        volume.grow(16 * GIB)
+
+    def finish(volume: Volume) -> None:
+        repeated(lambda: node.expand(volume))
+        assert node.capacity(volume) > 15 * GIB
+        assert use.read(node.target(volume)) == DATA
+        released(node, volume)
+
+    at_every_step(
+        interruption, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish
+    )
+
+
+def unstaged_at_every_step(
+    at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption
+) -> None:
+    """Interrupt the unstaging of a volume, over any transport. Afterwards it can be staged again."""
+
+    def prepare(volume: Volume) -> None:
+        used(node, volume, use)
+        node.unpublish(volume)
+
+    def finish(volume: Volume) -> None:
+        repeated(lambda: node.unstage(volume))
+        assert mountinfo.at(node.staging(volume)) is None
+        repeated(lambda: node.stage(volume, use.capability))
+        assert use.read(node.staging(volume)) == DATA
+        repeated(lambda: node.unstage(volume))
+
+    steps = at_every_step(
+        interruption,
+        prepare=prepare,
+        call=lambda kubelet, volume: kubelet.unstage(volume),
+        finish=finish,
+    )
+    assert steps == ["fsfreeze", "mount", "umount"]

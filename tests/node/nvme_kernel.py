@@ -12,7 +12,6 @@ import itertools
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.transport.nvme import device, fabrics
 from csi_powerflex.transport.nvme.transport import Nvme
 from csi_powerflex.units import GIB
+from tests.controller import eventually as waiting
 
 SYSTEM = "5a1b2c3d4e5f600f"
 NQN = f"nqn.1988-11.com.dell:powerflex:00:{SYSTEM}"
@@ -440,11 +440,8 @@ def roots(folder: Path) -> dict[str, Path]:
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until the condition holds."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not become so"
-        time.sleep(0.005)
+    """Wait until the kernel of the tests, or the node, has done what a call began."""
+    waiting.eventually(condition, seconds)
 
 
 def _error(number: int) -> OSError:

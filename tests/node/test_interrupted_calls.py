@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from csi_powerflex.host import mountinfo
 from csi_powerflex.units import GIB
 from tests.children import start_server
 from tests.figures import Figures
 from tests.node.client import Kubelet, block, filesystem
 from tests.node.every_step import (
     DATA,
+    AtEveryStep,
     Use,
     each_interruption,
+    expanded_at_every_step,
     interrupted_at_every_step,
     released,
+    unstaged_at_every_step,
     used,
 )
 from tests.node.interruption import Interruption, repeated
@@ -43,8 +44,6 @@ FILESYSTEMS = [
 GROWING = [pytest.param(_EXT4, marks=pytest.mark.needs("online-ext4")), *FILESYSTEMS[1:]]
 each_use = pytest.mark.parametrize("use", [*FILESYSTEMS, Use("block", block())], ids=lambda use: use.name)
 each_filesystem = pytest.mark.parametrize("use", FILESYSTEMS, ids=lambda use: use.name)
-
-AtEveryStep = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -136,24 +135,7 @@ def test_unpublish(at_every_step: AtEveryStep, node: Kubelet, use: Use, interrup
 @each_interruption
 @each_filesystem
 def test_unstage(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption) -> None:
-    def prepare(volume: Volume) -> None:
-        used(node, volume, use)
-        node.unpublish(volume)
-
-    def finish(volume: Volume) -> None:
-        repeated(lambda: node.unstage(volume))
-        assert mountinfo.at(node.staging(volume)) is None
-        repeated(lambda: node.stage(volume, use.capability))
-        assert use.read(node.staging(volume)) == DATA
-        repeated(lambda: node.unstage(volume))
-
-    steps = at_every_step(
-        interruption,
-        prepare=prepare,
-        call=lambda kubelet, volume: kubelet.unstage(volume),
-        finish=finish,
-    )
-    assert steps == ["fsfreeze", "mount", "umount"]
+    unstaged_at_every_step(at_every_step, node, use, interruption)
 
 
 @each_interruption
@@ -193,17 +175,4 @@ def test_unstage_while_another_process_has_a_copy_of_the_mounts(
 @each_interruption
 @pytest.mark.parametrize("use", GROWING, ids=lambda use: use.name)
 def test_expand(at_every_step: AtEveryStep, node: Kubelet, use: Use, interruption: Interruption) -> None:
-    def prepare(volume: Volume) -> None:
-        used(node, volume, use)
-        volume.grow(16 * GIB)
-
-    def finish(volume: Volume) -> None:
-        repeated(lambda: node.expand(volume))
-        status = node.capacity(volume)
-        assert status > 15 * GIB
-        assert use.read(node.target(volume)) == DATA
-        released(node, volume)
-
-    at_every_step(
-        interruption, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish
-    )
+    expanded_at_every_step(at_every_step, node, use, interruption)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from csi_powerflex.host import mountinfo
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.publish_context import PublishContext
-from csi_powerflex.units import GIB
 from tests.children import start_server
 from tests.figures import Figures
 from tests.node import nvme_remote
@@ -20,11 +18,13 @@ from tests.node.client import Kubelet, block, filesystem
 from tests.node.every_step import (
     DATA,
     EXT4,
+    AtEveryStep,
     Use,
     each_interruption,
+    expanded_at_every_step,
     interrupted_at_every_step,
     released,
-    used,
+    unstaged_at_every_step,
 )
 from tests.node.interruption import Interruption, repeated
 from tests.node.loophost import LoopHost
@@ -38,7 +38,6 @@ GROWING = [
     pytest.param(EXT4, marks=pytest.mark.needs("online-ext4")),
     pytest.param(Use("xfs", filesystem("xfs")), marks=pytest.mark.needs("xfs")),
 ]
-AtEveryStep = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -134,41 +133,12 @@ def test_stage_on_a_host_without_a_connection(
 @each_interruption
 @pytest.mark.parametrize("use", GROWING, ids=lambda use: use.name)
 def test_expand(at_every_step: AtEveryStep, over_nvme: Kubelet, use: Use, interruption: Interruption) -> None:
-    def prepare(volume: Volume) -> None:
-        used(over_nvme, volume, use)
-        volume.grow(16 * GIB)
-
-    def finish(volume: Volume) -> None:
-        repeated(lambda: over_nvme.expand(volume))
-        assert over_nvme.capacity(volume) > 15 * GIB
-        assert use.read(over_nvme.target(volume)) == DATA
-        released(over_nvme, volume)
-
-    at_every_step(
-        interruption, prepare=prepare, call=lambda kubelet, volume: kubelet.expand(volume), finish=finish
-    )
+    expanded_at_every_step(at_every_step, over_nvme, use, interruption)
 
 
 @each_interruption
 def test_unstage(
     at_every_step: AtEveryStep, nvme_host: NvmeHost, over_nvme: Kubelet, interruption: Interruption
 ) -> None:
-    def prepare(volume: Volume) -> None:
-        used(over_nvme, volume, EXT4)
-        over_nvme.unpublish(volume)
-
-    def finish(volume: Volume) -> None:
-        repeated(lambda: over_nvme.unstage(volume))
-        assert mountinfo.at(over_nvme.staging(volume)) is None
-        repeated(lambda: over_nvme.stage(volume, EXT4.capability))
-        assert EXT4.read(over_nvme.staging(volume)) == DATA
-        repeated(lambda: over_nvme.unstage(volume))
-
-    steps = at_every_step(
-        interruption,
-        prepare=prepare,
-        call=lambda kubelet, volume: kubelet.unstage(volume),
-        finish=finish,
-    )
-    assert steps == ["fsfreeze", "mount", "umount"]
+    unstaged_at_every_step(at_every_step, over_nvme, EXT4, interruption)
     assert len(nvme_host.kernel.controllers()) == 1

@@ -101,31 +101,38 @@ def whole(
             yield whole
 
 
-def test_a_volume_is_used_from_its_creation_to_its_deletion(whole: Whole) -> None:
-    driver, kubelet = whole.world.driver, whole.kubelet
-    node_id = kubelet.info().node_id
+def staged(whole: Whole, node_id: str) -> Published:
+    """A new volume, published by the controller and staged by the node."""
+    driver = whole.world.driver
     created = driver.create(capabilities=[XFS])
     handle = VolumeHandle.parse(created.volume_id)
     volume = Published(handle, created.capacity_bytes, driver.publish(created, node_id, XFS))
     whole.follow()
-    kubelet.stage(volume, XFS)
+    whole.kubelet.stage(volume, XFS)
+    return volume
+
+
+def test_a_volume_is_used_from_its_creation_to_its_deletion(whole: Whole) -> None:
+    driver, kubelet = whole.world.driver, whole.kubelet
+    node_id = kubelet.info().node_id
+    volume = staged(whole, node_id)
     target = kubelet.publish(volume, XFS)
     (target / "file").write_text("data")
     assert kubelet.health(volume) == {}
     planned = {(line["traddr"], line["trsvcid"]) for line in whole.host.kernel.lines}
-    listed = NvmeTarget.parse(handle, volume.context).portals
+    listed = NvmeTarget.parse(volume.handle, volume.context).portals
     assert planned == {(portal.address, str(portal.nvme_port)) for portal in listed}
 
-    driver.expand(created.volume_id, gib=16)
+    driver.expand(str(volume.handle), gib=16)
     whole.follow()
     assert kubelet.expand(volume, required=16 * GIB) == 16 * GIB
     assert (target / "file").read_text() == "data"
 
     kubelet.unpublish(volume)
     kubelet.unstage(volume)
-    driver.unpublish(created.volume_id, node_id)
+    driver.unpublish(str(volume.handle), node_id)
     whole.follow()
-    driver.delete(created.volume_id)
+    driver.delete(str(volume.handle))
     assert whole.host.loop.mounts() == []
     assert whole.host.kernel.heads() == []
     assert len(whole.host.kernel.controllers()) == len(planned)
@@ -134,13 +141,9 @@ def test_a_volume_is_used_from_its_creation_to_its_deletion(whole: Whole) -> Non
 def test_a_volume_that_was_unmapped_elsewhere_can_be_removed_from_the_node(whole: Whole) -> None:
     driver, kubelet = whole.world.driver, whole.kubelet
     node_id = kubelet.info().node_id
-    created = driver.create(capabilities=[XFS])
-    handle = VolumeHandle.parse(created.volume_id)
-    volume = Published(handle, created.capacity_bytes, driver.publish(created, node_id, XFS))
-    whole.follow()
-    kubelet.stage(volume, XFS)
+    volume = staged(whole, node_id)
     kubelet.publish(volume, XFS)
-    driver.unpublish(created.volume_id, node_id)
+    driver.unpublish(str(volume.handle), node_id)
     whole.follow()
     assert kubelet.health(volume) == {"DeviceMissing": "INACCESSIBLE"}
     with refused(grpc.StatusCode.UNAVAILABLE, "this host has no device for volume"):
