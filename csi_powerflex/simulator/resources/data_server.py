@@ -6,6 +6,7 @@ import dataclasses
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.model import Device, Sds
+from csi_powerflex.simulator.resources import statistics
 from csi_powerflex.simulator.resources.resource_type import (
     ResourceType,
     View,
@@ -171,7 +172,7 @@ SDS_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
             device_view(array, device) for device in array.devices.values() if device.sds_id == server.id
         ],
     },
-    statistics=lambda _array, _server: {"rmcacheSizeInKb": 0},
+    statistics=statistics.of_server,
 )
 
 STORAGE_NODE_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
@@ -192,10 +193,7 @@ DEVICE_RESOURCE_TYPE: ResourceType[Device] = ResourceType(
     objects=lambda array: array.devices,
     view=device_view,
     missing=0,
-    statistics=lambda _array, device: {
-        "maxCapacityInKb": device.capacity_kb,
-        "capacityLimitInKb": device.capacity_kb,
-    },
+    statistics=statistics.of_device,
 )
 
 DEVICE_GROUP_RESOURCE_TYPE: ResourceType[View] = ResourceType(

@@ -7,7 +7,12 @@ from csi_powerflex.simulator.resources.resource_type import ResourceType, View
 
 def _empty(name: str, listed: str) -> ResourceType[View]:
     return ResourceType(
-        name=name, listed=listed, objects=lambda _: {}, view=lambda _array, shown: shown, missing=0
+        name=name,
+        listed=listed,
+        objects=lambda _: {},
+        view=lambda _array, shown: shown,
+        missing=0,
+        statistics=lambda _array, shown: shown,
     )
 
 
