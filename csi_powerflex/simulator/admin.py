@@ -1,6 +1,7 @@
 """The admin port: faults, the request log and special states of the system, below ``/_sim``.
 
-It is plain HTTP on loopback without login. With several systems, every path takes ``?system=NAME``.
+It is plain HTTP on loopback without login. With several systems, every path takes ``?system=NAME``. Without
+it, the clock and the reset concern all systems, and everything else the first one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response, json_response
 from csi_powerflex.simulator.model import DEGRADED, FAILED, HEALTHY
+from csi_powerflex.simulator.reset import CannotReset
 
 _HEALTH = (HEALTHY, DEGRADED, FAILED)
 
@@ -116,6 +118,14 @@ def _advance(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
     return {"now": gateway.array.clock.now()}
 
 
+def _reset(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    try:
+        gateway.reset()
+    except CannotReset as error:
+        raise _refuse(409, f"the system {gateway.array.system.name} was not reset: {error}") from error
+    return {"name": gateway.array.system.name, "systemId": gateway.array.system.id}
+
+
 def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
     array = gateway.array
     return {
@@ -144,9 +154,14 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("DELETE", re.compile("/_sim/requests"), _clear_requests),
     ("POST", re.compile("/_sim/revoke"), _revoke),
     ("POST", re.compile("/_sim/clock"), _advance),
+    ("POST", re.compile("/_sim/reset"), _reset),
     ("POST", re.compile("/_sim/pools/([^/]+)"), _set_pool),
     ("POST", re.compile("/_sim/hosts/([^/]+)"), _set_host),
 )
+
+
+_EVERYWHERE = (_advance, _reset)
+"""What concerns all systems if the request names none."""
 
 
 class Admin:
@@ -173,21 +188,25 @@ class Admin:
 
     def _answer(self, request: Request) -> object:
         query = dict(parse_qsl(request.query))
-        gateway = self._gateway(query.get("system"))
+        gateways = self._named(query.get("system"))
         path = request.path.rstrip("/")
         for method, pattern, handler in _ROUTES:
             match = pattern.fullmatch(path)
             if match is not None and method == request.method:
                 name = unquote(match[1]) if match.groups() else ""
-                return handler(gateway, query, Body.parse(request.body), name)
+                concerned = gateways if handler in _EVERYWHERE else gateways[:1]
+                body = Body.parse(request.body)
+                answers = [handler(gateway, query, body, name) for gateway in concerned]
+                return answers[0]
         raise _refuse(404, f"{request.method} {request.path} is not known; see docs/simulator.md")
 
-    def _gateway(self, name: str | None) -> Gateway:
+    def _named(self, name: str | None) -> list[Gateway]:
+        """The system of this name; all systems if there is no name."""
         if name is None:
-            return next(iter(self._gateways.values()))
+            return list(self._gateways.values())
         if name not in self._gateways:
             raise _refuse(404, f"there is no system {name}; there are {', '.join(self._gateways)}")
-        return self._gateways[name]
+        return [self._gateways[name]]
 
 
 def _is_of_this_machine(value: str) -> bool:

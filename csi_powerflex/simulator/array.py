@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from csi_powerflex.simulator.clock import Clock
+from csi_powerflex.simulator.clock import Clock, OwnClock
 from csi_powerflex.simulator.dialect import Dialect
 from csi_powerflex.simulator.hosts.plane import DataPlane
 from csi_powerflex.simulator.model import (
@@ -64,7 +64,7 @@ class Array:
         self, dialect: Dialect, *, clock: Clock, store: Storage, plane: DataPlane, settings: Settings
     ) -> None:
         self.dialect = dialect
-        self.clock = clock
+        self.clock = OwnClock(clock)
         self.plane = plane
         self.settings = settings
         self.lock = threading.RLock()
@@ -116,9 +116,17 @@ class Array:
         """The one system object."""
         return next(iter(self.systems.values()))
 
+    def initial_state(self) -> list[Object]:
+        """The objects at the first start; none if that version did not remember them."""
+        return list(self._store.initial_state())
+
+    def every_object(self) -> list[Object]:
+        """All objects."""
+        return [item for table in self._tables.values() for item in table.values()]
+
     def copy(self) -> Array:
         """A read-only copy of the array as it is now. Later changes do not appear in it."""
-        items = [item for table in self._tables.values() for item in table.values()]
+        items = self.every_object()
         copied = Array(
             self.dialect,
             clock=self.clock,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from csi_powerflex.simulator import routes
+from csi_powerflex.simulator import reset, routes
 from csi_powerflex.simulator.api_error import ApiError, mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
@@ -29,7 +29,7 @@ UNKNOWN = "unknown"
 
 
 class Gateway:
-    """One system's REST endpoint."""
+    """One system's REST endpoint. ``sdc_names`` are the names of the simulated SDCs, by GUID."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
@@ -39,6 +39,7 @@ class Gateway:
         self._changes = threading.Lock()
         self.faults = Faults()
         self.log = RequestLog()
+        self.sdc_names: dict[str, str] = {}
         self._past: dict[int, Array] = {}
 
     def handle(self, request: Request) -> Response:
@@ -109,6 +110,19 @@ class Gateway:
                     self.array.commit()
                     return True
         return False
+
+    def reset(self) -> None:
+        """Bring the system back to its initial state, and forget faults, sessions and the request log.
+
+        Raises:
+            CannotReset: see its message.
+        """
+        with self._changes, self.array.lock:
+            reset.reset(self.array, self.sdc_names)
+        self.faults.clear()
+        self._past.clear()
+        self.sessions.revoke_all()
+        self.log.clear()
 
     # --- answers -------------------------------------------------------------------------------
 

@@ -102,8 +102,7 @@ class Simulator:
                 self._start_nvme(plan.initial_state, gateway)
             found = self._discovery.existing(known=(*hosts, *sdcs)) if self._discovery is not None else []
             hosts = [*hosts, *found]
-            for name in (*hosts, *sdcs):
-                self._make_host(name)
+            self._make_hosts((*hosts, *sdcs))
             self._start_agents(hosts)
             if self._discovery is not None:
                 self._discovery.start()
@@ -197,15 +196,23 @@ class Simulator:
         except CannotListen as error:
             raise CannotSimulate(f"system {array.system.name}: {error}") from error
 
+    def _make_hosts(self, names: Sequence[str]) -> None:
+        """Make the hosts. With them, a new system is complete, so a reset leads here."""
+        for name in names:
+            self._make_host(name)
+        for store in self._stores:
+            store.keep_initial_state()
+
     def _make_host(self, name: str) -> None:
         folder = self.folder / "hosts" / name
         (folder / "by-id").mkdir(parents=True, exist_ok=True)
         guid = _guid(folder)
-        mdms = [self._mdm(gateway.array, name, guid) for gateway in self.gateways]
+        mdms = [self._mdm(gateway, name, guid) for gateway in self.gateways]
         script = drv_cfg.install(folder, name=name, guid=guid, mdms=mdms)
         self.hosts[name] = SimulatedHost(name, guid, script, folder / "by-id")
 
-    def _mdm(self, array: Array, name: str, guid: str) -> drv_cfg.Mdm:
+    def _mdm(self, gateway: Gateway, name: str, guid: str) -> drv_cfg.Mdm:
+        array = gateway.array
         with array.lock:
             host = array.host_by_guid(guid)
             if host is None:
@@ -215,6 +222,7 @@ class Simulator:
             elif not host.connected:
                 array.change(host, connected=True)
             array.commit()
+            gateway.sdc_names[guid.upper()] = name
             system = array.system
             return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
 
