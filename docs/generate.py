@@ -25,6 +25,10 @@ from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.model import qos
 from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, travelling
 from csi_powerflex.observability import metrics
+from csi_powerflex.simulator import not_simulated, route_list
+from csi_powerflex.simulator.dialect import DIALECTS
+from csi_powerflex.simulator.resources import RESOURCE_TYPES
+from csi_powerflex.simulator.resources.resource_type import ResourceType
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent
@@ -227,6 +231,61 @@ def _labels(labels: Mapping[str, str]) -> str:
     return "<br>".join(f"`{label}`: {values}" for label, values in labels.items())
 
 
+def simulator_routes() -> str:
+    """docs/simulator-routes.md, from the tables of the simulator."""
+    listed = {version: route_list.listing(dialect) for version, dialect in DIALECTS.items()}
+    fixed: dict[str, list[str]] = {}
+    for version, routes in listed.items():
+        for item in routes:
+            if ("/instances/" not in item.path and "/types/" not in item.path) or "::{value}" in item.path:
+                fixed.setdefault(f"`{item.method} {item.path}`", []).append(version)
+    return "\n".join(
+        [
+            "# Routes of the simulator",
+            "",
+            "This page lists all calls that the [simulator](simulator.md) answers. `GET /_sim/routes` at its admin port lists those of the running version with",
+            "their names, which faults and the request log use. Every other path is a 404.",
+            "",
+            "## Calls without an object",
+            "",
+            *_table(("call", "versions"), [(call, _span(versions)) for call, versions in fixed.items()]),
+            "",
+            "## Resource types",
+            "",
+            "Each type has `GET /api/types/TYPE/instances` and `GET /api/instances/TYPE::ID`. A type with *create* has `POST /api/types/TYPE/instances`. Look-ups are",
+            "`POST /api/types/TYPE/instances/action/NAME`, relationships `GET /api/instances/TYPE::ID/relationships/NAME`, actions",
+            "`POST /api/instances/TYPE::ID/action/NAME`. Actions of the system need no id: `POST /api/instances/System/action/NAME`.",
+            "",
+            *_table(
+                ("type", "versions", "create", "look-ups", "relationships", "actions"),
+                [_resource_row(resource_type) for resource_type in RESOURCE_TYPES.values()],
+            ),
+            "",
+            "## Not simulated",
+            "",
+            "Public clients call these too. `*` stands for any text.",
+            "",
+            *_table(("call", "what it is for"), [(f"`{row.path}`", row.why) for row in not_simulated.TABLE]),
+        ]
+    )
+
+
+def _span(versions: Sequence[str]) -> str:
+    first, last = versions[0], versions[-1]
+    return first if first == last else "all" if len(versions) == len(DIALECTS) else f"{first} to {last}"
+
+
+def _resource_row(resource_type: ResourceType[Any]) -> Sequence[str]:
+    return (
+        f"`{resource_type.name}`",
+        _span([version for version, dialect in DIALECTS.items() if resource_type.offered(dialect)]),
+        "yes" if resource_type.create is not None else "",
+        ", ".join(route_list.class_calls(resource_type)),
+        ", ".join(route_list.relationships(resource_type)),
+        ", ".join(sorted(resource_type.actions)),
+    )
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     cells = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return [f"| {' | '.join(row)} |" for row in cells]
@@ -236,6 +295,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "parameters.md": parameters,
     "configuration.md": configuration,
     "metrics.md": metric_table,
+    "simulator-routes.md": simulator_routes,
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from csi_powerflex.simulator import faults
+from csi_powerflex.simulator import faults, not_simulated, route_list
 from csi_powerflex.simulator.api_error import ApiError
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
@@ -126,6 +126,15 @@ def _reset(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
     return {"name": gateway.array.system.name, "systemId": gateway.array.system.id}
 
 
+def _list_routes(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    dialect = gateway.array.dialect
+    return {
+        "version": dialect.version,
+        "routes": [asdict(listed) for listed in route_list.listing(dialect)],
+        "notSimulated": [asdict(missing) for missing in not_simulated.TABLE],
+    }
+
+
 def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
     array = gateway.array
     return {
@@ -145,6 +154,7 @@ def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> objec
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("GET", re.compile("/_sim"), _overview),
+    ("GET", re.compile("/_sim/routes"), _list_routes),
     ("GET", re.compile("/_sim/faults"), _list_faults),
     ("POST", re.compile("/_sim/faults"), _add_faults),
     ("DELETE", re.compile("/_sim/faults"), _clear_faults),

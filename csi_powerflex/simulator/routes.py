@@ -172,7 +172,7 @@ def _statistics_of_types(array: Array, body: Body) -> Response:
 
 def _legacy_lookup(name: str, lookup: str) -> Route | None:
     key, _, value = lookup.partition("::")
-    run = _LOOKUPS.get((name, key))
+    run = LOOKUPS.get((name, key))
     if run is None:
         return None
     return Route(f"{name}.{key}", Effect.READ, lambda array, _: _found(array, run, value), subject=value)
@@ -183,12 +183,13 @@ def _pool_by_name(array: Array, value: str) -> str:
     return storage_pool.by_name(array, domain_id, name).id
 
 
-_LOOKUPS: dict[tuple[str, str], Callable[[Array, str], str]] = {
+LOOKUPS: dict[tuple[str, str], Callable[[Array, str], str]] = {
     ("Domain", "getByName"): lambda array, name: RESOURCE_TYPES["ProtectionDomain"].by_name(array, name).id,
     ("Pool", "getByName"): _pool_by_name,
     ("Volume", "getByName"): volume.id_of_name,
     ("Client", "getByIp"): host.by_ip,
 }
+"""The look-ups of old clients, such as ``GET /api/types/Volume/instances/getByName::NAME``."""
 
 
 def _found(array: Array, run: Callable[[Array, str], str], value: str) -> Response:
