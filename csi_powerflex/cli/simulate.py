@@ -28,25 +28,24 @@ _MAX_PORT = 65535
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class _Portal(click.ParamType):
-    """The value of ``--nvme-portal``: an SDT with one address."""
+def _portals(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[SdtPlan, ...]:
+    """The values of ``--nvme-portal``: an SDT with one address for each."""
+    return tuple(map(_portal, values))
 
-    name = "portal"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> SdtPlan:
-        """Read ``ADDRESS[:PORT]``."""
-        if isinstance(value, SdtPlan):
-            return value
-        address, port = _split(str(value))
-        try:
-            address = str(ipaddress.ip_address(address))
-        except ValueError:
-            self.fail(f"{value!r} does not begin with an IP address", param, ctx)
-        if port == "":
-            return SdtPlan((address,))
-        if not port.isdecimal() or int(port) > _MAX_PORT:
-            self.fail(f"{value!r} does not end in a port from 0 to {_MAX_PORT}", param, ctx)
-        return SdtPlan((address,), int(port), 0)
+def _portal(text: str) -> SdtPlan:
+    address, port = _split(text)
+    try:
+        address = str(ipaddress.ip_address(address))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} does not begin with an IP address") from None
+    if port == "":
+        return SdtPlan((address,))
+    if not (port.isascii() and port.isdecimal()) or int(port) > _MAX_PORT:
+        raise click.BadParameter(f"{text!r} does not end in a port from 0 to {_MAX_PORT}")
+    return SdtPlan((address,), int(port), 0)
 
 
 def _split(portal: str) -> tuple[str, str]:
@@ -181,7 +180,7 @@ class _Options:
     "--nvme-portal",
     "nvme_portals",
     metavar="ADDRESS[:PORT]",
-    type=_Portal(),
+    callback=_portals,
     multiple=True,
     help="Address of this machine at which a new system serves volumes over NVMe/TCP; an IPv6 address with a "
     "port stands in brackets. Each one is an SDT. Without a port these are 4420 and, for discovery, 8009. "

@@ -21,6 +21,13 @@ from csi_powerflex.simulator.reset import CannotReset
 
 _HEALTH = (HEALTHY, DEGRADED, FAILED)
 
+# For each field of an SDT: the key in bodies, and its values.
+_SDT_STATES = {
+    "state": ("sdtState", ("Normal", "RemovePending")),
+    "membership": ("membershipState", ("JoinPending", "Joined", "Decoupled")),
+    "mdm_connection": ("mdmConnectionState", ("Connected", "Disconnected")),
+}
+
 Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]
 
@@ -109,6 +116,20 @@ def _set_host(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
     return {}
 
 
+def _set_sdt(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
+    states = {
+        field: state
+        for field, (key, choices) in _SDT_STATES.items()
+        if (state := body.choice(key, choices)) is not None
+    }
+    if not states:
+        keys = ", ".join(key for key, _ in _SDT_STATES.values())
+        raise _refuse(400, f"the body must have a state of the SDT: {keys}")
+    if not gateway.set_sdt(name, **states):
+        raise _refuse(404, f"there is no SDT {name}")
+    return {}
+
+
 def _advance(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
     try:
         seconds = float(body.required("seconds"))
@@ -167,6 +188,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("POST", re.compile("/_sim/reset"), _reset),
     ("POST", re.compile("/_sim/pools/([^/]+)"), _set_pool),
     ("POST", re.compile("/_sim/hosts/([^/]+)"), _set_host),
+    ("POST", re.compile("/_sim/sdts/([^/]+)"), _set_sdt),
 )
 
 

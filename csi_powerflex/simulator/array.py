@@ -2,14 +2,15 @@
 
 It knows no paths and no JSON. It collects the changes of a request. ``commit`` stores them together and then
 tells the listeners (the hosts' agents) which volumes changed. Observers get each object that changed or was
-removed, while the lock is held.
+removed, while the lock is held. ``paused`` holds back the I/O on volumes that the simulator itself does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -70,6 +71,7 @@ class Array:
         self.lock = threading.RLock()
         self.listeners: list[Callable[[str], None]] = []
         self.observers: list[Callable[[Object], None]] = []
+        self.paused: Callable[[Collection[str]], AbstractContextManager[None]] = _not_paused
         self.systems: dict[str, System] = {}
         self.domains: dict[str, ProtectionDomain] = {}
         self.pools: dict[str, StoragePool] = {}
@@ -100,14 +102,13 @@ class Array:
             SnapshotPolicy: self.policies,
             User: self.users,
         }
-        self._changed: dict[str, Object] = {}
-        self._dropped: dict[str, Object] = {}
+        self._changed, self._dropped = dict[str, Object](), dict[str, Object]()
         self._after_commit: list[Callable[[], None]] = []
         self._store = store
-        self._load()
+        self._add(store.load())
 
-    def _load(self) -> None:
-        for item in self._store.load():
+    def _add(self, items: Iterable[Object]) -> None:
+        for item in items:
             self._tables[type(item)][item.id] = item
             self._index(item)
 
@@ -305,6 +306,10 @@ class Array:
     def sdcs(self) -> list[Host]:
         """The hosts that are SDCs."""
         return [host for host in self.hosts.values() if host.type == SDC]
+
+
+def _not_paused(_volume_ids: Collection[str]) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 def _totals_key(volume: Volume) -> str:

@@ -55,12 +55,35 @@ class FaultKind(StrEnum):
     NO_EVENT = "no_event"
     WRONG_NGUID = "wrong_nguid"
     ZERO_NGUID = "zero_nguid"
+    WRONG_NQN = "wrong_nqn"
 
 
 NVME_ROUTES = "Nvme."
 """How the routes of steps of NVMe/TCP begin. Only a fault that names such a route strikes them."""
 
-_ONLY_NVME = (FaultKind.CLOSED, FaultKind.NO_EVENT, FaultKind.WRONG_NGUID, FaultKind.ZERO_NGUID)
+NVME_STEPS = (
+    "Nvme.accept",
+    "Nvme.admin",
+    "Nvme.connect",
+    "Nvme.discard",
+    "Nvme.discovery",
+    "Nvme.event",
+    "Nvme.flush",
+    "Nvme.identify",
+    "Nvme.io",
+    "Nvme.keepAlive",
+    "Nvme.read",
+    "Nvme.write",
+)
+"""The routes of the steps of NVMe/TCP. ``Nvme.admin`` and ``Nvme.io`` are all commands without their own."""
+
+_ONLY_NVME = (
+    FaultKind.CLOSED,
+    FaultKind.NO_EVENT,
+    FaultKind.WRONG_NGUID,
+    FaultKind.ZERO_NGUID,
+    FaultKind.WRONG_NQN,
+)
 
 
 class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -298,7 +321,10 @@ def parse(data: object) -> Fault:
     Raises:
         ValueError: it is not a valid fault. The text names the field.
     """
-    return msgspec.convert(data, Fault)
+    fault = msgspec.convert(data, Fault)
+    if fault.route.startswith(NVME_ROUTES) and not any(fnmatchcase(s, fault.route) for s in NVME_STEPS):
+        raise ValueError(f"route {fault.route} is none of {', '.join(NVME_STEPS)}")
+    return fault
 
 
 def truncated(response: Response) -> Response:

@@ -98,6 +98,19 @@ class Gateway:
                     return True
         return False
 
+    def set_sdt(self, name: str, **states: str) -> bool:
+        """Change the states that an SDT shows. ``states`` are its fields for them.
+
+        False when there is no such SDT.
+        """
+        with self._changes, self.array.lock:
+            for sdt in self.array.sdts.values():
+                if name in (sdt.name, sdt.id):
+                    self.array.change(sdt, **states)
+                    self.array.commit()
+                    return True
+        return False
+
     def set_connected(self, host_name: str, *, connected: bool) -> bool:
         """Connect or disconnect an SDC. False when there is no such SDC.
 

@@ -6,6 +6,8 @@ seconds since the epoch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from msgspec import Struct
 
 GIB_IN_KIB = 1024 * 1024
@@ -167,7 +169,7 @@ class Address(Struct, kw_only=True):
 
 
 class Sdt(Struct, kw_only=True):
-    """An NVMe target."""
+    """An NVMe target. The three states are set by the admin port; they are only shown."""
 
     id: str
     name: str
@@ -177,9 +179,13 @@ class Sdt(Struct, kw_only=True):
     nvme_port: int = 4420
     discovery_port: int = 8009
     maintenance: bool = False
+    state: str = "Normal"
+    membership: str = "Joined"
+    mdm_connection: str = "Connected"
 
 
-class NvmeController(Struct, kw_only=True, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvmeController:
     """An NVMe controller that serves I/O. It exists as long as a host is connected to it, and is not stored.
 
     ``number`` is the controller's id in the subsystem. ``sdt_ip`` is the address that the host uses.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.nvme_initiator import Initiator, LogEntry, hostnqn
 from tests.simulator.client import Array
+from tests.simulator.devices import until
 
 A = "11111111-1111-4111-8111-111111111111"
 B = "22222222-2222-4222-8222-222222222222"
@@ -21,6 +22,11 @@ FREE = 0
 
 SEVERAL = (SdtPlan(("127.0.0.1",), FREE, FREE), SdtPlan(("127.0.0.2",), FREE, FREE))
 """Two SDTs, each with one portal."""
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until the target has noticed something. Only a broken one needs so long."""
+    until(condition, seconds=60)
 
 
 class NvmeArray(Array):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 import threading
+from collections.abc import Sequence
 
 import pytest
 
 from csi_powerflex.simulator.model import READ_ONLY
-from tests.nvme_initiator import BLOCK, Connection, Failed, Initiator
+from tests.nvme_initiator import BLOCK, Connection, Failed, Initiator, Sent
 from tests.simulator.nvme import HOST_B, A, B, NvmeArray
 
 GIB = 1024**3
@@ -62,6 +64,66 @@ def test_a_clone_of_a_volume_of_an_nvme_host_has_its_data(nvme: NvmeArray) -> No
         initiator.write(number, 0, b"behind".ljust(BLOCK))
         nvme.map_host(clone, host)
         assert initiator.read(nvme.namespace(clone), 0, BLOCK) == b"before".ljust(BLOCK)
+
+
+@pytest.mark.parametrize("rounds", range(3))
+def test_clones_of_several_volumes_are_of_one_point_in_time(nvme: NvmeArray, rounds: int) -> None:
+    host_id, first, one = nvme.mapped()
+    _, second, two = nvme.mapped(host=host_id)
+    stop, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with nvme.connected() as host:
+            for number in itertools.count(1):
+                block = struct.pack("<Q", number).ljust(BLOCK)
+                host.write(one, 0, block)
+                host.write(two, 0, block)
+                written.set()
+                if stop.is_set():
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert written.wait(30)
+        clones = nvme.snapshot(first, second, action="createThinClone")
+    finally:
+        stop.set()
+        writer.join(30)
+    for clone in clones:
+        nvme.map_host(clone, host_id)
+    with nvme.connected() as host:
+        numbers = [
+            struct.unpack_from("<Q", host.read(nvme.namespace(clone), 0, BLOCK))[0] for clone in clones
+        ]
+    assert numbers[0] - numbers[1] in (0, 1), "the second volume is written after the first"
+    assert numbers[0] > 0
+
+
+def test_io_waits_while_a_clone_is_made_and_then_goes_on(
+    nvme: NvmeArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, volume_id, number = nvme.mapped()
+    plane = nvme.simulator.gateway.array.plane
+    copy = plane.snapshot
+    with nvme.connected() as host:
+        waiting: list[Sent] = []
+
+        def slow(pairs: Sequence[tuple[str, str]]) -> None:
+            waiting.append(host.io.send(0x01, number, struct.pack("<QH", 0, 0), out=b"x" * BLOCK))
+            assert host.namespaces() == [number], "commands that are no I/O go on"
+            host.io.socket.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                host.io.wait(waiting[0])
+            copy(pairs)
+
+        monkeypatch.setattr(plane, "snapshot", slow)
+        (clone,) = nvme.snapshot(volume_id, action="createThinClone")
+        host.io.socket.settimeout(30)
+        host.io.wait(waiting[0])
+        assert host.read(number, 0, BLOCK) == b"x" * BLOCK
+    with plane.file(clone, 8 * GIB).open("rb") as content:
+        assert content.read(BLOCK) == bytes(BLOCK)
 
 
 def test_other_commands_may_arrive_between_a_request_for_data_and_the_data(nvme: NvmeArray) -> None:
@@ -377,7 +439,7 @@ def test_wrong_lengths_of_data_are_refused(nvme: NvmeArray) -> None:
             (0x09, {"out": bytes(8)}),
         ):
             with pytest.raises(Failed, match="0x400f"):
-                host.io.ask(opcode, number, one_block, **fields)  # type: ignore[arg-type]  # out or expect
+                host.io.ask(opcode, number, one_block, **fields)
         with pytest.raises(Failed, match="0x4001"):
             host.io.ask(0x05, number, one_block)
 

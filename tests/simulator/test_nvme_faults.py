@@ -10,11 +10,10 @@ import pytest
 import requests
 
 from csi_powerflex.simulator.faults import Fault, FaultKind
-from csi_powerflex.simulator.scenario import read_faults
+from csi_powerflex.simulator.scenario import BadScenario, read_faults
 from csi_powerflex.simulator.server import Server
 from tests.nvme_initiator import Connection, Failed, Initiator
-from tests.simulator.devices import until
-from tests.simulator.nvme import HOST_B, A, B, NvmeArray
+from tests.simulator.nvme import HOST_B, A, B, NvmeArray, eventually
 
 
 def portal(nvme: NvmeArray, number: int) -> str:
@@ -118,7 +117,7 @@ def test_a_write_that_was_swallowed_has_no_effect_once_the_target_has_given_up_t
         with nvme.fault(FaultKind.FREEZE, route="Nvme.*", path=portal(nvme, 0)):
             assert is_silent(lost, lambda: lost.write(number, 0, b"late" * 128))
             association.keep_alive_ms = 1
-            until(lambda: not nvme.controllers(host_id))
+            eventually(lambda: not nvme.controllers(host_id))
         with nvme.connected(portal=1) as left:
             assert left.read(number, 0, 512) == bytes(512)
 
@@ -151,6 +150,15 @@ def test_reads_and_writes_can_fail_with_a_status(nvme: NvmeArray) -> None:
             host.flush(number)
         with nvme.fault(FaultKind.ERROR, route="Nvme.discard", code=0x6), pytest.raises(Failed, match="0x6"):
             host.zero(number, 0, 512)
+
+
+def test_a_path_can_be_inaccessible_while_another_is_not(nvme: NvmeArray) -> None:
+    _, _, number = nvme.mapped()
+    with nvme.connected(portal=0) as lost, nvme.connected(portal=1) as left:
+        inaccessible = {"route": "Nvme.*", "code": 0x302, "path": portal(nvme, 0)}
+        with nvme.fault(FaultKind.ERROR, **inaccessible), pytest.raises(Failed, match="0x302"):
+            lost.write(number, 0, b"x" * 512)
+        assert left.read(number, 0, 512) == bytes(512)
 
 
 def test_commands_without_a_route_of_their_own_can_fail_too(nvme: NvmeArray) -> None:
@@ -193,6 +201,16 @@ def test_discovery_can_fail(nvme: NvmeArray) -> None:
         with pytest.raises(Failed, match="0x6"):
             nvme.discovered()
         assert len(nvme.discovered()) == 2
+
+
+def test_the_discovery_log_can_name_another_array(nvme: NvmeArray) -> None:
+    nvme.mapped()
+    with nvme.fault(FaultKind.WRONG_NQN, times=1):
+        # The first reading is for the length of the log, the second for its entries.
+        assert nvme.nqn in {entry.nqn for entry in nvme.discovered()}
+    with nvme.fault(FaultKind.WRONG_NQN):
+        (foreign,) = {entry.nqn for entry in nvme.discovered()}
+        assert foreign != nvme.nqn
 
 
 # --- namespaces ----------------------------------------------------------------------------------
@@ -296,3 +314,10 @@ def test_a_file_of_faults_may_have_those_of_nvme(tmp_path: Path) -> None:
         "- {kind: error, route: Nvme.connect, code: 388, times: 3}\n- {kind: no_event}\n"
     )
     assert [fault.kind for fault in read_faults(file)] == ["closed", "error", "no_event"]
+
+
+def test_a_step_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults:\n- {kind: error, route: Nvme.unmap, code: 388}\n")
+    with pytest.raises(BadScenario, match=r"route Nvme\.unmap is none of Nvme\.accept, .*Nvme\.connect"):
+        read_faults(file)

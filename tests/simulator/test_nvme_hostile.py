@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from csi_powerflex.simulator.nvme import subsystem
 from csi_powerflex.simulator.nvme.subsystem import Subsystem
 from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed
-from tests.simulator.devices import until
-from tests.simulator.nvme import HOST_A, A, NvmeArray
+from tests.simulator.nvme import HOST_A, A, NvmeArray, eventually
 
 INVALID_HEADER, SEQUENCE, OUT_OF_RANGE, LIMIT, UNSUPPORTED = 1, 2, 4, 5, 6
 INITIALIZE = struct.pack("<BBBBI", 0, 0, 128, 0, 128) + bytes(120)
@@ -146,7 +145,7 @@ def test_a_host_that_leaves_in_the_middle_of_a_pdu_is_forgotten(working: NvmeArr
     for part in (b"", INITIALIZE[:5], INITIALIZE[:60], INITIALIZE + bytes(3)):
         with opened(working) as sock:
             sock.sendall(part)
-    until(lambda: len(listener._connections) == before)
+    eventually(lambda: len(listener._connections) == before)
 
 
 def test_names_in_connect_may_be_anything(working: NvmeArray) -> None:
@@ -312,6 +311,6 @@ def test_the_ids_of_nvme_controllers_start_again_at_the_end_and_skip_those_in_us
         with pytest.raises(Failed, match="0x181"):
             nvme.connected()
         second.close()
-        until(lambda: len(nvme.target._subsystem.associations()) == 1)
+        eventually(lambda: len(nvme.target._subsystem.associations()) == 1)
         with nvme.connected() as third:
             assert third.controller_id == second.controller_id

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from csi_powerflex.simulator.initial_state import SdtPlan
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
 from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed, Initiator, hostnqn
-from tests.simulator.devices import until
-from tests.simulator.nvme import FREE, HOST_A, HOST_B, A, B, NvmeArray, nvme_array
+from tests.simulator.nvme import FREE, HOST_A, HOST_B, SEVERAL, A, B, NvmeArray, eventually, nvme_array
 
 BUSY, INVALID_PARAMETERS, INVALID_HOST = 0x181, 0x182, 0x184
 
 
 def leave(nvme: NvmeArray, host_id: str) -> None:
     """Wait until the array sees that a host has left."""
-    until(lambda: not nvme.controllers(host_id))
+    eventually(lambda: not nvme.controllers(host_id))
 
 
 def cannot_read(host: Initiator, number: int) -> bool:
@@ -143,7 +143,7 @@ def test_a_host_has_at_most_so_many_connections_in_a_protection_domain(tmp_path:
         with nvme.connected() as host:
             with contextlib.closing(host.queue(nvme.nqn, 2)):
                 assert refused(nvme, portal=1) == BUSY
-            until(lambda: len(nvme.target._subsystem.associations()[0].queues) == 1)
+            eventually(lambda: len(nvme.target._subsystem.associations()[0].queues) == 1)
             nvme.initiator(portal=1).connect(nvme.nqn, io=False).close()
 
 
@@ -198,7 +198,7 @@ def test_an_nvme_controller_ends_with_its_admin_queue_and_takes_its_other_queues
     with nvme.connected() as host:
         host.admin.close()
         leave(nvme, host_id)
-        until(lambda: cannot_read(host, number))
+        eventually(lambda: cannot_read(host, number))
 
 
 def test_a_host_that_is_silent_longer_than_it_announced_is_disconnected(nvme: NvmeArray) -> None:
@@ -262,6 +262,22 @@ def test_a_second_host_of_any_kind_needs_permission(nvme: NvmeArray) -> None:
     _, volume_id, _ = nvme.mapped()
     other = nvme.add_host(HOST_B)
     assert nvme.refused(volume_id, "addMappedHost", hostId=other).code == 306
+
+
+def test_a_volume_of_an_sdc_needs_permission_for_an_nvme_host_and_has_the_same_data(tmp_path: Path) -> None:
+    state = InitialState(domains=(DomainPlan(sdts=SEVERAL),))
+    with Simulator([SystemPlan("5.0", state)], folder=tmp_path, sdcs=("a",)) as simulator:
+        nvme = NvmeArray(simulator)
+        volume_id, host_id = nvme.create(), nvme.add_host()
+        nvme.map(volume_id)
+        assert nvme.refused(volume_id, "addMappedHost", hostId=host_id).code == 306
+        nvme.map_host(volume_id, host_id)
+        with nvme.connected() as host:
+            host.write(nvme.namespace(volume_id), 0, b"shared".ljust(512))
+        file = simulator.gateway.array.plane.file(volume_id, 8 * 1024**3)
+        with file.open("rb") as content:
+            assert content.read(6) == b"shared"
+        assert nvme.error("Sdc", nvme.sdcs["a"], "removeSdc").code == 180
 
 
 def test_a_volume_of_two_hosts_has_the_data_of_both(nvme: NvmeArray) -> None:
@@ -343,6 +359,19 @@ def test_hosts_and_data_are_there_after_a_new_start_and_connections_are_not(tmp_
         assert nvme.controllers(host_id) == []
         with nvme.connected() as host:
             assert host.read(number, 0, 512) == b"kept".ljust(512)
+
+
+def test_volumes_of_two_systems_can_have_one_nguid(tmp_path: Path) -> None:
+    nguids = []
+    for number in "12":
+        domains = (DomainPlan(sdts=SEVERAL),)
+        state = InitialState(f"sim{number}", f"{number}a1b2c3d4e5f600f", domains)
+        with Simulator([SystemPlan("5.0", state)], folder=tmp_path / number) as simulator:
+            nvme = NvmeArray(simulator)
+            _, _, namespace = nvme.mapped()
+            with nvme.connected() as host:
+                nguids.append(host.nguid(namespace))
+    assert nguids[0] == nguids[1]
 
 
 def test_the_volumes_of_another_protection_domain_are_in_the_same_subsystem(nvme: NvmeArray) -> None:

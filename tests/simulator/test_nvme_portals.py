@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from csi_powerflex.cli.simulate import _portal, command
 from csi_powerflex.simulator.faults import FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
+from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 from tests.nvme_initiator import DISCOVERY_NQN, Connection, Failed, Initiator
 from tests.simulator.client import Array
-from tests.simulator.devices import until
-from tests.simulator.nvme import FREE, HOST_A, HOST_B, SEVERAL, A, B, NvmeArray, nvme_array
+from tests.simulator.nvme import FREE, HOST_A, HOST_B, SEVERAL, A, B, NvmeArray, eventually, nvme_array
 from tests.simulator.process import running, session
 
 
@@ -212,7 +214,7 @@ def test_the_other_paths_of_a_host_live_on_when_a_portal_goes(nvme: NvmeArray) -
         nvme.act("Sdt", nvme.sdts()[0]["id"], "removeSdt")
         assert ended(lost)
         assert left.read(number, 0, 512) == b"x" * 512
-        until(lambda: len(nvme.controllers(host_id)) == 1)
+        eventually(lambda: len(nvme.controllers(host_id)) == 1)
         (shown,) = nvme.controllers(host_id)
         assert (shown["sysPortIp"], shown["isAssigned"]) == ("127.0.0.2", True)
 
@@ -224,6 +226,26 @@ def test_a_portal_that_another_sdt_has_too_stays_that_of_the_first(nvme: NvmeArr
     host_id = nvme.add_host()
     with Initiator("127.0.0.1", first["nvmePort"], HOST_A, A).connect(nvme.nqn):
         assert nvme.controllers(host_id)[0]["sdtId"] == first["id"]
+
+
+@pytest.mark.parametrize(
+    ("key", "state"),
+    [
+        ("sdtState", "RemovePending"),
+        ("membershipState", "Decoupled"),
+        ("mdmConnectionState", "Disconnected"),
+    ],
+)
+def test_the_admin_port_sets_the_states_that_an_sdt_shows(nvme: NvmeArray, key: str, state: str) -> None:
+    with Server(nvme.simulator) as server, requests.Session() as client:
+        client.trust_env = False
+        url = f"{server.admin_url}/sdts/pd1-sdt1"
+        client.post(url, json={key: state}, timeout=5).raise_for_status()
+        assert [sdt[key] == state for sdt in nvme.sdts()] == [True, False]
+        assert answers(*nvme.portals()[0])
+        assert client.post(url, json={key: "Odd"}, timeout=5).status_code == 400
+        assert client.post(url, json={}, timeout=5).status_code == 400
+        assert client.post(url + "0", json={key: state}, timeout=5).status_code == 404
 
 
 # --- the discovery log ---------------------------------------------------------------------------
@@ -361,6 +383,36 @@ def test_a_file_describes_the_sdts_of_a_system(tmp_path: Path) -> None:
     )
     with running(tmp_path, "--config", str(config)) as (_, ready):
         assert [portal["ip"] for portal in ready["nvmePortals"]] == ["127.0.0.1", "::1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("10.0.0.1", SdtPlan(("10.0.0.1",), 4420, 8009)),
+        ("10.0.0.1:4421", SdtPlan(("10.0.0.1",), 4421, FREE)),
+        ("fd00::1", SdtPlan(("fd00::1",), 4420, 8009)),
+        ("[fd00::1]", SdtPlan(("fd00::1",), 4420, 8009)),
+        ("[fd00::1]:0", SdtPlan(("fd00::1",), FREE, FREE)),
+    ],
+)
+def test_a_portal_on_the_command_line_is_an_address_with_or_without_a_port(text: str, plan: SdtPlan) -> None:
+    assert _portal(text) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("localhost:1", "does not begin with an IP address"),
+        ("10.0.0.1:x", "does not end in a port"),
+        ("10.0.0.1:65536", "does not end in a port"),
+        ("[fd00::1]:-1", "does not end in a port"),
+        ("", "does not begin with an IP address"),
+    ],
+)
+def test_what_is_no_portal_is_refused_on_the_command_line(tmp_path: Path, text: str, reason: str) -> None:
+    ended_run = CliRunner().invoke(command, ["--nvme-portal", text, "--state", str(tmp_path)])
+    assert ended_run.exit_code == 2
+    assert reason in ended_run.output
 
 
 # --- faults of portals ---------------------------------------------------------------------------

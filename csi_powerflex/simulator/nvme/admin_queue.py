@@ -27,6 +27,7 @@ _CAPABILITIES, _VERSION, _CONFIGURATION, _STATUS = 0x00, 0x08, 0x14, 0x1C
 _CONTIGUOUS, _READY_WITHIN, _NVM_COMMANDS = 1 << 16, 15 << 24, 1 << 37  # of the capabilities
 _RETAIN_EVENT = 1 << 15
 _ANOTHER_DIGIT = {"0": "1"}
+_FOREIGN_NQN = "nqn.2014-08.org.example:another-array"
 _NO_NGUID = "0" * 32
 
 Handler = Callable[["AdminQueue", Command, Plan], Answer | None]
@@ -132,22 +133,23 @@ class AdminQueue:
 
     # --- log pages -----------------------------------------------------------------------------------
 
-    def _log_page(self, command: Command, _plan: Plan) -> Answer:
+    def _log_page(self, command: Command, plan: Plan) -> Answer:
         length = ((command.dword(10) >> 16 | (command.dword(11) & 0xFFFF) << 16) + 1) * 4
         offset = command.qword(12)
         if length > MAX_TRANSFER or offset % 4:
             raise final(Status.INVALID_FIELD)
-        page = self._log(command)
+        page = self._log(command, plan)
         if offset > len(page):
             raise final(Status.INVALID_FIELD)
         return Answer(data=page[offset : offset + length].ljust(length, b"\0"))
 
-    def _log(self, command: Command) -> bytes:
+    def _log(self, command: Command, plan: Plan) -> bytes:
         page = command.dword(10) & 0xFF
         if page == identify.DISCOVERY and self.association.discovery:
             subsystem = self._subsystem
             ports = subsystem.assigned_ports(self.association.initiator.nqn)
-            return identify.discovery_log(subsystem.generation, subsystem.nqn, ports)
+            nqn = subsystem.nqn if plan.has(FaultKind.WRONG_NQN) is None else _FOREIGN_NQN
+            return identify.discovery_log(subsystem.generation, nqn, ports)
         if page == identify.NAMESPACES_CHANGED and not self.association.discovery:
             keep = bool(command.dword(10) & _RETAIN_EVENT)
             return identify.changed_list(self.association.changed(keep=keep))

@@ -12,7 +12,7 @@ from csi_powerflex.simulator.faults import Plan
 from csi_powerflex.simulator.hosts import sparse
 from csi_powerflex.simulator.nvme.association import Association
 from csi_powerflex.simulator.nvme.command import DONE, Answer, Command, Io, Refused, Status, final
-from csi_powerflex.simulator.nvme.namespaces import BLOCK, Gone, Namespace, Namespaces
+from csi_powerflex.simulator.nvme.namespaces import BLOCK, Namespace, Namespaces, Unmapped
 from csi_powerflex.simulator.nvme.pdu import MAX_TRANSFER
 
 _ALL_NAMESPACES = 0xFFFFFFFF
@@ -63,14 +63,14 @@ class IoQueue:
             raise final(Status.INVALID_NAMESPACE)
         try:
             return handler(self, namespace, command, data)
-        except Gone:
+        except Unmapped:
             raise final(Status.INVALID_NAMESPACE) from None
         except OSError as error:
             raise Refused(Status.INTERNAL_ERROR) from error
 
     def _flush_all(self, command: Command) -> None:
         for namespace in self._of_host().values():
-            with contextlib.suppress(Gone):
+            with contextlib.suppress(Unmapped):
                 self._flush(namespace, command, b"")
 
     def _of_host(self) -> Mapping[int, Namespace]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from csi_powerflex.simulator.array import Array
@@ -24,7 +24,7 @@ def nguid(volume_id: str, system_id: str) -> str:
     return f"{volume_id}{_OUI}{system_id[-_SYSTEM_DIGITS:]}".lower()
 
 
-class Gone(Exception):
+class Unmapped(Exception):
     """The namespace was taken from the host."""
 
 
@@ -48,6 +48,7 @@ class Namespace:
         self._condition = threading.Condition()
         self._descriptor: int | None = None
         self._users = 0
+        self._paused = False
         self._retired = False
 
     @contextlib.contextmanager
@@ -55,11 +56,12 @@ class Namespace:
         """The volume's file for one I/O. The end of the mapping waits until the block has ended.
 
         Raises:
-            Gone: the mapping has ended.
+            Unmapped: the mapping has ended.
         """
         with self._condition:
+            self._condition.wait_for(lambda: self._retired or not self._paused)
             if self._retired:
-                raise Gone
+                raise Unmapped
             if self._descriptor is None:
                 path = self._plane.file(self.volume_id, self.shape.size)
                 self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -72,10 +74,25 @@ class Namespace:
                 self._users -= 1
                 self._condition.notify_all()
 
+    def pause(self) -> None:
+        """Let I/O wait, and return when none works on the file and the file has all of it."""
+        with self._condition:
+            self._paused = True
+            self._condition.wait_for(lambda: self._users == 0)
+            if self._descriptor is not None:
+                os.fdatasync(self._descriptor)
+
+    def go_on(self) -> None:
+        """Let I/O continue."""
+        with self._condition:
+            self._paused = False
+            self._condition.notify_all()
+
     def retire(self) -> None:
         """Refuse further I/O, and wait until no I/O works on the file. Then close it."""
         with self._condition:
             self._retired = True
+            self._condition.notify_all()
             self._condition.wait_for(lambda: self._users == 0)
             if self._descriptor is not None:
                 os.close(self._descriptor)
@@ -118,7 +135,7 @@ class Namespaces:
     def refresh(self, volume_id: str) -> None:
         """Follow the mappings of one volume. When this returns, unmapped hosts have no I/O on it any more."""
         volume = self._array.volumes.get(volume_id)
-        wanted = _shapes(self._array, volume) if volume is not None else {}
+        wanted = _shapes(self._array, volume) if volume is not None and volume.nsid else {}
         for host_id in self._hosts_by_volume.get(volume_id, set()) - set(wanted):
             self._remove(host_id, volume_id)
         for host_id, shape in wanted.items():
@@ -128,6 +145,23 @@ class Namespaces:
             self._hosts_by_volume[volume_id] = set(wanted)
         else:
             self._hosts_by_volume.pop(volume_id, None)
+
+    @contextlib.contextmanager
+    def paused(self, volume_ids: Collection[str]) -> Iterator[None]:
+        """Let the I/O of all hosts on some volumes wait for the block. No other change runs meanwhile."""
+        found = [
+            namespace
+            for namespaces in self._by_host.values()
+            for namespace in namespaces.values()
+            if namespace.volume_id in volume_ids
+        ]
+        try:
+            for namespace in found:
+                namespace.pause()
+            yield
+        finally:
+            for namespace in found:
+                namespace.go_on()
 
     def close(self) -> None:
         """Close all files."""
@@ -157,6 +191,11 @@ class Namespaces:
         self._changed(host_id, removed.number)
 
 
+def _is_nvme(array: Array, host_id: str) -> bool:
+    host = array.hosts.get(host_id)
+    return host is not None and host.type == NVME
+
+
 def _shapes(array: Array, volume: Volume) -> dict[str, Shape]:
     """What each NVMe host should see of a volume, by the host's id."""
     return {
@@ -164,5 +203,5 @@ def _shapes(array: Array, volume: Volume) -> dict[str, Shape]:
             nguid(volume.id, array.system.id), volume.size_kb * 1024, mapping.access_mode == READ_ONLY
         )
         for mapping in volume.mappings
-        if mapping.access_mode != NO_ACCESS and array.hosts[mapping.host_id].type == NVME
+        if mapping.access_mode != NO_ACCESS and _is_nvme(array, mapping.host_id)
     }

@@ -68,6 +68,7 @@ class NvmeTarget:
             self._array.commit()
             self._namespaces.refresh_all()
             self._array.observers.append(self._observe)
+            self._array.paused = self._namespaces.paused
             self._faults.listeners.append(self._follow_faults)
             self._follow_sdts(self._refuse_start(required))
 

@@ -30,7 +30,7 @@ def _copy(array: Array, target: Volume, source: Volume) -> View:
         )
     if target.type == READ_ONLY_SNAPSHOT:
         raise uncoded_error("A read-only snapshot cannot be overwritten")
-    with array.lock_released():
+    with array.lock_released(), array.paused({source.id, target.id}):
         array.plane.overwrite(source.id, target.id)
     array.change(target, restores=target.restores + 1)
     return {}
