@@ -27,8 +27,11 @@ from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters,
 from csi_powerflex.observability import metrics
 from csi_powerflex.simulator import not_simulated, route_list
 from csi_powerflex.simulator.dialect import DIALECTS
+from csi_powerflex.simulator.initial_state import DomainPlan, PoolPlan, SdtPlan
 from csi_powerflex.simulator.resources import RESOURCE_TYPES
 from csi_powerflex.simulator.resources.resource_type import ResourceType
+from csi_powerflex.simulator.scenario import SystemEntry
+from csi_powerflex.simulator.settings import Settings
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent
@@ -172,6 +175,49 @@ def _group(role: str, group: click.Group) -> list[str]:
     return lines
 
 
+def blueprint() -> str:
+    """The keys of the file of ``simulate --config``, with their values."""
+    kinds: dict[str, type[msgspec.Struct]] = {
+        "A system": SystemEntry,
+        "An entry of `domains`": DomainPlan,
+        "An entry of `pools`": PoolPlan,
+        "An entry of `sdts`": SdtPlan,
+        "`settings`": Settings,
+    }
+    lines: list[str] = []
+    for title, kind in kinds.items():
+        values = {field.name: _values(field.type) for field in inspect_type(kind).fields}
+        rows = [
+            (key, description, values[key.strip("`")], default) for key, description, default in _keys(kind)
+        ]
+        lines += [f"#### {title}", "", *_table(("key", "description", "values", "default"), rows), ""]
+    return "\n".join(lines)
+
+
+def inspect_type(kind: type[msgspec.Struct]) -> msgspec.inspect.StructType:
+    """The fields of a structure with their types."""
+    found = msgspec.inspect.type_info(kind)
+    if not isinstance(found, msgspec.inspect.StructType):
+        raise TypeError(f"{kind} is not a structure")
+    return found
+
+
+def _values(kind: msgspec.inspect.Type) -> str:
+    """Which values a field can have, as far as its type says it."""
+    match kind:
+        case msgspec.inspect.UnionType():
+            return ", ".join(filter(None, (_values(each) for each in kind.types)))
+        case msgspec.inspect.LiteralType():
+            return ", ".join(f"`{value}`" for value in kind.values)
+        case msgspec.inspect.BoolType():
+            return "`true`, `false`"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType() if kind.le is not None:
+            return f"{kind.ge} to {kind.le}"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType() if kind.ge is not None:
+            return f"{kind.ge:g} or more"
+    return ""
+
+
 def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
     descriptions = _descriptions(kind)
     for field in msgspec.structs.fields(kind):
@@ -179,7 +225,7 @@ def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
             "required"
             if field.required
             else ""
-            if field.default in (None, ())
+            if field.default in (None, "", msgspec.NODEFAULT) or isinstance(field.default, tuple)
             else f"`{_plain(str(field.default))}`"
         )
         yield f"`{field.encode_name}`", descriptions[field.name], default
@@ -364,6 +410,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("design.md", "layers"): layer_table,
     ("monitoring.md", "alerts"): alerts,
     ("design.md", "import rules"): import_rules,
+    ("simulator.md", "blueprint"): blueprint,
 }
 """The generated parts of pages that are otherwise written by hand: the page, and the name in its marks."""
 

@@ -17,6 +17,7 @@ from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response, json_response
 from csi_powerflex.simulator.model import DEGRADED, FAILED, HEALTHY
+from csi_powerflex.simulator.request_log import Entry
 from csi_powerflex.simulator.reset import CannotReset
 
 _HEALTH = (HEALTHY, DEGRADED, FAILED)
@@ -65,11 +66,11 @@ def _remove_fault(gateway: Gateway, _query: Query, _body: Body, name: str) -> ob
 # --- requests --------------------------------------------------------------------------------------
 
 
-def _found(gateway: Gateway, query: Query) -> list[dict[str, object]]:
+def _found(gateway: Gateway, query: Query) -> list[Entry]:
     patterns = {key: query[key] for key in ("method", "path", "route") if key in query}
     since = int(query.get("since", "0"))
     status = int(query["status"]) if "status" in query else None
-    return [asdict(entry) for entry in gateway.log.find(since=since, status=status, **patterns)]
+    return gateway.log.find(since=since, status=status, **patterns)
 
 
 def _list_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> object:
@@ -79,13 +80,22 @@ def _list_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> o
 def _count_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> object:
     routes: dict[str, int] = {}
     for entry in _found(gateway, query):
-        routes[str(entry["route"])] = routes.get(str(entry["route"]), 0) + 1
+        routes[entry.route] = routes.get(entry.route, 0) + 1
     return {"last": gateway.log.last, "count": sum(routes.values()), "routes": routes}
 
 
 def _clear_requests(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
     gateway.log.clear()
     return {}
+
+
+def _limit_requests(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
+    body.required("bytes")
+    size = body.number("bytes")
+    if size is None or size < 0:
+        raise _refuse(400, "bytes must be a number that is not negative; 0 turns the log off")
+    gateway.log.limit(size)
+    return {"bytes": size}
 
 
 # --- states ----------------------------------------------------------------------------------------
@@ -182,6 +192,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("DELETE", re.compile("/_sim/faults/([^/]+)"), _remove_fault),
     ("GET", re.compile("/_sim/requests"), _list_requests),
     ("GET", re.compile("/_sim/requests/count"), _count_requests),
+    ("POST", re.compile("/_sim/requests"), _limit_requests),
     ("DELETE", re.compile("/_sim/requests"), _clear_requests),
     ("POST", re.compile("/_sim/revoke"), _revoke),
     ("POST", re.compile("/_sim/clock"), _advance),

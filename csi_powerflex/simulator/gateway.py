@@ -38,7 +38,7 @@ class Gateway:
         self._platform = Platform(array)
         self._changes = threading.Lock()
         self.faults = Faults()
-        self.log = RequestLog()
+        self.log = RequestLog(array.settings.log_bytes)
         self.sdc_names: dict[str, str] = {}
         self._past: dict[int, Array] = {}
 

@@ -76,11 +76,8 @@ class Simulator:
         hosts_by_folder: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        names = [plan.initial_state.name for plan in plans]
-        if len(set(names)) != len(names):
-            raise CannotSimulate(
-                f"two systems have the same name: {', '.join(names)}; give each its own name"
-            )
+        _refuse_twice("name", [plan.initial_state.name for plan in plans])
+        _refuse_twice("id", [plan.initial_state.system_id or "" for plan in plans])
         reason = loop.why_unavailable() if hosts or hosts_by_folder else None
         if reason is not None:
             raise CannotSimulate(f"{_list_of(hosts)} cannot have devices: {reason}")
@@ -109,6 +106,11 @@ class Simulator:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def hosts_with_devices(self) -> set[str]:
+        """The names of the hosts that get block devices."""
+        return {agent.name for agent in self._agents}
 
     @property
     def gateway(self) -> Gateway:
@@ -245,6 +247,14 @@ class Simulator:
         for name in names:
             kept |= self._agent(name).start(known)
         detach_orphans(known, kept)
+
+
+def _refuse_twice(what: str, values: list[str]) -> None:
+    given = [value for value in values if value]
+    if len(set(given)) != len(given):
+        raise CannotSimulate(
+            f"two systems have the same {what}: {', '.join(given)}; give each its own {what}"
+        )
 
 
 def _list_of(hosts: Sequence[str]) -> str:
