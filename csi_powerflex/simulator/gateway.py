@@ -160,6 +160,8 @@ class Gateway:
             if route.name == UNKNOWN or (request.method, request.path) in self._logins.routes:
                 return route.run(self.array, Body({}))
             user = self._logins.user_of(request)
+            if user is None and self._is_public(route, request):
+                return route.run(array or self.array, Body({}))
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
@@ -170,6 +172,13 @@ class Gateway:
             return error.response()
         finally:
             self.array.commit()
+
+    def _is_public(self, route: Route, request: Request) -> bool:
+        """Whether a request without any token is answered, as older gateways do for their version."""
+        allowed = self.array.settings.version_without_login
+        if allowed is None:
+            allowed = not self.array.dialect.platform
+        return allowed and route.name == "version" and not request.headers.get("authorization")
 
     def _refuse_role(self, user: User, route: Route) -> None:
         if route.effect is not Effect.READ and user.role == "Monitor":

@@ -33,7 +33,11 @@ NVME = "NVMeHost"
 
 
 class System(Struct, kw_only=True):
-    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids."""
+    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids.
+
+    ``mdm_names`` are the names of MDMs that clients have renamed, by id; ``manager`` is the number of the
+    master. Here and in other objects, ``settings`` are fields that clients have set, and that have no effect.
+    """
 
     id: str
     name: str
@@ -42,6 +46,9 @@ class System(Struct, kw_only=True):
     restricted_mode: str = "None"
     ids_issued: int = 0
     namespaces: int = 0
+    mdm_names: dict[str, str] = {}
+    manager: int = 1
+    settings: dict[str, object] = {}
 
 
 class ProtectionDomain(Struct, kw_only=True):
@@ -51,6 +58,7 @@ class ProtectionDomain(Struct, kw_only=True):
     name: str
     generation: str
     state: str = "Active"
+    settings: dict[str, object] = {}
 
 
 class StoragePool(Struct, kw_only=True):
@@ -75,6 +83,7 @@ class StoragePool(Struct, kw_only=True):
     device_group_id: str | None = None
     full: bool = False
     health: str = HEALTHY
+    settings: dict[str, object] = {}
 
     @property
     def granularity_kb(self) -> int:
@@ -205,6 +214,16 @@ class Sds(Struct, kw_only=True):
     name: str
     domain_id: str
     addresses: list[Address]
+    fault_set_id: str | None = None
+    settings: dict[str, object] = {}
+
+
+class FaultSet(Struct, kw_only=True):
+    """A group of SDSs."""
+
+    id: str
+    name: str
+    domain_id: str
 
 
 class Device(Struct, kw_only=True):
@@ -216,6 +235,8 @@ class Device(Struct, kw_only=True):
     pool_id: str
     path: str
     capacity_kb: int
+    limit_kb: int | None = None
+    settings: dict[str, object] = {}
 
 
 class SnapshotPolicy(Struct, kw_only=True):
@@ -250,6 +271,7 @@ Object = (
     | Sdt
     | Sds
     | Device
+    | FaultSet
     | SnapshotPolicy
     | User
 )

@@ -1,4 +1,4 @@
-"""Routes outside the block API: the version, and status and users of PowerFlex Manager."""
+"""Routes outside the block API: version, configuration, and what PowerFlex Manager has."""
 
 from __future__ import annotations
 
@@ -40,10 +40,50 @@ def _user(user: User) -> View:
     }
 
 
-_ALWAYS: dict[str, tuple[str, Read]] = {"/api/version": ("version", _version)}
+def _configuration(array: Array) -> View:
+    """The gateway's own settings: where it finds the MDMs."""
+    return {
+        "systemId": array.system.id,
+        "mdmAddresses": ["192.0.2.11", "192.0.2.12"],
+        "mdmPort": 6611,
+        "mdmUsername": array.settings.username,
+        "snmpPort": 162,
+        "snmpSamplingFrequency": 30,
+        "snmpResendFrequency": 0,
+        "snmpTrapsReceiverIps": [],
+    }
+
+
+def _collection(_array: Array) -> View:
+    return {"paging": None, "results": []}
+
+
+def _files(_array: Array) -> list[View]:
+    return []
+
+
+_ALWAYS: dict[str, tuple[str, Read]] = {
+    "/api/version": ("version", _version),
+    "/api/Configuration": ("Configuration", _configuration),
+}
 _WITH_MANAGER: dict[str, tuple[str, Read]] = {
     "/api/v1/corelcm/status": ("lcmStatus", _lifecycle),
     "/rest/v1/users": ("users", _users),
+    "/rest/v1/alerts": ("alerts", _collection),
+    "/rest/v1/events": ("events", _collection),
+    **{
+        f"/rest/v1/{name}": (name, _files)
+        for name in (
+            "nas-servers",
+            "file-systems",
+            "nfs-servers",
+            "nfs-exports",
+            "smb-servers",
+            "smb-shares",
+            "file-tree-quotas",
+            "file-interfaces",
+        )
+    },
 }
 
 

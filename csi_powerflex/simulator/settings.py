@@ -19,6 +19,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         removal_seconds: how long a removed volume answers "removal in progress" (212)
         migration_kb_per_second: speed of the migration of a VTree
         qos_for_nvme: false refuses QoS limits for NVMe hosts; one client's documentation says that arrays do
+        version_without_login: whether GET /api/version needs no token; without it, true before 4.0
         log_bytes: memory for the request log; the oldest requests are forgotten; 0 turns the log off
         show_system_nqn: false hides systemNqn, as systems before 5.0 may do; then hosts discover it
         nqn_suffix: text that is appended to the NQN in the Identify data of NVMe controllers
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     removal_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     migration_kb_per_second: _Limit = 4 * 1024 * 1024
     qos_for_nvme: bool = True
+    version_without_login: bool | None = None
     log_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * 1024 * 1024
     show_system_nqn: bool = True
     nqn_suffix: str = ""

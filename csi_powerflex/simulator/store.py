@@ -23,6 +23,7 @@ _TYPES: dict[str, type[model.Object]] = {
         model.Sdt,
         model.Sds,
         model.Device,
+        model.FaultSet,
         model.SnapshotPolicy,
         model.User,
     )

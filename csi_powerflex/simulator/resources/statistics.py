@@ -17,6 +17,7 @@ from csi_powerflex.simulator.model import (
     THICK,
     THIN,
     Device,
+    FaultSet,
     Host,
     ProtectionDomain,
     Sds,
@@ -132,12 +133,14 @@ def of_domain(array: Array, domain: ProtectionDomain) -> View:
         "storagePoolIds": [pool.id for pool in pools],
         "numOfSds": len(servers),
         "sdsIds": servers,
+        "faultSetIds": [item.id for item in array.fault_sets.values() if item.domain_id == domain.id],
+        "numOfFaultSets": sum(item.domain_id == domain.id for item in array.fault_sets.values()),
     }
 
 
 def of_system(array: Array, _: System) -> View:
     """Statistics of the whole system."""
-    _refuse_second_generation(array, erasure_coded=all(d.generation == "EC" for d in array.domains.values()))
+    _refuse_second_generation(array, erasure_coded=not array.has_mirroring)
     sdcs = array.sdcs()
     return {
         **UNMEASURED["System"],
@@ -150,6 +153,7 @@ def of_system(array: Array, _: System) -> View:
         "protectionDomainIds": list(array.domains),
         "numOfStoragePools": len(array.pools),
         "numOfVtrees": len(array.vtrees),
+        "numOfFaultSets": len(array.fault_sets),
         "numOfSnapPolicies": len(array.policies),
         "snapPolicyIds": list(array.policies),
     }
@@ -197,7 +201,7 @@ def of_vtree(array: Array, tree: VTree) -> View:
 
 def of_host(array: Array, host: Host) -> View:
     """Statistics of an SDC."""
-    _refuse_second_generation(array, erasure_coded=True)
+    _refuse_second_generation(array, erasure_coded=not array.has_mirroring)
     volume_ids = list(array.volume_ids_by_host.get(host.id, ()))
     return {**UNMEASURED["Sdc"], "volumeIds": volume_ids, "numOfMappedVolumes": len(volume_ids)}
 
@@ -213,14 +217,31 @@ def of_server(array: Array, server: Sds) -> View:
     }
 
 
+def of_fault_set(array: Array, fault_set: FaultSet) -> View:
+    """Statistics of a fault set."""
+    servers = [server.id for server in array.sdss.values() if server.fault_set_id == fault_set.id]
+    devices = [device for device in array.devices.values() if device.sds_id in servers]
+    return {
+        **UNMEASURED["FaultSet"],
+        **_device_capacity(devices),
+        "sdsIds": servers,
+        "numOfSds": len(servers),
+        "numOfDevices": len(devices),
+    }
+
+
 def of_device(_array: Array, device: Device) -> View:
     """Statistics of a disk."""
     return {**UNMEASURED["Device"], **_device_capacity([device])}
 
 
 def _device_capacity(devices: list[Device]) -> View:
-    capacity = sum(device.capacity_kb for device in devices)
-    return dict.fromkeys(("maxCapacityInKb", "capacityLimitInKb", "unusedCapacityInKb"), capacity)
+    limit = sum(device.limit_kb or device.capacity_kb for device in devices)
+    return {
+        "maxCapacityInKb": sum(device.capacity_kb for device in devices),
+        "capacityLimitInKb": limit,
+        "unusedCapacityInKb": limit,
+    }
 
 
 def requested(type_name: str, body: Body) -> list[str]:

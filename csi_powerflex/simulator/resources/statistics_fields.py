@@ -239,6 +239,7 @@ UNMEASURED: dict[str, dict[str, object]] = {
     ),
     "ReplicationPair": _names(numbers=("initialCopyProgress",)),
     "PeerMdm": {},
+    "Alert": {},
     "Sdr": _names(counters=_AGGREGATE_COUNTERS),
 }  # fmt: skip
 """Every statistic of each resource type, with the value that it has where nothing is measured."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csi_powerflex.simulator.array import Array
-from csi_powerflex.simulator.model import FINE, VTree
+from csi_powerflex.simulator.model import FINE, Volume, VTree
 from csi_powerflex.simulator.resources import migration, statistics, volume
 from csi_powerflex.simulator.resources.resource_type import (
     ResourceType,
@@ -11,7 +11,7 @@ from csi_powerflex.simulator.resources.resource_type import (
     parent_link,
     related_links,
     self_link,
-    statistics_link,
+    statistics_links,
 )
 
 
@@ -22,7 +22,7 @@ def view(array: Array, tree: VTree) -> View:
     members = [array.volumes[volume_id] for volume_id in tree.volume_ids]
     shown: View = {
         "id": tree.id,
-        "name": None,
+        "name": _name(array, tree, members),
         "storagePoolId": tree.pool_id,
         "rootVolumes": [member.id for member in members if member.ancestor_id is None],
         "baseVolumeId": tree.base_volume_id,
@@ -33,7 +33,7 @@ def view(array: Array, tree: VTree) -> View:
         "links": [
             self_link("VTree", tree.id),
             *related_links("VTree", tree.id, "Volume"),
-            statistics_link(array, "VTree", "vtree", tree.id),
+            *statistics_links(array, "VTree", "vtree", tree.id, array.domain_of(tree.pool_id)),
             parent_link("StoragePool", tree.pool_id, "storagePoolId"),
             parent_link("Volume", tree.base_volume_id, "baseVolumeId"),
         ],
@@ -41,6 +41,12 @@ def view(array: Array, tree: VTree) -> View:
     if array.dialect.second_generation:
         shown["genType"] = array.domain_of(tree.pool_id).generation
     return shown
+
+
+def _name(array: Array, tree: VTree, members: list[Volume]) -> str | None:
+    """The name of the base volume, or that of the oldest member if the base volume was removed."""
+    base = array.volumes.get(tree.base_volume_id)
+    return (base or members[0]).name
 
 
 RESOURCE_TYPE: ResourceType[VTree] = ResourceType(
