@@ -114,12 +114,12 @@ def test_without_mirroring_5_0_has_no_statistics(make_array: MakeArray) -> None:
 
 def test_a_domain_of_5_0_can_be_of_either_generation(make_array: MakeArray) -> None:
     array = make_array("5.0")
-    for name, body in (("ec", {}), ("mirrored", {"genType": "Mirroring"}), ("named", {"genType": "EC"})):
+    for name, body in (("ec", {}), ("named", {"genType": "EC"}), ("mirrored", {"genType": "Mirroring"})):
         made = array.post("/api/types/ProtectionDomain/instances", {"name": name, **body})["id"]
         expected = "Mirroring" if name == "mirrored" else "EC"
         assert shown(array, "ProtectionDomain", made)["genType"] == expected
-    pool = array.post("/api/types/StoragePool/instances", {"name": "x", "protectionDomainId": made})
-    assert pool
+    pool = array.post("/api/types/StoragePool/instances", {"name": "x", "protectionDomainId": made})["id"]
+    assert shown(array, "StoragePool", pool)["dataLayout"] == "MediumGranularity"
 
 
 def test_compression_needs_fine_granularity(make_array: MakeArray) -> None:
