@@ -92,7 +92,10 @@ class StoragePool(Struct, kw_only=True):
 
 
 class Migration(Struct, kw_only=True):
-    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``."""
+    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``.
+
+    ``order`` sorts the queue of the source pool. ``duration`` is set for the way back to it.
+    """
 
     target_pool_id: str
     status: str
@@ -100,6 +103,10 @@ class Migration(Struct, kw_only=True):
     done_seconds: float = 0.0
     pause_reason: str | None = None
     conversion: str = "NoConversion"
+    compression: str | None = None
+    during_rebuild: bool = False
+    order: int = 0
+    duration: float | None = None
 
 
 class VTree(Struct, kw_only=True):

@@ -18,6 +18,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         session_limit: maximum number of sessions; without it, no limit
         removal_seconds: how long a removed volume answers "removal in progress" (212)
         migration_kb_per_second: speed of the migration of a VTree
+        migrations_at_once: how many VTrees of a pool migrate at the same time; the others wait in its queue
+        overwrite_mapped: false refuses to overwrite a mapped volume (104); what arrays do is not known
         qos_for_nvme: false refuses QoS limits for NVMe hosts; one client's documentation says that arrays do
         version_without_login: whether GET /api/version needs no token; without it, true before 4.0
         log_bytes: memory for the request log; the oldest requests are forgotten; 0 turns the log off
@@ -41,6 +43,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     session_limit: _Limit | None = None
     removal_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     migration_kb_per_second: _Limit = 4 * 1024 * 1024
+    migrations_at_once: _Limit = 4
+    overwrite_mapped: bool = True
     qos_for_nvme: bool = True
     version_without_login: bool | None = None
     log_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * 1024 * 1024

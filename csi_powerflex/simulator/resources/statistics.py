@@ -116,8 +116,26 @@ def of_pool(array: Array, pool: StoragePool) -> View:
         "numOfDevices": len(devices),
         "volumeIds": list(array.totals[pool.id].volume_ids),
         "vtreeIds": trees,
+        **_migrations(array, pool),
         "deviceIds": devices,
         "spSdsIds": [server.id for server in array.sdss.values() if server.domain_id == pool.domain_id],
+    }
+
+
+def _migrations(array: Array, pool: StoragePool) -> View:
+    trees = [array.vtrees[tree_id] for tree_id in array.migrating]
+    leaving = [tree for tree in trees if tree.pool_id == pool.id]
+    volume_ids = [volume_id for tree in leaving for volume_id in tree.volume_ids]
+    return {
+        "migratingVtreeIds": [tree.id for tree in leaving],
+        "numOfMigratingVtrees": len(leaving),
+        "numOfOutgoingMigrations": len(leaving),
+        "migratingVolumeIds": volume_ids,
+        "numOfMigratingVolumes": len(volume_ids),
+        "numOfIncomingVtreeMigrations": sum(
+            tree.migration is not None and tree.migration.target_pool_id == pool.id != tree.pool_id
+            for tree in trees
+        ),
     }
 
 

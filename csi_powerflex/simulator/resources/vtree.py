@@ -55,7 +55,10 @@ RESOURCE_TYPE: ResourceType[VTree] = ResourceType(
     objects=lambda array: array.vtrees,
     view=view,
     missing=230,
-    statistics=statistics.of_vtree,
+    statistics=lambda array, tree: {
+        **statistics.of_vtree(array, tree),
+        "vtreeMigrationProgress": migration.progress(array, tree),
+    },
     related={
         "Volume": lambda array, tree: [
             volume.view(array, array.volumes[volume_id]) for volume_id in list(tree.volume_ids)
