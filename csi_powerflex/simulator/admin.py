@@ -146,6 +146,7 @@ def _advance(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
     except ValueError as error:
         raise _refuse(400, "seconds must be a number") from error
     gateway.array.clock.advance(seconds)
+    gateway.catch_up()
     return {"now": gateway.array.clock.now()}
 
 

@@ -19,7 +19,7 @@ from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.model import SDC, User
 from csi_powerflex.simulator.platform import Platform
 from csi_powerflex.simulator.request_log import Entry, RequestLog
-from csi_powerflex.simulator.resources import migration, removal
+from csi_powerflex.simulator.resources import migration, removal, schedule
 from csi_powerflex.simulator.resources.resource_type import Effect
 from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.sessions import Sessions
@@ -141,11 +141,22 @@ class Gateway:
 
     def run(self, route: Route, request: Request) -> Response:
         """Run a route that :meth:`route` returned, and answer."""
+        self.catch_up()
         if route.effect is Effect.READ:
             with self.array.lock:
                 return self._answer(route, request)
         with self._changes, self.array.lock:
             return self._answer(route, request)
+
+    def catch_up(self) -> None:
+        """Let snapshot policies take what is due, unless a change runs. Then the next call does it."""
+        if not schedule.is_due(self.array) or not self._changes.acquire(blocking=False):
+            return
+        try:
+            with self.array.lock:
+                schedule.advance(self.array)
+        finally:
+            self._changes.release()
 
     def run_in_the_past(self, route: Route, request: Request, fault: Fault) -> Response:
         """Answer a read with the state at the time when the fault was injected. Changes run as usual."""

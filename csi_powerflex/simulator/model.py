@@ -129,7 +129,10 @@ class Mapping(Struct, kw_only=True):
 
 
 class Volume(Struct, kw_only=True):
-    """A volume, snapshot or thin clone. ``restores`` counts how often its data was replaced."""
+    """A volume, snapshot or thin clone. ``restores`` counts how often its data was replaced.
+
+    ``policy_run`` is the number of the run of a snapshot policy that made an automatic snapshot.
+    """
 
     id: str
     name: str | None
@@ -151,6 +154,7 @@ class Volume(Struct, kw_only=True):
     policy_of_snapshot: str | None = None
     policy_of_source: str | None = None
     auto_group_id: str | None = None
+    policy_run: int = 0
     locked: bool = False
     removed_at: float | None = None
     restores: int = 0
@@ -247,7 +251,11 @@ class Device(Struct, kw_only=True):
 
 
 class SnapshotPolicy(Struct, kw_only=True):
-    """A schedule of automatic snapshots. The simulator keeps it but takes no snapshots by itself."""
+    """A schedule of automatic snapshots.
+
+    ``next_at`` is when it takes the next ones, ``taken`` how often it has done so. The others are about its
+    last success and its failures.
+    """
 
     id: str
     name: str
@@ -257,6 +265,12 @@ class SnapshotPolicy(Struct, kw_only=True):
     paused: bool = False
     access_mode: str = READ_ONLY
     secure: bool = False
+    next_at: float = 0.0
+    taken: int = 0
+    last_at: int = 0
+    failures: int = 0
+    failed_at: int = 0
+    failure: str = "NR"
 
 
 class User(Struct, kw_only=True):
