@@ -309,7 +309,8 @@ def simulator_routes() -> str:
             "",
             "## Not simulated",
             "",
-            "Public clients call these too. `*` stands for any text.",
+            "Public clients call these too, or Dell's description of the API has them. `*` stands for any text. Not listed are calls of that description that no known",
+            "client sends: tests of disks and networks, counters of oscillating connections, certificates, licenses, upgrades and maintenance of servers.",
             "",
             *_table(("call", "what it is for"), [(f"`{row.path}`", row.why) for row in not_simulated.TABLE]),
         ]

@@ -20,7 +20,7 @@ _REPLICATION = "replication; its lists are empty"
 _CLUSTER = "changes of the MDM cluster itself"
 _ACCELERATION = "acceleration pools; their list is empty"
 _HARDWARE = "work on real disks and servers"
-_SECURITY = "certificates, licenses and the log of the cluster"
+_DESCRIBED = "in Dell's description of the API; no public client is known to call it"
 
 TABLE = (
     Missing("/Api/V1/*", _MANAGER),
@@ -45,14 +45,32 @@ TABLE = (
     Missing("/api/instances/System/action/removeStandbyMdm", _CLUSTER),
     Missing("/api/instances/System/action/switchClusterMode", _CLUSTER),
     Missing("/api/instances/System/action/modifyVirtualIpInterfaces", _CLUSTER),
+    Missing("/api/instances/System::{id}/action/addStandbyMdm", _CLUSTER),
+    Missing("/api/instances/System::{id}/action/removeStandbyMdm", _CLUSTER),
+    Missing("/api/instances/System::{id}/action/switchClusterMode", _CLUSTER),
+    Missing("/api/instances/System::{id}/action/modifyVirtualIpInterfaces", _CLUSTER),
     Missing("/api/types/StorageNode/instances", _HARDWARE),
     Missing("/api/types/Node/instances", _HARDWARE),
     Missing("/api/instances/StorageNode::{id}/action/*", _HARDWARE),
     Missing("/api/instances/Node::{id}/action/*", _HARDWARE),
     Missing("/api/types/DeviceGroup/instances", _HARDWARE),
     Missing("/api/instances/DeviceGroup::{id}/action/*", _HARDWARE),
+    Missing("/api/types/Dgwt/instances", _DESCRIBED),
+    Missing("/api/types/Pds/instances", _DESCRIBED),
+    Missing("/api/types/HostGroup/instances", _DESCRIBED),
+    Missing("/api/types/RemoteSystem/instances", _DESCRIBED),
+    Missing("/api/types/SnapshotCopyTask/instances", _DESCRIBED),
+    Missing("/api/types/SystemNetwork/instances", _DESCRIBED),
+    Missing("/api/types/SpSds/instances", _DESCRIBED),
+    Missing("/api/types/Sdr/instances", _DESCRIBED),
+    Missing("/api/instances/Sdr::{id}/action/*", _DESCRIBED),
+    Missing("/dtapi/rest/v1/object-inventory", _DESCRIBED),
 )
-"""A type that has a list, and cannot be created, stands here with the path of its list."""
+"""A type that has a list, and cannot be created, stands here with the path of its list.
+
+Other calls of Dell's description of the API that no known client sends are not listed: tests of disks and
+networks, counters of oscillating connections, certificates, licenses, upgrades and maintenance of servers.
+"""
 
 
 def reason(path: str) -> str | None:

@@ -52,7 +52,7 @@ def _refuse_connected(array: Array) -> None:
 
 
 def _initial_sdc(item: Object, sdc_names: Mapping[str, str]) -> Host | None:
-    if not isinstance(item, Host) or item.type != SDC or item.guid not in sdc_names:
+    if not isinstance(item, Host) or item.type != SDC or item.guid is None or item.guid not in sdc_names:
         return None
     return Host(id=item.id, name=sdc_names[item.guid], type=SDC, guid=item.guid, ip=item.ip)
 

@@ -13,6 +13,7 @@ from csi_powerflex.simulator.gateway import UNKNOWN
 from csi_powerflex.simulator.message import Request
 from csi_powerflex.simulator.resources import RESOURCE_TYPES
 from tests.simulator.client import Array
+from tests.simulator.clients.public_calls import CALLS
 from tests.simulator.conftest import MakeArray
 
 
@@ -53,3 +54,24 @@ def test_what_is_named_as_not_simulated_has_no_route(make_array: MakeArray, vers
     for row in not_simulated.TABLE:
         route = gateway.route(Request("POST", real(row.path).replace("*", "anything")))
         assert route.name == UNKNOWN, row
+
+
+def called(text: str) -> list[str]:
+    """The paths in one text of the table of public calls."""
+    found: list[str] = []
+    for word in text.split():
+        if word.startswith("/"):
+            found.append(word)
+            continue
+        is_first = found[-1].endswith(":")
+        prefix = found.pop().removesuffix(":") if is_first else found[-1].rpartition("/")[0]
+        found.append(f"{prefix}/{word}")
+    return found
+
+
+@pytest.mark.parametrize("client", CALLS)
+def test_every_call_of_a_public_client_is_answered_or_named_as_not_simulated(client: str) -> None:
+    answered = {listed.path for dialect in DIALECTS.values() for listed in route_list.listing(dialect)}
+    paths = called(CALLS[client])
+    assert len(paths) >= 5
+    assert [path for path in paths if path not in answered and not_simulated.reason(path) is None] == []

@@ -114,6 +114,7 @@ def test_without_mirroring_5_0_has_no_statistics(make_array: MakeArray) -> None:
 
 def test_a_domain_of_5_0_can_be_of_either_generation(make_array: MakeArray) -> None:
     array = make_array("5.0")
+    made = ""
     for name, body in (("ec", {}), ("named", {"genType": "EC"}), ("mirrored", {"genType": "Mirroring"})):
         made = array.post("/api/types/ProtectionDomain/instances", {"name": name, **body})["id"]
         expected = "Mirroring" if name == "mirrored" else "EC"

@@ -5,7 +5,7 @@ The sources are the published API descriptions, and the requests of public clien
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from csi_powerflex.simulator.names import words
 
@@ -173,7 +173,7 @@ def _names(
     counters: Iterable[str] = (),
     numbers: Iterable[str] = (),
     lists: str = "",
-    others: dict[str, object] | None = None,
+    others: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     counter = {"totalWeightInKb": 0, "numOccured": 0, "numSeconds": 0}
     return {
