@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from csi_powerflex.simulator import ready
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.scenario import BadScenario, read_systems
+from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 
@@ -86,3 +88,24 @@ systems:
         array = simulator.gateway.array
         assert [pool.name for pool in array.pools.values()] == ["sp1", "a", "b", "c"]
         assert array.system.id == "5a1b2c3d4e5f600f"
+
+
+def test_the_first_lines_name_every_pool_and_no_folder_without_devices(tmp_path: Path) -> None:
+    pools = (PoolPlan("a"), PoolPlan("b"))
+    state = InitialState(domains=(DomainPlan("x", pools=pools), DomainPlan("empty", pools=())))
+    plan = SystemPlan(initial_state=state)
+    with Simulator([plan], folder=tmp_path, sdcs=("worker1",)) as simulator, Server(simulator) as server:
+        lines = ready.summary(server).splitlines()
+        assert [line.split()[1] for line in lines if line.startswith("  pool")] == ["x/a", "x/b"]
+        guid = simulator.hosts["worker1"].guid
+        assert f"  SDC worker1    {guid}" in lines
+        assert not any("by-id" in line for line in lines)
+
+
+def test_a_system_without_pools_can_be_simulated(tmp_path: Path) -> None:
+    state = InitialState(domains=(DomainPlan(pools=()),))
+    with (
+        Simulator([SystemPlan(initial_state=state)], folder=tmp_path) as simulator,
+        Server(simulator) as server,
+    ):
+        assert ready.describe(server)["storagePool"] is None

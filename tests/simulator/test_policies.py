@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from csi_powerflex.simulator.admin import Admin
 from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.message import Request
 from tests.simulator.client import Array
 from tests.simulator.conftest import MakeArray
 
@@ -194,3 +196,21 @@ def test_a_policy_that_cannot_work_is_refused(array: Array, body: dict[str, obje
         **body,
     }
     assert array.send("POST", "/api/types/SnapshotPolicy/instances", wanted).status == 400
+
+
+def test_the_admin_ports_clock_lets_policies_run_at_once(array: Array) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    body = b'{"seconds": 3600}'
+    Admin({"sim1": array.gateway}).handle(Request("POST", "/_sim/clock", body=body))
+    assert len(array.gateway.array.volumes) == 2
+
+
+def test_a_policy_waits_while_another_change_runs(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    clock.advance(HOUR)
+    array.log_in()
+    with array.gateway._changes:
+        assert len(array.get("/api/types/Volume/instances")) == 1
+    assert len(array.get("/api/types/Volume/instances")) == 2

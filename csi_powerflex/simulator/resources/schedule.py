@@ -50,7 +50,7 @@ def runs_kept(policy: SnapshotPolicy, run: int) -> int:
 def is_due(array: Array) -> bool:
     """Whether a policy must take snapshots now."""
     now = array.clock.now()
-    return any(not policy.paused and policy.next_at <= now for policy in array.policies.values())
+    return any(not policy.paused and policy.next_at <= now for policy in list(array.policies.values()))
 
 
 def advance(array: Array) -> None:
