@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from csi_powerflex.simulator.clock import Clock
+from csi_powerflex.simulator.clock import Clock, OwnClock
 from csi_powerflex.simulator.dialect import Dialect
 from csi_powerflex.simulator.hosts.plane import DataPlane
 from csi_powerflex.simulator.model import (
@@ -23,6 +23,7 @@ from csi_powerflex.simulator.model import (
     THICK,
     THIN,
     Device,
+    FaultSet,
     Host,
     NvmeController,
     Object,
@@ -65,7 +66,7 @@ class Array:
         self, dialect: Dialect, *, clock: Clock, store: Storage, plane: DataPlane, settings: Settings
     ) -> None:
         self.dialect = dialect
-        self.clock = clock
+        self.clock = OwnClock(clock)
         self.plane = plane
         self.settings = settings
         self.lock = threading.RLock()
@@ -81,6 +82,7 @@ class Array:
         self.sdts: dict[str, Sdt] = {}
         self.sdss: dict[str, Sds] = {}
         self.devices: dict[str, Device] = {}
+        self.fault_sets: dict[str, FaultSet] = {}
         self.policies: dict[str, SnapshotPolicy] = {}
         self.users: dict[str, User] = {}
         self.nvme_controllers: dict[int, NvmeController] = {}
@@ -99,11 +101,11 @@ class Array:
             Sdt: self.sdts,
             Sds: self.sdss,
             Device: self.devices,
+            FaultSet: self.fault_sets,
             SnapshotPolicy: self.policies,
             User: self.users,
         }
-        self._changed, self._dropped = dict[str, Object](), dict[str, Object]()
-        self._after_commit: list[Callable[[], None]] = []
+        self._start_change()
         self._store = store
         self._add(store.load())
 
@@ -117,9 +119,17 @@ class Array:
         """The one system object."""
         return next(iter(self.systems.values()))
 
+    def initial_state(self) -> list[Object]:
+        """The objects at the first start; none if that version did not remember them."""
+        return list(self._store.initial_state())
+
+    def every_object(self) -> list[Object]:
+        """All objects."""
+        return [item for table in self._tables.values() for item in table.values()]
+
     def copy(self) -> Array:
         """A read-only copy of the array as it is now. Later changes do not appear in it."""
-        items = [item for table in self._tables.values() for item in table.values()]
+        items = self.every_object()
         copied = Array(
             self.dialect,
             clock=self.clock,
@@ -168,6 +178,11 @@ class Array:
         self._changed.pop(item.id, None)
         self._dropped[item.id] = item
 
+    def _start_change(self) -> None:
+        self._changed: dict[str, Object] = {}
+        self._dropped: dict[str, Object] = {}
+        self._after_commit: list[Callable[[], None]] = []
+
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Run ``effect`` after the change is stored, such as deleting the file of a removed volume."""
         self._after_commit.append(effect)
@@ -177,7 +192,7 @@ class Array:
         if not (self._changed or self._dropped or self._after_commit):
             return
         changed, dropped, effects = self._changed, self._dropped, self._after_commit
-        self._changed, self._dropped, self._after_commit = {}, {}, []
+        self._start_change()
         self._store.commit(changed.values(), dropped.values())
         for item in (*changed.values(), *dropped.values()):
             self._notify(item)
@@ -278,6 +293,11 @@ class Array:
     def is_erasure_coded(self, pool_id: str) -> bool:
         """Whether a pool is of the second generation."""
         return self.domain_of(pool_id).generation == "EC"
+
+    @property
+    def has_mirroring(self) -> bool:
+        """Whether there is a protection domain of the first generation."""
+        return any(domain.generation != "EC" for domain in self.domains.values())
 
     def host_by_guid(self, guid: str) -> Host | None:
         """The SDC with this GUID. Upper and lower case do not matter."""

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.array import Array
-from csi_powerflex.simulator.model import ERASURE_CODED, GIB_IN_KIB, SNAPSHOT, THICK, THIN, StoragePool
+from csi_powerflex.simulator.model import (
+    ERASURE_CODED,
+    GIB_IN_KIB,
+    SNAPSHOT,
+    THICK,
+    THIN,
+    StoragePool,
+    Volume,
+)
 
 _BLOCK = 8 * GIB_IN_KIB
 
@@ -140,3 +148,17 @@ def refuse_snapshot_of_full(pool: StoragePool) -> None:
     """
     if pool.full:
         raise mdm_error(191)
+
+
+def refuse_crowded_tree(array: Array, source: Volume, together: int = 0) -> None:
+    """Refuse a snapshot in a VTree that has the most already. ``together`` are others of the same request.
+
+    Raises:
+        ApiError: 182.
+    """
+    settings = array.settings
+    limit = settings.max_snapshots_per_vtree
+    if array.is_erasure_coded(source.pool_id):
+        limit = settings.max_snapshots_per_vtree_erasure_coded
+    if len(array.vtrees[source.vtree_id].volume_ids) + together > limit:
+        raise mdm_error(182)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from csi_powerflex.simulator import routes
+from csi_powerflex.simulator import reset, routes
 from csi_powerflex.simulator.api_error import ApiError, mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
@@ -19,7 +19,7 @@ from csi_powerflex.simulator.message import Request, Response
 from csi_powerflex.simulator.model import SDC, User
 from csi_powerflex.simulator.platform import Platform
 from csi_powerflex.simulator.request_log import Entry, RequestLog
-from csi_powerflex.simulator.resources import migration, removal
+from csi_powerflex.simulator.resources import migration, removal, schedule
 from csi_powerflex.simulator.resources.resource_type import Effect
 from csi_powerflex.simulator.routes import Route
 from csi_powerflex.simulator.sessions import Sessions
@@ -29,7 +29,7 @@ UNKNOWN = "unknown"
 
 
 class Gateway:
-    """One system's REST endpoint."""
+    """One system's REST endpoint. ``sdc_names`` are the names of the simulated SDCs, by GUID."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
@@ -38,7 +38,8 @@ class Gateway:
         self._platform = Platform(array)
         self._changes = threading.Lock()
         self.faults = Faults()
-        self.log = RequestLog()
+        self.log = RequestLog(array.settings.log_bytes)
+        self.sdc_names: dict[str, str] = {}
         self._past: dict[int, Array] = {}
 
     def handle(self, request: Request) -> Response:
@@ -123,15 +124,39 @@ class Gateway:
                     return True
         return False
 
+    def reset(self) -> None:
+        """Bring the system back to its initial state, and forget faults, sessions and the request log.
+
+        Raises:
+            CannotReset: see its message.
+        """
+        with self._changes, self.array.lock:
+            reset.reset(self.array, self.sdc_names)
+        self.faults.clear()
+        self._past.clear()
+        self.sessions.revoke_all()
+        self.log.clear()
+
     # --- answers -------------------------------------------------------------------------------
 
     def run(self, route: Route, request: Request) -> Response:
         """Run a route that :meth:`route` returned, and answer."""
+        self.catch_up()
         if route.effect is Effect.READ:
             with self.array.lock:
                 return self._answer(route, request)
         with self._changes, self.array.lock:
             return self._answer(route, request)
+
+    def catch_up(self) -> None:
+        """Let snapshot policies take what is due, unless a change runs. Then the next call does it."""
+        if not schedule.is_due(self.array) or not self._changes.acquire(blocking=False):
+            return
+        try:
+            with self.array.lock:
+                schedule.advance(self.array)
+        finally:
+            self._changes.release()
 
     def run_in_the_past(self, route: Route, request: Request, fault: Fault) -> Response:
         """Answer a read with the state at the time when the fault was injected. Changes run as usual."""
@@ -146,6 +171,8 @@ class Gateway:
             if route.name == UNKNOWN or (request.method, request.path) in self._logins.routes:
                 return route.run(self.array, Body({}))
             user = self._logins.user_of(request)
+            if user is None and self._is_public(route, request):
+                return route.run(array or self.array, Body({}))
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
@@ -156,6 +183,13 @@ class Gateway:
             return error.response()
         finally:
             self.array.commit()
+
+    def _is_public(self, route: Route, request: Request) -> bool:
+        """Whether a request without any token is answered, as older gateways do for their version."""
+        allowed = self.array.settings.version_without_login
+        if allowed is None:
+            allowed = not self.array.dialect.platform
+        return allowed and route.name == "version" and not request.headers.get("authorization")
 
     def _refuse_role(self, user: User, route: Route) -> None:
         if route.effect is not Effect.READ and user.role == "Monitor":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -33,25 +32,43 @@ _SERVERS = 3
 _TARGETS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """A storage pool. The default ``layout`` is that of its domain. ``raw_gib`` counts both copies."""
+ObjectName = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,31}$")]
+SystemName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}$")]
+SystemId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
-    name: str = "sp1"
-    layout: str | None = None
-    media: str = "SSD"
+
+class PoolPlan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A storage pool.
+
+    Attributes:
+        name: up to 31 printable ASCII characters without spaces
+        layout: data layout; without it, ErasureCoding in a domain of generation EC, else MediumGranularity
+        media: media type of the devices
+        zero_padding: whether new volumes are zero padded
+        raw_gib: capacity of the devices in GiB; it counts both copies of the data
+        spare_percent: percentage of it that is spare; always 0 with ErasureCoding
+        over_provisioning: how many times the usable capacity may be provisioned; no limit with ErasureCoding
+        compression: compression method; without it, Normal with ErasureCoding, else None
+    """
+
+    name: ObjectName = "sp1"
+    layout: Literal["MediumGranularity", "FineGranularity", "ErasureCoding"] | None = None
+    media: Literal["HDD", "SSD", "Transitional"] = "SSD"
     zero_padding: bool = True
-    raw_gib: int = 256 * 1024
-    spare_percent: int = 10
-    over_provisioning: int = 10
-    compression: str | None = None
+    raw_gib: Annotated[int, msgspec.Meta(ge=1)] = 256 * 1024
+    spare_percent: Annotated[int, msgspec.Meta(ge=0, le=90)] = 10
+    over_provisioning: Annotated[int, msgspec.Meta(ge=1)] = 10
+    compression: Literal["None", "Normal"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SdtPlan:
-    """An SDT that listens for NVMe/TCP at addresses of this machine, IPv4 or IPv6.
+class SdtPlan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An SDT that listens for NVMe/TCP.
 
-    With port 0, the simulator takes a free one, and the SDT shows it.
+    Attributes:
+        addresses: addresses of this machine, IPv4 or IPv6
+        nvme_port: port for volumes and discovery; with 0 the simulator takes a free one, and the SDT shows it
+        discovery_port: port for discovery alone; also 0
+        role: role of the addresses
     """
 
     addresses: tuple[str, ...] = ("127.0.0.1",)
@@ -60,27 +77,29 @@ class SdtPlan:
     role: Literal["StorageAndHost", "HostOnly", "StorageOnly"] = "StorageAndHost"
 
 
-@dataclass(frozen=True, slots=True)
-class DomainPlan:
-    """A protection domain. The default ``generation`` is that of the version.
+class DomainPlan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A protection domain.
 
-    Without ``sdts`` it has two SDTs that only exist as objects.
+    Attributes:
+        name: up to 31 printable ASCII characters without spaces
+        generation: EC is for version 5.0 only; without it, EC on 5.0, else Mirroring
+        pools: list of pools; each name once
+        sdts: list of SDTs; without any, a domain of 4.0 or newer has two SDTs that only exist as objects
     """
 
-    name: str = "pd1"
-    generation: str | None = None
+    name: ObjectName = "pd1"
+    generation: Literal["Mirroring", "EC"] | None = None
     pools: tuple[PoolPlan, ...] = (PoolPlan(),)
     sdts: tuple[SdtPlan, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class InitialState:
+class InitialState(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A system. ``volumes`` is the number of thin volumes that it has at first, each of the smallest size."""
 
-    name: str = "sim1"
-    system_id: str | None = None
-    domains: tuple[DomainPlan, ...] = field(default_factory=lambda: (DomainPlan(),))
-    volumes: int = 0
+    name: SystemName = "sim1"
+    system_id: SystemId | None = None
+    domains: tuple[DomainPlan, ...] = (DomainPlan(),)
+    volumes: Annotated[int, msgspec.Meta(ge=0, le=131072)] = 0
 
     @property
     def listens(self) -> bool:
@@ -92,8 +111,10 @@ def build(array: Array, initial_state: InitialState) -> None:
     """Create the objects of an empty array.
 
     Raises:
-        ValueError: the version does not support a layout, a generation or SDTs, or an address is none.
+        ValueError: a value is not allowed, the version does not support a layout, a generation or SDTs, or an
+            address is none.
     """
+    _refuse_wrong_values(initial_state)
     array.put(
         System(
             id=initial_state.system_id or f"{secrets.token_hex(7)}0f",
@@ -108,6 +129,22 @@ def build(array: Array, initial_state: InitialState) -> None:
     if initial_state.volumes:
         _prefill(array, initial_state.volumes)
     array.commit()
+
+
+def _refuse_wrong_values(initial_state: InitialState) -> None:
+    """Check what the types say, also for plans that were made in Python, and that no name is used twice."""
+    msgspec.convert(msgspec.to_builtins(initial_state), InitialState)
+    _refuse_twice("protection domain", [domain.name for domain in initial_state.domains])
+    for domain in initial_state.domains:
+        _refuse_twice(f"{domain.name}: storage pool", [pool.name for pool in domain.pools])
+    if not initial_state.domains:
+        raise ValueError("a system needs a protection domain")
+
+
+def _refuse_twice(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name} occurs twice; give each its own name")
 
 
 def set_user(array: Array) -> None:

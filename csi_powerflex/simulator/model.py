@@ -33,7 +33,11 @@ NVME = "NVMeHost"
 
 
 class System(Struct, kw_only=True):
-    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids."""
+    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids.
+
+    ``mdm_names`` are the names of MDMs that clients have renamed, by id; ``manager`` is the number of the
+    master. Here and in other objects, ``settings`` are fields that clients have set, and that have no effect.
+    """
 
     id: str
     name: str
@@ -42,6 +46,9 @@ class System(Struct, kw_only=True):
     restricted_mode: str = "None"
     ids_issued: int = 0
     namespaces: int = 0
+    mdm_names: dict[str, str] = {}
+    manager: int = 1
+    settings: dict[str, object] = {}
 
 
 class ProtectionDomain(Struct, kw_only=True):
@@ -51,6 +58,7 @@ class ProtectionDomain(Struct, kw_only=True):
     name: str
     generation: str
     state: str = "Active"
+    settings: dict[str, object] = {}
 
 
 class StoragePool(Struct, kw_only=True):
@@ -75,6 +83,7 @@ class StoragePool(Struct, kw_only=True):
     device_group_id: str | None = None
     full: bool = False
     health: str = HEALTHY
+    settings: dict[str, object] = {}
 
     @property
     def granularity_kb(self) -> int:
@@ -83,7 +92,10 @@ class StoragePool(Struct, kw_only=True):
 
 
 class Migration(Struct, kw_only=True):
-    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``."""
+    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``.
+
+    ``order`` sorts the queue of the source pool. ``duration`` is set for the way back to it.
+    """
 
     target_pool_id: str
     status: str
@@ -91,6 +103,10 @@ class Migration(Struct, kw_only=True):
     done_seconds: float = 0.0
     pause_reason: str | None = None
     conversion: str = "NoConversion"
+    compression: str | None = None
+    during_rebuild: bool = False
+    order: int = 0
+    duration: float | None = None
 
 
 class VTree(Struct, kw_only=True):
@@ -113,7 +129,10 @@ class Mapping(Struct, kw_only=True):
 
 
 class Volume(Struct, kw_only=True):
-    """A volume, snapshot or thin clone. ``restores`` counts how often its data was replaced."""
+    """A volume, snapshot or thin clone. ``restores`` counts how often its data was replaced.
+
+    ``policy_run`` is the number of the run of a snapshot policy that made an automatic snapshot.
+    """
 
     id: str
     name: str | None
@@ -135,6 +154,7 @@ class Volume(Struct, kw_only=True):
     policy_of_snapshot: str | None = None
     policy_of_source: str | None = None
     auto_group_id: str | None = None
+    policy_run: int = 0
     locked: bool = False
     removed_at: float | None = None
     restores: int = 0
@@ -205,6 +225,16 @@ class Sds(Struct, kw_only=True):
     name: str
     domain_id: str
     addresses: list[Address]
+    fault_set_id: str | None = None
+    settings: dict[str, object] = {}
+
+
+class FaultSet(Struct, kw_only=True):
+    """A group of SDSs."""
+
+    id: str
+    name: str
+    domain_id: str
 
 
 class Device(Struct, kw_only=True):
@@ -216,10 +246,16 @@ class Device(Struct, kw_only=True):
     pool_id: str
     path: str
     capacity_kb: int
+    limit_kb: int | None = None
+    settings: dict[str, object] = {}
 
 
 class SnapshotPolicy(Struct, kw_only=True):
-    """A schedule of automatic snapshots. The simulator keeps it but takes no snapshots by itself."""
+    """A schedule of automatic snapshots.
+
+    ``next_at`` is when it takes the next ones, ``taken`` how often it has done so. The others are about its
+    last success and its failures.
+    """
 
     id: str
     name: str
@@ -229,6 +265,12 @@ class SnapshotPolicy(Struct, kw_only=True):
     paused: bool = False
     access_mode: str = READ_ONLY
     secure: bool = False
+    next_at: float = 0.0
+    taken: int = 0
+    last_at: int = 0
+    failures: int = 0
+    failed_at: int = 0
+    failure: str = "NR"
 
 
 class User(Struct, kw_only=True):
@@ -250,6 +292,7 @@ Object = (
     | Sdt
     | Sds
     | Device
+    | FaultSet
     | SnapshotPolicy
     | User
 )

@@ -79,10 +79,11 @@ def _portals(server: Server, array: Array) -> list[Address]:
     return target.io_portals if target is not None else []
 
 
-def _domain_and_pool(array: Array) -> tuple[str, str]:
-    """The names of the first protection domain and of its first storage pool."""
-    domain = next(iter(array.domains.values()))
-    return domain.name, array.pools_of_domain(domain.id)[0].name
+def _domain_and_pool(array: Array) -> tuple[str | None, str | None]:
+    """The names of the first storage pool and of its protection domain; None if there is no pool."""
+    for pool in array.pools.values():
+        return array.domains[pool.domain_id].name, pool.name
+    return None, None
 
 
 def summary(server: Server) -> str:
@@ -90,10 +91,12 @@ def summary(server: Server) -> str:
     arrays = [gateway.array for gateway in server.simulator.gateways]
     lines: list[str] = []
     for url, array in zip(server.urls, arrays, strict=True):
-        domain, pool = _domain_and_pool(array)
         lines += [
             f"PowerFlex {array.dialect.version}, system {array.system.id}, is ready at {url}",
-            f"  pool           {domain}/{pool}",
+            *(
+                f"  pool           {array.domains[pool.domain_id].name}/{pool.name}"
+                for pool in array.pools.values()
+            ),
             *(f"  NVMe portal    {portal}" for portal in _portals(server, array)),
         ]
     lines += [
@@ -102,5 +105,9 @@ def summary(server: Server) -> str:
         f"  CA certificate {server.certificates.authority}",
         f"  admin port     {server.admin_url}",
     ]
-    lines += [f"  host {host.name:<9} {host.by_id}" for host in server.simulator.hosts.values()]
+    for host in server.simulator.hosts.values():
+        has_devices = host.name in server.simulator.hosts_with_devices
+        lines.append(
+            f"  host {host.name:<9} {host.by_id}" if has_devices else f"  SDC {host.name:<10} {host.guid}"
+        )
     return "\n".join(lines)

@@ -129,8 +129,19 @@ class Server:
 
     async def _serve(self) -> None:
         pairs = zip(self._servers, self._sockets, strict=True)
-        await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in pairs))
+        policies = asyncio.create_task(self._follow_policies())
+        try:
+            await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in pairs))
+        finally:
+            policies.cancel()
         await self._break_connections()
+
+    async def _follow_policies(self) -> None:
+        """Let snapshot policies run also while there are no requests."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            for gateway in self.simulator.gateways:
+                await asyncio.to_thread(gateway.catch_up)
 
     async def _break_connections(self) -> None:
         """Break the connections that are left after the grace time, such as those of frozen requests.

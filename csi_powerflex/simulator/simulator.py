@@ -76,11 +76,8 @@ class Simulator:
         hosts_by_folder: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        names = [plan.initial_state.name for plan in plans]
-        if len(set(names)) != len(names):
-            raise CannotSimulate(
-                f"two systems have the same name: {', '.join(names)}; give each its own name"
-            )
+        _refuse_twice("name", [plan.initial_state.name for plan in plans])
+        _refuse_twice("id", [plan.initial_state.system_id or "" for plan in plans])
         reason = loop.why_unavailable() if hosts or hosts_by_folder else None
         if reason is not None:
             raise CannotSimulate(f"{_list_of(hosts)} cannot have devices: {reason}")
@@ -102,14 +99,18 @@ class Simulator:
                 self._start_nvme(plan.initial_state, gateway)
             found = self._discovery.existing(known=(*hosts, *sdcs)) if self._discovery is not None else []
             hosts = [*hosts, *found]
-            for name in (*hosts, *sdcs):
-                self._make_host(name)
+            self._make_hosts((*hosts, *sdcs))
             self._start_agents(hosts)
             if self._discovery is not None:
                 self._discovery.start()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def hosts_with_devices(self) -> set[str]:
+        """The names of the hosts that get block devices."""
+        return {agent.name for agent in self._agents}
 
     @property
     def gateway(self) -> Gateway:
@@ -197,15 +198,23 @@ class Simulator:
         except CannotListen as error:
             raise CannotSimulate(f"system {array.system.name}: {error}") from error
 
+    def _make_hosts(self, names: Sequence[str]) -> None:
+        """Make the hosts. With them, a new system is complete, so a reset leads here."""
+        for name in names:
+            self._make_host(name)
+        for store in self._stores:
+            store.keep_initial_state()
+
     def _make_host(self, name: str) -> None:
         folder = self.folder / "hosts" / name
         (folder / "by-id").mkdir(parents=True, exist_ok=True)
         guid = _guid(folder)
-        mdms = [self._mdm(gateway.array, name, guid) for gateway in self.gateways]
+        mdms = [self._mdm(gateway, name, guid) for gateway in self.gateways]
         script = drv_cfg.install(folder, name=name, guid=guid, mdms=mdms)
         self.hosts[name] = SimulatedHost(name, guid, script, folder / "by-id")
 
-    def _mdm(self, array: Array, name: str, guid: str) -> drv_cfg.Mdm:
+    def _mdm(self, gateway: Gateway, name: str, guid: str) -> drv_cfg.Mdm:
+        array = gateway.array
         with array.lock:
             host = array.host_by_guid(guid)
             if host is None:
@@ -215,6 +224,7 @@ class Simulator:
             elif not host.connected:
                 array.change(host, connected=True)
             array.commit()
+            gateway.sdc_names[guid.upper()] = name
             system = array.system
             return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
 
@@ -237,6 +247,14 @@ class Simulator:
         for name in names:
             kept |= self._agent(name).start(known)
         detach_orphans(known, kept)
+
+
+def _refuse_twice(what: str, values: list[str]) -> None:
+    given = [value for value in values if value]
+    if len(set(given)) != len(given):
+        raise CannotSimulate(
+            f"two systems have the same {what}: {', '.join(given)}; give each its own {what}"
+        )
 
 
 def _list_of(hosts: Sequence[str]) -> str:

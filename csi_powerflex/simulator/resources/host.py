@@ -20,6 +20,7 @@ from csi_powerflex.simulator.resources.resource_type import (
     parent_link,
     related_links,
     self_link,
+    statistics_links,
 )
 
 
@@ -66,12 +67,10 @@ def _connection(host: Host) -> str:
 
 
 def _links(array: Array, host: Host) -> list[View]:
-    type_name, first = ("Sdc", "Statistics") if host.type == SDC else ("Host", "NvmeController")
-    related = ["Volume"]
-    if not (array.dialect.second_generation and first == "Statistics"):
-        related.insert(0, first)
+    type_name, related = ("Sdc", ["Volume"]) if host.type == SDC else ("Host", ["NvmeController", "Volume"])
     return [
         self_link(type_name, host.id),
+        *(statistics_links(array, "Sdc", "sdc", host.id) if host.type == SDC else []),
         *related_links(type_name, host.id, *related),
         parent_link("System", array.system.id, "systemId"),
     ]
@@ -251,7 +250,6 @@ NVME_RESOURCE_TYPE: ResourceType[Host] = ResourceType(
     name="Host",
     listed="hostList",
     objects=lambda array: array.hosts,
-    listing=nvme_hosts,
     view=view,
     missing=91,
     create=_create_nvme,

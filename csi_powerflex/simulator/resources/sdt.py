@@ -16,7 +16,7 @@ from csi_powerflex.simulator.resources.resource_type import (
     View,
     parent_link,
     self_link,
-    statistics_link,
+    statistics_links,
 )
 
 _MAX_PORT = 65535
@@ -45,7 +45,7 @@ def view(array: Array, target: Sdt) -> View:
         "persistentDiscoveryControllersNum": 0,
         "links": [
             self_link("Sdt", target.id),
-            statistics_link(array, "Sdt", "sdt", target.id),
+            *statistics_links(array, "Sdt", "sdt", target.id, array.domains.get(target.domain_id)),
             parent_link("ProtectionDomain", target.domain_id, "protectionDomainId"),
         ],
     }

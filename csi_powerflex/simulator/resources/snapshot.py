@@ -14,7 +14,7 @@ from csi_powerflex.simulator.api_error import (
 )
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.capacity import refuse_snapshot_of_full
+from csi_powerflex.simulator.capacity import refuse_crowded_tree, refuse_snapshot_of_full
 from csi_powerflex.simulator.model import (
     READ_ONLY,
     READ_ONLY_SNAPSHOT,
@@ -94,7 +94,8 @@ def _wanted(array: Array, body: Body, *, erasure_coded: bool) -> list[_Wanted]:
         try:
             item = _one_wanted(array, part, erasure_coded=erasure_coded)
             _refuse_twice(item, wanted)
-            _refuse_crowded_tree(array, item.source, wanted)
+            same_tree = sum(other.source.vtree_id == item.source.vtree_id for other in wanted)
+            refuse_crowded_tree(array, item.source, same_tree)
             wanted.append(item)
         except ApiError as error:
             if error.status == 400:
@@ -122,16 +123,6 @@ def _one_wanted(array: Array, part: Body, *, erasure_coded: bool) -> _Wanted:
 def _refuse_twice(item: _Wanted, before: list[_Wanted]) -> None:
     if item.name is not None and any(other.name == item.name for other in before):
         raise mdm_error(99)
-
-
-def _refuse_crowded_tree(array: Array, source: Volume, before: list[_Wanted]) -> None:
-    settings = array.settings
-    limit = settings.max_snapshots_per_vtree
-    if array.is_erasure_coded(source.pool_id):
-        limit = settings.max_snapshots_per_vtree_erasure_coded
-    together = sum(item.source.vtree_id == source.vtree_id for item in before)
-    if len(array.vtrees[source.vtree_id].volume_ids) + together > limit:
-        raise mdm_error(182)
 
 
 def _snapshot(array: Array, item: _Wanted, form: _Form, group_id: str) -> Volume:

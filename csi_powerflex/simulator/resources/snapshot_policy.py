@@ -1,13 +1,13 @@
-"""Snapshot policies. They are kept and shown, but the simulator takes no snapshots by itself."""
+"""Snapshot policies. Their snapshots are taken in ``schedule``."""
 
 from __future__ import annotations
 
 from csi_powerflex.simulator.api_error import malformed, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.model import READ_ONLY, READ_WRITE, SnapshotPolicy, Volume
+from csi_powerflex.simulator.model import READ_ONLY, READ_ONLY_SNAPSHOT, READ_WRITE, SnapshotPolicy, Volume
 from csi_powerflex.simulator.names import free_name
-from csi_powerflex.simulator.resources import volume
+from csi_powerflex.simulator.resources import removal, schedule, volume
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
@@ -17,18 +17,12 @@ from csi_powerflex.simulator.resources.resource_type import (
     self_link,
 )
 
-
-def _sources(array: Array, policy: SnapshotPolicy) -> list[Volume]:
-    return [item for item in list(array.volumes.values()) if item.policy_of_source == policy.id]
-
-
-def _snapshots(array: Array, policy: SnapshotPolicy) -> list[Volume]:
-    return [item for item in list(array.volumes.values()) if item.policy_of_snapshot == policy.id]
+_MOST_SNAPSHOTS = 60
 
 
 def view(array: Array, policy: SnapshotPolicy) -> View:
     """The object as the gateway shows it."""
-    snapshots = _snapshots(array, policy)
+    snapshots = schedule.snapshots(array, policy)
     return {
         "id": policy.id,
         "name": policy.name,
@@ -37,16 +31,16 @@ def view(array: Array, policy: SnapshotPolicy) -> View:
         "autoSnapshotCreationCadenceInMin": policy.cadence_min,
         "maxVTreeAutoSnapshots": sum(policy.retained),
         "numOfRetainedSnapshotsPerLevel": policy.retained,
-        "numOfSourceVolumes": len(_sources(array, policy)),
+        "numOfSourceVolumes": len(schedule.sources(array, policy)),
         "numOfAutoSnapshots": len(snapshots),
         "numOfLockedSnapshots": sum(item.locked for item in snapshots),
-        "numOfExpiredButLockedSnapshots": 0,
-        "numOfCreationFailures": 0,
-        "timeOfLastAutoSnapshot": 0,
-        "timeOfLastAutoSnapshotCreationFailure": 0,
-        "lastAutoSnapshotCreationFailureReason": "NR",
-        "lastAutoSnapshotFailureInFirstLevel": False,
-        "nextAutoSnapshotCreationTime": 0 if policy.paused else policy.created + policy.cadence_min * 60,
+        "numOfExpiredButLockedSnapshots": len(_expired_but_locked(policy, snapshots)),
+        "numOfCreationFailures": policy.failures,
+        "timeOfLastAutoSnapshot": policy.last_at,
+        "timeOfLastAutoSnapshotCreationFailure": policy.failed_at,
+        "lastAutoSnapshotCreationFailureReason": policy.failure,
+        "lastAutoSnapshotFailureInFirstLevel": policy.failed_at > policy.last_at,
+        "nextAutoSnapshotCreationTime": 0 if policy.paused else int(policy.next_at),
         "rcgId": None,
         "rcgName": None,
         "snapshotAccessMode": policy.access_mode,
@@ -59,11 +53,17 @@ def view(array: Array, policy: SnapshotPolicy) -> View:
     }
 
 
+def _expired_but_locked(policy: SnapshotPolicy, snapshots: list[Volume]) -> list[str]:
+    return [item.id for item in snapshots if item.locked and schedule.has_expired(policy, item)]
+
+
 def _create(array: Array, body: Body) -> View:
+    cadence = _cadence(body)
     policy = SnapshotPolicy(
         id=array.new_id(array.policies),
         name=_free_policy_name(array, body.required("name")),
-        cadence_min=_cadence(body),
+        cadence_min=cadence,
+        next_at=array.clock.now() + cadence * 60,
         retained=_levels(body),
         created=int(array.clock.now()),
         paused=bool(body.flag("paused")),
@@ -81,7 +81,10 @@ def _free_policy_name(array: Array, name: str) -> str:
 
 def _cadence(body: Body) -> int:
     body.required("autoSnapshotCreationCadenceInMin")
-    return body.number("autoSnapshotCreationCadenceInMin") or 0
+    cadence = body.number("autoSnapshotCreationCadenceInMin") or 0
+    if cadence < 1:
+        raise malformed(f"autoSnapshotCreationCadenceInMin ({cadence}) must be a positive number")
+    return cadence
 
 
 def _levels(body: Body) -> list[int]:
@@ -91,13 +94,17 @@ def _levels(body: Body) -> list[int]:
     if not all(level.isdigit() for level in levels) or len(levels) > 6:
         raise malformed("numOfRetainedSnapshotsPerLevel must be a list of 1 to 6 numbers")
     retained = [int(level) for level in levels]
-    if sum(retained) > 60:
+    if 0 in retained:
+        raise malformed("numOfRetainedSnapshotsPerLevel must be positive numbers")
+    if sum(retained) > _MOST_SNAPSHOTS:
         raise malformed("A snapshot policy keeps at most 60 snapshots")
     return retained
 
 
 def _modify(array: Array, policy: SnapshotPolicy, body: Body) -> View:
-    array.change(policy, cadence_min=_cadence(body), retained=_levels(body))
+    cadence = _cadence(body)
+    first = policy.last_at or array.clock.now()
+    array.change(policy, cadence_min=cadence, retained=_levels(body), next_at=first + cadence * 60)
     return {}
 
 
@@ -107,15 +114,25 @@ def _rename(array: Array, policy: SnapshotPolicy, body: Body) -> View:
 
 
 def _remove(array: Array, policy: SnapshotPolicy, body: Body) -> View:
-    action = body.choice("autoSnapshotRemovalAction", ("Remove", "Detach"))
-    if _sources(array, policy):
+    if schedule.sources(array, policy):
         raise uncoded_error("The snapshot policy still has source volumes")
-    for item in _snapshots(array, policy):
-        if action == "Remove":
-            raise uncoded_error("The snapshot policy still has auto snapshots")
-        array.change(item, policy_of_snapshot=None)
+    _remove_or_detach(array, schedule.snapshots(array, policy), body)
     array.drop(policy)
     return {}
+
+
+def _remove_or_detach(array: Array, snapshots: list[Volume], body: Body) -> None:
+    """Remove automatic snapshots, or let them stay as ordinary ones, which is the default here."""
+    action = body.choice("autoSnapshotRemovalAction", ("Remove", "Detach")) or "Detach"
+    present = [item for item in snapshots if item.removed_at is None]
+    if action == "Remove":
+        for item in present:
+            removal.refuse_protected(array, item)
+        for item in present:
+            removal.remove(array, item)
+        return
+    for item in present:
+        array.change(item, policy_of_snapshot=None, policy_run=0, locked=False)
 
 
 def _pause(array: Array, policy: SnapshotPolicy, _: Body) -> View:
@@ -124,12 +141,17 @@ def _pause(array: Array, policy: SnapshotPolicy, _: Body) -> View:
 
 
 def _resume(array: Array, policy: SnapshotPolicy, _: Body) -> View:
-    array.change(policy, paused=False)
+    """Continue. The next snapshots are taken one cadence later, unless they are due later anyway."""
+    if policy.paused:
+        soonest = array.clock.now() + policy.cadence_min * 60
+        array.change(policy, paused=False, next_at=max(policy.next_at, soonest))
     return {}
 
 
 def _assign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
     source = volume.RESOURCE_TYPE.get(array, body.required("sourceVolumeId"))
+    if source.type == READ_ONLY_SNAPSHOT or source.policy_of_snapshot is not None:
+        raise uncoded_error("A read-only or auto snapshot cannot be a source of a snapshot policy")
     if source.policy_of_source is not None:
         raise uncoded_error("The volume is already a source of a snapshot policy")
     array.change(source, policy_of_source=policy.id)
@@ -138,23 +160,26 @@ def _assign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
 
 def _unassign(array: Array, policy: SnapshotPolicy, body: Body) -> View:
     source = volume.RESOURCE_TYPE.get(array, body.required("sourceVolumeId"))
-    body.choice("autoSnapshotRemovalAction", ("Remove", "Detach"))
     if source.policy_of_source != policy.id:
         raise uncoded_error("The volume is not a source of this snapshot policy")
+    own = [item for item in schedule.snapshots(array, policy) if item.ancestor_id == source.id]
+    _remove_or_detach(array, own, body)
     array.change(source, policy_of_source=None)
     return {}
 
 
 def _statistics(array: Array, policy: SnapshotPolicy) -> View:
-    sources = [item.id for item in _sources(array, policy)]
-    snapshots = [item.id for item in _snapshots(array, policy)]
+    sources = [item.id for item in schedule.sources(array, policy)]
+    taken = schedule.snapshots(array, policy)
+    snapshots = [item.id for item in taken]
+    locked = _expired_but_locked(policy, taken)
     return {
         "numOfSrcVols": len(sources),
         "srcVolIds": sources,
         "numOfAutoSnapshots": len(snapshots),
         "autoSnapshotVolIds": snapshots,
-        "numOfExpiredButLockedSnapshots": 0,
-        "expiredButLockedSnapshotsIds": [],
+        "numOfExpiredButLockedSnapshots": len(locked),
+        "expiredButLockedSnapshotsIds": locked,
     }
 
 
@@ -167,9 +192,11 @@ RESOURCE_TYPE: ResourceType[SnapshotPolicy] = ResourceType(
     create=_create,
     find=lambda array, body: RESOURCE_TYPE.by_name(array, body.required("name")).id,
     related={
-        "SourceVolume": lambda array, policy: [volume.view(array, item) for item in _sources(array, policy)],
+        "SourceVolume": lambda array, policy: [
+            volume.view(array, item) for item in schedule.sources(array, policy)
+        ],
         "AutoSnapshotVolume": lambda array, policy: [
-            volume.view(array, item) for item in _snapshots(array, policy)
+            volume.view(array, item) for item in schedule.snapshots(array, policy)
         ],
     },
     statistics=_statistics,

@@ -20,7 +20,15 @@ from csi_powerflex.simulator.model import (
     VTree,
 )
 from csi_powerflex.simulator.names import free_name
-from csi_powerflex.simulator.resources import mapping, migration, protection, removal, restore, statistics
+from csi_powerflex.simulator.resources import (
+    mapping,
+    migration,
+    protection,
+    removal,
+    restore,
+    schedule,
+    statistics,
+)
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ClassAction,
@@ -63,7 +71,7 @@ def view(array: Array, item: Volume) -> View:
         "snplIdOfAutoSnapshot": item.policy_of_snapshot,
         "snplIdOfSourceVolume": item.policy_of_source,
         "autoSnapshotGroupId": item.auto_group_id,
-        "retentionLevels": [],
+        "retentionLevels": _retention_levels(array, item),
         "originalExpiryTime": item.secure_until,
         "timeStampIsAccurate": False,
         "volumeReplicationState": "UnmarkedForReplication",
@@ -80,6 +88,12 @@ def view(array: Array, item: Volume) -> View:
     if dialect.second_generation:
         shown["genType"] = "EC" if erasure_coded else "Mirroring"
     return shown
+
+
+def _retention_levels(array: Array, item: Volume) -> list[int]:
+    """The levels of its policy that an automatic snapshot belongs to; none for all others."""
+    policy = array.policies.get(item.policy_of_snapshot or "")
+    return schedule.levels(policy, item.policy_run) if policy is not None else []
 
 
 def _mapping_view(array: Array, entry: Mapping) -> View:
@@ -183,6 +197,8 @@ def _requested_compression(pool: StoragePool, body: Body) -> str | None:
     method = body.choice("compressionMethod", ("None", "Normal"))
     if pool.layout == ERASURE_CODED and method is not None:
         raise malformed("compressionMethod cannot be set for a volume of an erasure-coded Storage Pool")
+    if pool.layout == MEDIUM and method == "Normal":
+        raise malformed(f"compressionMethod Normal is not supported with {MEDIUM} data layout")
     return (method or pool.compression) if pool.layout == FINE else None
 
 

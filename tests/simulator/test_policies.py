@@ -1,0 +1,216 @@
+"""Snapshot policies: what they take and remove, by the clock of the system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from csi_powerflex.simulator.admin import Admin
+from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.message import Request
+from tests.simulator.client import Array
+from tests.simulator.conftest import MakeArray
+
+HOUR = 3600
+
+
+def policy(array: Array, *levels: int, **body: object) -> str:
+    """A policy that takes a snapshot every hour. Returns its id."""
+    wanted = {
+        "name": f"p{len(array.get('/api/types/SnapshotPolicy/instances'))}",
+        "autoSnapshotCreationCadenceInMin": "60",
+        "numOfRetainedSnapshotsPerLevel": [str(level) for level in levels],
+        **body,
+    }
+    return str(array.post("/api/types/SnapshotPolicy/instances", wanted)["id"])
+
+
+def assign(array: Array, policy_id: str, *volumes: str) -> None:
+    for volume in volumes:
+        array.act("SnapshotPolicy", policy_id, "addSourceVolumeToSnapshotPolicy", sourceVolumeId=volume)
+
+
+def taken(array: Array, policy_id: str) -> list[dict[str, Any]]:
+    array.log_in()
+    path = f"/api/instances/SnapshotPolicy::{policy_id}/relationships/AutoSnapshotVolume"
+    return sorted(array.get(path), key=lambda item: int(item["creationTime"]))
+
+
+def shown(array: Array, policy_id: str) -> dict[str, Any]:
+    array.log_in()
+    found: dict[str, Any] = array.get(f"/api/instances/SnapshotPolicy::{policy_id}")
+    return found
+
+
+def test_a_policy_takes_a_snapshot_of_each_source_when_it_is_due(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 3)
+    assign(array, hourly, array.create("v1"), array.create("v2"))
+    clock.advance(HOUR - 1)
+    assert taken(array, hourly) == []
+    clock.advance(1)
+    first, second = taken(array, hourly)
+    assert first["autoSnapshotGroupId"] == second["autoSnapshotGroupId"] == first["consistencyGroupId"]
+    assert {first["snplIdOfAutoSnapshot"], second["snplIdOfAutoSnapshot"]} == {hourly}
+    assert first["creationTime"] == int(clock.now())
+    assert (first["accessModeLimit"], first["retentionLevels"]) == ("ReadOnly", [0])
+    assert first["volumeType"] == "Snapshot"
+
+
+def test_the_oldest_snapshots_expire(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 3)
+    volume = array.create()
+    assign(array, hourly, volume)
+    for _ in range(5):
+        clock.advance(HOUR)
+        taken(array, hourly)
+    now = int(clock.now())
+    assert [now - item["creationTime"] for item in taken(array, hourly)] == [2 * HOUR, HOUR, 0]
+    assert len(array.get("/api/types/Volume/instances")) == 4
+
+
+@pytest.mark.parametrize("step", [HOUR, 10 * HOUR, 30 * HOUR])
+def test_each_level_keeps_its_number(array: Array, clock: ManualClock, step: int) -> None:
+    levels = policy(array, 4, 3, 2)
+    assign(array, levels, array.create())
+    start = int(clock.now())
+    for _ in range(60 * HOUR // step):
+        clock.advance(step)
+        taken(array, levels)
+    hours = [(item["creationTime"] - start) // HOUR for item in taken(array, levels)]
+    assert hours == [24, 36, 48, 52, 56, 57, 58, 59, 60]
+
+
+def test_a_policy_shows_its_last_and_next_snapshot(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    start = int(clock.now())
+    clock.advance(2 * HOUR + 60)
+    now = shown(array, hourly)
+    assert now["timeOfLastAutoSnapshot"] == start + 2 * HOUR
+    assert now["nextAutoSnapshotCreationTime"] == start + 3 * HOUR
+    assert (now["numOfAutoSnapshots"], now["numOfSourceVolumes"]) == (2, 1)
+
+
+def test_a_paused_policy_takes_nothing_and_continues_later(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    array.act("SnapshotPolicy", hourly, "pauseSnapshotPolicy")
+    clock.advance(5 * HOUR)
+    assert taken(array, hourly) == []
+    array.act("SnapshotPolicy", hourly, "resumeSnapshotPolicy")
+    assert taken(array, hourly) == []
+    clock.advance(HOUR)
+    assert len(taken(array, hourly)) == 1
+
+
+def test_locked_and_mapped_snapshots_stay_when_they_expire(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    clock.advance(HOUR)
+    (locked,) = taken(array, hourly)
+    array.volume_action(locked["id"], "lockAutoSnapshot")
+    clock.advance(HOUR)
+    mapped = taken(array, hourly)[-1]
+    array.map(mapped["id"])
+    clock.advance(5 * HOUR)
+    ids = {item["id"] for item in taken(array, hourly)}
+    assert {locked["id"], mapped["id"]} < ids
+    assert len(ids) == 4
+    assert shown(array, hourly)["numOfExpiredButLockedSnapshots"] == 1
+    array.volume_action(locked["id"], "unlockAutoSnapshot")
+    array.unmap(mapped["id"])
+    clock.advance(HOUR)
+    assert len(taken(array, hourly)) == 2
+
+
+def test_secure_snapshots_expire_when_they_are_not_secure_any_more(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2, secureSnapshots="true")
+    assign(array, hourly, array.create())
+    clock.advance(HOUR)
+    (first,) = taken(array, hourly)
+    assert first["secureSnapshotExpTime"] == first["creationTime"] + 2 * HOUR
+    assert array.error("Volume", first["id"], "removeVolume", removeMode="ONLY_ME").status == 500
+    clock.advance(2 * HOUR)
+    assert first["id"] not in {item["id"] for item in taken(array, hourly)}
+
+
+def test_a_full_pool_is_a_failure_of_the_policy(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    array.gateway.set_full("sp1", full=True)
+    clock.advance(HOUR)
+    now = shown(array, hourly)
+    assert (now["numOfAutoSnapshots"], now["numOfCreationFailures"]) == (0, 1)
+    assert now["lastAutoSnapshotCreationFailureReason"] == "The capacity is too low for snapshots"
+    assert now["timeOfLastAutoSnapshotCreationFailure"] == int(clock.now())
+
+
+@pytest.mark.parametrize(("action", "left"), [("Remove", 0), ("Detach", 2), (None, 2)])
+def test_what_happens_to_the_snapshots_of_a_source_that_leaves(
+    array: Array, clock: ManualClock, action: str | None, left: int
+) -> None:
+    hourly = policy(array, 2)
+    volume = array.create()
+    assign(array, hourly, volume)
+    clock.advance(2 * HOUR)
+    assert len(taken(array, hourly)) == 2
+    body = {"autoSnapshotRemovalAction": action} if action else {}
+    array.act("SnapshotPolicy", hourly, "removeSourceVolumeFromSnapshotPolicy", sourceVolumeId=volume, **body)
+    assert taken(array, hourly) == []
+    assert len(array.get("/api/types/Volume/instances")) == 1 + left
+    array.act("SnapshotPolicy", hourly, "removeSnapshotPolicy")
+
+
+def test_the_second_generation_takes_read_only_snapshots(make_array: MakeArray, clock: ManualClock) -> None:
+    array = make_array("5.0")
+    hourly = policy(array, 2)
+    volume = array.create()
+    array.act("SnapshotPolicy", hourly, "assignSnapshotPolicy", sourceVolumeId=volume)
+    clock.advance(HOUR)
+    (snapshot,) = taken(array, hourly)
+    assert (snapshot["volumeType"], snapshot["genType"]) == ("ReadOnlySnapshot", "EC")
+
+
+def test_a_jump_of_ten_years_is_quick(array: Array, clock: ManualClock) -> None:
+    often = policy(array, 10, 5, autoSnapshotCreationCadenceInMin="1")
+    assign(array, often, array.create())
+    clock.advance(10 * 365 * 24 * HOUR)
+    assert 10 <= len(taken(array, often)) <= 15
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"autoSnapshotCreationCadenceInMin": "0"},
+        {"numOfRetainedSnapshotsPerLevel": ["0"]},
+        {"numOfRetainedSnapshotsPerLevel": ["61"]},
+        {"numOfRetainedSnapshotsPerLevel": ["1"] * 7},
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused(array: Array, body: dict[str, object]) -> None:
+    wanted = {
+        "name": "p",
+        "autoSnapshotCreationCadenceInMin": "60",
+        "numOfRetainedSnapshotsPerLevel": ["1"],
+        **body,
+    }
+    assert array.send("POST", "/api/types/SnapshotPolicy/instances", wanted).status == 400
+
+
+def test_the_admin_ports_clock_lets_policies_run_at_once(array: Array) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    body = b'{"seconds": 3600}'
+    Admin({"sim1": array.gateway}).handle(Request("POST", "/_sim/clock", body=body))
+    assert len(array.gateway.array.volumes) == 2
+
+
+def test_a_policy_waits_while_another_change_runs(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    clock.advance(HOUR)
+    array.log_in()
+    with array.gateway._changes:
+        assert len(array.get("/api/types/Volume/instances")) == 1
+    assert len(array.get("/api/types/Volume/instances")) == 2
