@@ -32,6 +32,8 @@ from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.modification import Modification
+from csi_powerflex.operations.controller.moves import Moves
 from csi_powerflex.operations.controller.orphan_count import OrphanCount
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.pagination import KeptLists
@@ -228,6 +230,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
+        modification=Modification(fleet, qos, Moves(notices)),
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),

@@ -29,6 +29,9 @@ from csi_powerflex.gateway.payloads import (
     PoolStatisticsPayload,
     SystemLimitsPayload,
     SystemStatisticsPayload,
+    TreePayload,
+    TreeStatisticsPayload,
+    TreeVolumePayload,
     VolumePayload,
     id_in,
 )
@@ -50,6 +53,7 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.shared_read import SharedRead
 
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
@@ -335,6 +339,40 @@ class GatewayArray:
     def tree_members(self, tree_id: str) -> int:
         path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
         return len(self._client.get_list(path, CreatedPayload, about=f"to show the tree {tree_id}"))
+
+    # --- moves -----------------------------------------------------------------------------------
+
+    def tree(self, tree_id: str) -> Tree:
+        about = f"to show the tree {tree_id}"
+        return convert.tree(self._client.get(f"/api/instances/VTree::{tree_id}", TreePayload, about=about))
+
+    def tree_volumes(self, tree_id: str) -> Sequence[TreeMember]:
+        path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
+        payloads = self._client.get_list(path, TreeVolumePayload, about=f"to show the tree {tree_id}")
+        return [convert.tree_member(self.system_id(), payload) for payload in payloads]
+
+    def tree_usage(self, tree_id: str) -> TreeUsage:
+        path = f"/api/instances/VTree::{tree_id}/relationships/Statistics"
+        return convert.tree_usage(self._client.get(path, TreeStatisticsPayload))
+
+    def move_tree(
+        self, volume_id: str, pool: Pool, *, conversion: Conversion, compressed: bool | None
+    ) -> None:
+        """By the id of any volume in the tree (2.9)."""
+        body = {"destSPId": pool.id, "volTypeConversion": conversion.value}
+        if compressed is not None:
+            body["compressionMethod"] = "Normal" if compressed else "None"
+        about = f"to move volume {self._handle(volume_id)} to pool {pool}"
+        try:
+            self._act(volume_id, "migrateVTree", body, about)
+        except PoolNotFound:
+            self._pools.forget()
+            raise
+
+    def pause_move(self, volume_id: str) -> None:
+        """After the requests in progress (2.9)."""
+        about = f"to pause the move of volume {self._handle(volume_id)}"
+        self._act(volume_id, "pauseVTreeMigration", {"pauseType": "Gracefully"}, about)
 
     # --- mappings --------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.qos import QosRequest
 
 
@@ -93,6 +94,10 @@ class Array(Protocol):
         Raises:
             InvalidArgument: there is none.
         """
+        ...
+
+    def pools(self) -> Sequence[Pool]:
+        """Every pool."""
         ...
 
     def pool_capacity(self, pool: Pool) -> PoolCapacity:
@@ -215,6 +220,50 @@ class Array(Protocol):
 
     def tree_members(self, tree_id: str) -> int:
         """The number of volumes, snapshots and clones in a volume tree."""
+        ...
+
+    # --- moves -----------------------------------------------------------------------------------
+
+    def tree(self, tree_id: str) -> Tree:
+        """A volume tree, and the move that the array makes with it.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        ...
+
+    def tree_volumes(self, tree_id: str) -> Sequence[TreeMember]:
+        """Every volume, snapshot and clone in a volume tree."""
+        ...
+
+    def tree_usage(self, tree_id: str) -> TreeUsage:
+        """The data of a volume tree. Pools of PowerFlex 5 do not report it."""
+        ...
+
+    def move_tree(
+        self, volume_id: str, pool: Pool, *, conversion: Conversion, compressed: bool | None
+    ) -> None:
+        """Begin to move the tree of the volume to the pool, or back to its pool if its move is paused.
+
+        Args:
+            volume_id: any volume of the tree.
+            pool: the pool.
+            conversion: what changes about the tree's first volume.
+            compressed: whether the tree is compressed there; None for the array's default.
+
+        Raises:
+            NotFound: the volume does not exist.
+            MoveRunning, InPoolAlready: see these classes.
+            PoolFull: the pool has no free capacity for it.
+        """
+        ...
+
+    def pause_move(self, volume_id: str) -> None:
+        """Pause the move of the volume's tree. The array may need some time for it.
+
+        Raises:
+            NotFound: the volume does not exist.
+        """
         ...
 
     # --- mappings --------------------------------------------------------------------------------

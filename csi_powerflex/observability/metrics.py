@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -78,6 +78,17 @@ class SystemGauge:
                 self._shown[system] = set(values)
 
 
+class FollowedGauge:
+    """A gauge whose values are computed when it is read."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+
+    def follow(self, value: Callable[[], float], *labels: str) -> None:
+        """Let ``value`` be called whenever the series with these labels is read."""
+        self._gauge.labels(*labels).set_function(value)
+
+
 _SYSTEM_GAUGES: list[SystemGauge] = []
 
 
@@ -101,6 +112,10 @@ def _system_gauge(name: str, description: str, **labels: str) -> SystemGauge:
     made = SystemGauge(_gauge(name, description, system=_SYSTEM, **labels))
     _SYSTEM_GAUGES.append(made)
     return made
+
+
+def _followed_gauge(name: str, description: str, **labels: str) -> FollowedGauge:
+    return FollowedGauge(_gauge(name, description, **labels))
 
 
 def _histogram(name: str, description: str, **labels: str) -> Histogram:
@@ -252,6 +267,23 @@ ORPHANS = _system_gauge(
     "Kubernetes needs, and that are older than one hour. Only the replica whose sidecars list volumes has "
     "it.",
     kind="volume or snapshot",
+)
+MOVES = _counter(
+    "csi_powerflex_moves_total",
+    "Moves of volumes to another storage pool, by a VolumeAttributesClass.",
+    system=_SYSTEM,
+    result="begun; finished; returned (sent back to the pool before they had finished)",
+)
+MOVES_RUNNING = _followed_gauge(
+    "csi_powerflex_moves_running",
+    "Volumes that the array moves to another storage pool, as far as the calls of this replica show it.",
+    system=_SYSTEM,
+    state="queued, moving, pausing or paused",
+)
+MOVES_LEFT = _followed_gauge(
+    "csi_powerflex_moves_left_bytes",
+    "Data that these moves still have to move.",
+    system=_SYSTEM,
 )
 CONFIGURATION_RELOADS = _counter(
     "csi_powerflex_configuration_reloads_total",

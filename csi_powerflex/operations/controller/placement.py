@@ -131,7 +131,7 @@ class Placement:
                     f"a copy is created in the pool of its source, {pool} of system {array.label}, "
                     f"and the parameters ask for {wanted!r}"
                 )
-        zones = _zones_of(array, pool)
+        zones = zones_of(array, pool)
         for segments in requirement.topologies or ({},):
             if not self._topology.reaches(segments, array.system_id()):
                 continue
@@ -184,10 +184,10 @@ class Placement:
 
 def zone_of(array: Array, pool: Pool) -> str | None:
     """The first zone that the pool is in; None if it is in none."""
-    return _zones_of(array, pool)[0]
+    return zones_of(array, pool)[0]
 
 
-def _zones_of(array: Array, pool: Pool) -> list[str | None]:
+def zones_of(array: Array, pool: Pool) -> list[str | None]:
     """The zones that the pool is in; only None if it is in none."""
     found: list[str | None] = []
     for zone in array.zones:
