@@ -95,6 +95,7 @@ class _Parts:
     """What several services use."""
 
     fleet: GatewayFleet
+    qos_store: QosStore
     qos: Qos
     registry: NodeRegistry | None
     notices: Notices
@@ -129,7 +130,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
         _node_registry(settings) as registry,
     ):
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing)
+        yield _Parts(fleet, qos_store, qos, registry, notices, known_nodes, kept, listing)
 
 
 @contextlib.contextmanager
@@ -226,11 +227,11 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, ownership, cluster_nodes, settings.cluster_id),
+        volumes=Volumes(fleet, placement, parts.qos_store, ownership, cluster_nodes, settings.cluster_id),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
-        modification=Modification(fleet, qos, Moves(notices)),
+        modification=Modification(fleet, qos, Moves(parts.qos_store, notices)),
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),

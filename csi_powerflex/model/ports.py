@@ -342,10 +342,10 @@ class Array(Protocol):
 
 
 class QosStore(Protocol):
-    """The QoS limits that are requested for each volume.
+    """What was requested for each volume after its creation: its QoS limits, and whether it was moved.
 
-    ControllerPublishVolume does not name the limits that were changed after CreateVolume. So they are kept
-    outside of the controller's process.
+    ControllerPublishVolume does not name the limits that were changed after CreateVolume, and a repeated
+    CreateVolume names the pool that the volume had then. So this is kept outside of the controller's process.
     """
 
     def start(self, changed: Callable[[VolumeHandle], None]) -> None:
@@ -381,6 +381,22 @@ class QosStore(Protocol):
 
         Raises:
             Unavailable: it cannot be kept now.
+        """
+        ...
+
+    def record_move(self, handles: Collection[VolumeHandle]) -> None:
+        """Keep that these volumes are moved to another pool.
+
+        Raises:
+            Unavailable: it cannot be kept now.
+        """
+        ...
+
+    def may_have_moved(self, handle: VolumeHandle) -> bool:
+        """Whether the volume may have another pool and provisioning than at its creation.
+
+        Raises:
+            Unavailable: it is not known now.
         """
         ...
 

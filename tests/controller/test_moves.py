@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
+from csi_powerflex.config.systems.schema import ZoneSettings
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.model import FINE
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.api_server import Cluster
+from tests.controller.changed_answers import changed_answers
 from tests.controller.conftest import MakeWorld
-from tests.controller.driver import GIB, refused
+from tests.controller.driver import GIB, outcome, refused
+from tests.controller.eventually import eventually
 from tests.controller.world import World
 
+OK = grpc.StatusCode.OK
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 ABORTED = grpc.StatusCode.ABORTED
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
@@ -39,10 +49,18 @@ SETTINGS = Settings(migration_kb_per_second=1024 * 1024)
 @pytest.fixture
 def moving(make_world: MakeWorld) -> World:
     """A system with several pools, whose moves take a second for each GiB."""
-    return make_world(four_pools())
+    return make_world(several_pools())
 
 
-def four_pools(version: str = "4.5", settings: Settings = SETTINGS) -> SystemPlan:
+@pytest.fixture
+def kept(moving: World) -> World:
+    """A controller that keeps in a file which volumes were moved."""
+    moving.more["state_file"] = moving.folder / "state.db"
+    moving.restart()
+    return moving
+
+
+def several_pools(version: str = "4.5", settings: Settings = SETTINGS) -> SystemPlan:
     pools = POOLS if version != "5.0" else (PoolPlan(), PoolPlan(name="sp2"))
     domains = (
         DomainPlan(pools=pools),
@@ -192,6 +210,112 @@ def test_the_capacity_of_both_pools_follows(moving: World) -> None:
     assert (available("sp1"), available("sp2")) == (empty, full)
 
 
+# --- how far it is ---------------------------------------------------------------------------------------
+
+
+def test_the_message_says_how_far_the_move_is(moving: World) -> None:
+    volume = moving.driver.create()
+    with changed_answers(moving) as change_answer:
+        figures = {"netCapacityInUseInKb": 128 * 2**20, "vtreeMigrationProgress": 25}
+        change_answer("VTree.Statistics", lambda answer: answer | figures)
+        text = refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    assert "is being moved from pool pd1/sp1 to pool pd1/sp2: 32.0 of 128.0 GiB are moved" in text
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"migrationStatus": "PendingMigration", "migrationQueuePosition": 3}, "waits at position 3 in the"),
+        (
+            {"migrationStatus": "PendingRebalance", "migrationQueuePosition": None},
+            "waits in the array's queue",
+        ),
+        ({"migrationStatus": "GracefullyPausing"}, "and the array pauses this"),
+        ({"migrationStatus": "SomethingNew"}, "is being moved from pool pd1/sp1"),
+        (
+            {"migrationStatus": "Paused", "migrationPauseReason": "NoSpaceInDestinationStoragePool"},
+            "(NoSpaceInDestinationStoragePool): free capacity in that pool",
+        ),
+        ({"migrationStatus": "Paused", "migrationPauseReason": "UserInitiated"}, "resume it there"),
+        ({"migrationStatus": "Paused", "migrationPauseReason": "Unheard"}, "(Unheard): look at the array's"),
+        ({"migrationStatus": "Paused", "migrationPauseReason": None}, "(no reason given)"),
+        (
+            {"migrationStatus": "NotInMigration", "migrationPauseReason": "MigrationError"},
+            "(MigrationError): look at the array's alerts",
+        ),
+        ({"migrationStatus": "Paused", "destinationStoragePoolId": "f" * 16}, f"to pool {'f' * 16}"),
+    ],
+)
+def test_the_message_says_what_the_array_does_with_the_move(
+    moving: World, info: dict[str, object], expected: str
+) -> None:
+    volume = moving.driver.create()
+    refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    with changed_answers(moving) as change_answer:
+        change_answer(
+            "VTree.get",
+            lambda tree: tree | {"vtreeMigrationInfo": tree["vtreeMigrationInfo"] | info},
+        )
+        text = refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    assert expected in text
+
+
+def test_a_move_that_the_array_is_still_pausing_is_sent_back_by_the_repeated_call(moving: World) -> None:
+    volume = moving.driver.create()
+    refused(ABORTED, lambda: move(moving, volume, "sp2"))
+
+    def pausing(tree: dict[str, Any]) -> dict[str, Any]:
+        if tree["vtreeMigrationInfo"]["migrationStatus"] == "Paused":
+            tree["vtreeMigrationInfo"]["migrationStatus"] = "GracefullyPausing"
+        return tree
+
+    with changed_answers(moving) as change_answer:
+        change_answer("VTree.get", pausing)
+        assert "the array pauses this" in refused(ABORTED, lambda: move(moving, volume, "sp1"))
+        assert sent(moving, lambda: refused(ABORTED, lambda: move(moving, volume, "sp1"))) == []
+    assert sent(moving, lambda: move(moving, volume, "sp1")) == ["migrateVTree"]
+
+
+def test_a_tree_without_information_about_moves_stays_in_its_pool(moving: World) -> None:
+    volume = moving.driver.create()
+    with changed_answers(moving) as change_answer:
+        change_answer("VTree.get", lambda tree: tree | {"vtreeMigrationInfo": None})
+        move(moving, volume, "sp1")
+        text = refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    assert "is in pool pd1/sp1 and not yet in pool pd1/sp2" in text
+
+
+def test_metrics_show_running_moves_until_they_end(moving: World) -> None:
+    def running(state: str) -> float | None:
+        labels = {"system": "array0", "state": state}
+        return REGISTRY.get_sample_value("csi_powerflex_moves_running", labels)
+
+    def left() -> float | None:
+        return REGISTRY.get_sample_value("csi_powerflex_moves_left_bytes", {"system": "array0"})
+
+    def ended(result: str) -> float:
+        labels = {"system": "array0", "result": result}
+        return REGISTRY.get_sample_value("csi_powerflex_moves_total", labels) or 0
+
+    before = {result: ended(result) for result in ("begun", "finished", "returned")}
+    volume = moving.driver.create()
+    with changed_answers(moving) as change_answer:
+        figures = {"netCapacityInUseInKb": 128 * 2**20, "vtreeMigrationProgress": 25}
+        change_answer("VTree.Statistics", lambda answer: answer | figures)
+        refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    assert (running("moving"), running("paused"), left()) == (1, 0, 96 * GIB)
+    pass_time(moving)
+    move(moving, volume, "sp2")
+    assert (running("moving"), left()) == (0, 0)
+    refused(ABORTED, lambda: move(moving, volume, "sp3"))
+    move(moving, volume, "sp2")
+    assert {result: ended(result) - before[result] for result in before} == {
+        "begun": 2,
+        "finished": 2,
+        "returned": 1,
+    }
+
+
 # --- which pool ------------------------------------------------------------------------------------------
 
 
@@ -229,7 +353,7 @@ def test_a_domain_without_a_pool_is_refused(moving: World) -> None:
 
 
 def test_powerflex_5_refuses_in_words_and_points_to_a_copy(make_world: MakeWorld) -> None:
-    world = make_world(four_pools("5.0"))
+    world = make_world(several_pools("5.0"))
     volume = world.driver.create()
     world.driver.publish(volume, world.node("a"))
     log = world.simulator.gateway.log
@@ -279,19 +403,27 @@ def test_a_pool_without_room_is_refused_with_the_figures(moving: World, size: in
 
 def test_a_volume_that_the_array_replicates_is_refused(moving: World) -> None:
     volume = moving.driver.create()
-    Client(moving.simulator.gateway).act("Volume", volume.volume_id.partition("-")[2], "markForReplication")
-    text = refused(PRECONDITION, lambda: move(moving, volume, "sp2"))
+    marked = {"volumeReplicationState": "MarkedForReplication"}
+    with changed_answers(moving) as change_answer:
+        change_answer("VTree.Volume", lambda answer: [each | marked for each in answer])
+        text = refused(PRECONDITION, lambda: move(moving, volume, "sp2"))
     assert f"the array replicates {volume.volume_id}" in text
 
 
-def test_a_pool_of_another_zone_is_refused(make_world: MakeWorld) -> None:
-    from csi_powerflex.config.systems.schema import ZoneSettings
+def test_a_pool_with_less_free_capacity_than_the_data_of_the_tree_is_refused(moving: World) -> None:
+    volume = moving.driver.create()
+    with changed_answers(moving) as change_answer:
+        change_answer("VTree.Statistics", lambda answer: answer | {"netCapacityInUseInKb": 2**40})
+        text = refused(FULL, lambda: move(moving, volume, "sp2"))
+    assert "its tree has 1024 TiB of data, and pool pd1/sp2 has" in text
 
+
+def test_a_pool_of_another_zone_is_refused(make_world: MakeWorld) -> None:
     zones = (
         ZoneSettings(name="z1", protection_domain="pd1", storage_pools=("sp1", "sp3")),
         ZoneSettings(name="z2", protection_domain="pd1", storage_pools=("sp2",)),
     )
-    world = make_world(four_pools(), zones=zones, protection_domain=None, storage_pool=None)
+    world = make_world(several_pools(), zones=zones, protection_domain=None, storage_pool=None)
     volume = world.driver.create(parameters={"storagepool": "sp1"})
     text = refused(INVALID, lambda: move(world, volume, "sp2"))
     assert "pool pd1/sp1 is in zone z1" in text
@@ -362,6 +494,93 @@ def test_a_snapshot_of_the_array_moves_along_unless_it_can_be_in_use(
         assert "policy-1" in refused(PRECONDITION, lambda: move(moving, volume, "sp2"))
 
 
+# --- CreateVolume ----------------------------------------------------------------------------------------
+
+
+def test_the_mutable_parameters_choose_the_pool_of_a_new_volume(moving: World) -> None:
+    wanted = {"storagepool": "fine", "provisioning": "compressed", "iopsLimit": "500"}
+    volume = moving.driver.create(parameters={"storagepool": "sp1"}, mutable_parameters=wanted)
+    assert pool_of(moving, volume) == "fine"
+    assert moving.volume(volume.volume_id).compression == "Normal"
+    assert moving.driver.create(parameters={"storagepool": "sp1"}, mutable_parameters=wanted) == volume
+    moving.driver.modify(volume.volume_id, **wanted)
+
+
+def test_a_volume_that_was_moved_is_found_by_the_call_that_created_it(kept: World) -> None:
+    parameters = {"storagepool": "sp1", "provisioning": "thick"}
+    volume = kept.driver.create(parameters=parameters)
+    refused(ABORTED, lambda: move(kept, volume, "fine", provisioning="thin"))
+    assert kept.driver.create(parameters=parameters) == volume
+    pass_time(kept)
+    move(kept, volume, "fine")
+    assert kept.driver.create(parameters=parameters) == volume
+    assert kept.restart().create(parameters=parameters) == volume
+    refused(ABORTED, lambda: move(kept, volume, "sp1"))
+    pass_time(kept)
+    move(kept, volume, "sp1")
+    assert kept.driver.create(parameters=parameters) == volume
+    assert len(kept.array.volumes) == 1
+
+
+def test_a_volume_that_was_not_moved_does_not_fit_another_pool(kept: World) -> None:
+    kept.driver.create(parameters={"storagepool": "sp1"})
+    exists = grpc.StatusCode.ALREADY_EXISTS
+    refused(exists, lambda: kept.driver.create(parameters={"storagepool": "sp2"}))
+    refused(exists, lambda: kept.driver.create(parameters={"storagepool": "sp1", "provisioning": "thick"}))
+
+
+def test_a_moved_volume_still_has_to_have_the_requested_size(kept: World) -> None:
+    volume = kept.driver.create()
+    moved(kept, volume, "sp2")
+    refused(grpc.StatusCode.ALREADY_EXISTS, lambda: kept.driver.create(gib=16))
+
+
+def test_a_copy_that_was_moved_is_found_by_the_call_that_created_it(kept: World) -> None:
+    volume = kept.driver.create()
+    parameters = {"storagepool": "sp1"}
+    clone = kept.driver.clone("pvc-2", volume.volume_id, parameters=parameters)
+    moved(kept, clone, "sp2", migrateTree="true")
+    assert kept.restart().clone("pvc-2", volume.volume_id, parameters=parameters) == clone
+    kept.driver.delete(volume.volume_id)
+    assert kept.driver.clone("pvc-2", volume.volume_id, parameters=parameters) == clone
+
+
+def test_a_new_copy_of_a_moved_volume_needs_a_class_with_its_pool(kept: World) -> None:
+    volume = kept.driver.create()
+    moved(kept, volume, "sp2")
+    parameters = {"storagepool": "sp1"}
+    text = refused(INVALID, lambda: kept.driver.clone("pvc-2", volume.volume_id, parameters=parameters))
+    assert "give the claim a VolumeAttributesClass with that storagepool" in text
+    clone = kept.driver.clone(
+        "pvc-2", volume.volume_id, parameters=parameters, mutable_parameters={"storagepool": "sp2"}
+    )
+    assert pool_of(kept, clone) == "sp2"
+
+
+def test_a_deleted_volume_is_removed_from_the_state_file(kept: World) -> None:
+    volume = kept.driver.create()
+    moved(kept, volume, "sp2")
+    kept.driver.delete(volume.volume_id)
+    with closing(sqlite3.connect(kept.folder / "state.db")) as database:
+        assert database.execute("SELECT count(*) FROM moved_volumes").fetchone() == (0,)
+
+
+def test_in_kubernetes_a_volume_with_a_persistent_volume_may_have_been_moved(moving: World) -> None:
+    with Cluster(moving.folder / "cluster") as cluster:
+        kubeconfig = moving.folder / "kubeconfig"
+        kubeconfig.write_text(json.dumps(cluster.kubeconfig()))
+        moving.more |= {"in_kubernetes": True, "kubeconfig": kubeconfig}
+        driver = moving.restart()
+        volume = driver.create(parameters={"storagepool": "sp1"})
+        refused(grpc.StatusCode.ALREADY_EXISTS, lambda: driver.create(parameters={"storagepool": "sp2"}))
+        cluster.put_volume(volume.volume_id, "gold", **dict(volume.volume_context))
+        moved(moving, volume, "sp2")
+        moving.restart()
+        eventually(lambda: outcome(lambda: moving.driver.create(parameters={"storagepool": "sp1"})) is OK)
+        moving.more.clear()
+        moving.restart()
+
+
 # --- thin, thick and compressed --------------------------------------------------------------------------
 
 
@@ -392,13 +611,6 @@ def test_only_a_pool_of_fine_granularity_takes_compressed_volumes(moving: World)
     volume = moving.driver.create(parameters={"storagepool": "fine", "provisioning": "compressed"})
     assert "cannot compress single volumes" in refused(INVALID, lambda: move(moving, volume, "sp1"))
     moved(moving, volume, "sp1", provisioning="thin")
-
-
-def test_the_array_is_told_whether_to_compress(moving: World) -> None:
-    bodies = []
-    volume = moving.driver.create()
-    assert bodies == []
-    moved(moving, volume, "fine")
 
 
 def test_a_copy_cannot_become_thick(moving: World) -> None:

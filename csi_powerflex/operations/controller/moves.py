@@ -14,15 +14,17 @@ Two controllers that begin the same move begin it once, because the array refuse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import units
 from csi_powerflex.errors import Busy, InvalidArgument
+from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Pool, Volume
-from csi_powerflex.model.moves import InPoolAlready, MoveRunning, MoveState, Tree, TreeUsage
+from csi_powerflex.model.moves import InPoolAlready, MoveRunning, MoveState, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.parameters import MutableParameters
-from csi_powerflex.model.ports import Array
+from csi_powerflex.model.ports import Array, QosStore
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller import move_checks
@@ -45,12 +47,19 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A move that was asked for and is possible. ``change`` is None if the array moves the tree already."""
+    """A move that was asked for and is possible.
+
+    Attributes:
+        tree: of the volume.
+        change: None if the array moves the tree already.
+        members: every volume and snapshot of a tree that is not moved yet.
+    """
 
     volume: Volume
     target: Pool
     tree: Tree
-    change: Change | None
+    change: Change | None = None
+    members: tuple[VolumeHandle, ...] = ()
 
     @property
     def returns(self) -> bool:
@@ -61,7 +70,8 @@ class Move:
 class Moves:
     """The moves of a fleet's volumes."""
 
-    def __init__(self, notices: Notices) -> None:
+    def __init__(self, store: QosStore, notices: Notices) -> None:
+        self._store = store
         self._notices = notices
         self._running = RunningMoves()
 
@@ -86,21 +96,27 @@ class Moves:
         if tree.state is not MoveState.NONE:
             # Without a pool in the class, the move that runs decides where it ends.
             goal = target if wanted.pool else array.pool_by_id(tree.target_id or tree.pool_id)
-            return Move(volume, goal, tree, None)
+            return Move(volume, goal, tree)
         if tree.pool_id == (target.id if wanted.pool else tree.pool_id):
             move_checks.require_here(volume, target, wanted.provisioning)
             self._finished(array, volume, target)
             return None
         source = array.pool_by_id(tree.pool_id)
-        return Move(volume, target, tree, self._checked(array, volume, source, target, wanted))
+        members = array.tree_volumes(tree.id)
+        change = self._checked(array, volume, source, target, members, wanted)
+        return Move(volume, target, tree, change, tuple(item.volume.handle for item in members))
 
     @staticmethod
     def _checked(
-        array: Array, volume: Volume, source: Pool, target: Pool, wanted: MutableParameters
+        array: Array,
+        volume: Volume,
+        source: Pool,
+        target: Pool,
+        members: Sequence[TreeMember],
+        wanted: MutableParameters,
     ) -> Change:
         """What the move changes, after every check of it."""
         move_checks.require_pools_fit(array, volume, source, target)
-        members = array.tree_volumes(volume.tree_id)
         change = move_checks.change_for(volume, members, target, wanted.provisioning)
         move_checks.require_movable(volume, members, whole_tree=wanted.migrate_tree)
         usage = array.tree_usage(volume.tree_id)
@@ -117,6 +133,7 @@ class Moves:
         """
         volume, target, tree = move.volume, move.target, move.tree
         if move.change is not None:
+            self._store.record_move(move.members)
             self._begin(array, volume, target, move.change)
             tree = array.tree(tree.id)
         elif move.returns:
