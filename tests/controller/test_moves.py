@@ -210,6 +210,37 @@ def test_the_capacity_of_both_pools_follows(moving: World) -> None:
     assert (available("sp1"), available("sp2")) == (empty, full)
 
 
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def cost(world: World, call: Callable[[], object]) -> int:
+    """How many requests the call makes."""
+    log = world.simulator.gateway.log
+    since = log.last
+    call()
+    return len(log.find(since=since))
+
+
+def test_the_number_of_requests_of_each_step_of_a_move(moving: World) -> None:
+    volume = moving.driver.create()
+    # The volume, its tree, the members and the data of the tree, the pool, the move, and how far it is.
+    assert cost(moving, lambda: refused(ABORTED, lambda: move(moving, volume, "sp2"))) == 8
+    # The volume, its tree, and how far it is.
+    assert cost(moving, lambda: refused(ABORTED, lambda: move(moving, volume, "sp2"))) == 3
+    pass_time(moving)
+    assert cost(moving, lambda: move(moving, volume, "sp2")) == 2
+    refused(ABORTED, lambda: move(moving, volume, "sp1"))
+    # The volume and its tree, and two actions, after each of which the tree is read.
+    assert cost(moving, lambda: move(moving, volume, "sp2")) == 6
+    # Limits alone cost no more than before there were moves.
+    assert cost(moving, lambda: moving.driver.modify(volume.volume_id, iopsLimit="500")) == 1
+
+
+def test_a_refusal_because_of_the_pools_costs_two_requests(moving: World) -> None:
+    volume = moving.driver.create()
+    assert cost(moving, lambda: refused(INVALID, lambda: move(moving, volume, "unpadded"))) == 2
+
+
 # --- how far it is ---------------------------------------------------------------------------------------
 
 
@@ -219,7 +250,7 @@ def test_the_message_says_how_far_the_move_is(moving: World) -> None:
         figures = {"netCapacityInUseInKb": 128 * 2**20, "vtreeMigrationProgress": 25}
         change_answer("VTree.Statistics", lambda answer: answer | figures)
         text = refused(ABORTED, lambda: move(moving, volume, "sp2"))
-    assert "is being moved from pool pd1/sp1 to pool pd1/sp2: 32.0 of 128.0 GiB are moved" in text
+    assert "is being moved from pool pd1/sp1 to pool pd1/sp2: 32 of 128 GiB are moved" in text
 
 
 @pytest.mark.parametrize(

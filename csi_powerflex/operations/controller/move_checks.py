@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import names, units
-from csi_powerflex.errors import FailedPrecondition, InvalidArgument
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
 from csi_powerflex.model.array import Access, Pool, PoolCapacity, PoolFull, Provisioning, Volume
 from csi_powerflex.model.moves import Conversion, TreeMember, TreeUsage
 from csi_powerflex.model.ports import Array
@@ -199,7 +199,11 @@ def require_capacity(
 
     Raises:
         PoolFull: it does not.
+        Unavailable: the array did not say how large the pool is.
     """
+    if not capacity.total:
+        # Figures that are missing are read as 0, and must not become a final error.
+        raise Unavailable(f"the array reports no capacity for pool {target} now; try again")
     first = [item.volume for item in members if not item.volume.copied]
     provisioned = sum(item.size for item in first)
     thick = conversion is Conversion.TO_THICK or (

@@ -214,7 +214,9 @@ def _progress(array: Array, target: Pool, tree: Tree, usage: TreeUsage) -> str:
     if tree.state is MoveState.NONE:
         # It has ended since the last look, or was sent to another pool.
         return f"is in pool {_name(array, tree.pool_id)} and not yet in pool {target}"
-    moved = f"{usage.used * usage.moved / units.GIB:.1f} of {usage.used / units.GIB:.1f} GiB are moved"
+    # Whole numbers: a message that changes often becomes many events (ADR 14).
+    done, used = (round(size / units.GIB) for size in (usage.used * usage.moved, usage.used))
+    moved = f"{done} of {used} GiB are moved"
     if tree.state is MoveState.QUEUED:
         place = f" at position {tree.queue_position}" if tree.queue_position else ""
         return f"waits{place} in the array's queue to be moved {where}"
