@@ -227,7 +227,7 @@ def test_the_number_of_requests_of_each_step_of_a_move(moving: World) -> None:
     assert cost(moving, lambda: refused(ABORTED, lambda: move(moving, volume, "sp2"))) == 8
     # The volume, its tree, and how far it is.
     assert cost(moving, lambda: refused(ABORTED, lambda: move(moving, volume, "sp2"))) == 3
-    pass_time(moving)
+    pass_time(moving, 20)  # Not so long that the token expires.
     assert cost(moving, lambda: move(moving, volume, "sp2")) == 2
     refused(ABORTED, lambda: move(moving, volume, "sp1"))
     # The volume and its tree, and two actions, after each of which the tree is read.

@@ -97,26 +97,28 @@ class Moves:
             # Without a pool in the class, the move that runs decides where it ends.
             goal = target if wanted.pool else array.pool_by_id(tree.target_id or tree.pool_id)
             return Move(volume, goal, tree)
-        if tree.pool_id == (target.id if wanted.pool else tree.pool_id):
-            move_checks.require_here(volume, target, wanted.provisioning)
-            self._finished(array, volume, target)
-            return None
         source = array.pool_by_id(tree.pool_id)
+        if not wanted.pool or source.id == target.id:
+            if wanted.provisioning not in (None, volume.provisioning):
+                # It may have been moved and converted since it was read.
+                volume = array.volume(volume.handle.volume_id)
+            move_checks.require_here(volume, source, wanted.provisioning)
+            self._finished(array, volume, source)
+            return None
+        move_checks.require_pools_fit(array, volume, source, target)
         members = array.tree_volumes(tree.id)
-        change = self._checked(array, volume, source, target, members, wanted)
+        change = self._checked(array, volume, target, members, wanted)
         return Move(volume, target, tree, change, tuple(item.volume.handle for item in members))
 
     @staticmethod
     def _checked(
         array: Array,
         volume: Volume,
-        source: Pool,
         target: Pool,
         members: Sequence[TreeMember],
         wanted: MutableParameters,
     ) -> Change:
-        """What the move changes, after every check of it."""
-        move_checks.require_pools_fit(array, volume, source, target)
+        """What the move changes, after every check of the tree and of the other pool."""
         change = move_checks.change_for(volume, members, target, wanted.provisioning)
         move_checks.require_movable(volume, members, whole_tree=wanted.migrate_tree)
         usage = array.tree_usage(volume.tree_id)
