@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.inprocess import Client
@@ -86,7 +86,10 @@ def _moving(env: Environment) -> Sequence[str]:
     volume_id, array = env.driver.create(env.name).volume_id, env.world.array
     number = volume_id.partition("-")[2]
     target = next(pool.id for pool in array.pools.values() if pool.name == "sp2")
+    settings = array.settings
+    array.settings = replace(settings, migration_kb_per_second=1)
     Client(env.world.simulator.gateway).act("Volume", number, "migrateVTree", destSPId=target)
+    array.settings = settings
     running = array.vtrees[array.volumes[number].vtree_id].migration
     assert running is not None
     running.done_seconds = -1e12

@@ -63,8 +63,12 @@ class Move:
 
     @property
     def returns(self) -> bool:
-        """Whether the tree moves away from the pool that it has to be in."""
-        return self.change is None and self.tree.pool_id == self.target.id
+        """Whether the tree moves away from the pool that it has to be in.
+
+        On its way back, the pool that it leaves and the one that it moves to are the same.
+        """
+        leaves = self.tree.pool_id == self.target.id != self.tree.target_id
+        return self.change is None and leaves
 
 
 class Moves:
