@@ -39,6 +39,11 @@ def is_zone(text: str) -> bool:
     return _ZONE.fullmatch(text) is not None
 
 
+def is_nqn(text: str) -> bool:
+    """Whether ``text`` is an NVMe qualified name that a node id and a line to the kernel can hold."""
+    return _NQN.fullmatch(text) is not None
+
+
 class InitiatorKind(enum.StrEnum):
     """What a node uses to reach volumes; the value is its prefix in a node id."""
 

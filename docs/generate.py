@@ -24,6 +24,13 @@ from csi_powerflex.cli.main import RoleGroup
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.model.parameters import MutableParameters, SnapshotParameters, VolumeParameters, travelling
 from csi_powerflex.observability import metrics
+from csi_powerflex.simulator import not_simulated, route_list
+from csi_powerflex.simulator.dialect import DIALECTS
+from csi_powerflex.simulator.initial_state import DomainPlan, PoolPlan, SdtPlan
+from csi_powerflex.simulator.resources import RESOURCE_TYPES
+from csi_powerflex.simulator.resources.resource_type import ResourceType
+from csi_powerflex.simulator.scenario import SystemEntry
+from csi_powerflex.simulator.settings import Settings
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent
@@ -168,6 +175,49 @@ def _group(role: str, group: click.Group) -> list[str]:
     return lines
 
 
+def blueprint() -> str:
+    """The keys of the file of ``simulate --config``, with their values."""
+    kinds: dict[str, type[msgspec.Struct]] = {
+        "A system": SystemEntry,
+        "An entry of `domains`": DomainPlan,
+        "An entry of `pools`": PoolPlan,
+        "An entry of `sdts`": SdtPlan,
+        "`settings`": Settings,
+    }
+    lines: list[str] = []
+    for title, kind in kinds.items():
+        values = {field.name: _values(field.type) for field in inspect_type(kind).fields}
+        rows = [
+            (key, description, values[key.strip("`")], default) for key, description, default in _keys(kind)
+        ]
+        lines += [f"#### {title}", "", *_table(("key", "description", "values", "default"), rows), ""]
+    return "\n".join(lines)
+
+
+def inspect_type(kind: type[msgspec.Struct]) -> msgspec.inspect.StructType:
+    """The fields of a structure with their types."""
+    found = msgspec.inspect.type_info(kind)
+    if not isinstance(found, msgspec.inspect.StructType):
+        raise TypeError(f"{kind} is not a structure")
+    return found
+
+
+def _values(kind: msgspec.inspect.Type) -> str:
+    """Which values a field can have, as far as its type says it."""
+    match kind:
+        case msgspec.inspect.UnionType():
+            return ", ".join(filter(None, (_values(each) for each in kind.types)))
+        case msgspec.inspect.LiteralType():
+            return ", ".join(f"`{value}`" for value in kind.values)
+        case msgspec.inspect.BoolType():
+            return "`true`, `false`"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType() if kind.le is not None:
+            return f"{kind.ge} to {kind.le}"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType() if kind.ge is not None:
+            return f"{kind.ge:g} or more"
+    return ""
+
+
 def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
     descriptions = _descriptions(kind)
     for field in msgspec.structs.fields(kind):
@@ -175,7 +225,7 @@ def _keys(kind: type[msgspec.Struct]) -> Iterable[tuple[str, str, str]]:
             "required"
             if field.required
             else ""
-            if field.default in (None, ())
+            if field.default in (None, "", msgspec.NODEFAULT) or isinstance(field.default, tuple)
             else f"`{_plain(str(field.default))}`"
         )
         yield f"`{field.encode_name}`", descriptions[field.name], default
@@ -227,6 +277,61 @@ def _labels(labels: Mapping[str, str]) -> str:
     return "<br>".join(f"`{label}`: {values}" for label, values in labels.items())
 
 
+def simulator_routes() -> str:
+    """docs/simulator-routes.md, from the tables of the simulator."""
+    listed = {version: route_list.listing(dialect) for version, dialect in DIALECTS.items()}
+    fixed: dict[str, list[str]] = {}
+    for version, routes in listed.items():
+        for item in routes:
+            if ("/instances/" not in item.path and "/types/" not in item.path) or "::{value}" in item.path:
+                fixed.setdefault(f"`{item.method} {item.path}`", []).append(version)
+    return "\n".join(
+        [
+            "# Routes of the simulator",
+            "",
+            "This page lists all calls that the [simulator](simulator.md) answers. `GET /_sim/routes` at its admin port lists those of the running version with",
+            "their names, which faults and the request log use. Every other path is a 404.",
+            "",
+            "## Calls without an object",
+            "",
+            *_table(("call", "versions"), [(call, _span(versions)) for call, versions in fixed.items()]),
+            "",
+            "## Resource types",
+            "",
+            "Each type has `GET /api/types/TYPE/instances` and `GET /api/instances/TYPE::ID`. A type with *create* has `POST /api/types/TYPE/instances`. Look-ups are",
+            "`POST /api/types/TYPE/instances/action/NAME`, relationships `GET /api/instances/TYPE::ID/relationships/NAME`, actions",
+            "`POST /api/instances/TYPE::ID/action/NAME`. Actions of the system need no id: `POST /api/instances/System/action/NAME`.",
+            "",
+            *_table(
+                ("type", "versions", "create", "look-ups", "relationships", "actions"),
+                [_resource_row(resource_type) for resource_type in RESOURCE_TYPES.values()],
+            ),
+            "",
+            "## Not simulated",
+            "",
+            "Public clients call these too. `*` stands for any text.",
+            "",
+            *_table(("call", "what it is for"), [(f"`{row.path}`", row.why) for row in not_simulated.TABLE]),
+        ]
+    )
+
+
+def _span(versions: Sequence[str]) -> str:
+    first, last = versions[0], versions[-1]
+    return first if first == last else "all" if len(versions) == len(DIALECTS) else f"{first} to {last}"
+
+
+def _resource_row(resource_type: ResourceType[Any]) -> Sequence[str]:
+    return (
+        f"`{resource_type.name}`",
+        _span([version for version, dialect in DIALECTS.items() if resource_type.offered(dialect)]),
+        "yes" if resource_type.create is not None else "",
+        ", ".join(route_list.class_calls(resource_type)),
+        ", ".join(route_list.relationships(resource_type)),
+        ", ".join(sorted(resource_type.actions)),
+    )
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     cells = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return [f"| {' | '.join(row)} |" for row in cells]
@@ -236,6 +341,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "parameters.md": parameters,
     "configuration.md": configuration,
     "metrics.md": metric_table,
+    "simulator-routes.md": simulator_routes,
 }
 
 
@@ -304,6 +410,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("design.md", "layers"): layer_table,
     ("monitoring.md", "alerts"): alerts,
     ("design.md", "import rules"): import_rules,
+    ("simulator.md", "blueprint"): blueprint,
 }
 """The generated parts of pages that are otherwise written by hand: the page, and the name in its marks."""
 

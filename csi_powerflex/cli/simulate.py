@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ import click
 from csi_powerflex import stop_signals
 from csi_powerflex.cli import settings
 from csi_powerflex.simulator.dialect import DIALECTS
-from csi_powerflex.simulator.initial_state import InitialState
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
 from csi_powerflex.simulator.ownership import clear_orphans
 from csi_powerflex.simulator.scenario import BadScenario, read_faults, read_systems
 from csi_powerflex.simulator.settings import Settings
@@ -23,7 +24,39 @@ from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemP
 
 _DEFAULTS = Settings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_MAX_PORT = 65535
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _portals(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[SdtPlan, ...]:
+    """The values of ``--nvme-portal``: an SDT with one address for each."""
+    return tuple(map(_portal, values))
+
+
+def _portal(text: str) -> SdtPlan:
+    address, port = _split(text)
+    try:
+        address = str(ipaddress.ip_address(address))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} does not begin with an IP address") from None
+    if port == "":
+        return SdtPlan((address,))
+    if not (port.isascii() and port.isdecimal()) or int(port) > _MAX_PORT:
+        raise click.BadParameter(f"{text!r} does not end in a port from 0 to {_MAX_PORT}")
+    return SdtPlan((address,), int(port), 0)
+
+
+def _split(portal: str) -> tuple[str, str]:
+    """The address and the port of a portal; the port is empty if there is none."""
+    if portal.startswith("["):
+        address, _, port = portal[1:].partition("]")
+        return address, port.removeprefix(":")
+    if portal.count(":") == 1:
+        address, _, port = portal.partition(":")
+        return address, port
+    return portal, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +76,7 @@ class _Options:
     password: str
     volumes: int
     systems: int
+    nvme_portals: tuple[SdtPlan, ...]
     config: Path | None
     faults: Path | None
     admin_port: int
@@ -144,10 +178,20 @@ class _Options:
     help="Number of systems. Every host is connected to all of them.",
 )
 @click.option(
+    "--nvme-portal",
+    "nvme_portals",
+    metavar="ADDRESS[:PORT]",
+    callback=_portals,
+    multiple=True,
+    help="Address of this machine at which a new system serves volumes over NVMe/TCP; an IPv6 address with a "
+    "port stands in brackets. Each one is an SDT. Without a port these are 4420 and, for discovery, 8009. "
+    "Port 0 takes free ones. With another port, that for discovery is a free one. Repeatable; no root.",
+)
+@click.option(
     "--config",
     type=_FILE,
-    help="YAML file that describes the systems: versions, protection domains, pools, settings. It replaces "
-    "--version, --volumes and --systems.",
+    help="YAML file that describes the systems: versions, protection domains, pools, SDTs, settings. It "
+    "replaces --version, --volumes, --systems and --nvme-portal.",
 )
 @click.option("--faults", type=_FILE, help="YAML file with faults for the first system.")
 @click.option(
@@ -257,7 +301,11 @@ def _plans(options: _Options) -> list[SystemPlan]:
     return [
         SystemPlan(
             version=options.version,
-            initial_state=InitialState(name=f"sim{number + 1}", volumes=options.volumes),
+            initial_state=InitialState(
+                name=f"sim{number + 1}",
+                volumes=options.volumes,
+                domains=(DomainPlan(sdts=options.nvme_portals),),
+            ),
             settings=defaults,
         )
         for number in range(options.systems)

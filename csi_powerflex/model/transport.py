@@ -27,7 +27,9 @@ class TransportType:
 
 SDC = TransportType("sdc", InitiatorKind.SDC)
 
-TRANSPORTS = {SDC.name: SDC}
+NVME = TransportType("nvme", InitiatorKind.NVME)
+
+TRANSPORTS = {SDC.name: SDC, NVME.name: NVME}
 """Every transport by name. "auto" prefers them in this order."""
 
 

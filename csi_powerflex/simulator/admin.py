@@ -1,6 +1,7 @@
 """The admin port: faults, the request log and special states of the system, below ``/_sim``.
 
-It is plain HTTP on loopback without login. With several systems, every path takes ``?system=NAME``.
+It is plain HTTP on loopback without login. With several systems, every path takes ``?system=NAME``. Without
+it, the clock and the reset concern all systems, and everything else the first one.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from csi_powerflex.simulator import faults
+from csi_powerflex.simulator import faults, not_simulated, route_list
 from csi_powerflex.simulator.api_error import ApiError
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.message import Request, Response, json_response
 from csi_powerflex.simulator.model import DEGRADED, FAILED, HEALTHY
+from csi_powerflex.simulator.request_log import Entry
+from csi_powerflex.simulator.reset import CannotReset
 
 _HEALTH = (HEALTHY, DEGRADED, FAILED)
+
+# For each field of an SDT: the key in bodies, and its values.
+_SDT_STATES = {
+    "state": ("sdtState", ("Normal", "RemovePending")),
+    "membership": ("membershipState", ("JoinPending", "Joined", "Decoupled")),
+    "mdm_connection": ("mdmConnectionState", ("Connected", "Disconnected")),
+}
 
 Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]
@@ -56,11 +66,11 @@ def _remove_fault(gateway: Gateway, _query: Query, _body: Body, name: str) -> ob
 # --- requests --------------------------------------------------------------------------------------
 
 
-def _found(gateway: Gateway, query: Query) -> list[dict[str, object]]:
+def _found(gateway: Gateway, query: Query) -> list[Entry]:
     patterns = {key: query[key] for key in ("method", "path", "route") if key in query}
     since = int(query.get("since", "0"))
     status = int(query["status"]) if "status" in query else None
-    return [asdict(entry) for entry in gateway.log.find(since=since, status=status, **patterns)]
+    return gateway.log.find(since=since, status=status, **patterns)
 
 
 def _list_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> object:
@@ -70,13 +80,22 @@ def _list_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> o
 def _count_requests(gateway: Gateway, query: Query, _body: Body, _name: str) -> object:
     routes: dict[str, int] = {}
     for entry in _found(gateway, query):
-        routes[str(entry["route"])] = routes.get(str(entry["route"]), 0) + 1
+        routes[entry.route] = routes.get(entry.route, 0) + 1
     return {"last": gateway.log.last, "count": sum(routes.values()), "routes": routes}
 
 
 def _clear_requests(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
     gateway.log.clear()
     return {}
+
+
+def _limit_requests(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
+    body.required("bytes")
+    size = body.number("bytes")
+    if size is None or size < 0:
+        raise _refuse(400, "bytes must be a number that is not negative; 0 turns the log off")
+    gateway.log.limit(size)
+    return {"bytes": size}
 
 
 # --- states ----------------------------------------------------------------------------------------
@@ -103,7 +122,21 @@ def _set_host(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
     if connected is None:
         raise _refuse(400, "the body must say whether the host is connected: true or false")
     if not gateway.set_connected(name, connected=connected):
-        raise _refuse(404, f"there is no host {name}")
+        raise _refuse(404, f"there is no SDC {name}; an NVMe host is connected while it has connections")
+    return {}
+
+
+def _set_sdt(gateway: Gateway, _query: Query, body: Body, name: str) -> object:
+    states = {
+        field: state
+        for field, (key, choices) in _SDT_STATES.items()
+        if (state := body.choice(key, choices)) is not None
+    }
+    if not states:
+        keys = ", ".join(key for key, _ in _SDT_STATES.values())
+        raise _refuse(400, f"the body must have a state of the SDT: {keys}")
+    if not gateway.set_sdt(name, **states):
+        raise _refuse(404, f"there is no SDT {name}")
     return {}
 
 
@@ -114,6 +147,23 @@ def _advance(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
         raise _refuse(400, "seconds must be a number") from error
     gateway.array.clock.advance(seconds)
     return {"now": gateway.array.clock.now()}
+
+
+def _reset(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    try:
+        gateway.reset()
+    except CannotReset as error:
+        raise _refuse(409, f"the system {gateway.array.system.name} was not reset: {error}") from error
+    return {"name": gateway.array.system.name, "systemId": gateway.array.system.id}
+
+
+def _list_routes(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
+    dialect = gateway.array.dialect
+    return {
+        "version": dialect.version,
+        "routes": [asdict(listed) for listed in route_list.listing(dialect)],
+        "notSimulated": [asdict(missing) for missing in not_simulated.TABLE],
+    }
 
 
 def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> object:
@@ -127,24 +177,34 @@ def _overview(gateway: Gateway, _query: Query, _body: Body, _name: str) -> objec
         "requests": gateway.log.last,
         "data": array.plane.description,
         "pools": {pool.name: {"full": pool.full, "health": pool.health} for pool in array.pools.values()},
-        "hosts": {host.name or host.id: {"connected": host.connected} for host in array.hosts.values()},
+        "hosts": {
+            host.name or host.id: {"connected": array.is_connected(host)} for host in array.hosts.values()
+        },
     }
 
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("GET", re.compile("/_sim"), _overview),
+    ("GET", re.compile("/_sim/routes"), _list_routes),
     ("GET", re.compile("/_sim/faults"), _list_faults),
     ("POST", re.compile("/_sim/faults"), _add_faults),
     ("DELETE", re.compile("/_sim/faults"), _clear_faults),
     ("DELETE", re.compile("/_sim/faults/([^/]+)"), _remove_fault),
     ("GET", re.compile("/_sim/requests"), _list_requests),
     ("GET", re.compile("/_sim/requests/count"), _count_requests),
+    ("POST", re.compile("/_sim/requests"), _limit_requests),
     ("DELETE", re.compile("/_sim/requests"), _clear_requests),
     ("POST", re.compile("/_sim/revoke"), _revoke),
     ("POST", re.compile("/_sim/clock"), _advance),
+    ("POST", re.compile("/_sim/reset"), _reset),
     ("POST", re.compile("/_sim/pools/([^/]+)"), _set_pool),
     ("POST", re.compile("/_sim/hosts/([^/]+)"), _set_host),
+    ("POST", re.compile("/_sim/sdts/([^/]+)"), _set_sdt),
 )
+
+
+_EVERYWHERE = (_advance, _reset)
+"""What concerns all systems if the request names none."""
 
 
 class Admin:
@@ -171,21 +231,25 @@ class Admin:
 
     def _answer(self, request: Request) -> object:
         query = dict(parse_qsl(request.query))
-        gateway = self._gateway(query.get("system"))
+        gateways = self._named(query.get("system"))
         path = request.path.rstrip("/")
         for method, pattern, handler in _ROUTES:
             match = pattern.fullmatch(path)
             if match is not None and method == request.method:
                 name = unquote(match[1]) if match.groups() else ""
-                return handler(gateway, query, Body.parse(request.body), name)
+                concerned = gateways if handler in _EVERYWHERE else gateways[:1]
+                body = Body.parse(request.body)
+                answers = [handler(gateway, query, body, name) for gateway in concerned]
+                return answers[0]
         raise _refuse(404, f"{request.method} {request.path} is not known; see docs/simulator.md")
 
-    def _gateway(self, name: str | None) -> Gateway:
+    def _named(self, name: str | None) -> list[Gateway]:
+        """The system of this name; all systems if there is no name."""
         if name is None:
-            return next(iter(self._gateways.values()))
+            return list(self._gateways.values())
         if name not in self._gateways:
             raise _refuse(404, f"there is no system {name}; there are {', '.join(self._gateways)}")
-        return self._gateways[name]
+        return [self._gateways[name]]
 
 
 def _is_of_this_machine(value: str) -> bool:

@@ -1,18 +1,20 @@
 """The state of one PowerFlex system in memory: its objects and the indexes over them.
 
 It knows no paths and no JSON. It collects the changes of a request. ``commit`` stores them together and then
-tells the listeners (the hosts' agents) which volumes changed.
+tells the listeners (the hosts' agents) which volumes changed. Observers get each object that changed or was
+removed, while the lock is held. ``paused`` holds back the I/O on volumes that the simulator itself does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from csi_powerflex.simulator.clock import Clock
+from csi_powerflex.simulator.clock import Clock, OwnClock
 from csi_powerflex.simulator.dialect import Dialect
 from csi_powerflex.simulator.hosts.plane import DataPlane
 from csi_powerflex.simulator.model import (
@@ -21,7 +23,9 @@ from csi_powerflex.simulator.model import (
     THICK,
     THIN,
     Device,
+    FaultSet,
     Host,
+    NvmeController,
     Object,
     ProtectionDomain,
     Sds,
@@ -62,11 +66,13 @@ class Array:
         self, dialect: Dialect, *, clock: Clock, store: Storage, plane: DataPlane, settings: Settings
     ) -> None:
         self.dialect = dialect
-        self.clock = clock
+        self.clock = OwnClock(clock)
         self.plane = plane
         self.settings = settings
         self.lock = threading.RLock()
         self.listeners: list[Callable[[str], None]] = []
+        self.observers: list[Callable[[Object], None]] = []
+        self.paused: Callable[[Collection[str]], AbstractContextManager[None]] = _not_paused
         self.systems: dict[str, System] = {}
         self.domains: dict[str, ProtectionDomain] = {}
         self.pools: dict[str, StoragePool] = {}
@@ -76,8 +82,10 @@ class Array:
         self.sdts: dict[str, Sdt] = {}
         self.sdss: dict[str, Sds] = {}
         self.devices: dict[str, Device] = {}
+        self.fault_sets: dict[str, FaultSet] = {}
         self.policies: dict[str, SnapshotPolicy] = {}
         self.users: dict[str, User] = {}
+        self.nvme_controllers: dict[int, NvmeController] = {}
         self.volume_ids_by_name: dict[str, str] = {}
         self.volume_ids_by_host: dict[str, dict[str, None]] = {}
         self.totals: dict[str, Totals] = {}
@@ -93,14 +101,16 @@ class Array:
             Sdt: self.sdts,
             Sds: self.sdss,
             Device: self.devices,
+            FaultSet: self.fault_sets,
             SnapshotPolicy: self.policies,
             User: self.users,
         }
-        self._changed: dict[str, Object] = {}
-        self._dropped: dict[str, Object] = {}
-        self._after_commit: list[Callable[[], None]] = []
+        self._start_change()
         self._store = store
-        for item in store.load():
+        self._add(store.load())
+
+    def _add(self, items: Iterable[Object]) -> None:
+        for item in items:
             self._tables[type(item)][item.id] = item
             self._index(item)
 
@@ -109,16 +119,26 @@ class Array:
         """The one system object."""
         return next(iter(self.systems.values()))
 
+    def initial_state(self) -> list[Object]:
+        """The objects at the first start; none if that version did not remember them."""
+        return list(self._store.initial_state())
+
+    def every_object(self) -> list[Object]:
+        """All objects."""
+        return [item for table in self._tables.values() for item in table.values()]
+
     def copy(self) -> Array:
         """A read-only copy of the array as it is now. Later changes do not appear in it."""
-        items = [item for table in self._tables.values() for item in table.values()]
-        return Array(
+        items = self.every_object()
+        copied = Array(
             self.dialect,
             clock=self.clock,
             store=Copied(items),
             plane=self.plane,
             settings=self.settings,
         )
+        copied.nvme_controllers = dict(self.nvme_controllers)
+        return copied
 
     # --- identifiers ---------------------------------------------------------------------------
 
@@ -158,6 +178,11 @@ class Array:
         self._changed.pop(item.id, None)
         self._dropped[item.id] = item
 
+    def _start_change(self) -> None:
+        self._changed: dict[str, Object] = {}
+        self._dropped: dict[str, Object] = {}
+        self._after_commit: list[Callable[[], None]] = []
+
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Run ``effect`` after the change is stored, such as deleting the file of a removed volume."""
         self._after_commit.append(effect)
@@ -167,7 +192,7 @@ class Array:
         if not (self._changed or self._dropped or self._after_commit):
             return
         changed, dropped, effects = self._changed, self._dropped, self._after_commit
-        self._changed, self._dropped, self._after_commit = {}, {}, []
+        self._start_change()
         self._store.commit(changed.values(), dropped.values())
         for item in (*changed.values(), *dropped.values()):
             self._notify(item)
@@ -176,6 +201,8 @@ class Array:
                 effect()
 
     def _notify(self, item: Object) -> None:
+        for observer in self.observers:
+            observer(item)
         if not isinstance(item, Volume | Host):
             return
         for listener in self.listeners:
@@ -267,6 +294,11 @@ class Array:
         """Whether a pool is of the second generation."""
         return self.domain_of(pool_id).generation == "EC"
 
+    @property
+    def has_mirroring(self) -> bool:
+        """Whether there is a protection domain of the first generation."""
+        return any(domain.generation != "EC" for domain in self.domains.values())
+
     def host_by_guid(self, guid: str) -> Host | None:
         """The SDC with this GUID. Upper and lower case do not matter."""
         wanted = guid.upper()
@@ -277,9 +309,19 @@ class Array:
         wanted = nqn.lower()
         return next((host for host in self.hosts.values() if host.nqn and host.nqn.lower() == wanted), None)
 
+    def is_connected(self, host: Host) -> bool:
+        """Whether a host is connected: an NVMe host by its connections, an SDC as the simulator is told."""
+        if host.type == SDC:
+            return host.connected
+        return any(controller.host_id == host.id for controller in self.nvme_controllers.values())
+
     def sdcs(self) -> list[Host]:
         """The hosts that are SDCs."""
         return [host for host in self.hosts.values() if host.type == SDC]
+
+
+def _not_paused(_volume_ids: Collection[str]) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 def _totals_key(volume: Volume) -> str:

@@ -1,4 +1,4 @@
-"""The clock for token lifetimes, migrations and retention. Tests can move it."""
+"""The clock for token lifetimes, migrations, retention and snapshot policies. Tests can move it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,30 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
         time.sleep(seconds)
+
+
+class OwnClock:
+    """The clock of one system. It follows ``base``, and can be put forward without moving ``base``."""
+
+    def __init__(self, base: Clock) -> None:
+        self._base = base
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._base.now() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self._base.sleep(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Put this clock forward without waiting."""
+        self._ahead += seconds
+
+    def reset(self) -> None:
+        """Show the time of ``base`` again."""
+        self._ahead = 0.0
 
 
 class ManualClock:

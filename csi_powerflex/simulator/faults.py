@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -50,6 +51,39 @@ class FaultKind(StrEnum):
     FREEZE = "freeze"
     STALE = "stale"
     REVOKE = "revoke"
+    CLOSED = "closed"
+    NO_EVENT = "no_event"
+    WRONG_NGUID = "wrong_nguid"
+    ZERO_NGUID = "zero_nguid"
+    WRONG_NQN = "wrong_nqn"
+
+
+NVME_ROUTES = "Nvme."
+"""How the routes of steps of NVMe/TCP begin. Only a fault that names such a route strikes them."""
+
+NVME_STEPS = (
+    "Nvme.accept",
+    "Nvme.admin",
+    "Nvme.connect",
+    "Nvme.discard",
+    "Nvme.discovery",
+    "Nvme.event",
+    "Nvme.flush",
+    "Nvme.identify",
+    "Nvme.io",
+    "Nvme.keepAlive",
+    "Nvme.read",
+    "Nvme.write",
+)
+"""The routes of the steps of NVMe/TCP. ``Nvme.admin`` and ``Nvme.io`` are all commands without their own."""
+
+_ONLY_NVME = (
+    FaultKind.CLOSED,
+    FaultKind.NO_EVENT,
+    FaultKind.WRONG_NGUID,
+    FaultKind.ZERO_NGUID,
+    FaultKind.WRONG_NQN,
+)
 
 
 class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -75,6 +109,19 @@ class Delay(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return self.fixed + extra
 
 
+@dataclass(frozen=True, slots=True)
+class NvmeStep:
+    """What a target of NVMe/TCP is about to do: the counterpart of a request.
+
+    ``route`` is such as ``Nvme.connect``, ``portal`` such as ``127.0.0.1:4420``. ``subject`` has the host's
+    NQN and id, and the id of the volume, as far as the step has them.
+    """
+
+    route: str
+    portal: str
+    subject: str = ""
+
+
 class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One fault: its kind, the requests that it applies to, and how often it strikes.
 
@@ -84,6 +131,9 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ``probability``. ``seed`` is for the random numbers. ``code`` is an MDM error, ``status`` an HTTP
     status. With ``after_effect`` the request has its effect before the client gets the error. ``seconds``
     is a number or a :class:`Delay`.
+
+    Steps of NVMe/TCP have routes such as ``Nvme.connect``. For these, ``path`` is a pattern for the portal,
+    ``object`` is a host's NQN or id, or a volume's id, and ``code`` is the NVMe status of an error.
     """
 
     kind: FaultKind
@@ -105,10 +155,20 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def concerns(self, route: Route, request: Request) -> bool:
         """Whether the fault applies to the request."""
         return (
-            fnmatchcase(request.method, self.method)
+            self.kind not in _ONLY_NVME
+            and fnmatchcase(request.method, self.method)
             and fnmatchcase(route.name, self.route)
             and fnmatchcase(request.path, self.path)
             and (not self.object or self.object in request.path or self.object.encode() in request.body)
+        )
+
+    def concerns_step(self, step: NvmeStep) -> bool:
+        """Whether the fault applies to a step of NVMe/TCP."""
+        return (
+            (self.kind in _ONLY_NVME or self.route.startswith(NVME_ROUTES))
+            and fnmatchcase(step.route, self.route)
+            and fnmatchcase(step.portal, self.path)
+            and self.object in step.subject
         )
 
     def answer(self) -> Response:
@@ -180,22 +240,36 @@ class Faults:
     def __init__(self) -> None:
         self._active: dict[int, _ActiveFault] = {}
         self._lock = threading.Lock()
+        self.listeners: list[Callable[[], None]] = []
 
     def add(self, fault: Fault) -> int:
         """Let a fault strike from now on; returns its id."""
         with self._lock:
             self._active[fault.id] = _ActiveFault(fault)
+        self._notify()
         return fault.id
 
     def remove(self, fault_id: int) -> bool:
         """Remove a fault. Frozen requests continue. False when there is no such fault."""
         with self._lock:
-            return self._active.pop(fault_id, None) is not None
+            removed = self._active.pop(fault_id, None)
+        self._notify()
+        return removed is not None
 
     def clear(self) -> None:
         """Remove all faults."""
         with self._lock:
             self._active.clear()
+        self._notify()
+
+    def _notify(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+    @property
+    def active(self) -> bool:
+        """Whether there is any fault."""
+        return bool(self._active)
 
     def is_there(self, fault_id: int) -> bool:
         """Whether the fault exists and was not removed."""
@@ -216,15 +290,29 @@ class Faults:
         """What to do to a request. Faults that strike it count this."""
         if not self._active:
             return NO_FAULTS
+        return self._plan(lambda fault: fault.concerns(route, request))
+
+    def plan_step(self, step: NvmeStep) -> Plan:
+        """What to do to a step of NVMe/TCP. Faults that strike it count this."""
+        if not self._active:
+            return NO_FAULTS
+        return self._plan(lambda fault: fault.concerns_step(step))
+
+    def _plan(self, concerns: Callable[[Fault], bool]) -> Plan:
         plan = Plan()
         with self._lock:
             for active in self._active.values():
-                fault = active.fault
-                if fault.concerns(route, request) and active.strikes():
-                    plan.faults.append(fault)
-                    wait = fault.seconds
+                if concerns(active.fault) and active.strikes():
+                    plan.faults.append(active.fault)
+                    wait = active.fault.seconds
                     plan.delay += wait.draw(active.rng) if isinstance(wait, Delay) else wait
         return plan
+
+    def closes(self, portal: str) -> bool:
+        """Whether a fault keeps a portal such as ``127.0.0.1:4420`` closed. This counts no strike."""
+        with self._lock:
+            faults = [active.fault for active in self._active.values()]
+        return any(fault.kind is FaultKind.CLOSED and fnmatchcase(portal, fault.path) for fault in faults)
 
 
 def parse(data: object) -> Fault:
@@ -233,7 +321,10 @@ def parse(data: object) -> Fault:
     Raises:
         ValueError: it is not a valid fault. The text names the field.
     """
-    return msgspec.convert(data, Fault)
+    fault = msgspec.convert(data, Fault)
+    if fault.route.startswith(NVME_ROUTES) and not any(fnmatchcase(s, fault.route) for s in NVME_STEPS):
+        raise ValueError(f"route {fault.route} is none of {', '.join(NVME_STEPS)}")
+    return fault
 
 
 def truncated(response: Response) -> Response:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from csi_powerflex.simulator import routes
+from csi_powerflex.simulator import reset, routes
 from csi_powerflex.simulator.api_error import ApiError, mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.faults import Fault, FaultKind, Faults, Plan
 from csi_powerflex.simulator.logins import Logins
 from csi_powerflex.simulator.message import Request, Response
-from csi_powerflex.simulator.model import User
+from csi_powerflex.simulator.model import SDC, User
 from csi_powerflex.simulator.platform import Platform
 from csi_powerflex.simulator.request_log import Entry, RequestLog
 from csi_powerflex.simulator.resources import migration, removal
@@ -29,7 +29,7 @@ UNKNOWN = "unknown"
 
 
 class Gateway:
-    """One system's REST endpoint."""
+    """One system's REST endpoint. ``sdc_names`` are the names of the simulated SDCs, by GUID."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
@@ -38,7 +38,8 @@ class Gateway:
         self._platform = Platform(array)
         self._changes = threading.Lock()
         self.faults = Faults()
-        self.log = RequestLog()
+        self.log = RequestLog(array.settings.log_bytes)
+        self.sdc_names: dict[str, str] = {}
         self._past: dict[int, Array] = {}
 
     def handle(self, request: Request) -> Response:
@@ -97,18 +98,44 @@ class Gateway:
                     return True
         return False
 
+    def set_sdt(self, name: str, **states: str) -> bool:
+        """Change the states that an SDT shows. ``states`` are its fields for them.
+
+        False when there is no such SDT.
+        """
+        with self._changes, self.array.lock:
+            for sdt in self.array.sdts.values():
+                if name in (sdt.name, sdt.id):
+                    self.array.change(sdt, **states)
+                    self.array.commit()
+                    return True
+        return False
+
     def set_connected(self, host_name: str, *, connected: bool) -> bool:
-        """Connect or disconnect an SDC. False when there is no such host.
+        """Connect or disconnect an SDC. False when there is no such SDC.
 
         A disconnected SDC keeps its devices. It learns of new mappings and sizes when it connects again.
         """
         with self._changes, self.array.lock:
             for host in self.array.hosts.values():
-                if host_name in (host.name, host.id, host.guid):
+                if host.type == SDC and host_name in (host.name, host.id, host.guid):
                     self.array.change(host, connected=connected)
                     self.array.commit()
                     return True
         return False
+
+    def reset(self) -> None:
+        """Bring the system back to its initial state, and forget faults, sessions and the request log.
+
+        Raises:
+            CannotReset: see its message.
+        """
+        with self._changes, self.array.lock:
+            reset.reset(self.array, self.sdc_names)
+        self.faults.clear()
+        self._past.clear()
+        self.sessions.revoke_all()
+        self.log.clear()
 
     # --- answers -------------------------------------------------------------------------------
 
@@ -133,6 +160,8 @@ class Gateway:
             if route.name == UNKNOWN or (request.method, request.path) in self._logins.routes:
                 return route.run(self.array, Body({}))
             user = self._logins.user_of(request)
+            if user is None and self._is_public(route, request):
+                return route.run(array or self.array, Body({}))
             if user is None:
                 return self._logins.unauthorized()
             self._refuse_role(user, route)
@@ -143,6 +172,13 @@ class Gateway:
             return error.response()
         finally:
             self.array.commit()
+
+    def _is_public(self, route: Route, request: Request) -> bool:
+        """Whether a request without any token is answered, as older gateways do for their version."""
+        allowed = self.array.settings.version_without_login
+        if allowed is None:
+            allowed = not self.array.dialect.platform
+        return allowed and route.name == "version" and not request.headers.get("authorization")
 
     def _refuse_role(self, user: User, route: Route) -> None:
         if route.effect is not Effect.READ and user.role == "Monitor":

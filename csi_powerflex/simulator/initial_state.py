@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
-from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import msgspec
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.dialect import ERASURE_CODING, MIRRORING
@@ -29,45 +32,89 @@ _SERVERS = 3
 _TARGETS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """A storage pool. The default ``layout`` is that of its domain. ``raw_gib`` counts both copies."""
+ObjectName = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,31}$")]
+SystemName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}$")]
+SystemId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
-    name: str = "sp1"
-    layout: str | None = None
-    media: str = "SSD"
+
+class PoolPlan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A storage pool.
+
+    Attributes:
+        name: up to 31 printable ASCII characters without spaces
+        layout: data layout; without it, ErasureCoding in a domain of generation EC, else MediumGranularity
+        media: media type of the devices
+        zero_padding: whether new volumes are zero padded
+        raw_gib: capacity of the devices in GiB; it counts both copies of the data
+        spare_percent: percentage of it that is spare; always 0 with ErasureCoding
+        over_provisioning: how many times the usable capacity may be provisioned; no limit with ErasureCoding
+        compression: compression method; without it, Normal with ErasureCoding, else None
+    """
+
+    name: ObjectName = "sp1"
+    layout: Literal["MediumGranularity", "FineGranularity", "ErasureCoding"] | None = None
+    media: Literal["HDD", "SSD", "Transitional"] = "SSD"
     zero_padding: bool = True
-    raw_gib: int = 256 * 1024
-    spare_percent: int = 10
-    over_provisioning: int = 10
-    compression: str | None = None
+    raw_gib: Annotated[int, msgspec.Meta(ge=1)] = 256 * 1024
+    spare_percent: Annotated[int, msgspec.Meta(ge=0, le=90)] = 10
+    over_provisioning: Annotated[int, msgspec.Meta(ge=1)] = 10
+    compression: Literal["None", "Normal"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DomainPlan:
-    """A protection domain. The default ``generation`` is that of the version."""
+class SdtPlan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An SDT that listens for NVMe/TCP.
 
-    name: str = "pd1"
-    generation: str | None = None
+    Attributes:
+        addresses: addresses of this machine, IPv4 or IPv6
+        nvme_port: port for volumes and discovery; with 0 the simulator takes a free one, and the SDT shows it
+        discovery_port: port for discovery alone; also 0
+        role: role of the addresses
+    """
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    nvme_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4420
+    discovery_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8009
+    role: Literal["StorageAndHost", "HostOnly", "StorageOnly"] = "StorageAndHost"
+
+
+class DomainPlan(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A protection domain.
+
+    Attributes:
+        name: up to 31 printable ASCII characters without spaces
+        generation: EC is for version 5.0 only; without it, EC on 5.0, else Mirroring
+        pools: list of pools; each name once
+        sdts: list of SDTs; without any, a domain of 4.0 or newer has two SDTs that only exist as objects
+    """
+
+    name: ObjectName = "pd1"
+    generation: Literal["Mirroring", "EC"] | None = None
     pools: tuple[PoolPlan, ...] = (PoolPlan(),)
+    sdts: tuple[SdtPlan, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class InitialState:
+class InitialState(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A system. ``volumes`` is the number of thin volumes that it has at first, each of the smallest size."""
 
-    name: str = "sim1"
-    system_id: str | None = None
-    domains: tuple[DomainPlan, ...] = field(default_factory=lambda: (DomainPlan(),))
-    volumes: int = 0
+    name: SystemName = "sim1"
+    system_id: SystemId | None = None
+    domains: tuple[DomainPlan, ...] = (DomainPlan(),)
+    volumes: Annotated[int, msgspec.Meta(ge=0, le=131072)] = 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether the system has SDTs that listen for NVMe/TCP."""
+        return any(domain.sdts for domain in self.domains)
 
 
 def build(array: Array, initial_state: InitialState) -> None:
     """Create the objects of an empty array.
 
     Raises:
-        ValueError: the version does not support a layout or generation.
+        ValueError: a value is not allowed, the version does not support a layout, a generation or SDTs, or an
+            address is none.
     """
+    _refuse_wrong_values(initial_state)
     array.put(
         System(
             id=initial_state.system_id or f"{secrets.token_hex(7)}0f",
@@ -82,6 +129,22 @@ def build(array: Array, initial_state: InitialState) -> None:
     if initial_state.volumes:
         _prefill(array, initial_state.volumes)
     array.commit()
+
+
+def _refuse_wrong_values(initial_state: InitialState) -> None:
+    """Check what the types say, also for plans that were made in Python, and that no name is used twice."""
+    msgspec.convert(msgspec.to_builtins(initial_state), InitialState)
+    _refuse_twice("protection domain", [domain.name for domain in initial_state.domains])
+    for domain in initial_state.domains:
+        _refuse_twice(f"{domain.name}: storage pool", [pool.name for pool in domain.pools])
+    if not initial_state.domains:
+        raise ValueError("a system needs a protection domain")
+
+
+def _refuse_twice(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name} occurs twice; give each its own name")
 
 
 def set_user(array: Array) -> None:
@@ -104,7 +167,7 @@ def _build_domain(array: Array, plan: DomainPlan) -> ProtectionDomain:
     array.put(domain)
     for pool in plan.pools:
         _build_pool(array, domain, pool)
-    _build_servers(array, domain)
+    _build_servers(array, domain, plan)
     return domain
 
 
@@ -132,7 +195,7 @@ def _build_pool(array: Array, domain: ProtectionDomain, plan: PoolPlan) -> None:
     )
 
 
-def _build_servers(array: Array, domain: ProtectionDomain) -> None:
+def _build_servers(array: Array, domain: ProtectionDomain, plan: DomainPlan) -> None:
     octet = len(array.domains)
     for number in range(1, _SERVERS + 1):
         server = Sds(
@@ -153,15 +216,25 @@ def _build_servers(array: Array, domain: ProtectionDomain) -> None:
                     capacity_kb=pool.raw_kb // _SERVERS,
                 )
             )
+    if plan.sdts and not array.dialect.nvme:
+        raise ValueError(f"version {array.dialect.version} has no SDTs")
     if array.dialect.nvme:
-        for number in range(1, _TARGETS + 1):
-            target = Sdt(
-                id=array.new_id(array.sdts),
-                name=f"{domain.name}-sdt{number}",
-                domain_id=domain.id,
-                addresses=[Address(ip=f"203.0.{octet}.{number}", role="StorageAndHost")],
-            )
-            array.put(target)
+        examples = [SdtPlan((f"203.0.{octet}.{number}",)) for number in range(1, _TARGETS + 1)]
+        for number, sdt in enumerate(plan.sdts or examples, start=1):
+            array.put(_sdt(array, domain, number, sdt))
+
+
+def _sdt(array: Array, domain: ProtectionDomain, number: int, plan: SdtPlan) -> Sdt:
+    return Sdt(
+        id=array.new_id(array.sdts),
+        name=f"{domain.name}-sdt{number}",
+        domain_id=domain.id,
+        addresses=[
+            Address(ip=str(ipaddress.ip_address(address)), role=plan.role) for address in plan.addresses
+        ],
+        nvme_port=plan.nvme_port,
+        discovery_port=plan.discovery_port,
+    )
 
 
 def _prefill(array: Array, count: int) -> None:

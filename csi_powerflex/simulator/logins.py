@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.dialect import Dialect
 from csi_powerflex.simulator.message import HTML, Request, Response, json_response
 from csi_powerflex.simulator.model import User
 from csi_powerflex.simulator.sessions import (
@@ -24,24 +25,32 @@ _UNAUTHORIZED_PAGE = b"""<html>
 """
 
 
+_GATEWAY = ("/api/login", "/api/logout", "/api/gatewayLogin", "/api/gatewayLogout")
+_PLATFORM = ("/rest/auth/login", "/rest/auth/update-token", "/rest/auth/logout")
+
+
+def paths(dialect: Dialect) -> list[tuple[str, str]]:
+    """The method and path of each route of a version."""
+    found = [("GET", path) for path in _GATEWAY]
+    return [*found, *(("POST", path) for path in _PLATFORM)] if dialect.platform else found
+
+
 class Logins:
     """Gives tokens to clients and finds the user of a token."""
 
     def __init__(self, array: Array, sessions: Sessions) -> None:
         self._array = array
         self._sessions = sessions
-        self.routes: dict[tuple[str, str], Callable[[Request], Response]] = {
+        run: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", "/api/login"): self._login,
             ("GET", "/api/logout"): self._logout,
             ("GET", "/api/gatewayLogin"): self._login,
             ("GET", "/api/gatewayLogout"): self._logout,
+            ("POST", "/rest/auth/login"): self._login_to_platform,
+            ("POST", "/rest/auth/update-token"): self._renew,
+            ("POST", "/rest/auth/logout"): self._logout_of_platform,
         }
-        if array.dialect.platform:
-            self.routes |= {
-                ("POST", "/rest/auth/login"): self._login_to_platform,
-                ("POST", "/rest/auth/update-token"): self._renew,
-                ("POST", "/rest/auth/logout"): self._logout_of_platform,
-            }
+        self.routes = {key: run[key] for key in paths(array.dialect)}
 
     def user_of(self, request: Request) -> User | None:
         """The user who sends the request, by its token; None without a valid token."""

@@ -6,6 +6,8 @@ seconds since the epoch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from msgspec import Struct
 
 GIB_IN_KIB = 1024 * 1024
@@ -31,7 +33,11 @@ NVME = "NVMeHost"
 
 
 class System(Struct, kw_only=True):
-    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids."""
+    """The system itself. ``ids_issued`` and ``namespaces`` are counters for new ids.
+
+    ``mdm_names`` are the names of MDMs that clients have renamed, by id; ``manager`` is the number of the
+    master. Here and in other objects, ``settings`` are fields that clients have set, and that have no effect.
+    """
 
     id: str
     name: str
@@ -40,6 +46,9 @@ class System(Struct, kw_only=True):
     restricted_mode: str = "None"
     ids_issued: int = 0
     namespaces: int = 0
+    mdm_names: dict[str, str] = {}
+    manager: int = 1
+    settings: dict[str, object] = {}
 
 
 class ProtectionDomain(Struct, kw_only=True):
@@ -49,6 +58,7 @@ class ProtectionDomain(Struct, kw_only=True):
     name: str
     generation: str
     state: str = "Active"
+    settings: dict[str, object] = {}
 
 
 class StoragePool(Struct, kw_only=True):
@@ -73,6 +83,7 @@ class StoragePool(Struct, kw_only=True):
     device_group_id: str | None = None
     full: bool = False
     health: str = HEALTHY
+    settings: dict[str, object] = {}
 
     @property
     def granularity_kb(self) -> int:
@@ -81,7 +92,10 @@ class StoragePool(Struct, kw_only=True):
 
 
 class Migration(Struct, kw_only=True):
-    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``."""
+    """The migration of a VTree to another pool. ``done_seconds`` is its running time before ``since``.
+
+    ``order`` sorts the queue of the source pool. ``duration`` is set for the way back to it.
+    """
 
     target_pool_id: str
     status: str
@@ -89,6 +103,10 @@ class Migration(Struct, kw_only=True):
     done_seconds: float = 0.0
     pause_reason: str | None = None
     conversion: str = "NoConversion"
+    compression: str | None = None
+    during_rebuild: bool = False
+    order: int = 0
+    duration: float | None = None
 
 
 class VTree(Struct, kw_only=True):
@@ -167,7 +185,7 @@ class Address(Struct, kw_only=True):
 
 
 class Sdt(Struct, kw_only=True):
-    """An NVMe target."""
+    """An NVMe target. The three states are set by the admin port; they are only shown."""
 
     id: str
     name: str
@@ -177,6 +195,23 @@ class Sdt(Struct, kw_only=True):
     nvme_port: int = 4420
     discovery_port: int = 8009
     maintenance: bool = False
+    state: str = "Normal"
+    membership: str = "Joined"
+    mdm_connection: str = "Connected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvmeController:
+    """An NVMe controller that serves I/O. It exists as long as a host is connected to it, and is not stored.
+
+    ``number`` is the controller's id in the subsystem. ``sdt_ip`` is the address that the host uses.
+    """
+
+    number: int
+    host_id: str
+    host_ip: str
+    sdt_id: str
+    sdt_ip: str
 
 
 class Sds(Struct, kw_only=True):
@@ -186,6 +221,16 @@ class Sds(Struct, kw_only=True):
     name: str
     domain_id: str
     addresses: list[Address]
+    fault_set_id: str | None = None
+    settings: dict[str, object] = {}
+
+
+class FaultSet(Struct, kw_only=True):
+    """A group of SDSs."""
+
+    id: str
+    name: str
+    domain_id: str
 
 
 class Device(Struct, kw_only=True):
@@ -197,6 +242,8 @@ class Device(Struct, kw_only=True):
     pool_id: str
     path: str
     capacity_kb: int
+    limit_kb: int | None = None
+    settings: dict[str, object] = {}
 
 
 class SnapshotPolicy(Struct, kw_only=True):
@@ -231,6 +278,7 @@ Object = (
     | Sdt
     | Sds
     | Device
+    | FaultSet
     | SnapshotPolicy
     | User
 )

@@ -1,4 +1,4 @@
-"""The array's rules for the names of all objects."""
+"""The array's rules for the names of all objects, and lists of names."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def free_name(name: str, used: Container[str | None], in_use: ApiError) -> str:
     if name in used:
         raise in_use
     return name
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of ``text``, for long tables of names."""
+    return tuple(text.split())

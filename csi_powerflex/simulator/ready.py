@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.atomic import write_atomically
+from csi_powerflex.simulator.nvme.listener import Address
+from csi_powerflex.simulator.nvme.ports import system_nqn
 from csi_powerflex.simulator.server import Server
 
 
@@ -65,13 +68,22 @@ def _system(server: Server, url: str, array: Array) -> dict[str, object]:
             host.name: {"guid": host.guid, "drvCfg": str(host.drv_cfg), "byIdDir": str(host.by_id)}
             for host in server.simulator.hosts.values()
         },
+        "systemNqn": system_nqn(array.system.id) if array.dialect.nvme else None,
+        "nvmePortals": [asdict(portal) for portal in _portals(server, array)],
     }
 
 
-def _domain_and_pool(array: Array) -> tuple[str, str]:
-    """The names of the first protection domain and of its first storage pool."""
-    domain = next(iter(array.domains.values()))
-    return domain.name, array.pools_of_domain(domain.id)[0].name
+def _portals(server: Server, array: Array) -> list[Address]:
+    """Where the SDTs of a system listen for I/O."""
+    target = server.simulator.nvme_targets.get(array.system.name)
+    return target.io_portals if target is not None else []
+
+
+def _domain_and_pool(array: Array) -> tuple[str | None, str | None]:
+    """The names of the first storage pool and of its protection domain; None if there is no pool."""
+    for pool in array.pools.values():
+        return array.domains[pool.domain_id].name, pool.name
+    return None, None
 
 
 def summary(server: Server) -> str:
@@ -79,10 +91,13 @@ def summary(server: Server) -> str:
     arrays = [gateway.array for gateway in server.simulator.gateways]
     lines: list[str] = []
     for url, array in zip(server.urls, arrays, strict=True):
-        domain, pool = _domain_and_pool(array)
         lines += [
             f"PowerFlex {array.dialect.version}, system {array.system.id}, is ready at {url}",
-            f"  pool           {domain}/{pool}",
+            *(
+                f"  pool           {array.domains[pool.domain_id].name}/{pool.name}"
+                for pool in array.pools.values()
+            ),
+            *(f"  NVMe portal    {portal}" for portal in _portals(server, array)),
         ]
     lines += [
         f"  user           {arrays[0].settings.username}",
@@ -90,5 +105,9 @@ def summary(server: Server) -> str:
         f"  CA certificate {server.certificates.authority}",
         f"  admin port     {server.admin_url}",
     ]
-    lines += [f"  host {host.name:<9} {host.by_id}" for host in server.simulator.hosts.values()]
+    for host in server.simulator.hosts.values():
+        has_devices = host.name in server.simulator.hosts_with_devices
+        lines.append(
+            f"  host {host.name:<9} {host.by_id}" if has_devices else f"  SDC {host.name:<10} {host.guid}"
+        )
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-_MAX_ENTRIES = 200_000
+# An entry, its numbers and its place in the queue, as measured. Names of routes are shared.
+_ENTRY_BYTES = 300
 
 
 @dataclass(slots=True)
@@ -34,30 +36,52 @@ class Entry:
 
 
 class RequestLog:
-    """The latest 200,000 requests of one gateway."""
+    """The latest requests of one gateway, as many as fit into ``max_bytes`` of memory. 0 keeps none."""
 
-    def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
-        self._numbers = itertools.count(1)
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        self._last = 0
         self._lock = threading.Lock()
 
     def add(self, *, started: float, method: str, path: str, route: str, connection: str) -> Entry:
         """Add a new request. The caller sets the other fields of the entry later."""
         with self._lock:
-            entry = Entry(next(self._numbers), started, method, path, route, connection)
+            self._last += 1
+            entry = Entry(
+                self._last, started, sys.intern(method), path, sys.intern(route), sys.intern(connection)
+            )
             self._entries.append(entry)
+            self._bytes += _size(entry)
+            self._forget_oldest()
         return entry
+
+    def _forget_oldest(self) -> None:
+        while self._bytes > self._max_bytes and self._entries:
+            self._bytes -= _size(self._entries.popleft())
 
     @property
     def last(self) -> int:
-        """The number of the newest request; 0 when there is none."""
+        """The number of the newest request; 0 before the first one."""
+        return self._last
+
+    @property
+    def max_bytes(self) -> int:
+        """The memory that the log may take."""
+        return self._max_bytes
+
+    def limit(self, max_bytes: int) -> None:
+        """Keep as many requests as fit into ``max_bytes``; 0 turns the log off."""
         with self._lock:
-            return self._entries[-1].number if self._entries else 0
+            self._max_bytes = max_bytes
+            self._forget_oldest()
 
     def clear(self) -> None:
         """Remove all requests. Numbers are not used again."""
         with self._lock:
             self._entries.clear()
+            self._bytes = 0
 
     def find(
         self,
@@ -89,3 +113,8 @@ class RequestLog:
             yield seen
         finally:
             seen += self.find(since=since)
+
+
+def _size(entry: Entry) -> int:
+    """About how many bytes of memory an entry takes."""
+    return _ENTRY_BYTES + sys.getsizeof(entry.path) + sys.getsizeof(entry.connection)

@@ -18,7 +18,7 @@ from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.message import Request, Response, json_list, json_response
 from csi_powerflex.simulator.resources import RESOURCE_TYPES, host, metrics, storage_pool, system, volume
 from csi_powerflex.simulator.resources.resource_type import Effect, ResourceType, View
-from csi_powerflex.simulator.resources.statistics import selected
+from csi_powerflex.simulator.resources.statistics import requested
 
 Run = Callable[[Array, Body], Response]
 
@@ -145,12 +145,15 @@ def _statistics(array: Array, resource_type: ResourceType[Any], body: Body) -> V
     of = resource_type.statistics
     if of is None:
         raise malformed(f"{resource_type.name} has no statistics")
+    names = requested(resource_type.name, body)
     if resource_type.name == "System":
-        return selected(of(array, array.system), body)
+        values = of(array, array.system)
+        return {name: values[name] for name in names}
     items = list(resource_type.objects(array).values())
     if not body.has("allIds"):
         items = [resource_type.get(array, object_id) for object_id in body.texts("ids")]
-    return {item.id: selected(of(array, item), body) for item in items}
+    found = ((item.id, of(array, item)) for item in items)
+    return {object_id: {name: values[name] for name in names} for object_id, values in found}
 
 
 def _statistics_of_types(array: Array, body: Body) -> Response:
@@ -169,7 +172,7 @@ def _statistics_of_types(array: Array, body: Body) -> Response:
 
 def _legacy_lookup(name: str, lookup: str) -> Route | None:
     key, _, value = lookup.partition("::")
-    run = _LOOKUPS.get((name, key))
+    run = LOOKUPS.get((name, key))
     if run is None:
         return None
     return Route(f"{name}.{key}", Effect.READ, lambda array, _: _found(array, run, value), subject=value)
@@ -180,12 +183,13 @@ def _pool_by_name(array: Array, value: str) -> str:
     return storage_pool.by_name(array, domain_id, name).id
 
 
-_LOOKUPS: dict[tuple[str, str], Callable[[Array, str], str]] = {
+LOOKUPS: dict[tuple[str, str], Callable[[Array, str], str]] = {
     ("Domain", "getByName"): lambda array, name: RESOURCE_TYPES["ProtectionDomain"].by_name(array, name).id,
     ("Pool", "getByName"): _pool_by_name,
     ("Volume", "getByName"): volume.id_of_name,
     ("Client", "getByIp"): host.by_ip,
 }
+"""The look-ups of old clients, such as ``GET /api/types/Volume/instances/getByName::NAME``."""
 
 
 def _found(array: Array, run: Callable[[Array, str], str], value: str) -> Response:

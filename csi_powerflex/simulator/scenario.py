@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
 
 from csi_powerflex.simulator import faults
-from csi_powerflex.simulator.dialect import DIALECTS
 from csi_powerflex.simulator.faults import Fault
-from csi_powerflex.simulator.initial_state import DomainPlan, InitialState
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SystemId, SystemName
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 
@@ -20,19 +19,28 @@ class BadScenario(Exception):
     """A file cannot be used. The message names the file and the key."""
 
 
-class _System(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One entry below ``systems``."""
+class SystemEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One entry below ``systems``.
 
-    name: str
-    version: str = "4.5"
-    id: str | None = None
+    Attributes:
+        name: up to 31 letters, digits, dots, underscores and hyphens; each name once
+        version: PowerFlex version
+        id: system id, 16 lower-case hexadecimal digits; without it, a new one
+        domains: list of protection domains
+        volumes: number of thin volumes that the system has at first, each of the smallest size
+        settings: settings of the system
+    """
+
+    name: SystemName
+    version: Literal["3.6", "4.0", "4.5", "4.6", "5.0"] = "4.5"
+    id: SystemId | None = None
     domains: tuple[DomainPlan, ...] = (DomainPlan(),)
-    volumes: int = 0
+    volumes: Annotated[int, msgspec.Meta(ge=0, le=131072)] = 0
     settings: dict[str, Any] = {}
 
 
 class _Systems(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    systems: list[_System]
+    systems: Annotated[tuple[SystemEntry, ...], msgspec.Meta(min_length=1)]
 
 
 def read_systems(path: Path, defaults: Settings) -> list[SystemPlan]:
@@ -48,13 +56,12 @@ def read_systems(path: Path, defaults: Settings) -> list[SystemPlan]:
         raise BadScenario(f"{path}: {error}") from error
 
 
-def _plan(system: _System, defaults: Settings) -> SystemPlan:
-    if system.version not in DIALECTS:
-        raise ValueError(f"systems: {system.name}: version must be one of {', '.join(DIALECTS)}")
-    settings = msgspec.convert({**msgspec.to_builtins(defaults), **system.settings}, Settings)
-    unknown = set(system.settings) - set(msgspec.to_builtins(defaults))
-    if unknown:
-        raise ValueError(f"systems: {system.name}: settings: unknown key {', '.join(sorted(unknown))}")
+def _plan(system: SystemEntry, defaults: Settings) -> SystemPlan:
+    given = {**msgspec.to_builtins(defaults), **system.settings}
+    try:
+        settings = msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"systems: {system.name}: settings: {error}") from error
     initial_state = InitialState(system.name, system.id, system.domains, system.volumes)
     return SystemPlan(system.version, initial_state, settings)
 

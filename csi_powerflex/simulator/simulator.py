@@ -22,6 +22,7 @@ from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.hosts.host_discovery import HostDiscovery
 from csi_powerflex.simulator.hosts.plane import DataPlane, NoData
 from csi_powerflex.simulator.initial_state import InitialState
+from csi_powerflex.simulator.nvme.target import CannotListen, NvmeTarget
 from csi_powerflex.simulator.ownership import FolderLock, InUse, StillMounted
 from csi_powerflex.simulator.resources.host import register_sdc
 from csi_powerflex.simulator.settings import Settings
@@ -57,8 +58,9 @@ class Simulator:
     """Systems and hosts below ``folder``. None stands for a temporary folder that is removed at the end.
 
     ``hosts`` get block devices. The systems know ``sdcs``, but these have no devices. With
-    ``hosts_by_folder``, every new folder in ``folder``/hosts becomes a host of that name. Use it as a
-    context manager.
+    ``hosts_by_folder``, every new folder in ``folder``/hosts becomes a host of that name. Where a plan has
+    SDTs, these listen for NVMe/TCP: ``nvme_targets`` has the targets by the names of the systems. Use it as
+    a context manager.
 
     Raises:
         CannotSimulate: see its message.
@@ -74,11 +76,8 @@ class Simulator:
         hosts_by_folder: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        names = [plan.initial_state.name for plan in plans]
-        if len(set(names)) != len(names):
-            raise CannotSimulate(
-                f"two systems have the same name: {', '.join(names)}; give each its own name"
-            )
+        _refuse_twice("name", [plan.initial_state.name for plan in plans])
+        _refuse_twice("id", [plan.initial_state.system_id or "" for plan in plans])
         reason = loop.why_unavailable() if hosts or hosts_by_folder else None
         if reason is not None:
             raise CannotSimulate(f"{_list_of(hosts)} cannot have devices: {reason}")
@@ -86,25 +85,32 @@ class Simulator:
         self._folder_lock = _lock_folder(folder)
         self.folder = self._folder_lock.folder
         self._clock = clock or SystemClock()
-        self._with_data = bool(hosts) or hosts_by_folder
+        self._with_devices = bool(hosts) or hosts_by_folder
         self._discovery = HostDiscovery(self.folder / "hosts", self._add_host) if hosts_by_folder else None
         self.hosts: dict[str, SimulatedHost] = {}
         self._agents: list[SdcAgent] = []
         self._stores: list[Store] = []
         self._planes: list[FolderPlane] = []
         self.gateways: list[Gateway] = []
+        self.nvme_targets: dict[str, NvmeTarget] = {}
         try:
             self.gateways += [Gateway(self._array(plan)) for plan in plans]
+            for plan, gateway in zip(plans, self.gateways, strict=True):
+                self._start_nvme(plan.initial_state, gateway)
             found = self._discovery.existing(known=(*hosts, *sdcs)) if self._discovery is not None else []
             hosts = [*hosts, *found]
-            for name in (*hosts, *sdcs):
-                self._make_host(name)
+            self._make_hosts((*hosts, *sdcs))
             self._start_agents(hosts)
             if self._discovery is not None:
                 self._discovery.start()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def hosts_with_devices(self) -> set[str]:
+        """The names of the hosts that get block devices."""
+        return {agent.name for agent in self._agents}
 
     @property
     def gateway(self) -> Gateway:
@@ -121,6 +127,8 @@ class Simulator:
         """Detach the devices and remove the links. Returns the devices that another process has open."""
         if self._discovery is not None:
             self._discovery.stop()
+        for target in self.nvme_targets.values():
+            target.stop()
         for agent in self._agents:
             agent.stop()
         left = [device for plane in self._planes for device in wait_until_detached(plane.folder)]
@@ -153,7 +161,7 @@ class Simulator:
             DIALECTS[plan.version],
             clock=self._clock,
             store=store,
-            plane=self._plane(folder),
+            plane=self._plane(folder, for_nvme=plan.initial_state.listens),
             settings=plan.settings,
         )
         if not array.systems:
@@ -165,23 +173,48 @@ class Simulator:
         array.plane.keep_only(set(array.volumes))
         return array
 
-    def _plane(self, folder: Path) -> DataPlane:
+    def _plane(self, folder: Path, *, for_nvme: bool) -> DataPlane:
         image, files = folder / "pool.img", folder / "volumes"
-        if not (self._with_data or image.exists() or files.exists()):
+        if not (self._with_devices or for_nvme or image.exists() or files.exists()):
             return NoData()
-        plane = FolderPlane(files) if files.exists() else _new_plane(folder, has_data=image.exists())
+        if files.exists() or not (self._with_devices or image.exists()):
+            plane = FolderPlane(files)  # NVMe hosts alone need no mount, so no root
+        else:
+            plane = _new_plane(folder, has_data=image.exists())
         self._planes.append(plane)
         return plane
+
+    def _start_nvme(self, plan: InitialState, gateway: Gateway) -> None:
+        """Let the SDTs of a system listen, if the system has data."""
+        array = gateway.array
+        if not array.dialect.nvme or isinstance(array.plane, NoData):
+            return
+        target = NvmeTarget(array, gateway.faults)
+        self.nvme_targets[array.system.name] = target
+        try:
+            target.start(
+                required={ip for domain in plan.domains for sdt in domain.sdts for ip in sdt.addresses}
+            )
+        except CannotListen as error:
+            raise CannotSimulate(f"system {array.system.name}: {error}") from error
+
+    def _make_hosts(self, names: Sequence[str]) -> None:
+        """Make the hosts. With them, a new system is complete, so a reset leads here."""
+        for name in names:
+            self._make_host(name)
+        for store in self._stores:
+            store.keep_initial_state()
 
     def _make_host(self, name: str) -> None:
         folder = self.folder / "hosts" / name
         (folder / "by-id").mkdir(parents=True, exist_ok=True)
         guid = _guid(folder)
-        mdms = [self._mdm(gateway.array, name, guid) for gateway in self.gateways]
+        mdms = [self._mdm(gateway, name, guid) for gateway in self.gateways]
         script = drv_cfg.install(folder, name=name, guid=guid, mdms=mdms)
         self.hosts[name] = SimulatedHost(name, guid, script, folder / "by-id")
 
-    def _mdm(self, array: Array, name: str, guid: str) -> drv_cfg.Mdm:
+    def _mdm(self, gateway: Gateway, name: str, guid: str) -> drv_cfg.Mdm:
+        array = gateway.array
         with array.lock:
             host = array.host_by_guid(guid)
             if host is None:
@@ -191,6 +224,7 @@ class Simulator:
             elif not host.connected:
                 array.change(host, connected=True)
             array.commit()
+            gateway.sdc_names[guid.upper()] = name
             system = array.system
             return drv_cfg.Mdm(system.id, host.id, system.install_id, ("192.0.2.11", "192.0.2.12"))
 
@@ -206,13 +240,21 @@ class Simulator:
         return agent
 
     def _start_agents(self, names: Sequence[str]) -> None:
-        if not self._with_data:
+        if not self._with_devices:
             return
         known = {device: file for plane in self._planes for device, file in loop.under(plane.folder).items()}
         kept: set[Path] = set()
         for name in names:
             kept |= self._agent(name).start(known)
         detach_orphans(known, kept)
+
+
+def _refuse_twice(what: str, values: list[str]) -> None:
+    given = [value for value in values if value]
+    if len(set(given)) != len(given):
+        raise CannotSimulate(
+            f"two systems have the same {what}: {', '.join(given)}; give each its own {what}"
+        )
 
 
 def _list_of(hosts: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ _TYPES: dict[str, type[model.Object]] = {
         model.Sdt,
         model.Sds,
         model.Device,
+        model.FaultSet,
         model.SnapshotPolicy,
         model.User,
     )
@@ -32,7 +33,7 @@ _TYPES: dict[str, type[model.Object]] = {
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
 
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS objects (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS {} (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
 )
 
 
@@ -44,6 +45,9 @@ class Storage(Protocol):
 
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
         """Store ``changed`` and delete ``dropped``, all or nothing."""
+
+    def initial_state(self) -> Iterator[model.Object]:
+        """The objects at the first start, if they were remembered."""
 
 
 class Copied:
@@ -59,6 +63,10 @@ class Copied:
     def commit(self, changed: Iterable[model.Object], dropped: Iterable[model.Object]) -> None:
         """Store nothing. Reads may change the copies, for example when a migration ends."""
 
+    def initial_state(self) -> Iterator[model.Object]:
+        """Nothing: copies are not reset."""
+        return iter(())
+
 
 class Store:
     """The objects of one system in an SQLite file, or in memory when ``path`` is None.
@@ -73,8 +81,10 @@ class Store:
         if path is not None:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute(_SCHEMA)
+        for table in ("objects", "initial"):
+            self._db.execute(_SCHEMA.format(table))
         self._volatile = path is None
+        self._is_new = self._db.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is None
 
     def load(self) -> Iterator[model.Object]:
         """All objects of the last commit."""
@@ -95,6 +105,16 @@ class Store:
             [(type(item).__name__, item.id) for item in dropped],
         )
         self._db.execute("COMMIT")
+
+    def keep_initial_state(self) -> None:
+        """Remember the objects of the last commit for a reset, if the system is a new one."""
+        if self._is_new:
+            self._db.execute("INSERT OR REPLACE INTO initial SELECT * FROM objects")
+
+    def initial_state(self) -> Iterator[model.Object]:
+        """The remembered objects."""
+        for name, body in self._db.execute("SELECT kind, body FROM initial"):
+            yield _DECODERS[name].decode(body)
 
     def close(self) -> None:
         """Close the file."""

@@ -10,6 +10,7 @@ from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.simulator.client import Array
+from tests.simulator.nvme import NvmeArray, nvme_array
 
 MakeArray = Callable[..., Array]
 
@@ -41,3 +42,10 @@ def make_array(tmp_path: Path, clock: ManualClock) -> Iterator[MakeArray]:
 def array(make_array: MakeArray) -> Array:
     """A 4.5 array."""
     return make_array()
+
+
+@pytest.fixture
+def nvme(tmp_path: Path) -> Iterator[NvmeArray]:
+    """A 5.0 array with two portals for NVMe/TCP."""
+    with nvme_array(tmp_path / "nvme") as array:
+        yield array

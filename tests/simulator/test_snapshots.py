@@ -1,4 +1,4 @@
-"""Snapshots, clones, VTrees, restores, migrations and capacity limits."""
+"""Snapshots, clones, VTrees, restores and capacity limits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, Pool
 from csi_powerflex.simulator.settings import Settings
 from tests.simulator.client import GIB_KB, Array
 from tests.simulator.conftest import MakeArray
-
-TWO_POOLS = InitialState(
-    domains=(DomainPlan(pools=(PoolPlan("sp1"), PoolPlan("sp2"), PoolPlan("raw", zero_padding=False))),)
-)
 
 
 def test_a_snapshot_is_a_volume_of_the_same_tree(array: Array) -> None:
@@ -149,6 +145,36 @@ def test_a_restore_stays_within_the_tree(array: Array) -> None:
     assert array.refused(volume, "overwriteVolumeContent", srcVolumeId=volume).code == 339
 
 
+def test_a_volume_that_has_grown_is_not_overwritten_by_its_snapshot(array: Array) -> None:
+    volume = array.create()
+    (snapshot,) = array.snapshot(volume)
+    array.volume_action(volume, "setVolumeSize", sizeInGB="16")
+    refused = array.refused(volume, "overwriteVolumeContent", srcVolumeId=snapshot)
+    assert "the source has 8388608 KB, the target 16777216 KB" in refused.value["message"]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_settings_say_whether_a_mapped_volume_is_overwritten(
+    make_array: MakeArray, *, allowed: bool
+) -> None:
+    array = make_array(settings=Settings(overwrite_mapped=allowed))
+    volume = array.create()
+    (snapshot,) = array.snapshot(volume)
+    array.map(volume)
+    answer = array.error("Volume", volume, "overwriteVolumeContent", srcVolumeId=snapshot)
+    assert answer.status == (200 if allowed else 500)
+    assert allowed or answer.code == 104
+
+
+def test_a_secure_snapshot_is_not_overwritten_before_it_expires(array: Array, clock: ManualClock) -> None:
+    volume = array.create()
+    (snapshot,) = array.snapshot(volume, retentionPeriodInMin="60")
+    array.refused(snapshot, "overwriteVolumeContent", srcVolumeId=volume)
+    clock.advance(3601)
+    array.log_in()
+    array.volume_action(snapshot, "overwriteVolumeContent", srcVolumeId=volume)
+
+
 def test_a_read_only_volume_is_not_mapped_read_write(array: Array) -> None:
     (snapshot,) = array.snapshot(array.create(), accessModeLimit="ReadOnly")
     array.refused(snapshot, "addMappedSdc", sdcId=array.sdcs["a"], accessMode="ReadWrite")
@@ -166,58 +192,6 @@ def test_an_unapproved_sdc_is_not_mapped(array: Array) -> None:
         "Request message is not valid: One of the parameter(s) must be part of the request body: "
         "sdcIp, sdcIps, sdcGuid"
     )
-
-
-# --- migrations --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def moving(make_array: MakeArray) -> Array:
-    """An array with three pools, where the migration of 8 GiB takes ten seconds."""
-    settings = Settings(migration_kb_per_second=8 * GIB_KB // 10)
-    return make_array(initial_state=TWO_POOLS, settings=settings)
-
-
-def pool(array: Array, name: str) -> str:
-    pools = array.get("/api/types/StoragePool/instances")
-    return next(str(item["id"]) for item in pools if item["name"] == name)
-
-
-def status(array: Array, volume_id: str) -> str:
-    tree = array.get(f"/api/instances/VTree::{array.volume(volume_id)['vtreeId']}")
-    return str(tree["vtreeMigrationInfo"]["migrationStatus"])
-
-
-def test_a_migration_takes_time_and_moves_the_tree(moving: Array, clock: ManualClock) -> None:
-    volume, target = moving.create(), pool(moving, "sp2")
-    moving.volume_action(volume, "migrateVTree", destSPId=target)
-    assert status(moving, volume) == "MigrationNormal"
-    assert moving.refused(volume, "migrateVTree", destSPId=target).code == 717
-    assert moving.refused(volume, "migrateVTree", destSPId=pool(moving, "raw")).code == 719
-    clock.advance(9)
-    assert moving.volume(volume)["storagePoolId"] == moving.pool_id
-    clock.advance(2)
-    assert moving.volume(volume)["storagePoolId"] == target
-    assert status(moving, volume) == "NotInMigration"
-    assert moving.refused(volume, "migrateVTree", destSPId=target).code == 718
-
-
-def test_a_paused_migration_resumes_or_rolls_back(moving: Array, clock: ManualClock) -> None:
-    volume = moving.create()
-    moving.volume_action(volume, "migrateVTree", destSPId=pool(moving, "sp2"))
-    moving.volume_action(volume, "pauseVTreeMigration", pauseType="Gracefully")
-    clock.advance(100)
-    assert status(moving, volume) == "Paused"
-    moving.volume_action(volume, "resumeVTreeMigration")
-    assert status(moving, volume) == "MigrationNormal"
-    moving.volume_action(volume, "pauseVTreeMigration", pauseType="Forcefully")
-    moving.volume_action(volume, "migrateVTree", destSPId=moving.pool_id)
-    assert status(moving, volume) == "NotInMigration"
-    assert moving.volume(volume)["storagePoolId"] == moving.pool_id
-
-
-def test_a_migration_to_a_pool_without_zero_padding_is_refused(moving: Array) -> None:
-    assert moving.refused(moving.create(), "migrateVTree", destSPId=pool(moving, "raw")).status == 500
 
 
 # --- capacity ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from csi_powerflex.simulator.faults import NVME_STEPS
 from tests import known_names
 from tests.commands import output_of
 from tests.known_names import ROOT
@@ -69,6 +70,7 @@ OTHERS = {
     "Volume.addMappedSdc": "a route of the simulator",
     "Volume.create": "a route of the simulator",
     "Volume.get": "a route of the simulator",
+    **dict.fromkeys(NVME_STEPS, "a step of the simulator's NVMe/TCP"),
 }
 
 _SPAN = re.compile(r"`([^`\n]+)`")

@@ -45,10 +45,10 @@ def _clear(descriptor: int) -> None:
     """Free all blocks but keep the size, because devices over the file must not see it shrink."""
     size = os.fstat(descriptor).st_size
     for start, end in _data(descriptor, size):
-        _punch_hole(descriptor, start, end - start)
+        punch_hole(descriptor, start, end - start)
 
 
-def _punch_hole(descriptor: int, start: int, length: int) -> None:
+def punch_hole(descriptor: int, start: int, length: int) -> None:
     """Make a range a hole: it reads as zeros and takes no disk space."""
     import ctypes  # noqa: PLC0415 - only machines without shared blocks need it
 

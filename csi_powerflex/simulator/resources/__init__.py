@@ -6,6 +6,7 @@ from typing import Any
 
 from csi_powerflex.simulator.resources import (
     data_server,
+    fault_set,
     host,
     protection_domain,
     replication,
@@ -35,6 +36,7 @@ RESOURCE_TYPES: dict[str, ResourceType[Any]] = {
         data_server.NODE_RESOURCE_TYPE,
         data_server.DEVICE_RESOURCE_TYPE,
         data_server.DEVICE_GROUP_RESOURCE_TYPE,
+        fault_set.RESOURCE_TYPE,
         snapshot_policy.RESOURCE_TYPE,
         user.RESOURCE_TYPE,
         *replication.EMPTY_RESOURCE_TYPES,

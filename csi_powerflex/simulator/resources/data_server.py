@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
+from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
-from csi_powerflex.simulator.model import Device, Sds
+from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.model import GIB_IN_KIB, Address, Device, Sds, StoragePool
+from csi_powerflex.simulator.names import free_name
+from csi_powerflex.simulator.resources import statistics, tuning
 from csi_powerflex.simulator.resources.resource_type import (
+    Action,
     ResourceType,
     View,
     parent_link,
     related_links,
     self_link,
+    statistics_links,
 )
+
+_NEW_DEVICE_KB = 1024 * GIB_IN_KIB
 
 
 def sds_view(array: Array, server: Sds) -> View:
@@ -35,9 +44,10 @@ def sds_view(array: Array, server: Sds) -> View:
         "maintenanceState": "NoMaintenance",
         "maintenanceType": "NoMaintenance",
         "perfProfile": "HighPerformance",
-        "faultSetId": None,
+        "faultSetId": server.fault_set_id,
         "numOfIoBuffers": None,
         "softwareVersionInfo": array.dialect.release,
+        **server.settings,
         "links": [
             self_link("Sds", server.id),
             *related_links("Sds", server.id, "Statistics", "Device"),
@@ -64,6 +74,9 @@ def _node_view(array: Array, server: Sds) -> View:
 def device_view(array: Array, device: Device) -> View:
     """A disk as the gateway shows it."""
     erasure_coded = array.is_erasure_coded(device.pool_id)
+    parents = [parent_link("StorageNode" if erasure_coded else "Sds", device.sds_id, "sdsId")]
+    if not erasure_coded:
+        parents.append(parent_link("StoragePool", device.pool_id, "storagePoolId"))
     owner: View = (
         {"storageNodeId": device.sds_id, "deviceGroupId": array.pools[device.pool_id].device_group_id}
         if erasure_coded
@@ -78,12 +91,18 @@ def device_view(array: Array, device: Device) -> View:
         "deviceCurrentPathName": device.path,
         "deviceOriginalPathName": device.path,
         "maxCapacityInKb": device.capacity_kb,
-        "capacityLimitInKb": device.capacity_kb,
+        "capacityLimitInKb": device.limit_kb or device.capacity_kb,
         "mediaType": "SSD",
         "deviceType": "Unknown",
         "ledSetting": "Off",
         "ssdEndOfLifeState": "NeverFailed",
-        "links": [self_link("Device", device.id), *related_links("Device", device.id, "Statistics")],
+        "externalAccelerationType": "None",
+        **device.settings,
+        "links": [
+            self_link("Device", device.id),
+            *statistics_links(array, "Device", "device", device.id, array.domain_of(device.pool_id)),
+            *parents,
+        ],
     }
 
 
@@ -160,6 +179,147 @@ def _all_device_groups(array: Array) -> dict[str, View]:
     return {str(group["id"]): group for group in groups}
 
 
+# --- SDSs --------------------------------------------------------------------------------------------
+
+_ROLES = ("all", "sdsOnly", "sdcOnly")
+
+
+def _create_sds(array: Array, body: Body) -> View:
+    domain = array.domains.get(body.required("protectionDomainId").lower())
+    if domain is None:
+        raise mdm_error(142)
+    if domain.generation == "EC":
+        raise uncoded_error("SDSs are not supported in an erasure-coded Protection Domain")
+    parts = [Body(dict(part.fields.get("SdsIp") or part.fields)) for part in body.parts("sdsIpList")]  # type: ignore[call-overload]
+    if not parts:
+        raise missing_parameters("sdsIpList")
+    fault_set_id = body.text("faultSetId")
+    if fault_set_id is not None and fault_set_id.lower() not in array.fault_sets:
+        raise uncoded_error("Could not find the FaultSet")
+    server = Sds(
+        id=array.new_id(array.sdss),
+        name=_free_name(array.sdss.values(), body.text("name") or f"sds{len(array.sdss) + 1}", "SDS"),
+        domain_id=domain.id,
+        addresses=[Address(ip=part.required("ip"), role=_role(part, "role")) for part in parts],
+        fault_set_id=fault_set_id.lower() if fault_set_id else None,
+    )
+    array.put(server)
+    return {"id": server.id}
+
+
+def _role(body: Body, name: str) -> str:
+    return body.choice(name, _ROLES) or "all"
+
+
+def _free_name(items: Iterable[Sds | Device], name: str, kind: str) -> str:
+    used = {item.name for item in items}
+    return free_name(name, used, uncoded_error(f"The {kind} name is already in use"))
+
+
+def _rename_sds(array: Array, server: Sds, body: Body) -> View:
+    name = body.alternative("name", "newName")[1]
+    if name != server.name:
+        array.change(server, name=_free_name(array.sdss.values(), name, "SDS"))
+    return {}
+
+
+def _remove_sds(array: Array, server: Sds, _: Body) -> View:
+    if any(device.sds_id == server.id for device in array.devices.values()):
+        raise uncoded_error("The SDS is not empty: it has devices")
+    array.drop(server)
+    return {}
+
+
+def _add_ip(array: Array, server: Sds, body: Body) -> View:
+    address = Address(ip=body.required("ip"), role=_role(body, "role"))
+    if any(known.ip == address.ip for known in server.addresses):
+        raise uncoded_error("The SDS already has this IP address")
+    array.change(server, addresses=[*server.addresses, address])
+    return {}
+
+
+def _remove_ip(array: Array, server: Sds, body: Body) -> View:
+    ip = body.required("ip")
+    left = [address for address in server.addresses if address.ip != ip]
+    if not left or len(left) == len(server.addresses):
+        raise uncoded_error("The IP address is the last one of the SDS, or is not one of the SDS")
+    array.change(server, addresses=left)
+    return {}
+
+
+def _set_ip_role(array: Array, server: Sds, body: Body) -> View:
+    ip = body.required("sdsIpToSet")
+    body.required("newRole")
+    if not any(address.ip == ip for address in server.addresses):
+        raise uncoded_error("The IP address is not one of the SDS")
+    role = _role(body, "newRole")
+    addresses = [Address(ip=a.ip, role=role if a.ip == ip else a.role) for a in server.addresses]
+    array.change(server, addresses=addresses)
+    return {}
+
+
+def _set_rmcache_size(array: Array, server: Sds, body: Body) -> View:
+    body.required("rmcacheSizeInMB")
+    size = body.number("rmcacheSizeInMB") or 0
+    tuning.keep(array, server, {"rmcacheSizeInKb": size * 1024})
+    return {}
+
+
+# --- devices -----------------------------------------------------------------------------------------
+
+
+def _create_device(array: Array, body: Body) -> View:
+    server = array.sdss.get(body.alternative("sdsId", "nodeId")[1].lower())
+    if server is None:
+        raise mdm_error(78)
+    path = body.required("deviceCurrentPathname")
+    pool = _pool_of_device(array, server, body)
+    size_kb = body.number("capacityLimitInKb") or _NEW_DEVICE_KB
+    device = Device(
+        id=array.new_id(array.devices, high_slot=1),
+        name=_free_name(
+            array.devices.values(), body.text("name") or f"dev{len(array.devices) + 1}", "device"
+        ),
+        sds_id=server.id,
+        pool_id=pool.id,
+        path=path,
+        capacity_kb=size_kb,
+        settings={"mediaType": body.choice("mediaType", (*tuning.MEDIA, "PMEM")) or pool.media},
+    )
+    array.put(device)
+    return {"id": device.id}
+
+
+def _pool_of_device(array: Array, server: Sds, body: Body) -> StoragePool:
+    """The pool of the device's server that the body names, by its id or by that of its device group."""
+    _, wanted = body.alternative("storagePoolId", "deviceGroupId")
+    for pool in array.pools_of_domain(server.domain_id):
+        if wanted.lower() in (pool.id, pool.device_group_id):
+            return pool
+    raise mdm_error(171)
+
+
+def _rename_device(array: Array, device: Device, body: Body) -> View:
+    name = body.required("newName")
+    if name != device.name:
+        array.change(device, name=_free_name(array.devices.values(), name, "device"))
+    return {}
+
+
+def _remove_device(array: Array, device: Device, _: Body) -> View:
+    array.drop(device)
+    return {}
+
+
+def _limit_device(array: Array, device: Device, body: Body) -> View:
+    body.required("capacityLimitInGB")
+    limit = (body.number("capacityLimitInGB") or 0) * GIB_IN_KIB
+    if not 0 < limit <= device.capacity_kb:
+        raise malformed("capacityLimitInGB must be positive and not more than the capacity of the device")
+    array.change(device, limit_kb=limit)
+    return {}
+
+
 SDS_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
     name="Sds",
     listed="sdsList",
@@ -171,7 +331,18 @@ SDS_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
             device_view(array, device) for device in array.devices.values() if device.sds_id == server.id
         ],
     },
-    statistics=lambda _array, _server: {"rmcacheSizeInKb": 0},
+    statistics=statistics.of_server,
+    create=_create_sds,
+    find=lambda array, body: SDS_RESOURCE_TYPE.by_name(array, body.required("name")).id,
+    actions={
+        "setSdsName": Action(_rename_sds),
+        "removeSds": Action(_remove_sds),
+        "addSdsIp": Action(_add_ip),
+        "removeSdsIp": Action(_remove_ip),
+        "setSdsIpRole": Action(_set_ip_role),
+        "setSdsRmcacheSize": Action(_set_rmcache_size),
+        **tuning.SDS_ACTIONS,
+    },
 )
 
 STORAGE_NODE_RESOURCE_TYPE: ResourceType[Sds] = ResourceType(
@@ -192,9 +363,14 @@ DEVICE_RESOURCE_TYPE: ResourceType[Device] = ResourceType(
     objects=lambda array: array.devices,
     view=device_view,
     missing=0,
-    statistics=lambda _array, device: {
-        "maxCapacityInKb": device.capacity_kb,
-        "capacityLimitInKb": device.capacity_kb,
+    statistics=statistics.of_device,
+    create=_create_device,
+    find=lambda array, body: DEVICE_RESOURCE_TYPE.by_name(array, body.required("name")).id,
+    actions={
+        "setDeviceName": Action(_rename_device),
+        "removeDevice": Action(_remove_device),
+        "setDeviceCapacityLimit": Action(_limit_device),
+        **tuning.DEVICE_ACTIONS,
     },
 )
 

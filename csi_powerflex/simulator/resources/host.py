@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_one_of, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.model import NVME, SDC, Host
+from csi_powerflex.simulator.model import NVME, SDC, Host, NvmeController
 from csi_powerflex.simulator.names import free_name
+from csi_powerflex.simulator.nvme.ports import assigned_ports
 from csi_powerflex.simulator.resources import statistics, volume
 from csi_powerflex.simulator.resources.mapping import is_approved
 from csi_powerflex.simulator.resources.resource_type import (
@@ -19,6 +20,7 @@ from csi_powerflex.simulator.resources.resource_type import (
     parent_link,
     related_links,
     self_link,
+    statistics_links,
 )
 
 
@@ -65,12 +67,10 @@ def _connection(host: Host) -> str:
 
 
 def _links(array: Array, host: Host) -> list[View]:
-    type_name, first = ("Sdc", "Statistics") if host.type == SDC else ("Host", "NvmeController")
-    related = ["Volume"]
-    if not (array.dialect.second_generation and first == "Statistics"):
-        related.insert(0, first)
+    type_name, related = ("Sdc", ["Volume"]) if host.type == SDC else ("Host", ["NvmeController", "Volume"])
     return [
         self_link(type_name, host.id),
+        *(statistics_links(array, "Sdc", "sdc", host.id) if host.type == SDC else []),
         *related_links(type_name, host.id, *related),
         parent_link("System", array.system.id, "systemId"),
     ]
@@ -126,7 +126,7 @@ def _rename(array: Array, host: Host, body: Body) -> View:
 def _remove(array: Array, host: Host, _: Body) -> View:
     if array.volume_ids_by_host.get(host.id):
         raise mdm_error(180)
-    if host.connected:
+    if array.is_connected(host):
         raise mdm_error(307)
     array.drop(host)
     return {}
@@ -193,26 +193,34 @@ def _volumes(array: Array, host: Host) -> Iterable[View]:
 
 
 def _controllers(array: Array, host: Host) -> list[View]:
-    """One I/O controller for each target address while the host is connected, else none."""
-    if not host.connected or host.type != NVME:
-        return []
-    ports = [(target, address) for target in array.sdts.values() for address in target.addresses]
+    """The NVMe controllers that the host is connected to."""
+    assigned = {(port.sdt_id, port.address) for port in assigned_ports(array, host)}
+    ports = [(sdt.id, address.ip) for sdt in array.sdts.values() for address in sdt.addresses]
     return [
-        {
-            "id": f"{int(host.id, 16) + number:016x}",
-            "name": None,
-            "isConnected": True,
-            "sdtId": target.id,
-            "hostIp": host.ip,
-            "hostId": host.id,
-            "controllerId": number,
-            "sysPortId": number,
-            "sysPortIp": address.ip,
-            "subsystem": "Io",
-            "isAssigned": True,
-        }
-        for number, (target, address) in enumerate(ports, start=1)
+        _controller(
+            item,
+            port=ports.index((item.sdt_id, item.sdt_ip)) + 1 if (item.sdt_id, item.sdt_ip) in ports else None,
+            assigned=(item.sdt_id, item.sdt_ip) in assigned,
+        )
+        for item in array.nvme_controllers.values()
+        if item.host_id == host.id
     ]
+
+
+def _controller(item: NvmeController, *, port: int | None, assigned: bool) -> View:
+    return {
+        "id": f"{int(item.host_id, 16) + item.number:016x}",
+        "name": None,
+        "isConnected": True,
+        "sdtId": item.sdt_id,
+        "hostIp": item.host_ip,
+        "hostId": item.host_id,
+        "controllerId": item.number,
+        "sysPortId": port,
+        "sysPortIp": item.sdt_ip,
+        "subsystem": "Io",
+        "isAssigned": assigned,
+    }
 
 
 _ACTIONS: dict[str, Action[Host]] = {
@@ -242,7 +250,6 @@ NVME_RESOURCE_TYPE: ResourceType[Host] = ResourceType(
     name="Host",
     listed="hostList",
     objects=lambda array: array.hosts,
-    listing=nvme_hosts,
     view=view,
     missing=91,
     create=_create_nvme,

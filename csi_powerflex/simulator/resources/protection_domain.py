@@ -5,9 +5,10 @@ from __future__ import annotations
 from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.dialect import ERASURE_CODING, MIRRORING
 from csi_powerflex.simulator.model import ProtectionDomain
 from csi_powerflex.simulator.names import free_name
-from csi_powerflex.simulator.resources import data_server, sdt, statistics, storage_pool
+from csi_powerflex.simulator.resources import data_server, fault_set, sdt, statistics, storage_pool, tuning
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
@@ -15,7 +16,7 @@ from csi_powerflex.simulator.resources.resource_type import (
     parent_link,
     related_links,
     self_link,
-    statistics_link,
+    statistics_links,
 )
 
 
@@ -43,6 +44,7 @@ def view(array: Array, domain: ProtectionDomain) -> View:
         "fglMetadataCacheEnabled": False,
         "fglDefaultMetadataCacheSize": 0,
         "replicationCapacityMaxRatio": None,
+        **domain.settings,
         "links": _links(array, domain),
     }
     if array.dialect.second_generation:
@@ -59,7 +61,7 @@ def _links(array: Array, domain: ProtectionDomain) -> list[View]:
     return [
         self_link("ProtectionDomain", domain.id),
         *related_links("ProtectionDomain", domain.id, *related),
-        statistics_link(array, "ProtectionDomain", "protection_domain", domain.id),
+        *statistics_links(array, "ProtectionDomain", "protection_domain", domain.id, domain),
         parent_link("System", array.system.id, "systemId"),
     ]
 
@@ -68,10 +70,18 @@ def _create(array: Array, body: Body) -> View:
     domain = ProtectionDomain(
         id=array.new_id(array.domains),
         name=_free_domain_name(array, body.required("name")),
-        generation=array.dialect.generation,
+        generation=_generation(array, body),
     )
     array.put(domain)
     return {"id": domain.id}
+
+
+def _generation(array: Array, body: Body) -> str:
+    """The generation of a new domain. Versions with both make an erasure-coded one if none is named."""
+    if not array.dialect.second_generation:
+        return array.dialect.generation
+    named = [body.choice(name, (MIRRORING, ERASURE_CODING)) for name in ("genType", "gen")]
+    return next((generation for generation in named if generation), array.dialect.generation)
 
 
 def _free_domain_name(array: Array, name: str) -> str:
@@ -123,12 +133,14 @@ RESOURCE_TYPE: ResourceType[ProtectionDomain] = ResourceType(
         "StorageNode": lambda array, domain: data_server.nodes_of_domain(array, domain.id),
         "DeviceGroup": lambda array, domain: data_server.device_groups_of_domain(array, domain.id),
         "Sdt": lambda array, domain: sdt.of_domain(array, domain.id),
-        "FaultSet": lambda _array, _domain: [],
+        "FaultSet": lambda array, domain: fault_set.of_domain(array, domain.id),
+        "AccelerationPool": lambda _array, _domain: [],
     },
     actions={
         "setProtectionDomainName": Action(_rename),
         "removeProtectionDomain": Action(_remove),
         "activateProtectionDomain": Action(_activate),
         "inactivateProtectionDomain": Action(_inactivate),
+        **tuning.DOMAIN_ACTIONS,
     },
 )

@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 from csi_powerflex.simulator.api_error import MDM_ERRORS, ApiError, mdm_error, uncoded_error, unknown_id
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.dialect import Dialect
+from csi_powerflex.simulator.dialect import ERASURE_CODING, MIRRORING, Dialect
+from csi_powerflex.simulator.model import ProtectionDomain
 
 T = TypeVar("T")
 
@@ -129,8 +130,16 @@ def metrics_link(metrics_type: str, object_id: str) -> View:
     return {"rel": path, "href": path, "body": {"resource_type": metrics_type, "ids": [object_id]}}
 
 
-def statistics_link(array: Array, type_name: str, metrics_type: str, object_id: str) -> View:
-    """The link to the metrics or statistics of an object, by the generation of the system."""
-    if array.dialect.second_generation:
-        return metrics_link(metrics_type, object_id)
-    return related_links(type_name, object_id, "Statistics")[0]
+def statistics_links(
+    array: Array, type_name: str, metrics_type: str, object_id: str, domain: ProtectionDomain | None = None
+) -> list[View]:
+    """The links to the metrics and statistics of an object, by the generation of its domain.
+
+    An object without a domain, such as the system, has the links of all generations that the system has.
+    """
+    domains = [domain] if domain is not None else list(array.domains.values())
+    generations = {item.generation for item in domains} or {array.dialect.generation}
+    links = [metrics_link(metrics_type, object_id)] if ERASURE_CODING in generations else []
+    if MIRRORING in generations:
+        links += related_links(type_name, object_id, "Statistics")
+    return links

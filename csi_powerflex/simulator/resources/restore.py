@@ -28,15 +28,25 @@ def _copy(array: Array, target: Volume, source: Volume) -> View:
         raise uncoded_error(
             f"The sizes differ: the source has {source.size_kb} KB, the target {target.size_kb} KB"
         )
-    if target.type == READ_ONLY_SNAPSHOT:
-        raise uncoded_error("A read-only snapshot cannot be overwritten")
-    with array.lock_released():
+    _refuse_protected(array, target)
+    with array.lock_released(), array.paused({source.id, target.id}):
         array.plane.overwrite(source.id, target.id)
     array.change(target, restores=target.restores + 1)
     return {}
 
 
+def _refuse_protected(array: Array, target: Volume) -> None:
+    if target.type == READ_ONLY_SNAPSHOT:
+        raise uncoded_error("A read-only snapshot cannot be overwritten")
+    if target.secure_until > array.clock.now():
+        raise uncoded_error("The snapshot is secure and its retention time has not passed")
+    if target.mappings and not array.settings.overwrite_mapped:
+        raise mdm_error(104)
+
+
 def _overwrite(array: Array, target: Volume, body: Body) -> View:
+    if target.locked and not body.flag("overwriteLockedAutoSnapshot"):
+        raise uncoded_error("The snapshot is a locked auto snapshot")
     return _copy(array, target, _source(array, body, "srcVolumeId"))
 
 

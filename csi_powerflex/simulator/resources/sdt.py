@@ -1,7 +1,8 @@
-"""SDTs, the NVMe/TCP targets."""
+"""SDTs, the NVMe/TCP targets. With simulated NVMe hosts, they listen (``nvme.target``)."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 
 from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_parameters, uncoded_error
@@ -15,9 +16,10 @@ from csi_powerflex.simulator.resources.resource_type import (
     View,
     parent_link,
     self_link,
-    statistics_link,
+    statistics_links,
 )
 
+_MAX_PORT = 65535
 _ROLES = ("StorageAndHost", "StorageOnly", "HostOnly")
 
 
@@ -32,9 +34,9 @@ def view(array: Array, target: Sdt) -> View:
         "storagePort": target.storage_port,
         "nvmePort": target.nvme_port,
         "discoveryPort": target.discovery_port,
-        "sdtState": "Normal",
-        "mdmConnectionState": "Connected",
-        "membershipState": "Joined",
+        "sdtState": target.state,
+        "mdmConnectionState": target.mdm_connection,
+        "membershipState": target.membership,
         "maintenanceState": "InMaintenance" if target.maintenance else "NoMaintenance",
         "authenticationError": "None",
         "softwareVersionInfo": array.dialect.release,
@@ -43,7 +45,7 @@ def view(array: Array, target: Sdt) -> View:
         "persistentDiscoveryControllersNum": 0,
         "links": [
             self_link("Sdt", target.id),
-            statistics_link(array, "Sdt", "sdt", target.id),
+            *statistics_links(array, "Sdt", "sdt", target.id, array.domains.get(target.domain_id)),
             parent_link("ProtectionDomain", target.domain_id, "protectionDomainId"),
         ],
     }
@@ -67,9 +69,9 @@ def _create(array: Array, body: Body) -> View:
         name=name,
         domain_id=domain_id,
         addresses=addresses,
-        storage_port=body.number("storagePort") or 12200,
-        nvme_port=body.number("nvmePort") or 4420,
-        discovery_port=body.number("discoveryPort") or 8009,
+        storage_port=_port(body, "storagePort", 12200),
+        nvme_port=_port(body, "nvmePort", 4420),
+        discovery_port=_port(body, "discoveryPort", 8009),
     )
     array.put(target)
     return {"id": target.id}
@@ -77,7 +79,21 @@ def _create(array: Array, body: Body) -> View:
 
 def _address(part: Body) -> Address:
     part.required("role")
-    return Address(ip=part.required("ip"), role=part.choice("role", _ROLES) or "StorageAndHost")
+    ip = part.required("ip")
+    try:
+        ip = str(ipaddress.ip_address(ip))
+    except ValueError:
+        raise malformed(f"ip ({ip}) must be an IP address") from None
+    return Address(ip=ip, role=part.choice("role", _ROLES) or "StorageAndHost")
+
+
+def _port(body: Body, name: str, default: int) -> int:
+    port = body.number(name)
+    if port is None:
+        return default
+    if not 1 <= port <= _MAX_PORT:
+        raise malformed(f"{name} ({port}) must be a port from 1 to {_MAX_PORT}")
+    return port
 
 
 def _free_sdt_name(array: Array, name: str) -> str:
@@ -118,7 +134,7 @@ def _modify_role(array: Array, target: Sdt, body: Body) -> View:
 def _port_setter(parameter: str, attribute: str) -> Callable[[Array, Sdt, Body], View]:
     def run(array: Array, target: Sdt, body: Body) -> View:
         body.required(parameter)
-        array.change(target, **{attribute: body.number(parameter)})
+        array.change(target, **{attribute: _port(body, parameter, 0)})
         return {}
 
     return run

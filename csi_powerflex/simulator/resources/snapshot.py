@@ -74,10 +74,9 @@ def _make(array: Array, body: Body, form: _Form, *, erasure_coded: bool) -> View
     wanted = _wanted(array, body, erasure_coded=erasure_coded)
     group_id = array.new_id(array.volumes)
     made = [_snapshot(array, item, form, group_id) for item in wanted]
-    with array.lock_released():
-        array.plane.snapshot(
-            [(item.source.id, snapshot.id) for item, snapshot in zip(wanted, made, strict=True)]
-        )
+    pairs = [(item.source.id, snapshot.id) for item, snapshot in zip(wanted, made, strict=True)]
+    with array.lock_released(), array.paused({source_id for source_id, _ in pairs}):
+        array.plane.snapshot(pairs)
     for snapshot in made:
         array.put(snapshot)
         tree = array.vtrees[snapshot.vtree_id]

@@ -1,6 +1,6 @@
 """Statistics of the first generation: one flat set of numbers for each object.
 
-Only capacity is measured. Counters of bandwidth and latency exist and are always zero.
+Only capacity and counts are measured. All other published statistics exist and are always zero.
 """
 
 from __future__ import annotations
@@ -16,27 +16,21 @@ from csi_powerflex.simulator.model import (
     SNAPSHOT,
     THICK,
     THIN,
+    Device,
+    FaultSet,
     Host,
     ProtectionDomain,
+    Sds,
     StoragePool,
     System,
     Volume,
     VTree,
 )
 from csi_powerflex.simulator.resources.resource_type import View
-from csi_powerflex.simulator.resources.statistics_fields import (
-    POOL_COUNTERS,
-    POOL_EMPTY_LISTS,
-    POOL_ZEROS,
-    VOLUME_COUNTERS,
-)
+from csi_powerflex.simulator.resources.statistics_fields import UNMEASURED
 
-# The capacity that has lost a copy, or both, in a pool that the admin port has made unhealthy.
-_UNHEALTHY_KB = 1024 * 1024
-
-
-def _counters(names: tuple[str, ...]) -> View:
-    return {name: {"totalWeightInKb": 0, "numOccured": 0, "numSeconds": 0} for name in names}
+UNHEALTHY_KB = 1024 * 1024
+"""The capacity that has lost a copy, or both, in a pool that the admin port has made unhealthy."""
 
 
 def _capacity_view(capacity: Capacity) -> View:
@@ -87,11 +81,8 @@ def _pools_view(array: Array, pools: list[StoragePool]) -> View:
     return {
         **_capacity_view(capacity),
         **_counts(array, pools),
-        **dict.fromkeys(POOL_ZEROS, 0),
-        "degradedHealthyCapacityInKb": sum(pool.health == DEGRADED for pool in pools) * _UNHEALTHY_KB,
-        "failedCapacityInKb": sum(pool.health == FAILED for pool in pools) * _UNHEALTHY_KB,
-        **{name: [] for name in POOL_EMPTY_LISTS},
-        **_counters(POOL_COUNTERS),
+        "degradedHealthyCapacityInKb": sum(pool.health == DEGRADED for pool in pools) * UNHEALTHY_KB,
+        "failedCapacityInKb": sum(pool.health == FAILED for pool in pools) * UNHEALTHY_KB,
     }
 
 
@@ -119,13 +110,32 @@ def of_pool(array: Array, pool: StoragePool) -> View:
     devices = [device.id for device in array.devices.values() if device.pool_id == pool.id]
     trees = [tree.id for tree in list(array.vtrees.values()) if tree.pool_id == pool.id]
     return {
+        **UNMEASURED["StoragePool"],
         **_pools_view(array, [pool]),
         "numOfVtrees": len(trees),
         "numOfDevices": len(devices),
         "volumeIds": list(array.totals[pool.id].volume_ids),
         "vtreeIds": trees,
+        **_migrations(array, pool),
         "deviceIds": devices,
         "spSdsIds": [server.id for server in array.sdss.values() if server.domain_id == pool.domain_id],
+    }
+
+
+def _migrations(array: Array, pool: StoragePool) -> View:
+    trees = [array.vtrees[tree_id] for tree_id in array.migrating]
+    leaving = [tree for tree in trees if tree.pool_id == pool.id]
+    volume_ids = [volume_id for tree in leaving for volume_id in tree.volume_ids]
+    return {
+        "migratingVtreeIds": [tree.id for tree in leaving],
+        "numOfMigratingVtrees": len(leaving),
+        "numOfOutgoingMigrations": len(leaving),
+        "migratingVolumeIds": volume_ids,
+        "numOfMigratingVolumes": len(volume_ids),
+        "numOfIncomingVtreeMigrations": sum(
+            tree.migration is not None and tree.migration.target_pool_id == pool.id != tree.pool_id
+            for tree in trees
+        ),
     }
 
 
@@ -135,21 +145,23 @@ def of_domain(array: Array, domain: ProtectionDomain) -> View:
     pools = array.pools_of_domain(domain.id)
     servers = [server.id for server in array.sdss.values() if server.domain_id == domain.id]
     return {
+        **UNMEASURED["ProtectionDomain"],
         **_pools_view(array, pools),
         "numOfStoragePools": len(pools),
         "storagePoolIds": [pool.id for pool in pools],
         "numOfSds": len(servers),
         "sdsIds": servers,
-        "numOfFaultSets": 0,
-        "faultSetIds": [],
+        "faultSetIds": [item.id for item in array.fault_sets.values() if item.domain_id == domain.id],
+        "numOfFaultSets": sum(item.domain_id == domain.id for item in array.fault_sets.values()),
     }
 
 
 def of_system(array: Array, _: System) -> View:
     """Statistics of the whole system."""
-    _refuse_second_generation(array, erasure_coded=all(d.generation == "EC" for d in array.domains.values()))
+    _refuse_second_generation(array, erasure_coded=not array.has_mirroring)
     sdcs = array.sdcs()
     return {
+        **UNMEASURED["System"],
         **_pools_view(array, list(array.pools.values())),
         "numOfSdc": len(sdcs),
         "sdcIds": [host.id for host in sdcs],
@@ -159,9 +171,9 @@ def of_system(array: Array, _: System) -> View:
         "protectionDomainIds": list(array.domains),
         "numOfStoragePools": len(array.pools),
         "numOfVtrees": len(array.vtrees),
-        "numOfFaultSets": 0,
-        "rmcacheSizeInKb": 0,
-        "rfcacheReadsReceived": 0,
+        "numOfFaultSets": len(array.fault_sets),
+        "numOfSnapPolicies": len(array.policies),
+        "snapPolicyIds": list(array.policies),
     }
 
 
@@ -171,21 +183,13 @@ def of_volume(array: Array, volume: Volume) -> View:
     children = [item.id for item in array.children(volume)]
     descendants = [item.id for item in array.descendants(volume)]
     return {
-        **_counters(VOLUME_COUNTERS),
+        **UNMEASURED["Volume"],
         "childVolumeIds": children,
         "numOfChildVolumes": len(children),
         "descendantVolumeIds": descendants,
         "numOfDescendantVolumes": len(descendants),
         "mappedSdcIds": [entry.host_id for entry in volume.mappings],
         "numOfMappedSdcs": len(volume.mappings),
-        "initiatorSdcId": None,
-        "registrationKey": None,
-        "registrationKeys": [],
-        "reservationType": "NotReserved",
-        "replicationState": "UnmarkedForReplication",
-        "replicationJournalVolume": False,
-        "rplTotalJournalCap": 0,
-        "rplUsedJournalCap": 0,
     }
 
 
@@ -198,42 +202,80 @@ def of_vtree(array: Array, tree: VTree) -> View:
     snapshots = sum(written.get(member.id, 0) for member in members if member.ancestor_id) // 1024
     sizes = sum(member.size_kb for member in members)
     return {
+        **UNMEASURED["VTree"],
         "netCapacityInUseInKb": base + snapshots,
+        "actualNetCapacityInUseInKb": base + snapshots,
         "baseNetCapacityInUseInKb": base,
         "snapNetCapacityInUseInKb": snapshots,
-        "trimmedCapacityInKb": 0,
         "netProvisionedAddressesInKb": sizes,
         "provisionedAddressesInKb": 2 * sizes,
         "vtreeAddresSpaceInKb": sizes,
         "volumeAddressSpaceInKb": sizes,
         "numOfVolumes": len(members),
         "volumeIds": [member.id for member in members],
-        "volumesInDeletion": [],
-        "vtreeDeletionProgress": 0,
-        **_counters(("currentMigrationReadBwc", "currentMigrationWriteBwc")),
+        "volumesInDeletion": [member.id for member in members if member.removed_at is not None],
     }
 
 
 def of_host(array: Array, host: Host) -> View:
     """Statistics of an SDC."""
-    _refuse_second_generation(array, erasure_coded=True)
+    _refuse_second_generation(array, erasure_coded=not array.has_mirroring)
     volume_ids = list(array.volume_ids_by_host.get(host.id, ()))
-    return {**_counters(VOLUME_COUNTERS), "volumeIds": volume_ids, "numOfMappedVolumes": len(volume_ids)}
+    return {**UNMEASURED["Sdc"], "volumeIds": volume_ids, "numOfMappedVolumes": len(volume_ids)}
 
 
-def selected(values: View, body: Body) -> View:
-    """Those of ``values`` that the body names in ``properties``.
+def of_server(array: Array, server: Sds) -> View:
+    """Statistics of an SDS."""
+    devices = [device for device in array.devices.values() if device.sds_id == server.id]
+    return {
+        **UNMEASURED["Sds"],
+        **_device_capacity(devices),
+        "deviceIds": [device.id for device in devices],
+        "numOfDevices": len(devices),
+    }
+
+
+def of_fault_set(array: Array, fault_set: FaultSet) -> View:
+    """Statistics of a fault set."""
+    servers = [server.id for server in array.sdss.values() if server.fault_set_id == fault_set.id]
+    devices = [device for device in array.devices.values() if device.sds_id in servers]
+    return {
+        **UNMEASURED["FaultSet"],
+        **_device_capacity(devices),
+        "sdsIds": servers,
+        "numOfSds": len(servers),
+        "numOfDevices": len(devices),
+    }
+
+
+def of_device(_array: Array, device: Device) -> View:
+    """Statistics of a disk."""
+    return {**UNMEASURED["Device"], **_device_capacity([device])}
+
+
+def _device_capacity(devices: list[Device]) -> View:
+    limit = sum(device.limit_kb or device.capacity_kb for device in devices)
+    return {
+        "maxCapacityInKb": sum(device.capacity_kb for device in devices),
+        "capacityLimitInKb": limit,
+        "unusedCapacityInKb": limit,
+    }
+
+
+def requested(type_name: str, body: Body) -> list[str]:
+    """The names in ``properties``.
 
     Raises:
-        ApiError: one of them does not exist. The text lists the existing ones.
+        ApiError: there are none, or the type has no such statistic. The text lists those that it has.
     """
     properties = body.texts("properties")
     if not properties:
         raise missing_parameters("properties")
+    known = UNMEASURED[type_name]
     for name in properties:
-        if name not in values:
+        if name not in known:
             raise malformed(
-                f"properties should get one of the following values: {', '.join(sorted(values))}, "
+                f"properties should get one of the following values: {', '.join(sorted(known))}, "
                 f"but its value is {name}"
             )
-    return {name: values[name] for name in properties}
+    return properties

@@ -5,6 +5,7 @@ from __future__ import annotations
 from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_one_of, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
+from csi_powerflex.simulator.capacity import pool_capacity
 from csi_powerflex.simulator.model import (
     DEGRADED,
     ERASURE_CODED,
@@ -17,7 +18,7 @@ from csi_powerflex.simulator.model import (
     StoragePool,
 )
 from csi_powerflex.simulator.names import free_name
-from csi_powerflex.simulator.resources import data_server, statistics, volume, vtree
+from csi_powerflex.simulator.resources import data_server, statistics, tuning, volume, vtree
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
@@ -103,6 +104,7 @@ def view(array: Array, pool: StoragePool) -> View:
         "fglMaxCompressionRatio": None,
         "links": _links(pool),
     }
+    shown |= pool.settings
     return _second_generation(array, pool, shown) if erasure_coded else shown
 
 
@@ -111,6 +113,7 @@ def _second_generation(array: Array, pool: StoragePool, shown: View) -> View:
     return {
         **shown,
         **dict.fromkeys(_TUNING),
+        **pool.settings,
         "genType": "EC",
         "mediaType": None,
         "sparePercentage": None,
@@ -121,7 +124,7 @@ def _second_generation(array: Array, pool: StoragePool, shown: View) -> View:
         "wrcDeviceGroupId": data_server.write_cache_group(pool.domain_id),
         "physicalSizeGB": pool.raw_kb // 2 // GIB_IN_KIB,
         "rawSizeGB": pool.raw_kb // GIB_IN_KIB,
-        "overProvisioningFactor": 0,
+        "overProvisioningFactor": pool.settings.get("overProvisioningFactor", 0),
         "protectionScheme": "TwoPlusTwo",
         "numDataSlices": 2,
         "numProtectionSlices": 2,
@@ -155,6 +158,10 @@ def _create(array: Array, body: Body) -> View:
     else:
         layout = body.choice("dataLayout", (MEDIUM, FINE)) or MEDIUM
         padding = body.flag("zeroPaddingEnabled")
+        compression = body.choice("compressionMethod", ("None", "Normal")) or "None"
+        if layout == MEDIUM and compression == "Normal":
+            raise malformed(f"compressionMethod Normal is not supported with {MEDIUM} data layout")
+        spare = body.number("sparePercentage")
         pool = StoragePool(
             id=array.new_id(array.pools),
             name=name,
@@ -163,6 +170,8 @@ def _create(array: Array, body: Body) -> View:
             raw_kb=_NEW_POOL_KB,
             media=body.choice("mediaType", ("HDD", "SSD", "Transitional")) or "HDD",
             zero_padding=True if padding is None else padding,
+            spare_percent=10 if spare is None else spare,
+            compression=compression,
             use_rmcache=bool(body.flag("useRmcache")),
             use_rfcache=bool(body.flag("useRfcache")),
         )
@@ -222,6 +231,29 @@ def _set_zero_padding(array: Array, pool: StoragePool, body: Body) -> View:
     return {}
 
 
+def _modify_compression(array: Array, pool: StoragePool, body: Body) -> View:
+    body.required("compressionMethod")
+    method = body.choice("compressionMethod", ("None", "Normal"))
+    if pool.layout == MEDIUM and method == "Normal":
+        raise malformed(f"compressionMethod Normal is not supported with {MEDIUM} data layout")
+    array.change(pool, compression=method)
+    return {}
+
+
+def _modify_size(array: Array, pool: StoragePool, body: Body) -> View:
+    """The second generation's new size of a pool. All capacity of its device group is what a new pool has."""
+    if pool.layout != ERASURE_CODED:
+        raise malformed("The operation is supported for erasure-coded Storage Pools only")
+    size_gb = body.number("physicalSizeGB")
+    if size_gb is None and not body.flag("useAllAvailableCapacity"):
+        raise missing_one_of("physicalSizeGB", "useAllAvailableCapacity")
+    raw_kb = _NEW_POOL_KB if size_gb is None else size_gb * 2 * GIB_IN_KIB
+    if raw_kb // 2 < pool_capacity(array, pool).used:
+        raise mdm_error(309)
+    array.change(pool, raw_kb=raw_kb)
+    return {}
+
+
 def by_name(array: Array, domain_id: str, name: str) -> StoragePool:
     """The pool with this name in a domain.
 
@@ -264,5 +296,8 @@ RESOURCE_TYPE: ResourceType[StoragePool] = ResourceType(
         "renameStoragePool": Action(_rename),
         "removeStoragePool": Action(_remove),
         "setZeroPaddingPolicy": Action(_set_zero_padding),
+        "modifyCompressionMethod": Action(_modify_compression),
+        "modifyStoragePoolSize": Action(_modify_size),
+        **tuning.POOL_ACTIONS,
     },
 )

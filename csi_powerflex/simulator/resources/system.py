@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from csi_powerflex.simulator.api_error import mdm_error, missing_one_of, missing_parameters
+from csi_powerflex.simulator.api_error import mdm_error, missing_one_of, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
-from csi_powerflex.simulator.model import SDC, Host, System
+from csi_powerflex.simulator.model import SDC, SNAPSHOT, THICK, THIN, Host, System
+from csi_powerflex.simulator.names import free_name
+from csi_powerflex.simulator.nvme.ports import system_nqn
 from csi_powerflex.simulator.resources import (
     host,
     limits,
@@ -13,6 +15,7 @@ from csi_powerflex.simulator.resources import (
     snapshot,
     snapshot_policy,
     statistics,
+    tuning,
     user,
 )
 from csi_powerflex.simulator.resources.resource_type import (
@@ -22,10 +25,11 @@ from csi_powerflex.simulator.resources.resource_type import (
     View,
     related_links,
     self_link,
-    statistics_link,
+    statistics_links,
 )
 
 _DAY = 86400
+_TIE_BREAKER = 3
 
 
 def view(array: Array, system: System) -> View:
@@ -62,29 +66,88 @@ def view(array: Array, system: System) -> View:
         "isInitialLicense": True,
         "defragmentationEnabled": True,
         "addressSpaceUsage": "Normal",
+        **_counts(array),
+        **system.settings,
         "mdmCluster": _cluster(array),
         "links": [
             self_link("System", system.id),
-            statistics_link(array, "System", "system", system.id),
+            *statistics_links(array, "System", "system", system.id),
             *related_links("System", system.id, "ProtectionDomain", "Sdc", "User", "SnapshotPolicy"),
         ],
     }
-    if dialect.nvme:
-        shown["systemNqn"] = f"nqn.1988-11.com.dell:powerflex:00:{system.id}"
+    if dialect.nvme and array.settings.show_system_nqn:
+        shown["systemNqn"] = system_nqn(system.id)
     return shown
 
 
+def _counts(array: Array) -> View:
+    totals = array.totals.values()
+    return {
+        "numOfVolumes": len(array.volumes),
+        "numOfSnapshots": sum(part.count[SNAPSHOT] for part in totals),
+        "numOfThinBaseVolumes": sum(part.count[THIN] for part in totals),
+        "numOfThickBaseVolumes": sum(part.count[THICK] for part in totals),
+        "numOfVtrees": len(array.vtrees),
+        "numOfProtectionDomains": len(array.domains),
+        "numOfStoragePools": len(array.pools),
+        "numOfSds": len(array.sdss),
+        "numOfDevices": len(array.devices),
+        "numOfSdc": len(array.sdcs()),
+        "numOfFaultSets": len(array.fault_sets),
+    }
+
+
+def _mdm_id(array: Array, number: int) -> str:
+    return f"{int(array.system.id, 16) ^ number:016x}"
+
+
+def _mdm_number(array: Array, body: Body) -> int:
+    """The number of the MDM whose id is in the body."""
+    mdm_id = body.required("id").lower()
+    for number in (1, 2, 3):
+        if _mdm_id(array, number) == mdm_id:
+            return number
+    raise uncoded_error("Could not find the MDM")
+
+
+def _rename_mdm(array: Array, system: System, body: Body) -> View:
+    mdm_id = _mdm_id(array, _mdm_number(array, body))
+    name = free_name(
+        body.required("newName"),
+        {shown for other, shown in system.mdm_names.items() if other != mdm_id},
+        uncoded_error("The MDM name is already in use"),
+    )
+    array.change(system, mdm_names={**system.mdm_names, mdm_id: name})
+    return {}
+
+
+def _change_ownership(array: Array, system: System, body: Body) -> View:
+    number = _mdm_number(array, body)
+    if number == _TIE_BREAKER:
+        raise uncoded_error("A tie breaker cannot be the master MDM")
+    array.change(system, manager=number)
+    return {}
+
+
+def _rename_system(array: Array, system: System, body: Body) -> View:
+    array.change(system, name=free_name(body.required("newName"), (), uncoded_error("")))
+    return {}
+
+
 def _cluster(array: Array) -> View:
+    manager = array.system.manager
+
     def server(number: int, role: str) -> View:
         address = f"192.0.2.{10 + number}"
+        mdm_id = _mdm_id(array, number)
         return {
-            "id": f"{int(array.system.id, 16) ^ number:016x}",
-            "name": f"mdm{number}",
+            "id": mdm_id,
+            "name": array.system.mdm_names.get(mdm_id, f"mdm{number}"),
             "ips": [address],
             "managementIPs": [address],
             "port": 9011,
             "role": role,
-            "status": None if number == 1 else "Normal",
+            "status": None if number == manager else "Normal",
             "versionInfo": array.dialect.release,
             "virtualInterfaces": [],
             "opensslVersion": "N/A",
@@ -98,8 +161,9 @@ def _cluster(array: Array) -> View:
         "goodNodesNum": 3,
         "goodReplicasNum": 2,
         "virtualIps": [],
-        "master": server(1, "Manager"),
-        "slaves": [server(2, "Manager")],
+        "perfProfile": array.system.settings.get("perfProfile", "HighPerformance"),
+        "master": server(manager, "Manager"),
+        "slaves": [server(3 - manager, "Manager")],
         "tieBreakers": [server(3, "TieBreaker")],
         "standbyMDMs": [],
     }
@@ -177,6 +241,18 @@ RESOURCE_TYPE: ResourceType[System] = ResourceType(
         "setRestrictedSdcMode": Action(_set_restricted_mode),
         "approveSdc": Action(_approve),
         "setApprovedSdcIps": Action(_set_approved_ips),
+        "renameMdm": Action(_rename_mdm),
+        "changeMdmOwnership": Action(_change_ownership),
+        "setMdmPerformanceParameters": tuning.setter(
+            tuning.Setting("perfProfile", "perfProfile", tuning.one_of(*tuning.PROFILES))
+        ),
+        "setSystemName": Action(_rename_system),
+        "setCapacityAlertThresholds": tuning.setter(
+            *(
+                tuning.Setting(name, name, tuning.number(1, 100))
+                for name in ("capacityAlertHighThresholdPercent", "capacityAlertCriticalThresholdPercent")
+            )
+        ),
         **snapshot.ACTIONS,
     },
 )

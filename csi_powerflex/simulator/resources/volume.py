@@ -183,6 +183,8 @@ def _requested_compression(pool: StoragePool, body: Body) -> str | None:
     method = body.choice("compressionMethod", ("None", "Normal"))
     if pool.layout == ERASURE_CODED and method is not None:
         raise malformed("compressionMethod cannot be set for a volume of an erasure-coded Storage Pool")
+    if pool.layout == MEDIUM and method == "Normal":
+        raise malformed(f"compressionMethod Normal is not supported with {MEDIUM} data layout")
     return (method or pool.compression) if pool.layout == FINE else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csi_powerflex.simulator.array import Array
-from csi_powerflex.simulator.model import FINE, VTree
+from csi_powerflex.simulator.model import FINE, Volume, VTree
 from csi_powerflex.simulator.resources import migration, statistics, volume
 from csi_powerflex.simulator.resources.resource_type import (
     ResourceType,
@@ -11,7 +11,7 @@ from csi_powerflex.simulator.resources.resource_type import (
     parent_link,
     related_links,
     self_link,
-    statistics_link,
+    statistics_links,
 )
 
 
@@ -22,7 +22,7 @@ def view(array: Array, tree: VTree) -> View:
     members = [array.volumes[volume_id] for volume_id in tree.volume_ids]
     shown: View = {
         "id": tree.id,
-        "name": None,
+        "name": _name(array, tree, members),
         "storagePoolId": tree.pool_id,
         "rootVolumes": [member.id for member in members if member.ancestor_id is None],
         "baseVolumeId": tree.base_volume_id,
@@ -33,7 +33,7 @@ def view(array: Array, tree: VTree) -> View:
         "links": [
             self_link("VTree", tree.id),
             *related_links("VTree", tree.id, "Volume"),
-            statistics_link(array, "VTree", "vtree", tree.id),
+            *statistics_links(array, "VTree", "vtree", tree.id, array.domain_of(tree.pool_id)),
             parent_link("StoragePool", tree.pool_id, "storagePoolId"),
             parent_link("Volume", tree.base_volume_id, "baseVolumeId"),
         ],
@@ -43,13 +43,22 @@ def view(array: Array, tree: VTree) -> View:
     return shown
 
 
+def _name(array: Array, tree: VTree, members: list[Volume]) -> str | None:
+    """The name of the base volume, or that of the oldest member if the base volume was removed."""
+    base = array.volumes.get(tree.base_volume_id)
+    return (base or members[0]).name
+
+
 RESOURCE_TYPE: ResourceType[VTree] = ResourceType(
     name="VTree",
     listed="vTreeList",
     objects=lambda array: array.vtrees,
     view=view,
     missing=230,
-    statistics=statistics.of_vtree,
+    statistics=lambda array, tree: {
+        **statistics.of_vtree(array, tree),
+        "vtreeMigrationProgress": migration.progress(array, tree),
+    },
     related={
         "Volume": lambda array, tree: [
             volume.view(array, array.volumes[volume_id]) for volume_id in list(tree.volume_ids)
