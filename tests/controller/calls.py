@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.inprocess import Client
@@ -87,7 +89,7 @@ def _moving(env: Environment) -> Sequence[str]:
     number = volume_id.partition("-")[2]
     target = next(pool.id for pool in array.pools.values() if pool.name == "sp2")
     settings = array.settings
-    array.settings = replace(settings, migration_kb_per_second=1)
+    array.settings = msgspec.structs.replace(settings, migration_kb_per_second=1)
     Client(env.world.simulator.gateway).act("Volume", number, "migrateVTree", destSPId=target)
     array.settings = settings
     running = array.vtrees[array.volumes[number].vtree_id].migration
