@@ -369,6 +369,53 @@ def test_metrics_show_running_moves_until_they_end(moving: World) -> None:
     }
 
 
+# --- other calls at the same time ------------------------------------------------------------------------
+
+
+def test_a_move_that_another_call_has_begun_since_the_look_is_waited_for(moving: World) -> None:
+    volume = moving.driver.create()
+    looks: list[str] = []
+
+    def late(tree: dict[str, Any]) -> dict[str, Any]:
+        """The first look does not show the move yet."""
+        looks.append(tree["id"])
+        return tree if len(looks) > 1 else tree | {"vtreeMigrationInfo": None}
+
+    refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    with changed_answers(moving) as change_answer:
+        change_answer("VTree.get", late)
+        assert "is being moved" in refused(ABORTED, lambda: move(moving, volume, "sp2"))
+
+
+def test_a_move_that_another_call_lets_go_on_is_not_sent_back(moving: World) -> None:
+    volume = moving.driver.create()
+    refused(ABORTED, lambda: move(moving, volume, "sp2"))
+    paused = {"migrationStatus": "Paused", "migrationPauseReason": "UserInitiated"}
+    with changed_answers(moving) as change_answer:
+        change_answer(
+            "VTree.get",
+            lambda tree: tree | {"vtreeMigrationInfo": tree["vtreeMigrationInfo"] | paused},
+        )
+        refused(ABORTED, lambda: move(moving, volume, "sp1"))
+    moved(moving, volume, "sp2")
+
+
+def test_a_move_that_the_array_finishes_at_once_is_answered_at_once(make_world: MakeWorld) -> None:
+    world = make_world(several_pools(settings=Settings(migration_kb_per_second=2**60)))
+    volume = world.driver.create()
+    move(world, volume, "sp2")
+    assert pool_of(world, volume) == "sp2"
+
+
+def test_a_pool_whose_capacity_the_array_does_not_report_is_asked_again(moving: World) -> None:
+    volume = moving.driver.create()
+    with changed_answers(moving) as change_answer:
+        change_answer("StoragePool.Statistics", lambda _: {})
+        text = refused(grpc.StatusCode.UNAVAILABLE, lambda: move(moving, volume, "sp2"))
+    assert "reports no capacity for pool pd1/sp2 now" in text
+    refused(ABORTED, lambda: move(moving, volume, "sp2"))
+
+
 # --- which pool ------------------------------------------------------------------------------------------
 
 
