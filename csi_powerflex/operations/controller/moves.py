@@ -28,6 +28,7 @@ from csi_powerflex.model.ports import Array, QosStore
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller import move_checks
+from csi_powerflex.operations.controller.lookup import after_change
 from csi_powerflex.operations.controller.move_checks import Change
 from csi_powerflex.operations.controller.running_moves import RunningMoves
 
@@ -137,10 +138,16 @@ class Moves:
             Busy: the array works on it. The message says how far it is; the same call goes on with it.
             PoolFull: the array has no free capacity for it, and has begun nothing.
         """
-        volume, target, tree = move.volume, move.target, move.tree
         if move.change is not None:
             self._store.record_move(move.members)
-            self._begin(array, volume, target, move.change)
+            self._begin(array, move.volume, move.target, move.change)
+        with after_change(f"the array moves volume {move.volume}"):
+            self._go_on(array, move)
+
+    def _go_on(self, array: Array, move: Move) -> None:
+        """Send the tree back if it has to be. Raises Busy as ``run``."""
+        volume, target, tree = move.volume, move.target, move.tree
+        if move.change is not None:
             tree = array.tree(tree.id)
         elif move.returns:
             tree = self._return(array, volume, target, tree)
