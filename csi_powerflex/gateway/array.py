@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -62,6 +62,24 @@ _HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _LIMITS = "/api/instances/System/action/querySystemLimits"
 
 
+# The trees that are shown by name: those with so many members, and the largest of them.
+_LARGE_TREE = 32
+_MOST_TREES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSizes:
+    """The members of a system's volume trees.
+
+    Attributes:
+        counts: how many trees have a number of members, by that number.
+        largest: the members of the largest trees, by the name of the first volume of each tree.
+    """
+
+    counts: Mapping[int, int] = field(default_factory=dict)
+    largest: Mapping[str, int] = field(default_factory=dict)
+
+
 class GatewayArray:
     """One PowerFlex system, behind its gateway. The arguments are those of ``Client``."""
 
@@ -80,8 +98,8 @@ class GatewayArray:
         self._hosts = Hosts(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
-        # When the last list of all volumes was read, and how many trees in it have a number of members.
-        self._trees: tuple[float, Mapping[int, int]] = (-math.inf, {})
+        # When the last list of all volumes was read, and what it says of the trees.
+        self._trees: tuple[float, TreeSizes] = (-math.inf, TreeSizes())
 
     @property
     def label(self) -> str:
@@ -141,14 +159,14 @@ class GatewayArray:
             used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
         return used
 
-    def trees(self, *, seconds: float) -> Mapping[int, int]:
-        """How many trees have a number of members, by that number, in the last list of all volumes.
+    def trees(self, *, seconds: float) -> TreeSizes:
+        """How many members the trees have in the last list of all volumes.
 
         Args:
             seconds: the age from which on a list is not used any more. The result is then empty.
         """
         read_at, trees = self._trees
-        return trees if time.monotonic() - read_at < seconds else {}
+        return trees if time.monotonic() - read_at < seconds else TreeSizes()
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -267,8 +285,17 @@ class GatewayArray:
         members: collections.Counter[str] = collections.Counter()
         for part in parts:
             members.update(part.members)
-        self._trees = time.monotonic(), collections.Counter(members.values())
-        return PackedVolumes(system_id, [volume for part in parts for volume in part.packed])
+        volumes = PackedVolumes(system_id, [volume for part in parts for volume in part.packed])
+        large = [item for item in members.most_common(_MOST_TREES) if item[1] >= _LARGE_TREE]
+        names = volumes.names_in({tree_id for tree_id, _ in large}) if large else {}
+        self._trees = (
+            time.monotonic(),
+            TreeSizes(
+                collections.Counter(members.values()),
+                {names.get(tree_id, tree_id): count for tree_id, count in large},
+            ),
+        )
+        return volumes
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         path = "/api/types/Volume/instances/action/queryBySelectedIds"

@@ -6,7 +6,8 @@ each time it is read, and the caller should not keep more of them than it needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 import msgspec
@@ -57,6 +58,18 @@ class PackedVolumes(Sequence[Volume]):
 
     def __iter__(self) -> Iterator[Volume]:
         return map(self._volume, self._packed)
+
+    def names_in(self, tree_ids: Collection[str]) -> Mapping[str, str]:
+        """The name of the first volume of each of these trees, or of a copy where that does not exist.
+
+        Only volumes whose bytes have one of the ids are decoded. ``tree_ids`` must not be empty.
+        """
+        named = re.compile("|".join(map(re.escape, tree_ids)).encode())
+        found: dict[str, str] = {}
+        for volume in map(self._volume, filter(named.search, self._packed)):
+            if volume.tree_id in tree_ids and not (volume.copied and volume.tree_id in found):
+                found[volume.tree_id] = volume.name or volume.handle.volume_id
+        return found
 
     def _volume(self, packed: bytes) -> Volume:
         return convert.volume(self._system_id, _decoder.decode(packed))

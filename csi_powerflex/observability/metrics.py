@@ -1,7 +1,8 @@
 """Every metric the driver exports, in one table. docs/metrics.md is made from it.
 
 Names follow Prometheus: a histogram of times ends in ``_duration_seconds``, a counter in ``_total``, and the
-unit comes last. A label has few values, and all of them are known: no volume, no path, no message. Values are
+unit comes last. A label has few values, and all of them are known: no path, no message, and no
+volume but those of the ten largest trees. Values are
 in lower_snake_case and never empty. Only names of others are written as those write them: RPCs and their
 codes, systems, pools and programs.
 """
@@ -256,6 +257,11 @@ TREES_NEAR_LIMIT = _system_gauge(
 TREE_MEMBERS_MAX = _system_gauge(
     "csi_powerflex_tree_members_max",
     "Members of the largest volume tree in that list.",
+)
+TREE_MEMBERS = _system_gauge(
+    "csi_powerflex_tree_members",
+    "Members of the ten largest volume trees in that list, as far as they have 32 or more.",
+    volume="name of the tree's first volume on the array, as `csi-powerflex volumes list` shows it",
 )
 TREE_MEMBERS_LIMIT = _system_gauge(
     "csi_powerflex_tree_members_limit",
