@@ -156,7 +156,7 @@ def test_the_largest_trees_have_a_series_with_the_name_of_their_first_volume(
 
     def members(volume: csi_pb2.Volume) -> float | None:
         return value(
-            "csi_powerflex_tree_members", system="large", volume=array45.volume(volume.volume_id).name
+            "csi_powerflex_tree_members", system="large", volume=str(array45.volume(volume.volume_id).name)
         )
 
     eventually(lambda: members(large) == 4)

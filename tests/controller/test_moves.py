@@ -16,7 +16,6 @@ from csi_powerflex.config.systems.schema import ZoneSettings
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.inprocess import Client
-from csi_powerflex.simulator.model import FINE
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.api_server import Cluster
@@ -38,8 +37,8 @@ POOLS = (
     PoolPlan(name="sp3"),
     PoolPlan(name="unpadded", zero_padding=False),
     PoolPlan(name="unpadded2", zero_padding=False),
-    PoolPlan(name="fine", layout=FINE),
-    PoolPlan(name="fine2", layout=FINE),
+    PoolPlan(name="fine", layout="FineGranularity"),
+    PoolPlan(name="fine2", layout="FineGranularity"),
     PoolPlan(name="small", raw_gib=32, over_provisioning=1),
 )
 # One GiB a second: the clock decides when a move has ended.
