@@ -112,7 +112,8 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation expansion group_snapshots \
-	lookup matching nvme_hosts ownership placement qos routes snapshots volumes \
+	lookup matching modification move_checks moves nvme_hosts ownership placement qos routes running_moves \
+	snapshots volumes \
 	$(addprefix inventory/,importing orphans reading records release)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \

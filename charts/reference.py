@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from csi_powerflex.model.parameters import (
     Choice,
     Flag,
     Limit,
+    MutableParameters,
     Reader,
     SnapshotParameters,
     Text,
@@ -205,19 +206,17 @@ _SNAPSHOT_SECRETS = ("snapshotter", "snapshotter-list")
 _GROUP_SECRETS = ("group-snapshotter",)
 
 
-def _parameters(kind: Any, secrets: Iterable[str], only: Container[str] | None = None) -> Schema:
+def _parameters(kind: Any, secrets: Iterable[str]) -> Schema:
     """The parameters of a kind of class, from the fields of ``kind``.
 
     Args:
         kind: the dataclass that the driver reads the parameters into.
         secrets: the sidecars' names of Secrets, without their prefix and ending.
-        only: the keys that are possible, if not all are.
     """
     properties = {
         field.metadata["key"]: _possible(field.metadata["read"])
         | {"description": field.metadata["description"]}
         for field in dataclasses.fields(kind)
-        if only is None or field.metadata["key"] in only
     }
     for secret in secrets:
         properties |= {f"{SIDECAR_PREFIX}{secret}-secret-{part}": WORD for part in ("name", "namespace")}
@@ -269,7 +268,7 @@ def _attributes_class() -> Schema:
     return _closed(
         ("name", "parameters"),
         **_CLASS,
-        parameters=_parameters(VolumeParameters, (), only=qos.KEYS) | {"minProperties": 1},
+        parameters=_parameters(MutableParameters, ()) | {"minProperties": 1},
     )
 
 

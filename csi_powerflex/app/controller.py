@@ -32,6 +32,8 @@ from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.modification import Modification
+from csi_powerflex.operations.controller.moves import Moves
 from csi_powerflex.operations.controller.orphan_count import OrphanCount
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.pagination import KeptLists
@@ -98,6 +100,7 @@ class _Parts:
     """
 
     fleet: GatewayFleet
+    qos_store: QosStore
     qos: Qos
     registry: NodeRegistry | None
     notices: Notices
@@ -144,7 +147,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
 
         known_nodes, kept = KnownNodes(registry), KeptLists()
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing, follow_cluster)
+        yield _Parts(fleet, qos_store, qos, registry, notices, known_nodes, kept, listing, follow_cluster)
 
 
 @contextlib.contextmanager
@@ -234,10 +237,11 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     topology = Topology(settings.driver_name)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, ownership, cluster_nodes, settings.cluster_id),
+        volumes=Volumes(fleet, placement, parts.qos_store, ownership, cluster_nodes, settings.cluster_id),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
+        modification=Modification(fleet, qos, Moves(parts.qos_store, notices)),
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),

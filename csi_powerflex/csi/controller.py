@@ -22,6 +22,7 @@ from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.listing import Listing
+from csi_powerflex.operations.controller.modification import Modification
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.volumes import Volumes
@@ -63,6 +64,7 @@ class ControllerOperations:
     attachment: Attachment
     expansion: Expansion
     qos: Qos
+    modification: Modification
     snapshots: Snapshots
     listing: Listing
     capacity: Capacity
@@ -81,8 +83,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
         """Create the volume, or return it if it exists and fits."""
-        asked = convert.volume_request(request)
-        qos = asked.parameters.qos_request.merged_with(parse_mutable(request.mutable_parameters))
+        mutable = parse_mutable(request.mutable_parameters)
+        asked = convert.volume_request(request, mutable)
+        qos = asked.parameters.qos_request.merged_with(mutable.qos_request)
         created = self._operations.volumes.create(asked)
         self._operations.qos.record_initial(created.handle, qos)
         segments = self._topology.of_volume(
@@ -178,9 +181,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerModifyVolume(
         self, request: csi_pb2.ControllerModifyVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerModifyVolumeResponse:
-        """Change the limits of the volume, mapped or not."""
-        qos_request = parse_mutable(request.mutable_parameters)
-        self._operations.qos.modify(VolumeHandle.parse(request.volume_id), qos_request)
+        """Change the limits and the pool of the volume, mapped or not."""
+        wanted = parse_mutable(request.mutable_parameters)
+        self._operations.modification.modify(VolumeHandle.parse(request.volume_id), wanted)
         return csi_pb2.ControllerModifyVolumeResponse()
 
     def CreateSnapshot(

@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -31,6 +31,9 @@ from csi_powerflex.gateway.payloads import (
     SingleVolumePayload,
     SystemLimitsPayload,
     SystemStatisticsPayload,
+    TreePayload,
+    TreeStatisticsPayload,
+    TreeVolumePayload,
     VolumePayload,
     id_in,
 )
@@ -53,6 +56,7 @@ from csi_powerflex.model.array import (
     VolumeOutline,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.shared_read import SharedRead
 
@@ -63,6 +67,24 @@ _HEADER_VALUE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _MOST_NAMED = 10
 
 _LIMITS = "/api/instances/System/action/querySystemLimits"
+
+
+# The trees that are shown by name: those with so many members, and the largest of them.
+_LARGE_TREE = 32
+_MOST_TREES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSizes:
+    """The members of a system's volume trees.
+
+    Attributes:
+        counts: how many trees have a number of members, by that number.
+        largest: the members of the largest trees, by the name of the first volume of each tree.
+    """
+
+    counts: Mapping[int, int] = field(default_factory=dict)
+    largest: Mapping[str, int] = field(default_factory=dict)
 
 
 class GatewayArray:
@@ -84,8 +106,8 @@ class GatewayArray:
         self._nvme = NvmeTargets(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
-        # When the last list of all volumes was read, and how many trees in it have a number of members.
-        self._trees: tuple[float, Mapping[int, int]] = (-math.inf, {})
+        # When the last list of all volumes was read, and what it says of the trees.
+        self._trees: tuple[float, TreeSizes] = (-math.inf, TreeSizes())
 
     @property
     def label(self) -> str:
@@ -148,14 +170,14 @@ class GatewayArray:
             used["volumes"] = self._client.get(path, SystemStatisticsPayload).num_of_volumes
         return used
 
-    def trees(self, *, seconds: float) -> Mapping[int, int]:
-        """How many trees have a number of members, by that number, in the last list of all volumes.
+    def trees(self, *, seconds: float) -> TreeSizes:
+        """How many members the trees have in the last list of all volumes.
 
         Args:
             seconds: the age from which on a list is not used any more. The result is then empty.
         """
         read_at, trees = self._trees
-        return trees if time.monotonic() - read_at < seconds else {}
+        return trees if time.monotonic() - read_at < seconds else TreeSizes()
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -278,8 +300,17 @@ class GatewayArray:
         members: collections.Counter[str] = collections.Counter()
         for part in parts:
             members.update(part.members)
-        self._trees = time.monotonic(), collections.Counter(members.values())
-        return PackedVolumes(system_id, [volume for part in parts for volume in part.packed])
+        volumes = PackedVolumes(system_id, [volume for part in parts for volume in part.packed])
+        large = [item for item in members.most_common(_MOST_TREES) if item[1] >= _LARGE_TREE]
+        names = volumes.names_in({tree_id for tree_id, _ in large}) if large else {}
+        self._trees = (
+            time.monotonic(),
+            TreeSizes(
+                collections.Counter(members.values()),
+                {names.get(tree_id, tree_id): count for tree_id, count in large},
+            ),
+        )
+        return volumes
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
         path = "/api/types/Volume/instances/action/queryBySelectedIds"
@@ -350,6 +381,40 @@ class GatewayArray:
     def tree_members(self, tree_id: str) -> int:
         path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
         return len(self._client.get_list(path, CreatedPayload, about=f"to show the tree {tree_id}"))
+
+    # --- moves -----------------------------------------------------------------------------------
+
+    def tree(self, tree_id: str) -> Tree:
+        about = f"to show the tree {tree_id}"
+        return convert.tree(self._client.get(f"/api/instances/VTree::{tree_id}", TreePayload, about=about))
+
+    def tree_volumes(self, tree_id: str) -> Sequence[TreeMember]:
+        path = f"/api/instances/VTree::{tree_id}/relationships/Volume"
+        payloads = self._client.get_list(path, TreeVolumePayload, about=f"to show the tree {tree_id}")
+        return [convert.tree_member(self.system_id(), payload) for payload in payloads]
+
+    def tree_usage(self, tree_id: str) -> TreeUsage:
+        path = f"/api/instances/VTree::{tree_id}/relationships/Statistics"
+        return convert.tree_usage(self._client.get(path, TreeStatisticsPayload))
+
+    def move_tree(
+        self, volume_id: str, pool: Pool, *, conversion: Conversion, compressed: bool | None
+    ) -> None:
+        """By the id of any volume in the tree (2.9)."""
+        body = {"destSPId": pool.id, "volTypeConversion": conversion.value}
+        if compressed is not None:
+            body["compressionMethod"] = "Normal" if compressed else "None"
+        about = f"to move volume {self._handle(volume_id)} to pool {pool}"
+        try:
+            self._act(volume_id, "migrateVTree", body, about)
+        except PoolNotFound:
+            self._pools.forget()
+            raise
+
+    def pause_move(self, volume_id: str) -> None:
+        """After the requests in progress (2.9)."""
+        about = f"to pause the move of volume {self._handle(volume_id)}"
+        self._act(volume_id, "pauseVTreeMigration", {"pauseType": "Gracefully"}, about)
 
     # --- mappings --------------------------------------------------------------------------------
 

@@ -143,7 +143,8 @@ class Capacities:
             if seen_state is state and now - seen_at < CAPACITY_SECONDS:
                 return capacity
         capacity = self._read(pool)
-        self._known[pool.id] = (state, now, capacity)
+        if capacity.total:  # Figures that an answer lacks are read as 0. It is asked again.
+            self._known[pool.id] = (state, now, capacity)
         return capacity
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from csi_powerflex import errors
-from csi_powerflex.model import array
+from csi_powerflex.model import array, moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,10 @@ CODES = (
     MdmCode(145, "REMOVE_IN_PROGRESS", errors.Busy, _REPEATED),
     MdmCode(164, "VOL_ALLOC_ERROR_BUSY", errors.Busy, _REPEATED),
     MdmCode(212, "VOL_REMOVE_IN_PROGRESS", errors.Busy, _REPEATED),
+    # Moves of a volume tree to another pool. 719 is that to a third pool.
+    MdmCode(717, "VTREE_MIGRATION_ALREADY_EXISTS", moves.MoveRunning, _REPEATED),
+    MdmCode(719, "VTREE_MIGRATE_MULTIPLE_SP", moves.MoveRunning, _REPEATED),
+    MdmCode(718, "VTREE_MIGRATE_SAME_SP", moves.InPoolAlready),
     # A part of the array does not answer, so the outcome is not known; or the domain is not active.
     MdmCode(68, "TIMEOUT", errors.Unavailable, _REPEATED),
     MdmCode(69, "COMMUNICATION_ERROR", errors.Unavailable, _REPEATED),

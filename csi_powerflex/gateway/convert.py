@@ -20,6 +20,9 @@ from csi_powerflex.gateway.payloads import (
     SdcPayload,
     SdtPayload,
     SingleVolumePayload,
+    TreePayload,
+    TreeStatisticsPayload,
+    TreeVolumePayload,
     VolumePayload,
 )
 from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
@@ -36,6 +39,7 @@ from csi_powerflex.model.array import (
     Sdt,
     Volume,
 )
+from csi_powerflex.model.moves import MoveState, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import Portal
 
 _KBPS_PER_MBPS = 1024
@@ -46,6 +50,17 @@ _STORAGE_ONLY = "StorageOnly"
 # sdtState, membershipState, maintenanceState and mdmConnectionState of an SDT that serves hosts.
 _SDT_IN_ORDER = ("Normal", "Joined", "NoMaintenance", "Connected")
 _POOL_STATES = {"Protected": PoolState.HEALTHY, "Failed": PoolState.FAILED}
+# Unknown states count as moving, so that no second move is begun.
+_MOVE_STATES = {
+    "PendingMigration": MoveState.QUEUED,
+    "PendingRebalance": MoveState.QUEUED,
+    "InternalPausing": MoveState.PAUSING,
+    "GracefullyPausing": MoveState.PAUSING,
+    "ForcefullyPausing": MoveState.PAUSING,
+    "Paused": MoveState.PAUSED,
+}
+_NO_MOVE = (None, "", "None", "NotInMigration")
+_NOT_REPLICATED = (None, "", "UnmarkedForReplication")
 _DOMAIN_STATES = {
     "Active": DomainState.ACTIVE,
     "ActivePending": DomainState.ACTIVATING,
@@ -241,6 +256,40 @@ def volume(system_id: str, payload: VolumePayload) -> Volume:
 def is_copy(volume_type: str) -> bool:
     """Whether a volume of this type is a snapshot or clone of any kind (2.6)."""
     return volume_type not in _ORIGINAL_TYPES
+
+
+def tree(payload: TreePayload) -> Tree:
+    """A volume tree, and the move that the array makes with it (2.8, 2.9)."""
+    info = payload.vtree_migration_info
+    if info is None:
+        return Tree(payload.id, payload.storage_pool_id)
+    reason = info.migration_pause_reason if info.migration_pause_reason not in _NO_MOVE else None
+    if info.migration_status not in _NO_MOVE:
+        state = _MOVE_STATES.get(str(info.migration_status), MoveState.MOVING)
+    else:
+        # Without a reason the move has ended; with one it has stopped (2.9).
+        state = MoveState.PAUSED if reason else MoveState.NONE
+    if state is MoveState.NONE:
+        return Tree(payload.id, payload.storage_pool_id)
+    return Tree(
+        payload.id,
+        info.source_storage_pool_id or payload.storage_pool_id,
+        state,
+        info.destination_storage_pool_id,
+        reason,
+        info.migration_queue_position or 0,
+    )
+
+
+def tree_member(system_id: str, payload: TreeVolumePayload) -> TreeMember:
+    """A member of a tree (2.6)."""
+    return TreeMember(volume(system_id, payload), payload.volume_replication_state not in _NOT_REPLICATED)
+
+
+def tree_usage(payload: TreeStatisticsPayload) -> TreeUsage:
+    """The data of a tree (2.8)."""
+    moved = min(max(payload.vtree_migration_progress or 0, 0), 100) / 100
+    return TreeUsage(payload.net_capacity_in_use_in_kb * units.KIB, moved)
 
 
 def _provisioning(payload: VolumePayload) -> Provisioning | None:

@@ -181,8 +181,10 @@ def _measure_objects(array: GatewayArray) -> None:
     metrics.ARRAY_OBJECTS.show(array.label, {(kind,): count for kind, count in used.items()})
     metrics.ARRAY_OBJECTS_LIMIT.show(array.label, {(kind,): limits[kind] for kind in used})
     limit = limits.get(_TREE_LIMIT)
-    trees = array.trees(seconds=_LIST_SECONDS) if limit else {}
+    sizes = array.trees(seconds=_LIST_SECONDS)
+    trees = sizes.counts if limit else {}
     near = sum(count for members, count in trees.items() if limit and members >= _NEAR * limit)
+    metrics.TREE_MEMBERS.show(array.label, {(name,): count for name, count in sizes.largest.items()})
     metrics.TREE_MEMBERS_LIMIT.show(array.label, {(): limit} if limit else {})
     metrics.TREES_NEAR_LIMIT.show(array.label, {(): near} if trees else {})
     metrics.TREE_MEMBERS_MAX.show(array.label, {(): max(trees)} if trees else {})

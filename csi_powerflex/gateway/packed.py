@@ -7,7 +7,8 @@ each time it is read, and the caller should not keep more of them than it needs.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar, overload
 
 import msgspec
@@ -120,3 +121,15 @@ class PackedVolumes(PackedItems[Volume]):
     def outlines(self) -> Sequence[VolumeOutline]:
         """The same volumes in the same order, as outlines."""
         return PackedItems(self._packed, _outline_decoder.decode)
+
+    def names_in(self, tree_ids: Collection[str]) -> Mapping[str, str]:
+        """The name of the first volume of each of these trees, or of a copy where that does not exist.
+
+        Only volumes whose bytes have one of the ids are decoded. ``tree_ids`` must not be empty.
+        """
+        named = re.compile("|".join(map(re.escape, tree_ids)).encode())
+        found: dict[str, str] = {}
+        for volume in map(self._make, filter(named.search, self._packed)):
+            if volume.tree_id in tree_ids and not (volume.copied and volume.tree_id in found):
+                found[volume.tree_id] = volume.name or volume.handle.volume_id
+        return found

@@ -232,6 +232,37 @@ class TreeMemberPayload(Payload, frozen=True):
     ancestor_volume_id: str | None = None
 
 
+class TreeVolumePayload(VolumePayload, frozen=True):
+    """A Volume as a member of a tree that is to be moved (2.6)."""
+
+    volume_replication_state: str | None = None
+
+
+class MigrationPayload(Payload, frozen=True):
+    """``vtreeMigrationInfo`` of a VTree (2.9)."""
+
+    source_storage_pool_id: str | None = None
+    destination_storage_pool_id: str | None = None
+    migration_status: str | None = None
+    migration_pause_reason: str | None = None
+    migration_queue_position: int | None = None
+
+
+class TreePayload(Payload, frozen=True):
+    """A VTree (2.8)."""
+
+    id: Id
+    storage_pool_id: Id
+    vtree_migration_info: MigrationPayload | None = None
+
+
+class TreeStatisticsPayload(Payload, frozen=True):
+    """The Statistics of a VTree (2.8). ``vtree_migration_progress`` is taken as percent."""
+
+    net_capacity_in_use_in_kb: Kib = 0
+    vtree_migration_progress: int | None = None
+
+
 class CreatedPayload(Payload, frozen=True):
     """The answer to creating an object."""
 

@@ -48,7 +48,7 @@ _STOP_SECONDS = 1.0
 _MAX_MESSAGE_BYTES = 1024
 _MAX_OBJECT_NAME = 200
 
-_WARNINGS = frozenset({Notice.HOST_NOT_CONNECTED, Notice.LIMITS_NOT_APPLIED})
+_WARNINGS = frozenset({Notice.HOST_NOT_CONNECTED, Notice.LIMITS_NOT_APPLIED, Notice.VOLUME_MOVE_PAUSED})
 
 
 class ClaimReference(msgspec.Struct, frozen=True):

@@ -19,6 +19,12 @@ class Notice(enum.StrEnum):
     """The volume is mapped to a host that the array is not connected to. Pods wait for its device."""
     LIMITS_NOT_APPLIED = "LimitsNotApplied"
     """The volume's class has changed, and the array did not take the limits of the new class."""
+    VOLUME_MOVING = "VolumeMoving"
+    """The array moves the volume to another pool."""
+    VOLUME_MOVE_PAUSED = "VolumeMovePaused"
+    """The array has paused the move of the volume to another pool."""
+    VOLUME_MOVED = "VolumeMoved"
+    """The volume is in the pool that its class names."""
     STALE_MAPPING_REMOVED = "StaleMappingRemoved"
     """The mapping to a host that is no node any more was removed."""
 

@@ -117,6 +117,12 @@ def _parameter(key: str, description: str, read: Reader, default: Any, *, travel
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def _like(kind: type[Any], name: str) -> Any:
+    """A field that is read and described as the field ``name`` of another class of parameters."""
+    (found,) = (field for field in dataclasses.fields(kind) if field.name == name)
+    return dataclasses.field(default=found.default, metadata=found.metadata)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class VolumeParameters:
     """The parameters of a StorageClass."""
@@ -200,9 +206,7 @@ class VolumeParameters:
     @property
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
-        values = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib, self.qos_on_nvme)
-        pairs = zip((*qos.KEYS, qos.ON_NVME), values, strict=True)
-        return qos.QosRequest.parse({key: value for key, value in pairs if value is not None})
+        return _qos_request(self)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -247,19 +251,80 @@ def requested_for(parameters: Mapping[str, str]) -> dict[str, str]:
     return {field: "/".join(parts) for field, parts in named.items() if parts}
 
 
-def parse_mutable(parameters: Mapping[str, str]) -> qos.QosRequest:
+@dataclasses.dataclass(frozen=True, slots=True)
+class MutableParameters:
+    """The parameters of a VolumeAttributesClass. None: the class has no such key, so nothing changes."""
+
+    domain: str | None = _parameter(
+        "protectiondomain",
+        "Name or id of the protection domain of that pool; by default that of the volume",
+        Text(),
+        None,
+    )
+    pool: str | None = _parameter(
+        "storagepool", "Name or id of the storage pool that the volume is moved to", Text(), None
+    )
+    provisioning: Provisioning | None = _parameter(
+        "provisioning",
+        "How the volume takes space in that pool: thin, thick or compressed; by default as before",
+        Choice(tuple(Provisioning)),
+        None,
+    )
+    migrate_tree: bool = _parameter(
+        "migrateTree",
+        "Also move the volumes of other claims that are in the same volume tree, such as clones",
+        Flag(),
+        False,
+    )
+    iops: str | None = _like(VolumeParameters, "iops")
+    bandwidth: str | None = _like(VolumeParameters, "bandwidth")
+    iops_per_gib: str | None = _like(VolumeParameters, "iops_per_gib")
+    bandwidth_per_gib: str | None = _like(VolumeParameters, "bandwidth_per_gib")
+
+    @property
+    def qos_request(self) -> qos.QosRequest:
+        """The limits that the class asks for."""
+        return _qos_request(self)
+
+    def over(self, parameters: VolumeParameters) -> VolumeParameters:
+        """A StorageClass's parameters, with what this class says of the pool in place of theirs.
+
+        The specification gives the mutable parameters precedence (CreateVolume).
+        """
+        return dataclasses.replace(
+            parameters,
+            domain=self.domain or parameters.domain,
+            pool=self.pool or parameters.pool,
+            provisioning=self.provisioning or parameters.provisioning,
+        )
+
+
+def parse_mutable(parameters: Mapping[str, str]) -> MutableParameters:
     """Read a VolumeAttributesClass's parameters.
 
     Raises:
-        InvalidArgument: an unknown key, with the closest known one, or a value that the array refuses.
+        InvalidArgument: an unknown key, with the closest known one, a value that cannot be read or that the
+            array refuses, or a protection domain without a pool.
     """
-    for key in parameters:
-        if key not in qos.KEYS:
-            raise InvalidArgument(f"unknown mutable parameter {key!r}; {did_you_mean(key, qos.KEYS)}")
-    return qos.QosRequest.parse(parameters)
+    parsed = _parse(MutableParameters, parameters, "mutable parameter")
+    if parsed.domain is not None and parsed.pool is None:
+        raise InvalidArgument(
+            f"the mutable parameter protectiondomain={parsed.domain!r} needs storagepool, the pool in that "
+            "domain; add it to the VolumeAttributesClass"
+        )
+    return parsed
 
 
-_P = TypeVar("_P", VolumeParameters, SnapshotParameters)
+def _qos_request(parameters: VolumeParameters | MutableParameters) -> qos.QosRequest:
+    values = (parameters.iops, parameters.bandwidth, parameters.iops_per_gib, parameters.bandwidth_per_gib)
+    pairs = zip(qos.KEYS, values, strict=True)
+    requested = {key: value for key, value in pairs if value is not None}
+    if isinstance(parameters, VolumeParameters):
+        requested[qos.ON_NVME] = parameters.qos_on_nvme
+    return qos.QosRequest.parse(requested)
+
+
+_P = TypeVar("_P", VolumeParameters, SnapshotParameters, MutableParameters)
 
 
 def travelling() -> tuple[dataclasses.Field[Any], ...]:
@@ -279,13 +344,13 @@ def read(field: dataclasses.Field[Any], text: str) -> Any:
         raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
 
 
-def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
+def _parse(kind: type[_P], parameters: Mapping[str, str], noun: str = "parameter") -> _P:
     fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key.startswith(SIDECAR_PREFIX):
             continue
         if key not in fields:
-            raise InvalidArgument(f"unknown parameter {key!r}; {did_you_mean(key, fields)}")
+            raise InvalidArgument(f"unknown {noun} {key!r}; {did_you_mean(key, fields)}")
         values[fields[key].name] = read(fields[key], value)
     return kind(**values)

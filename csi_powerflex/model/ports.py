@@ -27,6 +27,7 @@ from csi_powerflex.model.array import (
     VolumeOutline,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.model.qos import QosRequest
 
@@ -95,6 +96,10 @@ class Array(Protocol):
         Raises:
             InvalidArgument: there is none.
         """
+        ...
+
+    def pools(self) -> Sequence[Pool]:
+        """Every pool."""
         ...
 
     def pool_capacity(self, pool: Pool) -> PoolCapacity:
@@ -223,6 +228,50 @@ class Array(Protocol):
         """The number of volumes, snapshots and clones in a volume tree."""
         ...
 
+    # --- moves -----------------------------------------------------------------------------------
+
+    def tree(self, tree_id: str) -> Tree:
+        """A volume tree, and the move that the array makes with it.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        ...
+
+    def tree_volumes(self, tree_id: str) -> Sequence[TreeMember]:
+        """Every volume, snapshot and clone in a volume tree."""
+        ...
+
+    def tree_usage(self, tree_id: str) -> TreeUsage:
+        """The data of a volume tree. Pools of PowerFlex 5 do not report it."""
+        ...
+
+    def move_tree(
+        self, volume_id: str, pool: Pool, *, conversion: Conversion, compressed: bool | None
+    ) -> None:
+        """Begin to move the tree of the volume to the pool, or back to its pool if its move is paused.
+
+        Args:
+            volume_id: any volume of the tree.
+            pool: the pool.
+            conversion: what changes about the tree's first volume.
+            compressed: whether the tree is compressed there; None for the array's default.
+
+        Raises:
+            NotFound: the volume does not exist.
+            MoveRunning, InPoolAlready: see these classes.
+            PoolFull: the pool has no free capacity for it.
+        """
+        ...
+
+    def pause_move(self, volume_id: str) -> None:
+        """Pause the move of the volume's tree. The array may need some time for it.
+
+        Raises:
+            NotFound: the volume does not exist.
+        """
+        ...
+
     # --- mappings --------------------------------------------------------------------------------
 
     def hosts_of(
@@ -324,10 +373,10 @@ class Array(Protocol):
 
 
 class QosStore(Protocol):
-    """The QoS limits that are requested for each volume.
+    """What was requested for each volume after its creation: its QoS limits, and whether it was moved.
 
-    ControllerPublishVolume does not name the limits that were changed after CreateVolume. So they are kept
-    outside of the controller's process.
+    ControllerPublishVolume does not name the limits that were changed after CreateVolume, and a repeated
+    CreateVolume names the pool that the volume had then. So this is kept outside of the controller's process.
     """
 
     def start(self, changed: Callable[[VolumeHandle], None]) -> None:
@@ -363,6 +412,22 @@ class QosStore(Protocol):
 
         Raises:
             Unavailable: it cannot be kept now.
+        """
+        ...
+
+    def record_move(self, handles: Collection[VolumeHandle]) -> None:
+        """Keep that these volumes are moved to another pool.
+
+        Raises:
+            Unavailable: it cannot be kept now.
+        """
+        ...
+
+    def may_have_moved(self, handle: VolumeHandle) -> bool:
+        """Whether the volume may have another pool and provisioning than at its creation.
+
+        Raises:
+            Unavailable: it is not known now.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Every metric the driver exports, in one table. docs/metrics.md is made from it.
 
 Names follow Prometheus: a histogram of times ends in ``_duration_seconds``, a counter in ``_total``, and the
-unit comes last. A label has few values, and all of them are known: no volume, no path, no message. Values are
+unit comes last. A label has few values, and all of them are known: no path, no message, and no
+volume but those of the ten largest trees. Values are
 in lower_snake_case and never empty. Only names of others are written as those write them: RPCs and their
 codes, systems, pools and programs.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -78,6 +79,17 @@ class SystemGauge:
                 self._shown[system] = set(values)
 
 
+class FollowedGauge:
+    """A gauge whose values are computed when it is read."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+
+    def follow(self, value: Callable[[], float], *labels: str) -> None:
+        """Let ``value`` be called whenever the series with these labels is read."""
+        self._gauge.labels(*labels).set_function(value)
+
+
 _SYSTEM_GAUGES: list[SystemGauge] = []
 
 
@@ -101,6 +113,10 @@ def _system_gauge(name: str, description: str, **labels: str) -> SystemGauge:
     made = SystemGauge(_gauge(name, description, system=_SYSTEM, **labels))
     _SYSTEM_GAUGES.append(made)
     return made
+
+
+def _followed_gauge(name: str, description: str, **labels: str) -> FollowedGauge:
+    return FollowedGauge(_gauge(name, description, **labels))
 
 
 def _histogram(name: str, description: str, **labels: str) -> Histogram:
@@ -244,6 +260,11 @@ TREE_MEMBERS_MAX = _system_gauge(
     "csi_powerflex_tree_members_max",
     "Members of the largest volume tree in that list.",
 )
+TREE_MEMBERS = _system_gauge(
+    "csi_powerflex_tree_members",
+    "Members of the ten largest volume trees in that list, as far as they have 32 or more.",
+    volume="name of the tree's first volume on the array, as `csi-powerflex volumes list` shows it",
+)
 TREE_MEMBERS_LIMIT = _system_gauge(
     "csi_powerflex_tree_members_limit",
     "Members that a volume tree can have.",
@@ -254,6 +275,23 @@ ORPHANS = _system_gauge(
     "Kubernetes needs, and that are older than one hour. Only the replica whose sidecars list volumes has "
     "it.",
     kind="volume or snapshot",
+)
+MOVES = _counter(
+    "csi_powerflex_moves_total",
+    "Moves of volumes to another storage pool, by a VolumeAttributesClass.",
+    system=_SYSTEM,
+    result="begun; finished; returned (sent back to the pool before they had finished)",
+)
+MOVES_RUNNING = _followed_gauge(
+    "csi_powerflex_moves_running",
+    "Volumes that the array moves to another storage pool, as far as the calls of this replica show it.",
+    system=_SYSTEM,
+    state="queued, moving, pausing or paused",
+)
+MOVES_LEFT = _followed_gauge(
+    "csi_powerflex_moves_left_bytes",
+    "Data that these moves still have to move.",
+    system=_SYSTEM,
 )
 CONFIGURATION_RELOADS = _counter(
     "csi_powerflex_configuration_reloads_total",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -196,6 +196,19 @@ class KubernetesQosStore:
         """See ``QosStore.set``. Kubernetes keeps it; it is kept here only until that is seen."""
         with self._lock:
             self._keep_pending(handle, qos_request, initial=False)
+
+    def record_move(self, handles: Collection[VolumeHandle]) -> None:
+        """See ``QosStore.record_move``. It keeps nothing: a volume that is moved has a PersistentVolume."""
+
+    def may_have_moved(self, handle: VolumeHandle) -> bool:
+        """See ``QosStore.may_have_moved``: whether the volume has a PersistentVolume.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        for informer in self._informers:
+            informer.wait_until_synced()
+        return self.persistent_volume(str(handle)) is not None
 
     def delete(self, handle: VolumeHandle) -> None:
         """See ``QosStore.delete``."""

@@ -1,10 +1,10 @@
-"""The requested QoS limits in a small database file, for use outside Kubernetes."""
+"""The requested QoS limits and the moved volumes in a small database file, for use outside Kubernetes."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,7 @@ class LocalQosStore:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS qos_requests (volume TEXT PRIMARY KEY, parameters TEXT NOT NULL)"
             )
+            self._database.execute("CREATE TABLE IF NOT EXISTS moved_volumes (volume TEXT PRIMARY KEY)")
         except sqlite3.Error as error:
             raise FailedPrecondition(
                 f"cannot keep state in {path}: {error}; name another --state-file, or move this one away "
@@ -63,9 +64,19 @@ class LocalQosStore:
         """See ``QosStore.set``."""
         self._execute("INSERT OR REPLACE INTO qos_requests VALUES (?, ?)", str(handle), _text(qos_request))
 
+    def record_move(self, handles: Collection[VolumeHandle]) -> None:
+        """See ``QosStore.record_move``."""
+        for handle in handles:
+            self._execute("INSERT OR IGNORE INTO moved_volumes VALUES (?)", str(handle))
+
+    def may_have_moved(self, handle: VolumeHandle) -> bool:
+        """See ``QosStore.may_have_moved``."""
+        return bool(self._execute("SELECT volume FROM moved_volumes WHERE volume = ?", str(handle)))
+
     def delete(self, handle: VolumeHandle) -> None:
         """See ``QosStore.delete``."""
-        self._execute("DELETE FROM qos_requests WHERE volume = ?", str(handle))
+        for table in ("qos_requests", "moved_volumes"):
+            self._execute(f"DELETE FROM {table} WHERE volume = ?", str(handle))  # noqa: S608 - two constants
 
     def close(self) -> None:
         """Close the file."""

@@ -12,7 +12,12 @@ import yaml
 
 from csi_powerflex.config.node import mdm_group
 from csi_powerflex.config.systems import loader
-from csi_powerflex.model.parameters import SnapshotParameters, VolumeParameters, parse_mutable
+from csi_powerflex.model.parameters import (
+    MutableParameters,
+    SnapshotParameters,
+    VolumeParameters,
+    parse_mutable,
+)
 from csi_powerflex.simulator import certificates
 from tests.chart import helm as chart
 from tests.chart.arguments import parsed
@@ -159,4 +164,4 @@ def test_the_driver_takes_the_parameters_of_every_class(manifests: list[Manifest
         for each in chart.of_kind(manifests, kind):
             SnapshotParameters.parse(each.get("parameters", {}))
     for each in chart.of_kind(manifests, "VolumeAttributesClass"):
-        assert parse_mutable(each["parameters"])
+        assert parse_mutable(each["parameters"]) != MutableParameters()

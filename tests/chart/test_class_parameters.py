@@ -11,8 +11,13 @@ import pytest
 import yaml
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.model import qos
-from csi_powerflex.model.parameters import SIDECAR_PREFIX, SnapshotParameters, VolumeParameters, parse_mutable
+from csi_powerflex.model.parameters import (
+    SIDECAR_PREFIX,
+    MutableParameters,
+    SnapshotParameters,
+    VolumeParameters,
+    parse_mutable,
+)
 from tests.chart.helm import CHART
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"]
@@ -47,7 +52,8 @@ def test_the_driver_takes_each_choice_of_the_chart(value: str, key: str, option:
 def test_the_chart_has_the_keys_of_the_driver() -> None:
     keys = {field.metadata["key"] for field in dataclasses.fields(VolumeParameters)}
     assert set(properties("storageClasses")) == keys
-    assert set(properties("volumeAttributesClasses")) == set(qos.KEYS)
+    keys = {field.metadata["key"] for field in dataclasses.fields(MutableParameters)}
+    assert set(properties("volumeAttributesClasses")) == keys
     keys = {field.metadata["key"] for field in dataclasses.fields(SnapshotParameters)}
     for value in ("volumeSnapshotClasses", "volumeGroupSnapshotClasses"):
         assert set(properties(value)) == keys

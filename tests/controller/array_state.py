@@ -92,6 +92,14 @@ def _every(world: World) -> dict[str, Volume]:
     }
 
 
+def _pools(world: World, volume: Volume) -> tuple[str, ...]:
+    """The name of its pool, and of the pool that its tree is moved to."""
+    (array,) = (gateway.array for gateway in world.simulator.gateways if volume.id in gateway.array.volumes)
+    running = array.vtrees[volume.vtree_id].migration
+    pools = [volume.pool_id, running.target_pool_id] if running else [volume.pool_id]
+    return tuple(array.pools[pool].name for pool in pools)
+
+
 def _describe(world: World, volume: Volume, labels: Mapping[str, str]) -> tuple[object, ...]:
     every = [host for gateway in world.simulator.gateways for host in gateway.array.hosts.values()]
     # The name of an NVMe host that the driver created follows from its NQN, which may differ between runs.
@@ -109,5 +117,6 @@ def _describe(world: World, volume: Volume, labels: Mapping[str, str]) -> tuple[
         labels.get(volume.ancestor_id or "", volume.ancestor_id),
         labels.get(volume.group_id or "", volume.group_id),
         volume.secure_until > 0,
+        _pools(world, volume),
         mappings,
     )

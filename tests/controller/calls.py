@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.inprocess import Client
 from tests.controller.driver import Driver, Mode, block, mount
 from tests.controller.nvme import NODE
 from tests.controller.world import World
@@ -32,7 +35,7 @@ class Call:
     """``prepare`` returns ids, ``call`` makes the call on them, ``afterwards`` shows its lasting effect.
 
     ``creates`` counts the new volumes and snapshots at the end, and their mappings. ``needs_nvme`` says that
-    PowerFlex before 4.0 refuses the call.
+    PowerFlex before 4.0 refuses the call. ``mirrored`` is for a call that only systems with mirrored pools can do.
     """
 
     creates: tuple[int, int]
@@ -40,6 +43,7 @@ class Call:
     call: Callable[[Environment, Sequence[str]], object]
     afterwards: Callable[[Environment, Sequence[str]], object] = lambda _env, _ids: None
     needs_nvme: bool = False
+    mirrored: bool = False
 
 
 _SHARED = block(Mode.MULTI_NODE_MULTI_WRITER)
@@ -95,6 +99,21 @@ def _volumes(env: Environment) -> Sequence[str]:
 def _group(env: Environment) -> Sequence[str]:
     group = env.driver.group_snapshot(f"{env.name}-group", *_volumes(env))
     return group.group_snapshot_id, *(snapshot.snapshot_id for snapshot in group.snapshots)
+
+
+def _moving(env: Environment) -> Sequence[str]:
+    """A volume that the array moves to another pool, without end."""
+    volume_id, array = env.driver.create(env.name).volume_id, env.world.array
+    number = volume_id.partition("-")[2]
+    target = next(pool.id for pool in array.pools.values() if pool.name == "sp2")
+    settings = array.settings
+    array.settings = msgspec.structs.replace(settings, migration_kb_per_second=1)
+    Client(env.world.simulator.gateway).act("Volume", number, "migrateVTree", destSPId=target)
+    array.settings = settings
+    running = array.vtrees[array.volumes[number].vtree_id].migration
+    assert running is not None
+    running.done_seconds = -1e12
+    return (volume_id,)
 
 
 def _publish_all(env: Environment, ids: Sequence[str]) -> None:
@@ -201,6 +220,22 @@ CALLS = {
         _limited,
         lambda env, ids: env.driver.modify(ids[0], iopsLimit="500"),
         _publish_all,
+    ),
+    "ControllerModifyVolume to another pool": Call(
+        (2, 0),
+        _snapshot,
+        lambda env, ids: env.driver.modify(ids[0], storagepool="sp2"),
+        mirrored=True,
+    ),
+    "ControllerModifyVolume to another pool with limits": Call(
+        (1, 3),
+        _limited,
+        lambda env, ids: env.driver.modify(ids[0], storagepool="sp2", provisioning="thick", iopsLimit="500"),
+        _publish_all,
+        mirrored=True,
+    ),
+    "ControllerModifyVolume back to the pool that the volume leaves": Call(
+        (1, 0), _moving, lambda env, ids: env.driver.modify(ids[0], storagepool="sp1"), mirrored=True
     ),
     "CreateSnapshot": Call(
         (2, 0),

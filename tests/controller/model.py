@@ -27,6 +27,13 @@ class Refused(Exception):
 
 
 @dataclass(eq=False)
+class Tree:
+    """What the array moves as one: a volume with its snapshots and clones, and the pool that they are in."""
+
+    pool: str = "sp1"
+
+
+@dataclass(eq=False)
 class Item:
     """A volume or a snapshot.
 
@@ -41,6 +48,7 @@ class Item:
     copied: bool
     iops: int = 0
     orphaned: bool = False
+    tree: Tree = field(default_factory=Tree)
     published: dict[str, str] = field(default_factory=dict)
     """Nodes, and whether each may write ("ReadWrite") or not ("ReadOnly")."""
 
@@ -158,6 +166,24 @@ class Model:
         if existing.size < required:
             existing.size = self.rounded(existing.system, required=required, limit=limit)
         return existing.size
+
+    def move(self, name: str, pool: str, *, whole_tree: bool) -> None:
+        """ControllerModifyVolume to another pool. Only systems with mirrored pools do it."""
+        existing = self.found(name)
+        if existing.tree.pool == pool:
+            return
+        if self._steps[existing.system] == 1:
+            raise Refused(Code.INVALID_ARGUMENT)
+        others = [
+            item
+            for item in self.items()
+            if item.tree is existing.tree
+            and item is not existing
+            and (item in self.volumes.values() or item.orphaned or item.origin != existing.id)
+        ]
+        if others and not whole_tree:
+            raise Refused(Code.FAILED_PRECONDITION)
+        existing.tree.pool = pool
 
     def found(self, name: str) -> Item:
         """A volume that must exist."""

@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from csi_powerflex.qos_store.kubernetes import VOLUMES
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.inprocess import Client
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.api_server import DRIVER
 from tests.controller.cluster_world import NodesCluster
 from tests.controller.conftest import MakeWorld
+from tests.controller.driver import refused
 from tests.controller.eventually import eventually
 from tests.controller.world import World
 
@@ -100,6 +106,38 @@ def test_a_claim_is_told_that_the_limits_of_its_new_class_were_not_applied(
     told = event(cluster)
     assert told["reason"] == "LimitsNotApplied"
     assert "could not be set on the array" in told["message"]
+
+
+def test_a_claim_is_told_that_its_volume_is_moved_and_when_it_has_ended(
+    make_world: MakeWorld, cluster: NodesCluster, tmp_path: Path
+) -> None:
+    pools = (PoolPlan(), PoolPlan(name="sp2"))
+    plan = SystemPlan(
+        initial_state=InitialState(domains=(DomainPlan(pools=pools),)),
+        settings=Settings(migration_kb_per_second=1024 * 1024),
+    )
+    world = make_world(plan)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(cluster.kubeconfig()), encoding="utf-8")
+    world.more |= {"in_kubernetes": True, "kubeconfig": kubeconfig, "events": True}
+    world.restart()
+    volume = world.driver.create()
+    bind(cluster, volume.volume_id)
+    refused(grpc.StatusCode.ABORTED, lambda: world.driver.modify(volume.volume_id, storagepool="sp2"))
+    told = event(cluster)
+    assert (told["reason"], told["type"]) == ("VolumeMoving", "Normal")
+    assert told["involvedObject"]["name"] == "data"
+    assert "The volume is being moved from pool pd1/sp1 to pool pd1/sp2" in told["message"]
+    Client(world.simulator.gateway).act(
+        "Volume", volume.volume_id.partition("-")[2], "pauseVTreeMigration", pauseType="Gracefully"
+    )
+    refused(grpc.StatusCode.ABORTED, lambda: world.driver.modify(volume.volume_id, storagepool="sp2"))
+    Client(world.simulator.gateway).act("Volume", volume.volume_id.partition("-")[2], "resumeVTreeMigration")
+    world.array.clock.advance(3600)
+    world.driver.modify(volume.volume_id, storagepool="sp2")
+    eventually(lambda: len(cluster.objects(EVENTS)) == 3)
+    types = {each["reason"]: each["type"] for each in cluster.objects(EVENTS)}
+    assert types == {"VolumeMoving": "Normal", "VolumeMovePaused": "Warning", "VolumeMoved": "Normal"}
 
 
 def test_a_publication_does_not_fail_where_events_are_refused(world: World, cluster: NodesCluster) -> None:

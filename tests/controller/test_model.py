@@ -19,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
-from csi_powerflex.simulator.initial_state import InitialState
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.inprocess import Client
+from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, Mode, block, mount
@@ -158,6 +159,14 @@ class Controller(RuleBasedStateMachine):
 
         self.ask(expected, lambda: self.driver.modify(self.id(name), iopsLimit=str(iops)))
 
+    @rule(name=volumes, pool=st.sampled_from(["sp1", "sp2"]), whole_tree=st.booleans())
+    def move(self, name: str, pool: str, whole_tree: bool) -> None:
+        """Move it to another pool of its system. The array needs no time for it."""
+        self.ask(
+            lambda: self.model.move(name, pool, whole_tree=whole_tree),
+            lambda: self.driver.modify(self.id(name), storagepool=pool, migrateTree=str(whole_tree)),
+        )
+
     # --- mappings --------------------------------------------------------------------------------
 
     @rule(name=volumes, node=nodes, use=st.sampled_from(sorted(USES)))
@@ -194,7 +203,8 @@ class Controller(RuleBasedStateMachine):
         if answer is not None and source is not None:
             assert answer.source_volume_id == source.id
             self.same_or_new(self.model.snapshots, name, answer.snapshot_id)
-            item = Item(answer.snapshot_id, answer.size_bytes // GIB, source.id, answer, copied=True)
+            size = answer.size_bytes // GIB
+            item = Item(answer.snapshot_id, size, source.id, answer, copied=True, tree=source.tree)
             self.model.snapshots.setdefault(name, item)
 
     @rule(name=snapshots)
@@ -220,10 +230,15 @@ class Controller(RuleBasedStateMachine):
                 assert answer.group_snapshot_id == existing.id
                 return
             made = {
-                item.source_volume_id: Item(
-                    item.snapshot_id, item.size_bytes // GIB, item.source_volume_id, item, copied=True
+                source.id: Item(
+                    item.snapshot_id,
+                    item.size_bytes // GIB,
+                    source.id,
+                    item,
+                    copied=True,
+                    tree=source.tree,
                 )
-                for item in answer.snapshots
+                for item, source in zip(answer.snapshots, sources, strict=True)
             }
             self.model.groups[name] = Group(answer.group_snapshot_id, made)
             self.ids[name] = answer.group_snapshot_id
@@ -353,8 +368,9 @@ class Controller(RuleBasedStateMachine):
             existing.size = size
             return
         iops = int(_limits(name)["mutable_parameters"].get("iopsLimit", 0))
-        source = origin.id if origin else None
-        self.model.volumes[name] = Item(answer.volume_id, size, source, answer, origin is not None, iops)
+        made = Item(answer.volume_id, size, origin.id if origin else None, answer, origin is not None, iops)
+        made.tree = origin.tree if origin else made.tree
+        self.model.volumes[name] = made
 
     def same_or_new(self, items: dict[str, Item], name: str, found: str) -> None:
         existing = items.get(name)
@@ -386,9 +402,15 @@ class Controller(RuleBasedStateMachine):
                     hosts[mapping.host_id]: (mapping.access_mode, mapping.limit_iops)
                     for mapping in volume.mappings
                 }
-                held[f"{system}-{volume.id}"] = (volume.size_kb * 1024 / GIB, mappings)
+                pool = gateway.array.pools[volume.pool_id].name
+                held[f"{system}-{volume.id}"] = (volume.size_kb * 1024 / GIB, pool, mappings)
+            assert not any(tree.migration for tree in gateway.array.vtrees.values())
         assert held == {
-            item.id: (item.size, {node: (access, item.iops) for node, access in item.published.items()})
+            item.id: (
+                item.size,
+                item.tree.pool,
+                {node: (access, item.iops) for node, access in item.published.items()},
+            )
             for item in self.model.items()
         }
 
@@ -444,9 +466,14 @@ def run_sequences(examples: int, *, repeatable: bool, **attributes: Any) -> None
 def test_any_sequence_of_calls_complies_with_the_rules_of_csi(
     make_world: MakeWorld, figures: Figures
 ) -> None:
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
     world = make_world(
-        SystemPlan(version="4.5", initial_state=InitialState("east")),
-        SystemPlan(version="5.0", initial_state=InitialState("west")),
+        SystemPlan(
+            version="4.5",
+            initial_state=InitialState("east", domains=domains),
+            settings=Settings(migration_kb_per_second=2**60),
+        ),
+        SystemPlan(version="5.0", initial_state=InitialState("west", domains=domains)),
     )
     world.more["state_file"] = world.folder / "state.db"
     # Without the pauses between the client's attempts the test takes less time.

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from csi_powerflex.config.systems.schema import ZoneSettings
-from csi_powerflex.gateway import monitor
+from csi_powerflex.gateway import array as array_module, monitor
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.pb import csi_pb2
@@ -152,6 +152,29 @@ def test_the_metrics_show_trees_near_their_limit_from_the_last_list_of_volumes(m
     driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30)
     eventually(lambda: value("csi_powerflex_trees_near_limit", **system) == 1)
     assert value("csi_powerflex_tree_members_max", **system) == 4
+
+
+def test_the_largest_trees_have_a_series_with_the_name_of_their_first_volume(
+    array45: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_module, "_LARGE_TREE", 3)
+    driver = renamed(array45, "large").watching(seconds=0.05)
+    large, small, left = (driver.create(f"pvc-{number}") for number in range(3))
+    for number in range(3):
+        driver.snapshot(large.volume_id, f"large-{number}")
+    driver.snapshot(small.volume_id, "small")
+    clones = [driver.clone(f"pvc-clone-{number}", left.volume_id) for number in range(3)]
+    driver.delete(left.volume_id)
+    driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30)
+
+    def members(volume: csi_pb2.Volume) -> float | None:
+        return value(
+            "csi_powerflex_tree_members", system="large", volume=str(array45.volume(volume.volume_id).name)
+        )
+
+    eventually(lambda: members(large) == 4)
+    assert members(small) is None
+    assert [members(clone) for clone in clones].count(3) == 1
 
 
 def test_a_list_of_volumes_that_is_old_is_not_shown(array45: World, monkeypatch: pytest.MonkeyPatch) -> None:

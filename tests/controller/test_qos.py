@@ -121,7 +121,7 @@ def test_the_same_change_again_does_not_change_the_array(array45: World) -> None
         {"iopsLimit": "-1"},
         {"iopsLimit": "many"},
         {"bandwidthLimitInKbps": "1000"},
-        {"iopsLimit": "500", "storagepool": "sp1"},
+        {"iopsLimit": "500", "storagepool": " "},
         {"iopsLimit": "500", "iopslimit": "600"},
     ],
     ids=str,

@@ -73,7 +73,9 @@ class World:
                             (mapping.host_id, mapping.access_mode, mapping.limit_iops, mapping.limit_bw_mbps)
                             for mapping in volume.mappings
                         ]
-                        described[volume.id] = (volume.name, volume.size_kb, mappings)
+                        running = gateway.array.vtrees[volume.vtree_id].migration
+                        pool = running.target_pool_id if running else volume.pool_id
+                        described[volume.id] = (volume.name, volume.size_kb, pool, mappings)
         return described
 
     def another(self) -> Driver:

@@ -7,6 +7,7 @@ from csi_powerflex.csi.convert.capability import capabilities, capability
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Provisioning
 from csi_powerflex.model.capability import AccessMode, Capability, Filesystem, RawBlock
+from csi_powerflex.model.parameters import MutableParameters
 from csi_powerflex.pb import csi_pb2
 
 MODES = csi_pb2.VolumeCapability.AccessMode
@@ -74,7 +75,7 @@ def create_request() -> csi_pb2.CreateVolumeRequest:
 
 
 def test_a_volume_request_is_converted() -> None:
-    request = convert.volume_request(create_request())
+    request = convert.volume_request(create_request(), MutableParameters())
     assert (request.name, request.required, request.limit) == ("pvc-1", 5, 9)
     assert request.capabilities == (capability(capability_message()),)
     assert request.parameters.provisioning is Provisioning.THICK
@@ -83,5 +84,5 @@ def test_a_volume_request_is_converted() -> None:
 def test_a_volume_request_without_range_leaves_the_size_open() -> None:
     message = create_request()
     message.ClearField("capacity_range")
-    request = convert.volume_request(message)
+    request = convert.volume_request(message, MutableParameters())
     assert (request.required, request.limit) == (0, 0)

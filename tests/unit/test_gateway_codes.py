@@ -22,9 +22,6 @@ NOT_IN_THE_DRIVER = {
     307: "the driver removes no hosts",
     339: "the driver overwrites no volumes",
     361: "the driver approves only hosts that the array lists, by the GUID in that list",
-    717: "the driver migrates no volumes",
-    718: "the driver migrates no volumes",
-    719: "the driver migrates no volumes",
     4000: "the driver reads the list of SDTs, and asks for none by its id",
 }
 """Codes of the simulator that need no row in the driver, with the reason."""

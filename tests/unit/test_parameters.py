@@ -7,6 +7,7 @@ import pytest
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.array import Provisioning
 from csi_powerflex.model.parameters import (
+    MutableParameters,
     SizePolicy,
     SnapshotParameters,
     VolumeParameters,
@@ -85,9 +86,36 @@ def test_an_unknown_mutable_parameter_is_refused_with_a_hint() -> None:
         parse_mutable({"iopslimit": "100"})
 
 
-def test_a_storage_class_parameter_is_not_mutable() -> None:
-    with pytest.raises(InvalidArgument, match="unknown mutable parameter 'storagepool'"):
-        parse_mutable({"storagepool": "sp1"})
+def test_most_parameters_of_a_storage_class_are_not_mutable() -> None:
+    with pytest.raises(InvalidArgument, match="unknown mutable parameter 'systemID'"):
+        parse_mutable({"systemID": "array1"})
+
+
+def test_the_pool_and_the_provisioning_are_mutable() -> None:
+    parsed = parse_mutable(
+        {"storagepool": "sp2", "protectiondomain": "pd2", "provisioning": "Thick", "migrateTree": "true"}
+    )
+    assert parsed == MutableParameters(
+        domain="pd2", pool="sp2", provisioning=Provisioning.THICK, migrate_tree=True
+    )
+    assert not parsed.qos_request
+
+
+def test_a_mutable_protection_domain_needs_a_pool() -> None:
+    with pytest.raises(InvalidArgument, match="protectiondomain='pd2' needs storagepool"):
+        parse_mutable({"protectiondomain": "pd2"})
+
+
+def test_mutable_parameters_take_precedence_over_those_of_the_storage_class() -> None:
+    of_class = VolumeParameters(system="s", domain="pd1", pool="sp1", provisioning=Provisioning.THICK)
+    assert parse_mutable({}).over(of_class) == of_class
+    changed = parse_mutable({"storagepool": "sp2", "provisioning": "thin"}).over(of_class)
+    assert changed == VolumeParameters(system="s", domain="pd1", pool="sp2", provisioning=Provisioning.THIN)
+
+
+def test_keys_of_the_sidecars_are_no_mutable_parameters() -> None:
+    parsed = parse_mutable({"csi.storage.k8s.io/pvc/name": "data", "iopsLimit": "100"})
+    assert parsed.qos_request == QosRequest(iops=100)
 
 
 def test_without_parameters_volumes_are_thin_and_the_rest_is_open() -> None:

@@ -16,7 +16,7 @@ from csi_powerflex.ids import GroupHandle, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeOutline
 from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.health import VolumeHealth
-from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.parameters import MutableParameters, VolumeParameters
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.model.volume_context import Origin, VolumeContext
 from csi_powerflex.operations.controller.attachment import PublishRequest
@@ -32,14 +32,14 @@ from csi_powerflex.pb import csi_pb2
 _NO_VOLUME_ID = "0" * 16
 
 
-def volume_request(request: csi_pb2.CreateVolumeRequest) -> VolumeRequest:
-    """What CreateVolume asks for.
+def volume_request(request: csi_pb2.CreateVolumeRequest, mutable: MutableParameters) -> VolumeRequest:
+    """What CreateVolume asks for, with the pool of its mutable parameters if they name one.
 
     Raises:
         InvalidArgument: capabilities, parameters or source cannot be read.
         NotFound: the source cannot exist.
     """
-    parameters = VolumeParameters.parse(request.parameters)
+    parameters = mutable.over(VolumeParameters.parse(request.parameters))
     return VolumeRequest(
         name=request.name,
         required=request.capacity_range.required_bytes,

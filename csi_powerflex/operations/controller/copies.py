@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from csi_powerflex import names, units
 from csi_powerflex.errors import (
     DriverError,
+    InvalidArgument,
     NotFound,
     OutOfRange,
     ResourceExhausted,
@@ -35,12 +36,12 @@ from csi_powerflex.errors import (
 )
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume, VolumeMapped
-from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.ports import Array, Fleet, QosStore
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.create_history import CreateHistory, UngrownCopy
 from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_named_snapshot, is_snapshot
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest, require_copy, size_for
-from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.placement import Candidate, Placement
 from csi_powerflex.operations.controller.size_errors import explained
 
 log = Log(__name__)
@@ -49,8 +50,9 @@ log = Log(__name__)
 class Copies:
     """Creates writable copies."""
 
-    def __init__(self, fleet: Fleet, placement: Placement, cluster_id: str) -> None:
+    def __init__(self, fleet: Fleet, placement: Placement, store: QosStore, cluster_id: str) -> None:
         self._fleet = fleet
+        self._store = store
         self._placement = placement
         self._cluster_id = cluster_id
         self._history = CreateHistory()
@@ -70,7 +72,7 @@ class Copies:
             return self._created_before(array, request, name, error)
         _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
-        candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
+        candidate = self._candidate(array, pool, request, name)
         try:
             what = f"volume {request.name}, a copy of volume {original} (on the array {name})"
             with explained(array, lambda: pool, what):
@@ -89,6 +91,20 @@ class Copies:
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
         return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone)
 
+    def _candidate(self, array: Array, pool: Pool, request: VolumeRequest, name: str) -> Candidate:
+        """The candidate for the copy. Raises as ``Placement.candidate_for_copy``.
+
+        A copy that exists may have been moved with its tree. Then the request names the former pool.
+        """
+        parameters, requirement = request.parameters, request.requirement
+        try:
+            return self._placement.candidate_for_copy(array, pool, parameters, requirement)
+        except InvalidArgument:
+            existing = find_volume_by_name(array, name)
+            if existing is None or not self._store.may_have_moved(existing.handle):
+                raise
+            return self._placement.candidate_for_copy(array, pool, parameters, requirement, moved=True)
+
     def _created_before(
         self, array: Array, request: VolumeRequest, name: str, missing: NotFound
     ) -> CreatedVolume:
@@ -102,7 +118,7 @@ class Copies:
             raise missing
         require_copy(existing, request, None)
         pool = array.pool_by_id(existing.pool_id)
-        candidate = self._placement.candidate_for_copy(array, pool, request.parameters, request.requirement)
+        candidate = self._candidate(array, pool, request, name)
         size = _grown(array, request, existing, pool)
         log.info("copy of a deleted source found", volume=existing.handle, array_name=name, size=size)
         return CreatedVolume(handle=existing.handle, size=size, copied=True, zone=candidate.zone)

@@ -19,7 +19,7 @@ from csi_powerflex.errors import (
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import NameInUse, Pool, Provisioning, Volume
 from csi_powerflex.model.parameters import VolumeParameters
-from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.ports import Array, Fleet, QosStore
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.create_history import CreateHistory
 from csi_powerflex.operations.controller.lookup import find_volume_by_name
@@ -38,8 +38,9 @@ log = Log(__name__)
 class Creation:
     """Creates empty volumes on a fleet of systems."""
 
-    def __init__(self, fleet: Fleet, placement: Placement) -> None:
+    def __init__(self, fleet: Fleet, placement: Placement, store: QosStore) -> None:
         self._fleet = fleet
+        self._store = store
         self._placement = placement
         self._history = CreateHistory()
 
@@ -82,7 +83,7 @@ class Creation:
                 errors[array.label] = error
                 continue
             if volume is not None:
-                return require_match(volume, request, _on(array, candidates)), []
+                return self._matching(array, volume, request, _on(array, candidates)), []
             self._history.record_absent(array.label, name)
         if arrays.keys() <= errors.keys():
             raise next(iter(errors.values()))
@@ -111,7 +112,7 @@ class Creation:
         size = size_for(request, pool)
         known = self._created_recently(array, name)
         if known is not None:
-            return require_match(known, request, same_system)
+            return self._matching(array, known, request, same_system)
         provisioning = request.parameters.provisioning
         what = f"volume {request.name} ({provisioning}, {units.readable(size)}, on the array {name})"
         with explained(array, lambda: pool, what):
@@ -124,7 +125,7 @@ class Creation:
                 existing = find_volume_by_name(array, name)
                 if existing is None:
                     raise
-                return require_match(existing, request, same_system)
+                return self._matching(array, existing, request, same_system)
             except ConnectFailed:
                 raise
             except (Unavailable, DeadlineExceeded):
@@ -134,6 +135,24 @@ class Creation:
         handle = VolumeHandle(array.system_id(), volume_id)
         log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
         return CreatedVolume(handle=handle, size=size, copied=False, zone=candidate.zone)
+
+    def _matching(
+        self, array: Array, volume: Volume, request: VolumeRequest, same_system: list[Candidate]
+    ) -> CreatedVolume:
+        """A volume that exists on ``array``, if it fits the request.
+
+        If it was moved to another pool since it was created, that pool only has to be reachable.
+
+        Raises:
+            AlreadyExists: it does not fit.
+        """
+        candidate = next((item for item in same_system if item.pool.id == volume.pool_id), None)
+        fits = candidate is not None and volume.provisioning is request.parameters.provisioning
+        if fits or not same_system or not self._store.may_have_moved(volume.handle):
+            return require_match(volume, request, candidate)
+        pool = array.pool_by_id(volume.pool_id)
+        candidate = self._placement.candidate_in(array, pool, request.parameters, request.requirement)
+        return require_match(volume, request, candidate, moved=True)
 
     def _created_recently(self, array: Array, name: str) -> Volume | None:
         """The volume, if this process created it recently. A repeated call then costs one request."""

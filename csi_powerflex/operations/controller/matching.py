@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import units
@@ -77,27 +76,34 @@ def size_for(request: VolumeRequest, pool: Pool, *, at_least: int = 0) -> int:
     return size
 
 
-def require_match(volume: Volume, request: VolumeRequest, candidates: Sequence[Candidate]) -> CreatedVolume:
+def require_match(
+    volume: Volume, request: VolumeRequest, candidate: Candidate | None, *, moved: bool = False
+) -> CreatedVolume:
     """An existing volume of the requested name, if it fits the request (specification, CreateVolume).
+
+    Args:
+        volume: the volume.
+        request: gives its name.
+        candidate: the one that the volume is in; None if it is in none.
+        moved: whether the volume may have been moved and converted since its creation.
 
     Raises:
         AlreadyExists: it does not fit; the message says what differs.
     """
-    candidate = next((item for item in candidates if item.pool.id == volume.pool_id), None)
-    difference = _difference(volume, request, candidate)
+    difference = _difference(volume, request, candidate, moved=moved)
     if difference or candidate is None:
         raise _name_taken(volume, request, difference)
     return CreatedVolume(handle=volume.handle, size=volume.size, copied=False, zone=candidate.zone)
 
 
-def _difference(volume: Volume, request: VolumeRequest, candidate: Candidate | None) -> str:
+def _difference(volume: Volume, request: VolumeRequest, candidate: Candidate | None, *, moved: bool) -> str:
     if volume.copied:
         return "was created as a copy of another volume"
     if volume.size < request.required or (request.limit and volume.size > request.limit):
         return f"has {units.readable(volume.size)}"
     if candidate is None:
         return f"is in pool {volume.pool_id}, which the request's parameters or topology leave out"
-    if volume.provisioning is not request.parameters.provisioning:
+    if volume.provisioning is not request.parameters.provisioning and not moved:
         return f"is {volume.provisioning} provisioned, not {request.parameters.provisioning}"
     return ""
 

@@ -117,34 +117,60 @@ class Placement:
         return list(found.values())
 
     def candidate_for_copy(
-        self, array: Array, pool: Pool, parameters: VolumeParameters, requirement: TopologyRequirement
+        self,
+        array: Array,
+        pool: Pool,
+        parameters: VolumeParameters,
+        requirement: TopologyRequirement,
+        *,
+        moved: bool = False,
     ) -> Candidate:
         """The candidate for a copy. A copy is always in the ``pool`` of its source.
+
+        Args:
+            array: has the source.
+            pool: of the source.
+            parameters: may name a system, domain and pool.
+            requirement: from where the copy must be reachable.
+            moved: whether the copy exists and was moved, so that its domain and pool do not count.
 
         Raises:
             InvalidArgument: the parameters name another system, domain or pool.
             ResourceExhausted: the pool is not reachable from any of the topologies.
         """
-        asked = (parameters.system, parameters.domain, parameters.pool)
+        asked = (parameters.system, *((None, None) if moved else (parameters.domain, parameters.pool)))
         names = ((array.label, array.system_id()), (pool.domain_name, pool.domain_id), (pool.name, pool.id))
         for wanted, known in zip(asked, names, strict=True):
             if wanted is not None and wanted not in known:
                 raise InvalidArgument(
                     f"a copy is created in the pool of its source, {pool} of system {array.label}, "
-                    f"and the parameters ask for {wanted!r}"
+                    f"and the parameters ask for {wanted!r}; if the source was moved there, give the claim a "
+                    "VolumeAttributesClass with that storagepool"
                 )
-        zones = _zones_of(array, pool)
+        found = self.candidate_in(array, pool, parameters, requirement)
+        if found is not None:
+            return found
+        raise ResourceExhausted(
+            f"a copy is created in the pool of its source, {pool} of system {array.label}, which is not "
+            f"reachable from any of these topologies: {requirement}{_pinned(parameters)}"
+            f"{self._zones_missed([array], requirement)}"
+        )
+
+    def candidate_in(
+        self, array: Array, pool: Pool, parameters: VolumeParameters, requirement: TopologyRequirement
+    ) -> Candidate | None:
+        """The candidate for a volume that is in this pool; None if no requested topology reaches it.
+
+        Of the parameters only the transport counts.
+        """
+        zones = zones_of(array, pool)
         for segments in requirement.topologies or ({},):
             if not self._topology.reaches(segments, array.system_id(), parameters.transport):
                 continue
             for zone in zones:
                 if self._topology.in_zone(segments, zone):
                     return Candidate(array, pool, zone)
-        raise ResourceExhausted(
-            f"a copy is created in the pool of its source, {pool} of system {array.label}, which is not "
-            f"reachable from any of these topologies: {requirement}{_pinned(parameters)}"
-            f"{self._zones_missed([array], requirement)}"
-        )
+        return None
 
     def _zones_missed(self, arrays: Iterable[Array], requirement: TopologyRequirement) -> str:
         """The zones of systems that are reached but not in a zone of theirs, as the end of a message.
@@ -194,10 +220,10 @@ def _pinned(parameters: VolumeParameters) -> str:
 
 def zone_of(array: Array, pool: Pool) -> str | None:
     """The first zone that the pool is in; None if it is in none."""
-    return _zones_of(array, pool)[0]
+    return zones_of(array, pool)[0]
 
 
-def _zones_of(array: Array, pool: Pool) -> list[str | None]:
+def zones_of(array: Array, pool: Pool) -> list[str | None]:
     """The zones that the pool is in; only None if it is in none."""
     found: list[str | None] = []
     for zone in array.zones:

@@ -39,21 +39,18 @@ class Qos:
         """Forget a volume that was deleted."""
         self._store.delete(handle)
 
-    def modify(self, handle: VolumeHandle, requested: QosRequest) -> None:
+    def modify(self, array: Array, volume: Volume, requested: QosRequest) -> None:
         """Store what is asked for now, and apply it to every mapping of the volume.
 
         Keys that the request does not name keep their value (specification, ControllerModifyVolume).
 
         Raises:
-            NotFound: the volume does not exist.
             FailedPrecondition: it is mapped to a host that the array cannot limit. Nothing is changed.
         """
-        array = self._fleet.array(handle.system_id)
-        volume = array.volume(handle.volume_id)
-        requested = self._store.current(handle).merged_with(requested)
+        requested = self._store.current(volume.handle).merged_with(requested)
         _require_possible(array, volume, requested)
         self._apply(array, volume, requested)
-        self._store.set(handle, requested)
+        self._store.set(volume.handle, requested)
 
     def requested_for(self, handle: VolumeHandle, initial: QosRequest) -> QosRequest:
         """What is asked for the volume now.

@@ -6,7 +6,7 @@ from csi_powerflex import names
 from csi_powerflex.errors import NotFound
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
-from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.ports import Array, Fleet, QosStore
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.copies import Copies
@@ -25,6 +25,7 @@ class Volumes:
         self,
         fleet: Fleet,
         placement: Placement,
+        store: QosStore,
         ownership: Ownership,
         cluster_nodes: ClusterNodes,
         cluster_id: str,
@@ -33,8 +34,8 @@ class Volumes:
         self._cluster_nodes = cluster_nodes
         self._ownership = ownership
         self._cluster_id = cluster_id
-        self._creation = Creation(fleet, placement)
-        self._copies = Copies(fleet, placement, cluster_id)
+        self._creation = Creation(fleet, placement, store)
+        self._copies = Copies(fleet, placement, store, cluster_id)
 
     def create(self, request: VolumeRequest) -> CreatedVolume:
         """The volume of that name, created if it does not exist.
