@@ -20,6 +20,7 @@ from csi_powerflex.gateway.monitor import FleetMonitor
 from csi_powerflex.kube import config, events, nodes
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects import needed
+from csi_powerflex.model.hold import Holds, NoHolds
 from csi_powerflex.model.notices import NoNotices, Notices
 from csi_powerflex.model.ports import NodeRegistry, QosStore
 from csi_powerflex.model.topology import Topology
@@ -30,6 +31,7 @@ from csi_powerflex.operations.controller.cluster_nodes import ClusterNodes
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
+from csi_powerflex.operations.controller.holding import Holding
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.orphan_count import OrphanCount
@@ -96,6 +98,7 @@ class _Parts:
     qos: Qos
     registry: NodeRegistry | None
     notices: Notices
+    holds: Holds
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
@@ -127,7 +130,8 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
         _node_registry(settings) as registry,
     ):
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        yield _Parts(fleet, qos, registry, notices, known_nodes, kept, listing)
+        holds = qos_store if isinstance(qos_store, kubernetes.KubernetesQosStore) else NoHolds()
+        yield _Parts(fleet, qos, registry, notices, holds, known_nodes, kept, listing)
 
 
 @contextlib.contextmanager
@@ -232,6 +236,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),
         health=Health(fleet, parts.listing, parts.kept),
+        holding=Holding(parts.holds),
     )
     return Controller(topology, operations)
 

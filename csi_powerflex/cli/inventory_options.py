@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from csi_powerflex.config.inventory import InventorySettings
 from csi_powerflex.config.systems import loader
 from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.model.cluster import ObjectName
+from csi_powerflex.model.hold import Custody
 from csi_powerflex.observability import log
 from csi_powerflex.operations.controller.inventory.reading import Reader
 
@@ -120,25 +122,40 @@ def object_name(_context: click.Context, _option: click.Parameter, value: str) -
 
 
 @contextlib.contextmanager
-def opened(
+def opened(**given: Any) -> Iterator[Reader]:
+    """A reader during the block. A ``DriverError`` becomes one line on standard error and exit status 1.
+
+    ``given`` are the options of ``arrays``.
+    """
+    log.configure(level="warning", form=log.Format.TEXT)
+    with options.one_line_errors(), inventory.opened(_settings(**given)) as reader:
+        yield reader
+
+
+@contextlib.contextmanager
+def opened_for_itself(**given: Any) -> Iterator[tuple[Reader, Custody | None]]:
+    """As ``opened``, with what the command needs of the cluster to have a volume for itself."""
+    log.configure(level="warning", form=log.Format.TEXT)
+    with options.one_line_errors():
+        settings = _settings(**given)
+        with inventory.opened(settings) as reader, inventory.custody(settings) as custody:
+            yield reader, custody
+
+
+def _settings(
     *,
     systems: Path,
     cluster_id: str,
     driver_name: str,
     in_kubernetes: bool | None,
     kubeconfig: Path | None,
-) -> Iterator[Reader]:
-    """A reader during the block. A ``DriverError`` becomes one line on standard error and exit status 1."""
-    log.configure(level="warning", form=log.Format.TEXT)
-    with options.one_line_errors():
-        if in_kubernetes is False and kubeconfig is not None:
-            raise FailedPrecondition("--no-kubernetes and --kubeconfig exclude each other; give one of them")
-        settings = InventorySettings(
-            systems=loader.load(systems),
-            cluster_id=names.require_cluster_id(cluster_id),
-            driver_name=driver_name,
-            in_kubernetes=in_kubernetes,
-            kubeconfig=kubeconfig,
-        )
-        with inventory.opened(settings) as reader:
-            yield reader
+) -> InventorySettings:
+    if in_kubernetes is False and kubeconfig is not None:
+        raise FailedPrecondition("--no-kubernetes and --kubeconfig exclude each other; give one of them")
+    return InventorySettings(
+        systems=loader.load(systems),
+        cluster_id=names.require_cluster_id(cluster_id),
+        driver_name=driver_name,
+        in_kubernetes=in_kubernetes,
+        kubeconfig=kubeconfig,
+    )

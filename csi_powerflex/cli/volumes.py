@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from csi_powerflex.cli import documents, inventory_options as common, settings, tables
+from csi_powerflex.cli import documents, inventory_options as common, reverting, settings, tables
 from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.model.cluster import ObjectName
 from csi_powerflex.operations.controller.inventory import importing, release
@@ -20,10 +20,13 @@ from csi_powerflex.operations.controller.inventory.records import Inventory
 
 @click.group(name="volumes", context_settings={"help_option_names": settings.HELP})
 def command() -> None:
-    """Show the volumes on the arrays, and prepare their import and release.
+    """Show the volumes on the arrays, prepare their import and release, and revert them to snapshots.
 
-    Only "release --yes" changes something.
+    Only "release --yes" and "revert --yes" change something.
     """
+
+
+command.add_command(reverting.command)
 
 
 @command.command(name="list", cls=settings.RoleCommand, context_settings=settings.of("volumes_list"))

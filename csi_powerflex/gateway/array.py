@@ -286,6 +286,13 @@ class GatewayArray:
         about = f"to rename volume {self._handle(volume_id)} to {name}"
         self._act(volume_id, "setVolumeName", {"newName": name}, about)
 
+    def overwrite_volume(self, volume_id: str, source_id: str) -> None:
+        """By ``overwriteVolumeContent``, which all generations have (2.6)."""
+        path = f"/api/instances/Volume::{volume_id}/action/overwriteVolumeContent"
+        about = f"to overwrite volume {self._handle(volume_id)} with {self._handle(source_id)}"
+        # Each repetition would destroy what was written since, so the operation looks first.
+        self._client.post(path, {"srcVolumeId": source_id}, msgspec.Raw, Effect.ONCE, about=about)
+
     def remove_volume(self, volume_id: str) -> None:
         about = f"to remove volume {self._handle(volume_id)}"
         self._act(volume_id, "removeVolume", {"removeMode": "ONLY_ME"}, about)

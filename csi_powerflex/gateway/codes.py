@@ -40,6 +40,7 @@ _FEWER_VOLUMES = "delete volumes or snapshots that are not needed any more, or u
 _FEWER_MAPPINGS = (
     "move pods with volumes to other nodes, and let the chart's value node.maxVolumes keep the node below it"
 )
+_OWN_SNAPSHOT = "name a snapshot of this volume"
 _REPEATED = "the call is repeated"
 
 
@@ -95,6 +96,9 @@ CODES = (
     MdmCode(346, "CAPACITY_TOO_LOW_FOR_THIN_VOL", array.PoolFull, _FULL),
     MdmCode(181, "TOO_MANY_VOLS_IN_VTREE", array.TreeFull),
     MdmCode(182, "TOO_MANY_SNAPS_IN_VTREE", array.TreeFull),
+    # The volume cannot be overwritten with this snapshot.
+    MdmCode(198, "VTREE_ID_MISMATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
+    MdmCode(339, "VOLUME_AND_SNAPSHOT_MATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
     # The array does not accept a value, such as a QoS limit.
     MdmCode(
         64,

@@ -175,6 +175,18 @@ class Array(Protocol):
         """
         ...
 
+    def overwrite_volume(self, volume_id: str, source_id: str) -> None:
+        """Replace the data of the volume by those of another one of its tree and size, such as a snapshot.
+
+        The array does not check that the volume is not in use. The request is not sent again after its answer
+        was lost, so an error that is not final leaves the outcome open.
+
+        Raises:
+            NotFound: one of them does not exist.
+            DriverError: the array refuses it.
+        """
+        ...
+
     def remove_volume(self, volume_id: str) -> None:
         """Remove only the volume. Its snapshots and clones are kept.
 

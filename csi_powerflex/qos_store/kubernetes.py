@@ -17,6 +17,7 @@ from csi_powerflex.errors import InvalidArgument, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube import config
 from csi_powerflex.kube.client import Client, KubeObject
+from csi_powerflex.kube.held import HeldMeta
 from csi_powerflex.kube.informer import Informer
 from csi_powerflex.model.qos import KEYS, QosRequest
 from csi_powerflex.observability.log import Log
@@ -49,6 +50,7 @@ class VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
 class PersistentVolume(KubeObject, frozen=True, rename="camel"):
     """The fields of a PersistentVolume that are read."""
 
+    metadata: HeldMeta = HeldMeta()
     spec: VolumeSpec = VolumeSpec()
 
 
@@ -65,10 +67,14 @@ for _type in (PersistentVolume, VolumeAttributesClass):
 
 
 class _Volume(msgspec.Struct, frozen=True):
-    """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name."""
+    """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name.
+
+    ``hold`` is the text of the hold on the volume; empty if there is none.
+    """
 
     class_name: str | None
     initial: QosRequest
+    hold: str = ""
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -83,7 +89,7 @@ class _Pending(msgspec.Struct, frozen=True):
 
 
 class KubernetesQosStore:
-    """A QosStore for the volumes of one driver. Call ``start`` before use and ``close`` at the end.
+    """A QosStore and the Holds for volumes of one driver. Call ``start`` before use, ``close`` at the end.
 
     Args:
         driver_name: the driver's CSI name. Volumes and classes of other drivers are ignored.
@@ -159,6 +165,17 @@ class KubernetesQosStore:
         with self._lock:
             return next(reversed(self._volumes.get(handle, {})), None)
 
+    def hold_on(self, handle: VolumeHandle) -> str:
+        """See ``Holds.hold_on``. Each PersistentVolume with this handle may hold it.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        with self._lock:
+            known = self._volumes.get(str(handle), {}).values()
+            return next((volume.hold for volume in known if volume.hold), "")
+
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
         with self._lock:
@@ -197,7 +214,7 @@ class KubernetesQosStore:
             if after is None:
                 known.pop(name, None)
             else:
-                known[name] = _read(after)
+                known[name] = _read(after, self._driver)
             if not known:
                 del self._volumes[handle]
             now = self._volume(handle)
@@ -232,14 +249,15 @@ def _source(volume: PersistentVolume) -> CsiSource:
     return volume.spec.csi or CsiSource()
 
 
-def _read(volume: PersistentVolume) -> _Volume:
+def _read(volume: PersistentVolume, driver_name: str) -> _Volume:
     attributes = _source(volume).volume_attributes or {}
     try:
         initial = QosRequest.parse({key: attributes[key] for key in KEYS if key in attributes})
     except InvalidArgument as error:
         log.warning("limits of a PersistentVolume ignored", volume=volume.metadata.name, reason=error)
         initial = QosRequest()
-    return _Volume(volume.spec.volume_attributes_class_name, initial)
+    hold = volume.metadata.hold(driver_name)
+    return _Volume(volume.spec.volume_attributes_class_name, initial, hold)
 
 
 def connect(driver_name: str, kubeconfig: Path | None) -> KubernetesQosStore:

@@ -118,6 +118,44 @@ class Reader:
             raise NotFound(self._not_found(text))
         return next(iter(found.values()))
 
+    def group(self, text: str) -> tuple[tuple[Record, Record | None], ...]:
+        """The snapshots of a group, each with the volume that it was taken of; None if that does not exist.
+
+        Args:
+            text: the handle of the group, or one of its snapshots, named as for ``find``.
+
+        Raises:
+            NotFound: there is no such group or snapshot.
+            InvalidArgument: several objects are called so, or the snapshot is in no group.
+        """
+        found = self._group_by_handle(text)
+        if not found:
+            member = self.find(text, snapshots=True)
+            if member.volume.group_id is None:
+                raise InvalidArgument(f"{member.handle} is in no group of snapshots")
+            found = self._group_on(self.array_of(member), member.volume.group_id)
+        return found
+
+    def _group_by_handle(self, text: str) -> tuple[tuple[Record, Record | None], ...]:
+        """Empty if the text is no handle of a group with members."""
+        handle = _as_handle(text)
+        return self._group_on(self._fleet.array(handle.system_id), handle.volume_id) if handle else ()
+
+    def _group_on(self, array: Array, group_id: str) -> tuple[tuple[Record, Record | None], ...]:
+        volumes = array.volumes()
+        members = [volume for volume in volumes if volume.group_id == group_id]
+        sources = {member.ancestor_id for member in members}
+        by_id = {volume.handle.volume_id: volume for volume in volumes if volume.handle.volume_id in sources}
+        trees = collections.Counter(volume.tree_id for volume in volumes)
+        hosts = _hosts(array, [*members, *by_id.values()])
+
+        def record(volume: Volume) -> Record:
+            source = by_id.get(volume.ancestor_id or "")
+            return self._record(array, volume, hosts, [source] if source else [], trees[volume.tree_id])
+
+        pairs = ((member, by_id.get(member.ancestor_id or "")) for member in members)
+        return tuple((record(member), record(source) if source else None) for member, source in pairs)
+
     def array_of(self, record: Record) -> Array:
         """The system of a record."""
         return self._fleet.array(record.handle.system_id)
