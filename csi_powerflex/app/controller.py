@@ -24,6 +24,7 @@ from csi_powerflex.model.hold import Holds, NoHolds
 from csi_powerflex.model.notices import NoNotices, Notices
 from csi_powerflex.model.ports import NodeRegistry, QosStore
 from csi_powerflex.model.topology import Topology
+from csi_powerflex.model.trash import UnknownNeeds, VolumeNeeds
 from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
@@ -41,6 +42,8 @@ from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
 from csi_powerflex.operations.controller.snapshots import Snapshots
+from csi_powerflex.operations.controller.trash import Trash
+from csi_powerflex.operations.controller.trash_sweep import TrashSweep
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.qos_store import kubernetes
@@ -51,7 +54,7 @@ _LOGOUT_SECONDS = 3.0
 
 
 def run(settings: ControllerSettings) -> None:
-    """Serve until the process is told to stop. No array is called before the first RPC needs it.
+    """Serve until the process is told to stop. Only an array with a trash is called before an RPC needs it.
 
     Raises:
         DriverError: the endpoint cannot be served on.
@@ -99,6 +102,7 @@ class _Parts:
     registry: NodeRegistry | None
     notices: Notices
     holds: Holds
+    needs: VolumeNeeds
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
@@ -111,7 +115,11 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
     with contextlib.closing(_qos_store(settings)) as qos_store, _logging_out(fleet):
         monitor = _monitor(settings, fleet)
         files = _systems_watch(settings, fleet, monitor)
-        with _parts(settings, fleet, qos_store) as parts, _counting_orphans(settings, parts):
+        with (
+            _parts(settings, fleet, qos_store) as parts,
+            _counting_orphans(settings, parts),
+            _sweeping_trash(settings, parts),
+        ):
             yield Services(
                 register=_registrations(settings, parts),
                 watching=_watching(monitor, files),
@@ -130,8 +138,9 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
         _node_registry(settings) as registry,
     ):
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        holds = qos_store if isinstance(qos_store, kubernetes.KubernetesQosStore) else NoHolds()
-        yield _Parts(fleet, qos, registry, notices, holds, known_nodes, kept, listing)
+        in_cluster = qos_store if isinstance(qos_store, kubernetes.KubernetesQosStore) else None
+        holds, needs = in_cluster or NoHolds(), in_cluster or UnknownNeeds()
+        yield _Parts(fleet, qos, registry, notices, holds, needs, known_nodes, kept, listing)
 
 
 @contextlib.contextmanager
@@ -165,6 +174,17 @@ def _counting_orphans(settings: ControllerSettings, parts: _Parts) -> Iterator[N
             yield
         finally:
             count.stop()
+
+
+@contextlib.contextmanager
+def _sweeping_trash(settings: ControllerSettings, parts: _Parts) -> Iterator[None]:
+    """During the block, remove what is due in the trash."""
+    sweep = TrashSweep(parts.fleet, settings.cluster_id, parts.needs)
+    sweep.start()
+    try:
+        yield
+    finally:
+        sweep.stop()
 
 
 @contextlib.contextmanager
@@ -226,9 +246,10 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         parts.registry, ownership, notices, may_remove=settings.remove_stale_mappings
     )
     topology = Topology(settings.driver_name)
+    trash = Trash(settings.cluster_id, parts.needs)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, ownership, cluster_nodes, settings.cluster_id),
+        volumes=Volumes(fleet, placement, ownership, cluster_nodes, trash, settings.cluster_id),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,

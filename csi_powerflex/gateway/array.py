@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from csi_powerflex import units
+from csi_powerflex import names, units
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
-from csi_powerflex.errors import DriverError, Unavailable, Unsupported
+from csi_powerflex.errors import DriverError, NotFound, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.cache import Capacities, Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
@@ -50,6 +50,7 @@ from csi_powerflex.model.array import (
     Volume,
 )
 from csi_powerflex.model.claim import ClaimNames
+from csi_powerflex.model.trash import TrashRules
 from csi_powerflex.shared_read import SharedRead
 
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
@@ -98,6 +99,11 @@ class GatewayArray:
     @property
     def adopted_snapshots(self) -> Sequence[str]:
         return self.settings.adopt_snapshots
+
+    @property
+    def trash(self) -> TrashRules | None:
+        found = self.settings.trash
+        return TrashRules(units.duration(found.keep), found.max_bytes) if found else None
 
     @property
     def is_reachable(self) -> bool:
@@ -251,6 +257,11 @@ class GatewayArray:
     def volume(self, volume_id: str) -> Volume:
         about = f"to show volume {self._handle(volume_id)}"
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload, about=about)
+        if names.trashed(payload.name) is not None:
+            raise NotFound(
+                f"volume {self._handle(volume_id)} was deleted and is in the trash as {payload.name}; "
+                "csi-powerflex volumes undelete brings it back"
+            )
         return convert.volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:

@@ -71,6 +71,9 @@ CODES = (
     MdmCode(84, "VOL_NOT_MAPPED_TO_INI", array.NotMapped),
     MdmCode(4039, "VOL_NOT_MAPPED_TO_HOST", array.NotMapped),
     MdmCode(86, "VOL_MAPPED_TO_ALL_INIS", errors.FailedPrecondition, "unmap it from all hosts at the array"),
+    # The volume cannot be overwritten with this snapshot.
+    MdmCode(198, "VTREE_ID_MISMATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
+    MdmCode(339, "VOLUME_AND_SNAPSHOT_MATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
     MdmCode(104, "VOL_MAPPED", array.VolumeMapped),
     MdmCode(306, "NOT_ALLOWED_MORE_THAN_ONE_MAPPING", array.MappedElsewhere),
     MdmCode(331, "INITIATOR_NOT_APPROVED", array.HostNotApproved),
@@ -96,9 +99,6 @@ CODES = (
     MdmCode(346, "CAPACITY_TOO_LOW_FOR_THIN_VOL", array.PoolFull, _FULL),
     MdmCode(181, "TOO_MANY_VOLS_IN_VTREE", array.TreeFull),
     MdmCode(182, "TOO_MANY_SNAPS_IN_VTREE", array.TreeFull),
-    # The volume cannot be overwritten with this snapshot.
-    MdmCode(198, "VTREE_ID_MISMATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
-    MdmCode(339, "VOLUME_AND_SNAPSHOT_MATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
     # The array does not accept a value, such as a QoS limit.
     MdmCode(
         64,

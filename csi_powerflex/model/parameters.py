@@ -107,7 +107,16 @@ class Limit:
         return value
 
 
-Reader = Text | Flag | Choice | Whole | Limit
+@dataclasses.dataclass(frozen=True, slots=True)
+class Duration:
+    """A duration such as 24h, 30m or 7d; 0 for none."""
+
+    def __call__(self, value: str) -> int:
+        """The seconds. Raises ValueError: it has another form."""
+        return units.duration(value)
+
+
+Reader = Text | Flag | Choice | Whole | Limit | Duration
 """What turns the text of a parameter into its value. Its fields say which values are possible."""
 
 
@@ -178,6 +187,15 @@ class VolumeParameters:
     )
     mkfs_options: str | None = _parameter(
         "mkfsFormatOption", "Options for mkfs, separated by spaces", Text(), None, travels=True
+    )
+
+    delete_after: int | None = _parameter(
+        "deleteAfter",
+        "How long a deleted volume is kept in the trash of its system, such as 24h or 7d; 0 to remove it at "
+        "once. It needs the key trash of the system in the systems file, whose keep is the default",
+        Duration(),
+        None,
+        travels=True,
     )
 
     @classmethod

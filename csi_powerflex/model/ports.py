@@ -27,6 +27,7 @@ from csi_powerflex.model.array import (
 )
 from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.trash import TrashRules
 
 
 class Zone(Protocol):
@@ -61,6 +62,11 @@ class Array(Protocol):
     @property
     def adopted_snapshots(self) -> Sequence[str]:
         """The beginnings of names of snapshots of another driver that this driver may delete."""
+        ...
+
+    @property
+    def trash(self) -> TrashRules | None:
+        """How it keeps deleted volumes; None if they are removed at once."""
         ...
 
     @property
@@ -129,19 +135,19 @@ class Array(Protocol):
         """The volume with this id.
 
         Raises:
-            NotFound: it does not exist.
+            NotFound: it does not exist, or is in the trash of any cluster.
         """
         ...
 
     def volumes(self) -> Sequence[Volume]:
-        """Every volume and snapshot of the system, ordered by id.
+        """Every volume and snapshot of the system, ordered by id, also those in the trash.
 
         There may be more than 100,000. Each becomes an object when it is read, so go through them once.
         """
         ...
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
-        """Several volumes at once.
+        """Several volumes at once, also those in the trash.
 
         Raises:
             NotFound: one of them does not exist.

@@ -253,6 +253,14 @@ ORPHANS = _system_gauge(
     "it.",
     kind="volume or snapshot",
 )
+TRASH_VOLUMES = _system_gauge(
+    "csi_powerflex_trash_volumes",
+    "Deleted volumes of this cluster that the PowerFlex system still keeps in the trash.",
+)
+TRASH_BYTES = _system_gauge(
+    "csi_powerflex_trash_bytes",
+    "The sizes of the volumes in the trash, together.",
+)
 CONFIGURATION_RELOADS = _counter(
     "csi_powerflex_configuration_reloads_total",
     "Times the systems file was read again after a change.",
@@ -284,10 +292,10 @@ EVENTS = _counter(
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
-    task="configuration, events, informer, monitor, orphans or qos_sync",
+    task="configuration, events, informer, monitor, orphans, qos_sync or trash",
 )
 BACKGROUND_TASKS_FAILING = _gauge(
     "csi_powerflex_background_tasks_failing",
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
-    task="configuration, events, informer, monitor, orphans or qos_sync",
+    task="configuration, events, informer, monitor, orphans, qos_sync or trash",
 )

@@ -20,6 +20,7 @@ from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube.held import HeldMeta
 from csi_powerflex.kube.informer import Informer
 from csi_powerflex.model.qos import KEYS, QosRequest
+from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -69,12 +70,14 @@ for _type in (PersistentVolume, VolumeAttributesClass):
 class _Volume(msgspec.Struct, frozen=True):
     """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name.
 
-    ``hold`` is the text of the hold on the volume; empty if there is none.
+    ``hold`` is the text of the hold on the volume; empty if there is none. ``volume_context`` is None if it
+    cannot be read.
     """
 
     class_name: str | None
     initial: QosRequest
     hold: str = ""
+    volume_context: VolumeContext | None = None
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -176,6 +179,26 @@ class KubernetesQosStore:
             known = self._volumes.get(str(handle), {}).values()
             return next((volume.hold for volume in known if volume.hold), "")
 
+    def volume_context(self, handle: VolumeHandle) -> VolumeContext | None:
+        """See ``VolumeNeeds.volume_context``.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        with self._lock:
+            volume = self._volume(str(handle))
+        return volume.volume_context if volume is not None else None
+
+    def is_needed(self, handle: VolumeHandle) -> bool:
+        """See ``VolumeNeeds.is_needed``.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        return self.persistent_volume(str(handle)) is not None
+
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
         with self._lock:
@@ -257,7 +280,15 @@ def _read(volume: PersistentVolume, driver_name: str) -> _Volume:
         log.warning("limits of a PersistentVolume ignored", volume=volume.metadata.name, reason=error)
         initial = QosRequest()
     hold = volume.metadata.hold(driver_name)
-    return _Volume(volume.spec.volume_attributes_class_name, initial, hold)
+    return _Volume(volume.spec.volume_attributes_class_name, initial, hold, _context(attributes))
+
+
+def _context(attributes: Mapping[str, str]) -> VolumeContext | None:
+    """The volume context of a PersistentVolume; None if it cannot be read."""
+    try:
+        return VolumeContext.parse(attributes)
+    except InvalidArgument:
+        return None
 
 
 def connect(driver_name: str, kubeconfig: Path | None) -> KubernetesQosStore:

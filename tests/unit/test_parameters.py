@@ -30,6 +30,7 @@ ALL = {
     "bandwidthPerGiBInKbps": "128",
     "fstype": "xfs",
     "mkfsFormatOption": "-n ftype=1",
+    "deleteAfter": "2d",
 }
 
 
@@ -50,6 +51,7 @@ def test_every_parameter_is_read() -> None:
         bandwidth_per_gib="128",
         filesystem="xfs",
         mkfs_options="-n ftype=1",
+        delete_after=172800,
     )
     assert parsed.qos_request == QosRequest(1000, 10240, 5, 128)
 

@@ -131,6 +131,7 @@ class Placement:
                     f"a copy is created in the pool of its source, {pool} of system {array.label}, "
                     f"and the parameters ask for {wanted!r}"
                 )
+        _require_trash(array, parameters)
         zones = _zones_of(array, pool)
         for segments in requirement.topologies or ({},):
             if not self._topology.reaches(segments, array.system_id()):
@@ -174,12 +175,26 @@ class Placement:
     def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Candidate]:
         if not self._topology.reaches(segments, array.system_id()):
             return
+        _require_trash(array, parameters)
         if not array.zones:
             yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
             return
         for zone in array.zones:
             if self._topology.in_zone(segments, zone.name):
                 yield from _in_zone(array, zone, parameters)
+
+
+def _require_trash(array: Array, parameters: VolumeParameters) -> None:
+    """Check that the system can keep deleted volumes, if the class wants that.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    if parameters.delete_after and array.trash is None:
+        raise InvalidArgument(
+            f"the class asks for deleteAfter, and system {array.label} has no key trash in the systems file; "
+            "add it there, or remove deleteAfter from the class"
+        )
 
 
 def zone_of(array: Array, pool: Pool) -> str | None:

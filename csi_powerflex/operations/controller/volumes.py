@@ -14,6 +14,7 @@ from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.trash import Trash
 
 log = Log(__name__)
 
@@ -27,10 +28,12 @@ class Volumes:
         placement: Placement,
         ownership: Ownership,
         cluster_nodes: ClusterNodes,
+        trash: Trash,
         cluster_id: str,
     ) -> None:
         self._fleet = fleet
         self._cluster_nodes = cluster_nodes
+        self._trash = trash
         self._ownership = ownership
         self._cluster_id = cluster_id
         self._creation = Creation(fleet, placement)
@@ -59,7 +62,7 @@ class Volumes:
         return created
 
     def delete(self, handle: VolumeHandle) -> None:
-        """Remove the volume. Returns without error if it does not exist.
+        """Remove the volume, or put it into the trash. Returns without error if it does not exist.
 
         Raises:
             VolumeMapped: it is mapped to a host, which is named.
@@ -72,8 +75,6 @@ class Volumes:
             self._remove(array, handle)
         except NotFound:
             log.info("volume did not exist", volume=handle)
-        else:
-            log.info("volume removed", volume=handle)
         self._ownership.deleted(handle)
 
     def _remove(self, array: Array, handle: VolumeHandle) -> None:
@@ -83,7 +84,7 @@ class Volumes:
             VolumeMapped: a mapping is left.
         """
         try:
-            array.remove_volume(handle.volume_id)
+            self._trash.remove(array, handle)
         except VolumeMapped as error:
             volume = array.volume(handle.volume_id)
             kept = self._cluster_nodes.remove_stale(array, volume, None)
@@ -94,7 +95,7 @@ class Volumes:
                     f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
                     f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
                 ) from error
-            array.remove_volume(handle.volume_id)
+            self._trash.remove(array, handle)
 
     def get(self, handle: VolumeHandle) -> Volume:
         """The volume.
