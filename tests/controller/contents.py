@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.hosts.plane import NoData
-from tests.controller.world import World
 
 
 class Contents(NoData):
     """The words by volume id. A new volume is empty, a copy has the word of its source."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, array: Array) -> None:
         self.words: dict[str, str] = {}
-        world.array.plane = self
+        array.plane = self
 
     def write(self, handle: str, word: str) -> None:
         """Let the owner of a volume write."""

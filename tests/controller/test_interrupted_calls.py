@@ -17,6 +17,7 @@ import grpc
 import msgspec
 import pytest
 
+from csi_powerflex.config.systems.schema import TrashSettings
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.simulator import SystemPlan
@@ -90,9 +91,10 @@ each_call = pytest.mark.parametrize("name", CALLS)
 
 
 @pytest.fixture
-def world(version: str, make_world: MakeWorld) -> World:
-    """A controller that keeps the requested QoS limits in a file."""
-    world = make_world(SystemPlan(version=version))
+def world(version: str, make_world: MakeWorld, request: pytest.FixtureRequest) -> World:
+    """A controller that keeps the requested QoS limits in a file, and a trash if the call needs one."""
+    trash = TrashSettings() if "trash" in request.node.callspec.params["name"] else None
+    world = make_world(SystemPlan(version=version), trash=trash)
     world.more["state_file"] = world.folder / "state.db"
     # Without the pauses between the client's attempts the test takes less time.
     world.more["retry_seconds"] = 0.001

@@ -46,7 +46,7 @@ class Reverts(InventoryWorld):
 
     def __init__(self, world: World, cluster: ApiServer) -> None:
         super().__init__(world, cluster)
-        self.contents = Contents(world)
+        self.contents = Contents(world.array)
         self.handles: dict[str, str] = {}
 
     def claimed(self, claim: str) -> str:

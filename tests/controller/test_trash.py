@@ -121,6 +121,8 @@ def test_a_volume_in_the_trash_does_not_exist_for_any_call(keeping: World) -> No
         lambda: driver.clone("pvc-2", handle),
         lambda: driver.validate(handle),
     ]
+    refused(grpc.StatusCode.NOT_FOUND, lambda: driver.snapshot(handle))
+    refused(grpc.StatusCode.NOT_FOUND, lambda: driver.group_snapshot("group-1", handle))
     for call in calls:
         message = refused(grpc.StatusCode.NOT_FOUND, call)
     assert "was deleted and is in the trash as ttest" in message
@@ -165,6 +167,16 @@ def test_a_deletion_into_the_trash_costs_two_requests_and_its_repeat_one(keeping
     with log.watching() as second:
         keeping.driver.delete(volume.volume_id)
     assert (len(first), len(second)) == (2, 1)
+
+
+def test_a_snapshot_is_found_again_although_its_source_is_in_the_trash(keeping: World) -> None:
+    volume = keeping.driver.create().volume_id
+    snapshot = keeping.driver.snapshot(volume)
+    group = keeping.driver.group_snapshot("groupsnapshot-1", volume)
+    keeping.driver.delete(volume)
+    assert keeping.driver.snapshot(volume).snapshot_id == snapshot.snapshot_id
+    again = keeping.driver.group_snapshot("groupsnapshot-1", volume)
+    assert again.group_snapshot_id == group.group_snapshot_id
 
 
 def test_snapshots_are_removed_at_once_and_outlive_their_volume(keeping: World) -> None:

@@ -7,7 +7,7 @@ an earlier call created, without a journal.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, NotFound, Unavailable, is_final
@@ -40,6 +40,21 @@ def exists(array: Array, volume_id: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def require_not_in_trash(array: Array, volume_ids: Sequence[str]) -> None:
+    """Check that the sources of snapshots are not in the trash. The array would take the snapshots.
+
+    It costs a request, but none on a system without a trash.
+
+    Raises:
+        NotFound: one of them is, or does not exist.
+    """
+    if array.trash is None:
+        return
+    for volume in array.volumes_by_id(volume_ids):
+        if names.trashed(volume.name) is not None:
+            raise NotFound(f"volume {volume} was deleted and is in the trash")
 
 
 @contextlib.contextmanager
