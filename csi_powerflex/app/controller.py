@@ -54,7 +54,7 @@ _LOGOUT_SECONDS = 3.0
 
 
 def run(settings: ControllerSettings) -> None:
-    """Serve until the process is told to stop. Only an array with a trash is called before an RPC needs it.
+    """Serve until the process is told to stop. No array is called before the first RPC needs it.
 
     Raises:
         DriverError: the endpoint cannot be served on.
@@ -179,7 +179,7 @@ def _counting_orphans(settings: ControllerSettings, parts: _Parts) -> Iterator[N
 @contextlib.contextmanager
 def _sweeping_trash(settings: ControllerSettings, parts: _Parts) -> Iterator[None]:
     """During the block, remove what is due in the trash."""
-    sweep = TrashSweep(parts.fleet, settings.cluster_id, parts.needs)
+    sweep = TrashSweep(parts.fleet, settings.cluster_id, parts.needs, seconds=settings.trash_seconds)
     sweep.start()
     try:
         yield

@@ -444,6 +444,7 @@ def test_the_controller_sweeps(array45: World) -> None:
     with array45.array.lock:
         array45.array.change(array45.volume(volume), name=str(names.trash_name(None, "test", 0)))
         array45.array.commit()
+    array45.more["trash_seconds"] = 0.05
     array45.reconfigured(trash=TrashSettings())
     eventually(lambda: not array45.array.volumes)
 

@@ -30,7 +30,7 @@ SPARE_SECONDS = 300
 """A volume that is due sooner than this cannot be undeleted any more."""
 
 _NAME = "trash"
-_SECONDS = 600.0
+_FIRST_SECONDS = 60.0
 # Below this share of free capacity, a pool needs the capacity of its trash.
 _LEAST_FREE = 0.1
 
@@ -50,7 +50,9 @@ class TrashSweep:
         fleet: the systems.
         cluster_id: the cluster.
         needs: what PersistentVolumes need.
-        seconds: from one round to the next. A round costs a list of all volumes of each system.
+        seconds: from one round to the next. A round costs a list of all volumes of each system. The first
+            round is at most a minute after the start, so that a controller that is restarted again and again
+            asks for no lists.
         now: the time in seconds since 1970.
         first_pause: as for ``Loop``.
     """
@@ -61,7 +63,7 @@ class TrashSweep:
         cluster_id: str,
         needs: VolumeNeeds,
         *,
-        seconds: float = _SECONDS,
+        seconds: float = 600.0,
         now: Callable[[], float] = time.time,
         first_pause: float = FIRST_PAUSE_SECONDS,
     ) -> None:
@@ -70,7 +72,8 @@ class TrashSweep:
         self._needs = needs
         self._seconds = seconds
         self._now = now
-        self._loop = Loop(_NAME, self.step, first_pause=first_pause)
+        self._begun = False
+        self._loop = Loop(_NAME, self._begin, first_pause=first_pause)
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -80,16 +83,23 @@ class TrashSweep:
         """Begin no further round."""
         self._loop.request_stop()
 
+    def _begin(self) -> float:
+        if self._begun:
+            return self.step()
+        self._begun = True
+        return min(self._seconds, _FIRST_SECONDS)
+
     def step(self) -> float:
         """One round. Returns the seconds until the next one."""
         for array in self._fleet.arrays():
-            if array.trash is None or self._loop.stopping:
+            rules = array.trash
+            if rules is None:
+                _show_nothing(array)
                 continue
             try:
-                self._sweep(array, array.trash.max_bytes)
+                self._sweep(array, rules.max_bytes)
             except DriverError as error:
-                metrics.TRASH_VOLUMES.show(array.label, {})
-                metrics.TRASH_BYTES.show(array.label, {})
+                _show_nothing(array)
                 log.warning("trash not swept", system=array.label, reason=error)
         return self._seconds
 
@@ -162,6 +172,12 @@ class TrashSweep:
                 if missing > 0 and item.volume.pool_id == pool_id:
                     yield item
                     missing -= item.volume.size
+
+
+def _show_nothing(array: Array) -> None:
+    """Show no figures of the system: they are not known, or it has no trash."""
+    metrics.TRASH_VOLUMES.show(array.label, {})
+    metrics.TRASH_BYTES.show(array.label, {})
 
 
 def _too_many(kept: Sequence[_Trashed], max_bytes: int | None) -> Iterable[_Trashed]:
