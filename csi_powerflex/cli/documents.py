@@ -87,6 +87,7 @@ def _of_volume(record: Record) -> Document:
             "phase": found.phase,
             "reclaimPolicy": found.reclaim_policy,
             "storageClass": found.storage_class,
+            "hold": found.hold or None,
         }
         if found
         else None,

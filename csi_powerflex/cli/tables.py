@@ -120,7 +120,8 @@ def _volume_rows(record: Record) -> dict[str, str]:
     found = record.persistent_volume
     text = f"{found.name}, {found.phase or 'no phase'}, {found.reclaim_policy}" if found else ""
     limits = _limit_text(record.requested) if record.requested else ""
-    return {"claim": str(record.claim or ""), "PersistentVolume": text, "requested limits": limits}
+    held = {"held": found.hold} if found and found.hold else {}
+    return {"claim": str(record.claim or ""), "PersistentVolume": text, **held, "requested limits": limits}
 
 
 def _snapshot_rows(record: Record) -> dict[str, str]:

@@ -205,6 +205,8 @@ class Controller(RuleBasedStateMachine):
         item = data.draw(st.sampled_from(sorted(self.model.trash, key=lambda item: item.id)))
         with self.reader() as reader:
             undeleting.carry_out(reader, undeleting.find(reader, item.id))
+        # The name of before is free, and its last id is in use again.
+        self.ids = {name: handle for name, handle in self.ids.items() if handle != item.id}
         self.model.trash.remove(item)
         self.model.undeleted.append(item)
 

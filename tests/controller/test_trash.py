@@ -124,8 +124,7 @@ def test_a_volume_in_the_trash_does_not_exist_for_any_call(keeping: World) -> No
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.snapshot(handle))
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.group_snapshot("group-1", handle))
     for call in calls:
-        message = refused(grpc.StatusCode.NOT_FOUND, call)
-    assert "was deleted and is in the trash as ttest" in message
+        assert "was deleted and is in the trash as ttest" in refused(grpc.StatusCode.NOT_FOUND, call)
     assert not driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries
     driver.unpublish(handle, keeping.node("a"))
 
@@ -652,10 +651,10 @@ def test_names_of_the_trash_say_when_a_volume_is_due() -> None:
         assert len(str(name)) == names.MAX_LENGTH
         assert names.trashed(str(name)) == name
         assert name.due == due
+        assert not names.belongs_to(str(name), "test")
     assert names.trash_name(None, "test", 0).due == 1_577_836_800
     assert names.trashed("vtest" + "a" * 26) is None
     assert names.trashed(None) is None
-    assert not names.belongs_to(str(name), "test")
 
 
 def test_a_system_without_kubernetes_needs_nothing() -> None:
