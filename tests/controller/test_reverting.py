@@ -22,6 +22,7 @@ from csi_powerflex.simulator.faults import Fault, FaultKind
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.contents import Contents
 from tests.controller.driver import refused
+from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
 from tests.controller.world import World
@@ -745,46 +746,6 @@ def test_a_revert_that_fails_at_any_request_and_is_repeated_ends_right(
             _repeated(reverts, "--group", group)
         _require_right(reverts, "ab", f"{kind} at request {position + 1} of {count}")
         figures.add("reverts interrupted or killed, and repeated")
-
-
-class Killed(BaseException):
-    """Nothing that the process would do after it has an effect."""
-
-
-class Life:
-    """Ends the process at a request to the array or the cluster: from then on it sends nothing."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left = -1
-        self.dead = False
-        self._after = False
-        for kind, name in ((Http, "send"), (KubeHttp, "request")):
-            monkeypatch.setattr(kind, name, self._wrapped(getattr(kind, name)))
-
-    def _wrapped(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        def sent(*arguments: Any, **given: Any) -> Any:
-            if self.dead:
-                raise Killed
-            due, self.left = self.left == 0, self.left - 1
-            self.dead = due
-            if due and not self._after:
-                raise Killed
-            if due and send.__name__ == "request":
-                with send(*arguments, **given) as response:
-                    response.body(1 << 20)
-                raise Killed
-            answer = send(*arguments, **given)
-            if due:
-                raise Killed
-            return answer
-
-        return sent
-
-    def end_at(self, position: int, *, after: bool) -> None:
-        self.left, self._after, self.dead = position, after, False
-
-    def begin_again(self) -> None:
-        self.left, self.dead = -1, False
 
 
 @pytest.mark.parametrize("after", [False, True])

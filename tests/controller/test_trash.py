@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, refused
+from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
 from tests.controller.world import World
@@ -565,6 +567,48 @@ def test_an_interrupted_undelete_is_repeated_or_complete(inventory: InventoryWor
     inventory.world.simulator.gateway.inject(Fault(kind=kind, times=1, route="*.setVolumeName"))
     inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
     assert names.belongs_to(inventory.name_of(handle), "test")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_undelete_that_is_killed_at_any_request_can_be_completed(
+    keeping45: World, cluster: ApiServer, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    inventory, life = InventoryWorld(keeping45, cluster), Life(monkeypatch)
+    for position in range(100):
+        handle, _ = _deleted(inventory)
+        life.end_at(position, after=after)
+        with contextlib.suppress(Killed):
+            inventory.run("volumes", "undelete", handle, *AS_EXT4, "--yes")
+        if not life.dead:
+            assert position > 5
+            return
+        life.begin_again()
+        if names.trashed(inventory.name_of(handle)) is not None:
+            inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+        inventory.ok("volumes", "import", handle, *AS_EXT4)
+    raise AssertionError("the command did not end")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_sweep_that_is_killed_at_any_request_is_completed_by_the_next(
+    keeping45: World, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    world = keeping45.reconfigured(trash=TrashSettings(max_bytes=8 * GIB))
+    kept, life = world.driver.create("pvc-kept").volume_id, Life(monkeypatch)
+    for position in range(100):
+        for number in range(3):
+            world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+        life.end_at(position, after=after)
+        with contextlib.suppress(Killed):
+            Sweeping(world).after(0)
+        ended = not life.dead
+        life.begin_again()
+        Sweeping(world).after(DAY + 600)
+        assert [f"{world.array.system.id}-{item}" for item in world.array.volumes] == [kept]
+        if ended:
+            assert position > 3
+            return
+    raise AssertionError("the sweep did not end")
 
 
 def test_a_volume_that_was_renamed_since_it_was_found_is_left_alone(
