@@ -13,7 +13,7 @@ import msgspec
 
 from csi_powerflex import names, units
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
-from csi_powerflex.errors import DriverError, NotFound, Unavailable, Unsupported
+from csi_powerflex.errors import DriverError, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.cache import Capacities, Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
@@ -40,6 +40,7 @@ from csi_powerflex.model.array import (
     DomainState,
     Host,
     HostNotFound,
+    InTrash,
     Limits,
     Pool,
     PoolCapacity,
@@ -258,7 +259,7 @@ class GatewayArray:
         about = f"to show volume {self._handle(volume_id)}"
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", VolumePayload, about=about)
         if names.trashed(payload.name) is not None:
-            raise NotFound(
+            raise InTrash(
                 f"volume {self._handle(volume_id)} was deleted and is in the trash as {payload.name}; "
                 "csi-powerflex volumes undelete brings it back"
             )

@@ -522,8 +522,8 @@ def test_other_commands_do_not_show_what_is_in_the_trash(inventory: InventoryWor
     handle, name = _deleted(inventory)
     assert inventory.document("volumes", "list", "--all")["volumes"] == []
     assert inventory.document("volumes", "orphans", "--older-than", "0")["volumes"] == []
-    for called in (handle, name):
-        inventory.refused("volumes", "show", called)
+    assert "csi-powerflex volumes undelete" in inventory.refused("volumes", "show", handle)
+    inventory.refused("volumes", "show", name)
 
 
 def test_a_system_that_cannot_be_read_is_told(inventory: InventoryWorld) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, NotFound, Unavailable, is_final
-from csi_powerflex.model.array import Volume
+from csi_powerflex.model.array import InTrash, Volume
 from csi_powerflex.model.ports import Array
 
 
@@ -48,13 +48,14 @@ def require_not_in_trash(array: Array, volume_ids: Sequence[str]) -> None:
     It costs a request, but none on a system without a trash.
 
     Raises:
-        NotFound: one of them is, or does not exist.
+        InTrash: one of them is.
+        NotFound: one of them does not exist.
     """
     if array.trash is None:
         return
     for volume in array.volumes_by_id(volume_ids):
         if names.trashed(volume.name) is not None:
-            raise NotFound(f"volume {volume} was deleted and is in the trash")
+            raise InTrash(f"volume {volume} was deleted and is in the trash")
 
 
 @contextlib.contextmanager

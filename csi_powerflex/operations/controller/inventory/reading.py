@@ -11,7 +11,7 @@ from typing import TypeVar
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Host, Limits, Mapping as VolumeMapping, Volume
+from csi_powerflex.model.array import Host, InTrash, Limits, Mapping as VolumeMapping, Volume
 from csi_powerflex.model.cluster import (
     ClusterObjects,
     ObjectName,
@@ -372,6 +372,8 @@ def _as_handle(text: str) -> VolumeHandle | None:
 def _volume(array: Array, handle: VolumeHandle) -> Volume:
     try:
         return array.volume(handle.volume_id)
+    except InTrash:
+        raise
     except NotFound as error:
         raise NotFound(
             f"{handle} does not exist on system {array.label}: it was removed, or the id is wrong"
