@@ -1,4 +1,4 @@
-"""Volumes that someone has for himself for some time, see ``model.hold``."""
+"""Volumes that someone holds for some time, see ``model.hold``."""
 
 from __future__ import annotations
 
