@@ -27,6 +27,7 @@ from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.model.parameters import (
     SIDECAR_PREFIX,
     Choice,
+    Duration,
     Flag,
     Limit,
     MutableParameters,
@@ -127,6 +128,7 @@ VISIBLE: Schema = {"type": "string", "pattern": "\\S"}
 FLAG: Schema = {"type": "boolean"}
 # A number in quotes, as it stands in a class of Kubernetes.
 DIGITS: Schema = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8})$"}
+DURATION: Schema = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]?$"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 TEXTS: Schema = {"type": "object", "additionalProperties": TEXT}
@@ -232,6 +234,8 @@ def _possible(reader: Reader) -> Schema:
             return _choice(True, False, "true", "false")
         case Whole() | Limit():
             return {"anyOf": [COUNT, DIGITS]}  # files/numbers.yaml has the rest
+        case Duration():
+            return {"anyOf": [COUNT, DURATION]}
         case Text():
             return dict(VISIBLE)
 
@@ -284,6 +288,9 @@ def _systems() -> Schema:
     system["properties"]["requestTimeout"] = {"type": "number", "exclusiveMinimum": 0}
     for key, most in (("nvmeMaxPaths", 8), ("nvmeMaxPorts", 1024)):
         system["properties"][key] = {"type": "integer", "minimum": 1, "maximum": most}
+    trash = _without_nulls(parts["TrashSettings"])
+    trash["properties"] |= {"keep": DURATION, "maxBytes": {"type": "integer", "minimum": 0}}
+    system["properties"]["trash"] = trash
     for key in ("adoptVolumes", "adoptSnapshots"):
         system["properties"][key] = _list({"type": "string", "minLength": 3})
     system["properties"]["url"] = {"type": "string", "pattern": "^powerflex://[^/:]+:[^/]+@[^/@]+/.*[^/]"}

@@ -13,6 +13,7 @@ import enum
 import hashlib
 import re
 import uuid
+from dataclasses import dataclass
 
 from csi_powerflex.errors import InvalidArgument
 
@@ -22,6 +23,12 @@ MAX_LENGTH = 31
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 # 26 characters of base32 hold 130 bits. The last two bits are zero, so the last character has eight values.
 _ARRAY_NAME = re.compile(r"([vsg])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
+# A name in the trash: when it is due in 30 bits, and as much of the name before as fits.
+_TRASH_NAME = re.compile(r"t([a-z0-9]{4})([a-z2-7]{6})([a-z2-7]{20})")
+_TRASH_EPOCH = 1577836800  # 2020-01-01 00:00:00 UTC; the last time is in January 2054
+_TRASH_LATEST = _TRASH_EPOCH + 2**30 - 1
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_KEPT = slice(5, 25)
 _UUID_VERSION = 4
 _UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
@@ -39,6 +46,51 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 # A kind has one prefix. With two prefixes, pvc-X and snapshot-X would be the same volume.
 _UUID_NAMES = {Kind.VOLUME: re.compile(f"pvc-{_UUID}"), Kind.SNAPSHOT: re.compile(f"snapshot-{_UUID}")}
+
+
+@dataclass(frozen=True, slots=True)
+class TrashName:
+    """What the name of a volume in the trash says.
+
+    Attributes:
+        cluster_id: the cluster that has deleted it.
+        due: when it is to be removed, in seconds since 1970.
+        rest: 20 characters of the name that it had before, or of a hash of a name of another driver.
+    """
+
+    cluster_id: str
+    due: int
+    rest: str
+
+    def __str__(self) -> str:
+        since = self.due - _TRASH_EPOCH
+        due = "".join(_BASE32[since >> shift & 31] for shift in range(25, -1, -5))
+        return f"t{self.cluster_id}{due}{self.rest}"
+
+
+def trash_name(before: str | None, cluster_id: str, due: int) -> TrashName:
+    """The name in the trash of a volume that is called ``before``, to be removed at ``due``."""
+    if kind_of(before) is not None:
+        rest = str(before)[_KEPT]
+    else:
+        rest = array_name(Kind.VOLUME, cluster_id, f"trash of {before}")[_KEPT]
+    return TrashName(cluster_id, min(max(due, _TRASH_EPOCH), _TRASH_LATEST), rest)
+
+
+def trashed(name: str | None) -> TrashName | None:
+    """What a name in the trash of any cluster says; None for any other name."""
+    match = _TRASH_NAME.fullmatch(name or "")
+    if match is None:
+        return None
+    since = 0
+    for character in match[2]:
+        since = since << 5 | _BASE32.index(character)
+    return TrashName(match[1], _TRASH_EPOCH + since, match[3])
+
+
+def is_trash_of(found: TrashName, csi_name: str) -> bool:
+    """Whether the volume in the trash was created for this CSI name, as far as its name says."""
+    return found.rest == array_name(Kind.VOLUME, found.cluster_id, csi_name)[_KEPT]
 
 
 def require_cluster_id(text: str) -> str:

@@ -37,6 +37,22 @@ def at_least(duration: float) -> str:
     return next(text for least, text in _DURATIONS if duration >= least)
 
 
+_SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> int:
+    """The seconds in a text such as ``24h``, ``30m`` or ``7d``; a number without a letter is seconds.
+
+    Raises:
+        ValueError: it has another form, or is more than 10 years.
+    """
+    number, factor = (text[:-1], _SECONDS_OF[text[-1]]) if text[-1:] in _SECONDS_OF else (text, 1)
+    found = whole_number(number, digits=9)
+    if found is None or found * factor > 10 * 365 * 86400:
+        raise ValueError("must be a whole number of at most 10 years, with s, m, h or d, such as 24h")
+    return found * factor
+
+
 def round_up(size: int, granularity: int) -> int:
     """The smallest multiple of ``granularity`` that is not below ``size``."""
     return -(-size // granularity) * granularity

@@ -21,7 +21,7 @@ import msgspec
 import yaml
 
 from csi_powerflex.cli.main import RoleGroup
-from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
+from csi_powerflex.config.systems.schema import SystemSettings, TrashSettings, ZoneSettings
 from csi_powerflex.model.parameters import MutableParameters, SnapshotParameters, VolumeParameters, travelling
 from csi_powerflex.observability import metrics
 from csi_powerflex.simulator import not_simulated, route_list
@@ -127,6 +127,12 @@ def configuration() -> str:
         *_table(("key", "description", "default"), _keys(ZoneSettings)),
         "",
         "[zones.md](zones.md) says how nodes get their zone, and what is created where.",
+        "",
+        "### The trash of a system",
+        "",
+        *_table(("key", "description", "default"), _keys(TrashSettings)),
+        "",
+        "[trash.md](trash.md) says what happens to a deleted volume.",
     ]
     for role in RoleGroup.ROLES:
         command = importlib.import_module(f"csi_powerflex.cli.{role}").command

@@ -20,9 +20,11 @@ from csi_powerflex.gateway.monitor import FleetMonitor
 from csi_powerflex.kube import config, events, nodes
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects import needed
+from csi_powerflex.model.hold import Holds, NoHolds
 from csi_powerflex.model.notices import NoNotices, Notices
 from csi_powerflex.model.ports import NodeRegistry, QosStore
 from csi_powerflex.model.topology import Topology
+from csi_powerflex.model.trash import UnknownNeeds, VolumeNeeds
 from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
@@ -30,6 +32,7 @@ from csi_powerflex.operations.controller.cluster_nodes import ClusterNodes
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
+from csi_powerflex.operations.controller.holding import Holding
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.modification import Modification
@@ -41,6 +44,8 @@ from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
 from csi_powerflex.operations.controller.snapshots import Snapshots
+from csi_powerflex.operations.controller.trash import Trash
+from csi_powerflex.operations.controller.trash_sweep import TrashSweep
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.qos_store import kubernetes
@@ -104,6 +109,8 @@ class _Parts:
     qos: Qos
     registry: NodeRegistry | None
     notices: Notices
+    holds: Holds
+    needs: VolumeNeeds
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
@@ -124,7 +131,9 @@ def services(settings: ControllerSettings) -> Iterator[Services]:
         files = _systems_watch(settings, fleet, monitor)
         yield Services(
             register=_registrations(settings, parts),
-            watching=_watching(parts.follow_cluster, (monitor, files, orphans)),
+            watching=_watching(
+                parts.follow_cluster, (monitor, files, orphans, _trash_sweep(settings, parts))
+            ),
             reload=files.wake if files is not None else None,
         )
 
@@ -147,7 +156,20 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
 
         known_nodes, kept = KnownNodes(registry), KeptLists()
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        yield _Parts(fleet, qos_store, qos, registry, notices, known_nodes, kept, listing, follow_cluster)
+        in_cluster = qos_store if isinstance(qos_store, kubernetes.KubernetesQosStore) else None
+        yield _Parts(
+            fleet=fleet,
+            qos_store=qos_store,
+            qos=qos,
+            registry=registry,
+            notices=notices,
+            holds=in_cluster or NoHolds(),
+            needs=in_cluster or UnknownNeeds(),
+            known_nodes=known_nodes,
+            kept=kept,
+            listing=listing,
+            follow_cluster=follow_cluster,
+        )
 
 
 @contextlib.contextmanager
@@ -235,9 +257,12 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         parts.registry, ownership, notices, may_remove=settings.remove_stale_mappings
     )
     topology = Topology(settings.driver_name)
+    trash = Trash(settings.cluster_id, parts.needs)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, parts.qos_store, ownership, cluster_nodes, settings.cluster_id),
+        volumes=Volumes(
+            fleet, placement, parts.qos_store, ownership, cluster_nodes, trash, settings.cluster_id
+        ),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
@@ -246,6 +271,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),
         health=Health(fleet, parts.listing, parts.kept),
+        holding=Holding(parts.holds),
     )
     return Controller(topology, operations)
 
@@ -255,6 +281,11 @@ def _monitor(settings: ControllerSettings, fleet: GatewayFleet) -> FleetMonitor 
     if not settings.watch_seconds:
         return None
     return FleetMonitor(fleet, seconds=settings.watch_seconds, over_commit=settings.over_commit)
+
+
+def _trash_sweep(settings: ControllerSettings, parts: _Parts) -> TrashSweep:
+    """What removes volumes that are due in the trash. It does not run yet."""
+    return TrashSweep(parts.fleet, settings.cluster_id, parts.needs, seconds=settings.trash_seconds)
 
 
 def _systems_watch(
@@ -274,7 +305,8 @@ def _systems_watch(
 
 @contextlib.contextmanager
 def _watching(
-    follow_cluster: Callable[[], None], tasks: Sequence[FleetMonitor | SystemsWatch | OrphanCount | None]
+    follow_cluster: Callable[[], None],
+    tasks: Sequence[FleetMonitor | SystemsWatch | OrphanCount | TrashSweep | None],
 ) -> Iterator[None]:
     """Follow the cluster from now on, and run the tasks that the settings want during the block.
 

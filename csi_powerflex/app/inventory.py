@@ -13,7 +13,9 @@ from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.kube import config
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects import reader as kube_objects
+from csi_powerflex.kube_objects.custody import KubernetesCustody
 from csi_powerflex.model.cluster import ClusterObjects
+from csi_powerflex.model.hold import Custody
 from csi_powerflex.operations.controller.inventory.reading import Reader
 
 # Enough for a gateway that answers. One that hangs must not delay the end of the command.
@@ -37,8 +39,7 @@ def cluster_objects(settings: InventorySettings) -> ClusterObjects:
     """What Kubernetes has. Where it is not asked, or does not answer, that is unknown, with the reason."""
     if settings.in_kubernetes is False:
         return ClusterObjects(unknown=("Kubernetes was not asked, because of --no-kubernetes",))
-    in_pod = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    if settings.in_kubernetes is None and settings.kubeconfig is None and not in_pod:
+    if not _asks(settings):
         return ClusterObjects(
             unknown=("Kubernetes was not asked, because this is no pod and there is no --kubeconfig",)
         )
@@ -47,3 +48,20 @@ def cluster_objects(settings: InventorySettings) -> ClusterObjects:
             return kube_objects.read(client, settings.driver_name)
     except DriverError as error:
         return ClusterObjects(unknown=(str(error),))
+
+
+@contextlib.contextmanager
+def custody(settings: InventorySettings) -> Iterator[Custody | None]:
+    """What a command needs of the cluster to have a volume for itself; None where it is not to be asked."""
+    if not _asks(settings):
+        yield None
+        return
+    with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
+        yield KubernetesCustody(client, settings.driver_name)
+
+
+def _asks(settings: InventorySettings) -> bool:
+    """Whether Kubernetes is to be asked."""
+    if settings.in_kubernetes is not None:
+        return settings.in_kubernetes
+    return settings.kubeconfig is not None or bool(os.environ.get("KUBERNETES_SERVICE_HOST"))

@@ -13,6 +13,7 @@ import yaml
 from csi_powerflex.model.cluster import ObjectName
 from csi_powerflex.operations.controller.inventory.importing import Manifest, obstacles
 from csi_powerflex.operations.controller.inventory.records import Inventory, MappedHost, Record
+from csi_powerflex.operations.controller.inventory.undeleting import Deleted
 
 Document = dict[str, Any]
 
@@ -29,6 +30,20 @@ def of_inventory(found: Inventory, key: str, now: datetime.datetime) -> Document
 def of_one(record: Record, unknown: Sequence[str], now: datetime.datetime) -> Document:
     """One object, with what stands in the way of its import."""
     return {**of_record(record, now), "importObstacles": list(obstacles(record)), "unknown": list(unknown)}
+
+
+def of_deleted(item: Deleted) -> Document:
+    """One volume in the trash."""
+    record = item.record
+    return {
+        "handle": str(record.handle),
+        "name": str(item.name),
+        "system": record.system,
+        "pool": record.pool,
+        "sizeBytes": record.volume.size,
+        "due": _time(item.due),
+        "treeMembers": record.tree_members,
+    }
 
 
 def of_record(record: Record, now: datetime.datetime) -> Document:
@@ -72,6 +87,7 @@ def _of_volume(record: Record) -> Document:
             "phase": found.phase,
             "reclaimPolicy": found.reclaim_policy,
             "storageClass": found.storage_class,
+            "hold": found.hold or None,
         }
         if found
         else None,

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,8 +17,12 @@ from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
 from csi_powerflex.config.inventory import InventorySettings
 from csi_powerflex.config.systems import loader
 from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.model.capability import FILESYSTEMS
 from csi_powerflex.model.cluster import ObjectName
+from csi_powerflex.model.hold import Custody
 from csi_powerflex.observability import log
+from csi_powerflex.operations.controller.inventory import importing
+from csi_powerflex.operations.controller.inventory.importing import VolumeImportRequest
 from csi_powerflex.operations.controller.inventory.reading import Reader
 
 _SYSTEMS = Path("/etc/powerflex/systems.yaml")
@@ -119,26 +124,95 @@ def object_name(_context: click.Context, _option: click.Parameter, value: str) -
     return ObjectName(namespace, name)
 
 
+as_claim = options.together(
+    click.option(
+        "--claim",
+        metavar="NAMESPACE/NAME",
+        callback=object_name,
+        required=True,
+        help="The new claim that gets the volume.",
+    ),
+    click.option("--fs-type", type=click.Choice(FILESYSTEMS), help="The filesystem that the volume has."),
+    click.option("--block", is_flag=True, help="The volume is used as a block device, without a filesystem."),
+    click.option(
+        "--access-mode",
+        type=click.Choice(list(importing.ACCESS_MODES)),
+        default="ReadWriteOnce",
+        show_default=True,
+        help="The access mode of the claim.",
+    ),
+    click.option(
+        "--storage-class", default="", metavar="NAME", help="The StorageClass of the claim, if any."
+    ),
+    click.option(
+        "--reclaim-policy",
+        type=click.Choice([importing.RETAIN, importing.DELETE]),
+        default=importing.RETAIN,
+        show_default=True,
+        help="What happens to the volume when the claim is deleted.",
+    ),
+)
+"""How a volume is to be used in Kubernetes."""
+
+
+def import_request(
+    given: dict[str, Any], *, pool: str | None = None, clone: bool = False
+) -> VolumeImportRequest:
+    """What the options of ``as_claim`` ask for. They are removed from ``given``.
+
+    Raises:
+        click.UsageError: the use of the volume is not given, or is contradictory.
+    """
+    filesystem = given.pop("fs_type")
+    if given.pop("block") == (filesystem is not None):
+        raise click.UsageError("Give either --fs-type with the filesystem that the volume has, or --block.")
+    return VolumeImportRequest(
+        given.pop("claim"),
+        filesystem,
+        access_mode=given.pop("access_mode"),
+        storage_class=given.pop("storage_class"),
+        policy=given.pop("reclaim_policy"),
+        pool=pool,
+        clone=clone,
+        unchecked=given["in_kubernetes"] is False,
+    )
+
+
 @contextlib.contextmanager
-def opened(
+def opened(**given: Any) -> Iterator[Reader]:
+    """A reader during the block. A ``DriverError`` becomes one line on standard error and exit status 1.
+
+    ``given`` are the options of ``arrays``.
+    """
+    log.configure(level="warning", form=log.Format.TEXT)
+    with options.one_line_errors(), inventory.opened(_settings(**given)) as reader:
+        yield reader
+
+
+@contextlib.contextmanager
+def opened_for_itself(**given: Any) -> Iterator[tuple[Reader, Custody | None]]:
+    """As ``opened``, with what the command needs of the cluster to have a volume for itself."""
+    log.configure(level="warning", form=log.Format.TEXT)
+    with options.one_line_errors():
+        settings = _settings(**given)
+        with inventory.opened(settings) as reader, inventory.custody(settings) as custody:
+            yield reader, custody
+
+
+def _settings(
     *,
     systems: Path,
     cluster_id: str,
     driver_name: str,
     in_kubernetes: bool | None,
     kubeconfig: Path | None,
-) -> Iterator[Reader]:
-    """A reader during the block. A ``DriverError`` becomes one line on standard error and exit status 1."""
-    log.configure(level="warning", form=log.Format.TEXT)
-    with options.one_line_errors():
-        if in_kubernetes is False and kubeconfig is not None:
-            raise FailedPrecondition("--no-kubernetes and --kubeconfig exclude each other; give one of them")
-        settings = InventorySettings(
-            systems=loader.load(systems),
-            cluster_id=names.require_cluster_id(cluster_id),
-            driver_name=driver_name,
-            in_kubernetes=in_kubernetes,
-            kubeconfig=kubeconfig,
-        )
-        with inventory.opened(settings) as reader:
-            yield reader
+) -> InventorySettings:
+    if in_kubernetes is False and kubeconfig is not None:
+        raise FailedPrecondition("--no-kubernetes and --kubeconfig exclude each other; give one of them")
+    return InventorySettings(
+        systems=loader.load(systems),
+        cluster_id=names.require_cluster_id(cluster_id),
+        driver_name=driver_name,
+        in_kubernetes=in_kubernetes,
+        kubeconfig=kubeconfig,
+    )

@@ -18,6 +18,7 @@ from csi_powerflex import units
 from csi_powerflex.model.array import Limits
 from csi_powerflex.operations.controller.inventory.importing import obstacles
 from csi_powerflex.operations.controller.inventory.records import Record
+from csi_powerflex.operations.controller.inventory.undeleting import Deleted
 
 # Enough for a PersistentVolume, a handle and a name on the array next to the usual columns.
 _WIDE = 240
@@ -67,6 +68,21 @@ def snapshots(records: Sequence[Record], now: datetime.datetime, columns: Column
     _print(rows, wide=columns.wide)
 
 
+def deleted(found: Sequence[Deleted], now: datetime.datetime) -> None:
+    """Print a table of volumes in the trash."""
+    several = _several_systems(item.record for item in found)
+    rows = [
+        {
+            "VOLUME": str(item.record.handle),
+            **_place(item.record, several=several),
+            "TREE": str(item.record.tree_members),
+            "REMOVED IN": age(max(item.due - now, datetime.timedelta())),
+        }
+        for item in found
+    ]
+    _print(rows, wide=False)
+
+
 def one(record: Record, now: datetime.datetime) -> None:
     """Print all that is known of one object."""
     volume = record.volume
@@ -104,7 +120,8 @@ def _volume_rows(record: Record) -> dict[str, str]:
     found = record.persistent_volume
     text = f"{found.name}, {found.phase or 'no phase'}, {found.reclaim_policy}" if found else ""
     limits = _limit_text(record.requested) if record.requested else ""
-    return {"claim": str(record.claim or ""), "PersistentVolume": text, "requested limits": limits}
+    held = {"held": found.hold} if found and found.hold else {}
+    return {"claim": str(record.claim or ""), "PersistentVolume": text, **held, "requested limits": limits}
 
 
 def _snapshot_rows(record: Record) -> dict[str, str]:

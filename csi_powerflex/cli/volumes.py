@@ -9,9 +9,7 @@ from typing import Any
 
 import click
 
-from csi_powerflex.cli import documents, inventory_options as common, settings, tables
-from csi_powerflex.model.capability import FILESYSTEMS
-from csi_powerflex.model.cluster import ObjectName
+from csi_powerflex.cli import documents, inventory_options as common, reverting, settings, tables, undeleting
 from csi_powerflex.operations.controller.inventory import importing, release
 from csi_powerflex.operations.controller.inventory.orphans import orphans
 from csi_powerflex.operations.controller.inventory.reading import Selection
@@ -20,10 +18,15 @@ from csi_powerflex.operations.controller.inventory.records import Inventory
 
 @click.group(name="volumes", context_settings={"help_option_names": settings.HELP})
 def command() -> None:
-    """Show the volumes on the arrays, and prepare their import and release.
+    """Show the volumes on the arrays, import, release and undelete them, and revert them to snapshots.
 
-    Only "release --yes" changes something.
+    Only "release", "revert" and "undelete" change something, and only with --yes.
     """
+
+
+command.add_command(reverting.command)
+command.add_command(undeleting.list_trash)
+command.add_command(undeleting.undelete)
 
 
 @command.command(name="list", cls=settings.RoleCommand, context_settings=settings.of("volumes_list"))
@@ -83,57 +86,17 @@ def list_orphans(system: str | None, pool: str | None, older_than: int, output: 
 @click.argument("volume", metavar="VOLUME")
 @common.arrays
 @click.option("--system", metavar="NAME", help="Look for a name on the array only on this system.")
-@click.option(
-    "--claim",
-    metavar="NAMESPACE/NAME",
-    callback=common.object_name,
-    required=True,
-    help="The new claim that gets the volume.",
-)
-@click.option("--fs-type", type=click.Choice(FILESYSTEMS), help="The filesystem that the volume has.")
-@click.option("--block", is_flag=True, help="The volume is used as a block device, without a filesystem.")
-@click.option(
-    "--access-mode",
-    type=click.Choice(list(importing.ACCESS_MODES)),
-    default="ReadWriteOnce",
-    show_default=True,
-    help="The access mode of the claim.",
-)
-@click.option("--storage-class", default="", metavar="NAME", help="The StorageClass of the claim, if any.")
-@click.option(
-    "--reclaim-policy",
-    type=click.Choice([importing.RETAIN, importing.DELETE]),
-    default=importing.RETAIN,
-    show_default=True,
-    help="What happens to the volume when the claim is deleted.",
-)
+@common.as_claim
 @click.option("--pool", metavar="NAME", help="Refuse the volume unless it is in this pool.")
 @click.option("--clone", is_flag=True, help="A writable copy with a foreign name is a volume, no snapshot.")
 @common.manifests
-def import_volume(
-    volume: str,
-    system: str | None,
-    claim: ObjectName,
-    fs_type: str | None,
-    block: bool,
-    output: str,
-    **given: Any,
-) -> None:
+def import_volume(volume: str, system: str | None, output: str, **given: Any) -> None:
     """Print a PersistentVolume and a claim for a volume that exists, if it can be used safely.
 
     VOLUME is as for "show". Nothing is changed: look at the objects, and apply them with kubectl. The driver
     never formats an imported volume.
     """
-    if block == (fs_type is not None):
-        raise click.UsageError("Give either --fs-type with the filesystem that the volume has, or --block.")
-    wanted = {key: given.pop(key) for key in ("access_mode", "storage_class", "pool", "clone")}
-    request = importing.VolumeImportRequest(
-        claim,
-        fs_type,
-        policy=given.pop("reclaim_policy"),
-        unchecked=given["in_kubernetes"] is False,
-        **wanted,
-    )
+    request = common.import_request(given, pool=given.pop("pool"), clone=given.pop("clone"))
     with common.opened(**given) as reader:
         record = reader.find(volume, snapshots=False, system=system)
         manifests = importing.volume_manifests(reader, record, request)

@@ -31,6 +31,7 @@ class ControllerSettings:
         events: whether Kubernetes Events are written about volumes.
         orphans_seconds: the seconds between two counts of volumes and snapshots that nothing in Kubernetes
             needs; 0 for none.
+        trash_seconds: the seconds between two looks for what is due in the trash.
         systems_file: the file with ``systems``, which is watched for changes; None to watch no file.
         reload_seconds: the seconds between two looks at that file.
         watch_seconds: the seconds between two checks of a system; 0 for no checks.
@@ -52,6 +53,7 @@ class ControllerSettings:
     remove_stale_mappings: bool = False
     events: bool = False
     orphans_seconds: float = 0.0
+    trash_seconds: float = 600.0
     systems_file: Path | None = None
     reload_seconds: float = 5.0
     watch_seconds: float = 300.0

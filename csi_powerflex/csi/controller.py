@@ -21,6 +21,7 @@ from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.health import Health
+from csi_powerflex.operations.controller.holding import Holding
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.modification import Modification
 from csi_powerflex.operations.controller.qos import Qos
@@ -69,6 +70,7 @@ class ControllerOperations:
     listing: Listing
     capacity: Capacity
     health: Health
+    holding: Holding
 
 
 class Controller(csi_pb2_grpc.ControllerServicer):
@@ -113,7 +115,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         """Map the volume to the node."""
-        publish_context = self._operations.attachment.publish(convert.publish_request(request))
+        asked = convert.publish_request(request)
+        self._operations.holding.require_not_held(asked.handle)
+        publish_context = self._operations.attachment.publish(asked)
         return csi_pb2.ControllerPublishVolumeResponse(publish_context=publish_context.to_dict())
 
     def ControllerUnpublishVolume(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from csi_powerflex import units
+from csi_powerflex import names, units
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
 from csi_powerflex.errors import DriverError, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
@@ -45,6 +45,7 @@ from csi_powerflex.model.array import (
     DomainState,
     Host,
     HostNotFound,
+    InTrash,
     Limits,
     Pool,
     PoolCapacity,
@@ -58,6 +59,7 @@ from csi_powerflex.model.array import (
 from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import NvmeTarget
+from csi_powerflex.model.trash import TrashRules
 from csi_powerflex.shared_read import SharedRead
 
 # What a name in Kubernetes consists of. Any other text could end the header or be refused by a proxy.
@@ -128,6 +130,11 @@ class GatewayArray:
     @property
     def adopted_snapshots(self) -> Sequence[str]:
         return self.settings.adopt_snapshots
+
+    @property
+    def trash(self) -> TrashRules | None:
+        found = self.settings.trash
+        return TrashRules(units.duration(found.keep), found.max_bytes) if found else None
 
     @property
     def is_reachable(self) -> bool:
@@ -284,6 +291,11 @@ class GatewayArray:
     def volume(self, volume_id: str) -> Volume:
         about = f"to show volume {self._handle(volume_id)}"
         payload = self._client.get(f"/api/instances/Volume::{volume_id}", SingleVolumePayload, about=about)
+        if names.trashed(payload.name) is not None:
+            raise InTrash(
+                f"volume {self._handle(volume_id)} was deleted and is in the trash as {payload.name}; "
+                "csi-powerflex volumes undelete brings it back"
+            )
         return convert.single_volume(self.system_id(), payload)
 
     def volumes(self) -> Sequence[Volume]:
@@ -331,6 +343,13 @@ class GatewayArray:
     def rename_volume(self, volume_id: str, name: str) -> None:
         about = f"to rename volume {self._handle(volume_id)} to {name}"
         self._act(volume_id, "setVolumeName", {"newName": name}, about)
+
+    def overwrite_volume(self, volume_id: str, source_id: str) -> None:
+        """By ``overwriteVolumeContent``, which all generations have (2.6)."""
+        path = f"/api/instances/Volume::{volume_id}/action/overwriteVolumeContent"
+        about = f"to overwrite volume {self._handle(volume_id)} with {self._handle(source_id)}"
+        # Each repetition would destroy what was written since, so the operation looks first.
+        self._client.post(path, {"srcVolumeId": source_id}, msgspec.Raw, Effect.ONCE, about=about)
 
     def remove_volume(self, volume_id: str) -> None:
         about = f"to remove volume {self._handle(volume_id)}"

@@ -40,6 +40,7 @@ _FEWER_VOLUMES = "delete volumes or snapshots that are not needed any more, or u
 _FEWER_MAPPINGS = (
     "move pods with volumes to other nodes, and let the chart's value node.maxVolumes keep the node below it"
 )
+_OWN_SNAPSHOT = "name a snapshot of this volume"
 _REPEATED = "the call is repeated"
 
 
@@ -71,6 +72,9 @@ CODES = (
     MdmCode(84, "VOL_NOT_MAPPED_TO_INI", array.NotMapped),
     MdmCode(4039, "VOL_NOT_MAPPED_TO_HOST", array.NotMapped),
     MdmCode(86, "VOL_MAPPED_TO_ALL_INIS", errors.FailedPrecondition, "unmap it from all hosts at the array"),
+    # The volume cannot be overwritten with this snapshot.
+    MdmCode(198, "VTREE_ID_MISMATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
+    MdmCode(339, "VOLUME_AND_SNAPSHOT_MATCH", errors.FailedPrecondition, _OWN_SNAPSHOT),
     MdmCode(104, "VOL_MAPPED", array.VolumeMapped),
     MdmCode(306, "NOT_ALLOWED_MORE_THAN_ONE_MAPPING", array.MappedElsewhere),
     MdmCode(331, "INITIATOR_NOT_APPROVED", array.HostNotApproved),

@@ -67,7 +67,13 @@ class Http:
 
     @contextlib.contextmanager
     def request(
-        self, path: str, *, seconds: float, method: str = "GET", body: bytes | None = None
+        self,
+        path: str,
+        *,
+        seconds: float,
+        method: str = "GET",
+        body: bytes | None = None,
+        content_type: str = "application/json",
     ) -> Iterator[Response]:
         """The response to a request of ``path``, for the block.
 
@@ -75,6 +81,7 @@ class Http:
             path: the path and the query.
             method: the HTTP method.
             body: JSON to send; None for a request without a body.
+            content_type: what the body is.
             seconds: the most that the response and each further part of it may take, within the time of the
                 current call.
 
@@ -85,13 +92,13 @@ class Http:
         """
         read = call_context.remaining(seconds)
         until = time.monotonic() + read
-        content_type = {"Content-Type": "application/json"} if body is not None else {}
+        more = {"Content-Type": content_type} if body is not None else {}
         try:
             response = self._current_pool().request(
                 method,
                 f"{self._path}{path}",
                 body=body,
-                headers=self._headers() | content_type,
+                headers=self._headers() | more,
                 timeout=urllib3.Timeout(connect=min(read, _CONNECT_SECONDS), read=read),
                 preload_content=False,
                 redirect=False,

@@ -13,6 +13,7 @@ import msgspec
 from csi_powerflex.errors import DriverError, NotFound
 from csi_powerflex.ids import Initiator, NodeIdentity
 from csi_powerflex.kube.client import Client, KubeObject
+from csi_powerflex.kube.held import HeldMeta
 from csi_powerflex.model.cluster import (
     Claim,
     ClusterObjects,
@@ -56,6 +57,7 @@ class _VolumeStatus(msgspec.Struct, frozen=True):
 
 
 class _Volume(KubeObject, frozen=True):
+    metadata: HeldMeta = HeldMeta()
     spec: _VolumeSpec = _VolumeSpec()
     status: _VolumeStatus = _VolumeStatus()
 
@@ -126,7 +128,7 @@ def read(client: Client, driver_name: str) -> ClusterObjects:
     nodes = listed("CSINodes", NODES, _Node)
     classes = listed("VolumeAttributesClasses", CLASSES, _AttributesClass)
     return ClusterObjects(
-        volumes=_each(volumes, _volume),
+        volumes=_each(volumes, lambda found: _volume(found, driver_name)),
         claims=_each(claims, _claim),
         contents=_each(contents, _content),
         nodes=_names(nodes or (), driver_name),
@@ -144,7 +146,7 @@ def _each(found: tuple[_K, ...] | None, convert: Callable[[_K], _V | None]) -> t
     return tuple(value for item in found if (value := convert(item)) is not None)
 
 
-def _volume(found: _Volume) -> PersistentVolume | None:
+def _volume(found: _Volume, driver_name: str) -> PersistentVolume | None:
     """None for a volume that no CSI driver has."""
     spec = found.spec
     if spec.csi is None:
@@ -159,6 +161,7 @@ def _volume(found: _Volume) -> PersistentVolume | None:
         storage_class=spec.storage_class_name,
         attributes=spec.csi.volume_attributes or {},
         attributes_class=spec.volume_attributes_class_name or "",
+        hold=found.metadata.hold(driver_name),
     )
 
 

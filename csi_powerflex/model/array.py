@@ -340,6 +340,10 @@ class NameInUse(AlreadyExists):
     """Another volume of the system has this name."""
 
 
+class InTrash(NotFound):
+    """The volume was deleted, and the array keeps it in the trash."""
+
+
 class VolumeMapped(VolumeInUse):
     """The volume has mappings, so the array does not remove it."""
 

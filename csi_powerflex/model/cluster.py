@@ -32,6 +32,7 @@ class PersistentVolume:
         phase: such as Bound or Released.
         attributes: its ``volumeAttributes``, the volume context of CSI.
         attributes_class: the name of its VolumeAttributesClass.
+        hold: who holds the volume and why (see ``model.hold``); empty if it is not held.
     """
 
     name: str
@@ -43,6 +44,7 @@ class PersistentVolume:
     storage_class: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     attributes_class: str = ""
+    hold: str = ""
 
 
 @dataclass(frozen=True, slots=True)

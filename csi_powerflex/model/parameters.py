@@ -19,6 +19,7 @@ from csi_powerflex.hints import did_you_mean
 from csi_powerflex.model import qos
 from csi_powerflex.model.array import Access, Provisioning
 from csi_powerflex.model.transport import AUTO, TRANSPORTS
+from csi_powerflex.model.trash import DELETE_AFTER
 
 # Kubernetes' own tests of group snapshots write this field of the class also into its parameters. It has an
 # effect only as a field, and only the sidecar uses it. So the key is ignored. Every other one is refused.
@@ -107,7 +108,16 @@ class Limit:
         return value
 
 
-Reader = Text | Flag | Choice | Whole | Limit
+@dataclasses.dataclass(frozen=True, slots=True)
+class Duration:
+    """A duration such as 24h, 30m or 7d; 0 for none."""
+
+    def __call__(self, value: str) -> int:
+        """The seconds. Raises ValueError: it has another form."""
+        return units.duration(value)
+
+
+Reader = Text | Flag | Choice | Whole | Limit | Duration
 """What turns the text of a parameter into its value. Its fields say which values are possible."""
 
 
@@ -192,6 +202,15 @@ class VolumeParameters:
     )
     mkfs_options: str | None = _parameter(
         "mkfsFormatOption", "Options for mkfs, separated by spaces", Text(), None, travels=True
+    )
+
+    delete_after: int | None = _parameter(
+        DELETE_AFTER,
+        "How long a deleted volume is kept in the trash of its system, such as 24h or 7d; 0 to remove it at "
+        "once. It needs the key trash of the system in the systems file, whose keep is the default",
+        Duration(),
+        None,
+        travels=True,
     )
 
     @classmethod

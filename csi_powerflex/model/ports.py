@@ -30,6 +30,7 @@ from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.trash import TrashRules
 
 
 class Zone(Protocol):
@@ -64,6 +65,11 @@ class Array(Protocol):
     @property
     def adopted_snapshots(self) -> Sequence[str]:
         """The beginnings of names of snapshots of another driver that this driver may delete."""
+        ...
+
+    @property
+    def trash(self) -> TrashRules | None:
+        """How it keeps deleted volumes; None if they are removed at once."""
         ...
 
     @property
@@ -136,12 +142,12 @@ class Array(Protocol):
         """The volume with this id.
 
         Raises:
-            NotFound: it does not exist.
+            NotFound: it does not exist, or is in the trash of any cluster.
         """
         ...
 
     def volumes(self) -> Sequence[Volume]:
-        """Every volume and snapshot of the system, ordered by id.
+        """Every volume and snapshot of the system, ordered by id, also those in the trash.
 
         There may be more than 100,000. Each becomes an object when it is read, so go through them once.
         """
@@ -152,7 +158,7 @@ class Array(Protocol):
         ...
 
     def volumes_by_id(self, volume_ids: Sequence[str]) -> Sequence[Volume]:
-        """Several volumes at once.
+        """Several volumes at once, also those in the trash.
 
         Raises:
             NotFound: one of them does not exist.
@@ -183,6 +189,18 @@ class Array(Protocol):
         Raises:
             NotFound: it does not exist.
             NameInUse: another volume has that name.
+        """
+        ...
+
+    def overwrite_volume(self, volume_id: str, source_id: str) -> None:
+        """Replace the data of the volume by those of another one of its tree and size, such as a snapshot.
+
+        The array does not check that the volume is not in use. The request is not sent again after its answer
+        was lost, so an error that is not final leaves the outcome open.
+
+        Raises:
+            NotFound: one of them does not exist.
+            DriverError: the array refuses it.
         """
         ...
 

@@ -38,6 +38,7 @@ class VolumeContext:
         transport: the transport that the StorageClass requests, or "auto".
         filesystem: the filesystem for claims that name none.
         mkfs_options: the options for mkfs, separated by spaces.
+        delete_after: how many seconds the volume is kept after its deletion; None as the system says.
     """
 
     origin: Origin | None
@@ -45,6 +46,7 @@ class VolumeContext:
     transport: str = AUTO
     filesystem: str | None = None
     mkfs_options: str | None = None
+    delete_after: int | None = None
 
     @classmethod
     def of_new_volume(cls, origin: Origin, parameters: VolumeParameters) -> Self:

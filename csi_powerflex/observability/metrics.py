@@ -293,6 +293,14 @@ MOVES_LEFT = _followed_gauge(
     "Data that these moves still have to move.",
     system=_SYSTEM,
 )
+TRASH_VOLUMES = _system_gauge(
+    "csi_powerflex_trash_volumes",
+    "Deleted volumes of this cluster that the PowerFlex system still keeps in the trash.",
+)
+TRASH_BYTES = _system_gauge(
+    "csi_powerflex_trash_bytes",
+    "The sizes of the volumes in the trash, together.",
+)
 CONFIGURATION_RELOADS = _counter(
     "csi_powerflex_configuration_reloads_total",
     "Times the systems file was read again after a change.",
@@ -345,10 +353,10 @@ NVME_VOLUMES = _system_gauge(
 BACKGROUND_ERRORS = _counter(
     "csi_powerflex_background_errors_total",
     "Unexpected errors in a background task, which is tried again. The log has the stack.",
-    task="configuration, events, informer, monitor, nvme_upkeep, orphans or qos_sync",
+    task="configuration, events, informer, monitor, nvme_upkeep, orphans, qos_sync or trash",
 )
 BACKGROUND_TASKS_FAILING = _gauge(
     "csi_powerflex_background_tasks_failing",
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
-    task="configuration, events, informer, monitor, nvme_upkeep, orphans or qos_sync",
+    task="configuration, events, informer, monitor, nvme_upkeep, orphans, qos_sync or trash",
 )

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube import config
 from csi_powerflex.kube.client import Client, KubeObject
+from csi_powerflex.kube.held import HeldMeta
 from csi_powerflex.kube.informer import Informer
 from csi_powerflex.model.qos import (
     BANDWIDTH,
@@ -27,6 +29,7 @@ from csi_powerflex.model.qos import (
     ON_NVME,
     QosRequest,
 )
+from csi_powerflex.model.trash import DELETE_AFTER
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -39,8 +42,8 @@ CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 _PENDING_SECONDS = 120.0
 
 
-class LimitAttributes(msgspec.Struct, frozen=True):
-    """The attributes of a PersistentVolume that are read: those of ``model.qos``.
+class ReadAttributes(msgspec.Struct, frozen=True):
+    """The attributes of a PersistentVolume that are read: those of ``model.qos``, and ``deleteAfter``.
 
     A mapping of all attributes would need a third of the memory of a PersistentVolume.
     """
@@ -50,11 +53,21 @@ class LimitAttributes(msgspec.Struct, frozen=True):
     iops_per_gib: str | None = msgspec.field(default=None, name=IOPS_PER_GIB)
     bandwidth_per_gib: str | None = msgspec.field(default=None, name=BANDWIDTH_PER_GIB)
     on_nvme: str | None = msgspec.field(default=None, name=ON_NVME)
+    delete_after: str | None = msgspec.field(default=None, name=DELETE_AFTER)
 
-    def stated(self) -> dict[str, str]:
-        """The attributes that the PersistentVolume has, by their keys."""
+    def limits(self) -> dict[str, str]:
+        """The attributes about limits that the PersistentVolume has, by their keys."""
         values = zip(self.__struct_encode_fields__, msgspec.structs.astuple(self), strict=True)
-        return {key: value for key, value in values if value is not None}
+        return {key: value for key, value in values if value is not None and key != DELETE_AFTER}
+
+    def delete_after_seconds(self) -> int | None:
+        """For how long the volume is kept after its deletion; None as the system says."""
+        if self.delete_after is None:
+            return None
+        try:
+            return units.duration(self.delete_after)
+        except ValueError:
+            return None
 
 
 class CsiSource(msgspec.Struct, frozen=True, rename="camel"):
@@ -62,7 +75,7 @@ class CsiSource(msgspec.Struct, frozen=True, rename="camel"):
 
     driver: str = ""
     volume_handle: str = ""
-    volume_attributes: LimitAttributes | None = None
+    volume_attributes: ReadAttributes | None = None
 
 
 class VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,6 +88,7 @@ class VolumeSpec(msgspec.Struct, frozen=True, rename="camel"):
 class PersistentVolume(KubeObject, frozen=True, rename="camel"):
     """The fields of a PersistentVolume that are read."""
 
+    metadata: HeldMeta = HeldMeta()
     spec: VolumeSpec = VolumeSpec()
 
 
@@ -91,10 +105,16 @@ for _type in (PersistentVolume, VolumeAttributesClass):
 
 
 class _Volume(msgspec.Struct, frozen=True):
-    """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name."""
+    """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name.
+
+    ``hold`` is the text of the hold on the volume; empty if there is none. ``delete_after`` is in seconds, and
+    None as the system says.
+    """
 
     class_name: str | None
     initial: QosRequest
+    hold: str = ""
+    delete_after: int | None = None
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -109,7 +129,7 @@ class _Pending(msgspec.Struct, frozen=True):
 
 
 class KubernetesQosStore:
-    """A QosStore for the volumes of one driver. Call ``start`` before use and ``close`` at the end.
+    """A QosStore and the Holds for volumes of one driver. Call ``start`` before use, ``close`` at the end.
 
     Args:
         driver_name: the driver's CSI name. Volumes and classes of other drivers are ignored.
@@ -186,6 +206,37 @@ class KubernetesQosStore:
             found = self._last(handle)
         return found[0] if found else None
 
+    def hold_on(self, handle: VolumeHandle) -> str:
+        """See ``Holds.hold_on``. Each PersistentVolume with this handle may hold it.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        with self._lock:
+            known = self._volumes.get(str(handle), {}).values()
+            return next((volume.hold for volume in known if volume.hold), "")
+
+    def delete_after(self, handle: VolumeHandle) -> int | None:
+        """See ``VolumeNeeds.delete_after``.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        with self._lock:
+            volume = self._volume(str(handle))
+        return volume.delete_after if volume is not None else None
+
+    def is_needed(self, handle: VolumeHandle) -> bool:
+        """See ``VolumeNeeds.is_needed``.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        return self.persistent_volume(str(handle)) is not None
+
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
         with self._lock:
@@ -237,9 +288,9 @@ class KubernetesQosStore:
             if after is None:
                 known.pop(name, None)
             else:
-                known[name] = _read(after)
-            if known:
-                self._volumes[handle] = tuple(known.items())
+                known[name] = _read(after, self._driver)
+            if not known:
+                del self._volumes[handle]
             now = self._volume(handle)
         if earlier is not None and now is not None and earlier.class_name != now.class_name:
             self._take_class_name(handle)
@@ -276,17 +327,26 @@ def _source(volume: PersistentVolume) -> CsiSource:
     return volume.spec.csi or CsiSource()
 
 
-def _read(volume: PersistentVolume) -> _Volume:
-    class_name = volume.spec.volume_attributes_class_name
-    attributes = _source(volume).volume_attributes
-    stated = attributes.stated() if attributes else {}
+def _read(volume: PersistentVolume, driver_name: str) -> _Volume:
+    attributes = _source(volume).volume_attributes or ReadAttributes()
+    return _Volume(
+        class_name=volume.spec.volume_attributes_class_name,
+        initial=_limits(volume.metadata.name, attributes),
+        hold=volume.metadata.hold(driver_name),
+        delete_after=attributes.delete_after_seconds(),
+    )
+
+
+def _limits(name: str, attributes: ReadAttributes) -> QosRequest:
+    """What the StorageClass of the PersistentVolume ``name`` requests; nothing if it cannot be read."""
+    stated = attributes.limits()
     if not stated:
-        return _Volume(class_name, NOTHING_REQUESTED)
+        return NOTHING_REQUESTED
     try:
-        return _Volume(class_name, QosRequest.parse(stated))
+        return QosRequest.parse(stated)
     except InvalidArgument as error:
-        log.warning("limits of a PersistentVolume ignored", volume=volume.metadata.name, reason=error)
-        return _Volume(class_name, NOTHING_REQUESTED)
+        log.warning("limits of a PersistentVolume ignored", volume=name, reason=error)
+        return NOTHING_REQUESTED
 
 
 def connect(driver_name: str, kubeconfig: Path | None) -> KubernetesQosStore:

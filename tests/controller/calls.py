@@ -147,6 +147,7 @@ CALLS = {
         lambda env, ids: env.driver.clone(f"{env.name}-copy", ids[0], gib=16),
     ),
     "DeleteVolume": Call((0, 0), _volume, lambda env, ids: env.driver.delete(ids[0])),
+    "DeleteVolume into the trash": Call((1, 0), _volume, lambda env, ids: env.driver.delete(ids[0])),
     "DeleteVolume with limits": Call(
         (0, 0),
         lambda env: (_with_limits(env).volume_id,),

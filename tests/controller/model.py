@@ -49,6 +49,8 @@ class Item:
     iops: int = 0
     orphaned: bool = False
     tree: Tree = field(default_factory=Tree)
+    word: str = ""
+    """What is in it."""
     published: dict[str, str] = field(default_factory=dict)
     """Nodes, and whether each may write ("ReadWrite") or not ("ReadOnly")."""
 
@@ -68,16 +70,25 @@ class Group:
 class Model:
     """All objects that must exist, by CSI name."""
 
-    def __init__(self, steps: dict[str, int]) -> None:
+    def __init__(self, steps: dict[str, int], keeping: frozenset[str] = frozenset()) -> None:
         self._steps = steps
+        # The systems that keep deleted volumes in a trash.
+        self._keeping = keeping
+        self.trash: list[Item] = []
+        self.undeleted: list[Item] = []
+        self.safety: list[Item] = []
         self.volumes: dict[str, Item] = {}
         self.snapshots: dict[str, Item] = {}
         self.groups: dict[str, Group] = {}
 
     def items(self) -> list[Item]:
-        """Every volume and snapshot."""
+        """Every volume and snapshot that is not in the trash."""
+        return [*self.volumes.values(), *self.undeleted, *self.all_snapshots()]
+
+    def all_snapshots(self) -> list[Item]:
+        """Every snapshot."""
         members = [item for group in self.groups.values() for item in group.members.values()]
-        return [*self.volumes.values(), *self.snapshots.values(), *members]
+        return [*self.snapshots.values(), *members, *self.safety]
 
     # --- sizes -----------------------------------------------------------------------------------
 
@@ -105,11 +116,14 @@ class Model:
             raise Refused(Code.ALREADY_EXISTS, Code.OUT_OF_RANGE)
         return existing.size
 
-    def copy(self, name: str, source: Item | None, system: str, *, required: int, limit: int) -> int:
-        """The size in the answer of CreateVolume with a source, which is or was on this system."""
+    def copy(self, name: str, source: Item | None, source_id: str, *, required: int, limit: int) -> int:
+        """The size in the answer of CreateVolume with a source, which exists or has existed."""
         existing = self.volumes.get(name)
         if source is None:
-            if existing is None or not existing.orphaned or existing.system != system:
+            if existing is None or not (
+                existing.origin == source_id
+                or (existing.orphaned and existing.system == source_id.partition("-")[0])
+            ):
                 raise Refused(Code.NOT_FOUND)
             return self._copied_before(existing, required=required, limit=limit)
         if existing is None:
@@ -139,7 +153,19 @@ class Model:
         if existing is not None:
             if existing.published:
                 raise Refused(Code.FAILED_PRECONDITION)
-            self._deleted(self.volumes.pop(name))
+            removed = self.volumes.pop(name)
+            if removed.system in self._keeping:
+                self.trash.append(removed)
+            else:
+                self._deleted(removed)
+
+    def revert(self, volume: Item, snapshot: Item) -> None:
+        """A revert in place."""
+        taken = snapshot.origin == volume.id and not snapshot.orphaned
+        made = volume.origin == snapshot.id and not volume.orphaned
+        if not (taken or made) or volume.size != snapshot.size or volume.published:
+            raise Refused(Code.FAILED_PRECONDITION)
+        volume.word = snapshot.word
 
     def publish(self, name: str, node: str, access: str, *, shared: bool) -> None:
         """ControllerPublishVolume."""
@@ -226,7 +252,7 @@ class Model:
             self._deleted(member)
 
     def _deleted(self, item: Item) -> None:
-        for other in self.items():
+        for other in [*self.items(), *self.trash]:
             if other.origin == item.id:
                 other.origin = item.origin
                 other.orphaned = True

@@ -9,7 +9,7 @@ no second volume, no orphan, no missing or additional mapping, and no other chan
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ import grpc
 import msgspec
 import pytest
 
+from csi_powerflex.config.systems.schema import TrashSettings
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.gateway import Gateway
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
@@ -102,15 +103,19 @@ OLDEST_AND_NEWEST = (VERSIONS[0], VERSIONS[-1])
 
 
 @pytest.fixture
-def world(version: str, make_world: MakeWorld) -> World:
-    """A controller that keeps the requested QoS limits in a file, and an array that moves volumes at once."""
+def world(version: str, make_world: MakeWorld, request: pytest.FixtureRequest) -> World:
+    """A controller that keeps the requested QoS limits in a file, and an array that moves volumes at once.
+
+    It has a trash if the call needs one.
+    """
     pools = (PoolPlan(), PoolPlan(name="sp2"))
     world = make_world(
         SystemPlan(
             version=version,
             initial_state=InitialState(domains=(DomainPlan(pools=pools),)),
             settings=Settings(migration_kb_per_second=2**60),
-        )
+        ),
+        trash=TrashSettings() if "trash" in request.node.callspec.params["name"] else None,
     )
     world.more["state_file"] = world.folder / "state.db"
     # Without the pauses between the client's attempts the test takes less time.

@@ -90,6 +90,7 @@ def test_a_document_has_every_field_of_a_volume(inventory: InventoryWorld) -> No
             "phase": "Bound",
             "reclaimPolicy": "Delete",
             "storageClass": "powerflex",
+            "hold": None,
         },
         "hosts": [
             {

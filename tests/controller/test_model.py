@@ -7,16 +7,30 @@ the model, including all mappings. ``make model`` uses many more sequences, and 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import datetime
 import os
-from collections.abc import Callable
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
 import grpc
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from csi_powerflex.config.systems.schema import TrashSettings
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.gateway.fleet import GatewayFleet
+from csi_powerflex.model.cluster import ClusterObjects
+from csi_powerflex.model.trash import UnknownNeeds
+from csi_powerflex.operations.controller.inventory import reverting, undeleting
+from csi_powerflex.operations.controller.inventory.reading import Reader
+from csi_powerflex.operations.controller.trash_sweep import TrashSweep
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
@@ -24,6 +38,7 @@ from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.conftest import MakeWorld
+from tests.controller.contents import Contents
 from tests.controller.driver import GIB, Mode, block, mount
 from tests.controller.model import Code, Group, Item, Model, Refused
 from tests.controller.world import World
@@ -43,6 +58,8 @@ USES = {
     "reads": ("ReadOnly", True, mount(Mode.MULTI_NODE_READER_ONLY)),
     "shares": ("ReadWrite", True, block(Mode.MULTI_NODE_MULTI_WRITER)),
 }
+
+_RUN = reverting.Run("", "the model", datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
 
 # A small number of names, so that several calls use the same objects.
 volumes = st.sampled_from([f"pvc-{number}" for number in range(3)])
@@ -67,7 +84,9 @@ class Controller(RuleBasedStateMachine):
         self.start()
         arrays = [gateway.array for gateway in self.world.simulator.gateways]
         self.systems = [array.system.id for array in arrays]
-        self.model = Model(dict(zip(self.systems, (8, 1), strict=True)))
+        # The second system keeps deleted volumes.
+        self.model = Model(dict(zip(self.systems, (8, 1), strict=True)), frozenset(self.systems[1:]))
+        self.contents = {array.system.id: Contents(array) for array in arrays}
         # The last id of each name, for calls on deleted objects.
         self.ids: dict[str, str] = {}
 
@@ -125,7 +144,7 @@ class Controller(RuleBasedStateMachine):
         if name == source or self.elsewhere(name, origin):
             return
         answer = self.ask(
-            lambda: self.model.copy(name, origin, self.id(source)[:16], required=required, limit=limit),
+            lambda: self.model.copy(name, origin, self.id(source), required=required, limit=limit),
             lambda: self.driver.clone(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.add_volume(name, answer, origin)
@@ -136,7 +155,7 @@ class Controller(RuleBasedStateMachine):
         if self.elsewhere(name, origin):
             return
         answer = self.ask(
-            lambda: self.model.copy(name, origin, self.id(source)[:16], required=required, limit=limit),
+            lambda: self.model.copy(name, origin, self.id(source), required=required, limit=limit),
             lambda: self.driver.restore(name, self.id(source), gib=required, limit=limit, **_limits(name)),
         )
         self.add_volume(name, answer, origin)
@@ -144,6 +163,61 @@ class Controller(RuleBasedStateMachine):
     @rule(name=volumes)
     def delete(self, name: str) -> None:
         self.ask(lambda: self.model.delete(name), lambda: self.driver.delete(self.id(name)))
+
+    # --- what commands do ------------------------------------------------------------------------
+
+    @rule(name=volumes, word=st.sampled_from(["red", "blue"]))
+    def write(self, name: str, word: str) -> None:
+        """Let the owner of a volume write."""
+        item = self.model.volumes.get(name)
+        if item is not None:
+            item.word = word
+            self.contents[item.system].write(item.id, word)
+
+    @rule(name=volumes, data=st.data())
+    def revert(self, name: str, data: st.DataObject) -> None:
+        """Revert a volume to any snapshot of its system."""
+        volume = self.model.volumes.get(name)
+        found = [item for item in self.model.all_snapshots() if volume and item.system == volume.system]
+        if volume is None or not found or len(self.model.safety) > 20:
+            return
+        snapshot = data.draw(st.sampled_from(sorted(found, key=lambda item: item.id)))
+        before = volume.word
+        _, codes = _expected(lambda: self.model.revert(volume, snapshot))
+        with self.reader() as reader:
+            members = reverting.of_volume(reader, volume.id, snapshot.id)
+            try:
+                planned = reverting.plan(reader, members, None, _RUN, unchecked=True)
+            except FailedPrecondition:
+                assert codes
+                return
+            assert not codes
+            run = dataclasses.replace(planned, run=dataclasses.replace(_RUN, token=str(uuid.uuid4())))
+            (done,) = reverting.carry_out(reader, run, None, lambda _: None)
+        handle = str(done.safety.handle)
+        message = csi_pb2.Snapshot(snapshot_id=handle, source_volume_id=volume.id)
+        self.model.safety.append(Item(handle, volume.size, volume.id, message, copied=True, word=before))
+
+    @rule(data=st.data())
+    def undelete(self, data: st.DataObject) -> None:
+        """Bring a volume back from the trash."""
+        if not self.model.trash:
+            return
+        item = data.draw(st.sampled_from(sorted(self.model.trash, key=lambda item: item.id)))
+        with self.reader() as reader:
+            undeleting.carry_out(reader, undeleting.find(reader, item.id))
+        # The name of before is free, and its last id is in use again.
+        self.ids = {name: handle for name, handle in self.ids.items() if handle != item.id}
+        self.model.trash.remove(item)
+        self.model.undeleted.append(item)
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """What the commands read with. They do not repeat what fails, so there are no faults."""
+        for gateway in self.world.simulator.gateways:
+            gateway.faults.clear()
+        with contextlib.closing(GatewayFleet(self.world.systems)) as fleet:
+            yield Reader(fleet, ClusterObjects(), cluster_id="test", driver_name="csi.powerflex.dev")
 
     @rule(name=volumes, required=sizes, limit=limits)
     def expand(self, name: str, required: int, limit: int) -> None:
@@ -196,6 +270,8 @@ class Controller(RuleBasedStateMachine):
         existing, source = self.model.snapshots.get(name), self.model.volumes.get(volume)
         if existing and (self.orphaned(existing) or (source and source.system != existing.system)):
             return  # the array does not show its source any more, or another system has the name
+        if existing and source is None:
+            return  # its source is in the trash, so the snapshot is found again
         answer = self.ask(
             lambda: self.model.snapshot(name, volume),
             lambda: self.driver.snapshot(self.id(volume), name),
@@ -204,7 +280,8 @@ class Controller(RuleBasedStateMachine):
             assert answer.source_volume_id == source.id
             self.same_or_new(self.model.snapshots, name, answer.snapshot_id)
             size = answer.size_bytes // GIB
-            item = Item(answer.snapshot_id, size, source.id, answer, copied=True, tree=source.tree)
+            item = Item(answer.snapshot_id, size, source.id, answer, copied=True)
+            item.tree, item.word = source.tree, source.word
             self.model.snapshots.setdefault(name, item)
 
     @rule(name=snapshots)
@@ -217,6 +294,7 @@ class Controller(RuleBasedStateMachine):
         sources = [self.model.volumes[member] for member in members if member in self.model.volumes]
         if existing and (
             any(self.orphaned(item) for item in existing.members.values())
+            or len(sources) != len(members)
             or any(source.system != existing.id.partition("-")[0] for source in sources)
         ):
             return
@@ -229,6 +307,7 @@ class Controller(RuleBasedStateMachine):
             if existing:
                 assert answer.group_snapshot_id == existing.id
                 return
+            words = {source.id: source.word for source in sources}
             made = {
                 source.id: Item(
                     item.snapshot_id,
@@ -237,6 +316,7 @@ class Controller(RuleBasedStateMachine):
                     item,
                     copied=True,
                     tree=source.tree,
+                    word=words[source.id],
                 )
                 for item, source in zip(answer.snapshots, sources, strict=True)
             }
@@ -269,15 +349,16 @@ class Controller(RuleBasedStateMachine):
                 break
         assert listed == {
             item.id: (item.size, {self.world.node(node) for node in item.published})
-            for item in self.model.volumes.values()
+            for item in (*self.model.volumes.values(), *self.model.undeleted)
         }
 
     @rule(source=st.one_of(volumes, st.none()))
     def list_snapshots(self, source: str | None) -> None:
         request = csi_pb2.ListSnapshotsRequest(source_volume_id=self.id(source) if source else "")
         page = self.answer_of(lambda: self.driver.controller.ListSnapshots(request, timeout=30))
-        all_snapshots = set(self.model.items()) - set(self.model.volumes.values())
-        wanted = [item for item in all_snapshots if source is None or item.origin == self.id(source)]
+        wanted = [
+            item for item in self.model.all_snapshots() if source is None or item.origin == self.id(source)
+        ]
         assert {entry.snapshot.snapshot_id for entry in page.entries} == {item.id for item in wanted}
 
     @rule(name=volumes)
@@ -369,7 +450,8 @@ class Controller(RuleBasedStateMachine):
             return
         iops = int(_limits(name)["mutable_parameters"].get("iopsLimit", 0))
         made = Item(answer.volume_id, size, origin.id if origin else None, answer, origin is not None, iops)
-        made.tree = origin.tree if origin else made.tree
+        if origin is not None:
+            made.tree, made.word = origin.tree, origin.word
         self.model.volumes[name] = made
 
     def same_or_new(self, items: dict[str, Item], name: str, found: str) -> None:
@@ -403,15 +485,17 @@ class Controller(RuleBasedStateMachine):
                     for mapping in volume.mappings
                 }
                 pool = gateway.array.pools[volume.pool_id].name
-                held[f"{system}-{volume.id}"] = (volume.size_kb * 1024 / GIB, pool, mappings)
+                word = self.contents[system].words.get(volume.id, "")
+                held[f"{system}-{volume.id}"] = (volume.size_kb * 1024 / GIB, pool, mappings, word)
             assert not any(tree.migration for tree in gateway.array.vtrees.values())
         assert held == {
             item.id: (
                 item.size,
                 item.tree.pool,
                 {node: (access, item.iops) for node, access in item.published.items()},
+                item.word,
             )
-            for item in self.model.items()
+            for item in (*self.model.items(), *self.model.trash)
         }
 
     def teardown(self) -> None:
@@ -425,6 +509,12 @@ class Controller(RuleBasedStateMachine):
             self.delete_snapshot(name)
         for name in list(self.model.groups):
             self.delete_group(name, named=True)
+        for item in self.model.safety:
+            self.answer_of(partial(self.driver.delete_snapshot, item.id))
+        for item in self.model.undeleted:
+            self.answer_of(partial(self.driver.delete, item.id))
+        with contextlib.closing(GatewayFleet(self.world.systems)) as fleet:
+            TrashSweep(fleet, "test", UnknownNeeds(), now=lambda: time.time() + 2 * 86400).step()
         assert not any(gateway.array.volumes for gateway in self.world.simulator.gateways)
 
 
@@ -478,6 +568,8 @@ def test_any_sequence_of_calls_complies_with_the_rules_of_csi(
     world.more["state_file"] = world.folder / "state.db"
     # Without the pauses between the client's attempts the test takes less time.
     world.more["retry_seconds"] = 0.001
+    first, second = world.systems
+    world.systems = (first, msgspec.structs.replace(second, trash=TrashSettings()))
     world.restart()
     examples = os.environ.get("MODEL_SEQUENCES")
     run_sequences(int(examples or 50), repeatable=examples is None, world=world, figures=figures)

@@ -93,6 +93,7 @@ def known(soaked: SoakedArray, process: ControllerProcess) -> Known:
             "retentionMinutes": ["0"],
             "fstype": ["ext4"],
             "mkfsFormatOption": ["-m 1"],
+            "deleteAfter": ["0", "24h"],
             "origin": ["empty"],
             f"csi.powerflex.dev/{system}": ["true"],
             "csi.powerflex.dev/zone": ["a"],

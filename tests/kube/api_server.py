@@ -259,6 +259,21 @@ class ApiServer:
         self.put(resource, metadata["name"], content)
         return Answer.of(content, 201)
 
+    def patched(self, path: str, content: dict[str, Any]) -> Answer:
+        """Change the annotations of an object by a merge patch, if it has the version of the patch."""
+        resource, _, name = path.rpartition("/")
+        with self._changed:
+            item = self._objects.get(resource, {}).get(unquote(name))
+        if item is None:
+            return Answer.status_object(404, f'"{unquote(name)}" not found')
+        metadata, version = content["metadata"], item["metadata"]["resourceVersion"]
+        if metadata.get("resourceVersion", version) != version:
+            return Answer.status_object(409, "the object has been modified")
+        annotations = {**item["metadata"].get("annotations", {}), **metadata["annotations"]}
+        kept = {key: text for key, text in annotations.items() if text is not None}
+        self.put(resource, unquote(name), {**item, "metadata": {**item["metadata"], "annotations": kept}})
+        return Answer.of(item)
+
     def objects(self, resource: str) -> list[dict[str, Any]]:
         """The objects of a resource, the oldest first."""
         with self._changed:
@@ -352,6 +367,11 @@ class _Handler(BaseHTTPRequestHandler):
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = self._request(urlsplit(self.path))
         self._send(self.cluster.received(request) or self.cluster.created(request.path, content))
+
+    def do_PATCH(self) -> None:
+        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = self._request(urlsplit(self.path))
+        self._send(self.cluster.received(request) or self.cluster.patched(request.path, content))
 
     def _request(self, parts: SplitResult) -> Request:
         query, headers = dict(parse_qsl(parts.query)), dict(self.headers.items())

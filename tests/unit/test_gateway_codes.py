@@ -14,13 +14,11 @@ NOT_IN_THE_DRIVER = {
     166: "it gives no reason, so it is repeated as a code without a row",
     170: "the driver creates no pools",
     180: "the driver removes no hosts",
-    198: "the driver overwrites no volumes",
     226: "the driver makes the names of volumes itself, and none is too long",
     227: "the driver makes the names of volumes itself, from letters, digits and hyphens",
     230: "a tree ends with its last volume: the repeated call finds that the volume does not exist",
     252: "it is the answer to a login, where only the HTTP status counts",
     307: "the driver removes no hosts",
-    339: "the driver overwrites no volumes",
     361: "the driver approves only hosts that the array lists, by the GUID in that list",
     4000: "the driver reads the list of SDTs, and asks for none by its id",
 }

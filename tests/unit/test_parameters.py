@@ -32,6 +32,7 @@ ALL = {
     "qosOnNvme": "ignore",
     "fstype": "xfs",
     "mkfsFormatOption": "-n ftype=1",
+    "deleteAfter": "2d",
 }
 
 
@@ -53,6 +54,7 @@ def test_every_parameter_is_read() -> None:
         qos_on_nvme="ignore",
         filesystem="xfs",
         mkfs_options="-n ftype=1",
+        delete_after=172800,
     )
     assert parsed.qos_request == QosRequest(1000, 10240, 5, 128, ignored_on_nvme=True)
 

@@ -50,6 +50,7 @@ def test_what_a_class_leaves_open_is_not_written() -> None:
         transport=st.sampled_from(["auto", "sdc", "nvme"]),
         filesystem=st.none() | st.sampled_from(["ext4", "xfs"]),
         mkfs_options=st.none() | st.just("-m 1"),
+        delete_after=st.none() | st.integers(0, 10**6),
     )
 )
 def test_a_context_reads_back_as_it_was_written(context: VolumeContext) -> None:

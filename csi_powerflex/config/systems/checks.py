@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from csi_powerflex import units
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import FailedPrecondition
@@ -46,6 +47,7 @@ def problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
     yield from _nvme_problems(system)
     yield from _zone_problems(system)
     yield from _adoption_problems(system)
+    yield from _trash_problems(system)
     yield from _trust_problems(system)
     yield from _password_problems(system)
 
@@ -97,6 +99,17 @@ def _adoption_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
         for snapshots in system.adopt_snapshots:
             if volumes.startswith(snapshots) or snapshots.startswith(volumes):
                 yield "adoptSnapshots", f"{snapshots!r} and {volumes!r} in adoptVolumes fit the same names"
+
+
+def _trash_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:
+    if system.trash is None:
+        return
+    try:
+        units.duration(system.trash.keep)
+    except ValueError as error:
+        yield "trash.keep", f"{system.trash.keep!r} is not usable: it {error}"
+    if system.trash.max_bytes is not None and system.trash.max_bytes < 0:
+        yield "trash.maxBytes", "must be a number of bytes, 0 or more"
 
 
 def _trust_problems(system: SystemSettings) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,21 @@ class ZoneSettings(
     storage_pools: tuple[str, ...]
 
 
+class TrashSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+):
+    """How a system keeps deleted volumes.
+
+    Attributes:
+        keep: how long, such as 24h or 7d; 0 to remove volumes at once, unless their class says otherwise.
+        max_bytes: the most bytes of all volumes in the trash, by their sizes; the oldest leave it first. By
+            default there is no limit.
+    """
+
+    keep: str = "24h"
+    max_bytes: int | None = None
+
+
 class SystemSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
 ):
@@ -63,6 +78,8 @@ class SystemSettings(
         nvme_max_paths: the most paths that a new NVMe host gets to a volume; by default the array decides.
         nvme_max_ports: the most ports in a protection domain that a new NVMe host uses; by default the array
             decides.
+        trash: keep deleted volumes for some time, so that they can be undeleted; by default they are removed
+            at once.
         request_timeout: the most seconds that one request may take, within the deadline of the call.
     """
 
@@ -82,6 +99,7 @@ class SystemSettings(
     adopt_snapshots: tuple[str, ...] = ()
     nvme_max_paths: int | None = None
     nvme_max_ports: int | None = None
+    trash: TrashSettings | None = None
     request_timeout: float = 60.0
 
     @property

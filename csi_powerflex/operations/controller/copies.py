@@ -69,7 +69,7 @@ class Copies:
         try:
             original = array.volume(source.volume_id)
         except NotFound as error:
-            return self._created_before(array, request, name, error)
+            return self._created_before(array, request, source, name, error)
         _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
         candidate = self._candidate(array, pool, request, name)
@@ -78,7 +78,7 @@ class Copies:
             with explained(array, lambda: pool, what):
                 volume_id, size = self._create(array, request, original, pool, name)
         except NotFound as error:
-            return self._created_before(array, request, name, error)
+            return self._created_before(array, request, source, name, error)
         except (NameInUse, OutOfRange, ResourceExhausted):
             # An earlier call may have created the copy. Since then the source was grown, or the tree or the
             # pool became full.
@@ -106,15 +106,15 @@ class Copies:
             return self._placement.candidate_for_copy(array, pool, parameters, requirement, moved=True)
 
     def _created_before(
-        self, array: Array, request: VolumeRequest, name: str, missing: NotFound
+        self, array: Array, request: VolumeRequest, source: VolumeHandle, name: str, missing: NotFound
     ) -> CreatedVolume:
-        """The copy that an earlier call created from a source that was deleted since.
+        """The copy that an earlier call created from a source that was deleted since, or is in the trash.
 
         Raises:
             NotFound: there is none. It is ``missing``.
         """
         existing = find_volume_by_name(array, name)
-        if existing is None or not existing.orphaned:
+        if existing is None or not (existing.orphaned or existing.ancestor_id == source.volume_id):
             raise missing
         require_copy(existing, request, None)
         pool = array.pool_by_id(existing.pool_id)

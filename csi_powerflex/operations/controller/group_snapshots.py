@@ -17,7 +17,11 @@ from csi_powerflex.model.array import Copy, NameInUse, TreeFull, Volume
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import after_change, is_group_member
+from csi_powerflex.operations.controller.lookup import (
+    after_change,
+    is_group_member,
+    require_not_in_trash,
+)
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.size_errors import explained
 from csi_powerflex.operations.controller.snapshots import pool_of
@@ -57,6 +61,7 @@ class Groups:
         copies = [Copy(source.volume_id, self._member_name(csi_name, position[source])) for source in sources]
         try:
             what = f"group snapshot {csi_name} of volumes {', '.join(map(str, sources))}"
+            require_not_in_trash(array, [source.volume_id for source in sources])
             with explained(array, lambda: pool_of(array, sources[0].volume_id), what):
                 made = array.take_snapshots(
                     copies, access=parameters.access, retention_minutes=parameters.retention_minutes

@@ -7,11 +7,11 @@ an earlier call created, without a journal.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, NotFound, Unavailable, is_final
-from csi_powerflex.model.array import Volume, VolumeOutline
+from csi_powerflex.model.array import InTrash, Volume, VolumeOutline
 from csi_powerflex.model.ports import Array
 
 
@@ -40,6 +40,22 @@ def exists(array: Array, volume_id: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def require_not_in_trash(array: Array, volume_ids: Sequence[str]) -> None:
+    """Check that the sources of snapshots are not in the trash. The array would take the snapshots.
+
+    It costs a request, but none on a system without a trash.
+
+    Raises:
+        InTrash: one of them is.
+        NotFound: one of them does not exist.
+    """
+    if array.trash is None:
+        return
+    for volume in array.volumes_by_id(volume_ids):
+        if names.trashed(volume.name) is not None:
+            raise InTrash(f"volume {volume} was deleted and is in the trash")
 
 
 @contextlib.contextmanager

@@ -147,6 +147,7 @@ class Placement:
                     f"and the parameters ask for {wanted!r}; if the source was moved there, give the claim a "
                     "VolumeAttributesClass with that storagepool"
                 )
+        _require_trash(array, parameters)
         found = self.candidate_in(array, pool, parameters, requirement)
         if found is not None:
             return found
@@ -203,6 +204,7 @@ class Placement:
     def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Candidate]:
         if not self._topology.reaches(segments, array.system_id(), parameters.transport):
             return
+        _require_trash(array, parameters)
         if not array.zones:
             yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
             return
@@ -216,6 +218,19 @@ def _pinned(parameters: VolumeParameters) -> str:
     if parameters.transport == AUTO:
         return ""
     return f" over transport {parameters.transport}, which the class asks for"
+
+
+def _require_trash(array: Array, parameters: VolumeParameters) -> None:
+    """Check that the system can keep deleted volumes, if the class wants that.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    if parameters.delete_after and array.trash is None:
+        raise InvalidArgument(
+            f"the class asks for deleteAfter, and system {array.label} has no key trash in the systems file; "
+            "add it there, or remove deleteAfter from the class"
+        )
 
 
 def zone_of(array: Array, pool: Pool) -> str | None:

@@ -20,6 +20,7 @@ from csi_powerflex.operations.controller.lookup import (
     find_volume_by_name,
     is_copy_of,
     is_snapshot,
+    require_not_in_trash,
 )
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.size_errors import explained
@@ -47,6 +48,7 @@ class Snapshots:
         name = names.array_name(names.Kind.SNAPSHOT, self._cluster_id, csi_name)
         try:
             what = f"snapshot {csi_name} of volume {source} (on the array {name})"
+            require_not_in_trash(array, [source.volume_id])
             with explained(array, lambda: pool_of(array, source.volume_id), what):
                 made = array.take_snapshots(
                     [Copy(source.volume_id, name)],

@@ -1,21 +1,16 @@
-"""Creating, reading and deleting volumes."""
+"""Creating and reading volumes."""
 
 from __future__ import annotations
 
 from csi_powerflex import names
-from csi_powerflex.errors import NotFound
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Volume, VolumeMapped
-from csi_powerflex.model.ports import Array, Fleet, QosStore
-from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
+from csi_powerflex.model.array import Volume
+from csi_powerflex.model.ports import Fleet, QosStore
 from csi_powerflex.operations.controller.copies import Copies
 from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
-
-log = Log(__name__)
 
 
 class Volumes:
@@ -27,11 +22,9 @@ class Volumes:
         placement: Placement,
         store: QosStore,
         ownership: Ownership,
-        cluster_nodes: ClusterNodes,
         cluster_id: str,
     ) -> None:
         self._fleet = fleet
-        self._cluster_nodes = cluster_nodes
         self._ownership = ownership
         self._cluster_id = cluster_id
         self._creation = Creation(fleet, placement, store)
@@ -58,44 +51,6 @@ class Volumes:
             created = self._creation.create(request, name)
         self._ownership.created(created.handle, names.Kind.VOLUME)
         return created
-
-    def delete(self, handle: VolumeHandle) -> None:
-        """Remove the volume. Returns without error if it does not exist.
-
-        Raises:
-            VolumeMapped: it is mapped to a host, which is named.
-            InvalidArgument: it is a snapshot.
-            FailedPrecondition: this cluster did not make it.
-        """
-        array = self._fleet.array(handle.system_id)
-        try:
-            self._ownership.require_volume(array, handle)
-            self._remove(array, handle)
-        except NotFound:
-            log.info("volume did not exist", volume=handle)
-        else:
-            log.info("volume removed", volume=handle)
-        self._ownership.deleted(handle)
-
-    def _remove(self, array: Array, handle: VolumeHandle) -> None:
-        """Remove the volume, after mappings to hosts that are no nodes any more, if the operator allows that.
-
-        Raises:
-            VolumeMapped: a mapping is left.
-        """
-        try:
-            array.remove_volume(handle.volume_id)
-        except VolumeMapped as error:
-            volume = array.volume(handle.volume_id)
-            kept = self._cluster_nodes.remove_stale(array, volume, None)
-            if kept is not None:
-                hosts = self._cluster_nodes.described(array, volume.mappings)
-                hosts = hosts or "a host that was unmapped just now"
-                raise VolumeMapped(
-                    f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
-                    f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
-                ) from error
-            array.remove_volume(handle.volume_id)
 
     def get(self, handle: VolumeHandle) -> Volume:
         """The volume.

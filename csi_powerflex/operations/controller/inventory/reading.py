@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from csi_powerflex import names
 from csi_powerflex.errors import DriverError, InvalidArgument, NotFound
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Host, Limits, Mapping as VolumeMapping, Volume
+from csi_powerflex.model.array import Host, InTrash, Limits, Mapping as VolumeMapping, Volume
 from csi_powerflex.model.cluster import (
     ClusterObjects,
     ObjectName,
@@ -20,7 +20,7 @@ from csi_powerflex.model.cluster import (
 )
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.qos import QosRequest
-from csi_powerflex.names import Kind
+from csi_powerflex.names import Kind, TrashName
 from csi_powerflex.operations.controller.inventory.records import Inventory, MappedHost, Owner, Record
 from csi_powerflex.operations.controller.lookup import is_snapshot
 from csi_powerflex.operations.controller.ownership import Ownership
@@ -118,6 +118,84 @@ class Reader:
             raise NotFound(self._not_found(text))
         return next(iter(found.values()))
 
+    def group(self, text: str) -> tuple[tuple[Record, Record | None], ...]:
+        """The snapshots of a group, each with the volume that it was taken of; None if that does not exist.
+
+        Args:
+            text: the handle of the group, or one of its snapshots, named as for ``find``.
+
+        Raises:
+            NotFound: there is no such group or snapshot.
+            InvalidArgument: several objects are called so, or the snapshot is in no group.
+        """
+        found = self._group_by_handle(text)
+        if not found:
+            member = self.find(text, snapshots=True)
+            if member.volume.group_id is None:
+                raise InvalidArgument(f"{member.handle} is in no group of snapshots")
+            found = self._group_on(self.array_of(member), member.volume.group_id)
+        return found
+
+    def _group_by_handle(self, text: str) -> tuple[tuple[Record, Record | None], ...]:
+        """Empty if the text is no handle of a group with members."""
+        handle = _as_handle(text)
+        return self._group_on(self._fleet.array(handle.system_id), handle.volume_id) if handle else ()
+
+    def _group_on(self, array: Array, group_id: str) -> tuple[tuple[Record, Record | None], ...]:
+        volumes = array.volumes()
+        members = [volume for volume in volumes if volume.group_id == group_id]
+        sources = {member.ancestor_id for member in members}
+        by_id = {volume.handle.volume_id: volume for volume in volumes if volume.handle.volume_id in sources}
+        by_id = {key: volume for key, volume in by_id.items() if names.trashed(volume.name) is None}
+        trees = collections.Counter(volume.tree_id for volume in volumes)
+        hosts = _hosts(array, [*members, *by_id.values()])
+
+        def record(volume: Volume) -> Record:
+            source = by_id.get(volume.ancestor_id or "")
+            return self._record(array, volume, hosts, [source] if source else [], trees[volume.tree_id])
+
+        pairs = ((member, by_id.get(member.ancestor_id or "")) for member in members)
+        return tuple((record(member), record(source) if source else None) for member, source in pairs)
+
+    def in_trash(
+        self, selection: Selection, undeleted: Callable[[Volume, TrashName], Volume]
+    ) -> tuple[list[tuple[Record, TrashName]], tuple[str, ...]]:
+        """What this cluster has in the trash, and why systems could not be read.
+
+        Args:
+            selection: its system and pool count.
+            undeleted: returns the volume as it would be after it is undeleted. The records are of these.
+
+        Raises:
+            InvalidArgument: no such system.
+        """
+        found: list[tuple[Record, TrashName]] = []
+        problems: list[str] = []
+        for array in self._arrays(selection.system):
+            try:
+                found += self._trash_on(array, selection, undeleted)
+            except DriverError as error:
+                problems.append(f"system {array.label} could not be read: {error}")
+        return found, tuple(problems)
+
+    def _trash_on(
+        self, array: Array, selection: Selection, undeleted: Callable[[Volume, TrashName], Volume]
+    ) -> list[tuple[Record, TrashName]]:
+        volumes = array.volumes()
+        members = collections.Counter(volume.tree_id for volume in volumes)
+        named = [(volume, names.trashed(volume.name)) for volume in volumes]
+        chosen = [
+            (undeleted(volume, name), name)
+            for volume, name in named
+            if name is not None and name.cluster_id == self.cluster_id
+        ]
+        hosts = _hosts(array, [volume for volume, _ in chosen])
+        return [
+            (self._record(array, volume, hosts, [], members[volume.tree_id]), name)
+            for volume, name in chosen
+            if selection.pool is None or selection.pool in _pool_names(array, volume)
+        ]
+
     def array_of(self, record: Record) -> Array:
         """The system of a record."""
         return self._fleet.array(record.handle.system_id)
@@ -179,6 +257,8 @@ class Reader:
         ]
 
     def _is_selected(self, array: Array, volume: Volume, selection: Selection) -> bool:
+        if names.trashed(volume.name) is not None:
+            return False
         if self._is_snapshot(array, volume) is not selection.snapshots:
             return False
         if selection.pool is not None and selection.pool not in _pool_names(array, volume):
@@ -292,6 +372,8 @@ def _as_handle(text: str) -> VolumeHandle | None:
 def _volume(array: Array, handle: VolumeHandle) -> Volume:
     try:
         return array.volume(handle.volume_id)
+    except InTrash:
+        raise
     except NotFound as error:
         raise NotFound(
             f"{handle} does not exist on system {array.label}: it was removed, or the id is wrong"

@@ -108,7 +108,7 @@ def _wrong_name(array: Array, name: str) -> Iterator[str]:
             f"{name!r} is not usable as its new name: give at most 31 letters, digits, dots, dashes and "
             "underscores, beginning with a letter or digit"
         )
-    if names.kind_of(name) is not None:
+    if names.kind_of(name) is not None or names.trashed(name) is not None:
         yield f"the new name {name!r} is one that this driver gives to its own objects"
     beginnings = (*array.adopted_volumes, *array.adopted_snapshots)
     if name.startswith(beginnings):

@@ -1,0 +1,60 @@
+"""Deleting volumes: at once, or into the trash."""
+
+from __future__ import annotations
+
+from csi_powerflex.errors import NotFound
+from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.model.array import VolumeMapped
+from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
+from csi_powerflex.operations.controller.ownership import Ownership
+from csi_powerflex.operations.controller.trash import Trash
+
+log = Log(__name__)
+
+
+class Deletion:
+    """Deletes the volumes of one cluster."""
+
+    def __init__(self, fleet: Fleet, ownership: Ownership, cluster_nodes: ClusterNodes, trash: Trash) -> None:
+        self._fleet = fleet
+        self._ownership = ownership
+        self._cluster_nodes = cluster_nodes
+        self._trash = trash
+
+    def delete(self, handle: VolumeHandle) -> None:
+        """Remove the volume, or put it into the trash. Returns without error if it does not exist.
+
+        Raises:
+            VolumeMapped: it is mapped to a host, which is named.
+            InvalidArgument: it is a snapshot.
+            FailedPrecondition: this cluster did not make it.
+        """
+        array = self._fleet.array(handle.system_id)
+        try:
+            self._ownership.require_volume(array, handle)
+            self._remove(array, handle)
+        except NotFound:
+            log.info("volume did not exist", volume=handle)
+        self._ownership.deleted(handle)
+
+    def _remove(self, array: Array, handle: VolumeHandle) -> None:
+        """Remove the volume, after mappings to hosts that are no nodes any more, if the operator allows that.
+
+        Raises:
+            VolumeMapped: a mapping is left.
+        """
+        try:
+            self._trash.remove(array, handle)
+        except VolumeMapped as error:
+            volume = array.volume(handle.volume_id)
+            kept = self._cluster_nodes.remove_stale(array, volume, None)
+            if kept is not None:
+                hosts = self._cluster_nodes.described(array, volume.mappings)
+                hosts = hosts or "a host that was unmapped just now"
+                raise VolumeMapped(
+                    f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
+                    f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
+                ) from error
+            self._trash.remove(array, handle)

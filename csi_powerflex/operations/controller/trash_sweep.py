@@ -1,0 +1,190 @@
+"""Removing what is due in the trash, in the background.
+
+Each controller does it. No leader is needed: a removal that another controller was faster with does nothing.
+
+A volume is removed only if its name says so when it is read by its id just before, it is not mapped, and no
+PersistentVolume has it. A command that undeletes a volume renames it only if it is not due for some minutes.
+So the two do not meet, unless a request takes minutes. Where volumes must leave the trash earlier, they first
+get a name that is due after these minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from csi_powerflex import names
+from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
+from csi_powerflex.errors import DriverError, NotFound
+from csi_powerflex.model.array import NameInUse, Volume
+from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.trash import VolumeNeeds
+from csi_powerflex.observability import metrics
+from csi_powerflex.observability.log import Log
+
+log = Log(__name__)
+
+SPARE_SECONDS = 300
+"""A volume that is due sooner than this cannot be undeleted any more."""
+
+_NAME = "trash"
+_FIRST_SECONDS = 60.0
+# Below this share of free capacity, a pool needs the capacity of its trash.
+_LEAST_FREE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Trashed:
+    """A volume in the trash, and what its name says."""
+
+    volume: Volume
+    name: names.TrashName
+
+
+class TrashSweep:
+    """Removes what is due in the trash of one cluster, on all systems that have one.
+
+    Args:
+        fleet: the systems.
+        cluster_id: the cluster.
+        needs: what PersistentVolumes need.
+        seconds: from one round to the next. A round costs a list of all volumes of each system. The first
+            round is at most a minute after the start, so that a controller that is restarted again and again
+            asks for no lists.
+        now: the time in seconds since 1970.
+        first_pause: as for ``Loop``.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        cluster_id: str,
+        needs: VolumeNeeds,
+        *,
+        seconds: float = 600.0,
+        now: Callable[[], float] = time.time,
+        first_pause: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._fleet = fleet
+        self._cluster_id = cluster_id
+        self._needs = needs
+        self._seconds = seconds
+        self._now = now
+        self._begun = False
+        self._loop = Loop(_NAME, self._begin, first_pause=first_pause)
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """Begin no further round."""
+        self._loop.request_stop()
+
+    def _begin(self) -> float:
+        if self._begun:
+            return self.step()
+        self._begun = True
+        return min(self._seconds, _FIRST_SECONDS)
+
+    def step(self) -> float:
+        """One round. Returns the seconds until the next one."""
+        for array in self._fleet.arrays():
+            rules = array.trash
+            if rules is None:
+                _show_nothing(array)
+                continue
+            try:
+                self._sweep(array, rules.max_bytes)
+            except DriverError as error:
+                _show_nothing(array)
+                log.warning("trash not swept", system=array.label, reason=error)
+        return self._seconds
+
+    def _sweep(self, array: Array, max_bytes: int | None) -> None:
+        now = round(self._now())
+        found = self._found(array)
+        due = [item for item in found if item.name.due <= now]
+        kept = [item for item in found if item.name.due > now]
+        kept += [item for item in due if not self._remove(array, item)]
+        for item in _too_many(kept, max_bytes):
+            self._bring_forward(array, item, now)
+        for item in self._in_short_pools(array, kept):
+            self._bring_forward(array, item, now)
+        metrics.TRASH_VOLUMES.show(array.label, {(): len(kept)})
+        metrics.TRASH_BYTES.show(array.label, {(): sum(item.volume.size for item in kept)})
+
+    def _found(self, array: Array) -> list[_Trashed]:
+        """What this cluster has in the trash, the first to be due first."""
+        named = ((volume, names.trashed(volume.name)) for volume in array.volumes())
+        found = [
+            _Trashed(volume, name)
+            for volume, name in named
+            if name is not None and name.cluster_id == self._cluster_id
+        ]
+        return sorted(found, key=lambda item: (item.name.due, item.volume.handle.volume_id))
+
+    def _remove(self, array: Array, item: _Trashed) -> bool:
+        """Remove a volume that is due. Returns whether it is removed; False if it has to stay."""
+        volume = self._unchanged(array, item)
+        if volume is None:
+            return True
+        reason = f"mapped to {', '.join(map(str, volume.mappings))}" if volume.mappings else ""
+        if not reason and self._needs.is_needed(volume.handle):
+            reason = "a PersistentVolume has it"
+        if reason:
+            log.warning("volume in the trash is in use and was kept", volume=volume.handle, reason=reason)
+            return False
+        with contextlib.suppress(NotFound):
+            array.remove_volume(volume.handle.volume_id)
+            log.info("volume removed from the trash", volume=volume.handle, array_name=volume.name)
+        return True
+
+    def _bring_forward(self, array: Array, item: _Trashed, now: int) -> None:
+        """Let a volume be due soon."""
+        due = now + SPARE_SECONDS
+        if item.name.due <= due or self._unchanged(array, item) is None:
+            return
+        name = names.TrashName(item.name.cluster_id, due, item.name.rest)
+        # The name is in use if another controller does the same, or if it is that of another volume.
+        with contextlib.suppress(NotFound, NameInUse):
+            array.rename_volume(item.volume.handle.volume_id, str(name))
+            log.info("volume leaves the trash early", volume=item.volume.handle, array_name=str(name))
+
+    @staticmethod
+    def _unchanged(array: Array, item: _Trashed) -> Volume | None:
+        """The volume as it is now; None if it was removed or has another name."""
+        try:
+            (volume,) = array.volumes_by_id([item.volume.handle.volume_id])
+        except NotFound:
+            return None
+        return volume if volume.name == item.volume.name else None
+
+    @staticmethod
+    def _in_short_pools(array: Array, kept: Sequence[_Trashed]) -> Iterable[_Trashed]:
+        """What must leave the trash so that its pool has enough free capacity."""
+        for pool_id in dict.fromkeys(item.volume.pool_id for item in kept):
+            capacity = array.pool_capacity(array.pool_by_id(pool_id))
+            missing = capacity.total * _LEAST_FREE - capacity.unused
+            for item in kept:
+                if missing > 0 and item.volume.pool_id == pool_id:
+                    yield item
+                    missing -= item.volume.size
+
+
+def _show_nothing(array: Array) -> None:
+    """Show no figures of the system: they are not known, or it has no trash."""
+    metrics.TRASH_VOLUMES.show(array.label, {})
+    metrics.TRASH_BYTES.show(array.label, {})
+
+
+def _too_many(kept: Sequence[_Trashed], max_bytes: int | None) -> Iterable[_Trashed]:
+    """What must leave the trash so that it has at most ``max_bytes``."""
+    excess = sum(item.volume.size for item in kept) - max_bytes if max_bytes is not None else 0
+    for item in kept:
+        if excess <= 0:
+            return
+        yield item
+        excess -= item.volume.size
