@@ -111,7 +111,7 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
-	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation expansion group_snapshots \
+	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation deletion expansion group_snapshots \
 	holding lookup matching modification move_checks moves nvme_hosts ownership placement qos routes running_moves \
 	snapshots trash trash_sweep volumes \
 	$(addprefix inventory/,importing orphans reading records release reverting undeleting)) \

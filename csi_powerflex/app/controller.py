@@ -29,6 +29,7 @@ from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.cluster_nodes import ClusterNodes
+from csi_powerflex.operations.controller.deletion import Deletion
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
@@ -260,9 +261,8 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     trash = Trash(settings.cluster_id, parts.needs)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     operations = ControllerOperations(
-        volumes=Volumes(
-            fleet, placement, parts.qos_store, ownership, cluster_nodes, trash, settings.cluster_id
-        ),
+        volumes=Volumes(fleet, placement, parts.qos_store, ownership, settings.cluster_id),
+        deletion=Deletion(fleet, ownership, cluster_nodes, trash),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,

@@ -19,6 +19,7 @@ from csi_powerflex.model.volume_context import Origin
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
+from csi_powerflex.operations.controller.deletion import Deletion
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.health import Health
 from csi_powerflex.operations.controller.holding import Holding
@@ -62,6 +63,7 @@ class ControllerOperations:
     """The operations that the controller service calls."""
 
     volumes: Volumes
+    deletion: Deletion
     attachment: Attachment
     expansion: Expansion
     qos: Qos
@@ -107,7 +109,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         except NotFound as error:
             log.info("nothing to delete", reason=error)
         else:
-            self._operations.volumes.delete(handle)
+            self._operations.deletion.delete(handle)
             self._operations.qos.delete(handle)
         return csi_pb2.DeleteVolumeResponse()
 

@@ -107,7 +107,7 @@ for _type in (PersistentVolume, VolumeAttributesClass):
 class _Volume(msgspec.Struct, frozen=True):
     """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name.
 
-    ``hold`` is the text of the hold on the volume; empty if there is none. ``delete_after`` is in seconds, and
+    ``hold`` is the text of the hold on the volume; empty if there is none. ``delete_after`` is in seconds;
     None as the system says.
     """
 
@@ -214,8 +214,8 @@ class KubernetesQosStore:
         """
         self._informers[0].wait_until_synced()
         with self._lock:
-            known = self._volumes.get(str(handle), {}).values()
-            return next((volume.hold for volume in known if volume.hold), "")
+            known = self._volumes.get(str(handle), ())
+            return next((volume.hold for _, volume in known if volume.hold), "")
 
     def delete_after(self, handle: VolumeHandle) -> int | None:
         """See ``VolumeNeeds.delete_after``.
@@ -289,8 +289,8 @@ class KubernetesQosStore:
                 known.pop(name, None)
             else:
                 known[name] = _read(after, self._driver)
-            if not known:
-                del self._volumes[handle]
+            if known:
+                self._volumes[handle] = tuple(known.items())
             now = self._volume(handle)
         if earlier is not None and now is not None and earlier.class_name != now.class_name:
             self._take_class_name(handle)

@@ -35,7 +35,8 @@ class Call:
     """``prepare`` returns ids, ``call`` makes the call on them, ``afterwards`` shows its lasting effect.
 
     ``creates`` counts the new volumes and snapshots at the end, and their mappings. ``needs_nvme`` says that
-    PowerFlex before 4.0 refuses the call. ``mirrored`` is for a call that only systems with mirrored pools can do.
+    PowerFlex before 4.0 refuses the call. ``mirrored`` is for a call that only systems with mirrored pools
+    can do.
     """
 
     creates: tuple[int, int]

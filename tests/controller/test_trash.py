@@ -703,6 +703,6 @@ def test_names_of_the_trash_say_when_a_volume_is_due() -> None:
 
 def test_a_system_without_kubernetes_needs_nothing() -> None:
     needs, handle = UnknownNeeds(), VolumeHandle("0" * 16, "1" * 16)
-    assert needs.volume_context(handle) is None
+    assert needs.delete_after(handle) is None
     assert not needs.is_needed(handle)
     Trash("test", needs)
