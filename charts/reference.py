@@ -128,7 +128,8 @@ VISIBLE: Schema = {"type": "string", "pattern": "\\S"}
 FLAG: Schema = {"type": "boolean"}
 # A number in quotes, as it stands in a class of Kubernetes.
 DIGITS: Schema = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8})$"}
-DURATION: Schema = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]?$"}
+# As units.duration reads it.
+PERIOD: Schema = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]?$"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 TEXTS: Schema = {"type": "object", "additionalProperties": TEXT}
@@ -154,6 +155,7 @@ FILES: Schema = {
 NAME: Schema = {"type": "string", "pattern": "^([a-z]([a-z0-9-]*[a-z0-9])?)?$"}
 ACCOUNT: Schema = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"}
 SECONDS: Schema = {"type": "number", "minimum": 0}
+# As Go reads it, in the arguments of sidecars.
 DURATION: Schema = {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"}
 PATH: Schema = {"type": "string", "pattern": "^/[^\\s]*[^/\\s]$"}
 OPTIONS = _list({"type": "string", "pattern": "^--[a-z]"})
@@ -235,7 +237,7 @@ def _possible(reader: Reader) -> Schema:
         case Whole() | Limit():
             return {"anyOf": [COUNT, DIGITS]}  # files/numbers.yaml has the rest
         case Duration():
-            return {"anyOf": [COUNT, DURATION]}
+            return {"anyOf": [{"const": 0}, PERIOD]}
         case Text():
             return dict(VISIBLE)
 
@@ -289,7 +291,7 @@ def _systems() -> Schema:
     for key, most in (("nvmeMaxPaths", 8), ("nvmeMaxPorts", 1024)):
         system["properties"][key] = {"type": "integer", "minimum": 1, "maximum": most}
     trash = _without_nulls(parts["TrashSettings"])
-    trash["properties"] |= {"keep": DURATION, "maxBytes": {"type": "integer", "minimum": 0}}
+    trash["properties"] |= {"keep": PERIOD, "maxBytes": {"type": "integer", "minimum": 0}}
     system["properties"]["trash"] = trash
     for key in ("adoptVolumes", "adoptSnapshots"):
         system["properties"][key] = _list({"type": "string", "minLength": 3})

@@ -32,8 +32,16 @@ TYPING_ERRORS = [
         "additional properties 'retention' not allowed",
     ),
     (
-        'volumeAttributesClasses=[{"name": "a", "parameters": {"storagepool": "sp1"}}]',
-        "additional properties 'storagepool' not allowed",
+        'volumeAttributesClasses=[{"name": "a", "parameters": {"pool": "sp1"}}]',
+        "additional properties 'pool' not allowed",
+    ),
+    (
+        'storageClasses=[{"name": "a", "parameters": {"deleteAfter": "1.5h"}}]',
+        "'1.5h' does not match pattern",
+    ),
+    (
+        'systems=[{"url": "powerflex://a:b@c/d", "trash": {"keep": "1h30m"}}]',
+        "'1h30m' does not match pattern",
     ),
     ('systems=[{"url": "powerflex://a:b@c/d", "pool": "x"}]', "additional properties 'pool' not allowed"),
     (
