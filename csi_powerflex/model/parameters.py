@@ -325,7 +325,7 @@ def parse_mutable(parameters: Mapping[str, str]) -> MutableParameters:
         InvalidArgument: an unknown key, with the closest known one, a value that cannot be read or that the
             array refuses, or a protection domain without a pool.
     """
-    parsed = _parse(MutableParameters, parameters, "mutable parameter")
+    parsed = _parse(MutableParameters, parameters)
     if parsed.domain is not None and parsed.pool is None:
         raise InvalidArgument(
             f"the mutable parameter protectiondomain={parsed.domain!r} needs storagepool, the pool in that "
@@ -363,13 +363,19 @@ def read(field: dataclasses.Field[Any], text: str) -> Any:
         raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
 
 
-def _parse(kind: type[_P], parameters: Mapping[str, str], noun: str = "parameter") -> _P:
+def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
     fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key.startswith(SIDECAR_PREFIX):
             continue
         if key not in fields:
-            raise InvalidArgument(f"unknown {noun} {key!r}; {did_you_mean(key, fields)}")
+            raise _unknown(kind, key, did_you_mean(key, fields))
         values[fields[key].name] = read(fields[key], value)
     return kind(**values)
+
+
+def _unknown(kind: type[object], key: str, hint: str) -> InvalidArgument:
+    if kind is MutableParameters:
+        return InvalidArgument(f"unknown mutable parameter {key!r}; {hint}")
+    return InvalidArgument(f"unknown parameter {key!r}; {hint}")

@@ -278,7 +278,7 @@ def test_the_message_says_how_far_the_move_is(moving: World) -> None:
         ({"migrationStatus": "PendingMigration", "migrationQueuePosition": 3}, "waits at position 3 in the"),
         (
             {"migrationStatus": "PendingRebalance", "migrationQueuePosition": None},
-            "waits in the array's queue",
+            "waits for its turn in the array's queue",
         ),
         ({"migrationStatus": "GracefullyPausing"}, "and the array pauses this"),
         ({"migrationStatus": "SomethingNew"}, "is being moved from pool pd1/sp1"),

@@ -202,14 +202,12 @@ class Moves:
         """The error of a call that has to be repeated: how far the move is."""
         usage = array.tree_usage(tree.id)
         self._running.seen(array.label, volume.handle, tree.state, usage)
-        text = _progress(array, target, tree, usage)
+        text = _progress(array, volume, target, tree, usage)
         paused = tree.state is MoveState.PAUSED
         self._notices.tell(
-            volume.handle,
-            Notice.VOLUME_MOVE_PAUSED if paused else Notice.VOLUME_MOVING,
-            f"The volume {text}.",
+            volume.handle, Notice.VOLUME_MOVE_PAUSED if paused else Notice.VOLUME_MOVING, f"The {text}."
         )
-        return Busy(f"volume {volume} {text}; the call is repeated until it is in pool {target}")
+        return Busy(text)
 
 
 def _pool(array: Array, source: Pool, wanted: MutableParameters) -> Pool:
@@ -221,25 +219,37 @@ def _pool(array: Array, source: Pool, wanted: MutableParameters) -> Pool:
     return array.pool(wanted.domain, wanted.pool)
 
 
-def _progress(array: Array, target: Pool, tree: Tree, usage: TreeUsage) -> str:
-    """What the array does with the tree, as the end of a sentence about the volume."""
-    where = f"from pool {_name(array, tree.pool_id)} to pool {_name(array, tree.target_id)}"
-    if tree.state is MoveState.NONE:
-        # It has ended since the last look, or was sent to another pool.
-        return f"is in pool {_name(array, tree.pool_id)} and not yet in pool {target}"
+def _progress(array: Array, volume: Volume, target: Pool, tree: Tree, usage: TreeUsage) -> str:
+    """What the array does with the tree, as a sentence that begins with the volume."""
+    left, entered = _name(array, tree.pool_id), _name(array, tree.target_id)
     # Whole numbers: a message that changes often becomes many events (ADR 14).
     done, used = (round(size / units.GIB) for size in (usage.used * usage.moved, usage.used))
-    moved = f"{done} of {used} GiB are moved"
+    until = f"the call is repeated until it is in pool {target}"
+    if tree.state is MoveState.NONE:
+        # It has ended since the last look, or was sent to another pool.
+        return f"volume {volume} is in pool {left} and not yet in pool {target}; {until}"
     if tree.state is MoveState.QUEUED:
-        place = f" at position {tree.queue_position}" if tree.queue_position else ""
-        return f"waits{place} in the array's queue to be moved {where}"
+        place = f"at position {tree.queue_position}" if tree.queue_position else "for its turn"
+        return (
+            f"volume {volume} waits {place} in the array's queue to be moved from pool {left} to pool "
+            f"{entered}; {until}"
+        )
     if tree.state is MoveState.PAUSED:
         reason = tree.pause_reason or "no reason given"
         remedy = _REASONS.get(reason, "look at the array's alerts")
-        return f"is not moved any further {where}: {moved}, and the array has paused it ({reason}): {remedy}"
+        return (
+            f"volume {volume} is not moved any further from pool {left} to pool {entered}: {done} of {used} "
+            f"GiB are moved, and the array has paused it ({reason}): {remedy}; {until}"
+        )
     if tree.state is MoveState.PAUSING:
-        return f"is being moved {where}, and the array pauses this: {moved}"
-    return f"is being moved {where}: {moved}"
+        return (
+            f"volume {volume} is being moved from pool {left} to pool {entered}, and the array pauses this: "
+            f"{done} of {used} GiB are moved; {until}"
+        )
+    return (
+        f"volume {volume} is being moved from pool {left} to pool {entered}: {done} of {used} GiB are moved; "
+        f"{until}"
+    )
 
 
 def _name(array: Array, pool_id: str | None) -> str:
