@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from csi_powerflex import units
@@ -225,7 +225,8 @@ class VolumeParameters:
     @property
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
-        return _qos_request(self)
+        limits = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
+        return _qos_request(limits, {qos.ON_NVME: self.qos_on_nvme})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -303,7 +304,7 @@ class MutableParameters:
     @property
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
-        return _qos_request(self)
+        return _qos_request((self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib), {})
 
     def over(self, parameters: VolumeParameters) -> VolumeParameters:
         """A StorageClass's parameters, with what this class says of the pool in place of theirs.
@@ -334,13 +335,10 @@ def parse_mutable(parameters: Mapping[str, str]) -> MutableParameters:
     return parsed
 
 
-def _qos_request(parameters: VolumeParameters | MutableParameters) -> qos.QosRequest:
-    values = (parameters.iops, parameters.bandwidth, parameters.iops_per_gib, parameters.bandwidth_per_gib)
-    pairs = zip(qos.KEYS, values, strict=True)
-    requested = {key: value for key, value in pairs if value is not None}
-    if isinstance(parameters, VolumeParameters):
-        requested[qos.ON_NVME] = parameters.qos_on_nvme
-    return qos.QosRequest.parse(requested)
+def _qos_request(limits: Sequence[str | None], more: Mapping[str, str]) -> qos.QosRequest:
+    """A request of limits, in the order of ``qos.KEYS``."""
+    requested = {key: value for key, value in zip(qos.KEYS, limits, strict=True) if value is not None}
+    return qos.QosRequest.parse({**requested, **more})
 
 
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters, MutableParameters)

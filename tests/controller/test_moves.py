@@ -14,35 +14,20 @@ from prometheus_client import REGISTRY
 
 from csi_powerflex.config.systems.schema import ZoneSettings
 from csi_powerflex.pb import csi_pb2
-from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.settings import Settings
-from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.api_server import Cluster
 from tests.controller.changed_answers import changed_answers
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, outcome, refused
 from tests.controller.eventually import eventually
+from tests.controller.moving import ABORTED, move, moved, pass_time, pool_of, sent, several_pools, sp1
 from tests.controller.world import World
 
 OK = grpc.StatusCode.OK
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-ABORTED = grpc.StatusCode.ABORTED
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
-
-POOLS = (
-    PoolPlan(),
-    PoolPlan(name="sp2"),
-    PoolPlan(name="sp3"),
-    PoolPlan(name="unpadded", zero_padding=False),
-    PoolPlan(name="unpadded2", zero_padding=False),
-    PoolPlan(name="fine", layout="FineGranularity"),
-    PoolPlan(name="fine2", layout="FineGranularity"),
-    PoolPlan(name="small", raw_gib=32, over_provisioning=1),
-)
-# One GiB a second: the clock decides when a move has ended.
-SETTINGS = Settings(migration_kb_per_second=1024 * 1024)
 
 
 @pytest.fixture
@@ -57,53 +42,6 @@ def kept(moving: World) -> World:
     moving.more["state_file"] = moving.folder / "state.db"
     moving.restart()
     return moving
-
-
-def several_pools(version: str = "4.5", settings: Settings = SETTINGS) -> SystemPlan:
-    pools = POOLS if version != "5.0" else (PoolPlan(), PoolPlan(name="sp2"))
-    domains = (
-        DomainPlan(pools=pools),
-        DomainPlan(name="pd2", pools=(PoolPlan(name="sp2"), PoolPlan(name="far"))),
-    )
-    return SystemPlan(version=version, initial_state=InitialState(domains=domains), settings=settings)
-
-
-def pool_of(world: World, volume: csi_pb2.Volume | str) -> str:
-    """The name of the pool that a volume is in."""
-    volume_id = volume if isinstance(volume, str) else volume.volume_id
-    return str(world.array.pools[world.volume(volume_id).pool_id].name)
-
-
-def sp1(world: World) -> str:
-    return next(pool.id for pool in world.array.pools.values() if pool.name == "sp1")
-
-
-def pass_time(world: World, seconds: float = 3600) -> None:
-    world.array.clock.advance(seconds)
-
-
-def move(world: World, volume: csi_pb2.Volume, pool: str, **more: str) -> None:
-    world.driver.modify(volume.volume_id, storagepool=pool, **more)
-
-
-def moved(world: World, volume: csi_pb2.Volume, pool: str, **more: str) -> None:
-    """Move it and wait for the end."""
-    refused(ABORTED, lambda: move(world, volume, pool, **more))
-    pass_time(world)
-    move(world, volume, pool, **more)
-    assert pool_of(world, volume) == pool
-
-
-def sent(world: World, call: Callable[[], object]) -> list[str]:
-    """The actions that a call sends, without those that only read."""
-    log = world.simulator.gateway.log
-    since = log.last
-    call()
-    return [
-        entry.path.rpartition("/")[2]
-        for entry in log.find(since=since)
-        if entry.method == "POST" and "querySelected" not in entry.path
-    ]
 
 
 # --- moving ----------------------------------------------------------------------------------------------

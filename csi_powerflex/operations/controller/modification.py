@@ -29,14 +29,17 @@ class Modification:
 
         Raises:
             NotFound: the volume does not exist.
-            InvalidArgument, FailedPrecondition, PoolFull: the volume cannot be moved; nothing was changed.
+            InvalidArgument, PoolFull: the volume cannot be moved; nothing was changed.
+            FailedPrecondition: it cannot be moved now, or not have the limits; nothing was changed.
             Busy: the array moves the volume. The same call goes on with it.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
         move = self._moves.plan(array, volume, wanted)
-        if wanted.qos_request:
-            self._qos.modify(array, volume, wanted.qos_request)
+        running = move is not None and move.change is None
+        with after_change(f"the array moves volume {volume}") if running else contextlib.nullcontext():
+            if wanted.qos_request:
+                self._qos.modify(array, volume, wanted.qos_request)
         if move is None:
             return
         limited = after_change(f"volume {volume} has its new limits") if wanted.qos_request else None
