@@ -277,7 +277,8 @@ class MutableParameters:
 
     domain: str | None = _parameter(
         "protectiondomain",
-        "Name or id of the protection domain of that pool; by default that of the volume",
+        "Name or id of the protection domain of that pool, if several have one of that name; by default that "
+        "of the volume",
         Text(),
         None,
     )

@@ -14,8 +14,10 @@ from prometheus_client import REGISTRY
 
 from csi_powerflex.config.systems.schema import ZoneSettings
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.api_server import Cluster
 from tests.controller.changed_answers import changed_answers
 from tests.controller.conftest import MakeWorld
@@ -369,6 +371,31 @@ def test_a_pool_without_domain_is_looked_for_in_the_domain_of_the_volume_first(m
     assert [pool_of(moving, each) for each in (near, far)] == ["sp2", "sp2"]
 
 
+def test_a_pool_whose_name_only_another_protection_domain_has_is_found(moving: World) -> None:
+    volume = moving.driver.create()
+    moved(moving, volume, "far")
+    refused(ABORTED, lambda: move(moving, volume, sp1(moving)))
+    pass_time(moving)
+    move(moving, volume, sp1(moving))
+    assert pool_of(moving, volume) == "sp1"
+
+
+def test_a_pool_that_is_newer_than_the_last_look_is_found(moving: World) -> None:
+    volume = moving.driver.create()
+    pool = next(each for each in moving.array.pools.values() if each.name == "far")
+    Client(moving.simulator.gateway).act("StoragePool", pool.id, "setStoragePoolName", name="farther")
+    moved(moving, volume, "farther")
+
+
+def test_a_name_that_several_other_protection_domains_have_needs_a_domain(make_world: MakeWorld) -> None:
+    domains = (DomainPlan(), *(DomainPlan(name=name, pools=(PoolPlan(name="x"),)) for name in ("pd2", "pd3")))
+    world = make_world(
+        SystemPlan(initial_state=InitialState(domains=domains)), protection_domain=None, storage_pool=None
+    )
+    volume = world.driver.create(parameters={"storagepool": "sp1"})
+    assert "pd2/x, pd3/x" in refused(INVALID, lambda: move(world, volume, "x"))
+
+
 def test_a_class_can_name_the_pool_of_another_protection_domain(moving: World) -> None:
     volume = moving.driver.create()
     moved(moving, volume, "far", protectiondomain="pd2")
@@ -432,7 +459,7 @@ def test_pools_whose_padding_fits_are_accepted(moving: World, source: str, targe
 
 
 @pytest.mark.parametrize("size", [32, 160])
-def test_a_pool_without_room_is_refused_with_the_figures(moving: World, size: int) -> None:
+def test_a_pool_without_free_capacity_is_refused_with_the_figures(moving: World, size: int) -> None:
     volume = moving.driver.create(gib=size)
     text = refused(FULL, lambda: move(moving, volume, "small"))
     assert f"its tree has {size} GiB as thin, and pool pd1/small takes at most" in text

@@ -1,4 +1,4 @@
-"""Migrations of VTrees: time, queue, room, padding, conversions, pauses."""
+"""Migrations of VTrees: time, queue, capacity, padding, conversions, pauses."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_the_way_back_takes_the_time_that_was_spent(moving: Array, clock: Manual
     assert (status(moving, volume), pool_of(moving, volume)) == ("NotInMigration", moving.pool_id)
 
 
-# --- room --------------------------------------------------------------------------------------------
+# --- capacity ----------------------------------------------------------------------------------------
 
 
 def test_a_target_without_room_is_refused(moving: Array) -> None:

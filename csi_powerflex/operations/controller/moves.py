@@ -222,26 +222,41 @@ class Moves:
 
 
 def _pool(array: Array, volume: Volume, source: Pool, wanted: MutableParameters) -> Pool:
-    """The requested pool. One in the volume's protection domain is preferred if the class names no domain.
+    """The requested pool.
 
     Raises:
         InvalidArgument: there is none.
         Busy: there is none, and the array moves the volume. An earlier call may have begun this, when the
             pool had another name, and a final error would hide it.
     """
-    if wanted.domain is None:
-        for pool in array.pools():
-            if pool.domain_id == source.domain_id and wanted.pool in (pool.id, pool.name):
-                return pool
     try:
-        return array.pool(wanted.domain, wanted.pool)
+        return _without_domain(array, source, wanted) or array.pool(wanted.domain, wanted.pool)
     except InvalidArgument as error:
+        # By now the list of pools is a new one.
+        found = _without_domain(array, source, wanted)
+        if found is not None:
+            return found
         if source.erasure_coded or array.tree(volume.tree_id).state is MoveState.NONE:
             raise
         raise Busy(
             f"the array moves volume {volume} to another pool, and its class asks for one that is not found: "
             f"{error}; the call is repeated until that move has ended"
         ) from error
+
+
+def _without_domain(array: Array, source: Pool, wanted: MutableParameters) -> Pool | None:
+    """The pool of a class without a domain: in the volume's domain, or else the only one; None if unclear.
+
+    A domain in the systems file is for new volumes, and does not count.
+    """
+    if wanted.domain is not None:
+        return None
+    found = [pool for pool in array.pools() if wanted.pool in (pool.id, pool.name)]
+    near = [pool for pool in found if pool.domain_id == source.domain_id]
+    for pools in (near, found):
+        if len(pools) == 1:
+            return pools[0]
+    return None
 
 
 def _progress(array: Array, volume: Volume, target: Pool, tree: Tree, usage: TreeUsage) -> str:
