@@ -444,6 +444,49 @@ def test_a_second_controller_sends_back_what_the_first_has_begun(moving: World) 
     assert pool_of(moving, volume) == "sp1"
 
 
+@pytest.mark.parametrize(
+    ("running", "asked"),
+    [
+        ({"storagepool": "sp2"}, {"storagepool": "unpadded"}),
+        ({"storagepool": "sp2"}, {"provisioning": "thick"}),
+        ({"storagepool": "sp2"}, {"storagepool": "sp2", "provisioning": "thick"}),
+        ({"storagepool": "sp2", "provisioning": "thick"}, {"storagepool": "sp2", "provisioning": "thin"}),
+        ({"storagepool": "fine"}, {"storagepool": "fine", "provisioning": "compressed"}),
+        ({"storagepool": "sp2"}, {"storagepool": "sp1", "provisioning": "thick"}),
+    ],
+)
+def test_a_class_that_is_refused_after_the_move_of_another_one_changes_no_limits(
+    moving: World, running: dict[str, str], asked: dict[str, str]
+) -> None:
+    volume = moving.driver.create()
+    moving.driver.publish(volume, moving.node("a"))
+    refused(ABORTED, lambda: moving.driver.modify(volume.volume_id, **{"provisioning": "thin", **running}))
+    for _ in range(3):
+        code = outcome(lambda: moving.driver.modify(volume.volume_id, iopsLimit="700", **asked))
+        pass_time(moving)
+    assert code is INVALID
+    assert moving.volume(volume.volume_id).mappings[0].limit_iops == 0
+
+
+@pytest.mark.parametrize("more", [{}, {"provisioning": "thick"}, {"provisioning": "thin"}])
+def test_the_limits_of_a_class_count_while_its_own_move_runs(moving: World, more: dict[str, str]) -> None:
+    volume = moving.driver.create()
+    begun(moving, volume, "sp2", iopsLimit="700", **more)
+    moving.restart()
+    moving.driver.publish(volume, moving.node("a"))
+    assert moving.volume(volume.volume_id).mappings[0].limit_iops == 0
+    begun(moving, volume, "sp2", iopsLimit="700", **more)
+    assert moving.volume(volume.volume_id).mappings[0].limit_iops == 700
+
+
+def test_limits_of_a_class_that_goes_back_apply_at_once(moving: World) -> None:
+    volume = moving.driver.create()
+    moving.driver.publish(volume, moving.node("a"))
+    begun(moving, volume, "sp2")
+    outcome(lambda: move(moving, volume, "sp1", iopsLimit="700", provisioning="thin"))
+    assert moving.volume(volume.volume_id).mappings[0].limit_iops == 700
+
+
 # --- the array changes meanwhile -------------------------------------------------------------------------
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from csi_powerflex import units
 from csi_powerflex.errors import Busy, InvalidArgument
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Pool, Volume
+from csi_powerflex.model.array import Pool, Provisioning, Volume
 from csi_powerflex.model.hold import Holds
-from csi_powerflex.model.moves import InPoolAlready, MoveRunning, MoveState, Tree, TreeUsage
+from csi_powerflex.model.moves import Conversion, InPoolAlready, MoveRunning, MoveState, Tree, TreeUsage
 from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.parameters import MutableParameters
 from csi_powerflex.model.ports import Array, QosStore
@@ -54,6 +54,8 @@ class Move:
         tree: of the volume.
         change: None if the array moves the tree already.
         members: every volume and snapshot of a tree that is not moved yet, without those in the trash.
+        certain: whether the volume will be as the class asks when the move ends. If not, the class may still
+            be refused then.
     """
 
     volume: Volume
@@ -61,6 +63,7 @@ class Move:
     tree: Tree
     change: Change | None = None
     members: tuple[VolumeHandle, ...] = ()
+    certain: bool = True
 
     @property
     def returns(self) -> bool:
@@ -110,7 +113,7 @@ class Moves:
         if tree.state is not MoveState.NONE:
             # Without a pool in the class, the move that runs decides where it ends.
             goal = target if wanted.pool else array.pool_by_id(tree.target_id or tree.pool_id)
-            return Move(volume, goal, tree)
+            return Move(volume, goal, tree, certain=_is_certain(volume, goal, tree, wanted))
         source = array.pool_by_id(tree.pool_id)
         if not wanted.pool or source.id == target.id:
             if wanted.provisioning not in (None, volume.provisioning):
@@ -219,6 +222,19 @@ class Moves:
             f"The volume{text.removeprefix(f'volume {volume}')}.",
         )
         return Busy(text)
+
+
+def _is_certain(volume: Volume, goal: Pool, tree: Tree, wanted: MutableParameters) -> bool:
+    """Whether a move that runs ends as the class asks. It may be that of another class."""
+    if goal.id not in (tree.pool_id, tree.target_id):
+        return False
+    if wanted.provisioning is None:
+        return True
+    converted = {Conversion.TO_THICK: Provisioning.THICK, Conversion.TO_THIN: Provisioning.THIN}
+    sent_back = goal.id == tree.pool_id
+    after = volume.provisioning if sent_back else converted.get(tree.conversion, volume.provisioning)
+    # Whether a pool that compresses will compress this volume is not known before.
+    return after is wanted.provisioning and (sent_back or not goal.compressible)
 
 
 def _pool(array: Array, volume: Volume, source: Pool, wanted: MutableParameters) -> Pool:
