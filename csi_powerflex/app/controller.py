@@ -266,7 +266,9 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
-        modification=Modification(fleet, qos, Moves(parts.qos_store, notices)),
+        modification=Modification(
+            fleet, qos, Moves(parts.qos_store, notices, parts.holds, settings.cluster_id)
+        ),
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),

@@ -206,7 +206,11 @@ class GatewayArray:
         return self._pools.with_id(pool_id)
 
     def pool_capacity(self, pool: Pool) -> PoolCapacity:
-        return self._capacities.of(pool)
+        try:
+            return self._capacities.of(pool)
+        except PoolNotFound:
+            self._pools.forget()
+            raise
 
     def _read_capacity(self, pool: Pool) -> PoolCapacity:
         """From Statistics, or from metrics on PowerFlex 5 (2.12)."""

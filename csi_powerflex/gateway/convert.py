@@ -39,7 +39,7 @@ from csi_powerflex.model.array import (
     Sdt,
     Volume,
 )
-from csi_powerflex.model.moves import MoveState, Tree, TreeMember, TreeUsage
+from csi_powerflex.model.moves import Conversion, MoveState, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import Portal
 
 _KBPS_PER_MBPS = 1024
@@ -59,6 +59,7 @@ _MOVE_STATES = {
     "ForcefullyPausing": MoveState.PAUSING,
     "Paused": MoveState.PAUSED,
 }
+_CONVERSIONS = {item.value: item for item in Conversion}
 _NO_MOVE = (None, "", "None", "NotInMigration")
 _NOT_REPLICATED = (None, "", "UnmarkedForReplication")
 _DOMAIN_STATES = {
@@ -278,6 +279,7 @@ def tree(payload: TreePayload) -> Tree:
         info.destination_storage_pool_id,
         reason,
         info.migration_queue_position or 0,
+        _CONVERSIONS.get(info.thickness_conversion_type or "", Conversion.NONE),
     )
 
 

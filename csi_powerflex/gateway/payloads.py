@@ -246,6 +246,7 @@ class MigrationPayload(Payload, frozen=True):
     migration_status: str | None = None
     migration_pause_reason: str | None = None
     migration_queue_position: int | None = None
+    thickness_conversion_type: str | None = None
 
 
 class TreePayload(Payload, frozen=True):

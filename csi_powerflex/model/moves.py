@@ -45,6 +45,7 @@ class Tree:
         target_id: the pool that it moves to.
         pause_reason: the array's word for it.
         queue_position: its place among the trees that wait; 0 where the array does not say it.
+        conversion: what the move changes; NONE also where the array does not say it.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Tree:
     target_id: str | None = None
     pause_reason: str | None = None
     queue_position: int = 0
+    conversion: Conversion = Conversion.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from csi_powerflex import units
@@ -225,7 +225,8 @@ class VolumeParameters:
     @property
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
-        return _qos_request(self)
+        limits = (self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib)
+        return _qos_request(limits, {qos.ON_NVME: self.qos_on_nvme})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -276,7 +277,8 @@ class MutableParameters:
 
     domain: str | None = _parameter(
         "protectiondomain",
-        "Name or id of the protection domain of that pool; by default that of the volume",
+        "Name or id of the protection domain of that pool, if several have one of that name; by default that "
+        "of the volume",
         Text(),
         None,
     )
@@ -303,7 +305,7 @@ class MutableParameters:
     @property
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
-        return _qos_request(self)
+        return _qos_request((self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib), {})
 
     def over(self, parameters: VolumeParameters) -> VolumeParameters:
         """A StorageClass's parameters, with what this class says of the pool in place of theirs.
@@ -325,7 +327,7 @@ def parse_mutable(parameters: Mapping[str, str]) -> MutableParameters:
         InvalidArgument: an unknown key, with the closest known one, a value that cannot be read or that the
             array refuses, or a protection domain without a pool.
     """
-    parsed = _parse(MutableParameters, parameters, "mutable parameter")
+    parsed = _parse(MutableParameters, parameters)
     if parsed.domain is not None and parsed.pool is None:
         raise InvalidArgument(
             f"the mutable parameter protectiondomain={parsed.domain!r} needs storagepool, the pool in that "
@@ -334,13 +336,10 @@ def parse_mutable(parameters: Mapping[str, str]) -> MutableParameters:
     return parsed
 
 
-def _qos_request(parameters: VolumeParameters | MutableParameters) -> qos.QosRequest:
-    values = (parameters.iops, parameters.bandwidth, parameters.iops_per_gib, parameters.bandwidth_per_gib)
-    pairs = zip(qos.KEYS, values, strict=True)
-    requested = {key: value for key, value in pairs if value is not None}
-    if isinstance(parameters, VolumeParameters):
-        requested[qos.ON_NVME] = parameters.qos_on_nvme
-    return qos.QosRequest.parse(requested)
+def _qos_request(limits: Sequence[str | None], more: Mapping[str, str]) -> qos.QosRequest:
+    """A request of limits, in the order of ``qos.KEYS``."""
+    requested = {key: value for key, value in zip(qos.KEYS, limits, strict=True) if value is not None}
+    return qos.QosRequest.parse({**requested, **more})
 
 
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters, MutableParameters)
@@ -363,13 +362,19 @@ def read(field: dataclasses.Field[Any], text: str) -> Any:
         raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
 
 
-def _parse(kind: type[_P], parameters: Mapping[str, str], noun: str = "parameter") -> _P:
+def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
     fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key.startswith(SIDECAR_PREFIX):
             continue
         if key not in fields:
-            raise InvalidArgument(f"unknown {noun} {key!r}; {did_you_mean(key, fields)}")
+            raise _unknown(kind, key, did_you_mean(key, fields))
         values[fields[key].name] = read(fields[key], value)
     return kind(**values)
+
+
+def _unknown(kind: type[object], key: str, hint: str) -> InvalidArgument:
+    if kind is MutableParameters:
+        return InvalidArgument(f"unknown mutable parameter {key!r}; {hint}")
+    return InvalidArgument(f"unknown parameter {key!r}; {hint}")

@@ -38,8 +38,9 @@ VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 
 # The external-resizer modifies a volume first, and names the new class in its PersistentVolume afterwards.
-# Until that is seen, what the call asked for counts.
-_PENDING_SECONDS = 120.0
+# Until that is seen, what the call asked for counts. While a volume moves to another pool, the call is
+# repeated for hours, at least every five minutes.
+_PENDING_SECONDS = 360.0
 
 
 class ReadAttributes(msgspec.Struct, frozen=True):

@@ -194,18 +194,22 @@ class Model:
         return existing.size
 
     def move(self, name: str, pool: str, *, whole_tree: bool) -> None:
-        """ControllerModifyVolume to another pool. Only systems with mirrored pools do it."""
+        """ControllerModifyVolume to another pool. Only systems with mirrored pools do it.
+
+        What is in the trash moves along.
+        """
         existing = self.found(name)
         if existing.tree.pool == pool:
             return
         if self._steps[existing.system] == 1:
             raise Refused(Code.INVALID_ARGUMENT)
+        volumes = [*self.volumes.values(), *self.undeleted]
         others = [
             item
             for item in self.items()
             if item.tree is existing.tree
             and item is not existing
-            and (item in self.volumes.values() or item.orphaned or item.origin != existing.id)
+            and (item in volumes or item.orphaned or item.origin != existing.id)
         ]
         if others and not whole_tree:
             raise Refused(Code.FAILED_PRECONDITION)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import queue
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +17,7 @@ from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.qos_store import kubernetes
 from csi_powerflex.qos_store.kubernetes import CLASSES, VOLUMES, KubernetesQosStore, connect
 from tests.controller.api_server import DRIVER, Cluster
 from tests.controller.eventually import PATIENCE_SECONDS, eventually
@@ -174,6 +177,18 @@ def test_a_request_that_the_cluster_never_shows_ends(cluster: Cluster) -> None:
     store.set(HANDLE, QosRequest(iops=100))
     assert store.current(HANDLE) == QosRequest()
     store.close()
+
+
+def test_a_request_counts_until_its_call_is_repeated(
+    cluster: Cluster, store: KubernetesQosStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a volume moves, its PersistentVolume has the former class, and the call comes every 5 minutes."""
+    cluster.put_volume(str(HANDLE), iopsLimit="100")
+    store.start()
+    store.set(HANDLE, QosRequest(iops=200))
+    later = time.monotonic() + 300
+    monkeypatch.setattr(kubernetes, "time", SimpleNamespace(monotonic=lambda: later))
+    assert store.current(HANDLE).iops == 200
 
 
 def test_a_deleted_volume_has_no_request(store: KubernetesQosStore) -> None:

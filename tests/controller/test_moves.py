@@ -23,26 +23,13 @@ from tests.controller.changed_answers import changed_answers
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, outcome, refused
 from tests.controller.eventually import eventually
+from tests.controller.moving import ABORTED, move, moved, pass_time, pool_of, sent, several_pools, sp1
 from tests.controller.world import World
 
 OK = grpc.StatusCode.OK
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-ABORTED = grpc.StatusCode.ABORTED
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
-
-POOLS = (
-    PoolPlan(),
-    PoolPlan(name="sp2"),
-    PoolPlan(name="sp3"),
-    PoolPlan(name="unpadded", zero_padding=False),
-    PoolPlan(name="unpadded2", zero_padding=False),
-    PoolPlan(name="fine", layout="FineGranularity"),
-    PoolPlan(name="fine2", layout="FineGranularity"),
-    PoolPlan(name="small", raw_gib=32, over_provisioning=1),
-)
-# One GiB a second: the clock decides when a move has ended.
-SETTINGS = Settings(migration_kb_per_second=1024 * 1024)
 
 
 @pytest.fixture
@@ -57,53 +44,6 @@ def kept(moving: World) -> World:
     moving.more["state_file"] = moving.folder / "state.db"
     moving.restart()
     return moving
-
-
-def several_pools(version: str = "4.5", settings: Settings = SETTINGS) -> SystemPlan:
-    pools = POOLS if version != "5.0" else (PoolPlan(), PoolPlan(name="sp2"))
-    domains = (
-        DomainPlan(pools=pools),
-        DomainPlan(name="pd2", pools=(PoolPlan(name="sp2"), PoolPlan(name="far"))),
-    )
-    return SystemPlan(version=version, initial_state=InitialState(domains=domains), settings=settings)
-
-
-def pool_of(world: World, volume: csi_pb2.Volume | str) -> str:
-    """The name of the pool that a volume is in."""
-    volume_id = volume if isinstance(volume, str) else volume.volume_id
-    return str(world.array.pools[world.volume(volume_id).pool_id].name)
-
-
-def sp1(world: World) -> str:
-    return next(pool.id for pool in world.array.pools.values() if pool.name == "sp1")
-
-
-def pass_time(world: World, seconds: float = 3600) -> None:
-    world.array.clock.advance(seconds)
-
-
-def move(world: World, volume: csi_pb2.Volume, pool: str, **more: str) -> None:
-    world.driver.modify(volume.volume_id, storagepool=pool, **more)
-
-
-def moved(world: World, volume: csi_pb2.Volume, pool: str, **more: str) -> None:
-    """Move it and wait for the end."""
-    refused(ABORTED, lambda: move(world, volume, pool, **more))
-    pass_time(world)
-    move(world, volume, pool, **more)
-    assert pool_of(world, volume) == pool
-
-
-def sent(world: World, call: Callable[[], object]) -> list[str]:
-    """The actions that a call sends, without those that only read."""
-    log = world.simulator.gateway.log
-    since = log.last
-    call()
-    return [
-        entry.path.rpartition("/")[2]
-        for entry in log.find(since=since)
-        if entry.method == "POST" and "querySelected" not in entry.path
-    ]
 
 
 # --- moving ----------------------------------------------------------------------------------------------
@@ -278,7 +218,7 @@ def test_the_message_says_how_far_the_move_is(moving: World) -> None:
         ({"migrationStatus": "PendingMigration", "migrationQueuePosition": 3}, "waits at position 3 in the"),
         (
             {"migrationStatus": "PendingRebalance", "migrationQueuePosition": None},
-            "waits in the array's queue",
+            "waits for its turn in the array's queue",
         ),
         ({"migrationStatus": "GracefullyPausing"}, "and the array pauses this"),
         ({"migrationStatus": "SomethingNew"}, "is being moved from pool pd1/sp1"),
@@ -431,6 +371,31 @@ def test_a_pool_without_domain_is_looked_for_in_the_domain_of_the_volume_first(m
     assert [pool_of(moving, each) for each in (near, far)] == ["sp2", "sp2"]
 
 
+def test_a_pool_whose_name_only_another_protection_domain_has_is_found(moving: World) -> None:
+    volume = moving.driver.create()
+    moved(moving, volume, "far")
+    refused(ABORTED, lambda: move(moving, volume, sp1(moving)))
+    pass_time(moving)
+    move(moving, volume, sp1(moving))
+    assert pool_of(moving, volume) == "sp1"
+
+
+def test_a_pool_that_is_newer_than_the_last_look_is_found(moving: World) -> None:
+    volume = moving.driver.create()
+    pool = next(each for each in moving.array.pools.values() if each.name == "far")
+    Client(moving.simulator.gateway).act("StoragePool", pool.id, "setStoragePoolName", name="farther")
+    moved(moving, volume, "farther")
+
+
+def test_a_name_that_several_other_protection_domains_have_needs_a_domain(make_world: MakeWorld) -> None:
+    domains = (DomainPlan(), *(DomainPlan(name=name, pools=(PoolPlan(name="x"),)) for name in ("pd2", "pd3")))
+    world = make_world(
+        SystemPlan(initial_state=InitialState(domains=domains)), protection_domain=None, storage_pool=None
+    )
+    volume = world.driver.create(parameters={"storagepool": "sp1"})
+    assert "pd2/x, pd3/x" in refused(INVALID, lambda: move(world, volume, "x"))
+
+
 def test_a_class_can_name_the_pool_of_another_protection_domain(moving: World) -> None:
     volume = moving.driver.create()
     moved(moving, volume, "far", protectiondomain="pd2")
@@ -494,7 +459,7 @@ def test_pools_whose_padding_fits_are_accepted(moving: World, source: str, targe
 
 
 @pytest.mark.parametrize("size", [32, 160])
-def test_a_pool_without_room_is_refused_with_the_figures(moving: World, size: int) -> None:
+def test_a_pool_without_free_capacity_is_refused_with_the_figures(moving: World, size: int) -> None:
     volume = moving.driver.create(gib=size)
     text = refused(FULL, lambda: move(moving, volume, "small"))
     assert f"its tree has {size} GiB as thin, and pool pd1/small takes at most" in text

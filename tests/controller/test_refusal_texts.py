@@ -131,7 +131,7 @@ def test_a_right_that_the_user_lacks_is_named_with_the_page_that_lists_them(arra
 
 def test_each_code_says_what_to_do_unless_the_driver_handles_it() -> None:
     handled = {"NameInUse", "AlreadyMapped", "NotMapped", "VolumeMapped", "MappedElsewhere"}
-    handled |= {"HostNotApproved", "TreeFull"}
+    handled |= {"HostNotApproved", "TreeFull", "InPoolAlready"}
     silent = {row.symbol for row in codes.CODES if not row.remedy and row.error.__name__ not in handled}
     assert silent == {"NOTHING_TO_DO", "VOL_NOT_FOUND_FOR_SNAP_GROUP"}
 

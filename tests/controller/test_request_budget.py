@@ -124,6 +124,16 @@ def test_expand_and_its_repeat(driver: Driver, meter: Meter) -> None:
     assert meter.cost(lambda: driver.expand(volume.volume_id, gib=16)) == 1
 
 
+def test_modify_the_limits_of_a_mapped_volume_and_its_repeat(
+    world: World, driver: Driver, meter: Meter
+) -> None:
+    volume = driver.create()
+    assert meter.cost(lambda: driver.modify(volume.volume_id, iopsLimit="500")) == 1
+    driver.publish(volume, world.node("a"))
+    assert meter.cost(lambda: driver.modify(volume.volume_id, iopsLimit="600")) == 2
+    assert meter.cost(lambda: driver.modify(volume.volume_id, iopsLimit="600")) == 1
+
+
 def test_the_capacity_for_many_classes_costs_one_look_at_each_pool(driver: Driver, meter: Meter) -> None:
     def ask() -> None:
         for number in range(25):

@@ -1,4 +1,4 @@
-"""Migrations of VTrees: time, queue, room, padding, conversions, pauses."""
+"""Migrations of VTrees: time, queue, capacity, padding, conversions, pauses."""
 
 from __future__ import annotations
 
@@ -130,6 +130,15 @@ def test_a_long_time_lets_the_whole_queue_pass(moving: Array, clock: ManualClock
     assert status(moving, volumes[2]) == "NotInMigration"
 
 
+def test_the_target_of_a_migration_is_not_removed(moving: Array, clock: ManualClock) -> None:
+    volume, target = moving.create(), pool(moving, "sp2")
+    moving.volume_action(volume, "migrateVTree", destSPId=target)
+    answer = moving.error("StoragePool", target, "removeStoragePool")
+    assert (answer.status, "is the target of a VTree migration" in answer.value["message"]) == (500, True)
+    clock.advance(100)
+    assert pool_of(moving, volume) == target
+
+
 def test_pools_count_their_migrations(moving: Array) -> None:
     migrate(moving, moving.create(), "sp2")
     migrate(moving, moving.create(), "sp2")
@@ -151,7 +160,7 @@ def test_the_way_back_takes_the_time_that_was_spent(moving: Array, clock: Manual
     assert (status(moving, volume), pool_of(moving, volume)) == ("NotInMigration", moving.pool_id)
 
 
-# --- room --------------------------------------------------------------------------------------------
+# --- capacity ----------------------------------------------------------------------------------------
 
 
 def test_a_target_without_room_is_refused(moving: Array) -> None:

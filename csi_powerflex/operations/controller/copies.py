@@ -72,7 +72,7 @@ class Copies:
             return self._created_before(array, request, source, name, error)
         _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
-        candidate = self._candidate(array, pool, request, name)
+        candidate = self._candidate(array, pool, request, source, name)
         try:
             what = f"volume {request.name}, a copy of volume {original} (on the array {name})"
             with explained(array, lambda: pool, what):
@@ -91,7 +91,9 @@ class Copies:
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
         return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone)
 
-    def _candidate(self, array: Array, pool: Pool, request: VolumeRequest, name: str) -> Candidate:
+    def _candidate(
+        self, array: Array, pool: Pool, request: VolumeRequest, source: VolumeHandle, name: str
+    ) -> Candidate:
         """The candidate for the copy. Raises as ``Placement.candidate_for_copy``.
 
         A copy that exists may have been moved with its tree. Then the request names the former pool.
@@ -101,7 +103,9 @@ class Copies:
             return self._placement.candidate_for_copy(array, pool, parameters, requirement)
         except InvalidArgument:
             existing = find_volume_by_name(array, name)
-            if existing is None or not self._store.may_have_moved(existing.handle):
+            # A copy that was created while its source moved is not among the volumes that were to be moved.
+            handles = () if existing is None else (existing.handle, source)
+            if not any(self._store.may_have_moved(handle) for handle in handles):
                 raise
             return self._placement.candidate_for_copy(array, pool, parameters, requirement, moved=True)
 
@@ -118,7 +122,7 @@ class Copies:
             raise missing
         require_copy(existing, request, None)
         pool = array.pool_by_id(existing.pool_id)
-        candidate = self._candidate(array, pool, request, name)
+        candidate = self._candidate(array, pool, request, source, name)
         size = _grown(array, request, existing, pool)
         log.info("copy of a deleted source found", volume=existing.handle, array_name=name, size=size)
         return CreatedVolume(handle=existing.handle, size=size, copied=True, zone=candidate.zone)

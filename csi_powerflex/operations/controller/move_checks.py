@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from csi_powerflex import names, units
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
+from csi_powerflex.ids import InitiatorKind
 from csi_powerflex.model.array import Access, Pool, PoolCapacity, PoolFull, Provisioning, Volume
+from csi_powerflex.model.hold import Holds
 from csi_powerflex.model.moves import Conversion, TreeMember, TreeUsage
 from csi_powerflex.model.ports import Array
 from csi_powerflex.operations.controller.lookup import is_named_snapshot
@@ -34,6 +36,30 @@ class Change:
 
 UNCHANGED = Change()
 """For a tree that is sent back to its pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is in a tree.
+
+    Attributes:
+        members: every volume, snapshot and clone.
+        deleted: those that this cluster has deleted and keeps in the trash, and that no host uses.
+    """
+
+    members: tuple[TreeMember, ...]
+    deleted: tuple[Volume, ...]
+
+
+def content_of(members: Sequence[TreeMember], cluster_id: str) -> Content:
+    """What is in a tree with these members, as the cluster sees it."""
+    found = ((member.volume, names.trashed(member.volume.name)) for member in members)
+    deleted = (
+        volume
+        for volume, name in found
+        if name is not None and name.cluster_id == cluster_id and not volume.mappings
+    )
+    return Content(tuple(members), tuple(deleted))
 
 
 def require_here(volume: Volume, pool: Pool, wanted: Provisioning | None) -> None:
@@ -147,26 +173,71 @@ def _always_thin(volume: Volume) -> InvalidArgument:
     )
 
 
-def require_movable(volume: Volume, members: Sequence[TreeMember], *, whole_tree: bool) -> None:
+def require_movable(volume: Volume, content: Content, *, whole_tree: bool) -> None:
     """Check what else is in the tree.
+
+    Volumes that this cluster has deleted and keeps in the trash belong to no claim, so they move along.
 
     Raises:
         FailedPrecondition: the array replicates a member, or a member is not this volume's and the class does
             not allow to take it along.
     """
-    replicated = [member.volume for member in members if member.replicated]
+    replicated = [member.volume for member in content.members if member.replicated]
     if replicated:
         raise FailedPrecondition(
             f"volume {volume} cannot be moved: the array replicates {_named(replicated)} in its tree; remove "
             "the replication at the array first"
         )
-    others = [member.volume for member in members if not _belongs_to(member.volume, volume)]
+    others = [
+        member.volume
+        for member in content.members
+        if member.volume not in content.deleted and not _belongs_to(member.volume, volume)
+    ]
     if others and not whole_tree:
         raise FailedPrecondition(
             f"volume {volume} is not moved: the array moves its whole tree {volume.tree_id}, and these "
             f"members are not its own snapshots: {_named(others)}; delete them, or set migrateTree=true in "
             "the class to take them along"
         )
+
+
+def require_paths(volume: Volume, members: Sequence[TreeMember], source: Pool, target: Pool) -> None:
+    """Check that no host loses its paths to a member.
+
+    An NVMe host reaches a volume by the SDTs of the volume's protection domain, which ControllerPublishVolume
+    has told it. An SDC reaches every protection domain.
+
+    Raises:
+        FailedPrecondition: an NVMe host has a member, and the other pool is in another protection domain.
+    """
+    if source.domain_id == target.domain_id:
+        return
+    for member in members:
+        hosts = [each for each in member.volume.mappings if each.host_kind is InitiatorKind.NVME]
+        if hosts:
+            raise FailedPrecondition(
+                f"{_from_to(volume, source, target)} now: {member.volume} is mapped to "
+                f"{', '.join(map(str, hosts))}, an NVMe host, which reaches it by the SDTs of protection "
+                f"domain {source.domain_name} and would lose its paths; stop the pods that use it until it "
+                "has moved, or choose a pool in that protection domain"
+            )
+
+
+def require_not_held(volume: Volume, members: Sequence[TreeMember], holds: Holds) -> None:
+    """Check that no one holds a member, see ``model.hold``. No array is asked.
+
+    Raises:
+        FailedPrecondition: one is held. The text says who holds it and why.
+        Unavailable: it is not known now.
+    """
+    for member in members:
+        hold = holds.hold_on(member.volume.handle)
+        if hold:
+            raise FailedPrecondition(
+                f"volume {volume} is not moved now: {member.volume} is held: {hold}. The move begins when "
+                "the hold ends. If no one works on it any more, remove the annotation that ends with /hold "
+                "from its PersistentVolume"
+            )
 
 
 def _belongs_to(member: Volume, volume: Volume) -> bool:
@@ -188,14 +259,14 @@ def _named(volumes: Sequence[Volume]) -> str:
 
 def require_capacity(
     volume: Volume,
-    members: Sequence[TreeMember],
+    content: Content,
     usage: TreeUsage,
     target: Pool,
     capacity: PoolCapacity,
     *,
     conversion: Conversion,
 ) -> None:
-    """Check that the tree fits into the other pool.
+    """Check that the tree fits into the other pool, with what is in the trash.
 
     Raises:
         PoolFull: it does not.
@@ -204,7 +275,8 @@ def require_capacity(
     if not capacity.total:
         # Figures that are missing are read as 0, and must not become a final error.
         raise Unavailable(f"the array reports no capacity for pool {target} now; try again")
-    first = [item.volume for item in members if not item.volume.copied]
+    first = [item.volume for item in content.members if not item.volume.copied]
+    also = f"; deleted volumes in the trash count too: {_named(content.deleted)}" if content.deleted else ""
     provisioned = sum(item.size for item in first)
     thick = conversion is Conversion.TO_THICK or (
         conversion is Conversion.NONE and any(item.provisioning is Provisioning.THICK for item in first)
@@ -214,11 +286,11 @@ def require_capacity(
         raise PoolFull(
             f"volume {volume} is not moved: its tree has {units.readable(provisioned)} as {kind}, and pool "
             f"{target} takes at most {units.readable(largest)} more; free capacity in the pool, or choose "
-            "another one"
+            f"another one{also}"
         )
     if usage.used > capacity.unused:
         raise PoolFull(
             f"volume {volume} is not moved: its tree has {units.readable(usage.used)} of data, and pool "
             f"{target} has {units.readable(capacity.unused)} free; free capacity in the pool, or choose "
-            "another one"
+            f"another one{also}"
         )

@@ -14,14 +14,14 @@ Two controllers that begin the same move begin it once, because the array refuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import units
 from csi_powerflex.errors import Busy, InvalidArgument
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Pool, Volume
-from csi_powerflex.model.moves import InPoolAlready, MoveRunning, MoveState, Tree, TreeMember, TreeUsage
+from csi_powerflex.model.array import Pool, Provisioning, Volume
+from csi_powerflex.model.hold import Holds
+from csi_powerflex.model.moves import Conversion, InPoolAlready, MoveRunning, MoveState, Tree, TreeUsage
 from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.parameters import MutableParameters
 from csi_powerflex.model.ports import Array, QosStore
@@ -29,7 +29,7 @@ from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller import move_checks
 from csi_powerflex.operations.controller.lookup import after_change
-from csi_powerflex.operations.controller.move_checks import Change
+from csi_powerflex.operations.controller.move_checks import Change, Content
 from csi_powerflex.operations.controller.running_moves import RunningMoves
 
 log = Log(__name__)
@@ -42,7 +42,7 @@ _REASONS = {
     "MaintenanceMode": "the array continues after the maintenance",
     "ConnectivityError": "look at the array's alerts",
     "MigrationError": "look at the array's alerts",
-    "UserInitiated": "a user of the array has paused it; resume it there",
+    "UserInitiated": "a user of the array has paused it, or a call that was to send it back; resume it there",
 }
 
 
@@ -53,7 +53,9 @@ class Move:
     Attributes:
         tree: of the volume.
         change: None if the array moves the tree already.
-        members: every volume and snapshot of a tree that is not moved yet.
+        members: every volume and snapshot of a tree that is not moved yet, without those in the trash.
+        certain: whether the volume will be as the class asks when the move ends. If not, the class may still
+            be refused then.
     """
 
     volume: Volume
@@ -61,6 +63,7 @@ class Move:
     tree: Tree
     change: Change | None = None
     members: tuple[VolumeHandle, ...] = ()
+    certain: bool = True
 
     @property
     def returns(self) -> bool:
@@ -73,10 +76,18 @@ class Move:
 
 
 class Moves:
-    """The moves of a fleet's volumes."""
+    """The moves of a fleet's volumes.
 
-    def __init__(self, store: QosStore, notices: Notices) -> None:
+    Args:
+        store: keeps which volumes were moved.
+        holds: the volumes that are not moved, because someone works on them.
+        cluster_id: whose deleted volumes move along.
+    """
+
+    def __init__(self, store: QosStore, notices: Notices, holds: Holds, cluster_id: str) -> None:
         self._store = store
+        self._holds = holds
+        self._cluster_id = cluster_id
         self._notices = notices
         self._running = RunningMoves()
 
@@ -87,12 +98,13 @@ class Moves:
 
         Raises:
             InvalidArgument: there is no such pool, or the array cannot do this.
-            FailedPrecondition, PoolFull: the array's state does not allow it.
+            FailedPrecondition, PoolFull: the array's state does not allow it, or someone holds the volume.
+            Busy: the pool is not found, and the array moves the volume.
         """
         if wanted.pool is None and wanted.provisioning is None:
             return None
         source = array.pool_by_id(volume.pool_id)
-        target = source if wanted.pool is None else _pool(array, source, wanted)
+        target = source if wanted.pool is None else _pool(array, volume, source, wanted)
         move_checks.require_mirrored(array, volume, source, target)
         if source.erasure_coded:
             move_checks.require_here(volume, target, wanted.provisioning)
@@ -101,7 +113,7 @@ class Moves:
         if tree.state is not MoveState.NONE:
             # Without a pool in the class, the move that runs decides where it ends.
             goal = target if wanted.pool else array.pool_by_id(tree.target_id or tree.pool_id)
-            return Move(volume, goal, tree)
+            return Move(volume, goal, tree, certain=_is_certain(volume, goal, tree, wanted))
         source = array.pool_by_id(tree.pool_id)
         if not wanted.pool or source.id == target.id:
             if wanted.provisioning not in (None, volume.provisioning):
@@ -112,23 +124,23 @@ class Moves:
             return None
         move_checks.require_pools_fit(array, volume, source, target)
         members = array.tree_volumes(tree.id)
-        change = self._checked(array, volume, target, members, wanted)
-        return Move(volume, target, tree, change, tuple(item.volume.handle for item in members))
+        move_checks.require_paths(volume, members, source, target)
+        content = move_checks.content_of(members, self._cluster_id)
+        change = self._checked(array, volume, target, content, wanted)
+        # The file that keeps this forgets a volume when it is deleted.
+        kept = [item.volume.handle for item in members if item.volume not in content.deleted]
+        return Move(volume, target, tree, change, tuple(kept))
 
-    @staticmethod
     def _checked(
-        array: Array,
-        volume: Volume,
-        target: Pool,
-        members: Sequence[TreeMember],
-        wanted: MutableParameters,
+        self, array: Array, volume: Volume, target: Pool, content: Content, wanted: MutableParameters
     ) -> Change:
         """What the move changes, after every check of the tree and of the other pool."""
-        change = move_checks.change_for(volume, members, target, wanted.provisioning)
-        move_checks.require_movable(volume, members, whole_tree=wanted.migrate_tree)
+        change = move_checks.change_for(volume, content.members, target, wanted.provisioning)
+        move_checks.require_movable(volume, content, whole_tree=wanted.migrate_tree)
+        move_checks.require_not_held(volume, content.members, self._holds)
         usage = array.tree_usage(volume.tree_id)
         capacity = array.pool_capacity(target)
-        move_checks.require_capacity(volume, members, usage, target, capacity, conversion=change.conversion)
+        move_checks.require_capacity(volume, content, usage, target, capacity, conversion=change.conversion)
         return change
 
     def run(self, array: Array, move: Move) -> None:
@@ -202,44 +214,98 @@ class Moves:
         """The error of a call that has to be repeated: how far the move is."""
         usage = array.tree_usage(tree.id)
         self._running.seen(array.label, volume.handle, tree.state, usage)
-        text = _progress(array, target, tree, usage)
+        text = _progress(array, volume, target, tree, usage)
         paused = tree.state is MoveState.PAUSED
         self._notices.tell(
             volume.handle,
             Notice.VOLUME_MOVE_PAUSED if paused else Notice.VOLUME_MOVING,
-            f"The volume {text}.",
+            f"The volume{text.removeprefix(f'volume {volume}')}.",
         )
-        return Busy(f"volume {volume} {text}; the call is repeated until it is in pool {target}")
+        return Busy(text)
 
 
-def _pool(array: Array, source: Pool, wanted: MutableParameters) -> Pool:
-    """The requested pool. One in the volume's protection domain is preferred if the class names no domain."""
-    if wanted.domain is None:
-        for pool in array.pools():
-            if pool.domain_id == source.domain_id and wanted.pool in (pool.id, pool.name):
-                return pool
-    return array.pool(wanted.domain, wanted.pool)
+def _is_certain(volume: Volume, goal: Pool, tree: Tree, wanted: MutableParameters) -> bool:
+    """Whether a move that runs ends as the class asks. It may be that of another class."""
+    if goal.id not in (tree.pool_id, tree.target_id):
+        return False
+    if wanted.provisioning is None:
+        return True
+    converted = {Conversion.TO_THICK: Provisioning.THICK, Conversion.TO_THIN: Provisioning.THIN}
+    sent_back = goal.id == tree.pool_id
+    after = volume.provisioning if sent_back else converted.get(tree.conversion, volume.provisioning)
+    # Whether a pool that compresses will compress this volume is not known before.
+    return after is wanted.provisioning and (sent_back or not goal.compressible)
 
 
-def _progress(array: Array, target: Pool, tree: Tree, usage: TreeUsage) -> str:
-    """What the array does with the tree, as the end of a sentence about the volume."""
-    where = f"from pool {_name(array, tree.pool_id)} to pool {_name(array, tree.target_id)}"
-    if tree.state is MoveState.NONE:
-        # It has ended since the last look, or was sent to another pool.
-        return f"is in pool {_name(array, tree.pool_id)} and not yet in pool {target}"
+def _pool(array: Array, volume: Volume, source: Pool, wanted: MutableParameters) -> Pool:
+    """The requested pool.
+
+    Raises:
+        InvalidArgument: there is none.
+        Busy: there is none, and the array moves the volume. An earlier call may have begun this, when the
+            pool had another name, and a final error would hide it.
+    """
+    try:
+        return _without_domain(array, source, wanted) or array.pool(wanted.domain, wanted.pool)
+    except InvalidArgument as error:
+        # By now the list of pools is a new one.
+        found = _without_domain(array, source, wanted)
+        if found is not None:
+            return found
+        if source.erasure_coded or array.tree(volume.tree_id).state is MoveState.NONE:
+            raise
+        raise Busy(
+            f"the array moves volume {volume} to another pool, and its class asks for one that is not found: "
+            f"{error}; the call is repeated until that move has ended"
+        ) from error
+
+
+def _without_domain(array: Array, source: Pool, wanted: MutableParameters) -> Pool | None:
+    """The pool of a class without a domain: in the volume's domain, or else the only one; None if unclear.
+
+    A domain in the systems file is for new volumes, and does not count.
+    """
+    if wanted.domain is not None:
+        return None
+    found = [pool for pool in array.pools() if wanted.pool in (pool.id, pool.name)]
+    near = [pool for pool in found if pool.domain_id == source.domain_id]
+    for pools in (near, found):
+        if len(pools) == 1:
+            return pools[0]
+    return None
+
+
+def _progress(array: Array, volume: Volume, target: Pool, tree: Tree, usage: TreeUsage) -> str:
+    """What the array does with the tree, as a sentence that begins with the volume."""
+    left, entered = _name(array, tree.pool_id), _name(array, tree.target_id)
     # Whole numbers: a message that changes often becomes many events (ADR 14).
     done, used = (round(size / units.GIB) for size in (usage.used * usage.moved, usage.used))
-    moved = f"{done} of {used} GiB are moved"
+    until = f"the call is repeated until it is in pool {target}"
+    if tree.state is MoveState.NONE:
+        # It has ended since the last look, or was sent to another pool.
+        return f"volume {volume} is in pool {left} and not yet in pool {target}; {until}"
     if tree.state is MoveState.QUEUED:
-        place = f" at position {tree.queue_position}" if tree.queue_position else ""
-        return f"waits{place} in the array's queue to be moved {where}"
+        place = f"at position {tree.queue_position}" if tree.queue_position else "for its turn"
+        return (
+            f"volume {volume} waits {place} in the array's queue to be moved from pool {left} to pool "
+            f"{entered}; {until}"
+        )
     if tree.state is MoveState.PAUSED:
         reason = tree.pause_reason or "no reason given"
         remedy = _REASONS.get(reason, "look at the array's alerts")
-        return f"is not moved any further {where}: {moved}, and the array has paused it ({reason}): {remedy}"
+        return (
+            f"volume {volume} is not moved any further from pool {left} to pool {entered}: {done} of {used} "
+            f"GiB are moved, and the array has paused it ({reason}): {remedy}; {until}"
+        )
     if tree.state is MoveState.PAUSING:
-        return f"is being moved {where}, and the array pauses this: {moved}"
-    return f"is being moved {where}: {moved}"
+        return (
+            f"volume {volume} is being moved from pool {left} to pool {entered}, and the array pauses this: "
+            f"{done} of {used} GiB are moved; {until}"
+        )
+    return (
+        f"volume {volume} is being moved from pool {left} to pool {entered}: {done} of {used} GiB are moved; "
+        f"{until}"
+    )
 
 
 def _name(array: Array, pool_id: str | None) -> str:

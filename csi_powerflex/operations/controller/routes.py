@@ -6,12 +6,14 @@ node the volume would be two devices. So a volume is never mapped to both.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from csi_powerflex.errors import FailedPrecondition, NotFound, VolumeInUse
+from csi_powerflex.errors import FailedPrecondition, InvalidArgument, NotFound, VolumeInUse
 from csi_powerflex.ids import InitiatorKind, NodeIdentity
 from csi_powerflex.model.array import Host, NoNvme, Volume
+from csi_powerflex.model.moves import MoveState
 from csi_powerflex.model.ports import Array
 from csi_powerflex.model.qos import QosRequest
 from csi_powerflex.model.transport import AUTO, NVME, SDC, TRANSPORTS, TransportType
@@ -136,8 +138,39 @@ class Routes:
             target = array.nvme_target(volume)
         except NoNvme as error:
             raise _NoRoute(str(error)) from error
-        host = _of_kind(hosts, InitiatorKind.NVME) or self._nvme_hosts.ensure(array, initiator)
+        host = _of_kind(hosts, InitiatorKind.NVME)
+        if host is None or volume.mapping_to(host) is None:
+            _require_domain(array, volume)
+        host = host or self._nvme_hosts.ensure(array, initiator)
         return Route(NVME, host, target.details())
+
+
+def _require_domain(array: Array, volume: Volume) -> None:
+    """Check that the array does not move the volume to another protection domain, which has other SDTs.
+
+    It costs a request, but none on a system with one protection domain, or without moves.
+
+    Raises:
+        _NoRoute: it does.
+    """
+    if volume.erasure_coded or len({pool.domain_id for pool in array.pools()}) == 1:
+        return
+    tree = array.tree(volume.tree_id)
+    if tree.state is MoveState.NONE:
+        return
+    left, entered = (_domain_of(array, pool_id) for pool_id in (tree.pool_id, tree.target_id))
+    if left != entered:
+        raise _NoRoute(
+            "the array moves the volume to a pool in another protection domain, where NVMe hosts reach it by "
+            "other SDTs; it can be mapped to one when the move has ended"
+        )
+
+
+def _domain_of(array: Array, pool_id: str | None) -> str | None:
+    """The id of the pool's protection domain; None if the pool is not known."""
+    with contextlib.suppress(InvalidArgument):
+        return array.pool_by_id(pool_id or "").domain_id
+    return None
 
 
 def _over_sdc(array: Array, node: NodeIdentity, hosts: Sequence[Host]) -> Route:

@@ -1,7 +1,8 @@
-"""Migration of VTrees to other pools. It takes time, needs room, waits in a queue, and can pause.
+"""Migration of VTrees to other pools. It takes time, needs capacity, waits in a queue, and can pause.
 
 A pool lets some of its VTrees migrate at the same time; the others wait. A migration pauses by itself while
-the target has no room, a protection domain is inactive, or a pool has lost data. It continues by itself.
+the target has no free capacity, a protection domain is inactive, or a pool has lost data. It continues by
+itself.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def _type_after(volume: Volume, conversion: str) -> str:
 
 
 def _refuse_capacity(array: Array, tree: VTree, target: StoragePool, conversion: str) -> None:
-    """Refuse a target without room for the tree and for those that are on their way to it."""
+    """Refuse a target without free capacity for the tree and for those that are on their way to it."""
     if target.full:
         raise mdm_error(346)
     capacity = pool_capacity(array, target)

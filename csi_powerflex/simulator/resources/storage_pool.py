@@ -215,6 +215,9 @@ def _rename(array: Array, pool: StoragePool, body: Body) -> View:
 def _remove(array: Array, pool: StoragePool, _: Body) -> View:
     if array.totals[pool.id].volume_ids:
         raise uncoded_error("The Storage Pool is not empty: it has volumes")
+    coming = (array.vtrees[tree_id].migration for tree_id in array.migrating)
+    if any(moving is not None and moving.target_pool_id == pool.id for moving in coming):
+        raise uncoded_error("The Storage Pool is the target of a VTree migration")
     array.drop(pool)
     return {}
 

@@ -26,6 +26,7 @@ from csi_powerflex.errors import (
 from csi_powerflex.model.array import Access, Copy, Volume
 from csi_powerflex.model.cluster import PersistentVolume
 from csi_powerflex.model.hold import Custody
+from csi_powerflex.model.moves import MoveState
 from csi_powerflex.model.ports import Array
 from csi_powerflex.names import Kind
 from csi_powerflex.observability.log import Log
@@ -37,6 +38,7 @@ log = Log(__name__)
 _HOLDER = "csi-powerflex volumes revert "
 # How often a request is sent whose answer is lost. Before each one the volumes are looked at again.
 _ATTEMPTS = 3
+_MOVING = "the array moves it to another pool"
 _STAY_HELD = (
     "The PersistentVolumes stay held, so no pod begins to use the volumes. Run the command again with "
     "--take-over; it takes another safety snapshot"
@@ -200,11 +202,18 @@ def _obstacles(reader: Reader, member: Member) -> Iterator[str]:
     if not snapshot.snapshot:
         yield f"{snapshot.handle} is a volume and not a snapshot"
     yield from _differences(record.volume, snapshot.volume)
+    if _is_moving(reader.array_of(record), record.volume):
+        yield f"{_MOVING}; wait until the move has ended"
     for host in record.hosts:
         yield f"it is mapped to {host}; stop what uses it, and wait until it is unmapped"
     if snapshot.hosts and snapshot.volume.access_limit is Access.READ_WRITE:
         host = snapshot.hosts[0]
         yield f"snapshot {snapshot.handle} is writable and mapped to {host}, so it may be changing"
+
+
+def _is_moving(array: Array, volume: Volume) -> bool:
+    """Whether the array moves the volume to another pool. Erasure-coded pools have no moves."""
+    return not volume.erasure_coded and array.tree(volume.tree_id).state is not MoveState.NONE
 
 
 def _differences(volume: Volume, snapshot: Volume) -> Iterator[str]:
@@ -370,6 +379,11 @@ class _Revert:
             _require_unmapped(volume, "it was not reverted")
             for reason in _differences(volume, found[snapshot_id]):
                 raise FailedPrecondition(f"volume {volume} was not reverted: {reason}")
+            if _is_moving(self._array, volume):
+                raise FailedPrecondition(
+                    f"volume {volume} was not reverted: {_MOVING}; wait until the move has ended, and "
+                    "run the command again"
+                )
             if copy is None or copy.size != volume.size:
                 raise FailedPrecondition(
                     f"volume {volume} was not reverted: the array shows no safety snapshot of it; run the "
