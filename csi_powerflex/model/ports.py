@@ -504,6 +504,7 @@ class Fleet(Protocol):
 
         Raises:
             FailedPrecondition: it is not configured.
+            DriverError: a system whose id is not known yet did not answer, and may be the one.
         """
         ...
 
@@ -512,6 +513,7 @@ class Fleet(Protocol):
 
         Raises:
             InvalidArgument: there is no such system, or there are several and ``system`` is None.
+            DriverError: it is asked for by its id, as ``array``.
         """
         ...
 
