@@ -73,6 +73,11 @@ class Array(Protocol):
         ...
 
     @property
+    def time(self) -> float | None:
+        """The time there in seconds since 1970, as of its last answer; None if it does not say it."""
+        ...
+
+    @property
     def label(self) -> str:
         """The name of the system in the configuration, or its id."""
         ...

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from prometheus_client import REGISTRY
 
 from csi_powerflex import names
 from csi_powerflex.config.systems.schema import TrashSettings
-from csi_powerflex.errors import Unavailable
+from csi_powerflex.errors import InvalidArgument, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.ids import VolumeHandle
@@ -27,6 +28,7 @@ from csi_powerflex.operations.controller.inventory import undeleting
 from csi_powerflex.operations.controller.trash import Trash
 from csi_powerflex.operations.controller.trash_sweep import SPARE_SECONDS, TrashSweep
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator import asgi
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.cluster_world import NodesCluster, connect
@@ -72,19 +74,26 @@ class Needs(UnknownNeeds):
 
 
 class Sweeping:
-    """Rounds of the sweep of a further controller, at a time in the future."""
+    """Rounds of the sweep of a further controller, which sees a time in the future, as the systems do."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.needs = Needs()
 
     def after(self, seconds: float) -> None:
-        fleet = GatewayFleet(self.world.systems, retry_seconds=0.001)
-        try:
-            sweep = TrashSweep(fleet, "test", self.needs, now=lambda: time.time() + seconds)
+        with self.world.in_future(seconds):
+            self.round(seconds)
+
+    def round(self, seconds: float = 0) -> None:
+        """A round of a controller whose clock is ahead by these seconds."""
+        with self.sweep(seconds) as sweep:
             assert sweep.step() == 600
-        finally:
-            fleet.close()
+
+    @contextlib.contextmanager
+    def sweep(self, seconds: float) -> Iterator[TrashSweep]:
+        """The sweep of a controller whose clock is ahead by these seconds."""
+        with contextlib.closing(GatewayFleet(self.world.systems, retry_seconds=0.001)) as fleet:
+            yield TrashSweep(fleet, "test", self.needs, now=lambda: time.time() + seconds)
 
 
 @pytest.fixture
@@ -462,6 +471,93 @@ def test_a_round_costs_a_list_and_two_requests_for_each_removal(sweeping: Sweepi
     assert sum("removeVolume" in path for path in paths) == 3
 
 
+def test_a_volume_that_the_array_refuses_to_remove_does_not_keep_the_others(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    for number in range(3):
+        world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+    world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=198, times=1, route="*.removeVolume"))
+    sweeping.after(DAY + 600)
+    assert len(trashed(world)) == 1
+    sweeping.after(DAY + 600)
+    assert not world.array.volumes
+
+
+def test_a_volume_whose_removal_fails_again_and_again_does_not_keep_the_others(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    for number in range(3):
+        world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+    first = min(world.array.volumes.values(), key=lambda volume: (volume.name, volume.id))
+    busy = Fault(
+        kind=FaultKind.ERROR, code=212, path=f"/api/instances/Volume::{first.id}/action/removeVolume"
+    )
+    world.simulator.gateway.inject(busy)
+    with world.in_future(DAY + 600), sweeping.sweep(DAY + 600) as sweep:
+        sweep.step()
+        sweep.step()
+        assert [volume.id for volume in world.array.volumes.values()] == [first.id]
+        world.simulator.gateway.faults.clear()
+        sweep.step()
+    assert not world.array.volumes
+
+
+def test_a_system_that_fails_within_a_round_is_swept_later(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    for number in range(3):
+        world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+    world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503, route="*.removeVolume"))
+    with world.simulator.gateway.log.watching() as requests:
+        sweeping.after(DAY + 600)
+    assert len({entry.path for entry in requests if "removeVolume" in entry.path}) == 1
+    assert len(trashed(world)) == 3
+
+
+def test_the_rest_of_a_trash_is_swept_although_a_pool_is_not_known(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = sweeping.world
+    world.driver.delete(world.driver.create().volume_id)
+
+    def unknown(_array: GatewayArray, pool_id: str) -> object:
+        raise InvalidArgument(f"no pool {pool_id}")
+
+    monkeypatch.setattr(GatewayArray, "pool_by_id", unknown)
+    sweeping.after(0)
+    assert REGISTRY.get_sample_value("csi_powerflex_trash_volumes", {"system": "array0"}) == 1
+
+
+# --- clocks --------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_fast_removes_nothing_early(
+    sweeping: Sweeping, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
+    sweeping.round(30 * DAY)
+    assert len(trashed(sweeping.world)) == 1
+    assert "the clock of this host is ahead of the gateway's" in caplog.text
+    with sweeping.world.in_future(30 * DAY):
+        sweeping.round()
+    assert len(trashed(sweeping.world)) == 1
+
+
+def test_a_clock_that_is_slow_shortens_nothing(keeping45: World) -> None:
+    volume = keeping45.driver.create().volume_id
+    with keeping45.in_future(30 * DAY):
+        keeping45.driver.delete(volume)
+    assert trashed(keeping45)[0].due - time.time() > 30 * DAY
+
+
+def test_a_gateway_that_tells_no_time_is_swept_by_the_clock_of_the_host(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
+    monkeypatch.setattr(
+        asgi, "email", SimpleNamespace(utils=SimpleNamespace(formatdate=lambda *_, **__: "?"))
+    )
+    sweeping.round(DAY + 600)
+    assert not sweeping.world.array.volumes
+
+
 # --- undeleting ----------------------------------------------------------------------------------
 
 AS_EXT4 = ("--claim", "pay/data", "--fs-type", "ext4")
@@ -558,6 +654,52 @@ def test_a_volume_that_is_due_soon_is_not_undeleted(inventory: InventoryWorld) -
     inventory.rename(handle, str(soon))
     message = inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
     assert "may be removed at any time; a volume can be undeleted until 5 minutes before that" in message
+
+
+def test_a_volume_that_is_due_soon_by_the_clock_of_the_system_is_not_undeleted(
+    inventory: InventoryWorld,
+) -> None:
+    handle, _ = _deleted(inventory)
+    with inventory.world.in_future(DAY):
+        assert "may be removed" in inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+
+
+def test_two_people_may_undelete_a_volume_at_once(
+    inventory: InventoryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, _ = _deleted(inventory)
+    carry_out = undeleting.carry_out
+
+    def twice(*arguments: Any) -> None:
+        carry_out(*arguments)
+        carry_out(*arguments)
+
+    monkeypatch.setattr(undeleting, "carry_out", twice)
+    inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    monkeypatch.undo()
+    message = inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert "undeleted already (then csi-powerflex volumes import prints its objects)" in message
+
+
+def test_a_volume_is_undeleted_although_a_new_one_has_its_name(inventory: InventoryWorld) -> None:
+    handle, name = _deleted(inventory)
+    new = inventory.world.driver.create(name).volume_id
+    inventory.ok("volumes", "undelete", name, *AS_EXT4, "--yes")
+    driver = inventory.world.driver
+    assert driver.create(name).volume_id == new
+    for each in (new, handle):
+        driver.delete(each)
+    assert len(trashed(inventory.world)) == 2
+
+
+def test_an_undelete_sends_three_requests_after_it_was_shown(inventory: InventoryWorld) -> None:
+    handle, _ = _deleted(inventory)
+    log = inventory.world.simulator.gateway.log
+    with log.watching() as shown:
+        inventory.ok("volumes", "undelete", handle, *AS_EXT4)
+    with log.watching() as done:
+        inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert len(done) == len(shown) + 3
 
 
 @pytest.mark.parametrize("lost", [True, False])
