@@ -209,15 +209,16 @@ class KubernetesQosStore:
             return next((volume.hold for _, volume in known if volume.hold), "")
 
     def delete_after(self, handle: VolumeHandle) -> int | None:
-        """See ``VolumeNeeds.delete_after``.
+        """See ``VolumeNeeds.delete_after``. Of several PersistentVolumes, the longest time counts.
 
         Raises:
             Unavailable: the cluster has not listed its volumes yet.
         """
         self._informers[0].wait_until_synced()
         with self._lock:
-            volume = self._volume(str(handle))
-        return volume.delete_after if volume is not None else None
+            known = self._volumes.get(str(handle), ())
+            stated = [volume.delete_after for _, volume in known if volume.delete_after is not None]
+        return max(stated, default=None)
 
     def is_needed(self, handle: VolumeHandle) -> bool:
         """See ``VolumeNeeds.is_needed``.

@@ -301,6 +301,22 @@ def test_the_class_says_how_long_a_volume_is_kept(
         assert abs(found[0].due - time.time() - kept) < 600
 
 
+@pytest.mark.parametrize("last", ["0", ""])
+def test_of_two_persistent_volumes_the_longer_time_counts(
+    following: tuple[World, NodesCluster], last: str
+) -> None:
+    world, cluster = following
+    volume = world.driver.create()
+    for name, delete_after in (("pv-1", "7d"), ("pv-2", last)):
+        attributes = {"deleteAfter": delete_after} if delete_after else {}
+        spec = {"csi": {"driver": DRIVER, "volumeHandle": volume.volume_id, "volumeAttributes": attributes}}
+        metadata = {"annotations": {f"{DRIVER}/hold": "test"}} if name == "pv-2" else {}
+        cluster.put(VOLUMES, name, {"metadata": metadata, "spec": spec})
+    _seen(world, volume.volume_id)
+    world.driver.delete(volume.volume_id)
+    assert trashed(world)[0].due - time.time() > 6 * DAY
+
+
 def test_what_the_class_says_travels_in_the_volume_context(keeping45: World) -> None:
     volume = keeping45.driver.create(parameters={"deleteAfter": "7d"})
     assert volume.volume_context["deleteAfter"] == str(7 * DAY)
@@ -327,6 +343,17 @@ def test_the_trash_of_another_cluster_is_left_alone(sweeping: Sweeping) -> None:
         world.array.commit()
     sweeping.after(DAY + 600)
     assert len(world.array.volumes) == 1
+
+
+def test_a_volume_that_a_person_gave_such_a_name_is_left_alone(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    volume = world.driver.create().volume_id
+    with world.array.lock:
+        world.array.change(world.volume(volume), name="ttest" + "backupofthedatabaseoflastyear"[:26])
+        world.array.commit()
+    sweeping.after(DAY + 600)
+    assert len(world.array.volumes) == 1
+    world.driver.get(volume)
 
 
 def test_a_volume_in_the_trash_that_is_used_is_not_removed(sweeping: Sweeping) -> None:
@@ -840,6 +867,7 @@ def test_names_of_the_trash_say_when_a_volume_is_due() -> None:
         assert not names.belongs_to(str(name), "test")
     assert names.trash_name(None, "test", 0).due == 1_577_836_800
     assert names.trashed("vtest" + "a" * 26) is None
+    assert names.trashed("ttest" + "a" * 26) is None
     assert names.trashed(None) is None
 
 

@@ -1,6 +1,6 @@
 """Deleting a volume into the trash: the array keeps it under another name, until it is due.
 
-The name says when it is due, and has 100 bits of the name before (``names.TrashName``). From then on the
+The name says when it is due, and has 85 bits of the name before (``names.TrashName``). From then on the
 volume does not exist for any call: ``Array.volume`` does not find it, it is not listed, and its old name is
 free.
 

@@ -195,7 +195,8 @@ def _obstacles(reader: Reader, member: Member) -> Iterator[str]:
     for volume in record.persistent_volumes:
         if volume.driver != reader.driver_name:
             yield f"PersistentVolume {volume.name} of driver {volume.driver} has it"
-    if record.volume.replicated:
+    # A list of volumes does not say it.
+    if reader.array_of(record).volume(member.volume_id).replicated:
         yield "it is replicated; end its replication at the array first"
     if record.waiting is not None:
         yield f"claim {record.waiting.name} waits for it; wait until it is bound"
