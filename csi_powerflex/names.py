@@ -23,8 +23,8 @@ MAX_LENGTH = 31
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 # 26 characters of base32 hold 130 bits. The last two bits are zero, so the last character has eight values.
 _ARRAY_NAME = re.compile(r"([vsg])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
-# A name in the trash: when it is due in 30 bits, most of the name before, and three characters that follow from
-# the others. A volume is removed because of its name, so a word of a person must not look like one.
+# A name in the trash: when it is due in 30 bits, most of the name before, and three characters that follow
+# from the others. A volume is removed because of its name, so a word of a person must not look like one.
 _TRASH_NAME = re.compile(r"t([a-z0-9]{4})([a-z2-7]{6})([a-z2-7]{17})[a-z2-7]{3}")
 _TRASH_EPOCH = 1577836800  # 2020-01-01 00:00:00 UTC; the last time is in January 2054
 _TRASH_LATEST = _TRASH_EPOCH + 2**30 - 1

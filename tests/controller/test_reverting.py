@@ -20,8 +20,8 @@ from csi_powerflex.kube_objects.reader import CLAIMS, VOLUMES
 from csi_powerflex.names import Kind
 from csi_powerflex.operations.controller.inventory import reverting
 from csi_powerflex.simulator.faults import Fault, FaultKind
-from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.changed_answers import ChangeAnswer
+from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.contents import Contents
 from tests.controller.driver import refused
