@@ -378,6 +378,8 @@ def test_without_kubernetes_a_revert_must_be_wanted(reverts: Reverts) -> None:
     volume, snapshot = reverts.prepared()
     arguments = ("volumes", "revert", volume, "--to", snapshot, "--yes")
     assert "it is not known whether Kubernetes uses" in reverts.refused(*arguments, kubernetes=False)
+    of_the_controller = {"POWERFLEX_CSI_CONTROLLER_KUBERNETES": "false"}
+    reverts.refused(*arguments, kubernetes=False, env=of_the_controller)
     reverts.ok(*arguments, "--no-kubernetes", kubernetes=False)
     assert reverts.word() == "old data"
 

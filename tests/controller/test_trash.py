@@ -317,9 +317,22 @@ def test_of_two_persistent_volumes_the_longer_time_counts(
     assert trashed(world)[0].due - time.time() > 6 * DAY
 
 
-def test_what_the_class_says_travels_in_the_volume_context(keeping45: World) -> None:
-    volume = keeping45.driver.create(parameters={"deleteAfter": "7d"})
+def test_what_the_class_says_travels_in_the_volume_context(following: tuple[World, NodesCluster]) -> None:
+    world, _ = following
+    volume = world.driver.create(parameters={"deleteAfter": "7d"})
     assert volume.volume_context["deleteAfter"] == str(7 * DAY)
+
+
+@pytest.mark.parametrize("delete_after", ["7d", "0"])
+def test_a_class_has_no_time_of_its_own_where_persistent_volumes_are_not_read(
+    keeping45: World, delete_after: str
+) -> None:
+    message = refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: keeping45.driver.create(parameters={"deleteAfter": delete_after}),
+    )
+    assert "this driver runs without --kubernetes" in message
+    keeping45.driver.create(parameters={"deleteAfter": "24h"})
 
 
 # --- the sweep -----------------------------------------------------------------------------------
