@@ -20,6 +20,9 @@ from csi_powerflex.kube_objects.reader import CLAIMS, VOLUMES
 from csi_powerflex.names import Kind
 from csi_powerflex.operations.controller.inventory import reverting
 from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
@@ -29,7 +32,6 @@ from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
 from tests.controller.nvme import create_nvme_host, map_to
-from tests.controller.test_moves import pass_time, pool_of, several_pools
 from tests.controller.world import World
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
@@ -608,14 +610,18 @@ def test_two_people_without_kubernetes_each_keep_what_was_in_the_volume(
 
 
 def test_a_volume_is_reverted_while_its_tree_moves(make_world: MakeWorld, cluster: ApiServer) -> None:
-    reverts = Reverts(make_world(several_pools()), cluster)
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
+    slow = Settings(migration_kb_per_second=1024 * 1024)
+    plan = SystemPlan(initial_state=InitialState(domains=domains), settings=slow)
+    reverts = Reverts(make_world(plan), cluster)
     volume, snapshot = reverts.prepared()
     driver = reverts.world.driver
     refused(grpc.StatusCode.ABORTED, lambda: driver.modify(volume, storagepool="sp2"))
     reverts.ok("volumes", "revert", volume, "--to", snapshot, "--yes")
-    pass_time(reverts.world)
+    reverts.world.array.clock.advance(3600)
     driver.modify(volume, storagepool="sp2")
-    assert (reverts.word(), pool_of(reverts.world, volume)) == ("old data", "sp2")
+    pool = reverts.world.array.pools[reverts.world.volume(volume).pool_id]
+    assert (reverts.word(), pool.name) == ("old data", "sp2")
     assert "new data" in reverts.all_contents()
 
 

@@ -241,9 +241,9 @@ class Placement:
             )
         if wanted is not None and not self._keeps_attributes and wanted != (rules.keep if rules else 0):
             raise InvalidArgument(
-                "the class asks for deleteAfter, and this driver runs without --kubernetes, so it cannot read "
-                "deleteAfter when the volume is deleted; remove it from the class. The key trash of system "
-                f"{array.label} says for how long a volume is kept"
+                "the class asks for deleteAfter, and this driver runs without --kubernetes, so it cannot "
+                "read deleteAfter when the volume is deleted; remove it from the class. The key trash of "
+                f"system {array.label} says for how long a volume is kept"
             )
 
 
