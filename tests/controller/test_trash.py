@@ -30,6 +30,8 @@ from csi_powerflex.operations.controller.trash_sweep import SPARE_SECONDS, Trash
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator import asgi
 from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
@@ -37,6 +39,7 @@ from tests.controller.driver import GIB, refused
 from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
+from tests.controller.nvme import NODE, create_nvme_host, map_to
 from tests.controller.world import World
 from tests.kube.api_server import ApiServer
 
@@ -167,6 +170,93 @@ def test_a_mapped_volume_is_not_put_into_the_trash(keeping: World) -> None:
     keeping.driver.unpublish(volume.volume_id, keeping.node("a"))
     keeping.driver.delete(volume.volume_id)
     assert trashed(keeping)
+
+
+@pytest.mark.parametrize("node", ["a", "nvme and a", None])
+def test_a_volume_that_was_mapped_while_it_was_deleted_is_unmapped_all_the_same(
+    keeping45: World, node: str | None
+) -> None:
+    volume = keeping45.driver.create()
+    keeping45.driver.delete(volume.volume_id)
+    keeping45.array.change(keeping45.volume(volume.volume_id), mappings=_mappings_like(keeping45))
+    listed = keeping45.driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries
+    assert volume.volume_id not in [entry.volume.volume_id for entry in listed]
+    if node is None:
+        keeping45.driver.unpublish(volume.volume_id)
+    else:
+        name = keeping45.node("a")
+        keeping45.driver.unpublish(volume.volume_id, name if node == "a" else f"{name},{NODE}")
+    assert not keeping45.volume(volume.volume_id).mappings
+
+
+def test_a_tree_with_a_clone_in_the_trash_is_moved(make_world: MakeWorld) -> None:
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
+    at_once = Settings(migration_kb_per_second=2**60)
+    plan = SystemPlan(initial_state=InitialState(domains=domains), settings=at_once)
+    world = make_world(plan, trash=TrashSettings())
+    volume = world.driver.create().volume_id
+    clone = world.driver.clone("pvc-2", volume).volume_id
+    message = refused(
+        grpc.StatusCode.FAILED_PRECONDITION, lambda: world.driver.modify(volume, storagepool="sp2")
+    )
+    assert "members are not its own snapshots" in message
+    world.driver.delete(clone)
+    world.driver.modify(volume, storagepool="sp2")
+    assert {world.array.pools[item.pool_id].name for item in world.array.volumes.values()} == {"sp2"}
+    assert len(trashed(world)) == 1
+
+
+def test_a_volume_that_is_mapped_over_nvme_is_not_put_into_the_trash(keeping45: World) -> None:
+    volume = keeping45.driver.create()
+    map_to(keeping45, volume, create_nvme_host(keeping45))
+    message = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: keeping45.driver.delete(volume.volume_id))
+    assert "is mapped to n1" in message
+    assert not trashed(keeping45)
+
+
+def test_a_volume_is_deleted_into_the_trash_while_its_tree_moves(make_world: MakeWorld) -> None:
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
+    slow = Settings(migration_kb_per_second=1024 * 1024)
+    plan = SystemPlan(initial_state=InitialState(domains=domains), settings=slow)
+    world = make_world(plan, trash=TrashSettings())
+    volume = world.driver.create().volume_id
+    refused(grpc.StatusCode.ABORTED, lambda: world.driver.modify(volume, storagepool="sp2"))
+    world.driver.delete(volume)
+    world.array.clock.advance(3600)
+    assert world.driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries == []
+    assert len(trashed(world)) == 1
+
+
+def test_secure_snapshots_outlive_a_volume_in_the_trash(sweeping: Sweeping) -> None:
+    driver = sweeping.world.driver
+    volume = driver.create().volume_id
+    snapshot = driver.snapshot(volume, retentionMinutes="60").snapshot_id
+    driver.delete(volume)
+    sweeping.after(DAY + 600)
+    assert not trashed(sweeping.world)
+    assert driver.restore("pvc-2", snapshot).volume_id
+
+
+def test_capacity_and_tree_count_what_is_in_the_trash(keeping45: World) -> None:
+    driver = keeping45.driver
+
+    def provisioned() -> int:
+        return sum(volume.size_kb for volume in keeping45.array.volumes.values())
+
+    def capacity() -> int:
+        parameters = {"storagepool": "sp1", "protectiondomain": "pd1", "provisioning": "thick"}
+        return int(
+            driver.controller.GetCapacity(
+                csi_pb2.GetCapacityRequest(parameters=parameters), timeout=30
+            ).available_capacity
+        )
+
+    volume = driver.create(parameters={"provisioning": "thick"}).volume_id
+    before = (capacity(), provisioned())
+    driver.delete(volume)
+    keeping45.restart()
+    driver = keeping45.driver
+    assert (capacity(), provisioned()) == before
 
 
 def test_a_deletion_into_the_trash_costs_two_requests_and_its_repeat_one(keeping: World) -> None:
