@@ -196,7 +196,8 @@ class Controller(RuleBasedStateMachine):
             (done,) = reverting.carry_out(reader, run, None, lambda _: None)
         handle = str(done.safety.handle)
         message = csi_pb2.Snapshot(snapshot_id=handle, source_volume_id=volume.id)
-        self.model.safety.append(Item(handle, volume.size, volume.id, message, copied=True, word=before))
+        made = Item(handle, volume.size, volume.id, message, copied=True, word=before, tree=volume.tree)
+        self.model.safety.append(made)
 
     @rule(data=st.data())
     def undelete(self, data: st.DataObject) -> None:
