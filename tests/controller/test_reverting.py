@@ -402,7 +402,9 @@ def _put_held(cluster: NodesCluster, handle: str, hold: str, name: str = "pv-1")
     cluster.put(VOLUMES, name, {"metadata": metadata, "spec": spec})
 
 
-def test_a_held_volume_is_not_published_until_the_hold_ends(following: tuple[World, NodesCluster]) -> None:
+def test_a_held_volume_is_not_published_or_expanded_until_the_hold_ends(
+    following: tuple[World, NodesCluster],
+) -> None:
     world, cluster = following
     volume = world.driver.create()
     _put_held(cluster, volume.volume_id, "moved by Eva")
@@ -424,8 +426,11 @@ def test_a_held_volume_is_not_published_until_the_hold_ends(following: tuple[Wor
     assert f"volume {volume.volume_id} is held and is not published: moved by Eva" in message
     assert "remove the annotation that ends with /hold" in message
     assert not world.volume(volume.volume_id).mappings
+    message = refused(grpc.StatusCode.ABORTED, lambda: world.driver.expand(volume.volume_id, gib=16))
+    assert "is held and is not expanded: moved by Eva" in message
     _put_held(cluster, volume.volume_id, "")
     eventually(lambda: not is_held())
+    world.driver.expand(volume.volume_id, gib=16)
 
 
 def test_the_hold_costs_no_request_of_the_array(following: tuple[World, NodesCluster]) -> None:
