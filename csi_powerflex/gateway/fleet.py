@@ -143,8 +143,8 @@ def _with_id(arrays: Sequence[GatewayArray], system_id: str) -> GatewayArray | N
                 return array
         except DriverError as error:
             unknown.append(error)
-    for error in sorted(unknown, key=is_final):
-        raise error
+    if unknown:
+        raise min(unknown, key=is_final)
     return None
 
 
