@@ -23,12 +23,13 @@ MAX_LENGTH = 31
 _CLUSTER_ID = re.compile(r"[a-z0-9]{4}")
 # 26 characters of base32 hold 130 bits. The last two bits are zero, so the last character has eight values.
 _ARRAY_NAME = re.compile(r"([vsg])([a-z0-9]{4})[a-z2-7]{25}[aeimquy4]")
-# A name in the trash: when it is due in 30 bits, and as much of the name before as fits.
-_TRASH_NAME = re.compile(r"t([a-z0-9]{4})([a-z2-7]{6})([a-z2-7]{20})")
+# A name in the trash: when it is due in 30 bits, most of the name before, and three characters that follow
+# from the others. A volume is removed because of its name, so a word of a person must not look like one.
+_TRASH_NAME = re.compile(r"t([a-z0-9]{4})([a-z2-7]{6})([a-z2-7]{17})[a-z2-7]{3}")
 _TRASH_EPOCH = 1577836800  # 2020-01-01 00:00:00 UTC; the last time is in January 2054
 _TRASH_LATEST = _TRASH_EPOCH + 2**30 - 1
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
-_KEPT = slice(5, 25)
+_KEPT = slice(5, 22)
 _UUID_VERSION = 4
 _UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
@@ -55,7 +56,7 @@ class TrashName:
     Attributes:
         cluster_id: the cluster that has deleted it.
         due: when it is to be removed, in seconds since 1970.
-        rest: 20 characters of the name that it had before, or of a hash of a name of another driver.
+        rest: 17 characters of the name that it had before, or of a hash of a name of another driver.
     """
 
     cluster_id: str
@@ -65,7 +66,8 @@ class TrashName:
     def __str__(self) -> str:
         since = self.due - _TRASH_EPOCH
         due = "".join(_BASE32[since >> shift & 31] for shift in range(25, -1, -5))
-        return f"t{self.cluster_id}{due}{self.rest}"
+        name = f"t{self.cluster_id}{due}{self.rest}"
+        return name + base64.b32encode(hashlib.sha256(name.encode()).digest())[:3].decode("ascii").lower()
 
 
 def trash_name(before: str | None, cluster_id: str, due: int) -> TrashName:
@@ -85,7 +87,8 @@ def trashed(name: str | None) -> TrashName | None:
     since = 0
     for character in match[2]:
         since = since << 5 | _BASE32.index(character)
-    return TrashName(match[1], _TRASH_EPOCH + since, match[3])
+    found = TrashName(match[1], _TRASH_EPOCH + since, match[3])
+    return found if str(found) == name else None
 
 
 def is_trash_of(found: TrashName, csi_name: str) -> bool:

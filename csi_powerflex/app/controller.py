@@ -259,7 +259,12 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     )
     topology = Topology(settings.driver_name)
     trash = Trash(settings.cluster_id, parts.needs)
-    placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
+    placement = Placement(
+        fleet,
+        topology,
+        keeps_attributes=not isinstance(parts.needs, UnknownNeeds),
+        system_seconds=settings.system_seconds,
+    )
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, parts.qos_store, ownership, settings.cluster_id),
         deletion=Deletion(fleet, ownership, cluster_nodes, trash),

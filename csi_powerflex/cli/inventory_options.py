@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from csi_powerflex import names
 from csi_powerflex.app import inventory
@@ -60,7 +61,8 @@ arrays = options.together(
         default=None,
         envvar="POWERFLEX_CSI_CONTROLLER_KUBERNETES",
         help="Ask the Kubernetes cluster that this process runs in for claims and nodes, or ask none. "
-        "By default it is asked in a pod.",
+        "By default it is asked in a pod. A check that needs Kubernetes is left out only if "
+        "--no-kubernetes is in the command line, not in the environment.",
     ),
     click.option(
         "--kubeconfig",
@@ -155,6 +157,16 @@ as_claim = options.together(
 """How a volume is to be used in Kubernetes."""
 
 
+def does_without_kubernetes() -> bool:
+    """Whether a check that needs Kubernetes is to be left out.
+
+    Whoever runs the command must say so in the command line. The environment may say so for the controller.
+    """
+    context = click.get_current_context()
+    given = context.get_parameter_source("in_kubernetes") is ParameterSource.COMMANDLINE
+    return given and context.params["in_kubernetes"] is False
+
+
 def import_request(
     given: dict[str, Any], *, pool: str | None = None, clone: bool = False
 ) -> VolumeImportRequest:
@@ -174,7 +186,7 @@ def import_request(
         policy=given.pop("reclaim_policy"),
         pool=pool,
         clone=clone,
-        unchecked=given["in_kubernetes"] is False,
+        unchecked=does_without_kubernetes(),
     )
 
 

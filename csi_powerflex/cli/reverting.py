@@ -61,9 +61,7 @@ def command(
             members = reverting.of_group(reader, group)
         else:
             members = reverting.of_volume(reader, str(volume), str(snapshot))
-        _revert(
-            reader, custody, members, take_over=take_over, yes=yes, unchecked=arrays["in_kubernetes"] is False
-        )
+        _revert(reader, custody, members, take_over=take_over, yes=yes)
 
 
 def _revert(
@@ -73,10 +71,10 @@ def _revert(
     *,
     take_over: bool,
     yes: bool,
-    unchecked: bool,
 ) -> None:
     now = datetime.datetime.now(datetime.UTC)
     run = reverting.Run(secrets.token_hex(4), f"{_user()}@{socket.gethostname()}", now)
+    unchecked = common.does_without_kubernetes()
     planned = reverting.plan(reader, members, custody, run, take_over=take_over, unchecked=unchecked)
     if not yes:
         for member in members:

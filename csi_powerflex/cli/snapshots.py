@@ -114,7 +114,7 @@ def import_snapshot(
             name,
             policy=policy,
             source=reader.find(source, snapshots=False, system=system).handle if source else None,
-            unchecked=given["in_kubernetes"] is False,
+            unchecked=common.does_without_kubernetes(),
             **wanted,
         )
         manifests = importing.snapshot_manifests(reader, record, request)

@@ -125,7 +125,7 @@ def release_volume(volume: str, system: str | None, name: str | None, yes: bool,
     """
     with common.opened(**arrays) as reader:
         record = reader.find(volume, snapshots=False, system=system)
-        planned = release.plan(reader, record, name, unchecked=arrays["in_kubernetes"] is False)
+        planned = release.plan(reader, record, name, unchecked=common.does_without_kubernetes())
         where = f"volume {record.handle} on system {record.system}"
         if planned.done:
             click.echo(f"{where} is called {planned.name!r} already. Nothing is left to do.")

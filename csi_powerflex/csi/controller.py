@@ -175,8 +175,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerExpandVolumeResponse:
         """Grow the volume; a filesystem on it then has to be grown on the node."""
+        handle = VolumeHandle.parse(request.volume_id)
+        self._operations.holding.require_resizable(handle)
         size = self._operations.expansion.expand(
-            VolumeHandle.parse(request.volume_id),
+            handle,
             required=request.capacity_range.required_bytes,
             limit=request.capacity_range.limit_bytes,
         )

@@ -13,7 +13,7 @@ import msgspec
 
 from csi_powerflex import names, units
 from csi_powerflex.config.systems.schema import SystemSettings, ZoneSettings
-from csi_powerflex.errors import DriverError, Unavailable, Unsupported
+from csi_powerflex.errors import DriverError, NotFound, Unavailable, Unsupported
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.cache import Capacities, Hosts, Pools
 from csi_powerflex.gateway.client import RETRY_SECONDS, Client, Effect
@@ -153,6 +153,10 @@ class GatewayArray:
     def cached_id(self) -> str | None:
         """The system's id, if it is known without a request."""
         return self._client.cached_system_id
+
+    @property
+    def time(self) -> float | None:
+        return self._client.time
 
     def refresh(self) -> None:
         """Read again what is cached."""
@@ -333,7 +337,12 @@ class GatewayArray:
         body = {"ids": list(volume_ids)}
         about = f"to show {self._handles(volume_ids)}"
         payloads = self._client.post_list(path, body, VolumePayload, about=about)
-        return [convert.volume(self.system_id(), payload) for payload in payloads]
+        found = [convert.volume(self.system_id(), payload) for payload in payloads]
+        missing = set(volume_ids).difference(volume.handle.volume_id for volume in found)
+        if missing:
+            # Arrays refuse the whole question then. One that answers with the others means the same.
+            raise NotFound(f"system {self.label} does not have {self._handles(sorted(missing))}")
+        return found
 
     def volume_id_by_name(self, name: str) -> str:
         path = "/api/types/Volume/instances/action/queryIdByKey"

@@ -6,6 +6,8 @@ the call. Operations do not retry: the sidecars repeat the whole call.
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import enum
 import random
 import time
@@ -133,6 +135,8 @@ class Client:
         # See the properties of the same names.
         self._state = object()
         self._system_nqn: str | None = None
+        # The Date header of the last answer, and when it came.
+        self._dated = ("", 0.0)
 
     def close(self) -> None:
         """Log out and close the connections."""
@@ -149,6 +153,16 @@ class Client:
     def system_nqn(self) -> str | None:
         """The NQN of the system as the last login read it; None before that, and where the array has none."""
         return self._system_nqn
+
+    @property
+    def time(self) -> float | None:
+        """The time of the gateway in seconds since 1970, by the Date of its last answer; None without one."""
+        date, came = self._dated
+        try:
+            then = email.utils.parsedate_to_datetime(date)
+        except ValueError:
+            return None
+        return then.replace(tzinfo=then.tzinfo or datetime.UTC).timestamp() + time.monotonic() - came
 
     def system_id(self) -> str:
         """The id of the system. A login reads it if it is not known. Raises as ``post``."""
@@ -358,6 +372,7 @@ class Client:
                 )
             )
             status = str(reply.status)
+            self._dated = (reply.date, time.monotonic())
         finally:
             took = time.monotonic() - began
             labels = (self._settings.label, metrics.label_value(method), _object(path), status)

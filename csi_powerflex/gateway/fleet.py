@@ -12,9 +12,10 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from csi_powerflex.config.systems.schema import SystemSettings
-from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument
+from csi_powerflex.errors import DriverError, FailedPrecondition, InvalidArgument, is_final
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.client import RETRY_SECONDS
+from csi_powerflex.ids import is_object_id
 
 # Calls that began before a system was replaced may use its session for this long.
 _RETIRED_SECONDS = 300.0
@@ -38,31 +39,14 @@ class GatewayFleet:
         self._retired: list[tuple[float, GatewayArray]] = []
 
     def array(self, system_id: str) -> GatewayArray:
-        """The system with this id. Only systems without a configured id get a request.
-
-        Raises as ``Fleet.array``.
-        """
-        arrays = self._arrays
-        for array in arrays:
-            if array.cached_id == system_id:
-                return array
-        unknown: list[DriverError] = []
-        # Systems that did not answer the last check are tried last: another one may have this id.
-        for array in sorted(arrays, key=lambda item: not item.is_reachable):
-            if array.cached_id is not None:
-                continue
-            try:
-                if array.system_id() == system_id:
-                    return array
-            except DriverError as error:
-                unknown.append(error)
-        if unknown:
-            # A system that did not answer may have this id.
-            raise unknown[0]
-        raise FailedPrecondition(
-            f"PowerFlex system {system_id} is not in the systems file, so its volumes cannot be used; add it "
-            "there"
-        )
+        """See ``Fleet.array``. Only systems whose id is not known get a request."""
+        found = _with_id(self._arrays, system_id)
+        if found is None:
+            raise FailedPrecondition(
+                f"PowerFlex system {system_id} is not in the systems file, so its volumes cannot be used; "
+                "add it there"
+            )
+        return found
 
     def choose(self, system: str | None) -> GatewayArray:
         arrays = self._arrays
@@ -73,12 +57,14 @@ class GatewayFleet:
                 f"several PowerFlex systems are configured ({_names(arrays)}); name one in systemID"
             )
         for array in arrays:
-            if system in (array.label, array.cached_id):
+            if array.label == system:
                 return array
-        for array in arrays:
-            if array.cached_id is None and array.is_reachable and array.system_id() == system:
-                return array
-        raise InvalidArgument(f"no PowerFlex system {system!r} is configured; there are: {_names(arrays)}")
+        found = _with_id(arrays, system) if is_object_id(system) else None
+        if found is None:
+            raise InvalidArgument(
+                f"no PowerFlex system {system!r} is configured; there are: {_names(arrays)}"
+            )
+        return found
 
     def arrays(self) -> tuple[GatewayArray, ...]:
         return self._arrays
@@ -136,6 +122,30 @@ class GatewayFleet:
             retired, self._retired = self._retired, []
         for array in (*self._arrays, *(array for _, array in retired)):
             array.close()
+
+
+def _with_id(arrays: Sequence[GatewayArray], system_id: str) -> GatewayArray | None:
+    """The system with this id, or None. Only systems whose id is not known get a request.
+
+    Raises:
+        DriverError: no other system has this id, and one that may have it did not answer. It is not final if
+            one of these errors is not, because that system may have what an earlier call made.
+    """
+    for array in arrays:
+        if array.cached_id == system_id:
+            return array
+    unknown: list[DriverError] = []
+    # Systems that did not answer the last check are tried last: another one may have this id.
+    for array in sorted(arrays, key=lambda item: not item.is_reachable):
+        try:
+            # Another call may have found the id in the meantime. Then this costs no request.
+            if array.system_id() == system_id:
+                return array
+        except DriverError as error:
+            unknown.append(error)
+    if unknown:
+        raise min(unknown, key=is_final)
+    return None
 
 
 def _names(arrays: Sequence[GatewayArray]) -> str:

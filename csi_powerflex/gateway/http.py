@@ -70,10 +70,14 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete HTTP answer. The body is empty if the request's reader took it."""
+    """A complete HTTP answer. The body is empty if the request's reader took it.
+
+    ``date`` is the Date header; empty if there is none.
+    """
 
     status: int
     body: bytes | bytearray
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +187,18 @@ class Http:
 
 def _reply(response: requests.Response, request: Request) -> Reply:
     """Read the whole answer. Raises as ``_parts``."""
+    date = response.headers.get("Date", "")
     reader = request.reader if 200 <= response.status_code < 300 else None
     if reader is None:
         body = bytearray()
         for part in _parts(response.raw, request.url, request.max_bytes):
             body += part
-        return Reply(response.status_code, body)
+        return Reply(response.status_code, body, date)
     reader.begin()
     for part in _parts(response.raw, request.url, reader.max_bytes):
         if not reader.add(part):
             break
-    return Reply(response.status_code, b"")
+    return Reply(response.status_code, b"", date)
 
 
 def _parts(raw: urllib3.BaseHTTPResponse, url: str, max_bytes: int) -> Iterator[bytes]:

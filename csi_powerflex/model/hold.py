@@ -1,7 +1,8 @@
 """The hold on a volume: an annotation of its PersistentVolume, which says who works on the volume and why.
 
-While a volume is held, ControllerPublishVolume refuses it, so no pod begins to use it. A volume that is
-attached already stays attached. Any tool or person may set and remove the annotation.
+While a volume is held, ControllerPublishVolume refuses it, so no pod begins to use it, and
+ControllerExpandVolume waits. A volume that is attached already stays attached. Any tool or person may set and
+remove the annotation.
 """
 
 from __future__ import annotations

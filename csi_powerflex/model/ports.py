@@ -73,6 +73,11 @@ class Array(Protocol):
         ...
 
     @property
+    def time(self) -> float | None:
+        """The time there in seconds since 1970, as of its last answer; None if it does not say it."""
+        ...
+
+    @property
     def label(self) -> str:
         """The name of the system in the configuration, or its id."""
         ...
@@ -504,6 +509,7 @@ class Fleet(Protocol):
 
         Raises:
             FailedPrecondition: it is not configured.
+            DriverError: a system whose id is not known yet did not answer, and may be the one.
         """
         ...
 
@@ -512,6 +518,7 @@ class Fleet(Protocol):
 
         Raises:
             InvalidArgument: there is no such system, or there are several and ``system`` is None.
+            DriverError: it is asked for by its id, as ``array``.
         """
         ...
 

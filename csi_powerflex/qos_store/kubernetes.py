@@ -61,15 +61,6 @@ class ReadAttributes(msgspec.Struct, frozen=True):
         values = zip(self.__struct_encode_fields__, msgspec.structs.astuple(self), strict=True)
         return {key: value for key, value in values if value is not None and key != DELETE_AFTER}
 
-    def delete_after_seconds(self) -> int | None:
-        """For how long the volume is kept after its deletion; None as the system says."""
-        if self.delete_after is None:
-            return None
-        try:
-            return units.duration(self.delete_after)
-        except ValueError:
-            return None
-
 
 class CsiSource(msgspec.Struct, frozen=True, rename="camel"):
     """The ``spec.csi`` of a PersistentVolume."""
@@ -219,15 +210,16 @@ class KubernetesQosStore:
             return next((volume.hold for _, volume in known if volume.hold), "")
 
     def delete_after(self, handle: VolumeHandle) -> int | None:
-        """See ``VolumeNeeds.delete_after``.
+        """See ``VolumeNeeds.delete_after``. Of several PersistentVolumes, the longest time counts.
 
         Raises:
             Unavailable: the cluster has not listed its volumes yet.
         """
         self._informers[0].wait_until_synced()
         with self._lock:
-            volume = self._volume(str(handle))
-        return volume.delete_after if volume is not None else None
+            known = self._volumes.get(str(handle), ())
+            stated = [volume.delete_after for _, volume in known if volume.delete_after is not None]
+        return max(stated, default=None)
 
     def is_needed(self, handle: VolumeHandle) -> bool:
         """See ``VolumeNeeds.is_needed``.
@@ -334,8 +326,19 @@ def _read(volume: PersistentVolume, driver_name: str) -> _Volume:
         class_name=volume.spec.volume_attributes_class_name,
         initial=_limits(volume.metadata.name, attributes),
         hold=volume.metadata.hold(driver_name),
-        delete_after=attributes.delete_after_seconds(),
+        delete_after=_delete_after(volume.metadata.name, attributes),
     )
+
+
+def _delete_after(name: str, attributes: ReadAttributes) -> int | None:
+    """For how many seconds the volume of the PersistentVolume ``name`` is kept; None as the system says."""
+    if attributes.delete_after is None:
+        return None
+    try:
+        return units.duration(attributes.delete_after)
+    except ValueError as error:
+        log.warning("deleteAfter of a PersistentVolume ignored", volume=name, reason=error)
+        return None
 
 
 def _limits(name: str, attributes: ReadAttributes) -> QosRequest:

@@ -8,10 +8,11 @@ for it.
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -62,7 +63,8 @@ class Application:
             entry.status = response.status
             if plan.has(FaultKind.ENDLESS):
                 await _never_end(response, send)
-            await send_response(_damaged(response, plan), send)
+            date = email.utils.formatdate(self._gateway.array.clock.now(), usegmt=True)
+            await send_response(_damaged(response, plan), send, {"Date": date})
         finally:
             entry.seconds = time.perf_counter() - began
 
@@ -152,10 +154,11 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
     )
 
 
-async def send_response(response: Response, send: Send) -> None:
-    """Send the whole response, a long one in pieces."""
+async def send_response(response: Response, send: Send, more: Mapping[str, str] | None = None) -> None:
+    """Send the whole response with ``more`` headers, a long one in pieces."""
     headers = [(b"content-type", response.content_type.encode())] if response.status != 204 else []
-    headers += [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+    named = {**response.headers, **(more or {})}
+    headers += [(name.lower().encode(), value.encode()) for name, value in named.items()]
     if isinstance(response.body, bytes):
         headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

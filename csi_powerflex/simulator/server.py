@@ -197,6 +197,8 @@ def _config(application: Application | AdminApplication) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Each system shows its own time.
+        date_header=isinstance(application, AdminApplication),
         timeout_keep_alive=75,
         backlog=_BACKLOG,
     )

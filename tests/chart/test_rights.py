@@ -113,6 +113,24 @@ def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
         assert not any("*" in right for right in found)
 
 
+def test_what_reverting_in_the_pod_needs_besides_is_the_list_of_pods_alone(
+    every_case: dict[Case, list[Manifest]],
+) -> None:
+    # All containers of the pod have one account. docs/reverting.md says how to add the rest for a while.
+    account = set().union(*by_part(every_case[LATEST], "ClusterRole").values())
+    needed = rights(
+        "/persistentvolumes: get list patch",
+        "/persistentvolumeclaims: list",
+        "/pods: list",
+        "storage.k8s.io/volumeattachments: list",
+        "storage.k8s.io/volumeattributesclasses: list",
+        "storage.k8s.io/csinodes: list",
+        "snapshot.storage.k8s.io/volumesnapshotcontents: list",
+    )
+    assert needed - account == rights("/pods: list")
+    assert ("", "persistentvolumes", "patch") not in by_part(every_case[LATEST], "ClusterRole")["driver"]
+
+
 def test_secrets_are_read_only_where_that_is_asked_for(every_case: dict[Case, list[Manifest]]) -> None:
     for case, manifests in every_case.items():
         reads = {part for part, found in by_part(manifests, "ClusterRole").items() if found & SECRETS}

@@ -22,6 +22,8 @@ class Life:
         self.left = -1
         self.dead = False
         self._after = False
+        # From the request on whose URL ends with this, of which so many are to come.
+        self._first, self._to_come = "", 0
         for kind, name in ((Http, "send"), (KubeHttp, "request")):
             monkeypatch.setattr(kind, name, self._wrapped(getattr(kind, name)))
 
@@ -29,6 +31,9 @@ class Life:
         def sent(*arguments: Any, **given: Any) -> Any:
             if self.dead:
                 raise Killed
+            if self._to_come:
+                self._to_come -= str(getattr(arguments[1], "url", "")).endswith(self._first)
+                return send(*arguments, **given)
             due, self.left = self.left == 0, self.left - 1
             self.dead = due
             if due and not self._after:
@@ -47,5 +52,10 @@ class Life:
     def end_at(self, position: int, *, after: bool) -> None:
         self.left, self._after, self.dead = position, after, False
 
+    def end_after(self, url: str, count: int, position: int, *, after: bool) -> None:
+        """As ``end_at``, counted from the request after ``count`` ones whose URL ends with ``url``."""
+        self.end_at(position, after=after)
+        self._first, self._to_come = url, count
+
     def begin_again(self) -> None:
-        self.left, self.dead = -1, False
+        self.left, self.dead, self._to_come = -1, False, 0

@@ -514,7 +514,8 @@ class Controller(RuleBasedStateMachine):
             self.answer_of(partial(self.driver.delete_snapshot, item.id))
         for item in self.model.undeleted:
             self.answer_of(partial(self.driver.delete, item.id))
-        with contextlib.closing(GatewayFleet(self.world.systems)) as fleet:
+        later = self.world.in_future(2 * 86400)
+        with later, contextlib.closing(GatewayFleet(self.world.systems)) as fleet:
             TrashSweep(fleet, "test", UnknownNeeds(), now=lambda: time.time() + 2 * 86400).step()
         assert not any(gateway.array.volumes for gateway in self.world.simulator.gateways)
 

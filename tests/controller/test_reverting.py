@@ -12,6 +12,7 @@ import grpc
 import pytest
 from click.testing import Result
 
+from csi_powerflex.config.systems.schema import TrashSettings
 from csi_powerflex.gateway.http import Http, Request
 from csi_powerflex.kube.http import Http as KubeHttp
 from csi_powerflex.kube_objects.custody import ATTACHMENTS
@@ -19,12 +20,18 @@ from csi_powerflex.kube_objects.reader import CLAIMS, VOLUMES
 from csi_powerflex.names import Kind
 from csi_powerflex.operations.controller.inventory import reverting
 from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.cluster_world import NodesCluster, connect
+from tests.controller.conftest import MakeWorld
 from tests.controller.contents import Contents
 from tests.controller.driver import refused
 from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
+from tests.controller.nvme import create_nvme_host, map_to
 from tests.controller.world import World
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
@@ -303,6 +310,33 @@ def test_a_volume_that_must_not_be_reverted_now_is_refused(reverts: Reverts, cas
     assert (reverts.contents.read(volume), len(reverts.world.array.volumes)) == ("new data", before)
 
 
+def test_a_volume_that_is_mapped_over_nvme_is_refused(reverts: Reverts) -> None:
+    volume, snapshot = reverts.prepared()
+    world = reverts.world
+    map_to(world, world.driver.get(volume).volume, create_nvme_host(world))
+    message = reverts.refused("volumes", "revert", volume, "--to", snapshot, "--yes")
+    assert "it is mapped to n1" in message
+    assert reverts.word() == "new data"
+
+
+@pytest.mark.parametrize("members", ["a", "ab"])
+def test_a_replicated_volume_is_refused(reverts: Reverts, change_answer: ChangeAnswer, members: str) -> None:
+    group = reverts.group(*members)
+    change_answer("Volume.get", lambda volume: volume | {"volumeReplicationState": "Replicated"})
+    message = reverts.refused("volumes", "revert", "--group", group, "--yes")
+    assert "it is replicated; end its replication at the array first" in message
+    assert [reverts.word(claim) for claim in members] == [f"new {claim}" for claim in members]
+
+
+def test_a_volume_is_reverted_to_a_secure_snapshot(reverts: Reverts) -> None:
+    volume = reverts.claimed("data")
+    snapshot = reverts.world.driver.snapshot(volume, retentionMinutes="60").snapshot_id
+    reverts.contents.write(volume, "new data")
+    reverts.ok("volumes", "revert", volume, "--to", snapshot, "--yes")
+    assert reverts.word() == "old data"
+    assert "new data" in reverts.all_contents()
+
+
 def test_an_ephemeral_volume_of_a_pod_uses_the_claim_with_its_name(reverts: Reverts) -> None:
     volume = reverts.claimed("db-scratch")
     snapshot = reverts.world.driver.snapshot(volume).snapshot_id
@@ -351,6 +385,8 @@ def test_without_kubernetes_a_revert_must_be_wanted(reverts: Reverts) -> None:
     volume, snapshot = reverts.prepared()
     arguments = ("volumes", "revert", volume, "--to", snapshot, "--yes")
     assert "it is not known whether Kubernetes uses" in reverts.refused(*arguments, kubernetes=False)
+    of_the_controller = {"POWERFLEX_CSI_CONTROLLER_KUBERNETES": "false"}
+    reverts.refused(*arguments, kubernetes=False, env=of_the_controller)
     reverts.ok(*arguments, "--no-kubernetes", kubernetes=False)
     assert reverts.word() == "old data"
 
@@ -371,7 +407,9 @@ def _put_held(cluster: NodesCluster, handle: str, hold: str, name: str = "pv-1")
     cluster.put(VOLUMES, name, {"metadata": metadata, "spec": spec})
 
 
-def test_a_held_volume_is_not_published_until_the_hold_ends(following: tuple[World, NodesCluster]) -> None:
+def test_a_held_volume_is_not_published_or_expanded_until_the_hold_ends(
+    following: tuple[World, NodesCluster],
+) -> None:
     world, cluster = following
     volume = world.driver.create()
     _put_held(cluster, volume.volume_id, "moved by Eva")
@@ -393,8 +431,11 @@ def test_a_held_volume_is_not_published_until_the_hold_ends(following: tuple[Wor
     assert f"volume {volume.volume_id} is held and is not published: moved by Eva" in message
     assert "remove the annotation that ends with /hold" in message
     assert not world.volume(volume.volume_id).mappings
+    message = refused(grpc.StatusCode.ABORTED, lambda: world.driver.expand(volume.volume_id, gib=16))
+    assert "is held and is not expanded: moved by Eva" in message
     _put_held(cluster, volume.volume_id, "")
     eventually(lambda: not is_held())
+    world.driver.expand(volume.volume_id, gib=16)
 
 
 def test_the_hold_costs_no_request_of_the_array(following: tuple[World, NodesCluster]) -> None:
@@ -526,6 +567,74 @@ def test_a_volume_that_is_expanded_meanwhile_is_not_overwritten(reverts: Reverts
     assert (reverts.word(), reverts.hold()) == ("new data", None)
 
 
+def test_a_volume_that_is_deleted_into_the_trash_meanwhile_is_not_overwritten(
+    array45: World, cluster: ApiServer, moments: Moments
+) -> None:
+    reverts = Reverts(array45.reconfigured(trash=TrashSettings()), cluster)
+    volume, snapshot = reverts.prepared()
+    moments.before("snapshotVolumes", lambda: reverts.world.driver.delete(volume))
+    message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
+    assert "was deleted in the meantime, and is in the trash; it was not reverted" in message
+    assert (reverts.word(), reverts.hold()) == ("new data", None)
+
+
+def test_a_volume_that_is_removed_meanwhile_leaves_its_data_in_the_safety_snapshot(
+    reverts: Reverts, moments: Moments
+) -> None:
+    volume, snapshot = reverts.prepared()
+    moments.before("overwriteVolumeContent", lambda: reverts.world.driver.delete(volume))
+    result = reverts.revert(volume, "--to", snapshot, "--yes")
+    assert result.exit_code == 1
+    assert "was not reverted" in result.stderr
+    assert {"old data", "new data"} <= reverts.all_contents()
+
+
+def test_a_snapshot_that_is_removed_meanwhile_changes_nothing(reverts: Reverts, moments: Moments) -> None:
+    volume, snapshot = reverts.prepared()
+    moments.before("overwriteVolumeContent", lambda: reverts.world.driver.delete_snapshot(snapshot))
+    assert "Nothing was changed" in reverts.revert(volume, "--to", snapshot, "--yes").stderr
+    assert (reverts.word(), reverts.hold()) == ("new data", None)
+
+
+def test_two_people_who_revert_at_once_do_not_both_have_the_volume(
+    reverts: Reverts, moments: Moments
+) -> None:
+    volume, snapshot = reverts.prepared()
+    other: list[Result] = []
+    moments.before("snapshotVolumes", lambda: other.append(reverts.revert(volume, "--to", snapshot, "--yes")))
+    reverts.ok("volumes", "revert", volume, "--to", snapshot, "--yes")
+    assert other[0].exit_code == 1
+    assert "is held by an earlier run" in other[0].stderr
+    assert (reverts.word(), reverts.hold()) == ("old data", None)
+
+
+def test_two_people_without_kubernetes_each_keep_what_was_in_the_volume(
+    reverts: Reverts, moments: Moments
+) -> None:
+    volume, snapshot = reverts.prepared()
+    arguments = ("volumes", "revert", volume, "--to", snapshot, "--yes", "--no-kubernetes")
+    moments.before("overwriteVolumeContent", lambda: reverts.ok(*arguments, kubernetes=False))
+    reverts.ok(*arguments, kubernetes=False)
+    assert reverts.word() == "old data"
+    assert "new data" in reverts.all_contents()
+
+
+def test_a_volume_is_reverted_while_its_tree_moves(make_world: MakeWorld, cluster: ApiServer) -> None:
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
+    slow = Settings(migration_kb_per_second=1024 * 1024)
+    plan = SystemPlan(initial_state=InitialState(domains=domains), settings=slow)
+    reverts = Reverts(make_world(plan), cluster)
+    volume, snapshot = reverts.prepared()
+    driver = reverts.world.driver
+    refused(grpc.StatusCode.ABORTED, lambda: driver.modify(volume, storagepool="sp2"))
+    reverts.ok("volumes", "revert", volume, "--to", snapshot, "--yes")
+    reverts.world.array.clock.advance(3600)
+    driver.modify(volume, storagepool="sp2")
+    pool = reverts.world.array.pools[reverts.world.volume(volume).pool_id]
+    assert (reverts.word(), pool.name) == ("old data", "sp2")
+    assert "new data" in reverts.all_contents()
+
+
 def test_without_a_safety_snapshot_nothing_is_reverted(reverts: Reverts) -> None:
     volume, snapshot = reverts.prepared()
     reverts.world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=182, route="*.snapshotVolumes"))
@@ -586,6 +695,20 @@ def test_a_hold_that_cannot_be_removed_is_told(reverts: Reverts, moments: Moment
     assert result.exit_code == 1
     assert "the volumes can be used, but a hold could not be removed" in result.stderr
     assert reverts.word() == "old data"
+
+
+def test_the_error_of_a_run_is_told_also_if_a_hold_cannot_be_removed(
+    reverts: Reverts, moments: Moments
+) -> None:
+    volume, snapshot = reverts.prepared()
+    name = reverts.cluster.objects(VOLUMES)[0]["metadata"]["name"]
+    moments.before(
+        "overwriteVolumeContent", lambda: reverts.cluster.refused.update({f"{VOLUMES}/{name}": 403})
+    )
+    reverts.world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=198, route=OVERWRITE))
+    message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
+    assert f"volume {volume} was not reverted" in message
+    assert "Besides, the volumes can be used, but a hold could not be removed" in message
 
 
 def test_a_persistent_volume_that_was_deleted_meanwhile_needs_no_release(
@@ -773,6 +896,37 @@ def test_a_revert_that_is_killed_at_any_request_and_repeated_ends_right(
         figures.add("reverts interrupted or killed, and repeated")
     else:
         raise AssertionError("the command did not end")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_putting_a_group_back_may_be_killed_at_any_request(
+    reverts: Reverts, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    group = reverts.group("a", "b", "c")
+    gateway, life = reverts.world.simulator.gateway, Life(monkeypatch)
+    refusal = Fault(kind=FaultKind.ERROR, code=198, skip=2, times=1, route=OVERWRITE)
+    for back in range(100):
+        _renew(reverts, "abc")
+        with gateway.log.watching() as requests:
+            gateway.inject(refusal)
+            life.end_after(OVERWRITE.removeprefix("*."), 3, back, after=after)
+            with contextlib.suppress(Killed):
+                reverts.revert("--group", group, "--yes")
+        gateway.faults.clear()
+        ended = not life.dead
+        life.begin_again()
+        assert {f"new {claim}" for claim in "abc"} <= reverts.all_contents(), (
+            f"killed at {back}: data are lost"
+        )
+        if ended:
+            assert sum("overwrite" in entry.path for entry in requests) == 5
+            assert [reverts.word(claim) for claim in "abc"] == ["new a", "new b", "new c"]
+            assert back > 6
+            return
+        _repeated(reverts, "--group", group)
+        _require_right(reverts, "abc", f"killed at request {back + 1} of putting back")
+        figures.add("reverts interrupted or killed, and repeated")
+    raise AssertionError("the command did not end")
 
 
 def test_what_was_written_after_an_interrupted_run_is_kept_too(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 
 import grpc
 import msgspec
 import pytest
 
+from csi_powerflex.config.secret import Secret
+from csi_powerflex.errors import InvalidArgument, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
+from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.gateway.identity import WrongSystem
 from csi_powerflex.simulator.gateway import Gateway
 from tests.controller.driver import refused
@@ -88,6 +92,51 @@ def test_calls_that_start_together_read_the_id_once(array45: World) -> None:
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda number: array45.driver.create(f"pvc-{number}"), range(16)))
     assert len(array45.simulator.gateway.log.find(route="System.list")) == 1
+
+
+def test_a_system_whose_id_another_call_finds_meanwhile_is_found(
+    pair: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system_id, wanted = GatewayArray.system_id, pair.simulator.gateways[1].array.system.id
+
+    def meanwhile(array: GatewayArray) -> str:
+        for other in fleet.arrays():
+            system_id(other)
+        return system_id(array)
+
+    monkeypatch.setattr(GatewayArray, "system_id", meanwhile)
+    for find in (GatewayFleet.array, GatewayFleet.choose):
+        with contextlib.closing(GatewayFleet(pair.systems)) as fleet:
+            assert find(fleet, wanted) is fleet.arrays()[1]
+
+
+def test_a_system_that_is_asked_for_by_its_id_while_it_is_away_is_unavailable(
+    pair: World, unreachable_url: str
+) -> None:
+    first, second = pair.systems
+    away = pair.simulator.gateways[1].array.system.id
+    second = msgspec.structs.replace(second, endpoints=(unreachable_url,))
+    with contextlib.closing(GatewayFleet((first, second), retry_seconds=0.001)) as fleet:
+        fleet.arrays()[1].record_check(Unavailable("the check of the monitor failed"))
+        for find in (fleet.array, fleet.choose):
+            with pytest.raises(Unavailable, match="cannot connect"):
+                find(away)
+        with pytest.raises(InvalidArgument, match="no PowerFlex system 'array7' is configured"):
+            fleet.choose("array7")
+
+
+def test_the_error_about_a_system_that_is_not_known_is_final_only_if_all_are(
+    pair: World, unreachable_url: str
+) -> None:
+    first, second = pair.systems
+    pair.systems = (
+        msgspec.structs.replace(first, password=Secret("wrong")),
+        msgspec.structs.replace(second, endpoints=(unreachable_url,)),
+    )
+    handle = "0123456789abcdef-0000000100000000"
+    refused(grpc.StatusCode.UNAVAILABLE, lambda: pair.restart().delete(handle))
+    pair.systems = (pair.systems[0], second)
+    refused(grpc.StatusCode.UNAUTHENTICATED, lambda: pair.restart().delete(handle))
 
 
 def test_a_known_id_costs_one_request_for_each_login(world: World) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from prometheus_client import REGISTRY
 
 from csi_powerflex import names
 from csi_powerflex.config.systems.schema import TrashSettings
-from csi_powerflex.errors import Unavailable
+from csi_powerflex.errors import InvalidArgument, Unavailable
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.ids import VolumeHandle
@@ -27,7 +28,10 @@ from csi_powerflex.operations.controller.inventory import undeleting
 from csi_powerflex.operations.controller.trash import Trash
 from csi_powerflex.operations.controller.trash_sweep import SPARE_SECONDS, TrashSweep
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator import asgi
 from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
@@ -35,6 +39,7 @@ from tests.controller.driver import GIB, refused
 from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
+from tests.controller.nvme import NODE, create_nvme_host, map_to
 from tests.controller.world import World
 from tests.kube.api_server import ApiServer
 
@@ -72,19 +77,26 @@ class Needs(UnknownNeeds):
 
 
 class Sweeping:
-    """Rounds of the sweep of a further controller, at a time in the future."""
+    """Rounds of the sweep of a further controller, which sees a time in the future, as the systems do."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.needs = Needs()
 
     def after(self, seconds: float) -> None:
-        fleet = GatewayFleet(self.world.systems, retry_seconds=0.001)
-        try:
-            sweep = TrashSweep(fleet, "test", self.needs, now=lambda: time.time() + seconds)
+        with self.world.in_future(seconds):
+            self.round(seconds)
+
+    def round(self, seconds: float = 0) -> None:
+        """A round of a controller whose clock is ahead by these seconds."""
+        with self.sweep(seconds) as sweep:
             assert sweep.step() == 600
-        finally:
-            fleet.close()
+
+    @contextlib.contextmanager
+    def sweep(self, seconds: float) -> Iterator[TrashSweep]:
+        """The sweep of a controller whose clock is ahead by these seconds."""
+        with contextlib.closing(GatewayFleet(self.world.systems, retry_seconds=0.001)) as fleet:
+            yield TrashSweep(fleet, "test", self.needs, now=lambda: time.time() + seconds)
 
 
 @pytest.fixture
@@ -158,6 +170,93 @@ def test_a_mapped_volume_is_not_put_into_the_trash(keeping: World) -> None:
     keeping.driver.unpublish(volume.volume_id, keeping.node("a"))
     keeping.driver.delete(volume.volume_id)
     assert trashed(keeping)
+
+
+@pytest.mark.parametrize("node", ["a", "nvme and a", None])
+def test_a_volume_that_was_mapped_while_it_was_deleted_is_unmapped_all_the_same(
+    keeping45: World, node: str | None
+) -> None:
+    volume = keeping45.driver.create()
+    keeping45.driver.delete(volume.volume_id)
+    keeping45.array.change(keeping45.volume(volume.volume_id), mappings=_mappings_like(keeping45))
+    listed = keeping45.driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries
+    assert volume.volume_id not in [entry.volume.volume_id for entry in listed]
+    if node is None:
+        keeping45.driver.unpublish(volume.volume_id)
+    else:
+        name = keeping45.node("a")
+        keeping45.driver.unpublish(volume.volume_id, name if node == "a" else f"{name},{NODE}")
+    assert not keeping45.volume(volume.volume_id).mappings
+
+
+def test_a_tree_with_a_clone_in_the_trash_is_moved(make_world: MakeWorld) -> None:
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
+    at_once = Settings(migration_kb_per_second=2**60)
+    plan = SystemPlan(initial_state=InitialState(domains=domains), settings=at_once)
+    world = make_world(plan, trash=TrashSettings())
+    volume = world.driver.create().volume_id
+    clone = world.driver.clone("pvc-2", volume).volume_id
+    message = refused(
+        grpc.StatusCode.FAILED_PRECONDITION, lambda: world.driver.modify(volume, storagepool="sp2")
+    )
+    assert "members are not its own snapshots" in message
+    world.driver.delete(clone)
+    world.driver.modify(volume, storagepool="sp2")
+    assert {world.array.pools[item.pool_id].name for item in world.array.volumes.values()} == {"sp2"}
+    assert len(trashed(world)) == 1
+
+
+def test_a_volume_that_is_mapped_over_nvme_is_not_put_into_the_trash(keeping45: World) -> None:
+    volume = keeping45.driver.create()
+    map_to(keeping45, volume, create_nvme_host(keeping45))
+    message = refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: keeping45.driver.delete(volume.volume_id))
+    assert "is mapped to n1" in message
+    assert not trashed(keeping45)
+
+
+def test_a_volume_is_deleted_into_the_trash_while_its_tree_moves(make_world: MakeWorld) -> None:
+    domains = (DomainPlan(pools=(PoolPlan(), PoolPlan(name="sp2"))),)
+    slow = Settings(migration_kb_per_second=1024 * 1024)
+    plan = SystemPlan(initial_state=InitialState(domains=domains), settings=slow)
+    world = make_world(plan, trash=TrashSettings())
+    volume = world.driver.create().volume_id
+    refused(grpc.StatusCode.ABORTED, lambda: world.driver.modify(volume, storagepool="sp2"))
+    world.driver.delete(volume)
+    world.array.clock.advance(3600)
+    assert world.driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries == []
+    assert len(trashed(world)) == 1
+
+
+def test_secure_snapshots_outlive_a_volume_in_the_trash(sweeping: Sweeping) -> None:
+    driver = sweeping.world.driver
+    volume = driver.create().volume_id
+    snapshot = driver.snapshot(volume, retentionMinutes="60").snapshot_id
+    driver.delete(volume)
+    sweeping.after(DAY + 600)
+    assert not trashed(sweeping.world)
+    assert driver.restore("pvc-2", snapshot).volume_id
+
+
+def test_capacity_and_tree_count_what_is_in_the_trash(keeping45: World) -> None:
+    driver = keeping45.driver
+
+    def provisioned() -> int:
+        return sum(volume.size_kb for volume in keeping45.array.volumes.values())
+
+    def capacity() -> int:
+        parameters = {"storagepool": "sp1", "protectiondomain": "pd1", "provisioning": "thick"}
+        return int(
+            driver.controller.GetCapacity(
+                csi_pb2.GetCapacityRequest(parameters=parameters), timeout=30
+            ).available_capacity
+        )
+
+    volume = driver.create(parameters={"provisioning": "thick"}).volume_id
+    before = (capacity(), provisioned())
+    driver.delete(volume)
+    keeping45.restart()
+    driver = keeping45.driver
+    assert (capacity(), provisioned()) == before
 
 
 def test_a_deletion_into_the_trash_costs_two_requests_and_its_repeat_one(keeping: World) -> None:
@@ -292,9 +391,38 @@ def test_the_class_says_how_long_a_volume_is_kept(
         assert abs(found[0].due - time.time() - kept) < 600
 
 
-def test_what_the_class_says_travels_in_the_volume_context(keeping45: World) -> None:
-    volume = keeping45.driver.create(parameters={"deleteAfter": "7d"})
+@pytest.mark.parametrize("last", ["0", ""])
+def test_of_two_persistent_volumes_the_longer_time_counts(
+    following: tuple[World, NodesCluster], last: str
+) -> None:
+    world, cluster = following
+    volume = world.driver.create()
+    for name, delete_after in (("pv-1", "7d"), ("pv-2", last)):
+        attributes = {"deleteAfter": delete_after} if delete_after else {}
+        spec = {"csi": {"driver": DRIVER, "volumeHandle": volume.volume_id, "volumeAttributes": attributes}}
+        metadata = {"annotations": {f"{DRIVER}/hold": "test"}} if name == "pv-2" else {}
+        cluster.put(VOLUMES, name, {"metadata": metadata, "spec": spec})
+    _seen(world, volume.volume_id)
+    world.driver.delete(volume.volume_id)
+    assert trashed(world)[0].due - time.time() > 6 * DAY
+
+
+def test_what_the_class_says_travels_in_the_volume_context(following: tuple[World, NodesCluster]) -> None:
+    world, _ = following
+    volume = world.driver.create(parameters={"deleteAfter": "7d"})
     assert volume.volume_context["deleteAfter"] == str(7 * DAY)
+
+
+@pytest.mark.parametrize("delete_after", ["7d", "0"])
+def test_a_class_has_no_time_of_its_own_where_persistent_volumes_are_not_read(
+    keeping45: World, delete_after: str
+) -> None:
+    message = refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: keeping45.driver.create(parameters={"deleteAfter": delete_after}),
+    )
+    assert "this driver runs without --kubernetes" in message
+    keeping45.driver.create(parameters={"deleteAfter": "24h"})
 
 
 # --- the sweep -----------------------------------------------------------------------------------
@@ -318,6 +446,17 @@ def test_the_trash_of_another_cluster_is_left_alone(sweeping: Sweeping) -> None:
         world.array.commit()
     sweeping.after(DAY + 600)
     assert len(world.array.volumes) == 1
+
+
+def test_a_volume_that_a_person_gave_such_a_name_is_left_alone(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    volume = world.driver.create().volume_id
+    with world.array.lock:
+        world.array.change(world.volume(volume), name="ttest" + "backupofthedatabaseoflastyear"[:26])
+        world.array.commit()
+    sweeping.after(DAY + 600)
+    assert len(world.array.volumes) == 1
+    world.driver.get(volume)
 
 
 def test_a_volume_in_the_trash_that_is_used_is_not_removed(sweeping: Sweeping) -> None:
@@ -462,6 +601,93 @@ def test_a_round_costs_a_list_and_two_requests_for_each_removal(sweeping: Sweepi
     assert sum("removeVolume" in path for path in paths) == 3
 
 
+def test_a_volume_that_the_array_refuses_to_remove_does_not_keep_the_others(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    for number in range(3):
+        world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+    world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=198, times=1, route="*.removeVolume"))
+    sweeping.after(DAY + 600)
+    assert len(trashed(world)) == 1
+    sweeping.after(DAY + 600)
+    assert not world.array.volumes
+
+
+def test_a_volume_whose_removal_fails_again_and_again_does_not_keep_the_others(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    for number in range(3):
+        world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+    first = min(world.array.volumes.values(), key=lambda volume: (volume.name, volume.id))
+    busy = Fault(
+        kind=FaultKind.ERROR, code=212, path=f"/api/instances/Volume::{first.id}/action/removeVolume"
+    )
+    world.simulator.gateway.inject(busy)
+    with world.in_future(DAY + 600), sweeping.sweep(DAY + 600) as sweep:
+        sweep.step()
+        sweep.step()
+        assert [volume.id for volume in world.array.volumes.values()] == [first.id]
+        world.simulator.gateway.faults.clear()
+        sweep.step()
+    assert not world.array.volumes
+
+
+def test_a_system_that_fails_within_a_round_is_swept_later(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    for number in range(3):
+        world.driver.delete(world.driver.create(f"pvc-{number}").volume_id)
+    world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, status=503, route="*.removeVolume"))
+    with world.simulator.gateway.log.watching() as requests:
+        sweeping.after(DAY + 600)
+    assert len({entry.path for entry in requests if "removeVolume" in entry.path}) == 1
+    assert len(trashed(world)) == 3
+
+
+def test_the_rest_of_a_trash_is_swept_although_a_pool_is_not_known(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = sweeping.world
+    world.driver.delete(world.driver.create().volume_id)
+
+    def unknown(_array: GatewayArray, pool_id: str) -> object:
+        raise InvalidArgument(f"no pool {pool_id}")
+
+    monkeypatch.setattr(GatewayArray, "pool_by_id", unknown)
+    sweeping.after(0)
+    assert REGISTRY.get_sample_value("csi_powerflex_trash_volumes", {"system": "array0"}) == 1
+
+
+# --- clocks --------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_fast_removes_nothing_early(
+    sweeping: Sweeping, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
+    sweeping.round(30 * DAY)
+    assert len(trashed(sweeping.world)) == 1
+    assert "the clock of this host is ahead of the gateway's" in caplog.text
+    with sweeping.world.in_future(30 * DAY):
+        sweeping.round()
+    assert len(trashed(sweeping.world)) == 1
+
+
+def test_a_clock_that_is_slow_shortens_nothing(keeping45: World) -> None:
+    volume = keeping45.driver.create().volume_id
+    with keeping45.in_future(30 * DAY):
+        keeping45.driver.delete(volume)
+    assert trashed(keeping45)[0].due - time.time() > 30 * DAY
+
+
+def test_a_gateway_that_tells_no_time_is_swept_by_the_clock_of_the_host(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
+    monkeypatch.setattr(
+        asgi, "email", SimpleNamespace(utils=SimpleNamespace(formatdate=lambda *_, **__: "?"))
+    )
+    sweeping.round(DAY + 600)
+    assert not sweeping.world.array.volumes
+
+
 # --- undeleting ----------------------------------------------------------------------------------
 
 AS_EXT4 = ("--claim", "pay/data", "--fs-type", "ext4")
@@ -558,6 +784,52 @@ def test_a_volume_that_is_due_soon_is_not_undeleted(inventory: InventoryWorld) -
     inventory.rename(handle, str(soon))
     message = inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
     assert "may be removed at any time; a volume can be undeleted until 5 minutes before that" in message
+
+
+def test_a_volume_that_is_due_soon_by_the_clock_of_the_system_is_not_undeleted(
+    inventory: InventoryWorld,
+) -> None:
+    handle, _ = _deleted(inventory)
+    with inventory.world.in_future(DAY):
+        assert "may be removed" in inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+
+
+def test_two_people_may_undelete_a_volume_at_once(
+    inventory: InventoryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, _ = _deleted(inventory)
+    carry_out = undeleting.carry_out
+
+    def twice(*arguments: Any) -> None:
+        carry_out(*arguments)
+        carry_out(*arguments)
+
+    monkeypatch.setattr(undeleting, "carry_out", twice)
+    inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    monkeypatch.undo()
+    message = inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert "undeleted already (then csi-powerflex volumes import prints its objects)" in message
+
+
+def test_a_volume_is_undeleted_although_a_new_one_has_its_name(inventory: InventoryWorld) -> None:
+    handle, name = _deleted(inventory)
+    new = inventory.world.driver.create(name).volume_id
+    inventory.ok("volumes", "undelete", name, *AS_EXT4, "--yes")
+    driver = inventory.world.driver
+    assert driver.create(name).volume_id == new
+    for each in (new, handle):
+        driver.delete(each)
+    assert len(trashed(inventory.world)) == 2
+
+
+def test_an_undelete_sends_three_requests_after_it_was_shown(inventory: InventoryWorld) -> None:
+    handle, _ = _deleted(inventory)
+    log = inventory.world.simulator.gateway.log
+    with log.watching() as shown:
+        inventory.ok("volumes", "undelete", handle, *AS_EXT4)
+    with log.watching() as done:
+        inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert len(done) == len(shown) + 3
 
 
 @pytest.mark.parametrize("lost", [True, False])
@@ -698,6 +970,7 @@ def test_names_of_the_trash_say_when_a_volume_is_due() -> None:
         assert not names.belongs_to(str(name), "test")
     assert names.trash_name(None, "test", 0).due == 1_577_836_800
     assert names.trashed("vtest" + "a" * 26) is None
+    assert names.trashed("ttest" + "a" * 26) is None
     assert names.trashed(None) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -108,6 +109,18 @@ class World:
         self.systems = tuple(msgspec.structs.replace(system, **changes) for system in self.systems)
         self.restart()
         return self
+
+    @contextlib.contextmanager
+    def in_future(self, seconds: float) -> Iterator[None]:
+        """Let the clock of each system be ahead by these seconds."""
+        clocks = [gateway.array.clock for gateway in self.simulator.gateways]
+        for clock in clocks:
+            clock.advance(seconds)
+        try:
+            yield
+        finally:
+            for clock in clocks:
+                clock.advance(-seconds)
 
     @property
     def array(self) -> Array:

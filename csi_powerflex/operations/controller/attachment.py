@@ -32,6 +32,7 @@ from csi_powerflex.model.volume_context import VolumeContext
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
+from csi_powerflex.operations.controller.lookup import volume_or_trashed
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.routes import Route, Routes, Wanted, hosts_of_volume
@@ -226,7 +227,7 @@ class Attachment:
         """
         array = self._fleet.array(handle.system_id)
         try:
-            volume = array.volume(handle.volume_id)
+            volume = volume_or_trashed(array, handle.volume_id)
         except NotFound as error:
             log.info("nothing to unmap", volume=handle, node=node_id, reason=error)
             return
@@ -248,7 +249,7 @@ def _unmap(array: Array, handle: VolumeHandle, node: NodeIdentity) -> bool:
     if len(node.initiators) == 1:
         hosts = array.hosts_of(node)
     else:
-        volume = array.volume(handle.volume_id)
+        volume = volume_or_trashed(array, handle.volume_id)
         known = hosts_of_volume(array, volume, node) if volume.mappings else ()
         hosts = [host for host in known if volume.mapping_to(host) is not None]
     removed = False
@@ -272,7 +273,7 @@ def _unmap_from(array: Array, handle: VolumeHandle, host: Host) -> None:
 
 def _unmap_all(array: Array, handle: VolumeHandle) -> bool:
     """Remove every mapping of the volume; whether there was one."""
-    kinds = {mapping.host_kind for mapping in array.volume(handle.volume_id).mappings}
+    kinds = {mapping.host_kind for mapping in volume_or_trashed(array, handle.volume_id).mappings}
     for kind in kinds:
         with contextlib.suppress(NotMapped):
             array.unmap_everywhere(handle.volume_id, kind)

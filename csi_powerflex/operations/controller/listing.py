@@ -120,7 +120,7 @@ class _Found:
         if ours:
             self.our_hosts.update(hosts)
             self._add_to_pool(position, volume.pool_id)
-        elif hosts:
+        elif hosts and names.trashed(volume.name) is None:
             self._foreign.append((position, volume.pool_id, hosts))
 
     def add_foreign(self, hosts: Set[str]) -> None:

@@ -33,6 +33,22 @@ def is_copy_of(array: Array, copy: Volume, source_id: str) -> bool:
     return copy.orphaned and not exists(array, source_id)
 
 
+def volume_or_trashed(array: Array, volume_id: str) -> Volume:
+    """The volume with that id, also if it is in the trash. Only then it costs a second request.
+
+    A volume that was mapped just before it was renamed is in the trash and mapped. Its mappings are removed
+    as those of any other volume.
+
+    Raises:
+        NotFound: it does not exist.
+    """
+    try:
+        return array.volume(volume_id)
+    except InTrash:
+        (found,) = array.volumes_by_id([volume_id])
+        return found
+
+
 def exists(array: Array, volume_id: str) -> bool:
     """Whether the array has a volume or snapshot with that id."""
     try:

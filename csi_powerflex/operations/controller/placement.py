@@ -45,9 +45,24 @@ ANYWHERE = TopologyRequirement()
 
 
 class Placement:
-    """Finds candidates on a fleet."""
+    """Finds candidates on a fleet.
 
-    def __init__(self, fleet: Fleet, topology: Topology, *, system_seconds: float = SYSTEM_SECONDS) -> None:
+    Args:
+        fleet: the systems.
+        topology: the names of the topology.
+        keeps_attributes: whether the class's ``deleteAfter`` will be known when the volume is deleted.
+        system_seconds: as ``SYSTEM_SECONDS``.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        topology: Topology,
+        *,
+        keeps_attributes: bool,
+        system_seconds: float = SYSTEM_SECONDS,
+    ) -> None:
+        self._keeps_attributes = keeps_attributes
         self._fleet = fleet
         self._topology = topology
         self._system_seconds = system_seconds
@@ -147,7 +162,7 @@ class Placement:
                     f"and the parameters ask for {wanted!r}; if the source was moved there, give the claim a "
                     "VolumeAttributesClass with that storagepool"
                 )
-        _require_trash(array, parameters)
+        self._require_trash(array, parameters)
         found = self.candidate_in(array, pool, parameters, requirement)
         if found is not None:
             return found
@@ -204,7 +219,7 @@ class Placement:
     def _within(self, array: Array, parameters: VolumeParameters, segments: Segments) -> Iterator[Candidate]:
         if not self._topology.reaches(segments, array.system_id(), parameters.transport):
             return
-        _require_trash(array, parameters)
+        self._require_trash(array, parameters)
         if not array.zones:
             yield Candidate(array, array.pool(parameters.domain, parameters.pool), None)
             return
@@ -212,25 +227,31 @@ class Placement:
             if self._topology.in_zone(segments, zone.name):
                 yield from _in_zone(array, zone, parameters)
 
+    def _require_trash(self, array: Array, parameters: VolumeParameters) -> None:
+        """Check that a deleted volume can be kept for as long as the class wants.
+
+        Raises:
+            InvalidArgument: it cannot.
+        """
+        wanted, rules = parameters.delete_after, array.trash
+        if wanted and rules is None:
+            raise InvalidArgument(
+                f"the class asks for deleteAfter, and system {array.label} has no key trash in the systems "
+                "file; add it there, or remove deleteAfter from the class"
+            )
+        if wanted is not None and not self._keeps_attributes and wanted != (rules.keep if rules else 0):
+            raise InvalidArgument(
+                "the class asks for deleteAfter, and this driver runs without --kubernetes, so it cannot "
+                "read deleteAfter when the volume is deleted; remove it from the class. The key trash of "
+                f"system {array.label} says for how long a volume is kept"
+            )
+
 
 def _pinned(parameters: VolumeParameters) -> str:
     """That the class pins a transport, as a part of a message; empty if it does not."""
     if parameters.transport == AUTO:
         return ""
     return f" over transport {parameters.transport}, which the class asks for"
-
-
-def _require_trash(array: Array, parameters: VolumeParameters) -> None:
-    """Check that the system can keep deleted volumes, if the class wants that.
-
-    Raises:
-        InvalidArgument: it cannot.
-    """
-    if parameters.delete_after and array.trash is None:
-        raise InvalidArgument(
-            f"the class asks for deleteAfter, and system {array.label} has no key trash in the systems file; "
-            "add it there, or remove deleteAfter from the class"
-        )
 
 
 def zone_of(array: Array, pool: Pool) -> str | None:

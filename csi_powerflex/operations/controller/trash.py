@@ -1,6 +1,6 @@
 """Deleting a volume into the trash: the array keeps it under another name, until it is due.
 
-The name says when it is due, and has 100 bits of the name before (``names.TrashName``). From then on the
+The name says when it is due, and has 85 bits of the name before (``names.TrashName``). From then on the
 volume does not exist for any call: ``Array.volume`` does not find it, it is not listed, and its old name is
 free.
 
@@ -46,15 +46,17 @@ class Trash:
             wanted = self._needs.delete_after(handle)
             seconds = rules.keep if wanted is None else wanted
             if seconds:
-                self._put(array, handle, round(time.time()) + seconds)
+                self._put(array, handle, seconds)
                 return
         array.remove_volume(handle.volume_id)
         log.info("volume removed", volume=handle)
 
-    def _put(self, array: Array, handle: VolumeHandle, due: int) -> None:
+    def _put(self, array: Array, handle: VolumeHandle, seconds: int) -> None:
         volume = array.volume(handle.volume_id)
         if volume.mappings:
             raise VolumeMapped(f"volume {volume} is mapped and was not put into the trash")
+        # A clock that is slow must not shorten the time.
+        due = round(max(time.time(), array.time or 0)) + seconds
         for number in range(_ATTEMPTS):
             name = str(names.trash_name(volume.name, self._cluster_id, due + number))
             try:

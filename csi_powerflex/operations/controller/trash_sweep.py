@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from csi_powerflex import names
 from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
-from csi_powerflex.errors import DriverError, NotFound
+from csi_powerflex.errors import DriverError, InvalidArgument, NotFound, is_final
+from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import NameInUse, Volume
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.trash import VolumeNeeds
@@ -73,6 +74,7 @@ class TrashSweep:
         self._seconds = seconds
         self._now = now
         self._begun = False
+        self._failed: set[VolumeHandle] = set()
         self._loop = Loop(_NAME, self._begin, first_pause=first_pause)
 
     def start(self) -> None:
@@ -104,17 +106,31 @@ class TrashSweep:
         return self._seconds
 
     def _sweep(self, array: Array, max_bytes: int | None) -> None:
-        now = round(self._now())
         found = self._found(array)
+        now = self._time(array)
         due = [item for item in found if item.name.due <= now]
         kept = [item for item in found if item.name.due > now]
-        kept += [item for item in due if not self._remove(array, item)]
+        due.sort(key=lambda item: item.volume.handle in self._failed)
+        kept += [item for item in due if not self._removed(array, item)]
         for item in _too_many(kept, max_bytes):
             self._bring_forward(array, item, now)
         for item in self._in_short_pools(array, kept):
             self._bring_forward(array, item, now)
         metrics.TRASH_VOLUMES.show(array.label, {(): len(kept)})
         metrics.TRASH_BYTES.show(array.label, {(): sum(item.volume.size for item in kept)})
+
+    def _time(self, array: Array) -> int:
+        """The earlier one of the times here and at the system. A clock that is fast removes nothing early."""
+        here, there = self._now(), array.time
+        if there is None:
+            return round(here)
+        if here - there > SPARE_SECONDS:
+            log.warning(
+                "the clock of this host is ahead of the gateway's, which counts for the trash",
+                system=array.label,
+                seconds=round(here - there),
+            )
+        return round(min(here, there))
 
     def _found(self, array: Array) -> list[_Trashed]:
         """What this cluster has in the trash, the first to be due first."""
@@ -125,6 +141,23 @@ class TrashSweep:
             if name is not None and name.cluster_id == self._cluster_id
         ]
         return sorted(found, key=lambda item: (item.name.due, item.volume.handle.volume_id))
+
+    def _removed(self, array: Array, item: _Trashed) -> bool:
+        """As ``_remove``. A volume that the array refuses to remove stays, and the others are removed.
+
+        After another error the round ends. The volume is the last one in the next round, so it does not keep
+        the others either.
+        """
+        try:
+            removed = self._remove(array, item)
+        except DriverError as error:
+            self._failed.add(item.volume.handle)
+            if not is_final(error):
+                raise
+            log.warning("volume in the trash was not removed", volume=item.volume.handle, reason=error)
+            return False
+        self._failed.discard(item.volume.handle)
+        return removed
 
     def _remove(self, array: Array, item: _Trashed) -> bool:
         """Remove a volume that is due. Returns whether it is removed; False if it has to stay."""
@@ -166,7 +199,10 @@ class TrashSweep:
     def _in_short_pools(array: Array, kept: Sequence[_Trashed]) -> Iterable[_Trashed]:
         """What must leave the trash so that its pool has enough free capacity."""
         for pool_id in dict.fromkeys(item.volume.pool_id for item in kept):
-            capacity = array.pool_capacity(array.pool_by_id(pool_id))
+            try:
+                capacity = array.pool_capacity(array.pool_by_id(pool_id))
+            except InvalidArgument:
+                continue  # the pool is not known yet, or was removed since the volumes were read
             missing = capacity.total * _LEAST_FREE - capacity.unused
             for item in kept:
                 if missing > 0 and item.volume.pool_id == pool_id:

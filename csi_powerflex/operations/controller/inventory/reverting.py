@@ -197,6 +197,9 @@ def _obstacles(reader: Reader, member: Member) -> Iterator[str]:
     for volume in record.persistent_volumes:
         if volume.driver != reader.driver_name:
             yield f"PersistentVolume {volume.name} of driver {volume.driver} has it"
+    # A list of volumes does not say it.
+    if reader.array_of(record).volume(member.volume_id).replicated:
+        yield "it is replicated; end its replication at the array first"
     if record.waiting is not None:
         yield f"claim {record.waiting.name} waits for it; wait until it is bound"
     if not snapshot.snapshot:
@@ -285,6 +288,10 @@ class _Revert:
             safety = self._look_again(self._take_safety())
             self._overwrite_all(safety)
             self._require_unmapped_since()
+        except DriverError as error:
+            if not self._open:
+                self._release_after(error)
+            raise
         except BaseException:
             if not self._open:
                 self._release()
@@ -322,6 +329,13 @@ class _Revert:
                     f"{f'replaced: {found}' if found else 'removed'}; nothing more is changed"
                 )
 
+    def _release_after(self, error: DriverError) -> None:
+        """Remove the holds after an error with which the run ends. Raises DriverError: one stays."""
+        try:
+            self._release()
+        except DriverError as stays:
+            raise type(error)(f"{error}. Besides, {stays}") from error
+
     def _release(self) -> None:
         """Remove the holds of this run.
 
@@ -338,7 +352,7 @@ class _Revert:
                 failed.append(f"PersistentVolume {volume.name}: {error}")
         if failed:
             raise Unavailable(
-                f"the volumes can be used, but a hold could not be removed ({'; '.join(failed)}); remove the "
+                f"the volumes can be used, but a hold could not be removed ({'; '.join(failed)}): remove the "
                 "annotation that ends with /hold from it"
             )
 
@@ -376,6 +390,10 @@ class _Revert:
         safety: dict[str, Volume] = {}
         for member, snapshot_id in zip(self._members, snapshots, strict=True):
             volume, copy = found[member.volume_id], taken.get(member.volume_id)
+            if names.trashed(volume.name) is not None:
+                raise FailedPrecondition(
+                    f"volume {volume} was deleted in the meantime, and is in the trash; it was not reverted"
+                )
             _require_unmapped(volume, "it was not reverted")
             for reason in _differences(volume, found[snapshot_id]):
                 raise FailedPrecondition(f"volume {volume} was not reverted: {reason}")
