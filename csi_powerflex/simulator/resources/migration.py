@@ -1,13 +1,15 @@
-"""Migration of VTrees to other pools. It takes time, needs room, waits in a queue, and can pause.
+"""Migration of VTrees to other pools. It takes time, needs free capacity, waits in a queue, and can pause.
 
 A pool lets some of its VTrees migrate at the same time; the others wait. A migration pauses by itself while
-the target has no room, a protection domain is inactive, or a pool has lost data. It continues by itself.
+the target has no free capacity, a protection domain is inactive, or a pool has lost data. It continues by itself.
 """
 
 from __future__ import annotations
 
+import math
+
 from csi_powerflex.simulator.api_error import ApiError, malformed, mdm_error, uncoded_error
-from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.array import Array, MigrationsSeen
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.capacity import Capacity, pool_capacity
 from csi_powerflex.simulator.model import (
@@ -131,7 +133,7 @@ def _type_after(volume: Volume, conversion: str) -> str:
 
 
 def _refuse_capacity(array: Array, tree: VTree, target: StoragePool, conversion: str) -> None:
-    """Refuse a target without room for the tree and for those that are on their way to it."""
+    """Refuse a target without free capacity for the tree and for those that are on their way to it."""
     if target.full:
         raise mdm_error(346)
     capacity = pool_capacity(array, target)
@@ -201,26 +203,37 @@ def _position(array: Array, tree: VTree) -> int:
 
 def advance(array: Array) -> None:
     """Bring all migrations to the current time, in the order in which they end."""
-    if not array.migrating:
-        return
     now = array.clock.now()
+    if not array.migrating or _is_seen(array, now):
+        return
     _pause_and_continue(array, now)
     _start_waiting(array, now)
-    while (ending := _next_to_end(array, now)) is not None:
+    while (ending := _next_to_end(array)) is not None and ending[2] <= now:
         tree, moving, end = ending
         pool_id = tree.pool_id
         _arrive(array, tree, moving)
         _start_waiting(array, end, pool_id)
+    until = math.inf if ending is None else ending[2]
+    array.migrations_seen = MigrationsSeen(array.changes, array.plane.allocated(), until)
 
 
-def _next_to_end(array: Array, now: float) -> tuple[VTree, Migration, float] | None:
+def _is_seen(array: Array, now: float) -> bool:
+    """Whether nothing has happened to any migration since it was looked at."""
+    seen = array.migrations_seen
+    if seen is None or seen.changes != array.changes or now >= seen.until:
+        return False
+    written = array.plane.allocated()
+    return written is seen.written or written == seen.written
+
+
+def _next_to_end(array: Array) -> tuple[VTree, Migration, float] | None:
+    """The running migration that ends first, with the time when it ends."""
     running = [
         (tree, moving, moving.since + _duration(array, tree, moving) - moving.done_seconds)
         for tree in [array.vtrees[tree_id] for tree_id in array.migrating]
         if (moving := tree.migration) is not None and moving.status == NORMAL
     ]
-    ended = [item for item in running if item[2] <= now]
-    return min(ended, key=lambda item: item[2], default=None)
+    return min(running, key=lambda item: item[2], default=None)
 
 
 def _start_waiting(array: Array, now: float, pool_id: str | None = None) -> None:
@@ -349,6 +362,17 @@ def _set_position(array: Array, volume: Volume, body: Body) -> View:
     moving.order = _order(array, tree.pool_id, position)
     array.change(tree)
     return {}
+
+
+def refuse_target(array: Array, pool: StoragePool) -> None:
+    """Refuse a change of a pool that VTrees are migrating to.
+
+    Raises:
+        ApiError: there are such VTrees.
+    """
+    trees = [array.vtrees[tree_id].migration for tree_id in array.migrating]
+    if any(moving is not None and moving.target_pool_id == pool.id for moving in trees):
+        raise uncoded_error("VTrees are migrating to the Storage Pool")
 
 
 def view(array: Array, tree: VTree) -> View:

@@ -18,7 +18,7 @@ from csi_powerflex.simulator.model import (
     StoragePool,
 )
 from csi_powerflex.simulator.names import free_name
-from csi_powerflex.simulator.resources import data_server, statistics, tuning, volume, vtree
+from csi_powerflex.simulator.resources import data_server, migration, statistics, tuning, volume, vtree
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
@@ -213,8 +213,12 @@ def _rename(array: Array, pool: StoragePool, body: Body) -> View:
 
 
 def _remove(array: Array, pool: StoragePool, _: Body) -> View:
+    """Remove an empty pool. Its devices go with it."""
     if array.totals[pool.id].volume_ids:
         raise uncoded_error("The Storage Pool is not empty: it has volumes")
+    migration.refuse_target(array, pool)
+    for device in [item for item in array.devices.values() if item.pool_id == pool.id]:
+        array.drop(device)
     array.drop(pool)
     return {}
 
@@ -227,6 +231,7 @@ def _set_zero_padding(array: Array, pool: StoragePool, body: Body) -> View:
         )
     if array.totals[pool.id].volume_ids:
         raise uncoded_error("Zero padding can only be changed while the Storage Pool has no volumes")
+    migration.refuse_target(array, pool)
     array.change(pool, zero_padding=wanted)
     return {}
 
