@@ -85,14 +85,17 @@ def test_each_travelling_parameter_has_a_field_of_its_name() -> None:
 
 
 def uses() -> set[str]:
-    """The attributes that code reads from something called ``volume_context``."""
+    """The attributes that code reads from something called ``volume_context``, or asks the trash's needs for.
+
+    DeleteVolume gets no context. What it needs of it is read from the PersistentVolume.
+    """
     found = set()
     for path in (*(ROOT / "csi").rglob("*.py"), *(ROOT / "operations").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 owner = node.value
                 name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
-                if name == "volume_context":
+                if name in ("volume_context", "_needs"):
                     found.add(node.attr)
     return found
 
