@@ -69,8 +69,11 @@ OF_THE_INVENTORY = [
     *(f"snapshots {name}" for name in ("list", "show", "orphans", "import")),
 ]
 OF_GROUPS = OF_THE_DOCTOR + OF_THE_INVENTORY
-# A yes that is left in the environment must not confirm a later command.
-WITHOUT_VARIABLE = [(f"volumes {name}", "yes") for name in ("release", "revert", "undelete")]
+# A confirmation that is left in the environment must not confirm a later command.
+WITHOUT_VARIABLE = [
+    *((f"volumes {name}", "yes") for name in ("release", "revert", "undelete")),
+    ("volumes revert", "take-over"),
+]
 
 
 def command(name: str) -> click.Command:
