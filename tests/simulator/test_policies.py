@@ -131,6 +131,41 @@ def test_locked_and_mapped_snapshots_stay_when_they_expire(array: Array, clock: 
     assert len(taken(array, hourly)) == 2
 
 
+@pytest.mark.parametrize(("agreed", "left"), [("true", 2), ("false", 3)])
+def test_an_expired_snapshot_goes_when_its_lock_goes(
+    array: Array, clock: ManualClock, agreed: str, left: int
+) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    clock.advance(HOUR)
+    (locked,) = taken(array, hourly)
+    array.volume_action(locked["id"], "lockAutoSnapshot")
+    assert array.volume(locked["id"])["lockedAutoSnapshotMarkedForRemoval"] is False
+    clock.advance(2 * HOUR)
+    assert len(taken(array, hourly)) == 3
+    assert array.volume(locked["id"])["lockedAutoSnapshotMarkedForRemoval"] is True
+    array.volume_action(locked["id"], "unlockAutoSnapshot", autoSnapshotWillBeRemoved=agreed)
+    assert len(taken(array, hourly)) == left
+    clock.advance(HOUR)
+    assert len(taken(array, hourly)) == 2
+
+
+def test_locked_snapshots_of_a_source_that_leaves_can_be_detached(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    volume = array.create()
+    assign(array, hourly, volume)
+    clock.advance(2 * HOUR)
+    locked, _ = taken(array, hourly)
+    array.volume_action(locked["id"], "lockAutoSnapshot")
+    leave = {"sourceVolumeId": volume, "autoSnapshotRemovalAction": "Remove"}
+    action = "removeSourceVolumeFromSnapshotPolicy"
+    assert array.error("SnapshotPolicy", hourly, action, **leave).status == 500
+    array.act("SnapshotPolicy", hourly, action, **leave, detachLockedAutoSnapshots="true")
+    volumes = array.get("/api/types/Volume/instances")
+    assert {item["id"] for item in volumes} == {volume, locked["id"]}
+    assert not any(item["lockedAutoSnapshot"] for item in volumes)
+
+
 def test_secure_snapshots_expire_when_they_are_not_secure_any_more(array: Array, clock: ManualClock) -> None:
     hourly = policy(array, 2, secureSnapshots="true")
     assign(array, hourly, array.create())

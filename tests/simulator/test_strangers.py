@@ -367,6 +367,21 @@ def test_a_size_of_a_second_generation_pool_that_cannot_be_is_refused(
     assert answer.status == 400
 
 
+def test_an_sds_comes_with_its_devices_and_is_removed_with_them_by_force(array: Array) -> None:
+    devices = [{"devicePath": "/dev/sdx", "storagePoolId": array.pool_id, "deviceName": "d1"}]
+    addresses = [{"SdsIp": {"ip": "192.0.2.7", "role": "all"}}]
+    body = {"protectionDomainId": array.domain_id, "sdsIpList": addresses, "deviceInfoList": devices}
+    server = array.post("/api/types/Sds/instances", {"name": "new", **body})["id"]
+    wrong = {**body, "name": "wrong", "deviceInfoList": [*devices, {"devicePath": "/dev/sdy"}]}
+    assert array.send("POST", "/api/types/Sds/instances", wrong).status != 200
+    assert "wrong" not in [item["name"] for item in array.get("/api/types/Sds/instances")]
+    (device,) = array.get(f"/api/instances/Sds::{server}/relationships/Device")
+    assert (device["name"], device["deviceCurrentPathName"]) == ("d1", "/dev/sdx")
+    assert array.error("Sds", server, "removeSds").status == 500
+    array.act("Sds", server, "removeSds", force="true")
+    assert array.send("GET", f"/api/instances/Device::{device['id']}").status == 500
+
+
 def test_mdms_are_renamed_and_change_their_role(array: Array) -> None:
     def cluster() -> Any:
         return array.post("/api/instances/System/queryMdmCluster", {})

@@ -126,13 +126,15 @@ def _remove_or_detach(array: Array, snapshots: list[Volume], body: Body) -> None
     """Remove automatic snapshots, or let them stay as ordinary ones, which is the default here."""
     action = body.choice("autoSnapshotRemovalAction", ("Remove", "Detach")) or "Detach"
     present = [item for item in snapshots if item.removed_at is None]
+    detached = present
     if action == "Remove":
-        for item in present:
+        detached = [item for item in present if item.locked and body.flag("detachLockedAutoSnapshots")]
+        removed = [item for item in present if item not in detached]
+        for item in removed:
             removal.refuse_protected(array, item)
-        for item in present:
+        for item in removed:
             removal.remove(array, item)
-        return
-    for item in present:
+    for item in detached:
         array.change(item, policy_of_snapshot=None, policy_run=0, locked=False)
 
 
