@@ -29,6 +29,9 @@ _SDT_STATES = {
     "mdm_connection": ("mdmConnectionState", ("Connected", "Disconnected")),
 }
 
+_MOST_SECONDS = 100 * 365 * 24 * 3600
+"""How far a clock is put forward at once: a hundred years."""
+
 Query = Mapping[str, str]
 Handler = Callable[[Gateway, Query, Body, str], object]
 
@@ -145,8 +148,9 @@ def _advance(gateway: Gateway, _query: Query, body: Body, _name: str) -> object:
         seconds = float(body.required("seconds"))
     except ValueError as error:
         raise _refuse(400, "seconds must be a number") from error
-    gateway.array.clock.advance(seconds)
-    gateway.catch_up()
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise _refuse(400, f"seconds ({seconds}) must be a number from 0 to {_MOST_SECONDS}")
+    gateway.move_clock(seconds)
     return {"now": gateway.array.clock.now()}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -59,6 +59,15 @@ class Totals:
     volume_ids: dict[str, None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MigrationsSeen:
+    """A look at all migrations. It holds until ``until``, while ``changes`` and the written bytes are the same."""
+
+    changes: int
+    written: Mapping[str, int]
+    until: float
+
+
 class Array:
     """The objects of one system. A caller that reads or changes them must hold ``lock``."""
 
@@ -91,6 +100,8 @@ class Array:
         self.totals: dict[str, Totals] = {}
         self.migrating: dict[str, None] = {}
         self.removing: dict[str, None] = {}
+        self.changes = 0  # how often an object was added, changed or removed
+        self.migrations_seen: MigrationsSeen | None = None
         self._tables: dict[type, dict[str, Any]] = {  # put() adds an object to the table of its type
             System: self.systems,
             ProtectionDomain: self.domains,
@@ -159,12 +170,14 @@ class Array:
 
     def put(self, item: Object) -> None:
         """Add a new object."""
+        self.changes += 1
         self._tables[type(item)][item.id] = item
         self._index(item)
         self._changed[item.id] = item
 
     def change(self, item: Object, **fields: object) -> None:
         """Set attributes of an existing object and update the indexes."""
+        self.changes += 1
         self._unindex(item)
         for name, value in fields.items():
             setattr(item, name, value)
@@ -173,6 +186,7 @@ class Array:
 
     def drop(self, item: Object) -> None:
         """Remove an object."""
+        self.changes += 1
         self._unindex(item)
         del self._tables[type(item)][item.id]
         self._changed.pop(item.id, None)

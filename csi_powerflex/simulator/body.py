@@ -12,6 +12,9 @@ from typing import Self
 
 from csi_powerflex.simulator.api_error import malformed, missing_one_of, missing_parameters
 
+_MOST = 2**53 - 1
+"""The largest number that JSON keeps everywhere."""
+
 
 class Body:
     """A JSON object that a client sent."""
@@ -80,9 +83,12 @@ class Body:
         if value is None:
             return None
         try:
-            return int(value)
+            number = int(value)
         except ValueError:
             raise malformed(f"{name} ({value}) must be a number") from None
+        if abs(number) > _MOST:
+            raise malformed(f"{name} ({value}) is too large")
+        return number
 
     def flag(self, name: str) -> bool | None:
         """A boolean, or None when it is missing."""

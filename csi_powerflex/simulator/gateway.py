@@ -93,7 +93,9 @@ class Gateway:
         with self._changes, self.array.lock:
             for pool in self.array.pools.values():
                 if pool_name in (pool.name, pool.id):
+                    migration.advance(self.array)
                     self.array.change(pool, **state)
+                    migration.advance(self.array)
                     self.array.commit()
                     return True
         return False
@@ -148,6 +150,19 @@ class Gateway:
         with self._changes, self.array.lock:
             return self._answer(route, request)
 
+    def move_clock(self, seconds: float) -> None:
+        """Put the clock forward. What is due until now happens first, and what becomes due happens at once."""
+        self._settle()
+        self.array.clock.advance(seconds)
+        self._settle()
+
+    def _settle(self) -> None:
+        self.catch_up()
+        with self.array.lock:
+            removal.advance(self.array)
+            migration.advance(self.array)
+            self.array.commit()
+
     def catch_up(self) -> None:
         """Let snapshot policies take what is due, unless a change runs. Then the next call does it."""
         if not schedule.is_due(self.array) or not self._changes.acquire(blocking=False):
@@ -178,7 +193,10 @@ class Gateway:
             self._refuse_role(user, route)
             removal.advance(self.array)
             migration.advance(self.array)
-            return route.run(array or self.array, Body.parse(request.body))
+            answer = route.run(array or self.array, Body.parse(request.body))
+            if route.effect is not Effect.READ:
+                migration.advance(self.array)
+            return answer
         except ApiError as error:
             return error.response()
         finally:

@@ -1,4 +1,4 @@
-"""Migrations of VTrees: time, queue, capacity, padding, conversions, pauses."""
+"""Migrations of VTrees: time, queue, free capacity, padding, conversions, pauses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from csi_powerflex.simulator.admin import Admin
 from csi_powerflex.simulator.clock import ManualClock
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
+from csi_powerflex.simulator.message import Request
+from csi_powerflex.simulator.resources import migration
 from csi_powerflex.simulator.settings import Settings
 from tests.simulator.client import GIB_KB, Array
 from tests.simulator.conftest import MakeArray
@@ -160,16 +163,16 @@ def test_the_way_back_takes_the_time_that_was_spent(moving: Array, clock: Manual
     assert (status(moving, volume), pool_of(moving, volume)) == ("NotInMigration", moving.pool_id)
 
 
-# --- capacity ----------------------------------------------------------------------------------------
+# --- free capacity -----------------------------------------------------------------------------------
 
 
-def test_a_target_without_room_is_refused(moving: Array) -> None:
+def test_a_target_without_free_capacity_is_refused(moving: Array) -> None:
     assert moving.refused(moving.create(gib=32), "migrateVTree", destSPId=pool(moving, "tiny")).code == 309
     moving.gateway.set_full("sp2", full=True)
     assert moving.refused(moving.create(), "migrateVTree", destSPId=pool(moving, "sp2")).code == 346
 
 
-def test_trees_on_their_way_take_the_room_of_others(moving: Array) -> None:
+def test_trees_on_their_way_take_the_free_capacity_of_others(moving: Array) -> None:
     migrate(moving, moving.create(gib=16), "tiny")
     assert moving.refused(moving.create(gib=16), "migrateVTree", destSPId=pool(moving, "tiny")).code == 309
     migrate(moving, moving.create(gib=8), "tiny")
@@ -184,7 +187,7 @@ def test_thick_data_need_free_capacity_at_once(moving: Array) -> None:
     assert refused.code == 309
 
 
-def test_a_full_target_pauses_a_migration_and_room_continues_it(moving: Array, clock: ManualClock) -> None:
+def test_a_full_target_pauses_a_migration_and_free_capacity_continues_it(moving: Array, clock: ManualClock) -> None:
     volume = moving.create()
     moving.gateway.set_full("sp2", full=True)
     migrate(moving, volume, "sp2", ignoreDestinationCapacity="TRUE")
@@ -277,3 +280,77 @@ def test_thick_volumes_do_not_fit_fine_granularity(moving: Array, clock: ManualC
 def test_an_unpadded_volume_does_not_migrate_to_fine_granularity(moving: Array) -> None:
     volume = moving.create(storagePoolId=pool(moving, "raw"))
     assert moving.refused(volume, "migrateVTree", destSPId=pool(moving, "fine")).status == 500
+
+
+# --- what happens beside a migration -------------------------------------------------------------------
+
+
+def test_a_pool_that_trees_are_migrating_to_is_neither_removed_nor_padded(moving: Array) -> None:
+    volume, target = moving.create(), pool(moving, "sp2")
+    moving.volume_action(volume, "migrateVTree", destSPId=target)
+    removal = moving.error("StoragePool", target, "removeStoragePool")
+    padding = moving.error("StoragePool", target, "setZeroPaddingPolicy", zeroPadEnabled="FALSE")
+    assert {removal.value["message"], padding.value["message"]} == {
+        "VTrees are migrating to the Storage Pool"
+    }
+
+
+def test_an_obstacle_counts_from_its_own_time(moving: Array, clock: ManualClock) -> None:
+    volume, target = moving.create(), pool(moving, "sp2")
+    moving.volume_action(volume, "migrateVTree", destSPId=target)
+    clock.advance(5)
+    moving.act("ProtectionDomain", moving.domain_id, "inactivateProtectionDomain")
+    clock.advance(100)
+    assert status(moving, volume) == "Paused"
+    moving.act("ProtectionDomain", moving.domain_id, "activateProtectionDomain")
+    clock.advance(4)
+    assert status(moving, volume) == "MigrationNormal"
+    clock.advance(2)
+    assert status(moving, volume) == "NotInMigration"
+
+
+def test_the_admin_port_lets_a_migration_go_on_from_its_own_time(moving: Array) -> None:
+    admin = Admin({"sim1": moving.gateway})
+    volume, target = moving.create(), pool(moving, "sp2")
+    admin.handle(Request("POST", "/_sim/pools/sp2", body=b'{"health": "degraded"}'))
+    moving.volume_action(volume, "migrateVTree", destSPId=target)
+    admin.handle(Request("POST", "/_sim/clock", body=b'{"seconds": 100}'))
+    assert status(moving, volume) == "Paused"
+    admin.handle(Request("POST", "/_sim/pools/sp2", body=b'{"health": "healthy"}'))
+    admin.handle(Request("POST", "/_sim/clock", body=b'{"seconds": 11}'))
+    assert status(moving, volume) == "NotInMigration"
+
+
+def test_a_removed_tree_leaves_the_queue_to_the_others(moving: Array, clock: ManualClock) -> None:
+    first, second = moving.create(), moving.create()
+    for volume in (first, second):
+        moving.volume_action(volume, "migrateVTree", destSPId=pool(moving, "sp2"))
+    moving.volume_action(first, "removeVolume", removeMode="ONLY_ME")
+    assert status(moving, second) == "MigrationNormal"
+    clock.advance(11)
+    assert status(moving, second) == "NotInMigration"
+
+
+def test_a_grown_or_snapshotted_tree_takes_longer(moving: Array, clock: ManualClock) -> None:
+    volume = moving.create()
+    moving.volume_action(volume, "migrateVTree", destSPId=pool(moving, "sp2"))
+    clock.advance(5)
+    (snapshot,) = moving.snapshot(volume)
+    moving.volume_action(volume, "setVolumeSize", sizeInGB="16")
+    clock.advance(24)
+    assert status(moving, volume) == "MigrationNormal"
+    clock.advance(2)
+    assert moving.volume(snapshot)["storagePoolId"] == pool(moving, "sp2")
+
+
+def test_requests_beside_migrations_do_not_look_at_each_of_them(
+    moving: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(20):
+        moving.volume_action(moving.create(), "migrateVTree", destSPId=pool(moving, "sp2"))
+    looked: list[object] = []
+    obstacle = migration._obstacle
+    monkeypatch.setattr(migration, "_obstacle", lambda *given: (looked.append(given), obstacle(*given))[1])
+    for _ in range(20):
+        moving.get("/api/types/System/instances")
+    assert looked == []

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from csi_powerflex.simulator.admin import Admin
 from csi_powerflex.simulator.clock import ManualClock
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.message import Request
-from tests.simulator.client import Array
+from csi_powerflex.simulator.model import SnapshotPolicy
+from csi_powerflex.simulator.resources import schedule
+from csi_powerflex.simulator.settings import Settings
+from tests.simulator.client import GIB_KB, Array
 from tests.simulator.conftest import MakeArray
 
 HOUR = 3600
@@ -124,6 +131,41 @@ def test_locked_and_mapped_snapshots_stay_when_they_expire(array: Array, clock: 
     assert len(taken(array, hourly)) == 2
 
 
+@pytest.mark.parametrize(("agreed", "left"), [("true", 2), ("false", 3)])
+def test_an_expired_snapshot_goes_when_its_lock_goes(
+    array: Array, clock: ManualClock, agreed: str, left: int
+) -> None:
+    hourly = policy(array, 2)
+    assign(array, hourly, array.create())
+    clock.advance(HOUR)
+    (locked,) = taken(array, hourly)
+    array.volume_action(locked["id"], "lockAutoSnapshot")
+    assert array.volume(locked["id"])["lockedAutoSnapshotMarkedForRemoval"] is False
+    clock.advance(2 * HOUR)
+    assert len(taken(array, hourly)) == 3
+    assert array.volume(locked["id"])["lockedAutoSnapshotMarkedForRemoval"] is True
+    array.volume_action(locked["id"], "unlockAutoSnapshot", autoSnapshotWillBeRemoved=agreed)
+    assert len(taken(array, hourly)) == left
+    clock.advance(HOUR)
+    assert len(taken(array, hourly)) == 2
+
+
+def test_locked_snapshots_of_a_source_that_leaves_can_be_detached(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 2)
+    volume = array.create()
+    assign(array, hourly, volume)
+    clock.advance(2 * HOUR)
+    locked, _ = taken(array, hourly)
+    array.volume_action(locked["id"], "lockAutoSnapshot")
+    leave = {"sourceVolumeId": volume, "autoSnapshotRemovalAction": "Remove"}
+    action = "removeSourceVolumeFromSnapshotPolicy"
+    assert array.error("SnapshotPolicy", hourly, action, **leave).status == 500
+    array.act("SnapshotPolicy", hourly, action, **leave, detachLockedAutoSnapshots="true")
+    volumes = array.get("/api/types/Volume/instances")
+    assert {item["id"] for item in volumes} == {volume, locked["id"]}
+    assert not any(item["lockedAutoSnapshot"] for item in volumes)
+
+
 def test_secure_snapshots_expire_when_they_are_not_secure_any_more(array: Array, clock: ManualClock) -> None:
     hourly = policy(array, 2, secureSnapshots="true")
     assign(array, hourly, array.create())
@@ -179,9 +221,155 @@ def test_a_jump_of_ten_years_is_quick(array: Array, clock: ManualClock) -> None:
     assert 10 <= len(taken(array, often)) <= 15
 
 
+def test_a_jump_in_a_tree_with_little_left_is_no_failure(make_array: MakeArray, clock: ManualClock) -> None:
+    array = make_array(settings=Settings(max_snapshots_per_vtree=6))
+    hourly = policy(array, 4)
+    volume = array.create()
+    array.snapshot(volume)
+    assign(array, hourly, volume)
+    for hours in (4, 4, 4):
+        clock.advance(hours * HOUR)
+        assert len(taken(array, hourly)) == 4
+    assert shown(array, hourly)["numOfCreationFailures"] == 0
+
+
+def test_two_sources_in_one_tree_do_not_overfill_it(make_array: MakeArray, clock: ManualClock) -> None:
+    array = make_array(settings=Settings(max_snapshots_per_vtree=4))
+    volume = array.create()
+    clone, *_ = array.snapshot(volume), array.snapshot(volume), array.snapshot(volume)
+    hourly = policy(array, 3)
+    assign(array, hourly, volume, clone[0])
+    clock.advance(HOUR)
+    assert [item["ancestorVolumeId"] for item in taken(array, hourly)] == [volume]
+    assert shown(array, hourly)["numOfCreationFailures"] == 1
+
+
+def test_a_source_whose_removal_is_in_progress_is_a_failure_and_then_none(
+    make_array: MakeArray, clock: ManualClock
+) -> None:
+    array = make_array(settings=Settings(removal_seconds=90))
+    often = policy(array, 3, autoSnapshotCreationCadenceInMin="1")
+    removed, kept = array.create(), array.create()
+    assign(array, often, removed, kept)
+    clock.advance(60)
+    assert len(taken(array, often)) == 2
+    array.volume_action(removed, "removeVolume", removeMode="ONLY_ME")
+    clock.advance(60)
+    assert shown(array, often)["numOfCreationFailures"] == 1
+    clock.advance(60)
+    assert (shown(array, often)["numOfSourceVolumes"], len(taken(array, often))) == (1, 4)
+    clock.advance(600)
+    taken(array, often)
+    clock.advance(100)
+    assert {item["ancestorVolumeId"] for item in taken(array, often)} == {kept}
+
+
+def test_a_new_cadence_takes_one_snapshot_and_no_missed_ones(array: Array, clock: ManualClock) -> None:
+    daily = policy(array, 9, autoSnapshotCreationCadenceInMin="1440")
+    assign(array, daily, array.create())
+    clock.advance(24 * HOUR)
+    assert len(taken(array, daily)) == 1
+    clock.advance(20 * HOUR)
+    changed = {"autoSnapshotCreationCadenceInMin": "60", "numOfRetainedSnapshotsPerLevel": ["9"]}
+    array.log_in()
+    array.act("SnapshotPolicy", daily, "modifySnapshotPolicy", **changed)
+    assert len(taken(array, daily)) == 2
+    clock.advance(HOUR)
+    assert len(taken(array, daily)) == 3
+
+
+def test_fewer_levels_let_snapshots_expire_at_the_next_run(array: Array, clock: ManualClock) -> None:
+    hourly = policy(array, 4, 3)
+    assign(array, hourly, array.create())
+    clock.advance(16 * HOUR)
+    assert len(taken(array, hourly)) == 7
+    changed = {"autoSnapshotCreationCadenceInMin": "60", "numOfRetainedSnapshotsPerLevel": ["2"]}
+    array.act("SnapshotPolicy", hourly, "modifySnapshotPolicy", **changed)
+    clock.advance(HOUR)
+    assert len(taken(array, hourly)) == 2
+
+
+@pytest.mark.parametrize("start", ["2026-03-29T00:30:00+01:00", "2026-10-25T00:30:00+02:00"])
+def test_midnight_and_daylight_saving_do_not_shift_the_snapshots(
+    array: Array, clock: ManualClock, start: str
+) -> None:
+    clock.advance(datetime.fromisoformat(start).timestamp() - clock.now())
+    array.log_in()
+    hourly = policy(array, 40)
+    assign(array, hourly, array.create())
+    begin = int(clock.now())
+    for _ in range(30):
+        clock.advance(HOUR)
+        taken(array, hourly)
+    times = [item["creationTime"] - begin for item in taken(array, hourly)]
+    assert times == [HOUR * number for number in range(1, 31)]
+
+
+def test_a_tree_that_arrives_elsewhere_takes_its_new_snapshots_along(
+    make_array: MakeArray, clock: ManualClock
+) -> None:
+    pools = InitialState(domains=(DomainPlan(pools=(PoolPlan("sp1"), PoolPlan("sp2"))),))
+    array = make_array(initial_state=pools, settings=Settings(migration_kb_per_second=GIB_KB // 10))
+    hourly = policy(array, 2)
+    volume, target = array.create(), array.get("/api/types/StoragePool/instances")[1]["id"]
+    assign(array, hourly, volume)
+    clock.advance(HOUR - 10)
+    array.log_in()
+    array.volume_action(volume, "migrateVTree", destSPId=target)
+    plane = array.gateway.array.plane
+    copy = plane.snapshot
+
+    def slow(pairs: Any) -> None:
+        clock.advance(100)
+        assert array.volume(volume)["storagePoolId"] == target
+        copy(pairs)
+
+    plane.snapshot = slow  # type: ignore[method-assign]
+    clock.advance(10)
+    (made,) = taken(array, hourly)
+    assert made["storagePoolId"] == target
+
+
+def kept_step_by_step(levels: list[int], runs: int) -> list[int]:
+    """The runs whose snapshots exist after ``runs`` runs, as a policy that never misses one keeps them."""
+    periods = [math.prod(levels[:level]) for level in range(len(levels))]
+    kept: set[int] = set()
+    for level, (count, period) in enumerate(zip(levels, periods, strict=True)):
+        newer = sum(levels[below] * periods[below] for below in range(level))
+        kept |= {
+            run for run in range(1, runs + 1) if run % period == 0 and runs - run < newer + count * period
+        }
+    return sorted(kept)
+
+
+@given(
+    levels=st.lists(st.integers(1, 8), min_size=1, max_size=4),
+    steps=st.lists(st.integers(1, 500), min_size=1, max_size=8),
+)
+def test_jumps_of_any_length_keep_what_single_steps_keep(levels: list[int], steps: list[int]) -> None:
+    policy = SnapshotPolicy(id="1", name="p", cadence_min=1, next_at=0, retained=levels, created=0)
+    exist: set[int] = set()
+    for step in steps:
+        first = policy.taken + 1
+        policy.taken += step
+        exist = {run for run in exist if policy.taken - run < schedule.runs_kept(policy, run)}
+        exist |= set(schedule.runs_to_take(policy, first))
+    assert sorted(exist) == kept_step_by_step(levels, policy.taken)
+
+
+def test_a_far_jump_keeps_the_oldest_levels(array: Array, clock: ManualClock) -> None:
+    many = policy(array, 10, 10, 10, 10, 10, 10, autoSnapshotCreationCadenceInMin="1")
+    assign(array, many, array.create())
+    clock.advance(4 * 365 * 24 * HOUR)
+    levels = [level for item in taken(array, many) for level in item["retentionLevels"]]
+    assert {level: levels.count(level) for level in range(6)}[5] >= 10
+
+
 @pytest.mark.parametrize(
     "body",
     [
+        {"numOfRetainedSnapshotsPerLevel": ["²"]},
+        {"autoSnapshotCreationCadenceInMin": "1" + "0" * 30},
         {"autoSnapshotCreationCadenceInMin": "0"},
         {"numOfRetainedSnapshotsPerLevel": ["0"]},
         {"numOfRetainedSnapshotsPerLevel": ["61"]},

@@ -56,6 +56,14 @@ def test_the_clock_of_one_system_moves_alone(tmp_path: Path) -> None:
         assert answer == {"now": before + 311}
 
 
+@pytest.mark.parametrize("seconds", [-1, "nan", "inf", "1e300", "soon", None])
+def test_a_clock_goes_forward_by_a_number_of_seconds_only(tmp_path: Path, seconds: object) -> None:
+    with two_systems(tmp_path) as (simulator, port):
+        before = simulator.gateway.array.clock.now()
+        admin(port, "POST", "/clock", {"seconds": seconds}, status=400)
+        assert simulator.gateway.array.clock.now() == before
+
+
 def test_only_the_tokens_of_the_system_whose_clock_moved_expire(tmp_path: Path) -> None:
     with two_systems(tmp_path) as (simulator, port):
         sessions = [gateway.sessions for gateway in simulator.gateways]

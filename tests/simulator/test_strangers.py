@@ -331,6 +331,57 @@ def test_devices_are_added_and_removed(array: Array) -> None:
     assert array.error("Device", device, "removeDevice").status == 500
 
 
+@pytest.mark.parametrize("version", ["4.5", "5.0"])
+def test_a_removed_pool_and_domain_take_their_parts_along(make_array: MakeArray, version: str) -> None:
+    array = make_array(version)
+    array.act("StoragePool", array.pool_id, "removeStoragePool")
+    assert array.get("/api/types/Device/instances") == []
+    array.act("ProtectionDomain", array.domain_id, "removeProtectionDomain")
+    everything = array.get("/api/instances")
+    for parts in ("sdsList", "sdtList", "faultSetList", "storageNodeList", "deviceGroupList"):
+        assert not everything.get(parts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("Volume", {"volumeSizeInGb": "1" + "0" * 30}),
+        ("StoragePool", {"name": "p", "sparePercentage": "900"}),
+        ("StoragePool", {"name": "p", "sparePercentage": "-1"}),
+        ("SnapshotPolicy", {"name": "p", "autoSnapshotCreationCadenceInMin": "9" * 20}),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(array: Array, kind: str, body: dict[str, object]) -> None:
+    parents = {"storagePoolId": array.pool_id, "protectionDomainId": array.domain_id}
+    answer = array.send("POST", f"/api/types/{kind}/instances", {**parents, **body})
+    assert answer.status == 400
+    array.get("/api/instances")
+
+
+@pytest.mark.parametrize("size", ["-5", "0", "99999999"])
+def test_a_size_of_a_second_generation_pool_that_cannot_be_is_refused(
+    make_array: MakeArray, size: str
+) -> None:
+    array = make_array("5.0")
+    answer = array.error("StoragePool", array.pool_id, "modifyStoragePoolSize", physicalSizeGB=size)
+    assert answer.status == 400
+
+
+def test_an_sds_comes_with_its_devices_and_is_removed_with_them_by_force(array: Array) -> None:
+    devices = [{"devicePath": "/dev/sdx", "storagePoolId": array.pool_id, "deviceName": "d1"}]
+    addresses = [{"SdsIp": {"ip": "192.0.2.7", "role": "all"}}]
+    body = {"protectionDomainId": array.domain_id, "sdsIpList": addresses, "deviceInfoList": devices}
+    server = array.post("/api/types/Sds/instances", {"name": "new", **body})["id"]
+    wrong = {**body, "name": "wrong", "deviceInfoList": [*devices, {"devicePath": "/dev/sdy"}]}
+    assert array.send("POST", "/api/types/Sds/instances", wrong).status != 200
+    assert "wrong" not in [item["name"] for item in array.get("/api/types/Sds/instances")]
+    (device,) = array.get(f"/api/instances/Sds::{server}/relationships/Device")
+    assert (device["name"], device["deviceCurrentPathName"]) == ("d1", "/dev/sdx")
+    assert array.error("Sds", server, "removeSds").status == 500
+    array.act("Sds", server, "removeSds", force="true")
+    assert array.send("GET", f"/api/instances/Device::{device['id']}").status == 500
+
+
 def test_mdms_are_renamed_and_change_their_role(array: Array) -> None:
     def cluster() -> Any:
         return array.post("/api/instances/System/queryMdmCluster", {})

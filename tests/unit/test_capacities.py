@@ -21,6 +21,7 @@ class Asked:
         self.now = 0.0
         self.questions: list[str] = []
         self.error: Exception | None = None
+        self.total = 1 << 40
         client = cast("Client", self.client)
         self.capacities = Capacities(client, self._read, clock=lambda: self.now)
 
@@ -28,7 +29,7 @@ class Asked:
         self.questions.append(pool.id)
         if self.error is not None:
             raise self.error
-        return cast("PoolCapacity", object())
+        return PoolCapacity(self.total, self.total, 0, self.total, self.total)
 
     def of(self, pool_id: str = "a") -> Any:
         return self.capacities.of(cast("Pool", SimpleNamespace(id=pool_id)))
@@ -76,3 +77,11 @@ def test_an_error_is_not_remembered(asked: Asked) -> None:
         asked.of()
     asked.error = None
     assert asked.of() is asked.of()
+
+
+def test_an_answer_without_figures_is_not_remembered(asked: Asked) -> None:
+    asked.total = 0
+    assert asked.of().total == 0
+    asked.total = 1 << 40
+    assert asked.of().total == 1 << 40
+    assert asked.questions == ["a", "a"]

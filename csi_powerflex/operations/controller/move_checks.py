@@ -241,11 +241,8 @@ def require_not_held(volume: Volume, members: Sequence[TreeMember], holds: Holds
 
 
 def _belongs_to(member: Volume, volume: Volume) -> bool:
-    """Whether a member of the tree is the volume itself, or a snapshot of it that no host uses.
-
-    What is in the trash is no one's, so it counts too.
-    """
-    if member.handle == volume.handle or names.trashed(member.name) is not None:
+    """Whether a member of the tree is the volume itself, or a snapshot of it that no host uses."""
+    if member.handle == volume.handle:
         return True
     if member.reparented or member.ancestor_id != volume.handle.volume_id:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from csi_powerflex.simulator.api_error import malformed, mdm_error, missing_parameters, uncoded_error
+from csi_powerflex.simulator.api_error import ApiError, malformed, mdm_error, missing_parameters, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import GIB_IN_KIB, Address, Device, Sds, StoragePool
@@ -22,6 +22,7 @@ from csi_powerflex.simulator.resources.resource_type import (
 )
 
 _NEW_DEVICE_KB = 1024 * GIB_IN_KIB
+_LARGEST_CACHE_MB = 1024 * 1024
 
 
 def sds_view(array: Array, server: Sds) -> View:
@@ -204,6 +205,12 @@ def _create_sds(array: Array, body: Body) -> View:
         fault_set_id=fault_set_id.lower() if fault_set_id else None,
     )
     array.put(server)
+    try:
+        for part in body.parts("deviceInfoList"):
+            _add_device(array, server, part, path=part.required("devicePath"), name=part.text("deviceName"))
+    except ApiError:
+        _drop_with_devices(array, server)
+        raise
     return {"id": server.id}
 
 
@@ -223,11 +230,18 @@ def _rename_sds(array: Array, server: Sds, body: Body) -> View:
     return {}
 
 
-def _remove_sds(array: Array, server: Sds, _: Body) -> View:
-    if any(device.sds_id == server.id for device in array.devices.values()):
+def _remove_sds(array: Array, server: Sds, body: Body) -> View:
+    has_devices = any(device.sds_id == server.id for device in array.devices.values())
+    if has_devices and not body.flag("force"):
         raise uncoded_error("The SDS is not empty: it has devices")
-    array.drop(server)
+    _drop_with_devices(array, server)
     return {}
+
+
+def _drop_with_devices(array: Array, server: Sds) -> None:
+    for device in [item for item in array.devices.values() if item.sds_id == server.id]:
+        array.drop(device)
+    array.drop(server)
 
 
 def _add_ip(array: Array, server: Sds, body: Body) -> View:
@@ -260,8 +274,9 @@ def _set_ip_role(array: Array, server: Sds, body: Body) -> View:
 
 def _set_rmcache_size(array: Array, server: Sds, body: Body) -> View:
     body.required("rmcacheSizeInMB")
-    size = body.number("rmcacheSizeInMB") or 0
-    tuning.keep(array, server, {"rmcacheSizeInKb": size * 1024})
+    size = tuning.number(0, _LARGEST_CACHE_MB)(body, "rmcacheSizeInMB")
+    if isinstance(size, int):
+        tuning.keep(array, server, {"rmcacheSizeInKb": size * 1024})
     return {}
 
 
@@ -273,21 +288,24 @@ def _create_device(array: Array, body: Body) -> View:
     if server is None:
         raise mdm_error(78)
     path = body.required("deviceCurrentPathname")
+    device = _add_device(array, server, body, path=path, name=body.text("name"))
+    return {"id": device.id}
+
+
+def _add_device(array: Array, server: Sds, body: Body, *, path: str, name: str | None) -> Device:
     pool = _pool_of_device(array, server, body)
-    size_kb = body.number("capacityLimitInKb") or _NEW_DEVICE_KB
+    size_kb = tuning.number(1)(body, "capacityLimitInKb")
     device = Device(
         id=array.new_id(array.devices, high_slot=1),
-        name=_free_name(
-            array.devices.values(), body.text("name") or f"dev{len(array.devices) + 1}", "device"
-        ),
+        name=_free_name(array.devices.values(), name or f"dev{len(array.devices) + 1}", "device"),
         sds_id=server.id,
         pool_id=pool.id,
         path=path,
-        capacity_kb=size_kb,
+        capacity_kb=size_kb if isinstance(size_kb, int) else _NEW_DEVICE_KB,
         settings={"mediaType": body.choice("mediaType", (*tuning.MEDIA, "PMEM")) or pool.media},
     )
     array.put(device)
-    return {"id": device.id}
+    return device
 
 
 def _pool_of_device(array: Array, server: Sds, body: Body) -> StoragePool:

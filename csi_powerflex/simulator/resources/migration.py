@@ -7,8 +7,10 @@ itself.
 
 from __future__ import annotations
 
+import math
+
 from csi_powerflex.simulator.api_error import ApiError, malformed, mdm_error, uncoded_error
-from csi_powerflex.simulator.array import Array
+from csi_powerflex.simulator.array import Array, MigrationsSeen
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.capacity import Capacity, pool_capacity
 from csi_powerflex.simulator.model import (
@@ -202,26 +204,37 @@ def _position(array: Array, tree: VTree) -> int:
 
 def advance(array: Array) -> None:
     """Bring all migrations to the current time, in the order in which they end."""
-    if not array.migrating:
-        return
     now = array.clock.now()
+    if not array.migrating or _is_seen(array, now):
+        return
     _pause_and_continue(array, now)
     _start_waiting(array, now)
-    while (ending := _next_to_end(array, now)) is not None:
+    while (ending := _next_to_end(array)) is not None and ending[2] <= now:
         tree, moving, end = ending
         pool_id = tree.pool_id
         _arrive(array, tree, moving)
         _start_waiting(array, end, pool_id)
+    until = math.inf if ending is None else ending[2]
+    array.migrations_seen = MigrationsSeen(array.changes, array.plane.allocated(), until)
 
 
-def _next_to_end(array: Array, now: float) -> tuple[VTree, Migration, float] | None:
+def _is_seen(array: Array, now: float) -> bool:
+    """Whether nothing has happened to any migration since it was looked at."""
+    seen = array.migrations_seen
+    if seen is None or seen.changes != array.changes or now >= seen.until:
+        return False
+    written = array.plane.allocated()
+    return written is seen.written or written == seen.written
+
+
+def _next_to_end(array: Array) -> tuple[VTree, Migration, float] | None:
+    """The running migration that ends first, with the time when it ends."""
     running = [
         (tree, moving, moving.since + _duration(array, tree, moving) - moving.done_seconds)
         for tree in [array.vtrees[tree_id] for tree_id in array.migrating]
         if (moving := tree.migration) is not None and moving.status == NORMAL
     ]
-    ended = [item for item in running if item[2] <= now]
-    return min(ended, key=lambda item: item[2], default=None)
+    return min(running, key=lambda item: item[2], default=None)
 
 
 def _start_waiting(array: Array, now: float, pool_id: str | None = None) -> None:
@@ -350,6 +363,17 @@ def _set_position(array: Array, volume: Volume, body: Body) -> View:
     moving.order = _order(array, tree.pool_id, position)
     array.change(tree)
     return {}
+
+
+def refuse_target(array: Array, pool: StoragePool) -> None:
+    """Refuse a change of a pool that VTrees are migrating to.
+
+    Raises:
+        ApiError: there are such VTrees.
+    """
+    trees = [array.vtrees[tree_id].migration for tree_id in array.migrating]
+    if any(moving is not None and moving.target_pool_id == pool.id for moving in trees):
+        raise uncoded_error("VTrees are migrating to the Storage Pool")
 
 
 def view(array: Array, tree: VTree) -> View:

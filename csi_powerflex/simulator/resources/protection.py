@@ -6,6 +6,7 @@ from csi_powerflex.simulator.api_error import malformed, uncoded_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import Volume
+from csi_powerflex.simulator.resources import removal, schedule
 from csi_powerflex.simulator.resources.resource_type import Action, View
 
 
@@ -41,11 +42,24 @@ def _lock(array: Array, volume: Volume, _: Body) -> View:
     return {}
 
 
-def _unlock(array: Array, volume: Volume, _: Body) -> View:
+def _unlock(array: Array, volume: Volume, body: Body) -> View:
+    """Unlock. One that has expired is removed at once if the caller has agreed to that, else with the next run."""
     if not volume.locked:
         raise uncoded_error("The auto snapshot is not locked")
+    expired = is_marked_for_removal(array, volume)
     array.change(volume, locked=False)
+    if expired and body.flag("autoSnapshotWillBeRemoved"):
+        removal.refuse_protected(array, volume)
+        removal.remove(array, volume)
     return {}
+
+
+def is_marked_for_removal(array: Array, volume: Volume) -> bool:
+    """Whether only its lock keeps an automatic snapshot that has expired."""
+    if not volume.locked or volume.policy_of_snapshot is None:
+        return False
+    policy = array.policies.get(volume.policy_of_snapshot)
+    return policy is not None and schedule.has_expired(policy, volume)
 
 
 ACTIONS: dict[str, Action[Volume]] = {

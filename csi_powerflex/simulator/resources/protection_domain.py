@@ -96,8 +96,12 @@ def _rename(array: Array, domain: ProtectionDomain, body: Body) -> View:
 
 
 def _remove(array: Array, domain: ProtectionDomain, _: Body) -> View:
+    """Remove an empty domain. Its SDSs, SDTs and fault sets go with it."""
     if array.pools_of_domain(domain.id):
         raise mdm_error(93)
+    parts = [*array.sdss.values(), *array.sdts.values(), *array.fault_sets.values()]
+    for part in [item for item in parts if item.domain_id == domain.id]:
+        array.drop(part)
     array.drop(domain)
     return {}
 

@@ -11,11 +11,7 @@ from csi_powerflex.simulator.api_error import ApiError
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.capacity import refuse_crowded_tree, refuse_snapshot_of_full
 from csi_powerflex.simulator.model import READ_ONLY, READ_ONLY_SNAPSHOT, SNAPSHOT, SnapshotPolicy, Volume
-from csi_powerflex.simulator.resources import removal
-
-_MOST_RUNS = 100_000
-"""When the clock jumps far, only so many of the latest runs are looked at."""
-
+from csi_powerflex.simulator.resources import copies, removal
 
 def sources(array: Array, policy: SnapshotPolicy) -> list[Volume]:
     """The volumes that the policy takes snapshots of."""
@@ -57,34 +53,48 @@ def advance(array: Array) -> None:
     """Take the snapshots that are due, and remove those that have expired. No other change may run.
 
     After a jump of the clock, only those snapshots are taken that are not expired yet. They have the data of
-    now, and the creation time at which they were due.
+    now, and the creation time at which they were due. What expires is removed first, so that a VTree never
+    has more snapshots of a policy than the policy keeps.
     """
     now = array.clock.now()
     for policy in list(array.policies.values()):
         if not policy.paused and policy.next_at <= now:
             _catch_up(array, policy, now)
-            _expire(array, policy)
     array.commit()
 
 
 def _catch_up(array: Array, policy: SnapshotPolicy, now: float) -> None:
+    """Count the runs that are due, remove what they let expire, and take the snapshots that they keep."""
     cadence = policy.cadence_min * 60
-    due = int((now - policy.next_at) // cadence) + 1
-    last = policy.taken + due
-    for run in range(max(policy.taken + 1, last - _MOST_RUNS), last + 1):
-        if last - run < runs_kept(policy, run):
-            _take(array, policy, run, int(policy.next_at + (run - policy.taken - 1) * cadence))
-    array.change(policy, taken=last, next_at=policy.next_at + due * cadence)
+    first, first_at = policy.taken + 1, policy.next_at
+    due = int((now - first_at) // cadence) + 1
+    array.change(policy, taken=policy.taken + due, next_at=first_at + due * cadence)
+    _expire(array, policy)
+    for run in runs_to_take(policy, first):
+        _take(array, policy, run, int(first_at + (run - first) * cadence))
+
+
+def runs_to_take(policy: SnapshotPolicy, first: int) -> list[int]:
+    """The runs from ``first`` to the last one whose snapshots have not expired yet."""
+    last, total, period = policy.taken, 0, 1
+    runs: set[int] = set()
+    for kept in policy.retained:
+        total += kept * period
+        oldest = max(first, last - total + 1)
+        runs.update(range(-(-oldest // period) * period, last + 1, period))
+        period *= kept
+    return sorted(run for run in runs if last - run < runs_kept(policy, run))
 
 
 def _take(array: Array, policy: SnapshotPolicy, run: int, at: int) -> None:
     """Take one snapshot of each source. Those of one run are a consistency group."""
-    wanted = []
+    wanted: list[Volume] = []
     for source in sources(array, policy):
+        same_tree = sum(other.vtree_id == source.vtree_id for other in wanted)
         try:
             removal.refuse_removed(array, source)
             refuse_snapshot_of_full(array.pools[source.pool_id])
-            refuse_crowded_tree(array, source)
+            refuse_crowded_tree(array, source, same_tree)
         except ApiError as error:
             array.change(policy, failures=policy.failures + 1, failed_at=at, failure=error.message)
         else:
@@ -93,13 +103,7 @@ def _take(array: Array, policy: SnapshotPolicy, run: int, at: int) -> None:
         return
     group_id = array.new_id(array.volumes)
     made = [_snapshot(array, policy, source, run=run, at=at, group_id=group_id) for source in wanted]
-    pairs = [(source.id, snapshot.id) for source, snapshot in zip(wanted, made, strict=True)]
-    with array.lock_released(), array.paused({source_id for source_id, _ in pairs}):
-        array.plane.snapshot(pairs)
-    for snapshot in made:
-        array.put(snapshot)
-        tree = array.vtrees[snapshot.vtree_id]
-        array.change(tree, volume_ids=[*tree.volume_ids, snapshot.id])
+    copies.take(array, list(zip(wanted, made, strict=True)))
     array.change(policy, last_at=at)
 
 

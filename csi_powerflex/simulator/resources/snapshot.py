@@ -23,7 +23,7 @@ from csi_powerflex.simulator.model import (
     System,
     Volume,
 )
-from csi_powerflex.simulator.resources import removal
+from csi_powerflex.simulator.resources import copies, removal
 from csi_powerflex.simulator.resources.protection import expiry
 from csi_powerflex.simulator.resources.resource_type import Action, Effect, View
 from csi_powerflex.simulator.resources.volume import free_volume_name
@@ -74,13 +74,7 @@ def _make(array: Array, body: Body, form: _Form, *, erasure_coded: bool) -> View
     wanted = _wanted(array, body, erasure_coded=erasure_coded)
     group_id = array.new_id(array.volumes)
     made = [_snapshot(array, item, form, group_id) for item in wanted]
-    pairs = [(item.source.id, snapshot.id) for item, snapshot in zip(wanted, made, strict=True)]
-    with array.lock_released(), array.paused({source_id for source_id, _ in pairs}):
-        array.plane.snapshot(pairs)
-    for snapshot in made:
-        array.put(snapshot)
-        tree = array.vtrees[snapshot.vtree_id]
-        array.change(tree, volume_ids=[*tree.volume_ids, snapshot.id])
+    copies.take(array, [(item.source, snapshot) for item, snapshot in zip(wanted, made, strict=True)])
     return {"volumeIdList": [snapshot.id for snapshot in made], "snapshotGroupId": group_id}
 
 

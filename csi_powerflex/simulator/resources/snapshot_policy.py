@@ -91,7 +91,7 @@ def _levels(body: Body) -> list[int]:
     levels = body.texts("numOfRetainedSnapshotsPerLevel")
     if not levels:
         raise missing_parameters("numOfRetainedSnapshotsPerLevel")
-    if not all(level.isdigit() for level in levels) or len(levels) > 6:
+    if not all(level.isascii() and level.isdigit() for level in levels) or len(levels) > 6:
         raise malformed("numOfRetainedSnapshotsPerLevel must be a list of 1 to 6 numbers")
     retained = [int(level) for level in levels]
     if 0 in retained:
@@ -102,9 +102,10 @@ def _levels(body: Body) -> list[int]:
 
 
 def _modify(array: Array, policy: SnapshotPolicy, body: Body) -> View:
-    cadence = _cadence(body)
-    first = policy.last_at or array.clock.now()
-    array.change(policy, cadence_min=cadence, retained=_levels(body), next_at=first + cadence * 60)
+    """Change cadence and levels. The next run is one cadence after the last one, but not in the past."""
+    cadence, now = _cadence(body), array.clock.now()
+    next_at = max((policy.last_at or now) + cadence * 60, now)
+    array.change(policy, cadence_min=cadence, retained=_levels(body), next_at=next_at)
     return {}
 
 
@@ -125,13 +126,15 @@ def _remove_or_detach(array: Array, snapshots: list[Volume], body: Body) -> None
     """Remove automatic snapshots, or let them stay as ordinary ones, which is the default here."""
     action = body.choice("autoSnapshotRemovalAction", ("Remove", "Detach")) or "Detach"
     present = [item for item in snapshots if item.removed_at is None]
+    detached = present
     if action == "Remove":
-        for item in present:
+        detached = [item for item in present if item.locked and body.flag("detachLockedAutoSnapshots")]
+        removed = [item for item in present if item not in detached]
+        for item in removed:
             removal.refuse_protected(array, item)
-        for item in present:
+        for item in removed:
             removal.remove(array, item)
-        return
-    for item in present:
+    for item in detached:
         array.change(item, policy_of_snapshot=None, policy_run=0, locked=False)
 
 

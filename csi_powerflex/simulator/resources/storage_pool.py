@@ -18,7 +18,7 @@ from csi_powerflex.simulator.model import (
     StoragePool,
 )
 from csi_powerflex.simulator.names import free_name
-from csi_powerflex.simulator.resources import data_server, statistics, tuning, volume, vtree
+from csi_powerflex.simulator.resources import data_server, migration, statistics, tuning, volume, vtree
 from csi_powerflex.simulator.resources.resource_type import (
     Action,
     ResourceType,
@@ -30,6 +30,7 @@ from csi_powerflex.simulator.resources.resource_type import (
 )
 
 _NEW_POOL_KB = 64 * 1024 * GIB_IN_KIB
+_LARGEST_POOL_GB = 4_194_303
 
 # No public source has other values than "Protected".
 _HEALTH_STATES = {HEALTHY: "Protected", DEGRADED: "Degraded", FAILED: "Failed"}
@@ -161,7 +162,7 @@ def _create(array: Array, body: Body) -> View:
         compression = body.choice("compressionMethod", ("None", "Normal")) or "None"
         if layout == MEDIUM and compression == "Normal":
             raise malformed(f"compressionMethod Normal is not supported with {MEDIUM} data layout")
-        spare = body.number("sparePercentage")
+        spare = tuning.number(0, 90)(body, "sparePercentage")
         pool = StoragePool(
             id=array.new_id(array.pools),
             name=name,
@@ -170,7 +171,7 @@ def _create(array: Array, body: Body) -> View:
             raw_kb=_NEW_POOL_KB,
             media=body.choice("mediaType", ("HDD", "SSD", "Transitional")) or "HDD",
             zero_padding=True if padding is None else padding,
-            spare_percent=10 if spare is None else spare,
+            spare_percent=spare if isinstance(spare, int) else 10,
             compression=compression,
             use_rmcache=bool(body.flag("useRmcache")),
             use_rfcache=bool(body.flag("useRfcache")),
@@ -180,18 +181,25 @@ def _create(array: Array, body: Body) -> View:
 
 
 def _new_erasure_coded(array: Array, domain: ProtectionDomain, name: str, body: Body) -> StoragePool:
-    size_gb = body.number("physicalSizeGB")
-    if size_gb is None and not body.flag("useAllAvailableCapacity"):
-        raise missing_one_of("physicalSizeGB", "useAllAvailableCapacity")
     return StoragePool(
         id=array.new_id(array.pools),
         name=name,
         domain_id=domain.id,
         layout=ERASURE_CODED,
-        raw_kb=_NEW_POOL_KB if size_gb is None else size_gb * 2 * GIB_IN_KIB,
+        raw_kb=_requested_raw(body),
         compression=body.choice("compressionMethod", ("None", "Normal")) or "Normal",
         device_group_id=body.required("deviceGroupId"),
     )
+
+
+def _requested_raw(body: Body) -> int:
+    """The raw capacity of a second-generation pool, in KiB."""
+    size_gb = tuning.number(1, _LARGEST_POOL_GB)(body, "physicalSizeGB")
+    if isinstance(size_gb, int):
+        return size_gb * 2 * GIB_IN_KIB
+    if not body.flag("useAllAvailableCapacity"):
+        raise missing_one_of("physicalSizeGB", "useAllAvailableCapacity")
+    return _NEW_POOL_KB
 
 
 def _domain(array: Array, domain_id: str) -> ProtectionDomain:
@@ -213,11 +221,12 @@ def _rename(array: Array, pool: StoragePool, body: Body) -> View:
 
 
 def _remove(array: Array, pool: StoragePool, _: Body) -> View:
+    """Remove an empty pool. Its devices go with it."""
     if array.totals[pool.id].volume_ids:
         raise uncoded_error("The Storage Pool is not empty: it has volumes")
-    coming = (array.vtrees[tree_id].migration for tree_id in array.migrating)
-    if any(moving is not None and moving.target_pool_id == pool.id for moving in coming):
-        raise uncoded_error("The Storage Pool is the target of a VTree migration")
+    migration.refuse_target(array, pool)
+    for device in [item for item in array.devices.values() if item.pool_id == pool.id]:
+        array.drop(device)
     array.drop(pool)
     return {}
 
@@ -230,6 +239,7 @@ def _set_zero_padding(array: Array, pool: StoragePool, body: Body) -> View:
         )
     if array.totals[pool.id].volume_ids:
         raise uncoded_error("Zero padding can only be changed while the Storage Pool has no volumes")
+    migration.refuse_target(array, pool)
     array.change(pool, zero_padding=wanted)
     return {}
 
@@ -247,10 +257,7 @@ def _modify_size(array: Array, pool: StoragePool, body: Body) -> View:
     """The second generation's new size of a pool. All capacity of its device group is what a new pool has."""
     if pool.layout != ERASURE_CODED:
         raise malformed("The operation is supported for erasure-coded Storage Pools only")
-    size_gb = body.number("physicalSizeGB")
-    if size_gb is None and not body.flag("useAllAvailableCapacity"):
-        raise missing_one_of("physicalSizeGB", "useAllAvailableCapacity")
-    raw_kb = _NEW_POOL_KB if size_gb is None else size_gb * 2 * GIB_IN_KIB
+    raw_kb = _requested_raw(body)
     if raw_kb // 2 < pool_capacity(array, pool).used:
         raise mdm_error(309)
     array.change(pool, raw_kb=raw_kb)

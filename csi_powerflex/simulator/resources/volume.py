@@ -67,7 +67,7 @@ def view(array: Array, item: Volume) -> View:
         "notGenuineSnapshot": item.reshaped,
         "secureSnapshotExpTime": item.secure_until,
         "lockedAutoSnapshot": item.locked,
-        "lockedAutoSnapshotMarkedForRemoval": False,
+        "lockedAutoSnapshotMarkedForRemoval": protection.is_marked_for_removal(array, item),
         "snplIdOfAutoSnapshot": item.policy_of_snapshot,
         "snplIdOfSourceVolume": item.policy_of_source,
         "autoSnapshotGroupId": item.auto_group_id,
