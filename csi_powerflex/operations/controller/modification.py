@@ -35,8 +35,8 @@ class Modification:
         Raises:
             NotFound: the volume does not exist.
             InvalidArgument, PoolFull: the volume cannot be moved; nothing was changed.
-            FailedPrecondition: it cannot be moved now, not have the limits, or not be in that snapshot policy;
-                nothing was changed.
+            FailedPrecondition: it cannot be moved now, or not have the limits or the snapshot policy; nothing
+                was changed.
             Busy: the array moves the volume. The same call goes on with it.
         """
         array = self._fleet.array(handle.system_id)
@@ -61,7 +61,7 @@ class Modification:
         change: PolicyChange | None,
         rest: contextlib.ExitStack,
     ) -> None:
-        """Set the limits and the policy. ``rest`` is then what follows such a change, see ``after_change``."""
+        """Set the limits and the policy. ``rest`` then guards what follows, see ``after_change``."""
         if limits:
             self._qos.modify(array, volume, limits)
             rest.enter_context(after_change(f"volume {volume} has its new limits"))
