@@ -337,10 +337,11 @@ class Controller(RuleBasedStateMachine):
     @rule(max_entries=st.sampled_from([0, 1, 3]))
     def list_volumes(self, max_entries: int) -> None:
         listed: dict[str, tuple[int, set[str]]] = {}
-        token = ""
+        # All pages come from one controller: another one does not know the token.
+        controller, token = self.driver.controller, ""
         while True:
             request = csi_pb2.ListVolumesRequest(max_entries=max_entries, starting_token=token)
-            page = self.answer_of(partial(self.driver.controller.ListVolumes, request, timeout=30))
+            page = self.answer_of(partial(controller.ListVolumes, request, timeout=30))
             for entry in page.entries:
                 assert entry.volume.volume_id not in listed
                 published = set(entry.status.published_node_ids)

@@ -85,6 +85,21 @@ def test_a_change_applies_to_each_mapping_of_a_shared_volume(world: World, drive
     assert limits(world, volume) == [(700, 0)] * 3
 
 
+@pytest.mark.parametrize("code", [84, 4039])
+def test_a_volume_that_is_unmapped_during_the_change_has_the_limits_at_its_next_mapping(
+    array45: World, code: int
+) -> None:
+    volume = array45.driver.create()
+    array45.driver.publish(volume, array45.node("a"))
+    array45.simulator.gateway.inject(
+        Fault(kind=FaultKind.ERROR, code=code, path="*/setMappedSdcLimits", times=1)
+    )
+    array45.driver.modify(volume.volume_id, iopsLimit="500")
+    array45.driver.unpublish(volume.volume_id, array45.node("a"))
+    array45.driver.publish(volume, array45.node("a"))
+    assert limits(array45, volume) == [(500, 0)]
+
+
 def test_a_change_of_an_unmapped_volume_applies_to_its_next_mapping(world: World, driver: Driver) -> None:
     volume = driver.create(parameters={"iopsLimit": "500"})
     driver.modify(volume.volume_id, bandwidthLimitInKbps="3072")
