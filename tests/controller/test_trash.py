@@ -928,7 +928,18 @@ def test_a_new_name_that_another_volume_has_is_refused(
         raise NameInUse("in use")
 
     monkeypatch.setattr(GatewayArray, "rename_volume", used)
-    inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert "in use" in inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+
+
+def test_a_name_that_is_in_use_by_the_volume_itself_is_no_error(inventory: InventoryWorld) -> None:
+    renamed = Fault(kind=FaultKind.ERROR, code=99, after_effect=True, times=1, route="*.setVolumeName")
+    handle = inventory.world.driver.create().volume_id
+    inventory.world.simulator.gateway.inject(renamed)
+    inventory.world.driver.delete(handle)
+    assert len(trashed(inventory.world)) == 1
+    inventory.world.simulator.gateway.inject(renamed)
+    inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert names.belongs_to(inventory.name_of(handle), "test")
 
 
 def test_a_renaming_that_the_array_does_not_show_is_an_error(
