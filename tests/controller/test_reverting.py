@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 
 from csi_powerflex.config.systems.schema import TrashSettings
+from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.gateway.http import Http, Request
 from csi_powerflex.kube.http import Http as KubeHttp
 from csi_powerflex.kube_objects.custody import ATTACHMENTS
@@ -641,6 +642,18 @@ def test_without_a_safety_snapshot_nothing_is_reverted(reverts: Reverts) -> None
     result = reverts.revert(volume, "--to", snapshot, "--yes")
     assert result.exit_code == 1
     assert "nothing was reverted, because no safety snapshot could be taken" in result.stderr
+    assert (reverts.word(), reverts.hold()) == ("new data", None)
+
+
+def test_a_safety_snapshot_that_the_array_does_not_show_is_none(
+    reverts: Reverts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, snapshot = reverts.prepared()
+    other = reverts.world.driver.snapshot(reverts.claimed("other"), "snapshot-other").snapshot_id
+    taken = [other.partition("-")[2]]
+    monkeypatch.setattr(GatewayArray, "take_snapshots", lambda *_, **__: taken)
+    message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
+    assert "the array shows no safety snapshot of it; run the command again" in message
     assert (reverts.word(), reverts.hold()) == ("new data", None)
 
 

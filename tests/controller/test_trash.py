@@ -33,6 +33,7 @@ from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import GIB, refused
@@ -630,6 +631,15 @@ def test_a_volume_whose_removal_fails_again_and_again_does_not_keep_the_others(s
     assert not world.array.volumes
 
 
+def test_what_an_array_does_not_show_by_its_id_is_not_removed(
+    sweeping: Sweeping, change_answer: ChangeAnswer
+) -> None:
+    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
+    change_answer("Volume.queryBySelectedIds", lambda _: [])
+    sweeping.after(DAY + 600)
+    assert len(trashed(sweeping.world)) == 1
+
+
 def test_a_system_that_fails_within_a_round_is_swept_later(sweeping: Sweeping) -> None:
     world = sweeping.world
     for number in range(3):
@@ -677,13 +687,17 @@ def test_a_clock_that_is_slow_shortens_nothing(keeping45: World) -> None:
     assert trashed(keeping45)[0].due - time.time() > 30 * DAY
 
 
-def test_a_gateway_that_tells_no_time_is_swept_by_the_clock_of_the_host(
-    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
+@pytest.fixture
+def without_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gateways not tell their time."""
     monkeypatch.setattr(
         asgi, "email", SimpleNamespace(utils=SimpleNamespace(formatdate=lambda *_, **__: "?"))
     )
+
+
+@pytest.mark.usefixtures("without_date")
+def test_a_gateway_that_tells_no_time_is_swept_by_the_clock_of_the_host(sweeping: Sweeping) -> None:
+    sweeping.world.driver.delete(sweeping.world.driver.create().volume_id)
     sweeping.round(DAY + 600)
     assert not sweeping.world.array.volumes
 
@@ -792,6 +806,12 @@ def test_a_volume_that_is_due_soon_by_the_clock_of_the_system_is_not_undeleted(
     handle, _ = _deleted(inventory)
     with inventory.world.in_future(DAY):
         assert "may be removed" in inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+
+
+@pytest.mark.usefixtures("without_date")
+def test_a_volume_is_undeleted_where_the_gateway_tells_no_time(inventory: InventoryWorld) -> None:
+    handle, _ = _deleted(inventory)
+    inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
 
 
 def test_two_people_may_undelete_a_volume_at_once(
@@ -908,7 +928,18 @@ def test_a_new_name_that_another_volume_has_is_refused(
         raise NameInUse("in use")
 
     monkeypatch.setattr(GatewayArray, "rename_volume", used)
-    inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert "in use" in inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
+
+
+def test_a_name_that_is_in_use_by_the_volume_itself_is_no_error(inventory: InventoryWorld) -> None:
+    renamed = Fault(kind=FaultKind.ERROR, code=99, after_effect=True, times=1, route="*.setVolumeName")
+    handle = inventory.world.driver.create().volume_id
+    inventory.world.simulator.gateway.inject(renamed)
+    inventory.world.driver.delete(handle)
+    assert len(trashed(inventory.world)) == 1
+    inventory.world.simulator.gateway.inject(renamed)
+    inventory.ok("volumes", "undelete", handle, *AS_EXT4, "--yes")
+    assert names.belongs_to(inventory.name_of(handle), "test")
 
 
 def test_a_renaming_that_the_array_does_not_show_is_an_error(

@@ -22,6 +22,7 @@ from csi_powerflex.operations.controller.inventory.importing import (
 )
 from csi_powerflex.operations.controller.inventory.reading import Reader, Selection
 from csi_powerflex.operations.controller.inventory.records import Record
+from csi_powerflex.operations.controller.lookup import volume_or_trashed
 from csi_powerflex.operations.controller.trash_sweep import SPARE_SECONDS
 
 log = Log(__name__)
@@ -135,9 +136,9 @@ def carry_out(reader: Reader, item: Deleted) -> None:
         array.rename_volume(volume_id, name)
     except NameInUse:
         # If the first answer was lost, the name is in use by this volume.
-        if array.volume(volume_id).name != name:
+        if volume_or_trashed(array, volume_id).name != name:
             raise
-    found = array.volume(volume_id).name
+    found = volume_or_trashed(array, volume_id).name
     if found != name:
         raise Unavailable(f"{item.record.handle} is called {found!r} and not {name!r}; run the command again")
     log.info("volume undeleted", volume=item.record.handle, before=str(item.name), array_name=name)
