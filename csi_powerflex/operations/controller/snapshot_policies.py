@@ -165,7 +165,7 @@ class SnapshotPolicies:
 
 
 def settle(array: Array, volume_id: str, wanted: str | None, current: str | None) -> None:
-    """Let the volume be in the policy ``wanted``, or in none. A policy that it leaves keeps no snapshots of it: they stay as ordinary ones.
+    """Let the volume be in the policy ``wanted``, or in none. The snapshots of a policy that it leaves stay.
 
     Args:
         array: the system.
