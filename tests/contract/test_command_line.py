@@ -65,7 +65,10 @@ COMMANDS = sorted(
 )
 OF_THE_DOCTOR = ["doctor controller", "doctor node"]
 OF_THE_INVENTORY = [
-    *(f"volumes {name}" for name in ("list", "show", "orphans", "import", "release", "revert", "trash", "undelete")),
+    *(
+        f"volumes {name}"
+        for name in ("list", "show", "orphans", "import", "release", "revert", "trash", "undelete")
+    ),
     *(f"snapshots {name}" for name in ("list", "show", "orphans", "import")),
 ]
 OF_GROUPS = OF_THE_DOCTOR + OF_THE_INVENTORY

@@ -494,7 +494,7 @@ def test_pools_whose_padding_fits_are_accepted(moving: World, source: str, targe
 
 
 @pytest.mark.parametrize("size", [32, 160])
-def test_a_pool_without_room_is_refused_with_the_figures(moving: World, size: int) -> None:
+def test_a_pool_without_free_capacity_is_refused_with_the_figures(moving: World, size: int) -> None:
     volume = moving.driver.create(gib=size)
     text = refused(FULL, lambda: move(moving, volume, "small"))
     assert f"its tree has {size} GiB as thin, and pool pd1/small takes at most" in text

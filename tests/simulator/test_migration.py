@@ -178,7 +178,9 @@ def test_thick_data_need_free_capacity_at_once(moving: Array) -> None:
     assert refused.code == 309
 
 
-def test_a_full_target_pauses_a_migration_and_free_capacity_continues_it(moving: Array, clock: ManualClock) -> None:
+def test_a_full_target_pauses_a_migration_and_free_capacity_continues_it(
+    moving: Array, clock: ManualClock
+) -> None:
     volume = moving.create()
     moving.gateway.set_full("sp2", full=True)
     migrate(moving, volume, "sp2", ignoreDestinationCapacity="TRUE")

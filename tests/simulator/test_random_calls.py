@@ -152,7 +152,9 @@ class Calls(RuleBasedStateMachine):
     @rule(target=policies, levels=LEVELS, cadence=CADENCES, secure=st.booleans())
     def create_policy(self, levels: list[str], cadence: str, *, secure: bool) -> Any:
         self.array.log_in()
-        name = f"p{len(self.simulator.gateway.array.policies)}-{self.simulator.gateway.array.system.ids_issued}"
+        name = (
+            f"p{len(self.simulator.gateway.array.policies)}-{self.simulator.gateway.array.system.ids_issued}"
+        )
         body = {"name": name, "secureSnapshots": secure, "numOfRetainedSnapshotsPerLevel": levels}
         body |= {"autoSnapshotCreationCadenceInMin": cadence}
         answer = self.array.send("POST", "/api/types/SnapshotPolicy/instances", body)

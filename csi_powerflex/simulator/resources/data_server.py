@@ -5,7 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from csi_powerflex.simulator.api_error import ApiError, malformed, mdm_error, missing_parameters, uncoded_error
+from csi_powerflex.simulator.api_error import (
+    ApiError,
+    malformed,
+    mdm_error,
+    missing_parameters,
+    uncoded_error,
+)
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.model import GIB_IN_KIB, Address, Device, Sds, StoragePool

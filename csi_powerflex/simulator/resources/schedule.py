@@ -13,6 +13,7 @@ from csi_powerflex.simulator.capacity import refuse_crowded_tree, refuse_snapsho
 from csi_powerflex.simulator.model import READ_ONLY, READ_ONLY_SNAPSHOT, SNAPSHOT, SnapshotPolicy, Volume
 from csi_powerflex.simulator.resources import copies, removal
 
+
 def sources(array: Array, policy: SnapshotPolicy) -> list[Volume]:
     """The volumes that the policy takes snapshots of."""
     return [item for item in list(array.volumes.values()) if item.policy_of_source == policy.id]
@@ -45,6 +46,8 @@ def runs_kept(policy: SnapshotPolicy, run: int) -> int:
 
 def is_due(array: Array) -> bool:
     """Whether a policy must take snapshots now."""
+    if not array.policies:
+        return False
     now = array.clock.now()
     return any(not policy.paused and policy.next_at <= now for policy in list(array.policies.values()))
 
