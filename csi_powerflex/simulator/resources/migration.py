@@ -1,7 +1,8 @@
 """Migration of VTrees to other pools. It takes time, needs free capacity, waits in a queue, and can pause.
 
 A pool lets some of its VTrees migrate at the same time; the others wait. A migration pauses by itself while
-the target has no free capacity, a protection domain is inactive, or a pool has lost data. It continues by itself.
+the target has no free capacity, a protection domain is inactive, or a pool has lost data. It continues by
+itself.
 """
 
 from __future__ import annotations
