@@ -61,7 +61,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class MigrationsSeen:
-    """A look at all migrations. It holds until ``until``, while ``changes`` and the written bytes are the same."""
+    """A look at all migrations. It holds until ``until``, while ``changes`` and ``written`` are the same."""
 
     changes: int
     written: Mapping[str, int]
@@ -69,7 +69,13 @@ class MigrationsSeen:
 
 
 class Array:
-    """The objects of one system. A caller that reads or changes them must hold ``lock``."""
+    """The objects of one system. A caller that reads or changes them must hold ``lock``.
+
+    ``changes`` counts how often an object was added, changed or removed.
+    """
+
+    changes = 0
+    migrations_seen: MigrationsSeen | None = None
 
     def __init__(
         self, dialect: Dialect, *, clock: Clock, store: Storage, plane: DataPlane, settings: Settings
@@ -100,8 +106,6 @@ class Array:
         self.totals: dict[str, Totals] = {}
         self.migrating: dict[str, None] = {}
         self.removing: dict[str, None] = {}
-        self.changes = 0  # how often an object was added, changed or removed
-        self.migrations_seen: MigrationsSeen | None = None
         self._tables: dict[type, dict[str, Any]] = {  # put() adds an object to the table of its type
             System: self.systems,
             ProtectionDomain: self.domains,

@@ -151,7 +151,7 @@ class Gateway:
             return self._answer(route, request)
 
     def move_clock(self, seconds: float) -> None:
-        """Put the clock forward. What is due until now happens first, and what becomes due happens at once."""
+        """Put the clock forward. What is due before happens first, what becomes due happens at once."""
         self._settle()
         self.array.clock.advance(seconds)
         self._settle()
@@ -193,14 +193,17 @@ class Gateway:
             self._refuse_role(user, route)
             removal.advance(self.array)
             migration.advance(self.array)
-            answer = route.run(array or self.array, Body.parse(request.body))
-            if route.effect is not Effect.READ:
-                migration.advance(self.array)
-            return answer
+            return self._carried_out(route, request, array or self.array)
         except ApiError as error:
             return error.response()
         finally:
             self.array.commit()
+
+    def _carried_out(self, route: Route, request: Request, array: Array) -> Response:
+        answer = route.run(array, Body.parse(request.body))
+        if route.effect is not Effect.READ:
+            migration.advance(self.array)
+        return answer
 
     def _is_public(self, route: Route, request: Request) -> bool:
         """Whether a request without any token is answered, as older gateways do for their version."""

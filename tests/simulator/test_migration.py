@@ -352,7 +352,12 @@ def test_requests_beside_migrations_do_not_look_at_each_of_them(
         moving.volume_action(moving.create(), "migrateVTree", destSPId=pool(moving, "sp2"))
     looked: list[object] = []
     obstacle = migration._obstacle
-    monkeypatch.setattr(migration, "_obstacle", lambda *given: (looked.append(given), obstacle(*given))[1])
+
+    def look(*given: Any) -> str | None:
+        looked.append(given)
+        return obstacle(*given)
+
+    monkeypatch.setattr(migration, "_obstacle", look)
     for _ in range(20):
         moving.get("/api/types/System/instances")
     assert looked == []

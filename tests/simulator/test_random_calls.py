@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from csi_powerflex.simulator.clock import ManualClock
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.inprocess import Answer
-from csi_powerflex.simulator.model import DEGRADED, FAILED, FINE, HEALTHY, MEDIUM, THICK, Volume
+from csi_powerflex.simulator.model import DEGRADED, FAILED, HEALTHY, MEDIUM, THICK, Volume
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.simulator.client import GIB_KB, Array
@@ -33,7 +33,7 @@ STATE = InitialState(
                 PoolPlan("sp1"),
                 PoolPlan("sp2"),
                 PoolPlan("raw", zero_padding=False),
-                PoolPlan("fine", layout=FINE),
+                PoolPlan("fine", layout="FineGranularity"),
                 PoolPlan("tiny", raw_gib=60, spare_percent=0, over_provisioning=1),
             )
         ),

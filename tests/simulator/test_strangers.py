@@ -267,7 +267,7 @@ def test_a_wrong_setting_is_refused(array: Array, kind: str, action: str, body: 
     assert shown(array, kind, object_id) == before
 
 
-def test_less_spare_capacity_is_more_room(array: Array) -> None:
+def test_less_spare_capacity_is_more_free_capacity(array: Array) -> None:
     path = f"/api/instances/StoragePool::{array.pool_id}/relationships/Statistics"
     before = array.get(path)["netUnusedCapacityInKb"]
     array.act("StoragePool", array.pool_id, "setSparePercentage", sparePercentage="0")

@@ -204,8 +204,10 @@ def _position(array: Array, tree: VTree) -> int:
 
 def advance(array: Array) -> None:
     """Bring all migrations to the current time, in the order in which they end."""
+    if not array.migrating:
+        return
     now = array.clock.now()
-    if not array.migrating or _is_seen(array, now):
+    if _is_seen(array, now):
         return
     _pause_and_continue(array, now)
     _start_waiting(array, now)

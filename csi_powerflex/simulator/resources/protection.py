@@ -43,7 +43,7 @@ def _lock(array: Array, volume: Volume, _: Body) -> View:
 
 
 def _unlock(array: Array, volume: Volume, body: Body) -> View:
-    """Unlock. One that has expired is removed at once if the caller has agreed to that, else with the next run."""
+    """Unlock. One that has expired is removed: at once if the caller has agreed, else with the next run."""
     if not volume.locked:
         raise uncoded_error("The auto snapshot is not locked")
     expired = is_marked_for_removal(array, volume)

@@ -6,7 +6,7 @@ from csi_powerflex.simulator.api_error import mdm_error
 from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.body import Body
 from csi_powerflex.simulator.dialect import ERASURE_CODING, MIRRORING
-from csi_powerflex.simulator.model import ProtectionDomain
+from csi_powerflex.simulator.model import FaultSet, ProtectionDomain, Sds, Sdt
 from csi_powerflex.simulator.names import free_name
 from csi_powerflex.simulator.resources import data_server, fault_set, sdt, statistics, storage_pool, tuning
 from csi_powerflex.simulator.resources.resource_type import (
@@ -99,7 +99,10 @@ def _remove(array: Array, domain: ProtectionDomain, _: Body) -> View:
     """Remove an empty domain. Its SDSs, SDTs and fault sets go with it."""
     if array.pools_of_domain(domain.id):
         raise mdm_error(93)
-    parts = [*array.sdss.values(), *array.sdts.values(), *array.fault_sets.values()]
+    parts: list[Sds | Sdt | FaultSet] = []
+    parts += [*array.sdss.values()]
+    parts += [*array.sdts.values()]
+    parts += [*array.fault_sets.values()]
     for part in [item for item in parts if item.domain_id == domain.id]:
         array.drop(part)
     array.drop(domain)

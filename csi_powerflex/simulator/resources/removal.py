@@ -103,6 +103,8 @@ def _forget(array: Array, volume: Volume) -> None:
 
 def advance(array: Array) -> None:
     """Finish the removals that have lasted ``removal_seconds``."""
+    if not array.removing:
+        return
     deadline = array.clock.now() - array.settings.removal_seconds
     for volume in [array.volumes[volume_id] for volume_id in array.removing]:
         if volume.removed_at is not None and volume.removed_at <= deadline:

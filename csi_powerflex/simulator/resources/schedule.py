@@ -46,6 +46,8 @@ def runs_kept(policy: SnapshotPolicy, run: int) -> int:
 
 def is_due(array: Array) -> bool:
     """Whether a policy must take snapshots now."""
+    if not array.policies:
+        return False
     now = array.clock.now()
     return any(not policy.paused and policy.next_at <= now for policy in list(array.policies.values()))
 
