@@ -112,9 +112,9 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation deletion expansion group_snapshots \
-	holding lookup matching modification move_checks moves nvme_hosts ownership placement qos routes running_moves \
-	snapshots trash trash_sweep volumes \
-	$(addprefix inventory/,importing orphans reading records release reverting undeleting)) \
+	holding lookup matching modification move_checks moves nvme_hosts ownership placement policy_departure qos routes running_moves \
+	snapshot_policies snapshots trash trash_sweep volumes \
+	$(addprefix inventory/,importing keeping orphans reading records release reverting undeleting)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \

@@ -23,6 +23,7 @@ from csi_powerflex.kube_objects import needed
 from csi_powerflex.model.hold import Holds, NoHolds
 from csi_powerflex.model.notices import NoNotices, Notices
 from csi_powerflex.model.ports import NodeRegistry, QosStore
+from csi_powerflex.model.snapshot_policy import NeededSnapshots
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.model.trash import UnknownNeeds, VolumeNeeds
 from csi_powerflex.observability import endpoint, log
@@ -42,14 +43,17 @@ from csi_powerflex.operations.controller.orphan_count import OrphanCount
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.pagination import KeptLists
 from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.policy_departure import PolicyDeparture
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.qos_sync import QosSync
+from csi_powerflex.operations.controller.snapshot_policies import SnapshotPolicies
 from csi_powerflex.operations.controller.snapshots import Snapshots
 from csi_powerflex.operations.controller.trash import Trash
 from csi_powerflex.operations.controller.trash_sweep import TrashSweep
 from csi_powerflex.operations.controller.volumes import Volumes
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.qos_store import kubernetes
+from csi_powerflex.qos_store.kubernetes import KubernetesQosStore
 from csi_powerflex.qos_store.local import LocalQosStore
 
 # Enough for a gateway that answers. One that hangs must not delay the end of the process.
@@ -112,6 +116,7 @@ class _Parts:
     notices: Notices
     holds: Holds
     needs: VolumeNeeds
+    needed_snapshots: NeededSnapshots
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
@@ -147,6 +152,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
         _notices(settings, qos_store) as notices,
         _qos_sync(qos, notices) as qos_sync,
         _node_registry(settings) as registry,
+        _needed_snapshots(settings) as needed_snapshots,
     ):
 
         def follow_cluster() -> None:
@@ -157,7 +163,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
 
         known_nodes, kept = KnownNodes(registry), KeptLists()
         listing = Listing(fleet, known_nodes, settings.cluster_id, kept)
-        in_cluster = qos_store if isinstance(qos_store, kubernetes.KubernetesQosStore) else None
+        in_cluster = qos_store if isinstance(qos_store, KubernetesQosStore) else None
         yield _Parts(
             fleet=fleet,
             qos_store=qos_store,
@@ -166,6 +172,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
             notices=notices,
             holds=in_cluster or NoHolds(),
             needs=in_cluster or UnknownNeeds(),
+            needed_snapshots=needed_snapshots,
             known_nodes=known_nodes,
             kept=kept,
             listing=listing,
@@ -176,7 +183,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
 @contextlib.contextmanager
 def _notices(settings: ControllerSettings, qos_store: QosStore) -> Iterator[Notices]:
     """Where notices go during the block: to Kubernetes Events, if the settings want them."""
-    if not settings.events or not isinstance(qos_store, kubernetes.KubernetesQosStore):
+    if not settings.events or not isinstance(qos_store, KubernetesQosStore):
         yield NoNotices()
         return
     made = events.connect(settings.driver_name, settings.kubeconfig, qos_store.persistent_volume)
@@ -199,6 +206,16 @@ def _orphan_count(settings: ControllerSettings, parts: _Parts) -> Iterator[Orpha
             settings.cluster_id,
             seconds=settings.orphans_seconds,
         )
+
+
+@contextlib.contextmanager
+def _needed_snapshots(settings: ControllerSettings) -> Iterator[NeededSnapshots]:
+    """What tells the snapshots that Kubernetes has; none outside Kubernetes."""
+    if not settings.in_kubernetes:
+        yield frozenset
+        return
+    with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
+        yield lambda: needed.snapshot_handles(client)
 
 
 @contextlib.contextmanager
@@ -259,14 +276,16 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     )
     topology = Topology(settings.driver_name)
     trash = Trash(settings.cluster_id, parts.needs)
+    departure = PolicyDeparture(parts.qos_store, parts.needed_snapshots)
+    policies = SnapshotPolicies(parts.qos_store, ownership)
     placement = Placement(fleet, topology, system_seconds=settings.system_seconds)
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, parts.qos_store, ownership, settings.cluster_id),
-        deletion=Deletion(fleet, ownership, cluster_nodes, trash),
+        volumes=Volumes(fleet, placement, parts.qos_store, ownership, policies, settings.cluster_id),
+        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
         expansion=Expansion(fleet, qos),
         qos=qos,
-        modification=Modification(fleet, qos, Moves(parts.qos_store, notices)),
+        modification=Modification(fleet, qos, Moves(parts.qos_store, notices), policies),
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),

@@ -91,6 +91,7 @@ def _of_volume(record: Record) -> Document:
         }
         if found
         else None,
+        "snapshotPolicy": _policy(record),
     }
 
 
@@ -108,7 +109,13 @@ def _of_snapshot(record: Record) -> Document:
         else None,
         "group": record.volume.group_id,
         "lockedUntil": _time(locked) if locked else None,
+        "snapshotPolicy": _policy(record),
+        "lockedByPolicy": record.volume.policy_locked if record.volume.taken_by else None,
     }
+
+
+def _policy(record: Record) -> Document | None:
+    return {"id": record.policy.id, "name": record.policy.name} if record.policy else None
 
 
 def _host(host: MappedHost) -> Document:

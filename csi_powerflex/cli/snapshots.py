@@ -9,16 +9,17 @@ import click
 
 from csi_powerflex.cli import documents, inventory_options as common, settings, tables
 from csi_powerflex.cli.volumes import finish, notes
+from csi_powerflex.errors import FailedPrecondition
 from csi_powerflex.model.cluster import ObjectName
-from csi_powerflex.operations.controller.inventory import importing
+from csi_powerflex.operations.controller.inventory import importing, keeping
 from csi_powerflex.operations.controller.inventory.orphans import orphans
 from csi_powerflex.operations.controller.inventory.reading import Selection
-from csi_powerflex.operations.controller.inventory.records import Inventory
+from csi_powerflex.operations.controller.inventory.records import Inventory, Record
 
 
 @click.group(name="snapshots", context_settings={"help_option_names": settings.HELP})
 def command() -> None:
-    """Show the snapshots on the arrays, and prepare their import. Nothing is changed."""
+    """Show the snapshots on the arrays, and prepare their import. Only --yes changes something."""
 
 
 @command.command(name="list", cls=settings.RoleCommand, context_settings=settings.of("snapshots_list"))
@@ -93,17 +94,26 @@ def list_orphans(system: str | None, pool: str | None, older_than: int, output: 
     show_default=True,
     help="What happens to the snapshot when the VolumeSnapshot is deleted.",
 )
+@click.option(
+    "--yes",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Lock a snapshot that a policy of the array has taken, so that the policy does not remove it. It "
+    "cannot be given in the environment.",
+)
 @common.manifests
 def import_snapshot(
     snapshot: str,
     system: str | None,
     source: str | None,
     output: str,
+    yes: bool,
     **given: Any,
 ) -> None:
     """Print a VolumeSnapshotContent and a VolumeSnapshot for a snapshot that exists.
 
-    SNAPSHOT is as for "show". Nothing is changed: look at the objects, and apply them with kubectl.
+    SNAPSHOT is as for "show". Look at the objects, and apply them with kubectl. A snapshot that a policy of
+    the array has taken is locked first, with --yes. Nothing else is changed.
     """
     name: ObjectName = given.pop("as")  # no name of an argument in Python
     wanted = {key: given.pop(key) for key in ("block", "snapshot_class")}
@@ -118,9 +128,60 @@ def import_snapshot(
             **wanted,
         )
         manifests = importing.snapshot_manifests(reader, record, request)
-    comment = f"snapshot {record.handle}, called {record.volume.name}, in pool {record.pool}"
+        locked = keeping.needs_lock(record)
+        if locked:
+            _require_yes(record, yes=yes)
+            keeping.lock(reader, record)
+    called = f", called {record.volume.name}" if record.volume.name else ""
+    comment = f"snapshot {record.handle}{called}, in pool {record.pool}"
+    comment += f"; it was locked, so snapshot policy {record.policy} keeps it" if locked else ""
     documents.echo_manifests(manifests, comment, output)
     notes(reader.cluster.unknown)
+
+
+def _require_yes(record: Record, *, yes: bool) -> None:
+    """Refuse to print objects for a snapshot that would vanish.
+
+    Raises:
+        FailedPrecondition: the option was not given.
+    """
+    if not yes:
+        raise FailedPrecondition(
+            f"{record.handle} was not imported: snapshot policy {record.policy} has taken it, and removes it "
+            "when it expires. Give --yes to lock it on the array and to print the objects; csi-powerflex "
+            "snapshots unlock gives it back to its policy"
+        )
+
+
+@command.command(name="unlock", cls=settings.RoleCommand, context_settings=settings.of("snapshots_unlock"))
+@click.argument("snapshot", metavar="SNAPSHOT")
+@common.arrays
+@click.option("--system", metavar="NAME", help="Look for a name on the array only on this system.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Do it. Without this option nothing is changed. It cannot be given in the environment.",
+)
+def unlock(snapshot: str, system: str | None, yes: bool, **arrays: Any) -> None:
+    """Give a locked snapshot back to the snapshot policy that has taken it.
+
+    SNAPSHOT is as for "show". No VolumeSnapshotContent may have it. The policy removes it when it expires, or
+    at once if it has expired.
+    """
+    with common.opened(**arrays) as reader:
+        record = reader.find(snapshot, snapshots=True, system=system)
+        locked = keeping.require_unlockable(reader, record, unchecked=arrays["in_kubernetes"] is False)
+        if locked and yes:
+            keeping.unlock(reader, record)
+    what = f"snapshot {record.handle} of snapshot policy {record.policy}"
+    if not locked:
+        click.echo(tables.printable(f"{what} is not locked."))
+    elif yes:
+        click.echo(tables.printable(f"{what} was unlocked. The policy removes it when it expires."))
+    else:
+        click.echo(tables.printable(f"{what} would be unlocked. The policy removes it when it expires."))
+        click.echo("Nothing was changed; give --yes to do it.")
 
 
 def _show(found: Inventory, output: str, columns: tables.Columns) -> None:

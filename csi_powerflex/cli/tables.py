@@ -54,10 +54,12 @@ def volumes(records: Sequence[Record], now: datetime.datetime, columns: Columns)
 def snapshots(records: Sequence[Record], now: datetime.datetime, columns: Columns) -> None:
     """Print a table of snapshots."""
     several = _several_systems(records)
+    policies = any(record.policy for record in records)
     rows = [
         {
             "SNAPSHOT": _snapshot_name(record) or record.volume.name or str(record.handle),
             "SOURCE": str(record.source_claim or record.source or _NONE),
+            **({"POLICY": _policy_name(record) or _NONE} if policies else {}),
             **_place(record, several=several),
             "AGE": age(record.age(now)),
             **_owner(record, columns, {"TREE": str(record.tree_members)}),
@@ -121,7 +123,8 @@ def _volume_rows(record: Record) -> dict[str, str]:
     text = f"{found.name}, {found.phase or 'no phase'}, {found.reclaim_policy}" if found else ""
     limits = _limit_text(record.requested) if record.requested else ""
     held = {"held": found.hold} if found and found.hold else {}
-    return {"claim": str(record.claim or ""), "PersistentVolume": text, **held, "requested limits": limits}
+    rows = {"claim": str(record.claim or ""), "PersistentVolume": text, **held, "requested limits": limits}
+    return {**rows, **({"snapshot policy": _policy_text(record)} if record.policy else {})}
 
 
 def _snapshot_rows(record: Record) -> dict[str, str]:
@@ -131,7 +134,27 @@ def _snapshot_rows(record: Record) -> dict[str, str]:
         "VolumeSnapshot": _snapshot_name(record),
         "VolumeSnapshotContent": text,
         "group": record.volume.group_id or "",
+        **({"snapshot policy": _policy_text(record)} if record.policy else {}),
     }
+
+
+def _policy_name(record: Record) -> str:
+    """The policy that has taken a snapshot, and whether it keeps it."""
+    if record.policy is None:
+        return ""
+    return f"{record.policy.name} ({'locked' if record.volume.policy_locked else 'auto'})"
+
+
+def _policy_text(record: Record) -> str:
+    """All that is known of the policy of a volume or snapshot."""
+    policy = record.policy
+    if policy is None:
+        return ""
+    schedule = f", {policy.schedule}" if policy.minutes else ""
+    if not record.snapshot:
+        return f"{policy.name}{schedule}"
+    fate = "locked, so it is kept" if record.volume.policy_locked else "removed when it expires"
+    return f"{policy.name}{schedule}; {fate}"
 
 
 def _snapshot_name(record: Record) -> str:

@@ -29,6 +29,7 @@ from csi_powerflex.gateway.payloads import (
     PoolPayload,
     PoolStatisticsPayload,
     SingleVolumePayload,
+    SnapshotPolicyPayload,
     SystemLimitsPayload,
     SystemStatisticsPayload,
     TreePayload,
@@ -59,6 +60,7 @@ from csi_powerflex.model.array import (
 from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import NvmeTarget
+from csi_powerflex.model.snapshot_policy import SnapshotPolicy
 from csi_powerflex.model.trash import TrashRules
 from csi_powerflex.shared_read import SharedRead
 
@@ -434,6 +436,50 @@ class GatewayArray:
         """After the requests in progress (2.9)."""
         about = f"to pause the move of volume {self._handle(volume_id)}"
         self._act(volume_id, "pauseVTreeMigration", {"pauseType": "Gracefully"}, about)
+
+    # --- snapshot policies -----------------------------------------------------------------------
+
+    def snapshot_policies(self) -> Sequence[SnapshotPolicy]:
+        path = "/api/types/SnapshotPolicy/instances"
+        payloads = self._client.get_list(path, SnapshotPolicyPayload, about="to list the snapshot policies")
+        return [convert.snapshot_policy(payload) for payload in payloads]
+
+    def join_policy(self, volume_id: str, policy_id: str) -> None:
+        """PowerFlex 5 has another name for the action (2.13)."""
+        action = (
+            "assignSnapshotPolicy" if self._erasure_coded(volume_id) else "addSourceVolumeToSnapshotPolicy"
+        )
+        about = f"to put volume {self._handle(volume_id)} into snapshot policy {policy_id}"
+        self._act_on_policy(policy_id, action, {"sourceVolumeId": volume_id}, about)
+
+    def leave_policy(self, volume_id: str, policy_id: str) -> None:
+        """With ``Detach``, which keeps all snapshots, also those that are locked (2.13)."""
+        action = (
+            "unassignSnapshotPolicy"
+            if self._erasure_coded(volume_id)
+            else "removeSourceVolumeFromSnapshotPolicy"
+        )
+        body = {
+            "sourceVolumeId": volume_id,
+            "autoSnapshotRemovalAction": "Detach",
+            "detachLockedAutoSnapshots": "true",
+        }
+        about = f"to take volume {self._handle(volume_id)} out of snapshot policy {policy_id}"
+        self._act_on_policy(policy_id, action, body, about)
+
+    def _act_on_policy(self, policy_id: str, action: str, body: Mapping[str, object], about: str) -> None:
+        """A repetition changes nothing. The array refuses it."""
+        path = f"/api/instances/SnapshotPolicy::{policy_id}/action/{action}"
+        self._client.post(path, body, msgspec.Raw, Effect.IDEMPOTENT, about=about)
+
+    def lock_auto_snapshot(self, volume_id: str) -> None:
+        about = f"to lock auto snapshot {self._handle(volume_id)}"
+        self._act(volume_id, "lockAutoSnapshot", {}, about)
+
+    def unlock_auto_snapshot(self, volume_id: str) -> None:
+        """The array may remove it at once if it has expired (2.6)."""
+        about = f"to unlock auto snapshot {self._handle(volume_id)}"
+        self._act(volume_id, "unlockAutoSnapshot", {"autoSnapshotWillBeRemoved": "true"}, about)
 
     # --- mappings --------------------------------------------------------------------------------
 

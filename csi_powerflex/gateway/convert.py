@@ -20,6 +20,7 @@ from csi_powerflex.gateway.payloads import (
     SdcPayload,
     SdtPayload,
     SingleVolumePayload,
+    SnapshotPolicyPayload,
     TreePayload,
     TreeStatisticsPayload,
     TreeVolumePayload,
@@ -41,6 +42,7 @@ from csi_powerflex.model.array import (
 )
 from csi_powerflex.model.moves import MoveState, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import Portal
+from csi_powerflex.model.snapshot_policy import SnapshotPolicy
 
 _KBPS_PER_MBPS = 1024
 _THICK = "ThickProvisioned"
@@ -250,6 +252,20 @@ def volume(system_id: str, payload: VolumePayload) -> Volume:
         created=timestamp(payload.creation_time),
         locked_until=timestamp(locked) if locked else None,
         mappings=tuple(_mapping(item) for item in payload.mapped_sdc_info or ()),
+        policy_id=payload.snpl_id_of_source_volume,
+        taken_by=payload.snpl_id_of_auto_snapshot,
+        policy_locked=payload.locked_auto_snapshot is True,
+    )
+
+
+def snapshot_policy(payload: SnapshotPolicyPayload) -> SnapshotPolicy:
+    """A snapshot policy (2.13)."""
+    return SnapshotPolicy(
+        id=payload.id,
+        name=payload.name or payload.id,
+        paused=payload.snapshot_policy_state == "Paused",
+        minutes=payload.auto_snapshot_creation_cadence_in_min,
+        retained=payload.num_of_retained_snapshots_per_level or (),
     )
 
 

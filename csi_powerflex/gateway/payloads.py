@@ -94,6 +94,9 @@ class VolumePayload(Payload, frozen=True):
     secure_snapshot_exp_time: Timestamp = 0
     compression_method: str | None = None
     gen_type: str | None = None
+    snpl_id_of_source_volume: Id | None = None
+    snpl_id_of_auto_snapshot: Id | None = None
+    locked_auto_snapshot: bool | None = None
 
 
 class SingleVolumePayload(VolumePayload, frozen=True):
@@ -261,6 +264,16 @@ class TreeStatisticsPayload(Payload, frozen=True):
 
     net_capacity_in_use_in_kb: Kib = 0
     vtree_migration_progress: int | None = None
+
+
+class SnapshotPolicyPayload(Payload, frozen=True):
+    """A SnapshotPolicy (2.13)."""
+
+    id: Id
+    name: str | None = None
+    snapshot_policy_state: str | None = None
+    auto_snapshot_creation_cadence_in_min: int = 0
+    num_of_retained_snapshots_per_level: tuple[int, ...] | None = None
 
 
 class CreatedPayload(Payload, frozen=True):

@@ -70,6 +70,12 @@ def read(client: Client, cluster_id: str) -> Needed:
     return Needed(handles=frozenset(volumes | taken), names=frozenset(waiting | promised))
 
 
+def snapshot_handles(client: Client) -> frozenset[str]:
+    """The handles of the VolumeSnapshotContents of the cluster, of every CSI driver. Raises as ``read``."""
+    _, taken = _snapshots(client, "")
+    return frozenset(taken)
+
+
 def _claimed(client: Client, cluster_id: str) -> set[str]:
     """The names on the array of the volumes that claims wait for."""
     return {

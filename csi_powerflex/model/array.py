@@ -262,6 +262,9 @@ class Volume:
         locked_until: the end of a secure snapshot's retention.
         replicated: whether it is replicated to another system. False in a list: only the answer for a single
             volume says it.
+        policy_id: the snapshot policy that takes snapshots of it.
+        taken_by: the snapshot policy that has taken it. It is an auto snapshot then.
+        policy_locked: whether it is an auto snapshot that its policy must not remove.
     """
 
     handle: VolumeHandle
@@ -280,6 +283,9 @@ class Volume:
     locked_until: datetime.datetime | None
     mappings: tuple[Mapping, ...]
     replicated: bool = False
+    policy_id: str | None = None
+    taken_by: str | None = None
+    policy_locked: bool = False
 
     def __str__(self) -> str:
         """For messages: the CSI id, and the name by which the array's tools show it."""

@@ -18,6 +18,7 @@ from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.hints import did_you_mean
 from csi_powerflex.model import qos
 from csi_powerflex.model.array import Access, Provisioning
+from csi_powerflex.model.snapshot_policy import DELETE_POLICY_SNAPSHOTS, SNAPSHOT_POLICY, is_none
 from csi_powerflex.model.transport import AUTO, TRANSPORTS
 from csi_powerflex.model.trash import DELETE_AFTER
 
@@ -212,6 +213,21 @@ class VolumeParameters:
         None,
         travels=True,
     )
+    snapshot_policy: str | None = _parameter(
+        SNAPSHOT_POLICY,
+        "Name or id of the array's snapshot policy that takes snapshots of the volume; none for no policy",
+        Text(),
+        None,
+        travels=True,
+    )
+    delete_policy_snapshots: bool = _parameter(
+        DELETE_POLICY_SNAPSHOTS,
+        "Delete the snapshots that a policy has taken of the volume together with it. Locked, secure and "
+        "mapped ones, and those that a VolumeSnapshotContent has, stay. With false the volume is not deleted",
+        Flag(),
+        False,
+        travels=True,
+    )
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> VolumeParameters:
@@ -226,6 +242,12 @@ class VolumeParameters:
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
         return _qos_request(self)
+
+    @property
+    def policy(self) -> str | None:
+        """The name or id of the snapshot policy that the volume is put into; None for no policy."""
+        named = self.snapshot_policy
+        return None if named is None or is_none(named) else named
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -299,6 +321,7 @@ class MutableParameters:
     bandwidth: str | None = _like(VolumeParameters, "bandwidth")
     iops_per_gib: str | None = _like(VolumeParameters, "iops_per_gib")
     bandwidth_per_gib: str | None = _like(VolumeParameters, "bandwidth_per_gib")
+    snapshot_policy: str | None = _like(VolumeParameters, "snapshot_policy")
 
     @property
     def qos_request(self) -> qos.QosRequest:
@@ -306,7 +329,7 @@ class MutableParameters:
         return _qos_request(self)
 
     def over(self, parameters: VolumeParameters) -> VolumeParameters:
-        """A StorageClass's parameters, with what this class says of the pool in place of theirs.
+        """A StorageClass's parameters, with what this class says of pool and policy in place of theirs.
 
         The specification gives the mutable parameters precedence (CreateVolume).
         """
@@ -315,6 +338,7 @@ class MutableParameters:
             domain=self.domain or parameters.domain,
             pool=self.pool or parameters.pool,
             provisioning=self.provisioning or parameters.provisioning,
+            snapshot_policy=self.snapshot_policy or parameters.snapshot_policy,
         )
 
 

@@ -30,6 +30,7 @@ from csi_powerflex.model.claim import ClaimNames
 from csi_powerflex.model.moves import Conversion, Tree, TreeMember, TreeUsage
 from csi_powerflex.model.nvme import NvmeTarget
 from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.snapshot_policy import PolicyNeeds, SnapshotPolicy
 from csi_powerflex.model.trash import TrashRules
 
 
@@ -290,6 +291,38 @@ class Array(Protocol):
         """
         ...
 
+    # --- snapshot policies -----------------------------------------------------------------------
+
+    def snapshot_policies(self) -> Sequence[SnapshotPolicy]:
+        """Every snapshot policy."""
+        ...
+
+    def join_policy(self, volume_id: str, policy_id: str) -> None:
+        """Put the volume into the policy.
+
+        The array refuses it if the volume is in a policy already, also in this one. It has no code for that.
+        So after any error the caller reads the volume.
+
+        Raises:
+            DriverError: the array refuses it, or there was no answer.
+        """
+        ...
+
+    def leave_policy(self, volume_id: str, policy_id: str) -> None:
+        """Take the volume out of the policy. Its snapshots stay, as ordinary ones.
+
+        Raises as ``join_policy``.
+        """
+        ...
+
+    def lock_auto_snapshot(self, volume_id: str) -> None:
+        """Let a policy keep a snapshot that it has taken. Raises as ``join_policy``."""
+        ...
+
+    def unlock_auto_snapshot(self, volume_id: str) -> None:
+        """Let a policy remove a locked snapshot when it expires. Raises as ``join_policy``."""
+        ...
+
     # --- mappings --------------------------------------------------------------------------------
 
     def hosts_of(
@@ -390,8 +423,8 @@ class Array(Protocol):
         ...
 
 
-class QosStore(Protocol):
-    """What was requested for each volume after its creation: its QoS limits, and whether it was moved.
+class QosStore(PolicyNeeds, Protocol):
+    """What was requested for each volume: its QoS limits, whether it was moved, and its snapshot policies.
 
     ControllerPublishVolume does not name the limits that were changed after CreateVolume, and a repeated
     CreateVolume names the pool that the volume had then. So this is kept outside of the controller's process.
@@ -435,6 +468,19 @@ class QosStore(Protocol):
 
     def record_move(self, handles: Collection[VolumeHandle]) -> None:
         """Keep that these volumes are moved to another pool.
+
+        Raises:
+            Unavailable: it cannot be kept now.
+        """
+        ...
+
+    def record_policy(self, handle: VolumeHandle, *, deletes_snapshots: bool) -> None:
+        """Keep that the volume is or was in a snapshot policy.
+
+        Args:
+            handle: the volume.
+            deletes_snapshots: whether its class wants the snapshots of policies to be deleted with it. False
+                replaces nothing.
 
         Raises:
             Unavailable: it cannot be kept now.

@@ -39,6 +39,8 @@ class VolumeContext:
         filesystem: the filesystem for claims that name none.
         mkfs_options: the options for mkfs, separated by spaces.
         delete_after: how many seconds the volume is kept after its deletion; None as the system says.
+        snapshot_policy: the snapshot policy that it was put into when it was created.
+        delete_policy_snapshots: whether the snapshots that a policy takes of it are deleted with it.
     """
 
     origin: Origin | None
@@ -47,6 +49,8 @@ class VolumeContext:
     filesystem: str | None = None
     mkfs_options: str | None = None
     delete_after: int | None = None
+    snapshot_policy: str | None = None
+    delete_policy_snapshots: bool = False
 
     @classmethod
     def of_new_volume(cls, origin: Origin, parameters: VolumeParameters) -> Self:
@@ -79,7 +83,7 @@ class VolumeContext:
     def to_dict(self) -> dict[str, str]:
         """The context as CSI sends it, without the values that are defaults."""
         values = {
-            field.metadata["key"]: str(value)
+            field.metadata["key"]: str(value).lower() if isinstance(value, bool) else str(value)
             for field in class_parameters.travelling()
             if (value := getattr(self, field.name)) != field.default
         }

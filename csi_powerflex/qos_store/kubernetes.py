@@ -25,10 +25,12 @@ from csi_powerflex.model.qos import (
     BANDWIDTH_PER_GIB,
     IOPS,
     IOPS_PER_GIB,
+    KEYS,
     NOTHING_REQUESTED,
     ON_NVME,
     QosRequest,
 )
+from csi_powerflex.model.snapshot_policy import DELETE_POLICY_SNAPSHOTS, NO_POLICY, SNAPSHOT_POLICY, is_none
 from csi_powerflex.model.trash import DELETE_AFTER
 from csi_powerflex.observability.log import Log
 
@@ -37,13 +39,15 @@ log = Log(__name__)
 VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 
+_LIMITS = frozenset({*KEYS, ON_NVME})
+
 # The external-resizer modifies a volume first, and names the new class in its PersistentVolume afterwards.
 # Until that is seen, what the call asked for counts.
 _PENDING_SECONDS = 120.0
 
 
 class ReadAttributes(msgspec.Struct, frozen=True):
-    """The attributes of a PersistentVolume that are read: those of ``model.qos``, and ``deleteAfter``.
+    """The attributes of a PersistentVolume that are read: those of ``model.qos``, and what deletions need.
 
     A mapping of all attributes would need a third of the memory of a PersistentVolume.
     """
@@ -54,11 +58,13 @@ class ReadAttributes(msgspec.Struct, frozen=True):
     bandwidth_per_gib: str | None = msgspec.field(default=None, name=BANDWIDTH_PER_GIB)
     on_nvme: str | None = msgspec.field(default=None, name=ON_NVME)
     delete_after: str | None = msgspec.field(default=None, name=DELETE_AFTER)
+    snapshot_policy: str | None = msgspec.field(default=None, name=SNAPSHOT_POLICY)
+    delete_policy_snapshots: str | None = msgspec.field(default=None, name=DELETE_POLICY_SNAPSHOTS)
 
     def limits(self) -> dict[str, str]:
         """The attributes about limits that the PersistentVolume has, by their keys."""
         values = zip(self.__struct_encode_fields__, msgspec.structs.astuple(self), strict=True)
-        return {key: value for key, value in values if value is not None and key != DELETE_AFTER}
+        return {key: value for key, value in values if value is not None and key in _LIMITS}
 
     def delete_after_seconds(self) -> int | None:
         """For how long the volume is kept after its deletion; None as the system says."""
@@ -108,13 +114,15 @@ class _Volume(msgspec.Struct, frozen=True):
     """What a PersistentVolume requests: its StorageClass's limits, and a VolumeAttributesClass by name.
 
     ``hold`` is the text of the hold on the volume; empty if there is none. ``delete_after`` is in seconds;
-    None as the system says.
+    None as the system says. ``names_policy`` and ``deletes_policy_snapshots`` are those of ``PolicyNeeds``.
     """
 
     class_name: str | None
     initial: QosRequest
     hold: str = ""
     delete_after: int | None = None
+    names_policy: bool = False
+    deletes_policy_snapshots: bool = False
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -237,6 +245,32 @@ class KubernetesQosStore:
         self._informers[0].wait_until_synced()
         return self.persistent_volume(str(handle)) is not None
 
+    def names_policy(self, handle: VolumeHandle) -> bool:
+        """See ``PolicyNeeds.names_policy``.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes and classes yet.
+        """
+        for informer in self._informers:
+            informer.wait_until_synced()
+        with self._lock:
+            volume = self._volume(str(handle))
+            parameters = self._classes.get(volume.class_name) if volume and volume.class_name else None
+        if volume is None:
+            return False
+        return volume.names_policy or not is_none((parameters or {}).get(SNAPSHOT_POLICY, NO_POLICY))
+
+    def deletes_policy_snapshots(self, handle: VolumeHandle) -> bool:
+        """See ``PolicyNeeds.deletes_policy_snapshots``.
+
+        Raises:
+            Unavailable: the cluster has not listed its volumes yet.
+        """
+        self._informers[0].wait_until_synced()
+        with self._lock:
+            volume = self._volume(str(handle))
+        return volume is not None and volume.deletes_policy_snapshots
+
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
         with self._lock:
@@ -250,6 +284,9 @@ class KubernetesQosStore:
 
     def record_move(self, handles: Collection[VolumeHandle]) -> None:
         """See ``QosStore.record_move``. It keeps nothing: a volume that is moved has a PersistentVolume."""
+
+    def record_policy(self, handle: VolumeHandle, *, deletes_snapshots: bool) -> None:
+        """See ``QosStore.record_policy``. It keeps nothing: the classes of the volume say it."""
 
     def may_have_moved(self, handle: VolumeHandle) -> bool:
         """See ``QosStore.may_have_moved``: whether the volume has a PersistentVolume.
@@ -334,6 +371,8 @@ def _read(volume: PersistentVolume, driver_name: str) -> _Volume:
         initial=_limits(volume.metadata.name, attributes),
         hold=volume.metadata.hold(driver_name),
         delete_after=attributes.delete_after_seconds(),
+        names_policy=not is_none(attributes.snapshot_policy or NO_POLICY),
+        deletes_policy_snapshots=(attributes.delete_policy_snapshots or "").lower() == "true",
     )
 
 

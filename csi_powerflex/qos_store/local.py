@@ -1,4 +1,4 @@
-"""The requested QoS limits and the moved volumes in a small database file, for use outside Kubernetes."""
+"""What was requested for volumes, in a small database file, for use outside Kubernetes."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ class LocalQosStore:
                 "CREATE TABLE IF NOT EXISTS qos_requests (volume TEXT PRIMARY KEY, parameters TEXT NOT NULL)"
             )
             self._database.execute("CREATE TABLE IF NOT EXISTS moved_volumes (volume TEXT PRIMARY KEY)")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS policies (volume TEXT PRIMARY KEY, deletes INTEGER NOT NULL)"
+            )
         except sqlite3.Error as error:
             raise FailedPrecondition(
                 f"cannot keep state in {path}: {error}; name another --state-file, or move this one away "
@@ -73,16 +76,30 @@ class LocalQosStore:
         """See ``QosStore.may_have_moved``."""
         return bool(self._execute("SELECT volume FROM moved_volumes WHERE volume = ?", str(handle)))
 
+    def record_policy(self, handle: VolumeHandle, *, deletes_snapshots: bool) -> None:
+        """See ``QosStore.record_policy``."""
+        statement = "INSERT OR REPLACE" if deletes_snapshots else "INSERT OR IGNORE"
+        self._execute(f"{statement} INTO policies VALUES (?, ?)", str(handle), int(deletes_snapshots))
+
+    def names_policy(self, handle: VolumeHandle) -> bool:
+        """See ``PolicyNeeds.names_policy``."""
+        return bool(self._execute("SELECT volume FROM policies WHERE volume = ?", str(handle)))
+
+    def deletes_policy_snapshots(self, handle: VolumeHandle) -> bool:
+        """See ``PolicyNeeds.deletes_policy_snapshots``."""
+        rows = self._execute("SELECT volume FROM policies WHERE volume = ? AND deletes", str(handle))
+        return bool(rows)
+
     def delete(self, handle: VolumeHandle) -> None:
         """See ``QosStore.delete``."""
-        for table in ("qos_requests", "moved_volumes"):
-            self._execute(f"DELETE FROM {table} WHERE volume = ?", str(handle))  # noqa: S608 - two constants
+        for table in ("qos_requests", "moved_volumes", "policies"):
+            self._execute(f"DELETE FROM {table} WHERE volume = ?", str(handle))  # noqa: S608 - constants
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
-    def _execute(self, statement: str, *values: str) -> list[tuple[str]]:
+    def _execute(self, statement: str, *values: str | int) -> list[tuple[str]]:
         with self._lock:
             try:
                 return self._database.execute(statement, values).fetchall()

@@ -100,6 +100,16 @@ def _pools(world: World, volume: Volume) -> tuple[str, ...]:
     return tuple(array.pools[pool].name for pool in pools)
 
 
+def _policy(world: World, policy_id: str | None) -> str | None:
+    """The name of a snapshot policy."""
+    names = [
+        gateway.array.policies[policy_id].name
+        for gateway in world.simulator.gateways
+        if policy_id is not None and policy_id in gateway.array.policies
+    ]
+    return names[0] if names else None
+
+
 def _describe(world: World, volume: Volume, labels: Mapping[str, str]) -> tuple[object, ...]:
     every = [host for gateway in world.simulator.gateways for host in gateway.array.hosts.values()]
     # The name of an NVMe host that the driver created follows from its NQN, which may differ between runs.
@@ -117,6 +127,7 @@ def _describe(world: World, volume: Volume, labels: Mapping[str, str]) -> tuple[
         labels.get(volume.ancestor_id or "", volume.ancestor_id),
         labels.get(volume.group_id or "", volume.group_id),
         volume.secure_until > 0,
+        (_policy(world, volume.policy_of_source), _policy(world, volume.policy_of_snapshot), volume.locked),
         _pools(world, volume),
         mappings,
     )

@@ -11,6 +11,7 @@ from csi_powerflex.pb import csi_pb2
 from csi_powerflex.simulator.inprocess import Client
 from tests.controller.driver import Driver, Mode, block, mount
 from tests.controller.nvme import NODE
+from tests.controller.policies import make_policy, take_now
 from tests.controller.world import World
 
 
@@ -117,6 +118,34 @@ def _moving(env: Environment) -> Sequence[str]:
     return (volume_id,)
 
 
+def _policies(env: Environment) -> None:
+    """Two policies, which all calls share."""
+    present = {policy.name for policy in env.world.array.policies.values()}
+    for name in {"hourly", "daily"} - present:
+        make_policy(env.world, name)
+
+
+def _hourly(env: Environment, **more: str) -> Sequence[str]:
+    """A volume in a policy."""
+    _policies(env)
+    return (env.driver.create(env.name, parameters={"snapshotPolicy": "hourly", **more}).volume_id,)
+
+
+def _with_policy_snapshots(env: Environment) -> Sequence[str]:
+    """A volume whose policy has taken two snapshots of it. The class lets them be deleted with it.
+
+    The policy takes them at once and none later, because the clock would also end sessions.
+    """
+    (volume_id,) = _hourly(env, deletePolicySnapshots="true")
+    take_now(env.world, volume_id, 2)
+    return (volume_id,)
+
+
+def _source_and_policies(env: Environment) -> Sequence[str]:
+    _policies(env)
+    return _volume(env)
+
+
 def _publish_all(env: Environment, ids: Sequence[str]) -> None:
     """A later mapping shows which limits are kept for the volume."""
     env.driver.publish(ids[0], env.node("c"), _SHARED)
@@ -126,8 +155,25 @@ def _with_limits(env: Environment) -> csi_pb2.Volume:
     return env.driver.create(env.name, mutable_parameters={"iopsLimit": "500"})
 
 
+def _nothing_but_policies(env: Environment) -> Sequence[str]:
+    _policies(env)
+    return ()
+
+
 CALLS = {
     "CreateVolume": Call((1, 0), _nothing, lambda env, _: env.driver.create(env.name)),
+    "CreateVolume in a snapshot policy": Call(
+        (1, 0),
+        _nothing_but_policies,
+        lambda env, _: env.driver.create(env.name, parameters={"snapshotPolicy": "hourly"}),
+    ),
+    "CreateVolume from a volume in a snapshot policy": Call(
+        (2, 0),
+        _source_and_policies,
+        lambda env, ids: env.driver.clone(
+            f"{env.name}-copy", ids[0], parameters={"snapshotPolicy": "hourly"}
+        ),
+    ),
     "CreateVolume with limits": Call((1, 0), _nothing, lambda env, _: _with_limits(env)),
     "CreateVolume from a snapshot": Call(
         (3, 0),
@@ -149,6 +195,12 @@ CALLS = {
     ),
     "DeleteVolume": Call((0, 0), _volume, lambda env, ids: env.driver.delete(ids[0])),
     "DeleteVolume into the trash": Call((1, 0), _volume, lambda env, ids: env.driver.delete(ids[0])),
+    "DeleteVolume with policy snapshots": Call(
+        (0, 0), _with_policy_snapshots, lambda env, ids: env.driver.delete(ids[0])
+    ),
+    "DeleteVolume with policy snapshots into the trash": Call(
+        (1, 0), _with_policy_snapshots, lambda env, ids: env.driver.delete(ids[0])
+    ),
     "DeleteVolume with limits": Call(
         (0, 0),
         lambda env: (_with_limits(env).volume_id,),
@@ -222,6 +274,19 @@ CALLS = {
         _limited,
         lambda env, ids: env.driver.modify(ids[0], iopsLimit="500"),
         _publish_all,
+    ),
+    "ControllerModifyVolume into a snapshot policy": Call(
+        (1, 0),
+        _source_and_policies,
+        lambda env, ids: env.driver.modify(ids[0], snapshotPolicy="hourly"),
+    ),
+    "ControllerModifyVolume to another snapshot policy, with limits": Call(
+        (1, 0),
+        _hourly,
+        lambda env, ids: env.driver.modify(ids[0], snapshotPolicy="daily", iopsLimit="500"),
+    ),
+    "ControllerModifyVolume out of a snapshot policy": Call(
+        (1, 0), _hourly, lambda env, ids: env.driver.modify(ids[0], snapshotPolicy="none")
     ),
     "ControllerModifyVolume to another pool": Call(
         (2, 0),

@@ -314,5 +314,5 @@ def test_the_remembered_objects_are_limited() -> None:
     for handle in handles:
         ownership.created(handle, Kind.VOLUME)
     assert list(ownership._kinds) == handles[1:]
-    ownership.deleted(handles[1])
+    ownership.forget(handles[1])
     assert list(ownership._kinds) == handles[2:]

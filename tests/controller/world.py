@@ -75,7 +75,8 @@ class World:
                         ]
                         running = gateway.array.vtrees[volume.vtree_id].migration
                         pool = running.target_pool_id if running else volume.pool_id
-                        described[volume.id] = (volume.name, volume.size_kb, pool, mappings)
+                        policies = volume.policy_of_source, volume.policy_of_snapshot, volume.locked
+                        described[volume.id] = (volume.name, volume.size_kb, pool, policies, mappings)
         return described
 
     def another(self) -> Driver:

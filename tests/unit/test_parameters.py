@@ -33,6 +33,8 @@ ALL = {
     "fstype": "xfs",
     "mkfsFormatOption": "-n ftype=1",
     "deleteAfter": "2d",
+    "snapshotPolicy": "hourly",
+    "deletePolicySnapshots": "true",
 }
 
 
@@ -55,6 +57,8 @@ def test_every_parameter_is_read() -> None:
         filesystem="xfs",
         mkfs_options="-n ftype=1",
         delete_after=172800,
+        snapshot_policy="hourly",
+        delete_policy_snapshots=True,
     )
     assert parsed.qos_request == QosRequest(1000, 10240, 5, 128, ignored_on_nvme=True)
 

@@ -14,6 +14,7 @@ from csi_powerflex.model import parameters
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.qos import QosRequest
 from csi_powerflex.model.volume_context import Origin, VolumeContext
+from csi_powerflex.qos_store.kubernetes import ReadAttributes
 
 ROOT = Path(__file__).parents[2] / "csi_powerflex"
 PARAMETERS = {
@@ -22,6 +23,8 @@ PARAMETERS = {
     "fstype": "xfs",
     "mkfsFormatOption": "-n ftype=1",
     "storagepool": "sp1",
+    "snapshotPolicy": "hourly",
+    "deletePolicySnapshots": "true",
 }
 
 
@@ -34,6 +37,8 @@ def test_the_form_of_the_context_stays_the_same() -> None:
         "iopsLimit": "1000",
         "fstype": "xfs",
         "mkfsFormatOption": "-n ftype=1",
+        "snapshotPolicy": "hourly",
+        "deletePolicySnapshots": "true",
     }
 
 
@@ -51,6 +56,8 @@ def test_what_a_class_leaves_open_is_not_written() -> None:
         filesystem=st.none() | st.sampled_from(["ext4", "xfs"]),
         mkfs_options=st.none() | st.just("-m 1"),
         delete_after=st.none() | st.integers(0, 10**6),
+        snapshot_policy=st.none() | st.sampled_from(["hourly", "none"]),
+        delete_policy_snapshots=st.booleans(),
     )
 )
 def test_a_context_reads_back_as_it_was_written(context: VolumeContext) -> None:
@@ -85,8 +92,11 @@ def test_each_travelling_parameter_has_a_field_of_its_name() -> None:
 
 
 def uses() -> set[str]:
-    """The attributes that code reads from something called ``volume_context``."""
-    found = set()
+    """The attributes that code reads from something called ``volume_context``.
+
+    DeleteVolume gets no volume context. It reads the same keys from the PersistentVolume.
+    """
+    found = set(ReadAttributes.__struct_fields__)
     for path in (*(ROOT / "csi").rglob("*.py"), *(ROOT / "operations").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):

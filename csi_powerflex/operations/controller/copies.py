@@ -43,6 +43,7 @@ from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_n
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest, require_copy, size_for
 from csi_powerflex.operations.controller.placement import Candidate, Placement
 from csi_powerflex.operations.controller.size_errors import explained
+from csi_powerflex.operations.controller.snapshot_policies import PolicyWish
 
 log = Log(__name__)
 
@@ -57,7 +58,9 @@ class Copies:
         self._cluster_id = cluster_id
         self._history = CreateHistory()
 
-    def create(self, request: VolumeRequest, source: VolumeHandle, name: str) -> CreatedVolume:
+    def create(
+        self, request: VolumeRequest, source: VolumeHandle, name: str, wish: PolicyWish
+    ) -> CreatedVolume:
         """The copy with that name on the array, created if it does not exist.
 
         Raises as ``Volumes.create``.
@@ -73,6 +76,8 @@ class Copies:
         _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
         candidate = self._candidate(array, pool, request, name)
+        wish.require(array, name)
+        policy_id = None
         try:
             what = f"volume {request.name}, a copy of volume {original} (on the array {name})"
             with explained(array, lambda: pool, what):
@@ -87,9 +92,10 @@ class Copies:
                 raise
             require_copy(existing, request, original)
             volume_id, size = existing.handle.volume_id, _grown(array, request, existing, pool)
+            policy_id = existing.policy_id
         handle = VolumeHandle(source.system_id, volume_id)
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
-        return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone)
+        return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone, policy_id=policy_id)
 
     def _candidate(self, array: Array, pool: Pool, request: VolumeRequest, name: str) -> Candidate:
         """The candidate for the copy. Raises as ``Placement.candidate_for_copy``.
@@ -121,7 +127,13 @@ class Copies:
         candidate = self._candidate(array, pool, request, name)
         size = _grown(array, request, existing, pool)
         log.info("copy of a deleted source found", volume=existing.handle, array_name=name, size=size)
-        return CreatedVolume(handle=existing.handle, size=size, copied=True, zone=candidate.zone)
+        return CreatedVolume(
+            handle=existing.handle,
+            size=size,
+            copied=True,
+            zone=candidate.zone,
+            policy_id=existing.policy_id,
+        )
 
     def _create(
         self, array: Array, request: VolumeRequest, source: Volume, pool: Pool, name: str

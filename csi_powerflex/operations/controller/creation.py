@@ -15,6 +15,7 @@ from csi_powerflex.errors import (
     NotFound,
     ResourceExhausted,
     Unavailable,
+    is_final,
 )
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import NameInUse, Pool, Provisioning, Volume
@@ -31,6 +32,7 @@ from csi_powerflex.operations.controller.matching import (
 )
 from csi_powerflex.operations.controller.placement import Candidate, Placement
 from csi_powerflex.operations.controller.size_errors import explained
+from csi_powerflex.operations.controller.snapshot_policies import PolicyWish
 
 log = Log(__name__)
 
@@ -44,7 +46,7 @@ class Creation:
         self._placement = placement
         self._history = CreateHistory()
 
-    def create(self, request: VolumeRequest, name: str) -> CreatedVolume:
+    def create(self, request: VolumeRequest, name: str, wish: PolicyWish) -> CreatedVolume:
         """The volume with that name on the array, created if it does not exist.
 
         Raises as ``Volumes.create``.
@@ -56,6 +58,7 @@ class Creation:
             existing, candidates = self._search(request, name, candidates, suspects)
             if existing is not None:
                 return existing
+        candidates = self._with_policy(candidates, name, wish)
         # On a single system the attempt to create the volume shows whether it exists, without a look-up.
         return self._create_on_first(candidates, request, name)
 
@@ -88,6 +91,24 @@ class Creation:
         if arrays.keys() <= errors.keys():
             raise next(iter(errors.values()))
         return None, [candidate for candidate in candidates if candidate.array.label not in errors]
+
+    def _with_policy(self, candidates: list[Candidate], name: str, wish: PolicyWish) -> list[Candidate]:
+        """The candidates on systems with the requested snapshot policy; all if none is requested.
+
+        Raises:
+            DriverError: no system has it. It is final only if each system says so.
+        """
+        errors: dict[str, DriverError] = {}
+        for array in {item.array.label: item.array for item in candidates}.values():
+            try:
+                with self._placement.one_of_several(self._fleet.arrays()):
+                    wish.require(array, name)
+            except DriverError as error:
+                errors[array.label] = error
+        usable = [item for item in candidates if item.array.label not in errors]
+        if not usable:
+            raise min(errors.values(), key=is_final)
+        return usable
 
     def _create_on_first(
         self, candidates: list[Candidate], request: VolumeRequest, name: str

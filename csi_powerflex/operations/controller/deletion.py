@@ -1,14 +1,18 @@
-"""Deleting volumes: at once, or into the trash."""
+"""Deleting volumes: at once, or into the trash. A volume leaves its snapshot policy before that."""
 
 from __future__ import annotations
 
-from csi_powerflex.errors import NotFound
+import contextlib
+
+from csi_powerflex.errors import ConnectFailed, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import VolumeMapped
+from csi_powerflex.model.array import Volume, VolumeMapped
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
+from csi_powerflex.operations.controller.lookup import after_change
 from csi_powerflex.operations.controller.ownership import Ownership
+from csi_powerflex.operations.controller.policy_departure import PolicyDeparture
 from csi_powerflex.operations.controller.trash import Trash
 
 log = Log(__name__)
@@ -17,11 +21,19 @@ log = Log(__name__)
 class Deletion:
     """Deletes the volumes of one cluster."""
 
-    def __init__(self, fleet: Fleet, ownership: Ownership, cluster_nodes: ClusterNodes, trash: Trash) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        ownership: Ownership,
+        cluster_nodes: ClusterNodes,
+        trash: Trash,
+        departure: PolicyDeparture,
+    ) -> None:
         self._fleet = fleet
         self._ownership = ownership
         self._cluster_nodes = cluster_nodes
         self._trash = trash
+        self._departure = departure
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the volume, or put it into the trash. Returns without error if it does not exist.
@@ -29,24 +41,31 @@ class Deletion:
         Raises:
             VolumeMapped: it is mapped to a host, which is named.
             InvalidArgument: it is a snapshot.
-            FailedPrecondition: this cluster did not make it.
+            FailedPrecondition: this cluster did not make it, or its snapshot policy has snapshots of it.
         """
         array = self._fleet.array(handle.system_id)
         try:
-            self._ownership.require_volume(array, handle)
-            self._remove(array, handle)
+            volume = self._ownership.require_volume(array, handle)
+            self._remove(array, handle, volume)
         except NotFound:
             log.info("volume did not exist", volume=handle)
-        self._ownership.deleted(handle)
+        except ConnectFailed:
+            raise
+        except Unavailable:
+            # The array may refuse it because of a policy that someone has given the volume at the array. It
+            # has no code for that. So the repeated call reads the volume.
+            self._ownership.forget(handle)
+            raise
+        self._ownership.forget(handle)
 
-    def _remove(self, array: Array, handle: VolumeHandle) -> None:
+    def _remove(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:
         """Remove the volume, after mappings to hosts that are no nodes any more, if the operator allows that.
 
         Raises:
             VolumeMapped: a mapping is left.
         """
         try:
-            self._trash.remove(array, handle)
+            self._remove_once(array, handle, volume)
         except VolumeMapped as error:
             volume = array.volume(handle.volume_id)
             kept = self._cluster_nodes.remove_stale(array, volume, None)
@@ -57,4 +76,13 @@ class Deletion:
                     f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
                     f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
                 ) from error
+            if volume.policy_id is not None:
+                volume = array.volume(handle.volume_id)
+            self._remove_once(array, handle, volume)
+
+    def _remove_once(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:
+        if not self._departure.leave(array, handle, volume):
+            self._trash.remove(array, handle)
+            return
+        with after_change(f"volume {handle} has left its snapshot policy"), contextlib.suppress(NotFound):
             self._trash.remove(array, handle)

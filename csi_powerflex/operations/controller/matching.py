@@ -40,12 +40,16 @@ class VolumeRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreatedVolume:
-    """A volume that exists as requested: newly created, or by an earlier call."""
+    """A volume that exists as requested: newly created, or by an earlier call.
+
+    ``policy_id`` is the snapshot policy that it was in when an earlier call was found to have created it.
+    """
 
     handle: VolumeHandle
     size: int
     copied: bool
     zone: str | None
+    policy_id: str | None = None
 
 
 def size_for(request: VolumeRequest, pool: Pool, *, at_least: int = 0) -> int:
@@ -93,7 +97,13 @@ def require_match(
     difference = _difference(volume, request, candidate, moved=moved)
     if difference or candidate is None:
         raise _name_taken(volume, request, difference)
-    return CreatedVolume(handle=volume.handle, size=volume.size, copied=False, zone=candidate.zone)
+    return CreatedVolume(
+        handle=volume.handle,
+        size=volume.size,
+        copied=False,
+        zone=candidate.zone,
+        policy_id=volume.policy_id,
+    )
 
 
 def _difference(volume: Volume, request: VolumeRequest, candidate: Candidate | None, *, moved: bool) -> str:

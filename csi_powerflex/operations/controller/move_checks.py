@@ -177,8 +177,9 @@ def _belongs_to(member: Volume, volume: Volume) -> bool:
         return False
     if names.kind_of(member.name) is not None:
         return is_named_snapshot(member)
-    # Another program has made it, such as a snapshot policy of the array.
-    return member.access_limit is Access.READ_ONLY and not member.mappings
+    # A snapshot policy of the array has made it, or another program.
+    made = member.taken_by is not None or member.access_limit is Access.READ_ONLY
+    return made and not member.mappings
 
 
 def _named(volumes: Sequence[Volume]) -> str:

@@ -38,6 +38,8 @@ class Ownership:
 
     def kind_of(self, array: Array, volume: Volume) -> Kind | None:
         """The kind of an object that this cluster may delete; None for any other object."""
+        if volume.taken_by is not None:
+            return None  # its policy removes it, whatever its name is
         name = volume.name or ""
         if names.belongs_to(name, self._cluster_id):
             return names.kind_of(name)
@@ -61,19 +63,22 @@ class Ownership:
                 self._kinds.popitem(last=False)
 
     def seen(self, array: Array, volume: Volume) -> None:
-        """Remember an object that was read."""
+        """Remember an object that was read. A volume in a snapshot policy is read before its deletion."""
         kind = self.kind_of(array, volume)
-        if kind is not None:
+        if kind is not None and volume.policy_id is None:
             self.created(volume.handle, kind)
 
-    def deleted(self, handle: VolumeHandle) -> None:
-        """Forget an object that does not exist any more."""
+    def forget(self, handle: VolumeHandle) -> None:
+        """Forget an object: it does not exist any more, or is to be read before its deletion."""
         with self._lock:
             self._kinds.pop(handle, None)
 
-    def require_volume(self, array: Array, handle: VolumeHandle) -> None:
-        """Check that the object may be deleted as a volume. Raises as ``require_snapshot``."""
-        self._require(array, handle, {Kind.VOLUME})
+    def require_volume(self, array: Array, handle: VolumeHandle) -> Volume | None:
+        """Check that the object may be deleted as a volume. Raises as ``require_snapshot``.
+
+        Returns the volume if it had to be read.
+        """
+        return self._require(array, handle, {Kind.VOLUME})
 
     def require_snapshot(self, array: Array, handle: VolumeHandle) -> None:
         """Check that the object may be deleted as a snapshot.
@@ -102,10 +107,11 @@ class Ownership:
                     "none that was taken for a group snapshot; correct the id"
                 )
 
-    def _require(self, array: Array, handle: VolumeHandle, kinds: Set[Kind]) -> None:
+    def _require(self, array: Array, handle: VolumeHandle, kinds: Set[Kind]) -> Volume | None:
         wanted = _WORDS[min(kinds)]
         with self._lock:
             kind = self._kinds.get(handle)
+        volume = None
         if kind is None:
             volume = array.volume(handle.volume_id)
             kind = self.kind_of(array, volume)
@@ -116,6 +122,7 @@ class Ownership:
                 f"{handle} was not removed: it is {_WORDS[kind]}, and its removal as {wanted} was asked for; "
                 "correct the id"
             )
+        return volume
 
 
 def _foreign(array: Array, volume: Volume, what: str, cluster_id: str) -> FailedPrecondition:

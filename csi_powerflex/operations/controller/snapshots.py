@@ -91,7 +91,7 @@ class Snapshots:
             log.info("snapshot did not exist", snapshot=handle)
             return
         self._remove(array, handle)
-        self._ownership.deleted(handle)
+        self._ownership.forget(handle)
 
     @staticmethod
     def _remove(array: Array, handle: VolumeHandle) -> None:

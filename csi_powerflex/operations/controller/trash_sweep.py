@@ -138,6 +138,7 @@ class TrashSweep:
             log.warning("volume in the trash is in use and was kept", volume=volume.handle, reason=reason)
             return False
         with contextlib.suppress(NotFound):
+            _leave_policy(array, volume)
             array.remove_volume(volume.handle.volume_id)
             log.info("volume removed from the trash", volume=volume.handle, array_name=volume.name)
         return True
@@ -172,6 +173,19 @@ class TrashSweep:
                 if missing > 0 and item.volume.pool_id == pool_id:
                     yield item
                     missing -= item.volume.size
+
+
+def _leave_policy(array: Array, volume: Volume) -> None:
+    """Take the volume out of a snapshot policy that someone has put it into at the array.
+
+    The array may refuse to remove it otherwise.
+    """
+    if volume.policy_id is None:
+        return
+    try:
+        array.leave_policy(volume.handle.volume_id, volume.policy_id)
+    except DriverError as error:
+        log.warning("volume did not leave its snapshot policy", volume=volume.handle, reason=error)
 
 
 def _show_nothing(array: Array) -> None:

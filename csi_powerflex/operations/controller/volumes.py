@@ -11,6 +11,7 @@ from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
+from csi_powerflex.operations.controller.snapshot_policies import PolicyWish, SnapshotPolicies
 
 
 class Volumes:
@@ -22,10 +23,12 @@ class Volumes:
         placement: Placement,
         store: QosStore,
         ownership: Ownership,
+        policies: SnapshotPolicies,
         cluster_id: str,
     ) -> None:
         self._fleet = fleet
         self._ownership = ownership
+        self._policies = policies
         self._cluster_id = cluster_id
         self._creation = Creation(fleet, placement, store)
         self._copies = Copies(fleet, placement, store, cluster_id)
@@ -39,17 +42,22 @@ class Volumes:
             NotFound: the source does not exist.
             AlreadyExists: a volume of that name exists and does not fit the request.
             ResourceExhausted: no pool has space, or the source's tree is full.
+            FailedPrecondition: the requested snapshot policy is paused.
         """
         for capability in request.capabilities:
             capability.check()
             if request.source is None:
                 capability.check_format(request.parameters.mkfs_options)
         name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
+        parameters = request.parameters
+        wish = PolicyWish(parameters.policy)
         if request.source is not None:
-            created = self._copies.create(request, request.source, name)
+            created = self._copies.create(request, request.source, name, wish)
         else:
-            created = self._creation.create(request, name)
+            created = self._creation.create(request, name, wish)
         self._ownership.created(created.handle, names.Kind.VOLUME)
+        array = self._fleet.array(created.handle.system_id)
+        self._policies.settle_new(array, created, wish, deletes=parameters.delete_policy_snapshots)
         return created
 
     def get(self, handle: VolumeHandle) -> Volume:

@@ -20,6 +20,7 @@ from csi_powerflex.model.cluster import (
 )
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.snapshot_policy import SnapshotPolicy
 from csi_powerflex.names import Kind, TrashName
 from csi_powerflex.operations.controller.inventory.records import Inventory, MappedHost, Owner, Record
 from csi_powerflex.operations.controller.lookup import is_snapshot
@@ -61,6 +62,8 @@ class Reader:
         self._ownership = Ownership(cluster_id)
         self._volumes = _by_handle(cluster.volumes or ())
         self._contents = _by_handle(cluster.contents or ())
+        # The snapshot policies of each system that was asked for them, by its label and their id.
+        self._policies: dict[str, Mapping[str, SnapshotPolicy]] = {}
         # What the sidecars have asked for and do not have yet, by the name that it gets on the array.
         self._waiting = {
             names.array_name(Kind.VOLUME, cluster_id, f"pvc-{claim.uid}"): claim
@@ -244,11 +247,11 @@ class Reader:
     def _on(self, array: Array, selection: Selection) -> list[Record]:
         volumes = array.volumes()
         members = collections.Counter(volume.tree_id for volume in volumes)
-        chosen = [volume for volume in volumes if self._is_selected(array, volume, selection)]
+        sources = self._sources_of_policies(array, volumes) if selection.snapshots else frozenset()
+        chosen = [volume for volume in volumes if self._is_selected(array, volume, selection, sources)]
         hosts = _hosts(array, chosen)
         needed = {volume.ancestor_id for volume in chosen}
-        sources = [volume for volume in volumes if volume.handle.volume_id in needed]
-        by_id = {volume.handle.volume_id: [volume] for volume in sources}
+        by_id = {volume.handle.volume_id: [volume] for volume in volumes if volume.handle.volume_id in needed}
         return [
             self._record(
                 array, volume, hosts, by_id.get(volume.ancestor_id or "", []), members[volume.tree_id]
@@ -256,13 +259,25 @@ class Reader:
             for volume in chosen
         ]
 
-    def _is_selected(self, array: Array, volume: Volume, selection: Selection) -> bool:
+    def _sources_of_policies(self, array: Array, volumes: Sequence[Volume]) -> frozenset[str]:
+        """The ids of this cluster's volumes that snapshot policies have taken snapshots of."""
+        sources = {volume.ancestor_id for volume in volumes if volume.taken_by is not None}
+        if not sources:
+            return frozenset()
+        ours = (item for item in volumes if item.volume_id in sources and self._is_ours(array, item))
+        return frozenset(volume.volume_id for volume in ours)
+
+    def _is_selected(
+        self, array: Array, volume: Volume, selection: Selection, sources: frozenset[str]
+    ) -> bool:
         if names.trashed(volume.name) is not None:
             return False
         if self._is_snapshot(array, volume) is not selection.snapshots:
             return False
         if selection.pool is not None and selection.pool not in _pool_names(array, volume):
             return False
+        if volume.taken_by is not None and volume.ancestor_id in sources:
+            return True
         return selection.everything or self._is_ours(array, volume)
 
     def _is_ours(self, array: Array, volume: Volume) -> bool:
@@ -311,7 +326,21 @@ class Reader:
             contents=tuple(contents),
             source=source.name or str(source.handle) if source else None,
             source_claim=self._claim_of(source) if source else None,
+            policy=self._policy(array, volume.taken_by or volume.policy_id),
         )
+
+    def _policy(self, array: Array, policy_id: str | None) -> SnapshotPolicy | None:
+        """The policy with that id. The array is asked once, and only if a volume has a policy."""
+        if policy_id is None:
+            return None
+        if array.label not in self._policies:
+            found: Sequence[SnapshotPolicy] = ()
+            # A user of the array who may not list them still sees the ids.
+            with contextlib.suppress(DriverError):
+                found = array.snapshot_policies()
+            self._policies[array.label] = {policy.id: policy for policy in found}
+        unknown = SnapshotPolicy(policy_id, policy_id, paused=False, minutes=0, retained=())
+        return self._policies[array.label].get(policy_id, unknown)
 
     def _requested(self, volume: Volume) -> Limits | None:
         """The limits of the PersistentVolume's classes, as ControllerPublishVolume would set them."""
@@ -330,6 +359,8 @@ class Reader:
         return found[0].claim if found else None
 
     def _owner(self, array: Array, volume: Volume) -> Owner:
+        if volume.taken_by is not None:
+            return Owner.POLICY
         if names.belongs_to(volume.name, self.cluster_id):
             return Owner.THIS_CLUSTER
         if self._ownership.kind_of(array, volume) is not None:

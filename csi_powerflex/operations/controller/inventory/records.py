@@ -16,6 +16,7 @@ from csi_powerflex.model.cluster import (
     PersistentVolume,
     SnapshotContent,
 )
+from csi_powerflex.model.snapshot_policy import SnapshotPolicy
 from csi_powerflex.names import Kind
 
 
@@ -27,6 +28,8 @@ class Owner(enum.StrEnum):
     """It has another driver's name, and the systems file says that this cluster may delete it."""
     OTHER_CLUSTER = "other cluster"
     """This driver made it for another cluster."""
+    POLICY = "snapshot policy"
+    """A snapshot policy of the array has taken it."""
     OTHER = "other"
     """Another driver or a person made it."""
 
@@ -68,6 +71,7 @@ class Record:
         contents: the VolumeSnapshotContents that have its handle, or that it was created for.
         source: the name on the array of the volume that it is a copy of, as far as it exists.
         source_claim: the claim of that volume.
+        policy: the snapshot policy that has taken it, or that takes snapshots of it.
     """
 
     volume: Volume
@@ -85,6 +89,7 @@ class Record:
     contents: tuple[SnapshotContent, ...] = ()
     source: str | None = None
     source_claim: ObjectName | None = None
+    policy: SnapshotPolicy | None = None
 
     @property
     def handle(self) -> VolumeHandle:
