@@ -178,7 +178,7 @@ def obstacles(record: Record) -> Iterator[str]:
         # group that no VolumeGroupSnapshotContent has, and the csi-snapshotter never deletes its snapshot.
         yield (
             f"it is in group snapshot {GroupHandle(record.handle.system_id, record.volume.group_id or '')}, "
-            "and Kubernetes uses it only with its group; create a VolumeGroupSnapshotContent with that handle "
+            "and Kubernetes uses it only with its group; make a VolumeGroupSnapshotContent with that handle "
             "in source.groupSnapshotHandles, or give the snapshot a name of your own at the array"
         )
     if record.owner is Owner.OTHER_CLUSTER:
