@@ -277,7 +277,6 @@ def test_a_deleted_claim_is_undeleted_with_its_data(
     space.pod("user", {"/data": "data"}, node="worker2")
     assert space.array_id("data") == volume_id
     assert _read(space, "user", "/data") == ["kept"]
-    assert in_trash() == []
 
     space.remove_pod("user")
     delete()
@@ -288,38 +287,53 @@ def test_a_deleted_claim_is_undeleted_with_its_data(
 # --- snapshot policies -------------------------------------------------------------------------------
 
 
-def test_a_snapshot_that_a_policy_of_the_array_took_is_restored_to_a_claim(
-    cluster: Cluster, space: Space, operator: Operator
-) -> None:
+@pytest.fixture
+def policy(cluster: Cluster) -> Iterator[str]:
+    """The id of a snapshot policy of the array, called ``often``, and a StorageClass with that name."""
     array = cluster.array
-    space.claim("data")
+    storage_class: Object = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "often"},
+        "provisioner": DRIVER,
+        "parameters": {"snapshotPolicy": "often", "deletePolicySnapshots": "true"},
+    }
+    cadence = {"autoSnapshotCreationCadenceInMin": "5", "numOfRetainedSnapshotsPerLevel": ["2"]}
+    policy: str = array.post("types/SnapshotPolicy/instances", {"name": "often", **cadence})["id"]
+    cluster.kubernetes.apply(storage_class)
+    yield policy
+    cluster.kubernetes.delete_all(storage_class)
+    array.post(f"instances/SnapshotPolicy::{policy}/action/removeSnapshotPolicy", {})
+
+
+def test_a_snapshot_that_a_policy_of_the_array_took_is_restored_to_a_claim(
+    cluster: Cluster, policy: str, space: Space, operator: Operator
+) -> None:
+    array, kubernetes = cluster.array, cluster.kubernetes
+    space.claim("data", storage_class="often")
     space.pod("user", {"/data": "data"}, node="worker1")
     _write(space, "user", "old", "/data")
-    policy = array.post(
-        "types/SnapshotPolicy/instances",
-        {
-            "name": "often",
-            "autoSnapshotCreationCadenceInMin": "5",
-            "numOfRetainedSnapshotsPerLevel": ["2"],
-        },
-    )["id"]
-    source = {"sourceVolumeId": space.array_id("data")}
-    array.post(f"instances/SnapshotPolicy::{policy}/action/addSourceVolumeToSnapshotPolicy", source)
     array.advance_clock(301)
     (taken,) = array.get(f"instances/SnapshotPolicy::{policy}/relationships/AutoSnapshotVolume")
     _write(space, "user", "newer", "/data")
 
-    listed = json.loads(operator.in_pod("snapshots list --all -o json"))["snapshots"]
-    (handle,) = [each["handle"] for each in listed if each["handle"].endswith(taken["id"])]
-    operator.apply_from_pod(f"snapshots import {handle} --as {space.name}/taken --source {space.name}/data")
+    listed = json.loads(operator.in_pod("snapshots list -o json"))["snapshots"]
+    (found,) = [each for each in listed if each["handle"].endswith(taken["id"])]
+    handle = found["handle"]
+    assert found["sourceClaim"] == {"namespace": space.name, "name": "data"}
+    import_it = f"snapshots import {handle} --as {space.name}/taken --source {space.name}/data"
+    with pytest.raises(Refused, match="Give --yes to lock it on the array"):
+        operator.in_pod(import_it)
+    operator.apply_from_pod(f"{import_it} --yes")
     space.until_snapshot("taken")
     space.claim("restored", source=of_snapshot("taken"))
     space.pod("reader", {"/data": "restored"}, node="worker2")
     assert _read(space, "reader", "/data") == ["old"]
     assert _read(space, "user", "/data") == ["newer"]
 
-    action = f"instances/SnapshotPolicy::{policy}/action"
-    array.post(
-        f"{action}/removeSourceVolumeFromSnapshotPolicy", source | {"autoSnapshotRemovalAction": "Remove"}
-    )
-    array.post(f"{action}/removeSnapshotPolicy", {"autoSnapshotRemovalAction": "Remove"})
+    content = kubernetes.get("volumesnapshots", "taken", space.name)["status"]
+    name = content["boundVolumeSnapshotContentName"]
+    for kind, object_name in (("volumesnapshots", "taken"), ("volumesnapshotcontents", name)):
+        kubernetes.delete(kind, object_name, space.name)
+        kubernetes.until_deleted(kind, [object_name], space.name)
+    operator.in_pod(f"snapshots unlock {handle} --yes")
