@@ -67,12 +67,13 @@ OF_THE_DOCTOR = ["doctor controller", "doctor node"]
 OF_THE_INVENTORY = [
     *(f"volumes {name}" for name in ("list", "show", "orphans", "import", "release")),
     *(f"volumes {name}" for name in ("revert", "trash", "undelete")),
-    *(f"snapshots {name}" for name in ("list", "show", "orphans", "import")),
+    *(f"snapshots {name}" for name in ("list", "show", "orphans", "import", "unlock")),
 ]
 OF_GROUPS = OF_THE_DOCTOR + OF_THE_INVENTORY
 # What changes something is asked for each time.
 NOT_IN_THE_ENVIRONMENT = {
     *((f"volumes {name}", "yes") for name in ("release", "revert", "undelete")),
+    *((f"snapshots {name}", "yes") for name in ("import", "unlock")),
     ("volumes revert", "take-over"),
 }
 

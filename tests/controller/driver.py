@@ -122,6 +122,12 @@ class Driver:
         request = csi_pb2.CreateSnapshotRequest(source_volume_id=volume_id, name=name, parameters=parameters)
         return self.controller.CreateSnapshot(request, timeout=self.seconds).snapshot
 
+    def listed_snapshot(self, snapshot_id: str) -> csi_pb2.Snapshot:
+        """A snapshot as ListSnapshots shows it."""
+        request = csi_pb2.ListSnapshotsRequest(snapshot_id=snapshot_id)
+        (entry,) = self.controller.ListSnapshots(request, timeout=self.seconds).entries
+        return entry.snapshot
+
     def delete_snapshot(self, snapshot_id: str) -> None:
         self.controller.DeleteSnapshot(
             csi_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id), timeout=self.seconds

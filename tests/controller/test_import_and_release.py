@@ -325,6 +325,18 @@ def test_each_reason_against_the_import_of_a_snapshot_is_named(inventory: Invent
         assert reason in message
 
 
+def test_a_member_of_a_group_snapshot_is_not_imported_without_its_group(inventory: InventoryWorld) -> None:
+    volumes = [inventory.provisioned(claim).volume_id for claim in ("ledger", "journal")]
+    group = inventory.world.driver.group_snapshot("groupsnapshot-1", *volumes)
+    member = group.snapshots[0].snapshot_id
+    arguments = ("snapshots", "import", member, "--as", "shop/alone")
+    assert f"it is in group snapshot {group.group_snapshot_id}, and" in inventory.refused(*arguments)
+    inventory.rename(member, "by-hand")
+    content, _ = manifests(inventory.ok(*arguments))
+    handle = content["spec"]["source"]["snapshotHandle"]
+    assert inventory.world.driver.listed_snapshot(handle).group_snapshot_id == ""
+
+
 def test_a_volume_is_no_snapshot(inventory: InventoryWorld) -> None:
     handle = inventory.foreign("payroll")
     message = inventory.refused("snapshots", "import", handle, "--as", "shop/s", "--source", handle)

@@ -755,6 +755,20 @@ def test_a_group_is_also_found_by_one_of_its_snapshots_and_reverted_back(reverts
     assert [reverts.word(claim) for claim in "ab"] == ["new a", "new b"]
 
 
+def test_each_safety_snapshot_of_a_group_can_be_imported_and_deleted_without_the_others(
+    reverts: Reverts,
+) -> None:
+    group = reverts.group("a", "b")
+    text = reverts.ok("volumes", "revert", "--group", group, "--yes")
+    first, second = re.findall(r"^To undo it: .* --to (\S+)\. ", text, flags=re.MULTILINE)
+    for handle in (first, second):
+        reverts.ok("snapshots", "import", handle, "--as", "shop/safety", "--deletion-policy", "Delete")
+        # Kubernetes neither uses nor deletes the snapshot of a group that it does not know.
+        assert reverts.world.driver.listed_snapshot(handle).group_snapshot_id == ""
+    reverts.world.driver.delete_snapshot(first)
+    assert {"new a", "new b"} & reverts.all_contents() == {"new b"}
+
+
 def test_a_group_of_two_sends_seven_requests_after_its_plan(each_version: Reverts) -> None:
     group = each_version.group("a", "b")
     log = each_version.world.simulator.gateway.log

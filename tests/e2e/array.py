@@ -16,11 +16,14 @@ import requests
 from tests.e2e.processes import Daemon, await_true
 
 PORT = 8443
+# An 8 GiB volume moves to another pool within six seconds: long enough to be seen while it moves.
+_MIGRATION_KB_PER_SECOND = (8 << 20) // 6
 SYSTEMS = [
     # The pools of the first system have different sizes, so that their free capacity can be told apart.
     {
         "name": "one",
         "domains": [{"name": "pd1"}, {"name": "pd2", "pools": [{"name": "sp2", "raw_gib": 128 * 1024}]}],
+        "settings": {"migration_kb_per_second": _MIGRATION_KB_PER_SECOND},
     },
     {"name": "two"},
 ]
@@ -77,6 +80,10 @@ class Array:
     def set_pool_health(self, pool: str, health: str) -> None:
         """Let a pool of the first system be healthy, degraded or failed."""
         self._set(f"pools/{pool}", {"health": health})
+
+    def advance_clock(self, seconds: int) -> None:
+        """Put the clock of all systems forward. What was due in that time happens at once."""
+        self._set("clock", {"seconds": seconds})
 
     def set_connected(self, host: str, *, connected: bool) -> None:
         """Let the first system lose or find the connection to the SDC of a host."""

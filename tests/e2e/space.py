@@ -167,6 +167,21 @@ class Space:
         self.until_snapshot(name)
         return name
 
+    def group_snapshot(self, name: str, labels: dict[str, str]) -> str:
+        """Take a VolumeGroupSnapshot of the claims with these labels; returns its name. Does not wait."""
+        self.kubernetes.apply(
+            {
+                "apiVersion": "groupsnapshot.storage.k8s.io/v1",
+                "kind": "VolumeGroupSnapshot",
+                "metadata": {"name": name, "namespace": self.name},
+                "spec": {
+                    "volumeGroupSnapshotClassName": "powerflex",
+                    "source": {"selector": {"matchLabels": labels}},
+                },
+            }
+        )
+        return name
+
     def until_snapshot(self, name: str) -> Object:
         """Wait until a snapshot can be used."""
         return self._until_ready_to_use("volumesnapshots", name)

@@ -58,17 +58,7 @@ def test_a_group_snapshot_of_two_volumes_is_consistent_and_can_be_restored(space
         "printf '%08d\\n' $i | dd of=/$book/n conv=fsync,notrunc; done; done"
     )
     space.run("bank", f"({writing}) >/dev/null 2>&1 & sleep 1")
-    space.kubernetes.apply(
-        {
-            "apiVersion": "groupsnapshot.storage.k8s.io/v1",
-            "kind": "VolumeGroupSnapshot",
-            "metadata": {"name": "both", "namespace": space.name},
-            "spec": {
-                "volumeGroupSnapshotClassName": "powerflex",
-                "source": {"selector": {"matchLabels": {"app": space.name}}},
-            },
-        }
-    )
+    space.group_snapshot("both", {"app": space.name})
     space.until_group_snapshot("both")
     members = {}
     for snapshot in space.kubernetes.list("volumesnapshots", space.name):

@@ -12,7 +12,7 @@ from typing import Any
 
 from csi_powerflex import units
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
-from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.ids import GroupHandle, VolumeHandle
 from csi_powerflex.model.array import Access
 from csi_powerflex.model.capability import AccessMode, Capability, Filesystem, RawBlock
 from csi_powerflex.model.cluster import ObjectName
@@ -21,7 +21,7 @@ from csi_powerflex.model.volume_context import Origin, VolumeContext
 from csi_powerflex.names import Kind
 from csi_powerflex.operations.controller.inventory.reading import Reader
 from csi_powerflex.operations.controller.inventory.records import Owner, Record
-from csi_powerflex.operations.controller.lookup import is_named_snapshot
+from csi_powerflex.operations.controller.lookup import is_group_member, is_named_snapshot
 from csi_powerflex.operations.controller.placement import zone_of
 
 ACCESS_MODES = {
@@ -173,6 +173,14 @@ def obstacles(record: Record) -> Iterator[str]:
         yield f"it was created for claim {record.waiting.name}, which waits for it"
     for content in record.contents:
         yield f"VolumeSnapshotContent {content.name} of driver {content.driver} has it"
+    if is_group_member(record.volume):
+        # The snapshot-controller never sets the status of a VolumeSnapshot of which ListSnapshots names a
+        # group that no VolumeGroupSnapshotContent has, and the csi-snapshotter never deletes its snapshot.
+        yield (
+            f"it is in group snapshot {GroupHandle(record.handle.system_id, record.volume.group_id or '')}, "
+            "and Kubernetes uses it only with its group; make a VolumeGroupSnapshotContent with that handle "
+            "in source.groupSnapshotHandles, or give the snapshot a name of your own at the array"
+        )
     if record.owner is Owner.OTHER_CLUSTER:
         yield (
             f"its name says that cluster {record.cluster} made it; release it there first with "

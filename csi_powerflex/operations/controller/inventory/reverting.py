@@ -360,10 +360,7 @@ class _Revert:
 
     def _take_safety(self) -> Sequence[str]:
         """Take a snapshot of each volume, of all at the same time. Returns the ids of the snapshots."""
-        kind = Kind.SNAPSHOT if len(self._members) == 1 else Kind.GROUP_MEMBER
-        copies = [
-            Copy(member.volume_id, self._safety_name(kind, member.volume_id)) for member in self._members
-        ]
+        copies = [Copy(member.volume_id, self._safety_name(member.volume_id)) for member in self._members]
         try:
             return self._array.take_snapshots(copies, access=Access.READ_ONLY, retention_minutes=0)
         except DriverError as error:
@@ -371,9 +368,10 @@ class _Revert:
                 f"nothing was reverted, because no safety snapshot could be taken: {error}"
             ) from error
 
-    def _safety_name(self, kind: Kind, volume_id: str) -> str:
+    def _safety_name(self, volume_id: str) -> str:
+        """Not the name of a member of a group snapshot: Kubernetes can use such a one only with its group."""
         text = f"safety of {volume_id} in run {self._plan.run.token}"
-        return names.array_name(kind, self._cluster_id, text)
+        return names.array_name(Kind.SNAPSHOT, self._cluster_id, text)
 
     def _look_again(self, made: Sequence[str]) -> Mapping[str, Volume]:
         """Check that the volumes are as planned, and that there is a safety snapshot of each.
