@@ -22,6 +22,7 @@ from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import outcome, refused
 from tests.controller.eventually import eventually
+from tests.controller.moving import several_pools
 from tests.controller.policies import (
     act_on_policy,
     auto_snapshots,
@@ -32,7 +33,6 @@ from tests.controller.policies import (
     pass_hours,
     policy_of,
 )
-from tests.controller.test_moves import several_pools
 from tests.controller.test_trash import Sweeping, trashed
 from tests.controller.world import World
 

@@ -76,7 +76,7 @@ def test_a_gateway_that_accepts_connections_and_never_answers_holds_no_lock(arra
             began = time.monotonic()
             text = refused(
                 grpc.StatusCode.UNAVAILABLE,
-                lambda: world.driver.controller.CreateVolume(request, timeout=0.5),
+                lambda: world.driver.controller.CreateVolume(request, timeout=2),
             )
             assert "no connection within" in text
             assert time.monotonic() - began < 30

@@ -187,8 +187,8 @@ def _called(record: Record) -> str:
 
 
 def _obstacles(reader: Reader, member: Member) -> Iterator[str]:
-    """Why the array must not revert the volume, or not now."""
-    record, snapshot = member.record, member.snapshot
+    """Why the volume must not be reverted, or not now."""
+    record = member.record
     if record.snapshot:
         yield "it is a snapshot; only volumes are reverted"
     used = any(volume.driver == reader.driver_name for volume in record.persistent_volumes)
@@ -197,15 +197,21 @@ def _obstacles(reader: Reader, member: Member) -> Iterator[str]:
     for volume in record.persistent_volumes:
         if volume.driver != reader.driver_name:
             yield f"PersistentVolume {volume.name} of driver {volume.driver} has it"
-    # A list of volumes does not say it.
-    if reader.array_of(record).volume(member.volume_id).replicated:
-        yield "it is replicated; end its replication at the array first"
     if record.waiting is not None:
         yield f"claim {record.waiting.name} waits for it; wait until it is bound"
+    yield from _obstacles_on(reader.array_of(record), member)
+
+
+def _obstacles_on(array: Array, member: Member) -> Iterator[str]:
+    """Why the array must not revert the volume, or not now."""
+    record, snapshot = member.record, member.snapshot
+    # A list of volumes does not say it.
+    if array.volume(member.volume_id).replicated:
+        yield "it is replicated; end its replication at the array first"
     if not snapshot.snapshot:
         yield f"{snapshot.handle} is a volume and not a snapshot"
     yield from _differences(record.volume, snapshot.volume)
-    if _is_moving(reader.array_of(record), record.volume):
+    if _is_moving(array, record.volume):
         yield f"{_MOVING}; wait until the move has ended"
     for host in record.hosts:
         yield f"it is mapped to {host}; stop what uses it, and wait until it is unmapped"
