@@ -32,8 +32,8 @@ TYPING_ERRORS = [
         "additional properties 'retention' not allowed",
     ),
     (
-        'volumeAttributesClasses=[{"name": "a", "parameters": {"storagepool": "sp1"}}]',
-        "additional properties 'storagepool' not allowed",
+        'volumeAttributesClasses=[{"name": "a", "parameters": {"fstype": "ext4"}}]',
+        "additional properties 'fstype' not allowed",
     ),
     ('systems=[{"url": "powerflex://a:b@c/d", "pool": "x"}]', "additional properties 'pool' not allowed"),
     (
