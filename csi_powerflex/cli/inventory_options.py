@@ -160,7 +160,7 @@ as_claim = options.together(
 def does_without_kubernetes() -> bool:
     """Whether a check that needs Kubernetes is to be left out.
 
-    Whoever runs the command must say so in the command line. The environment may say so for the controller.
+    The caller must say so in the command line. The environment may say so for the controller.
     """
     context = click.get_current_context()
     given = context.get_parameter_source("in_kubernetes") is ParameterSource.COMMANDLINE

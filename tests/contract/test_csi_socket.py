@@ -165,7 +165,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
 def wait_until_connections_are_refused(socket: Path) -> None:
     """Connect until it is refused: then the stopping server accepts no calls any more.
 
-    A call cannot tell this. It can meet a socket that still listens and accepts nobody. gRPC waits 20 seconds
+    A call cannot tell this. It can meet a socket that still listens and accepts no one. gRPC waits 20 seconds
     for such a connection, and then the grace of the server is over too.
     """
     end = time.monotonic() + PATIENCE_SECONDS

@@ -116,7 +116,7 @@ def each_version(world: World, cluster: ApiServer) -> Reverts:
     return Reverts(world, cluster)
 
 
-class Moments:
+class Hooks:
     """What happens just before a request of the command is sent."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +146,8 @@ class Moments:
 
 
 @pytest.fixture
-def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
-    return Moments(monkeypatch)
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    return Hooks(monkeypatch)
 
 
 # --- one volume ----------------------------------------------------------------------------------
@@ -449,11 +449,11 @@ def test_the_hold_costs_no_request_of_the_array(following: tuple[World, NodesClu
     assert len(requests) == 2
 
 
-def test_the_volume_is_held_while_it_is_reverted(reverts: Reverts, moments: Moments) -> None:
+def test_the_volume_is_held_while_it_is_reverted(reverts: Reverts, hooks: Hooks) -> None:
     _, snapshot = reverts.prepared()
     seen: list[str | None] = []
-    moments.before("snapshotVolumes", lambda: seen.append(reverts.hold()))
-    moments.before("overwriteVolumeContent", lambda: seen.append(reverts.hold()))
+    hooks.before("snapshotVolumes", lambda: seen.append(reverts.hold()))
+    hooks.before("overwriteVolumeContent", lambda: seen.append(reverts.hold()))
     reverts.ok("volumes", "revert", "shop/data", "--to", "shop/before", "--yes")
     assert len(seen) == 2
     for hold in seen:
@@ -475,23 +475,23 @@ def test_the_hold_of_an_earlier_run_is_taken_over_only_on_request(reverts: Rever
     assert (reverts.word(), reverts.hold()) == ("old data", None)
 
 
-def test_a_run_whose_hold_was_taken_over_changes_nothing_more(reverts: Reverts, moments: Moments) -> None:
+def test_a_run_whose_hold_was_taken_over_changes_nothing_more(reverts: Reverts, hooks: Hooks) -> None:
     reverts.prepared()
-    moments.before("snapshotVolumes", lambda: reverts.set_hold("csi-powerflex volumes revert (run 2) by Eva"))
+    hooks.before("snapshotVolumes", lambda: reverts.set_hold("csi-powerflex volumes revert (run 2) by Eva"))
     message = reverts.revert("shop/data", "--to", "shop/before", "--yes").stderr
     assert "was replaced: csi-powerflex volumes revert (run 2) by Eva; nothing more is changed" in message
     assert reverts.word() == "new data"
     assert reverts.hold() == "csi-powerflex volumes revert (run 2) by Eva"
 
 
-def test_a_run_whose_hold_was_removed_changes_nothing_more(reverts: Reverts, moments: Moments) -> None:
+def test_a_run_whose_hold_was_removed_changes_nothing_more(reverts: Reverts, hooks: Hooks) -> None:
     reverts.prepared()
 
     def remove() -> None:
         for volume in reverts.cluster.objects(VOLUMES):
             volume["metadata"].pop("annotations")
 
-    moments.before("snapshotVolumes", remove)
+    hooks.before("snapshotVolumes", remove)
     assert (
         "was removed; nothing more is changed"
         in reverts.revert("shop/data", "--to", "shop/before", "--yes").stderr
@@ -536,23 +536,21 @@ def test_a_persistent_volume_that_others_change_at_the_same_time_is_held_all_the
 
 
 def test_a_volume_that_is_mapped_before_it_is_overwritten_is_not_overwritten(
-    reverts: Reverts, moments: Moments
+    reverts: Reverts, hooks: Hooks
 ) -> None:
     volume, snapshot = reverts.prepared()
     world = reverts.world
-    moments.before("snapshotVolumes", lambda: world.driver.publish(volume, world.node("a")))
+    hooks.before("snapshotVolumes", lambda: world.driver.publish(volume, world.node("a")))
     message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
     assert "was mapped to" in message
     assert "in the meantime; it was not reverted" in message
     assert (reverts.word(), reverts.hold()) == ("new data", None)
 
 
-def test_a_volume_that_is_mapped_while_it_is_overwritten_stays_held(
-    reverts: Reverts, moments: Moments
-) -> None:
+def test_a_volume_that_is_mapped_while_it_is_overwritten_stays_held(reverts: Reverts, hooks: Hooks) -> None:
     volume, snapshot = reverts.prepared()
     world = reverts.world
-    moments.before("overwriteVolumeContent", lambda: world.driver.publish(volume, world.node("a")))
+    hooks.before("overwriteVolumeContent", lambda: world.driver.publish(volume, world.node("a")))
     result = reverts.revert(volume, "--to", snapshot, "--yes")
     assert result.exit_code == 1
     assert "it was reverted. What uses it there may have data of before in its memory" in result.stderr
@@ -560,49 +558,47 @@ def test_a_volume_that_is_mapped_while_it_is_overwritten_stays_held(
     assert reverts.hold() is not None
 
 
-def test_a_volume_that_is_expanded_meanwhile_is_not_overwritten(reverts: Reverts, moments: Moments) -> None:
+def test_a_volume_that_is_expanded_meanwhile_is_not_overwritten(reverts: Reverts, hooks: Hooks) -> None:
     volume, snapshot = reverts.prepared()
-    moments.before("snapshotVolumes", lambda: reverts.world.driver.expand(volume, gib=16))
+    hooks.before("snapshotVolumes", lambda: reverts.world.driver.expand(volume, gib=16))
     message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
     assert "was not reverted: it has 16 GiB and snapshot" in message
     assert (reverts.word(), reverts.hold()) == ("new data", None)
 
 
 def test_a_volume_that_is_deleted_into_the_trash_meanwhile_is_not_overwritten(
-    array45: World, cluster: ApiServer, moments: Moments
+    array45: World, cluster: ApiServer, hooks: Hooks
 ) -> None:
     reverts = Reverts(array45.reconfigured(trash=TrashSettings()), cluster)
     volume, snapshot = reverts.prepared()
-    moments.before("snapshotVolumes", lambda: reverts.world.driver.delete(volume))
+    hooks.before("snapshotVolumes", lambda: reverts.world.driver.delete(volume))
     message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
     assert "was deleted in the meantime, and is in the trash; it was not reverted" in message
     assert (reverts.word(), reverts.hold()) == ("new data", None)
 
 
 def test_a_volume_that_is_removed_meanwhile_leaves_its_data_in_the_safety_snapshot(
-    reverts: Reverts, moments: Moments
+    reverts: Reverts, hooks: Hooks
 ) -> None:
     volume, snapshot = reverts.prepared()
-    moments.before("overwriteVolumeContent", lambda: reverts.world.driver.delete(volume))
+    hooks.before("overwriteVolumeContent", lambda: reverts.world.driver.delete(volume))
     result = reverts.revert(volume, "--to", snapshot, "--yes")
     assert result.exit_code == 1
     assert "was not reverted" in result.stderr
     assert {"old data", "new data"} <= reverts.all_contents()
 
 
-def test_a_snapshot_that_is_removed_meanwhile_changes_nothing(reverts: Reverts, moments: Moments) -> None:
+def test_a_snapshot_that_is_removed_meanwhile_changes_nothing(reverts: Reverts, hooks: Hooks) -> None:
     volume, snapshot = reverts.prepared()
-    moments.before("overwriteVolumeContent", lambda: reverts.world.driver.delete_snapshot(snapshot))
+    hooks.before("overwriteVolumeContent", lambda: reverts.world.driver.delete_snapshot(snapshot))
     assert "Nothing was changed" in reverts.revert(volume, "--to", snapshot, "--yes").stderr
     assert (reverts.word(), reverts.hold()) == ("new data", None)
 
 
-def test_two_people_who_revert_at_once_do_not_both_have_the_volume(
-    reverts: Reverts, moments: Moments
-) -> None:
+def test_two_people_who_revert_at_once_do_not_both_have_the_volume(reverts: Reverts, hooks: Hooks) -> None:
     volume, snapshot = reverts.prepared()
     other: list[Result] = []
-    moments.before("snapshotVolumes", lambda: other.append(reverts.revert(volume, "--to", snapshot, "--yes")))
+    hooks.before("snapshotVolumes", lambda: other.append(reverts.revert(volume, "--to", snapshot, "--yes")))
     reverts.ok("volumes", "revert", volume, "--to", snapshot, "--yes")
     assert other[0].exit_code == 1
     assert "is held by an earlier run" in other[0].stderr
@@ -610,11 +606,11 @@ def test_two_people_who_revert_at_once_do_not_both_have_the_volume(
 
 
 def test_two_people_without_kubernetes_each_keep_what_was_in_the_volume(
-    reverts: Reverts, moments: Moments
+    reverts: Reverts, hooks: Hooks
 ) -> None:
     volume, snapshot = reverts.prepared()
     arguments = ("volumes", "revert", volume, "--to", snapshot, "--yes", "--no-kubernetes")
-    moments.before("overwriteVolumeContent", lambda: reverts.ok(*arguments, kubernetes=False))
+    hooks.before("overwriteVolumeContent", lambda: reverts.ok(*arguments, kubernetes=False))
     reverts.ok(*arguments, kubernetes=False)
     assert reverts.word() == "old data"
     assert "new data" in reverts.all_contents()
@@ -674,11 +670,11 @@ def test_an_overwrite_without_answer_is_repeated(reverts: Reverts) -> None:
 
 
 def test_an_overwrite_is_not_repeated_on_a_volume_that_was_mapped_meanwhile(
-    reverts: Reverts, moments: Moments
+    reverts: Reverts, hooks: Hooks
 ) -> None:
     volume, snapshot = reverts.prepared()
     world = reverts.world
-    moments.before("overwriteVolumeContent", lambda: world.driver.publish(volume, world.node("a")))
+    hooks.before("overwriteVolumeContent", lambda: world.driver.publish(volume, world.node("a")))
     world.simulator.gateway.inject(Fault(kind=FaultKind.LOST_REPLY, route=OVERWRITE))
     with world.simulator.gateway.log.watching() as requests:
         message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
@@ -698,26 +694,20 @@ def test_an_open_outcome_keeps_the_hold_and_says_where_the_data_are(reverts: Rev
     assert reverts.hold() is not None
 
 
-def test_a_hold_that_cannot_be_removed_is_told(reverts: Reverts, moments: Moments) -> None:
+def test_a_hold_that_cannot_be_removed_is_told(reverts: Reverts, hooks: Hooks) -> None:
     volume, snapshot = reverts.prepared()
     name = reverts.cluster.objects(VOLUMES)[0]["metadata"]["name"]
-    moments.before(
-        "overwriteVolumeContent", lambda: reverts.cluster.refused.update({f"{VOLUMES}/{name}": 403})
-    )
+    hooks.before("overwriteVolumeContent", lambda: reverts.cluster.refused.update({f"{VOLUMES}/{name}": 403}))
     result = reverts.revert(volume, "--to", snapshot, "--yes")
     assert result.exit_code == 1
     assert "the volumes can be used, but a hold could not be removed" in result.stderr
     assert reverts.word() == "old data"
 
 
-def test_the_error_of_a_run_is_told_also_if_a_hold_cannot_be_removed(
-    reverts: Reverts, moments: Moments
-) -> None:
+def test_the_error_of_a_run_is_told_also_if_a_hold_cannot_be_removed(reverts: Reverts, hooks: Hooks) -> None:
     volume, snapshot = reverts.prepared()
     name = reverts.cluster.objects(VOLUMES)[0]["metadata"]["name"]
-    moments.before(
-        "overwriteVolumeContent", lambda: reverts.cluster.refused.update({f"{VOLUMES}/{name}": 403})
-    )
+    hooks.before("overwriteVolumeContent", lambda: reverts.cluster.refused.update({f"{VOLUMES}/{name}": 403}))
     reverts.world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=198, route=OVERWRITE))
     message = reverts.revert(volume, "--to", snapshot, "--yes").stderr
     assert f"volume {volume} was not reverted" in message
@@ -725,11 +715,11 @@ def test_the_error_of_a_run_is_told_also_if_a_hold_cannot_be_removed(
 
 
 def test_a_persistent_volume_that_was_deleted_meanwhile_needs_no_release(
-    reverts: Reverts, moments: Moments
+    reverts: Reverts, hooks: Hooks
 ) -> None:
     volume, snapshot = reverts.prepared()
     name = reverts.cluster.objects(VOLUMES)[0]["metadata"]["name"]
-    moments.before("overwriteVolumeContent", lambda: reverts.cluster.remove(VOLUMES, name))
+    hooks.before("overwriteVolumeContent", lambda: reverts.cluster.remove(VOLUMES, name))
     reverts.ok("volumes", "revert", volume, "--to", snapshot, "--yes")
     assert reverts.word() == "old data"
 
@@ -791,11 +781,11 @@ def test_if_one_of_a_group_is_refused_the_others_are_put_back(reverts: Reverts) 
     assert [reverts.hold(claim) for claim in "abc"] == [None, None, None]
 
 
-def test_a_group_that_cannot_be_put_back_stays_held(reverts: Reverts, moments: Moments) -> None:
+def test_a_group_that_cannot_be_put_back_stays_held(reverts: Reverts, hooks: Hooks) -> None:
     group = reverts.group("a", "b")
     world = reverts.world
     first = reverts.handles["a"]
-    moments.before("overwriteVolumeContent", lambda: world.driver.publish(first, world.node("a")), skip=1)
+    hooks.before("overwriteVolumeContent", lambda: world.driver.publish(first, world.node("a")), skip=1)
     world.simulator.gateway.inject(Fault(kind=FaultKind.ERROR, code=198, skip=1, route=OVERWRITE))
     message = reverts.revert("--group", group, "--yes").stderr
     assert "Others were, and could not be put back: " in message
@@ -837,7 +827,7 @@ def test_a_name_that_is_no_group_is_refused(reverts: Reverts) -> None:
 
 # --- interruptions -------------------------------------------------------------------------------
 
-CUTS = {
+INTERRUPTIONS = {
     "reset before the effect": Fault(kind=FaultKind.RESET, times=4),
     "reply lost after the effect": Fault(kind=FaultKind.LOST_REPLY, times=4),
     "error after the effect": Fault(kind=FaultKind.ERROR, status=504, after_effect=True, times=4),
@@ -872,7 +862,7 @@ def _renew(reverts: Reverts, claims: str) -> None:
         reverts.contents.write(reverts.handles[claim], f"new {claim}")
 
 
-@pytest.mark.parametrize("kind", CUTS)
+@pytest.mark.parametrize("kind", INTERRUPTIONS)
 def test_a_revert_that_fails_at_any_request_and_is_repeated_ends_right(
     reverts: Reverts, kind: str, figures: Figures
 ) -> None:
@@ -883,7 +873,7 @@ def test_a_revert_that_fails_at_any_request_and_is_repeated_ends_right(
     count = len(requests)
     for position in range(count):
         _renew(reverts, "ab")
-        fault = CUTS[kind]
+        fault = INTERRUPTIONS[kind]
         gateway.inject(
             Fault(
                 kind=fault.kind,

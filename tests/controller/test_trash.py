@@ -48,6 +48,8 @@ pytestmark = pytest.mark.usefixtures("untouched_logging")
 
 DAY = 86400
 TRASH = {"keep": "24h"}
+# How the names in the trash of the cluster "test" begin.
+IN_TRASH = "t" + "test"
 
 
 def trashed(world: World) -> list[names.TrashName]:
@@ -139,7 +141,7 @@ def test_a_volume_in_the_trash_does_not_exist_for_any_call(keeping: World) -> No
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.snapshot(handle))
     refused(grpc.StatusCode.NOT_FOUND, lambda: driver.group_snapshot("group-1", handle))
     for call in calls:
-        assert "was deleted and is in the trash as ttest" in refused(grpc.StatusCode.NOT_FOUND, call)
+        assert f"was deleted and is in the trash as {IN_TRASH}" in refused(grpc.StatusCode.NOT_FOUND, call)
     assert not driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(), timeout=30).entries
     driver.unpublish(handle, keeping.node("a"))
 
@@ -453,7 +455,7 @@ def test_a_volume_that_a_person_gave_such_a_name_is_left_alone(sweeping: Sweepin
     world = sweeping.world
     volume = world.driver.create().volume_id
     with world.array.lock:
-        world.array.change(world.volume(volume), name="ttest" + "backupofthedatabaseoflastyear"[:26])
+        world.array.change(world.volume(volume), name=IN_TRASH + "backupofthedatabaseoflastyear"[:26])
         world.array.commit()
     sweeping.after(DAY + 600)
     assert len(world.array.volumes) == 1
@@ -915,7 +917,7 @@ def test_a_volume_that_was_renamed_since_it_was_found_is_left_alone(
 
     monkeypatch.setattr(undeleting, "carry_out", later)
     message = inventory.refused("volumes", "undelete", handle, *AS_EXT4, "--yes")
-    assert "is called 'by-hand' and not ttest" in message
+    assert f"is called 'by-hand' and not {IN_TRASH}" in message
     assert inventory.name_of(handle) == "by-hand"
 
 
@@ -1001,7 +1003,7 @@ def test_names_of_the_trash_say_when_a_volume_is_due() -> None:
         assert not names.belongs_to(str(name), "test")
     assert names.trash_name(None, "test", 0).due == 1_577_836_800
     assert names.trashed("vtest" + "a" * 26) is None
-    assert names.trashed("ttest" + "a" * 26) is None
+    assert names.trashed(IN_TRASH + "a" * 26) is None
     assert names.trashed(None) is None
 
 

@@ -27,7 +27,7 @@ from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemP
             "systems: [{name: x, domains: [{generation: gen1}]}]",
             "'gen1' - at `$.systems[0].domains[0]",
         ),
-        ("systems: [{name: x, domains: [{nam: y}]}]", "unknown field `nam`"),
+        ("systems: [{name: x, domains: [{nme: y}]}]", "unknown field `nme`"),
         ("systems: [{name: x, domains: [{name: y}, {name: y}]}]", "protection domain y occurs twice"),
         ("systems: [{name: x, domains: [{pools: [{medium: SSD}]}]}]", "unknown field `medium`"),
         ("systems: [{name: x, domains: [{pools: [{layout: Fine}]}]}]", "'Fine' - at `$.systems[0]"),

@@ -284,7 +284,7 @@ def test_an_unpadded_volume_does_not_migrate_to_fine_granularity(moving: Array) 
     assert moving.refused(volume, "migrateVTree", destSPId=pool(moving, "fine")).status == 500
 
 
-# --- what happens beside a migration -------------------------------------------------------------------
+# --- what happens during a migration -------------------------------------------------------------------
 
 
 def test_a_pool_that_trees_are_migrating_to_is_neither_removed_nor_padded(moving: Array) -> None:

@@ -43,7 +43,7 @@ from csi_powerflex.operations.controller.lookup import find_volume_by_name, is_n
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest, require_copy, size_for
 from csi_powerflex.operations.controller.placement import Candidate, Placement
 from csi_powerflex.operations.controller.size_errors import explained
-from csi_powerflex.operations.controller.snapshot_policies import PolicyWish
+from csi_powerflex.operations.controller.snapshot_policies import RequestedPolicy
 
 log = Log(__name__)
 
@@ -59,7 +59,7 @@ class Copies:
         self._history = CreateHistory()
 
     def create(
-        self, request: VolumeRequest, source: VolumeHandle, name: str, wish: PolicyWish
+        self, request: VolumeRequest, source: VolumeHandle, name: str, wanted: RequestedPolicy
     ) -> CreatedVolume:
         """The copy with that name on the array, created if it does not exist.
 
@@ -76,7 +76,7 @@ class Copies:
         _require_kind(original, request)
         pool = array.pool_by_id(original.pool_id)
         candidate = self._candidate(array, pool, request, source, name)
-        wish.require(array, name)
+        wanted.require(array, name)
         policy_id = None
         try:
             what = f"volume {request.name}, a copy of volume {original} (on the array {name})"

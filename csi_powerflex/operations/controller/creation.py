@@ -32,7 +32,7 @@ from csi_powerflex.operations.controller.matching import (
 )
 from csi_powerflex.operations.controller.placement import Candidate, Placement
 from csi_powerflex.operations.controller.size_errors import explained
-from csi_powerflex.operations.controller.snapshot_policies import PolicyWish
+from csi_powerflex.operations.controller.snapshot_policies import RequestedPolicy
 
 log = Log(__name__)
 
@@ -46,7 +46,7 @@ class Creation:
         self._placement = placement
         self._history = CreateHistory()
 
-    def create(self, request: VolumeRequest, name: str, wish: PolicyWish) -> CreatedVolume:
+    def create(self, request: VolumeRequest, name: str, wanted: RequestedPolicy) -> CreatedVolume:
         """The volume with that name on the array, created if it does not exist.
 
         Raises as ``Volumes.create``.
@@ -58,7 +58,7 @@ class Creation:
             existing, candidates = self._search(request, name, candidates, suspects)
             if existing is not None:
                 return existing
-        candidates = self._with_policy(candidates, name, wish)
+        candidates = self._with_policy(candidates, name, wanted)
         # On a single system the attempt to create the volume shows whether it exists, without a look-up.
         return self._create_on_first(candidates, request, name)
 
@@ -92,7 +92,9 @@ class Creation:
             raise next(iter(errors.values()))
         return None, [candidate for candidate in candidates if candidate.array.label not in errors]
 
-    def _with_policy(self, candidates: list[Candidate], name: str, wish: PolicyWish) -> list[Candidate]:
+    def _with_policy(
+        self, candidates: list[Candidate], name: str, wanted: RequestedPolicy
+    ) -> list[Candidate]:
         """The candidates on systems with the requested snapshot policy; all if none is requested.
 
         Raises:
@@ -102,7 +104,7 @@ class Creation:
         for array in {item.array.label: item.array for item in candidates}.values():
             try:
                 with self._placement.one_of_several(self._fleet.arrays()):
-                    wish.require(array, name)
+                    wanted.require(array, name)
             except DriverError as error:
                 errors[array.label] = error
         usable = [item for item in candidates if item.array.label not in errors]

@@ -39,7 +39,7 @@ class Ownership:
     def kind_of(self, array: Array, volume: Volume) -> Kind | None:
         """The kind of an object that this cluster may delete; None for any other object."""
         if volume.taken_by is not None:
-            return None  # its policy removes it, whatever its name is
+            return None  # its policy removes it, whatever the name is
         name = volume.name or ""
         if names.belongs_to(name, self._cluster_id):
             return names.kind_of(name)

@@ -34,7 +34,7 @@ _MOST_NAMED = 20
 _ATTEMPTS = 4
 
 
-class PolicyWish:
+class RequestedPolicy:
     """The policy that one CreateVolume call asks for. It is looked up once on each system.
 
     Args:
@@ -97,7 +97,9 @@ class SnapshotPolicies:
         self._store = store
         self._ownership = ownership
 
-    def settle_new(self, array: Array, created: CreatedVolume, wish: PolicyWish, *, deletes: bool) -> None:
+    def settle_new(
+        self, array: Array, created: CreatedVolume, wanted: RequestedPolicy, *, deletes: bool
+    ) -> None:
         """Put a volume that CreateVolume answers for into its policy.
 
         One that is in a policy already stays in it: an earlier call has put it there, or it was modified.
@@ -105,21 +107,21 @@ class SnapshotPolicies:
         Args:
             array: its system.
             created: the volume.
-            wish: the policy.
+            wanted: the policy.
             deletes: whether its class wants the snapshots of policies to be deleted with it.
 
         Raises:
             Unavailable: it could not be put into the policy. The volume exists.
         """
-        if wish.named is None and not deletes:
+        if wanted.named is None and not deletes:
             return
         # It is read before its deletion, which then sees its policy.
         self._ownership.forget(created.handle)
         self._store.record_policy(created.handle, deletes_snapshots=deletes)
-        if wish.named is None or created.policy_id is not None:
+        if wanted.named is None or created.policy_id is not None:
             return
         with after_change(f"volume {created.handle} was created"):
-            policy = wish.on(array)
+            policy = wanted.on(array)
             settle(array, created.handle.volume_id, policy.id, None)
         log.info("volume put into a snapshot policy", volume=created.handle, policy=policy)
 

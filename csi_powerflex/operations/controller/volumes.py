@@ -11,7 +11,7 @@ from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
-from csi_powerflex.operations.controller.snapshot_policies import PolicyWish, SnapshotPolicies
+from csi_powerflex.operations.controller.snapshot_policies import RequestedPolicy, SnapshotPolicies
 
 
 class Volumes:
@@ -50,14 +50,14 @@ class Volumes:
                 capability.check_format(request.parameters.mkfs_options)
         name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
         parameters = request.parameters
-        wish = PolicyWish(parameters.policy)
+        wanted = RequestedPolicy(parameters.policy)
         if request.source is not None:
-            created = self._copies.create(request, request.source, name, wish)
+            created = self._copies.create(request, request.source, name, wanted)
         else:
-            created = self._creation.create(request, name, wish)
+            created = self._creation.create(request, name, wanted)
         self._ownership.created(created.handle, names.Kind.VOLUME)
         array = self._fleet.array(created.handle.system_id)
-        self._policies.settle_new(array, created, wish, deletes=parameters.delete_policy_snapshots)
+        self._policies.settle_new(array, created, wanted, deletes=parameters.delete_policy_snapshots)
         return created
 
     def get(self, handle: VolumeHandle) -> Volume:

@@ -9,7 +9,7 @@ from csi_powerflex.simulator.model import Volume
 
 
 def take(array: Array, pairs: Sequence[tuple[Volume, Volume]]) -> None:
-    """Copy the data of each source to its new snapshot, at one moment, and add the snapshots to the array.
+    """Copy the data of each source to its new snapshot, all at one time, and add the snapshots to the array.
 
     The lock is free while data are copied. A VTree may arrive in another pool meanwhile, so what a snapshot
     has of its source's pool is taken afterwards.
