@@ -183,11 +183,6 @@ def _find(array: Array, body: Body) -> str:
     raise missing_one_of("ip", "name", "guid")
 
 
-def nvme_hosts(array: Array) -> list[Host]:
-    """The NVMe hosts."""
-    return [host for host in list(array.hosts.values()) if host.type == NVME]
-
-
 def _volumes(array: Array, host: Host) -> Iterable[View]:
     return (volume.view(array, item) for item in array.volumes_of_host(host.id))
 
