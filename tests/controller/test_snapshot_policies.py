@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,20 @@ from typing import Any
 import grpc
 import pytest
 
+from csi_powerflex import names
 from csi_powerflex.config.systems.schema import TrashSettings
 from csi_powerflex.gateway.array import GatewayArray
+from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.kube_objects.reader import CONTENTS, VOLUMES
+from csi_powerflex.model.trash import UnknownNeeds
+from csi_powerflex.operations.controller.trash_sweep import TrashSweep
 from csi_powerflex.pb import csi_pb2
 from csi_powerflex.qos_store.kubernetes import CLASSES
 from csi_powerflex.simulator.faults import Fault, FaultKind
+from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.inprocess import Client
+from csi_powerflex.simulator.settings import Settings
+from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.api_server import DRIVER
 from tests.controller.changed_answers import changed_answers
 from tests.controller.cluster_world import NodesCluster, connect
@@ -33,7 +41,6 @@ from tests.controller.policies import (
     pass_hours,
     policy_of,
 )
-from tests.controller.test_trash import Sweeping, trashed
 from tests.controller.world import World
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -330,7 +337,9 @@ def test_a_change_that_another_controller_has_made_meanwhile_is_no_error(
 
 
 def test_writable_policy_snapshots_move_along_with_their_volume(make_world: MakeWorld) -> None:
-    world = make_world(several_pools())
+    pools = (PoolPlan(), PoolPlan(name="sp2"))
+    state = InitialState(domains=(DomainPlan(pools=pools),))
+    world = make_world(SystemPlan(initial_state=state, settings=Settings(migration_kb_per_second=1024)))
     make_policy(world, snapshotAccessMode="ReadWrite")
     volume_id = world.driver.create(parameters=HOURLY).volume_id
     pass_hours(world)
@@ -606,17 +615,25 @@ def test_with_a_trash_the_snapshots_go_at_once_and_the_volume_stays(world: World
     pass_hours(world)
     refused(PRECONDITION, lambda: world.driver.delete(kept))
     world.driver.delete(volume_id)
-    assert len(trashed(world)) == 1
+    assert names.trashed(world.volume(volume_id).name) is not None
     assert policy_of(world, volume_id) is None
     assert len(auto_snapshots(world)) == 1
     pass_hours(world)
     assert len(auto_snapshots(world)) == 2
 
 
+def sweep(world: World) -> None:
+    """A round of the sweep of a further controller, in two days."""
+    fleet = GatewayFleet(world.systems, retry_seconds=0.001)
+    try:
+        TrashSweep(fleet, "test", UnknownNeeds(), now=lambda: time.time() + 2 * 86400).step()
+    finally:
+        fleet.close()
+
+
 def test_the_sweep_takes_a_volume_out_of_a_policy_before_it_removes_it(array45: World) -> None:
     array45.reconfigured(trash=TrashSettings())
     policy_id = make_policy(array45)
-    sweeping = Sweeping(array45)
     numbers = []
     for name in ("pvc-1", "pvc-2"):
         volume_id = array45.driver.create(name).volume_id
@@ -625,7 +642,7 @@ def test_the_sweep_takes_a_volume_out_of_a_policy_before_it_removes_it(array45: 
         act_on_policy(array45, policy_id, "addSourceVolumeToSnapshotPolicy", sourceVolumeId=numbers[-1])
     fault = Fault(kind=FaultKind.ERROR, code=28, route="SnapshotPolicy.removeSource*", times=1)
     array45.simulator.gateway.inject(fault)
-    routes = sent(array45, lambda: sweeping.after(2 * 86400))
+    routes = sent(array45, lambda: sweep(array45))
     assert routes.count("SnapshotPolicy.removeSourceVolumeFromSnapshotPolicy") == 2
     assert not array45.array.volumes
 
