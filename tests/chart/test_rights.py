@@ -83,7 +83,7 @@ NEEDED_BY_NODES = {"node": rights("/nodes: get")}
 SECRETS = rights("/secrets: get list")
 STALE_MAPPINGS = rights("storage.k8s.io/volumeattachments: list")
 EVENTS = rights("/persistentvolumes: get", "/events: create")
-ORPHANS = rights("/persistentvolumeclaims: list", "snapshot.storage.k8s.io/volumesnapshotcontents: list")
+ORPHANS = rights("/persistentvolumeclaims: list")
 
 
 def granted(role: Manifest) -> set[Right]:

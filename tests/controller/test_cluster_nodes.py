@@ -25,6 +25,7 @@ from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Mode, block, refused
 from tests.controller.interruption import Held, HoldTime
 from tests.controller.nvme import NODE, NQN, nvme_hosts
+from tests.controller.policies import make_policy
 from tests.controller.world import World
 
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
@@ -114,6 +115,16 @@ def test_the_mapping_of_a_removed_node_is_removed(world: World, cluster: NodesCl
 
 def test_a_volume_with_a_stale_mapping_is_deleted(world: World, cluster: NodesCluster) -> None:
     volume = left(world, cluster)
+    world.driver.delete(volume.volume_id)
+    assert volume.volume_id.partition("-")[2] not in world.array.volumes
+
+
+def test_a_volume_with_a_stale_mapping_leaves_its_snapshot_policy_when_it_is_deleted(
+    world: World, cluster: NodesCluster
+) -> None:
+    make_policy(world)
+    volume = left(world, cluster)
+    world.driver.modify(volume.volume_id, snapshotPolicy="hourly")
     world.driver.delete(volume.volume_id)
     assert volume.volume_id.partition("-")[2] not in world.array.volumes
 

@@ -103,6 +103,7 @@ def test_a_document_has_every_field_of_a_volume(inventory: InventoryWorld) -> No
                 "bandwidthLimitInKbps": 2048,
             }
         ],
+        "snapshotPolicy": None,
     }
 
 

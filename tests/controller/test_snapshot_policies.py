@@ -306,6 +306,26 @@ def test_a_call_gives_up_while_others_change_the_policy_too(
     assert "other calls change the snapshot policy of volume" in text
 
 
+def test_a_change_that_another_controller_has_made_meanwhile_is_no_error(
+    array45: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_policy(array45)
+    daily = make_policy(array45, "daily")
+    volume_id = array45.driver.create(parameters=HOURLY).volume_id
+    leave = GatewayArray.leave_policy
+
+    def after_another(self: GatewayArray, number: str, policy_id: str) -> None:
+        array = array45.array
+        with array.lock:
+            array.change(array45.volume(volume_id), policy_of_source=daily)
+            array.commit()
+        leave(self, number, policy_id)
+
+    monkeypatch.setattr(GatewayArray, "leave_policy", after_another)
+    array45.driver.modify(volume_id, snapshotPolicy="daily")
+    assert policy_of(array45, volume_id) == "daily"
+
+
 # --- moving --------------------------------------------------------------------------------------
 
 
@@ -563,8 +583,8 @@ def test_lists_of_snapshots_have_a_policys_snapshot_only_if_they_are_asked_for_i
     (snapshot,) = auto_snapshots(world)
     handle = handle_of(world, snapshot)
 
-    def listed(**wanted: str) -> list[str]:
-        request = csi_pb2.ListSnapshotsRequest(**wanted)
+    def listed(snapshot_id: str = "", source_volume_id: str = "") -> list[str]:
+        request = csi_pb2.ListSnapshotsRequest(snapshot_id=snapshot_id, source_volume_id=source_volume_id)
         answer = world.driver.controller.ListSnapshots(request, timeout=30)
         return [entry.snapshot.snapshot_id for entry in answer.entries]
 

@@ -94,6 +94,8 @@ def known(soaked: SoakedArray, process: ControllerProcess) -> Known:
             "fstype": ["ext4"],
             "mkfsFormatOption": ["-m 1"],
             "deleteAfter": ["0", "24h"],
+            "snapshotPolicy": ["none"],
+            "deletePolicySnapshots": ["true"],
             "origin": ["empty"],
             f"csi.powerflex.dev/{system}": ["true"],
             "csi.powerflex.dev/zone": ["a"],

@@ -132,6 +132,8 @@ def known(trap: Trap, process: NodeProcess) -> Known:
             "origin": ["empty", "copy", "empty", "other"],
             "fstype": ["ext4", "xfs", "none"],
             "deleteAfter": ["0", "24h", "soon"],
+            "snapshotPolicy": ["hourly", "none", ""],
+            "deletePolicySnapshots": ["true", "perhaps"],
             "mkfsFormatOption": [
                 "-m 1", "-F", "-F -F", "-J device=/dev/null", "-J device=LABEL=x", "-d name=/etc/passwd,file",
                 "-d file=1", "-l logdev=vmlinuz", "--rootdir=/etc", "-r /etc", "-d /etc", "; reboot",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 from csi_powerflex.errors import ConnectFailed, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
@@ -76,9 +77,7 @@ class Deletion:
                     f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
                     f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
                 ) from error
-            if volume.policy_id is not None:
-                volume = array.volume(handle.volume_id)
-            self._remove_once(array, handle, volume)
+            self._remove_once(array, handle, dataclasses.replace(volume, mappings=()))
 
     def _remove_once(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:
         if not self._departure.leave(array, handle, volume):

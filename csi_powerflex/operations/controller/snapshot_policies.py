@@ -21,7 +21,7 @@ from csi_powerflex.errors import (
 )
 from csi_powerflex.model.array import Volume
 from csi_powerflex.model.ports import Array, QosStore
-from csi_powerflex.model.snapshot_policy import NO_POLICY, SNAPSHOT_POLICY, SnapshotPolicy, is_none
+from csi_powerflex.model.snapshot_policy import SnapshotPolicy, is_none
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.lookup import after_change, find_volume_by_name
 from csi_powerflex.operations.controller.matching import CreatedVolume
@@ -165,7 +165,7 @@ class SnapshotPolicies:
 
 
 def settle(array: Array, volume_id: str, wanted: str | None, current: str | None) -> None:
-    """Let the volume be in the policy ``wanted``, or in none. Whatever policy it leaves keeps its snapshots.
+    """Let the volume be in the policy ``wanted``, or in none. The snapshots of a policy that it leaves stay.
 
     Args:
         array: the system.
@@ -215,7 +215,7 @@ def _find(array: Array, named: str) -> SnapshotPolicy:
     if found is None:
         raise InvalidArgument(
             f"system {array.label} has no snapshot policy {named!r}; it has: {_names(policies)}. Correct "
-            f"{SNAPSHOT_POLICY} in the class ({NO_POLICY} for no policy), or create the policy at the array"
+            "snapshotPolicy in the class (none for no policy), or create the policy at the array"
         )
     return found
 
@@ -235,6 +235,6 @@ def _active(array: Array, policy: SnapshotPolicy) -> SnapshotPolicy:
     if policy.paused:
         raise FailedPrecondition(
             f"snapshot policy {policy} of system {array.label} is paused, so it takes no snapshots; resume "
-            f"it at the array, or name another one in {SNAPSHOT_POLICY}"
+            "it at the array, or name another one in snapshotPolicy"
         )
     return policy
