@@ -30,7 +30,6 @@ from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import outcome, refused
 from tests.controller.eventually import eventually
-from tests.controller.moving import several_pools
 from tests.controller.policies import (
     act_on_policy,
     auto_snapshots,
