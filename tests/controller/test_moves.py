@@ -209,7 +209,7 @@ def test_the_message_says_how_far_the_move_is(moving: World) -> None:
         figures = {"netCapacityInUseInKb": 128 * 2**20, "vtreeMigrationProgress": 25}
         change_answer("VTree.Statistics", lambda answer: answer | figures)
         text = refused(ABORTED, lambda: move(moving, volume, "sp2"))
-    assert "is being moved from pool pd1/sp1 to pool pd1/sp2: 32 of 128 GiB are moved" in text
+    assert "is being moved from pool pd1/sp1 to pool pd1/sp2: 25 % of 128 GiB are moved" in text
 
 
 @pytest.mark.parametrize(

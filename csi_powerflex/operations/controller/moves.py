@@ -278,8 +278,7 @@ def _without_domain(array: Array, source: Pool, wanted: MutableParameters) -> Po
 def _progress(array: Array, volume: Volume, target: Pool, tree: Tree, usage: TreeUsage) -> str:
     """What the array does with the tree, as a sentence that begins with the volume."""
     left, entered = _name(array, tree.pool_id), _name(array, tree.target_id)
-    # Whole numbers: a message that changes often becomes many events (ADR 14).
-    done, used = (round(size / units.GIB) for size in (usage.used * usage.moved, usage.used))
+    done = _share(usage)
     until = f"the call is repeated until it is in pool {target}"
     if tree.state is MoveState.NONE:
         # It has ended since the last look, or was sent to another pool.
@@ -294,18 +293,21 @@ def _progress(array: Array, volume: Volume, target: Pool, tree: Tree, usage: Tre
         reason = tree.pause_reason or "no reason given"
         remedy = _REASONS.get(reason, "look at the array's alerts")
         return (
-            f"volume {volume} is not moved any further from pool {left} to pool {entered}: {done} of {used} "
-            f"GiB are moved, and the array has paused it ({reason}): {remedy}; {until}"
+            f"volume {volume} is not moved any further from pool {left} to pool {entered}: {done} are "
+            f"moved, and the array has paused it ({reason}): {remedy}; {until}"
         )
     if tree.state is MoveState.PAUSING:
         return (
             f"volume {volume} is being moved from pool {left} to pool {entered}, and the array pauses this: "
-            f"{done} of {used} GiB are moved; {until}"
+            f"{done} are moved; {until}"
         )
-    return (
-        f"volume {volume} is being moved from pool {left} to pool {entered}: {done} of {used} GiB are moved; "
-        f"{until}"
-    )
+    return f"volume {volume} is being moved from pool {left} to pool {entered}: {done} are moved; {until}"
+
+
+def _share(usage: TreeUsage) -> str:
+    """How much of the data is moved. A text that changes often would become many events (ADR 14)."""
+    percent = int(usage.moved * 20) * 5
+    return f"{percent} % of {round(usage.used / units.GIB) or 'less than 1'} GiB"
 
 
 def _name(array: Array, pool_id: str | None) -> str:
