@@ -17,13 +17,13 @@ from typing import Any
 
 import grpc
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from csi_powerflex.model.checks import Check, Level
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests import leads
 from tests.children import wait_for_socket
 from tests.controller.eventually import eventually
+from tests.observed import Observed
 
 _PYTHON = (sys.executable, "-m", "csi_powerflex")
 # Another user than root has no capability anyway.
@@ -32,7 +32,7 @@ _WITHOUT_MOUNTS = (
 )
 
 
-class Site:
+class Site(Observed):
     """A node process on a host without SDC, and what an operator sees of it."""
 
     def __init__(self, folder: Path, socket: Path) -> None:
@@ -62,32 +62,19 @@ class Site:
         """Wait for the only line of the log with this event and these fields."""
 
         def found() -> list[dict[str, Any]]:
-            whole = self.log.read_text(encoding="utf-8").rpartition("\n")[0]
-            lines = [json.loads(line) for line in whole.splitlines()]
-            return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
+            return [line for line in self.lines(event) if fields.items() <= line.items()]
 
         eventually(lambda: bool(found()))
         (line,) = found()
         return line
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The value of the series with these labels; 0 if there is none."""
+    def log_text(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def metrics_text(self) -> str:
         port = self.line("metrics served")["port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
-
-    def is_alerted(self, alert: str, name: str, value: float, **labels: str) -> None:
-        """Assert that the metric has this value. The alert is of that metric, and both are documented."""
-        eventually(lambda: self.metric(name, **labels) == value)
-        assert name in leads.alert(alert)
-        for words in leads.words_of(alert):
-            assert self.line(words)
+            return str(answer.read().decode())
 
     def doctor(self, before: Sequence[str] = ()) -> dict[str, Check]:
         """What the doctor finds, without what is ok."""

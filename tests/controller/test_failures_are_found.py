@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import os
 import re
 import signal
@@ -38,12 +37,13 @@ from tests.controller.issued import issue
 from tests.controller.systems_file import SystemsFile
 from tests.controller.world import World
 from tests.controller_process import ControllerProcess
+from tests.observed import Observed
 
 Code = grpc.StatusCode
 Call = Callable[[], object]
 
 
-class Site:
+class Site(Observed):
     """A controller that checks its array all the time, and what an operator sees of it."""
 
     def __init__(self, world: World, file: SystemsFile, process: ControllerProcess) -> None:
@@ -67,10 +67,8 @@ class Site:
 
     # --- the log -----------------------------------------------------------------------------------
 
-    def lines(self, event: str) -> list[dict[str, Any]]:
-        """The lines of the log with this event, as fields."""
-        lines = [json.loads(line) for line in self.process.output().splitlines() if line.startswith(b"{")]
-        return [line for line in lines if line["event"] == event]
+    def log_text(self) -> str:
+        return self.process.output().decode()
 
     def line(self, event: str, **fields: str) -> dict[str, Any]:
         """Wait for a line with this event, in whose fields these texts occur."""
@@ -87,28 +85,13 @@ class Site:
 
     # --- metrics -----------------------------------------------------------------------------------
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The value of the series with these labels; 0 if there is none."""
-        for family in text_string_to_metric_families(self.process.metrics().decode()):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    return sample.value
-        return 0.0
-
-    def is_alerted(self, alert: str, name: str, value: float, **labels: str) -> None:
-        """Wait until the metric has this value. The alert is of that metric, and both are documented.
-
-        The words of the log that the alert tells to look for have to be there.
-        """
-        eventually(lambda: self.metric(name, **labels) == value)
-        assert name in leads.alert(alert)
-        for words in leads.words_of(alert):
-            assert self.lines(words), words
+    def metrics_text(self) -> str:
+        return self.process.metrics().decode()
 
     def has_documented_labels(self) -> None:
         """Assert that docs/metrics.md names each error and result that the metrics have."""
         listed = {described.name: described.labels for described in metrics.TABLE}
-        for family in text_string_to_metric_families(self.process.metrics().decode()):
+        for family in text_string_to_metric_families(self.metrics_text()):
             for sample in family.samples:
                 for label in {"reason", "result"} & sample.labels.keys():
                     assert re.search(rf"\b{sample.labels[label]}\b", listed[sample.name][label]), sample
