@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.hosts.files import FolderPlane
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.controller.eventually import eventually
 from tests.simulator.client import Array
 
 
@@ -29,14 +29,7 @@ def nothing_is_left(folder: Path) -> None:
     because it copies all mounts or opens every block device.
     """
     assert not any(str(folder) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    until(lambda: loop.under(folder) == {})
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition was not true within {seconds:.0f} seconds"
-        time.sleep(0.001)
+    eventually(lambda: loop.under(folder) == {})
 
 
 def link(array: Array, host: str, volume_id: str) -> Path:
@@ -46,7 +39,7 @@ def link(array: Array, host: str, volume_id: str) -> Path:
 def mapped(array: Array, volume_id: str, host: str = "a", **body: object) -> Path:
     array.map(volume_id, host, **body)
     device = link(array, host, volume_id)
-    until(device.exists)
+    eventually(device.exists)
     return device
 
 

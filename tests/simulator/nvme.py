@@ -11,9 +11,9 @@ from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, SdtPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.controller import eventually as waiting
 from tests.nvme_initiator import Initiator, LogEntry, hostnqn
 from tests.simulator.client import Array
-from tests.simulator.devices import until
 
 A = "11111111-1111-4111-8111-111111111111"
 B = "22222222-2222-4222-8222-222222222222"
@@ -26,7 +26,7 @@ SEVERAL = (SdtPlan(("127.0.0.1",), FREE, FREE), SdtPlan(("127.0.0.2",), FREE, FR
 
 def eventually(condition: Callable[[], bool]) -> None:
     """Wait until the target has noticed something. Only a broken one needs so long."""
-    until(condition, seconds=60)
+    waiting.eventually(condition, seconds=60)
 
 
 class NvmeArray(Array):

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from tests.simulator.devices import until
+from tests.controller.eventually import eventually
 
 
 @contextmanager
@@ -56,5 +56,5 @@ def mapped_volume(client: requests.Session, ready: dict[str, Any]) -> Path:
     action = f"{ready['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
     client.post(action, json={"guid": ready["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
     link = Path(ready["hosts"]["a"]["byIdDir"]) / f"emc-vol-{ready['systemId']}-{volume}"
-    until(link.exists)
+    eventually(link.exists)
     return link

@@ -21,7 +21,8 @@ from urllib3.exceptions import InsecureRequestWarning
 from csi_powerflex.cli.simulate import command
 from csi_powerflex.simulator import certificates
 from tests.commands import output_of
-from tests.simulator.devices import nothing_is_left, until
+from tests.controller.eventually import eventually
+from tests.simulator.devices import nothing_is_left
 from tests.simulator.process import mapped_volume, running, session
 
 
@@ -88,7 +89,7 @@ def test_a_new_folder_becomes_a_host_and_stays_one_after_a_restart(tmp_path: Pat
     folder = state / "hosts" / "late"
     with running(tmp_path, *options) as (_, ready), session(ready) as client:
         folder.mkdir()
-        until((folder / "drv_cfg").exists)
+        eventually((folder / "drv_cfg").exists)
         guid = (folder / "guid").read_text().strip()
         ready["hosts"]["a"] = {"guid": guid, "byIdDir": str(folder / "by-id")}
         device = mapped_volume(client, ready)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.controller.eventually import eventually
 from tests.simulator.client import Array
-from tests.simulator.devices import mapped, simulated, until
+from tests.simulator.devices import mapped, simulated
 
 pytestmark = pytest.mark.needs("devices")
 
@@ -35,7 +36,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         self._thread.start()
-        until(lambda: self.written > SLOTS)
+        eventually(lambda: self.written > SLOTS)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,7 +130,7 @@ def test_a_restore_changes_the_data_of_the_mapped_device(tmp_path: Path) -> None
         (snapshot,) = array.snapshot(volume_id, accessModeLimit="ReadOnly")
         assert fill(device) != original
         array.volume_action(volume_id, "overwriteVolumeContent", srcVolumeId=snapshot)
-        until(lambda: digest(device) == original)
+        eventually(lambda: digest(device) == original)
 
 
 def test_a_restore_from_a_volume_that_was_never_written_leaves_zeros(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_restore_from_a_volume_that_was_never_written_leaves_zeros(tmp_path: P
         blank = digest(device)
         assert fill(device) != blank
         array.volume_action(volume_id, "overwriteVolumeContent", srcVolumeId=snapshot)
-        until(lambda: digest(device) == blank)
+        eventually(lambda: digest(device) == blank)
 
 
 def test_unmapping_during_writes_is_an_error_for_the_writer(tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_unmapping_during_writes_is_an_error_for_the_writer(tmp_path: Path) -> N
         volume_id = array.create()
         with Writer(mapped(array, volume_id)) as writer:
             array.unmap(volume_id)
-            until(lambda: writer.error is not None)
+            eventually(lambda: writer.error is not None)
         assert writer.error is not None
         assert writer.error.errno in (errno.EIO, errno.ENOSPC)
 
@@ -158,7 +159,7 @@ def test_acknowledged_writes_survive_unmapping(tmp_path: Path) -> None:
         volume_id = array.create()
         with Writer(mapped(array, volume_id)) as writer:
             array.unmap(volume_id)
-            until(lambda: writer.error is not None)
+            eventually(lambda: writer.error is not None)
             acknowledged = writer.written
         with mapped_read_only(array, volume_id) as device:
             assert last_record(device) in (acknowledged, acknowledged + 1)

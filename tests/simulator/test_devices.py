@@ -16,7 +16,8 @@ import requests
 from csi_powerflex.simulator.hosts import btrfs, loop
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator
 from tests.commands import output_of
-from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, until, write
+from tests.controller.eventually import eventually
+from tests.simulator.devices import devices_over_volumes, mapped, simulated, size_of, write
 
 pytestmark = pytest.mark.needs("devices")
 
@@ -33,7 +34,7 @@ def test_unmapping_removes_device_and_link(tmp_path: Path) -> None:
         volume_id = array.create()
         device = mapped(array, volume_id)
         array.unmap(volume_id)
-        until(lambda: not os.path.lexists(device) and not devices_over_volumes(array))
+        eventually(lambda: not os.path.lexists(device) and not devices_over_volumes(array))
 
 
 def test_a_host_reads_what_another_wrote(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_the_device_of_a_grown_volume_grows(tmp_path: Path) -> None:
         volume_id = array.create()
         device = mapped(array, volume_id)
         array.volume_action(volume_id, "setVolumeSize", sizeInGB="16")
-        until(lambda: size_of(device) == 16 * 2**30)
+        eventually(lambda: size_of(device) == 16 * 2**30)
 
 
 def test_a_read_only_mapping_makes_a_read_only_device(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_read_only_mapping_makes_a_read_only_device(tmp_path: Path) -> None:
         array.volume_action(
             volume_id, "setVolumeMappingAccessMode", sdcId=array.sdcs["a"], accessMode="ReadWrite"
         )
-        until(lambda: not is_read_only(device))
+        eventually(lambda: not is_read_only(device))
         write(device, b"yes")
 
 
@@ -84,7 +85,7 @@ def test_a_restart_keeps_recreates_and_removes_devices(tmp_path: Path) -> None:
         try:
             with Simulator(folder=tmp_path, hosts=("a", "b")):
                 assert devices["kept"].readlink() == before
-                until(lambda: size_of(devices["lost"]) == 8 * 2**30)
+                eventually(lambda: size_of(devices["lost"]) == 8 * 2**30)
                 assert extra not in devices_over_volumes(array)
         finally:
             loop.detach(extra, file)
@@ -101,11 +102,11 @@ def test_devices_of_a_run_in_another_mount_namespace_are_kept(tmp_path: Path) ->
     script = f"mount --bind {folder} {elsewhere} && exec {serve}"
     process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", script])
     try:
-        until(ready.exists, seconds=20)
+        eventually(ready.exists, seconds=20)
         device = mapped_over_https(json.loads(ready.read_text()), folder)
         process.kill()
         process.wait()
-        until(lambda: not (loop.backing_file(device) or tmp_path).is_relative_to(tmp_path))
+        eventually(lambda: not (loop.backing_file(device) or tmp_path).is_relative_to(tmp_path))
         with Simulator(folder=folder, hosts=("a",)) as simulator:
             (link,) = simulator.hosts["a"].by_id.iterdir()
             assert link.readlink() == device
@@ -132,7 +133,7 @@ def mapped_over_https(facts: dict[str, Any], folder: Path) -> Path:
         action = f"{facts['url']}/api/instances/Volume::{volume}/action/addMappedSdc"
         client.post(action, json={"guid": facts["hosts"]["a"]["guid"]}, timeout=5).raise_for_status()
     link = folder / "hosts" / "a" / "by-id" / f"emc-vol-{facts['systemId']}-{volume}"
-    until(lambda: os.path.lexists(link))
+    eventually(lambda: os.path.lexists(link))
     return link.readlink()
 
 
@@ -149,7 +150,7 @@ def test_a_pool_that_is_mounted_in_another_namespace_is_mounted_from_the_same_de
         (device,) = loop.under(tmp_path)
         keep = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]  # a copy of all mounts
         pinned = subprocess.Popen(keep)
-        until(lambda: _mounts_of(pinned.pid) != _mounts_of(os.getpid()))
+        eventually(lambda: _mounts_of(pinned.pid) != _mounts_of(os.getpid()))
         plane.close()
         assert list(loop.under(tmp_path)) == [device]
         again = btrfs.BtrfsPlane(tmp_path)
@@ -162,7 +163,7 @@ def test_a_pool_that_is_mounted_in_another_namespace_is_mounted_from_the_same_de
         if pinned is not None:
             pinned.kill()
             pinned.wait()
-    until(lambda: not loop.under(tmp_path))
+    eventually(lambda: not loop.under(tmp_path))
 
 
 def test_the_sdcs_tool_has_the_output_format_of_the_real_one(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_without_btrfs_snapshots_are_copies(tmp_path: Path, monkeypatch: pytest.
             with mapped(array, snapshot, "b").open("rb") as opened:
                 assert opened.read(8).rstrip() == expected
         array.volume_action(first, "overwriteVolumeContent", srcVolumeId=snapshots[0])
-        until(lambda: content(device) == b"original")
+        eventually(lambda: content(device) == b"original")
 
 
 def content(device: Path) -> bytes:
@@ -247,7 +248,7 @@ def test_a_disconnected_host_gets_its_devices_when_it_connects_again(tmp_path: P
         late = array.simulator.hosts["a"].by_id / f"emc-vol-{array.system_id}-{volume_id}"
         assert not late.exists()
         array.gateway.set_connected("a", connected=True)
-        until(late.exists)
+        eventually(late.exists)
 
 
 def test_a_device_that_another_process_takes_during_a_detach_is_not_changed(

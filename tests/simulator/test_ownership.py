@@ -13,8 +13,9 @@ from csi_powerflex.simulator.hosts import loop
 from csi_powerflex.simulator.ownership import FolderLock, StillMounted, clear_orphans, remove
 from csi_powerflex.simulator.simulator import CannotSimulate, Simulator, SystemPlan
 from tests.commands import output_of
+from tests.controller.eventually import eventually
 from tests.simulator.client import Array
-from tests.simulator.devices import mapped, until
+from tests.simulator.devices import mapped
 from tests.simulator.process import mapped_volume, running, session
 
 
@@ -137,7 +138,7 @@ def test_the_next_simulator_removes_devices_and_mounts_of_a_killed_one(
     with running(tmp_path, "--sdc", "a"):
         assert left not in set(temporary.iterdir())
         assert mounts_below(left) == []
-        until(lambda: loop.under(left) == {})  # see nothing_is_left
+        eventually(lambda: loop.under(left) == {})  # see nothing_is_left
     assert list(temporary.iterdir()) == []
 
 
