@@ -23,9 +23,6 @@ from csi_powerflex.operations.node.filesystem_state import FilesystemState
 
 log = Log(__name__)
 
-# The kernel ends a filesystem shortly after its last unmount.
-_BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
-
 
 def unmount_last(handle: VolumeHandle | None, point: Path, state: FilesystemState) -> None:
     """Unmount everything at ``point``, the last mounts of their filesystems, with all data written.
@@ -74,7 +71,7 @@ def end_use(handle: VolumeHandle, device: Path, point: Path, state: FilesystemSt
         Unavailable: the device does not answer.
         DeadlineExceeded: writing or unmounting did not end in time.
     """
-    for pause in (*_BUSY_PAUSES, 0.0):
+    for pause in (*target_paths.BUSY_PAUSES, 0.0):
         if not blockdev.is_claimed(device):
             return
         time.sleep(min(pause, call_context.remaining(pause + 1)))

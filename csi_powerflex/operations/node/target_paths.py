@@ -21,8 +21,10 @@ from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
 
+BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between attempts. The kernel ends a filesystem shortly after its last unmount."""
+
 _MAX_STACKED = 64
-_BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
 
 
 def allowed(text: str, roots: Sequence[Path]) -> Path:
@@ -107,7 +109,7 @@ def unmount_all(
 
 def _unmount(point: Path, mount: mountinfo.Mount, *, last_resort_if_alive: bool) -> None:
     reason: Exception | None = None
-    for pause in (*_BUSY_PAUSES, 0.0):
+    for pause in (*BUSY_PAUSES, 0.0):
         try:
             mounts.unmount(point)
         except CommandFailed as error:
