@@ -16,7 +16,7 @@ from csi_powerflex.errors import InvalidArgument, NotFound
 from csi_powerflex.gateway import convert
 from csi_powerflex.gateway.client import Client
 from csi_powerflex.gateway.payloads import DomainPayload, PoolPayload, SdcPayload
-from csi_powerflex.ids import Initiator, NodeIdentity
+from csi_powerflex.ids import Initiator, InitiatorKind, NodeIdentity
 from csi_powerflex.model.array import Host, Pool, PoolCapacity
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -173,10 +173,7 @@ class Hosts:
         if not fresh and (not found or (missing and old) or not self._ids.issuperset(mapped)):
             found = _of(node, self.refresh())
         if not found:
-            raise NotFound(
-                f"system {self._settings.label} knows no host of node {node}; is the SDC of that node "
-                "connected to this system?"
-            )
+            raise NotFound(_unknown(self._settings.label, node))
         return found
 
     def add(self, host: Host) -> None:
@@ -204,6 +201,16 @@ class Hosts:
         hosts = [host for payload in payloads if (host := convert.host(payload)) is not None]
         self._cached = {host.initiator: host for host in hosts}
         return self._cached
+
+
+def _unknown(label: str, node: NodeIdentity) -> str:
+    """What is said of a node that the system has no host of. An NVMe host is created by the driver itself."""
+    if node.initiator(InitiatorKind.SDC) is None:
+        return (
+            f"system {label} knows no host of node {node}; the driver creates the NVMe host when it first "
+            "publishes a volume there"
+        )
+    return f"system {label} knows no host of node {node}; is the SDC of that node connected to this system?"
 
 
 def _of(node: NodeIdentity, hosts: Mapping[Initiator, Host]) -> list[Host]:
