@@ -34,16 +34,16 @@ from csi_powerflex.operations.controller.running_moves import RunningMoves
 
 log = Log(__name__)
 
-_REASONS = {
+# What to do, by the array's reason for a pause.
+_REMEDIES = {
     "NoSpaceInDestinationStoragePool": "free capacity in that pool, or use the class of the former pool",
     "UnavailableCapacityInSourceStoragePool": "repair the pool that the volume leaves",
     "DegradedCapacityInProtectionDomain": "the array continues after its rebuild",
     "InactiveProtectionDomain": "activate the protection domain at the array",
     "MaintenanceMode": "the array continues after the maintenance",
-    "ConnectivityError": "look at the array's alerts",
-    "MigrationError": "look at the array's alerts",
     "UserInitiated": "a user of the array has paused it, or a call that was to send it back; resume it there",
 }
+_OTHER_REMEDY = "look at the array's alerts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,7 @@ def _progress(array: Array, volume: Volume, target: Pool, tree: Tree, usage: Tre
         )
     if tree.state is MoveState.PAUSED:
         reason = tree.pause_reason or "no reason given"
-        remedy = _REASONS.get(reason, "look at the array's alerts")
+        remedy = _REMEDIES.get(reason, _OTHER_REMEDY)
         return (
             f"volume {volume} is not moved any further from pool {left} to pool {entered}: {done} are "
             f"moved, and the array has paused it ({reason}): {remedy}; {until}"

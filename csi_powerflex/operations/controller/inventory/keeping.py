@@ -27,16 +27,16 @@ def lock(reader: Reader, record: Record) -> None:
         NotFound: it does not exist any more.
         DriverError: the array refuses it, or there was no answer.
     """
-    array, number = reader.array_of(record), record.handle.volume_id
+    array, snapshot_id = reader.array_of(record), record.handle.volume_id
     error: DriverError | None = None
     try:
-        array.lock_auto_snapshot(number)
+        array.lock_auto_snapshot(snapshot_id)
     except NotFound as missing:
         raise _expired(record) from missing
     except DriverError as failed:
         error = failed
     try:
-        found = array.volume(number)
+        found = array.volume(snapshot_id)
     except NotFound as missing:
         raise _expired(record) from missing
     # One that has left its policy meanwhile is an ordinary snapshot, which no policy removes.
@@ -85,14 +85,14 @@ def unlock(reader: Reader, record: Record) -> None:
     Raises:
         DriverError: the array refuses it, or there was no answer.
     """
-    array, number = reader.array_of(record), record.handle.volume_id
+    array, snapshot_id = reader.array_of(record), record.handle.volume_id
     error: DriverError | None = None
     try:
-        array.unlock_auto_snapshot(number)
+        array.unlock_auto_snapshot(snapshot_id)
     except DriverError as failed:
         error = failed
     try:
-        found = array.volume(number)
+        found = array.volume(snapshot_id)
     except NotFound:
         log.info("auto snapshot was removed by its policy", snapshot=record.handle)
         return

@@ -168,7 +168,7 @@ def plan(
             for volume in member.volumes:
                 reasons += custody.users(volume)
                 holds[volume.name] = custody.hold_of(volume)
-                reasons += _hindering(holds[volume.name], take_over=take_over)
+                reasons += _obstacles_by_hold(holds[volume.name], take_over=take_over)
         if reasons:
             found.append(f"{_called(member.record)} cannot be reverted: {'; '.join(reasons)}")
     if not unchecked and (custody is None or reader.cluster.volumes is None):
@@ -247,7 +247,8 @@ def _is_related(volume: Volume, snapshot: Volume) -> bool:
     return volume.ancestor_id == snapshot.handle.volume_id and not volume.reparented
 
 
-def _hindering(hold: str, *, take_over: bool) -> Iterator[str]:
+def _obstacles_by_hold(hold: str, *, take_over: bool) -> Iterator[str]:
+    """Why the hold that a PersistentVolume has does not allow this run."""
     if not hold:
         return
     if not hold.startswith(_HOLDER):
@@ -275,7 +276,7 @@ def carry_out(
 
 
 class _Revert:
-    """One run. ``_open`` is whether the end is not known, so that the hold must stay."""
+    """One run. ``_uncertain`` is whether the outcome is not known, so that the hold must stay."""
 
     def __init__(
         self, array: Array, cluster_id: str, planned: RevertPlan, custody: Custody | None, tell: Tell
@@ -286,7 +287,7 @@ class _Revert:
         self._members = planned.members
         self._custody = custody
         self._tell = tell
-        self._open = False
+        self._uncertain = False
 
     def run(self) -> tuple[Reverted, ...]:
         try:
@@ -295,14 +296,14 @@ class _Revert:
             self._overwrite_all(safety)
             self._require_unmapped_since()
         except DriverError as error:
-            if not self._open:
+            if not self._uncertain:
                 self._release_after(error)
             raise
         except BaseException:
-            if not self._open:
+            if not self._uncertain:
                 self._release()
             raise
-        self._open = False
+        self._uncertain = False
         self._release()
         return tuple(Reverted(member, safety[member.volume_id]) for member in self._members)
 
@@ -385,7 +386,7 @@ class _Revert:
         Returns the safety snapshots by the id of their volume.
 
         Raises:
-            FailedPrecondition: they are not. Nothing was reverted.
+            FailedPrecondition, VolumeInUse: they are not. Nothing was reverted.
         """
         self._require_hold()
         snapshots = [member.snapshot.handle.volume_id for member in self._members]
@@ -394,18 +395,7 @@ class _Revert:
         safety: dict[str, Volume] = {}
         for member, snapshot_id in zip(self._members, snapshots, strict=True):
             volume, copy = found[member.volume_id], taken.get(member.volume_id)
-            if names.trashed(volume.name) is not None:
-                raise FailedPrecondition(
-                    f"volume {volume} was deleted in the meantime, and is in the trash; it was not reverted"
-                )
-            _require_unmapped(volume, "it was not reverted")
-            for reason in _differences(volume, found[snapshot_id]):
-                raise FailedPrecondition(f"volume {volume} was not reverted: {reason}")
-            if _is_moving(self._array, volume):
-                raise FailedPrecondition(
-                    f"volume {volume} was not reverted: {_MOVING}; wait until the move has ended, and "
-                    "run the command again"
-                )
+            self._require_as_planned(volume, found[snapshot_id])
             if copy is None or copy.size != volume.size:
                 raise FailedPrecondition(
                     f"volume {volume} was not reverted: the array shows no safety snapshot of it; run the "
@@ -415,13 +405,33 @@ class _Revert:
             safety[member.volume_id] = copy
         return safety
 
+    def _require_as_planned(self, volume: Volume, snapshot: Volume) -> None:
+        """Check that the volume can still be reverted to the snapshot, and that no host has it.
+
+        Raises:
+            FailedPrecondition: it was deleted, is moved, or does not fit the snapshot any more.
+            VolumeInUse: it was mapped.
+        """
+        if names.trashed(volume.name) is not None:
+            raise FailedPrecondition(
+                f"volume {volume} was deleted in the meantime, and is in the trash; it was not reverted"
+            )
+        _require_unmapped(volume, "it was not reverted")
+        for reason in _differences(volume, snapshot):
+            raise FailedPrecondition(f"volume {volume} was not reverted: {reason}")
+        if _is_moving(self._array, volume):
+            raise FailedPrecondition(
+                f"volume {volume} was not reverted: {_MOVING}; wait until the move has ended, and run the "
+                "command again"
+            )
+
     def _read(self, volume_ids: Sequence[str]) -> Mapping[str, Volume]:
         return {volume.handle.volume_id: volume for volume in self._array.volumes_by_id(volume_ids)}
 
     def _overwrite_all(self, safety: Mapping[str, Volume]) -> None:
         done: list[Member] = []
         for member in self._members:
-            self._open = True
+            self._uncertain = True
             try:
                 self._overwrite(member.volume_id, member.snapshot.handle.volume_id)
             except DriverError as error:
@@ -431,7 +441,7 @@ class _Revert:
                         f"{self._done(done)}{_safe(safety)}. {_STAY_HELD}"
                     ) from error
                 self._put_back(done, safety, error)
-                self._open = False
+                self._uncertain = False
                 raise type(error)(
                     f"volume {member.record.handle} was not reverted: {error}. "
                     f"{'The others were put back' if done else 'Nothing was changed'}. {_safe(safety)}"
