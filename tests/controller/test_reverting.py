@@ -233,6 +233,30 @@ def test_a_wrong_use_of_the_options_is_refused(reverts: Reverts, arguments: tupl
 # --- checks --------------------------------------------------------------------------------------
 
 
+def test_a_volume_is_not_reverted_to_a_snapshot_on_another_system(pair: World, cluster: ApiServer) -> None:
+    """Two systems may give the same ids."""
+    reverts = Reverts(pair, cluster)
+    volume, other = (
+        pair.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id
+        for name in ("array0", "array1")
+    )
+    own, snapshot = (
+        pair.driver.snapshot(handle, f"snapshot-{handle}").snapshot_id for handle in (volume, other)
+    )
+    assert own.partition("-")[2] == snapshot.partition("-")[2]
+    message = reverts.refused("volumes", "revert", volume, "--to", snapshot, "--yes")
+    assert "was not taken of it" in message
+
+
+def test_a_snapshot_that_a_persistent_volume_has_is_not_reverted(reverts: Reverts) -> None:
+    volume = reverts.claimed("data")
+    snapshot = reverts.world.driver.snapshot(volume, "s-1", snapshotAccessMode="ReadWrite").snapshot_id
+    second = reverts.world.driver.snapshot(snapshot, "s-2").snapshot_id
+    reverts.persistent_volume("pv-1", snapshot)
+    message = reverts.refused("volumes", "revert", snapshot, "--to", second, "--yes")
+    assert "it is a snapshot; only volumes are reverted" in message
+
+
 def _mapped(reverts: Reverts, volume: str, _snapshot: str) -> None:
     reverts.world.driver.publish(volume, reverts.world.node("a"))
 
