@@ -23,7 +23,7 @@ from csi_powerflex.kube_objects import needed
 from csi_powerflex.model.hold import Holds, NoHolds
 from csi_powerflex.model.notices import NoNotices, Notices
 from csi_powerflex.model.ports import NodeRegistry, QosStore
-from csi_powerflex.model.snapshot_policy import NeededSnapshots
+from csi_powerflex.model.snapshot_policy import NeededHandles
 from csi_powerflex.model.topology import Topology
 from csi_powerflex.model.trash import UnknownNeeds, VolumeNeeds
 from csi_powerflex.observability import endpoint, log
@@ -116,7 +116,7 @@ class _Parts:
     notices: Notices
     holds: Holds
     needs: VolumeNeeds
-    needed_snapshots: NeededSnapshots
+    needed_handles: NeededHandles
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
@@ -152,7 +152,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
         _notices(settings, qos_store) as notices,
         _qos_sync(qos, notices) as qos_sync,
         _node_registry(settings) as registry,
-        _needed_snapshots(settings) as needed_snapshots,
+        _needed_handles(settings) as needed_handles,
     ):
 
         def follow_cluster() -> None:
@@ -172,7 +172,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
             notices=notices,
             holds=in_cluster or NoHolds(),
             needs=in_cluster or UnknownNeeds(),
-            needed_snapshots=needed_snapshots,
+            needed_handles=needed_handles,
             known_nodes=known_nodes,
             kept=kept,
             listing=listing,
@@ -209,13 +209,13 @@ def _orphan_count(settings: ControllerSettings, parts: _Parts) -> Iterator[Orpha
 
 
 @contextlib.contextmanager
-def _needed_snapshots(settings: ControllerSettings) -> Iterator[NeededSnapshots]:
+def _needed_handles(settings: ControllerSettings) -> Iterator[NeededHandles]:
     """What tells the snapshots that Kubernetes has; none outside Kubernetes."""
     if not settings.in_kubernetes:
         yield frozenset
         return
     with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
-        yield lambda: needed.snapshot_handles(client)
+        yield lambda: needed.handles(client)
 
 
 @contextlib.contextmanager
@@ -276,7 +276,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     )
     topology = Topology(settings.driver_name)
     trash = Trash(settings.cluster_id, parts.needs)
-    departure = PolicyDeparture(parts.qos_store, parts.needed_snapshots)
+    departure = PolicyDeparture(parts.qos_store, parts.needed_handles)
     policies = SnapshotPolicies(parts.qos_store, ownership)
     moves = Moves(parts.qos_store, notices, parts.holds, settings.cluster_id)
     placement = Placement(
@@ -310,7 +310,13 @@ def _monitor(settings: ControllerSettings, fleet: GatewayFleet) -> FleetMonitor 
 
 def _trash_sweep(settings: ControllerSettings, parts: _Parts) -> TrashSweep:
     """What removes volumes that are due in the trash. It does not run yet."""
-    return TrashSweep(parts.fleet, settings.cluster_id, parts.needs, seconds=settings.trash_seconds)
+    return TrashSweep(
+        parts.fleet,
+        settings.cluster_id,
+        parts.needs,
+        needed=parts.needed_handles,
+        seconds=settings.trash_seconds,
+    )
 
 
 def _systems_watch(

@@ -123,7 +123,7 @@ def import_snapshot(
         request = importing.SnapshotImportRequest(
             name,
             policy=policy,
-            source=reader.find(source, snapshots=False, system=system).handle if source else None,
+            source=reader.find(source, snapshots=False, system=system).handle if source is not None else None,
             unchecked=common.does_without_kubernetes(),
             **wanted,
         )
@@ -171,7 +171,7 @@ def unlock(snapshot: str, system: str | None, yes: bool, **arrays: Any) -> None:
     """
     with common.opened(**arrays) as reader:
         record = reader.find(snapshot, snapshots=True, system=system)
-        locked = keeping.require_unlockable(reader, record, unchecked=arrays["in_kubernetes"] is False)
+        locked = keeping.require_unlockable(reader, record, unchecked=common.does_without_kubernetes())
         if locked and yes:
             keeping.unlock(reader, record)
     what = f"snapshot {record.handle} of snapshot policy {record.policy}"

@@ -65,15 +65,23 @@ def read(client: Client, cluster_id: str) -> Needed:
     """
     # An object moves from the first of these to the second while it is created. So it is seen in one of them.
     waiting = _claimed(client, cluster_id)
-    volumes = {item.spec.csi.volume_handle for item in client.list(VOLUMES, _Volume).items if item.spec.csi}
+    volumes = _volumes(client)
     promised, taken = _snapshots(client, cluster_id)
     return Needed(handles=frozenset(volumes | taken), names=frozenset(waiting | promised))
 
 
-def snapshot_handles(client: Client) -> frozenset[str]:
-    """The handles of the VolumeSnapshotContents of the cluster, of every CSI driver. Raises as ``read``."""
+def handles(client: Client) -> frozenset[str]:
+    """The handles that PersistentVolumes and VolumeSnapshotContents have, of every CSI driver.
+
+    Raises as ``read``.
+    """
     _, taken = _snapshots(client, "")
-    return frozenset(taken)
+    return frozenset(_volumes(client) | taken)
+
+
+def _volumes(client: Client) -> set[str]:
+    """The handles of the PersistentVolumes."""
+    return {item.spec.csi.volume_handle for item in client.list(VOLUMES, _Volume).items if item.spec.csi}
 
 
 def _claimed(client: Client, cluster_id: str) -> set[str]:

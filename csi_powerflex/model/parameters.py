@@ -223,7 +223,7 @@ class VolumeParameters:
     delete_policy_snapshots: bool = _parameter(
         DELETE_POLICY_SNAPSHOTS,
         "Delete the snapshots that a policy has taken of the volume together with it. Locked, secure and "
-        "mapped ones, and those that a VolumeSnapshotContent has, stay. With false the volume is not deleted",
+        "mapped ones, and those that Kubernetes has, stay. With false the volume is not deleted",
         Flag(),
         False,
         travels=True,
@@ -329,6 +329,11 @@ class MutableParameters:
     def qos_request(self) -> qos.QosRequest:
         """The limits that the class asks for."""
         return _qos_request((self.iops, self.bandwidth, self.iops_per_gib, self.bandwidth_per_gib), {})
+
+    @property
+    def qos_only(self) -> bool:
+        """Whether the class asks for no pool, provisioning or snapshot policy."""
+        return self.pool is None and self.provisioning is None and self.snapshot_policy is None
 
     def over(self, parameters: VolumeParameters) -> VolumeParameters:
         """A StorageClass's parameters, with what this class says of pool and policy in place of theirs.

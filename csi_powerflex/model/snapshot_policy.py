@@ -69,8 +69,11 @@ class PolicyNeeds(Protocol):
         ...
 
 
-NeededSnapshots = Callable[[], Collection[str]]
-"""Returns the handles of all snapshots that Kubernetes has. It raises DriverError if it cannot tell."""
+NeededHandles = Callable[[], Collection[str]]
+"""Returns the handles that PersistentVolumes and VolumeSnapshotContents have, of every CSI driver.
+
+It raises DriverError if it cannot tell.
+"""
 
 
 def is_none(named: str) -> bool:

@@ -155,8 +155,8 @@ GATEWAY_REQUEST_DURATION = _histogram(
     "Time of an HTTP request to a PowerFlex gateway.",
     system=_SYSTEM,
     verb="HTTP method: get or post",
-    object="type of the object: host, login, metrics, protection_domain, sdc, sdt, storage_pool, system, "
-    "user, v_tree, version, volume",
+    object="type of the object: host, login, metrics, protection_domain, sdc, sdt, snapshot_policy, "
+    "storage_pool, system, user, v_tree, version, volume",
     status="HTTP status code; none where no answer came",
 )
 GATEWAY_LOGINS = _counter(

@@ -239,7 +239,7 @@ class KubernetesQosStore:
         return self.persistent_volume(str(handle)) is not None
 
     def names_policy(self, handle: VolumeHandle) -> bool:
-        """See ``PolicyNeeds.names_policy``.
+        """See ``PolicyNeeds.names_policy``. Of several PersistentVolumes, one with a policy is enough.
 
         Raises:
             Unavailable: the cluster has not listed its volumes and classes yet.
@@ -247,22 +247,22 @@ class KubernetesQosStore:
         for informer in self._informers:
             informer.wait_until_synced()
         with self._lock:
-            volume = self._volume(str(handle))
-            parameters = self._classes.get(volume.class_name) if volume and volume.class_name else None
-        if volume is None:
-            return False
-        return volume.names_policy or not is_none((parameters or {}).get(SNAPSHOT_POLICY, NO_POLICY))
+            known = [volume for _, volume in self._volumes.get(str(handle), ())]
+            named = [self._classes.get(volume.class_name) for volume in known if volume.class_name]
+        return any(volume.names_policy for volume in known) or not all(
+            is_none((parameters or {}).get(SNAPSHOT_POLICY, NO_POLICY)) for parameters in named
+        )
 
     def deletes_policy_snapshots(self, handle: VolumeHandle) -> bool:
-        """See ``PolicyNeeds.deletes_policy_snapshots``.
+        """See ``PolicyNeeds.deletes_policy_snapshots``. Each PersistentVolume with this handle must say so.
 
         Raises:
             Unavailable: the cluster has not listed its volumes yet.
         """
         self._informers[0].wait_until_synced()
         with self._lock:
-            volume = self._volume(str(handle))
-        return volume is not None and volume.deletes_policy_snapshots
+            known = self._volumes.get(str(handle), ())
+        return bool(known) and all(volume.deletes_policy_snapshots for _, volume in known)
 
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""

@@ -545,3 +545,47 @@ def test_without_kubernetes_answer_a_release_must_be_wanted(
     arguments = ("volumes", "release", volume.volume_id, "--yes")
     assert "it is not known whether Kubernetes needs it: " in inventory.refused(*arguments)
     assert inventory.run(*arguments, "--no-kubernetes", kubernetes=False).exit_code == 0
+
+
+# --- names that are none -------------------------------------------------------------------------
+
+
+def test_an_empty_name_is_no_name(inventory: InventoryWorld) -> None:
+    volume = inventory.provisioned("data").volume_id
+    lost = inventory.world.driver.create("pvc-lost").volume_id
+    snapshot = inventory.world.driver.snapshot(volume).snapshot_id
+    for arguments in (
+        ("volumes", "show", ""),
+        ("volumes", "release", " ", "--yes"),
+        ("volumes", "revert", volume, "--to", "", "--yes"),
+        ("volumes", "revert", "--group", "", "--yes"),
+        ("snapshots", "import", snapshot, "--as", "shop/copy", "--source", ""),
+    ):
+        assert "the name of a volume or snapshot is empty" in inventory.refused(*arguments)
+    assert "'' is not usable as its new name" in inventory.refused(
+        "volumes", "release", lost, "--name", "", "--yes"
+    )
+
+
+def test_an_object_without_a_claim_is_not_called_none(inventory: InventoryWorld) -> None:
+    volume = inventory.world.driver.create("pvc-1").volume_id
+    snapshot = inventory.world.driver.snapshot(volume).snapshot_id
+    inventory.persistent_volume("pv-1", volume)
+    inventory.cluster.put(CONTENTS, "content-1", {"spec": {"source": {"snapshotHandle": snapshot}}})
+    for arguments in (("volumes", "show", "None"), ("snapshots", "show", "None")):
+        assert "no volume or snapshot is called 'None'" in inventory.refused(*arguments)
+
+
+def test_the_source_of_a_snapshot_is_on_its_system(pair: World, cluster: ApiServer) -> None:
+    """Two systems may give the same ids."""
+    inventory = InventoryWorld(pair, cluster)
+    first, second = (
+        pair.driver.create(f"pvc-{name}", parameters={"systemID": name}).volume_id
+        for name in ("array0", "array1")
+    )
+    assert first.partition("-")[2] == second.partition("-")[2]
+    snapshot = pair.driver.snapshot(second).snapshot_id
+    as_copy = ("--as", "shop/copy")
+    message = inventory.refused("snapshots", "import", snapshot, *as_copy, "--source", first)
+    assert f"and not of {first}" in message
+    inventory.ok("snapshots", "import", snapshot, *as_copy, "--source", second)

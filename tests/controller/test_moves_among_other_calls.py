@@ -517,3 +517,16 @@ def test_a_pool_that_was_removed_since_it_was_read_is_refused(moving: World) -> 
     assert "has no storage pool 'sp3'" in refused(INVALID, lambda: move(moving, volume, "sp3"))
     assert pool_of(moving, volume) == "sp1"
     assert sp1(moving)
+
+
+@pytest.mark.parametrize("asked", [{"storagepool": "sp2", "migrateTree": "true"}, {"provisioning": "thick"}])
+def test_the_handle_of_a_snapshot_does_not_move_the_volume(moving: World, asked: dict[str, str]) -> None:
+    volume = moving.driver.create()
+    handle = moving.driver.snapshot(volume.volume_id).snapshot_id
+    message = refused(
+        grpc.StatusCode.INVALID_ARGUMENT, lambda: moving.driver.modify(handle, iopsLimit="100", **asked)
+    )
+    assert "is a snapshot, and only volumes are moved" in message
+    moving.driver.modify(handle, iopsLimit="100")
+    pass_time(moving)
+    assert pool_of(moving, volume) == "sp1"

@@ -245,6 +245,37 @@ def test_a_snapshot_that_kubernetes_has_is_not_unlocked(inventory45: InventoryWo
     inventory45.ok("snapshots", "unlock", handle, "--yes", "--no-kubernetes", kubernetes=False)
 
 
+def test_the_environment_of_the_controller_does_not_leave_out_the_check_of_an_unlock(
+    inventory45: InventoryWorld,
+) -> None:
+    snapshot, handle = newest(inventory45)
+    lock(inventory45.world, snapshot)
+    inventory45.content("content-1", handle, snapshot="copy")
+    env = {"POWERFLEX_CSI_CONTROLLER_KUBERNETES": "false"}
+    message = inventory45.refused("snapshots", "unlock", handle, "--yes", kubernetes=False, env=env)
+    assert "it is not known whether Kubernetes has it" in message
+    assert inventory45.world.volume(handle).locked
+
+
+def test_a_snapshot_that_a_persistent_volume_has_is_not_unlocked(inventory45: InventoryWorld) -> None:
+    snapshot, handle = newest(inventory45)
+    lock(inventory45.world, snapshot)
+    inventory45.persistent_volume("pv-1", handle)
+    message = inventory45.refused("snapshots", "unlock", handle, "--yes")
+    assert "PersistentVolume pv-1 of driver csi.powerflex.dev has it" in message
+    assert inventory45.world.volume(handle).locked
+
+
+def test_a_snapshot_of_a_policy_is_not_imported_as_a_volume(array45: World, cluster: ApiServer) -> None:
+    inventory = InventoryWorld(array45, cluster)
+    make_policy(array45, snapshotAccessMode="ReadWrite")
+    inventory.provisioned("data", parameters={"snapshotPolicy": "hourly"})
+    pass_hours(array45)
+    _, handle = newest(inventory)
+    message = inventory.refused("volumes", "import", handle, "--clone", "--claim", "shop/copy", "--block")
+    assert "it is a snapshot; import it with csi-powerflex snapshots import" in message
+
+
 def test_a_snapshot_of_no_policy_is_not_unlocked(inventory45: InventoryWorld) -> None:
     handle = inventory45.world.driver.snapshot(handle_of_claim(inventory45)).snapshot_id
     message = inventory45.refused("snapshots", "unlock", handle)

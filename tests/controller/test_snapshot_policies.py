@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -623,11 +624,12 @@ def test_with_a_trash_the_snapshots_go_at_once_and_the_volume_stays(world: World
 
 def sweep(world: World) -> None:
     """A round of the sweep of a further controller, in two days."""
-    fleet = GatewayFleet(world.systems, retry_seconds=0.001)
-    try:
-        TrashSweep(fleet, "test", UnknownNeeds(), now=lambda: time.time() + 2 * 86400).step()
-    finally:
-        fleet.close()
+    seconds = 2 * 86400
+    with (
+        contextlib.closing(GatewayFleet(world.systems, retry_seconds=0.001)) as fleet,
+        world.in_future(seconds),
+    ):
+        TrashSweep(fleet, "test", UnknownNeeds(), now=lambda: time.time() + seconds).step()
 
 
 def test_the_sweep_takes_a_volume_out_of_a_policy_before_it_removes_it(array45: World) -> None:
@@ -716,6 +718,52 @@ def test_a_snapshot_that_kubernetes_has_is_not_deleted(array45: World, cluster: 
     content(cluster, handle_of(array45, needed))
     array45.driver.delete(volume.volume_id)
     assert list(array45.array.volumes) == [needed.id]
+
+
+def test_a_snapshot_that_a_persistent_volume_has_is_not_deleted(
+    array45: World, cluster: NodesCluster
+) -> None:
+    make_policy(array45)
+    volume = array45.driver.create(parameters=BOTH)
+    put_volume(array45, cluster, volume.volume_id, **volume.volume_context)
+    pass_hours(array45, 2)
+    _, needed = auto_snapshots(array45)
+    source = {"driver": "other.example.org", "volumeHandle": handle_of(array45, needed)}
+    cluster.put(VOLUMES, "pv-of-snapshot", {"spec": {"csi": source}})
+    array45.driver.delete(volume.volume_id)
+    assert list(array45.array.volumes) == [needed.id]
+
+
+@pytest.mark.parametrize("last", [{}, BOTH])
+def test_of_two_persistent_volumes_both_must_want_that_snapshots_are_deleted(
+    array45: World, cluster: NodesCluster, last: dict[str, str]
+) -> None:
+    make_policy(array45)
+    handle = array45.driver.create(parameters=BOTH).volume_id
+    first = {} if last else BOTH
+    source = {"driver": DRIVER, "volumeHandle": handle, "volumeAttributes": first}
+    cluster.put(VOLUMES, "pv-first", {"spec": {"csi": source}})
+    put_volume(array45, cluster, handle, **last)
+    pass_hours(array45)
+    refused(PRECONDITION, lambda: array45.driver.delete(handle))
+    assert len(auto_snapshots(array45)) == 1
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_snapshot_is_not_expanded_or_put_into_a_policy(world: World, own: bool) -> None:
+    make_policy(world)
+    volume = world.driver.create(parameters=HOURLY).volume_id
+    if own:
+        handle = world.driver.snapshot(volume, snapshotAccessMode="ReadWrite").snapshot_id
+    else:
+        pass_hours(world)
+        handle = handle_of(world, auto_snapshots(world)[-1])
+    before = dict(world.array.volumes)
+    message = refused(INVALID, lambda: world.driver.modify(handle, snapshotPolicy="hourly"))
+    assert "is a snapshot, and only volumes are moved or put into snapshot policies" in message
+    refused(INVALID, lambda: world.driver.modify(handle, snapshotPolicy="none"))
+    refused(INVALID, lambda: world.driver.expand(handle, gib=16))
+    assert world.array.volumes == before
 
 
 def test_without_an_answer_of_kubernetes_no_snapshot_is_deleted(

@@ -36,7 +36,7 @@ from csi_powerflex.simulator.simulator import SystemPlan
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
-from tests.controller.driver import GIB, refused
+from tests.controller.driver import GIB, Driver, outcome, refused
 from tests.controller.ended import Killed, Life
 from tests.controller.eventually import eventually
 from tests.controller.inventory_world import DRIVER, InventoryWorld
@@ -85,6 +85,8 @@ class Sweeping:
     def __init__(self, world: World) -> None:
         self.world = world
         self.needs = Needs()
+        # The handles that PersistentVolumes have, also those of other drivers.
+        self.needed: tuple[str, ...] = ()
 
     def after(self, seconds: float) -> None:
         with self.world.in_future(seconds):
@@ -99,7 +101,13 @@ class Sweeping:
     def sweep(self, seconds: float) -> Iterator[TrashSweep]:
         """The sweep of a controller whose clock is ahead by these seconds."""
         with contextlib.closing(GatewayFleet(self.world.systems, retry_seconds=0.001)) as fleet:
-            yield TrashSweep(fleet, "test", self.needs, now=lambda: time.time() + seconds)
+            yield TrashSweep(
+                fleet,
+                "test",
+                self.needs,
+                needed=lambda: self.needed,
+                now=lambda: time.time() + seconds,
+            )
 
 
 @pytest.fixture
@@ -153,6 +161,19 @@ def test_the_deletion_can_be_repeated_at_any_controller(keeping: World) -> None:
     keeping.driver.delete(volume.volume_id)
     keeping.restart().delete(volume.volume_id)
     assert trashed(keeping) == before
+
+
+@pytest.mark.parametrize("keep", ["24h", "0"])
+def test_a_name_that_an_administrator_has_given_is_respected_by_the_controller_that_made_the_volume(
+    array45: World, keep: str
+) -> None:
+    world = array45.reconfigured(trash=TrashSettings(keep=keep))
+    volume = world.driver.create().volume_id
+    with world.array.lock:
+        world.array.change(world.volume(volume), name="payroll")
+        world.array.commit()
+    refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: world.driver.delete(volume))
+    assert world.volume(volume).name == "payroll"
 
 
 def test_the_name_of_a_volume_in_the_trash_is_free(keeping: World) -> None:
@@ -394,6 +415,30 @@ def test_the_class_says_how_long_a_volume_is_kept(
         assert abs(found[0].due - time.time() - kept) < 600
 
 
+def test_a_late_deletion_at_another_controller_does_not_remove_what_is_in_the_trash(
+    array45: World, tmp_path: Path
+) -> None:
+    with NodesCluster(tmp_path) as cluster:
+        world = array45.reconfigured(trash=TrashSettings(keep="0"))
+        connect(world, cluster, tmp_path, remove_stale=False)
+        other = world.another()
+        volume = other.create().volume_id
+        attributes = {"deleteAfter": "7d"}
+        spec = {"csi": {"driver": DRIVER, "volumeHandle": volume, "volumeAttributes": attributes}}
+        cluster.put(VOLUMES, "pv-1", {"metadata": {"annotations": {f"{DRIVER}/hold": "test"}}, "spec": spec})
+        _seen(world, volume)
+        world.driver.delete(volume)
+        cluster.remove(VOLUMES, "pv-1")
+        eventually(lambda: _is_free(other, volume, world.node("a")))
+        other.delete(volume)
+        assert len(trashed(world)) == 1
+
+
+def _is_free(driver: Driver, volume: str, node: str) -> bool:
+    """Whether the controller has seen that the PersistentVolume with the hold is gone."""
+    return outcome(lambda: driver.publish(volume, node)) is grpc.StatusCode.NOT_FOUND
+
+
 @pytest.mark.parametrize("last", ["0", ""])
 def test_of_two_persistent_volumes_the_longer_time_counts(
     following: tuple[World, NodesCluster], last: str
@@ -476,6 +521,32 @@ def test_a_volume_in_the_trash_that_is_used_is_not_removed(sweeping: Sweeping) -
     assert [names.trashed(volume.name) is not None for volume in world.array.volumes.values()].count(
         True
     ) == 1
+
+
+def test_a_volume_in_the_trash_that_another_driver_uses_is_not_removed(sweeping: Sweeping) -> None:
+    world = sweeping.world
+    first, second = (world.driver.create(f"pvc-{number}").volume_id for number in (1, 2))
+    for handle in (first, second):
+        world.driver.delete(handle)
+    sweeping.needed = (second,)
+    sweeping.after(DAY + 600)
+    assert list(world.array.volumes) == [second.partition("-")[2]]
+
+
+def test_the_controller_asks_for_the_persistent_volumes_of_other_drivers_too(
+    array45: World, tmp_path: Path
+) -> None:
+    with NodesCluster(tmp_path) as cluster:
+        world = array45.reconfigured(trash=TrashSettings(keep="1s"))
+        world.more["trash_seconds"] = 0.1
+        connect(world, cluster, tmp_path, remove_stale=False)
+        used, unused = (world.driver.create(f"pvc-{number}").volume_id for number in (1, 2))
+        cluster.put(VOLUMES, "pv-1", {"spec": {"csi": {"driver": "other.example.org", "volumeHandle": used}}})
+        # The one that was deleted first is looked at first.
+        world.driver.delete(used)
+        world.driver.delete(unused)
+        eventually(lambda: unused.partition("-")[2] not in world.array.volumes)
+        assert list(world.array.volumes) == [used.partition("-")[2]]
 
 
 def _mappings_like(world: World) -> Any:

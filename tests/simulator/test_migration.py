@@ -137,7 +137,10 @@ def test_the_target_of_a_migration_is_not_removed(moving: Array, clock: ManualCl
     volume, target = moving.create(), pool(moving, "sp2")
     moving.volume_action(volume, "migrateVTree", destSPId=target)
     answer = moving.error("StoragePool", target, "removeStoragePool")
-    assert (answer.status, "is the target of a VTree migration" in answer.value["message"]) == (500, True)
+    assert (answer.status, "VTrees are migrating to the Storage Pool" in answer.value["message"]) == (
+        500,
+        True,
+    )
     clock.advance(100)
     assert pool_of(moving, volume) == target
 

@@ -45,6 +45,10 @@ class Deletion:
             FailedPrecondition: this cluster did not make it, or its snapshot policy has snapshots of it.
         """
         array = self._fleet.array(handle.system_id)
+        if array.trash is not None:
+            # Another controller may have put it into the trash, where this one may not remove it. So it is
+            # read, in the place of the look at its mappings before it is renamed.
+            self._ownership.forget(handle)
         try:
             volume = self._ownership.require_volume(array, handle)
             self._remove(array, handle, volume)
@@ -77,11 +81,14 @@ class Deletion:
                     f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
                     f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
                 ) from error
-            self._remove_once(array, handle, dataclasses.replace(volume, mappings=()))
+            self._remove_once(array, handle, dataclasses.replace(volume, mappings=()), unmapped=True)
 
-    def _remove_once(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:
+    def _remove_once(
+        self, array: Array, handle: VolumeHandle, volume: Volume | None, *, unmapped: bool = False
+    ) -> None:
+        """Remove it. ``unmapped`` is whether its mappings were removed since it was read."""
         if not self._departure.leave(array, handle, volume):
-            self._trash.remove(array, handle)
+            self._trash.remove(array, handle, None if unmapped else volume)
             return
         with after_change(f"volume {handle} has left its snapshot policy"), contextlib.suppress(NotFound):
-            self._trash.remove(array, handle)
+            self._trash.remove(array, handle, None)

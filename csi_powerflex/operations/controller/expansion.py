@@ -9,7 +9,7 @@ from csi_powerflex.errors import InvalidArgument, OutOfRange
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.lookup import after_change, is_named_snapshot
+from csi_powerflex.operations.controller.lookup import after_change, is_taken_snapshot
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.size_errors import explained
 
@@ -36,7 +36,7 @@ class Expansion:
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
-        if is_named_snapshot(volume):
+        if is_taken_snapshot(volume):
             raise InvalidArgument(f"{volume} is a snapshot and was not expanded; create a volume from it")
         if limit and volume.size > limit:
             raise OutOfRange(

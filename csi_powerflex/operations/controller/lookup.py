@@ -106,6 +106,11 @@ def is_named_snapshot(volume: Volume) -> bool:
     return names.kind_of(volume.name) in (names.Kind.SNAPSHOT, names.Kind.GROUP_MEMBER)
 
 
+def is_taken_snapshot(volume: Volume) -> bool:
+    """Whether this driver, in any cluster, took it as a snapshot, or a snapshot policy of the array did."""
+    return is_named_snapshot(volume) or volume.taken_by is not None
+
+
 def is_group_member(snapshot: VolumeOutline) -> bool:
     """Whether it was taken as a member of a group snapshot."""
     return names.kind_of(snapshot.name) is names.Kind.GROUP_MEMBER and snapshot.group_id is not None

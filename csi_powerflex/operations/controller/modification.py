@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 
+from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume
 from csi_powerflex.model.parameters import MutableParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.qos import QosRequest
-from csi_powerflex.operations.controller.lookup import after_change
+from csi_powerflex.operations.controller.lookup import after_change, is_taken_snapshot
 from csi_powerflex.operations.controller.moves import Moves
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.snapshot_policies import PolicyChange, SnapshotPolicies
@@ -34,13 +35,14 @@ class Modification:
 
         Raises:
             NotFound: the volume does not exist.
-            InvalidArgument, PoolFull: the volume cannot be moved; nothing was changed.
+            InvalidArgument, PoolFull: the volume cannot be moved, or is a snapshot; nothing was changed.
             FailedPrecondition: it cannot be moved now, or not have the limits or the snapshot policy; nothing
                 was changed.
             Busy: the array moves the volume. The same call goes on with it.
         """
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
+        _require_volume(volume, wanted)
         change = self._policies.plan(array, volume, wanted.snapshot_policy)
         move = self._moves.plan(array, volume, wanted)
         running = move is not None and move.change is None
@@ -68,3 +70,17 @@ class Modification:
         if change is not None:
             self._policies.run(array, change)
             rest.enter_context(after_change(f"volume {volume} has its new snapshot policy"))
+
+
+def _require_volume(volume: Volume, wanted: MutableParameters) -> None:
+    """Check that a class with a pool or a policy is for a volume. Limits may be those of a mapped snapshot.
+
+    Raises:
+        InvalidArgument: it is a snapshot. The array would move the volume that it was taken of.
+    """
+    if wanted.qos_only or not is_taken_snapshot(volume):
+        return
+    raise InvalidArgument(
+        f"{volume} is a snapshot, and only volumes are moved or put into snapshot policies; nothing was "
+        "changed. Use a class without such keys, or create a volume from the snapshot"
+    )

@@ -17,7 +17,7 @@ from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, Unav
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
 from csi_powerflex.model.ports import Array
-from csi_powerflex.model.snapshot_policy import DELETE_POLICY_SNAPSHOTS, NeededSnapshots, PolicyNeeds
+from csi_powerflex.model.snapshot_policy import DELETE_POLICY_SNAPSHOTS, NeededHandles, PolicyNeeds
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.snapshot_policies import settle
 
@@ -29,10 +29,10 @@ class PolicyDeparture:
 
     Args:
         needs: what the classes of volumes say.
-        needed: the snapshots that Kubernetes has. It is called only if auto snapshots are to be deleted.
+        needed: the handles that Kubernetes has. It is called only if auto snapshots are to be deleted.
     """
 
-    def __init__(self, needs: PolicyNeeds, needed: NeededSnapshots) -> None:
+    def __init__(self, needs: PolicyNeeds, needed: NeededHandles) -> None:
         self._needs = needs
         self._needed = needed
 

@@ -15,7 +15,7 @@ import time
 from csi_powerflex import names
 from csi_powerflex.errors import Unavailable
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import NameInUse, VolumeMapped
+from csi_powerflex.model.array import NameInUse, Volume, VolumeMapped
 from csi_powerflex.model.ports import Array
 from csi_powerflex.model.trash import VolumeNeeds
 from csi_powerflex.observability.log import Log
@@ -33,8 +33,13 @@ class Trash:
         self._cluster_id = cluster_id
         self._needs = needs
 
-    def remove(self, array: Array, handle: VolumeHandle) -> None:
+    def remove(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:
         """Remove the volume, or put it into the trash if its class or its system says so.
+
+        Args:
+            array: its system.
+            handle: the volume.
+            volume: the volume, if it was read just before and not changed since.
 
         Raises:
             NotFound: it does not exist, or is in the trash.
@@ -46,13 +51,13 @@ class Trash:
             wanted = self._needs.delete_after(handle)
             seconds = rules.keep if wanted is None else wanted
             if seconds:
-                self._put(array, handle, seconds)
+                self._put(array, volume or array.volume(handle.volume_id), seconds)
                 return
         array.remove_volume(handle.volume_id)
         log.info("volume removed", volume=handle)
 
-    def _put(self, array: Array, handle: VolumeHandle, seconds: int) -> None:
-        volume = array.volume(handle.volume_id)
+    def _put(self, array: Array, volume: Volume, seconds: int) -> None:
+        handle = volume.handle
         if volume.mappings:
             raise VolumeMapped(f"volume {volume} is mapped and was not put into the trash")
         # A clock that is slow must not shorten the time.

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from csi_powerflex import names
-from csi_powerflex.background import FIRST_PAUSE_SECONDS, Loop
+from csi_powerflex.background import Loop
 from csi_powerflex.errors import DriverError, InvalidArgument, NotFound, is_final
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import NameInUse, Volume
 from csi_powerflex.model.ports import Array, Fleet
+from csi_powerflex.model.snapshot_policy import NeededHandles
 from csi_powerflex.model.trash import VolumeNeeds
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
@@ -50,12 +51,13 @@ class TrashSweep:
     Args:
         fleet: the systems.
         cluster_id: the cluster.
-        needs: what PersistentVolumes need.
+        needs: what PersistentVolumes of this driver need.
+        needed: the handles that Kubernetes has, of every driver. It is called at most once in a round, if
+            something is due.
         seconds: from one round to the next. A round costs a list of all volumes of each system. The first
             round is at most a minute after the start, so that a controller that is restarted again and again
             asks for no lists.
         now: the time in seconds since 1970.
-        first_pause: as for ``Loop``.
     """
 
     def __init__(
@@ -64,18 +66,20 @@ class TrashSweep:
         cluster_id: str,
         needs: VolumeNeeds,
         *,
+        needed: NeededHandles = frozenset,
         seconds: float = 600.0,
         now: Callable[[], float] = time.time,
-        first_pause: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._fleet = fleet
         self._cluster_id = cluster_id
         self._needs = needs
+        self._needed = needed
+        self._needed_now: Collection[str] | None = None
         self._seconds = seconds
         self._now = now
         self._begun = False
         self._failed: set[VolumeHandle] = set()
-        self._loop = Loop(_NAME, self._begin, first_pause=first_pause)
+        self._loop = Loop(_NAME, self._begin)
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -93,6 +97,7 @@ class TrashSweep:
 
     def step(self) -> float:
         """One round. Returns the seconds until the next one."""
+        self._needed_now = None
         for array in self._fleet.arrays():
             rules = array.trash
             if rules is None:
@@ -165,7 +170,7 @@ class TrashSweep:
         if volume is None:
             return True
         reason = f"mapped to {', '.join(map(str, volume.mappings))}" if volume.mappings else ""
-        if not reason and self._needs.is_needed(volume.handle):
+        if not reason and self._is_needed(volume.handle):
             reason = "a PersistentVolume has it"
         if reason:
             log.warning("volume in the trash is in use and was kept", volume=volume.handle, reason=reason)
@@ -175,6 +180,14 @@ class TrashSweep:
             array.remove_volume(volume.handle.volume_id)
             log.info("volume removed from the trash", volume=volume.handle, array_name=volume.name)
         return True
+
+    def _is_needed(self, handle: VolumeHandle) -> bool:
+        """Whether a PersistentVolume has the volume, of this driver or another one."""
+        if self._needs.is_needed(handle):
+            return True
+        if self._needed_now is None:
+            self._needed_now = self._needed()
+        return str(handle) in self._needed_now
 
     def _bring_forward(self, array: Array, item: _Trashed, now: int) -> None:
         """Let a volume be due soon."""

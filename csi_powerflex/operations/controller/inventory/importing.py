@@ -21,7 +21,7 @@ from csi_powerflex.model.volume_context import Origin, VolumeContext
 from csi_powerflex.names import Kind
 from csi_powerflex.operations.controller.inventory.reading import Reader
 from csi_powerflex.operations.controller.inventory.records import Owner, Record
-from csi_powerflex.operations.controller.lookup import is_group_member, is_named_snapshot
+from csi_powerflex.operations.controller.lookup import is_group_member, is_taken_snapshot
 from csi_powerflex.operations.controller.placement import zone_of
 
 ACCESS_MODES = {
@@ -212,7 +212,7 @@ def _no_volume(record: Record, *, clone: bool) -> Iterator[str]:
     """Why a copy is not taken for a volume."""
     volume = record.volume
     read_only = not volume.mappable or volume.access_limit is Access.READ_ONLY
-    if is_named_snapshot(volume) or record.contents or read_only:
+    if is_taken_snapshot(volume) or record.contents or read_only:
         yield ("it is a snapshot; import it with csi-powerflex snapshots import, and create a volume from it")
     elif not clone:
         yield (
@@ -242,7 +242,7 @@ def _snapshot_obstacles(reader: Reader, record: Record, request: SnapshotImportR
     if not record.snapshot:
         yield "it is a volume; import it with csi-powerflex volumes import"
     yield from obstacles(record)
-    if request.source is not None and record.volume.ancestor_id != request.source.volume_id:
+    if request.source is not None and not _is_copy_of(record, request.source):
         found = f"a copy of {record.source}" if record.source else "a copy of no volume that exists"
         yield f"it is {found}, and not of {request.source}"
     if request.policy == DELETE and record.kind not in (Kind.SNAPSHOT, Kind.GROUP_MEMBER):
@@ -253,6 +253,11 @@ def _snapshot_obstacles(reader: Reader, record: Record, request: SnapshotImportR
     for content in cluster.contents or ():
         if content.snapshot == request.snapshot:
             yield f"VolumeSnapshotContent {content.name} is for VolumeSnapshot {request.snapshot}"
+
+
+def _is_copy_of(record: Record, source: VolumeHandle) -> bool:
+    """Whether it was copied from that volume. Two systems may give the same id to two volumes."""
+    return record.handle.system_id == source.system_id and record.volume.ancestor_id == source.volume_id
 
 
 def _not_deletable(record: Record, key: str) -> str:

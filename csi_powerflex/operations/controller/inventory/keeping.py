@@ -71,7 +71,9 @@ def _obstacles(reader: Reader, record: Record, *, unchecked: bool) -> Iterator[s
             f"VolumeSnapshotContent {content.name} of driver {content.driver} has it; delete its "
             "VolumeSnapshot and the VolumeSnapshotContent first"
         )
-    if reader.cluster.contents is None and not unchecked:
+    for volume in record.persistent_volumes:
+        yield f"PersistentVolume {volume.name} of driver {volume.driver} has it; delete it first"
+    if (reader.cluster.contents is None or reader.cluster.volumes is None) and not unchecked:
         reasons = "; ".join(reader.cluster.unknown)
         yield (
             f"it is not known whether Kubernetes has it: {reasons}. Give --kubeconfig, or --no-kubernetes to "

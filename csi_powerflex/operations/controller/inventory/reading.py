@@ -102,8 +102,10 @@ class Reader:
 
         Raises:
             NotFound: there is none.
-            InvalidArgument: several objects are called so, or there is no such system.
+            InvalidArgument: several objects are called so, there is no such system, or the text is empty.
         """
+        if not text.strip():
+            raise InvalidArgument("the name of a volume or snapshot is empty; give a handle or a name")
         found: dict[VolumeHandle, Record] = {}
         for handle in self._handles(text, snapshots=snapshots):
             array = self._fleet.array(handle.system_id)
@@ -210,10 +212,10 @@ class Reader:
         texts = [text]
         if snapshots:
             contents = self.cluster.contents or ()
-            texts += [item.handle for item in contents if text in (item.name, str(item.snapshot))]
+            texts += [item.handle for item in contents if _is_called(text, item.name, item.snapshot)]
         else:
             volumes = self.cluster.volumes or ()
-            texts += [item.handle for item in volumes if text in (item.name, str(item.claim))]
+            texts += [item.handle for item in volumes if _is_called(text, item.name, item.claim)]
         handles = (_as_handle(item) for item in dict.fromkeys(texts))
         return [handle for handle in handles if handle is not None]
 
@@ -391,6 +393,11 @@ def _by_handle(found: Iterable[_O]) -> dict[str, list[_O]]:
     for items in by_handle.values():
         items.sort(key=lambda item: getattr(item, "phase", "Bound") != "Bound")
     return by_handle
+
+
+def _is_called(text: str, name: str, bound: ObjectName | None) -> bool:
+    """Whether an object of this name, and the claim or VolumeSnapshot that has it, are called so."""
+    return text == name or (bound is not None and text == str(bound))
 
 
 def _as_handle(text: str) -> VolumeHandle | None:

@@ -51,7 +51,7 @@ def plan(reader: Reader, record: Record, name: str | None, *, unchecked: bool = 
         FailedPrecondition: it cannot be released now, or the name cannot be used. The message has every
             reason.
     """
-    new_name = name or f"released-{record.handle.volume_id}"
+    new_name = f"released-{record.handle.volume_id}" if name is None else name
     array = reader.array_of(record)
     found = [*_wrong_name(array, new_name)]
     if not found and record.volume.name == new_name:

@@ -32,6 +32,7 @@ from csi_powerflex.names import Kind
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.inventory.reading import Reader
 from csi_powerflex.operations.controller.inventory.records import Owner, Record
+from csi_powerflex.operations.controller.lookup import is_taken_snapshot
 
 log = Log(__name__)
 
@@ -189,7 +190,7 @@ def _called(record: Record) -> str:
 def _obstacles(reader: Reader, member: Member) -> Iterator[str]:
     """Why the volume must not be reverted, or not now."""
     record = member.record
-    if record.snapshot:
+    if record.snapshot or is_taken_snapshot(record.volume):
         yield "it is a snapshot; only volumes are reverted"
     used = any(volume.driver == reader.driver_name for volume in record.persistent_volumes)
     if record.owner not in (Owner.THIS_CLUSTER, Owner.ADOPTED) and not used:
@@ -227,7 +228,8 @@ def _is_moving(array: Array, volume: Volume) -> bool:
 
 def _differences(volume: Volume, snapshot: Volume) -> Iterator[str]:
     """Why the array cannot replace the data of the volume by those of the snapshot."""
-    if snapshot.tree_id != volume.tree_id or not _is_related(volume, snapshot):
+    elsewhere = snapshot.handle.system_id != volume.handle.system_id
+    if elsewhere or snapshot.tree_id != volume.tree_id or not _is_related(volume, snapshot):
         yield f"snapshot {snapshot} was not taken of it"
     if snapshot.size != volume.size:
         yield (
