@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import grpc
 import pytest
 
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.gateway.fleet import GatewayFleet
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.names import Kind, array_name
 from csi_powerflex.operations.controller.ownership import Ownership
@@ -306,6 +309,23 @@ def test_only_an_object_that_this_process_does_not_know_is_read_before_its_delet
     driver.unpublish(seen.volume_id, array45.node("a"))
     assert cost(array45, lambda: driver.delete(seen.volume_id)) == 1
     assert cost(array45, lambda: driver.delete_snapshot(read)) == 2
+
+
+def test_an_object_that_was_renamed_a_minute_after_it_was_read_is_not_deleted(array45: World) -> None:
+    volumes = [array45.driver.create(name).volume_id for name in ("pvc-1", "pvc-2")]
+    handles = [VolumeHandle.parse(volume) for volume in volumes]
+    now = [0.0]
+    ownership = Ownership("test", clock=lambda: now[0])
+    with contextlib.closing(GatewayFleet(array45.systems)) as fleet:
+        (array,) = fleet.arrays()
+        for handle in handles:
+            ownership.created(handle, Kind.VOLUME)
+            array45.array.change(array45.volume(str(handle)), name=f"kept-{handle.volume_id}")
+        now[0] = 59.0
+        assert ownership.require_volume(array, handles[0]) is None
+        now[0] = 61.0
+        with pytest.raises(FailedPrecondition, match="is called 'kept-"):
+            ownership.require_volume(array, handles[1])
 
 
 def test_the_remembered_objects_are_limited() -> None:

@@ -435,7 +435,7 @@ def test_a_late_deletion_at_another_controller_does_not_remove_what_is_in_the_tr
 
 
 def _is_free(driver: Driver, volume: str, node: str) -> bool:
-    """Whether the controller has seen that the PersistentVolume with the hold is gone."""
+    """Whether the controller has seen that the PersistentVolume with the hold was deleted."""
     return outcome(lambda: driver.publish(volume, node)) is grpc.StatusCode.NOT_FOUND
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Collection, Set
+import time
+from collections.abc import Callable, Collection, Set
 
 from csi_powerflex import names
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
@@ -18,8 +19,10 @@ from csi_powerflex.model.array import Volume
 from csi_powerflex.model.ports import Array
 from csi_powerflex.names import Kind
 
-# An object that is not remembered costs one more request when it is deleted.
+# An object that is not remembered costs one more request when it is deleted. Meanwhile a person may rename it,
+# so that it must not be deleted any more, or another controller may put it into a snapshot policy.
 _MAX_REMEMBERED = 16384
+_REMEMBERED_SECONDS = 60.0
 
 _WORDS = {Kind.VOLUME: "a volume", Kind.SNAPSHOT: "a snapshot", Kind.GROUP_MEMBER: "a snapshot"}
 
@@ -27,14 +30,28 @@ _WORDS = {Kind.VOLUME: "a volume", Kind.SNAPSHOT: "a snapshot", Kind.GROUP_MEMBE
 class Ownership:
     """The objects that this cluster may delete; safe to share between threads.
 
-    It remembers objects that this process has created or read, so that their deletion needs no look.
+    For a minute it remembers objects that this process has created or read, so that their deletion needs no
+    look.
+
+    Args:
+        cluster_id: the cluster.
+        max_remembered: the most objects that are remembered.
+        clock: returns seconds, such as ``time.monotonic``.
     """
 
-    def __init__(self, cluster_id: str, *, max_remembered: int = _MAX_REMEMBERED) -> None:
+    def __init__(
+        self,
+        cluster_id: str,
+        *,
+        max_remembered: int = _MAX_REMEMBERED,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster_id = cluster_id
         self._max_remembered = max_remembered
+        self._clock = clock
         self._lock = threading.Lock()
-        self._kinds: collections.OrderedDict[VolumeHandle, Kind] = collections.OrderedDict()
+        # The kind of each object, and the time until which it is remembered.
+        self._kinds: collections.OrderedDict[VolumeHandle, tuple[Kind, float]] = collections.OrderedDict()
 
     def kind_of(self, array: Array, volume: Volume) -> Kind | None:
         """The kind of an object that this cluster may delete; None for any other object."""
@@ -57,7 +74,7 @@ class Ownership:
     def created(self, handle: VolumeHandle, kind: Kind) -> None:
         """Remember an object that this cluster has created."""
         with self._lock:
-            self._kinds[handle] = kind
+            self._kinds[handle] = kind, self._clock() + _REMEMBERED_SECONDS
             self._kinds.move_to_end(handle)
             if len(self._kinds) > self._max_remembered:
                 self._kinds.popitem(last=False)
@@ -107,10 +124,14 @@ class Ownership:
                     "none that was taken for a group snapshot; correct the id"
                 )
 
+    def _remembered(self, handle: VolumeHandle) -> Kind | None:
+        with self._lock:
+            kind, until = self._kinds.get(handle, (None, 0.0))
+            return kind if self._clock() < until else None
+
     def _require(self, array: Array, handle: VolumeHandle, kinds: Set[Kind]) -> Volume | None:
         wanted = _WORDS[min(kinds)]
-        with self._lock:
-            kind = self._kinds.get(handle)
+        kind = self._remembered(handle)
         volume = None
         if kind is None:
             volume = array.volume(handle.volume_id)
