@@ -19,8 +19,8 @@ from csi_powerflex.model.array import Volume
 from csi_powerflex.model.ports import Array
 from csi_powerflex.names import Kind
 
-# An object that is not remembered costs one more request when it is deleted. Meanwhile a person may rename it,
-# so that it must not be deleted any more, or another controller may put it into a snapshot policy.
+# An object that is not remembered costs one more request when it is deleted. Meanwhile a person may rename
+# it, so that it must not be deleted any more, or another controller may put it into a snapshot policy.
 _MAX_REMEMBERED = 16384
 _REMEMBERED_SECONDS = 60.0
 
