@@ -11,6 +11,7 @@ import pytest
 from csi_powerflex.config.systems.schema import TrashSettings
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.inprocess import Client
 from tests.controller.changed_answers import changed_answers
 from tests.controller.cluster_world import NodesCluster, connect
@@ -517,6 +518,17 @@ def test_a_pool_that_was_removed_since_it_was_read_is_refused(moving: World) -> 
     assert "has no storage pool 'sp3'" in refused(INVALID, lambda: move(moving, volume, "sp3"))
     assert pool_of(moving, volume) == "sp1"
     assert sp1(moving)
+
+
+def test_the_pools_are_read_again_when_the_array_does_not_know_the_pool_of_a_move(moving: World) -> None:
+    volume = moving.driver.create()
+    moving.simulator.gateway.inject(
+        Fault(kind=FaultKind.ERROR, code=171, route="Volume.migrateVTree", times=1)
+    )
+    assert outcome(lambda: move(moving, volume, "sp3")) in (INVALID, grpc.StatusCode.NOT_FOUND)
+    with moving.simulator.gateway.log.watching() as requests:
+        refused(ABORTED, lambda: move(moving, volume, "sp3"))
+    assert "StoragePool.list" in [request.route for request in requests]
 
 
 @pytest.mark.parametrize("asked", [{"storagepool": "sp2", "migrateTree": "true"}, {"provisioning": "thick"}])

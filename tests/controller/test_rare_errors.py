@@ -239,3 +239,16 @@ def test_a_group_with_a_missing_member_is_an_error(array45: World, change_answer
     request = csi_pb2.CreateVolumeGroupSnapshotRequest(name="group", source_volume_ids=volumes)
     text = unreadable(lambda: array45.driver.group.CreateVolumeGroupSnapshot(request, timeout=30))
     assert "group snapshot group was taken, and then: system array0 does not have volume" in text
+
+
+def test_a_group_whose_members_have_several_groups_is_an_error(
+    array45: World, change_answer: ChangeAnswer
+) -> None:
+    volumes = [array45.driver.create(name).volume_id for name in ("pvc-1", "pvc-2")]
+    change_answer(
+        "Volume.queryBySelectedIds",
+        lambda answer: [answer[0] | {"consistencyGroupId": "1" * 16}, *answer[1:]],
+    )
+    request = csi_pb2.CreateVolumeGroupSnapshotRequest(name="group", source_volume_ids=volumes)
+    text = unreadable(lambda: array45.driver.group.CreateVolumeGroupSnapshot(request, timeout=30))
+    assert "the array shows 2 and not all of them in one group" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from csi_powerflex.errors import ConnectFailed, NotFound, Unavailable
+from csi_powerflex.errors import NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
 from csi_powerflex.model.ports import Array, Fleet
@@ -54,8 +54,6 @@ class Deletion:
             self._remove(array, handle, volume)
         except NotFound:
             log.info("volume did not exist", volume=handle)
-        except ConnectFailed:
-            raise
         except Unavailable:
             # The array may refuse it because of a policy that someone has given the volume at the array. It
             # has no code for that. So the repeated call reads the volume.

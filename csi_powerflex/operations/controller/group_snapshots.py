@@ -215,7 +215,7 @@ def _group_of(complete: Sequence[Volume], copies: Sequence[Copy]) -> Group:
     group_id = groups.pop() if len(groups) == 1 else None
     if len(complete) != len(copies) or group_id is None:
         raise Unavailable(
-            f"snapshots of {len(copies)} volumes were asked for and the array shows {len(complete)}; try "
-            "again"
+            f"snapshots of {len(copies)} volumes were asked for as one group, and the array shows "
+            f"{len(complete)} and not all of them in one group; try again"
         )
     return Group(GroupHandle(complete[0].handle.system_id, group_id), tuple(complete))
