@@ -1,9 +1,9 @@
-"""Suggestions for an unknown name."""
+"""Parts of messages: suggestions for an unknown name, and long lists."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -13,3 +13,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {by_lower_case[close[0]]!r}?"
     return f"known keys: {', '.join(by_lower_case.values())}"
+
+
+def first_of(items: Sequence[str], *, most: int = 8) -> str:
+    """The first of ``items`` as one text, with the number of the others."""
+    shown = ", ".join(items[:most])
+    return f"{shown} and {len(items) - most} more" if len(items) > most else shown

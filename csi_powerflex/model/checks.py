@@ -77,9 +77,3 @@ def guarded(subject: str, step: Callable[[], Iterable[Check]]) -> list[Check]:
             )
         )
     return checks
-
-
-def names(items: list[str], *, most: int = 8) -> str:
-    """The first of ``items`` as one text, with the number of the others."""
-    shown = ", ".join(items[:most])
-    return f"{shown} and {len(items) - most} more" if len(items) > most else shown

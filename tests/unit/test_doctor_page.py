@@ -6,6 +6,7 @@ import ast
 import re
 
 from csi_powerflex.cli.doctor import output
+from csi_powerflex.hints import first_of
 from csi_powerflex.model import checks
 from csi_powerflex.model.checks import Check, Level
 from tests.source_code import PACKAGE, ROOT, tree
@@ -59,8 +60,8 @@ def test_the_page_describes_the_json() -> None:
 
 
 def test_a_long_list_of_names_is_shortened() -> None:
-    assert checks.names(["a", "b"]) == "a, b"
-    assert checks.names([str(number) for number in range(10)], most=3) == "0, 1, 2 and 7 more"
+    assert first_of(["a", "b"]) == "a, b"
+    assert first_of([str(number) for number in range(10)], most=3) == "0, 1, 2 and 7 more"
 
 
 def test_a_heading_is_repeated_only_when_the_subject_changes() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from csi_powerflex.config.systems import loader
 from csi_powerflex.gateway.inspection import SystemInspection
-from csi_powerflex.model.checks import Check, fault, names, ok
+from csi_powerflex.hints import first_of
+from csi_powerflex.model.checks import Check, fault, ok
 from csi_powerflex.operations.controller import doctor
 from csi_powerflex.operations.controller.doctor import DoctorSettings
 
@@ -25,7 +26,7 @@ def run(systems_file: Path, settings: DoctorSettings) -> list[Check]:
     ]
     if not checks:
         labels = [system.label for system in examined.systems]
-        checks.append(ok("systems file", str(systems_file), f"without mistakes; systems: {names(labels)}"))
+        checks.append(ok("systems file", str(systems_file), f"without mistakes; systems: {first_of(labels)}"))
     return checks + doctor.examine([SystemInspection(system) for system in examined.systems], settings)
 
 
@@ -37,5 +38,5 @@ def _remedy(systems_file: Path) -> str:
         return "name a file that this process may read, with --systems"
     if systems_file.name not in there:
         visible = [name for name in there if not name.startswith(".")]
-        return f"name the right file; the folder has: {names(visible) or 'nothing'}"
+        return f"name the right file; the folder has: {first_of(visible) or 'nothing'}"
     return "correct it; a running controller keeps the previous file until then"

@@ -17,9 +17,10 @@ from typing import TypeVar
 
 from csi_powerflex import call_context, units
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, DriverError
+from csi_powerflex.hints import first_of
 from csi_powerflex.ids import InitiatorKind
 from csi_powerflex.model.array import NoNvme, Pool, PoolState
-from csi_powerflex.model.checks import Check, fault, guarded, names, ok, warning
+from csi_powerflex.model.checks import Check, fault, guarded, ok, warning
 from csi_powerflex.model.inspection import InspectedEndpoint, InspectedSystem, Inspection
 
 _SOON_DAYS = 30
@@ -159,7 +160,7 @@ class _System:
             remedy = "correct the host name in endpoints, or the DNS of the controller's pod"
             yield fault("dns", self._subject(endpoint), str(found), remedy)
             return None
-        yield ok("dns", self._subject(endpoint), names(list(found)))
+        yield ok("dns", self._subject(endpoint), first_of(list(found)))
         errors = []
         for address in found:
             result = self._step(lambda address=address: endpoint.connect(address))  # type: ignore[misc]  # called at once
@@ -372,11 +373,11 @@ class _System:
             return warning("hosts", self.label, "the system knows no SDC", remedy)
         if away:
             remedy = "look at these nodes: csi-powerflex doctor node; remove an SDC that no longer exists"
-            text = f"{len(away)} of {len(sdcs)} SDCs are not connected: {names(away)}"
+            text = f"{len(away)} of {len(sdcs)} SDCs are not connected: {first_of(away)}"
             return warning("hosts", self.label, text, remedy)
         connected = sorted(host.name or host.initiator.value for host in sdcs)
         more = f"; {others} NVMe hosts" if others else ""
-        return ok("hosts", self.label, f"all {len(sdcs)} SDCs are connected: {names(connected)}{more}")
+        return ok("hosts", self.label, f"all {len(sdcs)} SDCs are connected: {first_of(connected)}{more}")
 
     def _sdts(self, system: InspectedSystem) -> Iterator[Check]:
         """What nodes without an SDC need: SDTs with addresses for hosts, and the system's NQN."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from csi_powerflex import names, units
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument, Unavailable
+from csi_powerflex.hints import first_of
 from csi_powerflex.ids import InitiatorKind
 from csi_powerflex.model.array import Access, Pool, PoolCapacity, PoolFull, Provisioning, Volume
 from csi_powerflex.model.hold import Holds
@@ -254,8 +255,7 @@ def _belongs_to(member: Volume, volume: Volume) -> bool:
 
 
 def _named(volumes: Sequence[Volume]) -> str:
-    more = f" and {len(volumes) - _MOST_NAMED} more" if len(volumes) > _MOST_NAMED else ""
-    return ", ".join(map(str, volumes[:_MOST_NAMED])) + more
+    return first_of([str(volume) for volume in volumes], most=_MOST_NAMED)
 
 
 def require_capacity(

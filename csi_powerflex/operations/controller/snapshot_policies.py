@@ -19,6 +19,7 @@ from csi_powerflex.errors import (
     Unavailable,
     is_final,
 )
+from csi_powerflex.hints import first_of
 from csi_powerflex.model.array import Volume
 from csi_powerflex.model.ports import Array, QosStore
 from csi_powerflex.model.snapshot_policy import SnapshotPolicy, is_none
@@ -223,9 +224,7 @@ def _find(array: Array, named: str) -> SnapshotPolicy:
 
 
 def _names(policies: Sequence[SnapshotPolicy]) -> str:
-    known = sorted(policy.name for policy in policies)
-    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
-    return ", ".join(known[:_MOST_NAMED]) + more if known else "none"
+    return first_of(sorted(policy.name for policy in policies), most=_MOST_NAMED) or "none"
 
 
 def _active(array: Array, policy: SnapshotPolicy) -> SnapshotPolicy:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from csi_powerflex.config.node import NodeSettings, NodeZone
 from csi_powerflex.errors import DriverError
+from csi_powerflex.hints import first_of
 from csi_powerflex.host import facts, filesystem
 from csi_powerflex.host.facts import HostFacts, is_folder
 from csi_powerflex.host.mountinfo import Mount
 from csi_powerflex.host.run import PACKAGES, installed, missing_tools, run
-from csi_powerflex.model.checks import Check, fault, guarded, names, ok, warning
+from csi_powerflex.model.checks import Check, fault, guarded, ok, warning
 from csi_powerflex.operations.node import info, target_paths
 
 HOST = "this host"
@@ -212,7 +213,7 @@ def _multipath(paths: HostPaths) -> Check:
     )
     remedy = "blacklist scini in multipath.conf on the host, then run multipath -f for these maps"
     if taken:
-        return fault("multipath", HOST, f"multipathd has taken {names(taken)}", remedy)
+        return fault("multipath", HOST, f"multipathd has taken {first_of(taken)}", remedy)
     configuration = _text(paths.multipath)
     if configuration and "scini" not in configuration:
         text = f"{paths.multipath} does not name scini, so multipathd may take the volumes' devices"
@@ -247,7 +248,7 @@ def _leftover_mounts(settings: NodeSettings, host: HostFacts) -> Check:
     ]
     if dead:
         remedy = "end the pods that use them; if none does, unmount them: umount --lazy"
-        return warning("leftover mounts", HOST, f"without a device: {names(dead)}", remedy)
+        return warning("leftover mounts", HOST, f"without a device: {first_of(dead)}", remedy)
     return ok("leftover mounts", HOST, "none")
 
 

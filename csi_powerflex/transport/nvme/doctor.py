@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from csi_powerflex.config.node import NodeSettings, NvmeSettings
 from csi_powerflex.errors import DriverError
-from csi_powerflex.model.checks import Check, fault, names, ok, warning
+from csi_powerflex.hints import first_of
+from csi_powerflex.model.checks import Check, fault, ok, warning
 from csi_powerflex.transport.nvme.fabrics import MISSING_MODULES, Fabrics
 from csi_powerflex.transport.nvme.identity import HostFiles, HostPair
 from csi_powerflex.transport.nvme.portals import belongs
@@ -66,7 +67,7 @@ def _connections(settings: NvmeSettings, snapshot: Snapshot, host: HostPair) -> 
         own = [one for one in here if one.host_nqn == host.key]
         foreign = sorted({one.host_nqn for one in here} - {host.key})
         if foreign:
-            text = f"system {system} is also connected as {names(foreign)}"
+            text = f"system {system} is also connected as {first_of(foreign)}"
             yield warning("nvme connections", HOST, text, "find out what has connected with another NQN")
         lost = [str(one) for one in own if not one.live]
         if not own:
@@ -74,15 +75,15 @@ def _connections(settings: NvmeSettings, snapshot: Snapshot, host: HostPair) -> 
             yield ok("nvme connections", HOST, text)
         elif len(lost) == len(own):
             remedy = "check the network between this host and the portals"
-            yield fault("nvme connections", HOST, f"system {system}: {names(lost)}", remedy)
+            yield fault("nvme connections", HOST, f"system {system}: {first_of(lost)}", remedy)
         elif lost:
             remedy = "check the network between this host and these portals"
-            text = f"system {system} has {len(own) - len(lost)} of {len(own)} connections: {names(lost)}"
+            text = f"system {system} has {len(own) - len(lost)} of {len(own)} connections: {first_of(lost)}"
             yield warning("nvme connections", HOST, text, remedy)
         else:
-            yield ok("nvme connections", HOST, f"system {system}: {names([str(one) for one in own])}")
+            yield ok("nvme connections", HOST, f"system {system}: {first_of([str(one) for one in own])}")
         ending = [f"{one.name} after {one.loss_timeout} s" for one in own if one.loss_timeout is not None]
         if ending:
-            text = f"the kernel gives these up if they are lost: {names(ending)} (ctrl_loss_tmo)"
+            text = f"the kernel gives these up if they are lost: {first_of(ending)} (ctrl_loss_tmo)"
             remedy = "start the node plugin, which sets ctrl_loss_tmo to -1 within a minute"
             yield warning("nvme connections", HOST, text, remedy)

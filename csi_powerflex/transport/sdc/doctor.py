@@ -11,11 +11,12 @@ from pathlib import Path
 
 from csi_powerflex.config.node import NodeSettings, SdcOnDemand, SdcSettings
 from csi_powerflex.errors import DriverError
+from csi_powerflex.hints import first_of
 from csi_powerflex.host import probe
 from csi_powerflex.host.facts import is_folder
 from csi_powerflex.host.time_limit import TimeLimit
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.checks import Check, fault, names, ok, warning
+from csi_powerflex.model.checks import Check, fault, ok, warning
 from csi_powerflex.transport.sdc.drv_cfg import DrvCfg
 from csi_powerflex.transport.sdc.transport import Sdc
 
@@ -92,10 +93,10 @@ def _links(settings: SdcSettings) -> Iterator[Check]:
             broken.append(link.name)
     trigger = "run udevadm trigger --subsystem-match=block on the host, or remove the stale link"
     if broken:
-        yield warning("leftover links", HOST, f"without a device: {names(broken)}", trigger)
+        yield warning("leftover links", HOST, f"without a device: {first_of(broken)}", trigger)
     for device, found in devices.items():
         if len(found) > 1:
-            yield fault("leftover links", HOST, f"for one device, {device}: {names(found)}", trigger)
+            yield fault("leftover links", HOST, f"for one device, {device}: {first_of(found)}", trigger)
     if not broken and len(devices) == len(links):
         yield ok("leftover links", HOST, f"none; {len(links)} volumes are on this host")
     yield from _unfinished(devices)
