@@ -21,6 +21,7 @@ from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
 from tests.controller.changed_answers import ChangeAnswer, changed_answers
 from tests.controller.driver import Driver
+from tests.controller.moving import several_pools
 from tests.controller.world import World
 from tests.figures import Figures
 
@@ -111,3 +112,17 @@ def unreachable_url() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"https://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def moving(make_world: MakeWorld) -> World:
+    """A system with several pools in two protection domains, whose moves take a second for each GiB."""
+    return make_world(several_pools())
+
+
+@pytest.fixture
+def kept(moving: World) -> World:
+    """The same system, and a controller that keeps in a file which volumes were moved."""
+    moving.more["state_file"] = moving.folder / "state.db"
+    moving.restart()
+    return moving

@@ -32,20 +32,6 @@ PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.fixture
-def moving(make_world: MakeWorld) -> World:
-    """A system with several pools, whose moves take a second for each GiB."""
-    return make_world(several_pools())
-
-
-@pytest.fixture
-def kept(moving: World) -> World:
-    """A controller that keeps in a file which volumes were moved."""
-    moving.more["state_file"] = moving.folder / "state.db"
-    moving.restart()
-    return moving
-
-
 # --- moving ----------------------------------------------------------------------------------------------
 
 

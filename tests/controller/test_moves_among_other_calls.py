@@ -32,23 +32,9 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.fixture
-def moving(make_world: MakeWorld) -> World:
-    """A system with several pools in two protection domains, whose moves take a second for each GiB."""
-    return make_world(several_pools())
-
-
-@pytest.fixture
 def keeping(moving: World) -> World:
     """The same system with a trash."""
     return moving.reconfigured(trash=TrashSettings())
-
-
-@pytest.fixture
-def kept(moving: World) -> World:
-    """The same system, and a controller that keeps in a file which volumes were moved."""
-    moving.more["state_file"] = moving.folder / "state.db"
-    moving.restart()
-    return moving
 
 
 def begun(world: World, volume: csi_pb2.Volume, pool: str, **more: str) -> None:
