@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from csi_powerflex.errors import Unsupported
+from csi_powerflex.gateway import nvme as gateway_nvme
 from csi_powerflex.gateway.array import GatewayArray
 from csi_powerflex.ids import InitiatorKind, VolumeHandle
 from csi_powerflex.model.array import Access, Limits, Mapping
@@ -228,6 +229,22 @@ def unpublishable(world: World, node: str = NODE) -> str:
     assert world.volume(volume.volume_id).mappings == []
     assert len(nvme_hosts(world)) == before
     return text
+
+
+def test_sdts_are_read_again_after_their_time_and_the_version_is_not(
+    array45: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = array45.simulator.gateway.log
+    since = log.last
+    assert "203.0.1.101:4420/8009" not in portals(array45)
+    assert "/api/version" in [request.path for request in log.find(since=since)]
+    act(array45, sdts(array45)[0], "addIp", ip="203.0.1.101", role="HostOnly")
+    monkeypatch.setattr(gateway_nvme, "SDT_SECONDS", 0.0)
+    since = log.last
+    volume = array45.driver.create("pvc-2")
+    target = target_of(volume, array45.driver.publish(volume, NODE))
+    assert "203.0.1.101:4420/8009" in [str(portal) for portal in target.portals]
+    assert "/api/version" not in [request.path for request in log.find(since=since)]
 
 
 def test_a_system_before_4_0_is_refused_in_words(make_world: MakeWorld) -> None:
