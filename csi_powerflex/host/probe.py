@@ -9,7 +9,9 @@ A mark on the device says that this driver began to make a filesystem there and 
 device itself, so it is right on any node that gets the volume next. It is written before mkfs and removed
 after it, always before the first mount, and before the device is given to a pod as a block device. A complete
 filesystem is never erased because of a mark. Each mkfs completes the first superblock last, so what an
-interrupted mkfs leaves is not taken for a complete filesystem.
+interrupted mkfs leaves is not taken for a complete filesystem. blkid says "nothing", and no error, also where
+it cannot read. So a marked device counts as unfinished only if no complete superblock is in the blocks that
+this module has read itself.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host import blockdev
 from csi_powerflex.host.run import AtDeadline, run
 from csi_powerflex.ids import VolumeHandle
@@ -33,6 +35,8 @@ _MARK_LENGTH = 4 * KIB
 _MARK_END = GIB
 _SAMPLE_DISTANCE = 16 * MIB
 _MOST_SAMPLES = 4096
+# Where a complete first superblock has its magic number (ext4.h, xfs_format.h, btrfs_tree.h).
+_MAGIC = {"ext4": (1024 + 56, b"\x53\xef"), "xfs": (0, b"XFSB"), "btrfs": (64 * KIB + 64, b"_BHRfS_M")}
 # xfs: the byte sb_inprogress of the superblock (xfs_format.h), which mkfs clears at its end.
 _XFS_IN_PROGRESS = 126
 _SMALLEST = 4 * _EDGE
@@ -74,7 +78,8 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     """What is on ``device``, which is the volume ``handle``.
 
     Raises:
-        Unavailable, DeadlineExceeded: the device could not be read, or a tool failed.
+        Unavailable, DeadlineExceeded: the device could not be read, a tool failed, or blkid has missed a
+            filesystem.
         FailedPrecondition: the device is smaller than any volume.
     """
     size = blockdev.size(device)
@@ -87,6 +92,7 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     found = _blkid(device)
     incomplete = found is None or (found == Formatted("xfs") and head[_XFS_IN_PROGRESS] != 0)
     if incomplete and is_marked(device, handle):
+        _require_no_complete_superblock(device, head)
         return Unfinished()
     if found is not None:
         return found
@@ -100,6 +106,18 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
         if blockdev.read(device, offset=offset, length=_SAMPLE) != _ZEROS[:_SAMPLE]:
             return Foreign(f"data of an unknown kind: its {readable(_SAMPLE)} at byte {offset} are not zero")
     return Blank()
+
+
+def _require_no_complete_superblock(device: Path, head: bytes) -> None:
+    """Raise ``Unavailable`` if ``head``, the first bytes of ``device``, has a complete superblock."""
+    for name, (offset, magic) in _MAGIC.items():
+        complete = name != "xfs" or head[_XFS_IN_PROGRESS] == 0
+        if complete and head.startswith(magic, offset):
+            raise Unavailable(
+                f"blkid finds nothing on {device}, but a superblock of {name} is there; the device was not "
+                "changed: blkid may have been unable to read it, so repeat the call. If it stays so, look at "
+                f"{device} with blkid, and repair its filesystem"
+            )
 
 
 def filesystem_of(device: Path) -> str | None:
