@@ -57,7 +57,7 @@ class _Moving:
         space.claim("data", storage_class="powerflex-immediate", attributes="first-pool")
         self._handle: str = space.volume("data")["spec"]["csi"]["volumeHandle"]
         space.pod("writer", {"/data": "data"}, node="worker1")
-        space.run("writer", f"({_WRITER}) >/dev/null 2>&1 &")
+        space.run("writer", f"touch /data/sums; ({_WRITER}) >/dev/null 2>&1 &")
 
     def verified(self, pod: str = "writer") -> int:
         """The number of files that were written, after a look at all of them."""
