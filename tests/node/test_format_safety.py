@@ -239,7 +239,7 @@ def test_a_complete_filesystem_is_not_erased_because_of_a_mark(
 def test_a_marked_filesystem_that_blkid_could_not_read_is_kept(
     host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, fs_type: str
 ) -> None:
-    """blkid ends with "nothing found", without an error, where the device gives errors only while it reads."""
+    """blkid says "nothing", without an error, where the device gives errors only while blkid reads."""
     volume = host.volume()
     (node.stage(volume, filesystem(fs_type)) / "file").write_text("precious")
     node.unstage(volume)
