@@ -174,8 +174,9 @@ audit: $(VENV)/.dev .venv-supply/.supply ## Look for known vulnerabilities in al
 
 .PHONY: test-lowest
 test-lowest: .venv-lowest/.lowest ## Run unit, contract and controller tests with the oldest versions allowed
-	@# Without two long tests, which check the order of the driver's steps and not the versions of dependencies.
-	@.venv-lowest/bin/python -m pytest $(distributed) -q tests/unit tests/contract tests/controller --ignore tests/controller/test_interrupted_calls.py --ignore tests/controller/test_model.py $(ARGS)
+	@# Without the long tests of interrupted calls and of a full array. They check the order of the driver's steps and
+	@# its memory, and not the versions of dependencies.
+	@.venv-lowest/bin/python -m pytest $(distributed) -q tests/unit tests/contract tests/controller --ignore tests/controller/test_interrupted_calls.py --ignore tests/controller/test_model.py --ignore tests/controller/test_memory_limit.py -k "not at_any_request" $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Send hostile input, thirty times as much as the tests do; takes many minutes
