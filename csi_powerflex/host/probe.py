@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import FailedPrecondition, Unavailable
-from csi_powerflex.host import blockdev
+from csi_powerflex.host import blockdev, filesystem
 from csi_powerflex.host.run import AtDeadline, run
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB, KIB, MIB, readable
@@ -35,8 +35,6 @@ _MARK_LENGTH = 4 * KIB
 _MARK_END = GIB
 _SAMPLE_DISTANCE = 16 * MIB
 _MOST_SAMPLES = 4096
-# Where a complete first superblock has its magic number (ext4.h, xfs_format.h, btrfs_tree.h).
-_MAGIC = {"ext4": (1024 + 56, b"\x53\xef"), "xfs": (0, b"XFSB"), "btrfs": (64 * KIB + 64, b"_BHRfS_M")}
 # xfs: the byte sb_inprogress of the superblock (xfs_format.h), which mkfs clears at its end.
 _XFS_IN_PROGRESS = 126
 _SMALLEST = 4 * _EDGE
@@ -110,13 +108,14 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
 
 def _require_no_complete_superblock(device: Path, head: bytes) -> None:
     """Raise ``Unavailable`` if ``head``, the first bytes of ``device``, has a complete superblock."""
-    for name, (offset, magic) in _MAGIC.items():
-        complete = name != "xfs" or head[_XFS_IN_PROGRESS] == 0
+    for kind in filesystem.KINDS.values():
+        offset, magic = kind.magic
+        complete = kind.name != "xfs" or head[_XFS_IN_PROGRESS] == 0
         if complete and head.startswith(magic, offset):
             raise Unavailable(
-                f"blkid finds nothing on {device}, but a superblock of {name} is there; the device was not "
-                "changed: blkid may have been unable to read it, so repeat the call. If it stays so, look at "
-                f"{device} with blkid, and repair its filesystem"
+                f"blkid finds nothing on {device}, but a superblock of {kind.name} is there; the device was "
+                "not changed. blkid may have been unable to read it: repeat the call. If it stays so, look "
+                f"at {device} with blkid, and repair its filesystem"
             )
 
 
