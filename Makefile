@@ -238,11 +238,11 @@ e2e: $(VENV)/.dev $(HELM) $(PROMTOOL) ## Run the scenarios in a real Kubernetes 
 bench-e2e: $(VENV)/.dev $(HELM) ## Measure claims and pods in that Kubernetes, and compare with a minimal driver
 	@$(BIN)/python -m tests.e2e.run --capture=no tests/e2e/bench.py $(ARGS)
 
-# Quick suites on ext4 and block devices; ARGS="--help" lists more.
 .PHONY: e2e-build
-e2e-build: $(VENV)/.dev ## Build what these scenarios run, with the processor time that nothing else needs
+e2e-build: $(VENV)/.dev ## Build what make e2e runs, with the processor time that nothing else needs
 	@nice -n 19 $(BIN)/python -m tests.e2e.build
 
+# Quick suites on ext4 and block devices; ARGS="--help" lists more.
 .PHONY: e2e-external
 e2e-external: $(VENV)/.dev $(HELM) ## Run Kubernetes' own storage suites in that Kubernetes; ARGS=--all also slow ones (root, Go)
 	@$(BIN)/python -m tests.e2e.external.run $(ARGS)

@@ -65,8 +65,15 @@ class _Moving:
 
     def verified_above(self, count: int) -> int:
         """Wait for more than ``count`` files; returns their number, after a look at all of them."""
-        await_true(lambda: self.verified() > count, what=f"more than {count} files in the moving volume")
-        return self.verified()
+        found = count
+
+        def more() -> bool:
+            nonlocal found
+            found = self.verified()
+            return found > count
+
+        await_true(more, what=f"more than {count} files in the moving volume")
+        return found
 
     def begin(self, name: str, *, saying: str) -> None:
         """Give the claim another class, and wait until the call that is repeated tells of the move."""
@@ -102,8 +109,8 @@ def test_a_claim_moves_to_another_pool_and_back_by_its_class_while_its_pod_write
     assert data.pool() == "sp1"
 
     data.begin("second-pool", saying="is being moved from pool pd1/sp1 to pool pd2/sp2")
-    assert data.is_moving()
     written = data.verified_above(written)
+    assert data.is_moving()
     space.until_event("data", "VolumeMoving", saying="pool pd2/sp2")
     data.until_of("second-pool")
     space.until_event("data", "VolumeMoved", saying="pool pd2/sp2")
