@@ -122,10 +122,10 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
             pool = self._pools[origin] = self.poolmanager.connection_from_url(origin)
         return pool
 
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+    def cert_verify(self, *_: Any) -> None:
         """Nothing is left to do. The library's own way would also trust its own list of authorities."""
 
-    def request_url(self, request: Any, _proxies: Any) -> str:
+    def request_url(self, request: Any, *_: Any) -> str:
         """The part of the URL after the endpoint."""
         return str(request.url[len(origin_of(request.url)) :])
 
