@@ -139,7 +139,7 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
     def close(self) -> None:
         """Close the idle connections. A later request makes new ones."""
         self._pools.clear()
-        super().close()  # type: ignore[no-untyped-call]  # in its stubs
+        super().close()
 
 
 def origin_of(url: str) -> str:
@@ -201,8 +201,8 @@ class _Connection(urllib3.connection.HTTPSConnection):
 
         The timeout of the socket limits the handshake as a whole, however slowly its parts arrive.
         """
-        limit = float(self.timeout or 0.0)
-        until = time.monotonic() + limit
+        limit: Any = self.timeout
+        until = time.monotonic() + float(limit)
         sock = super()._new_conn()
         _exchange.get().connected = True
         sock.settimeout(max(until - time.monotonic(), _SHORTEST_SECONDS))

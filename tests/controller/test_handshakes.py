@@ -63,7 +63,7 @@ def refusal(*endpoints: str, seconds: float) -> str:
 def test_the_next_endpoint_is_used_and_each_request_is_sent_once(
     array45: World, silent_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(http, "_CONNECT_SECONDS", 1.0)
     world = array45.reconfigured(endpoints=(silent_url, array45.gateway.url))
     gateway = array45.simulator.gateway
     before = len(gateway.log.find(path="/api/types/Volume/instances", method="POST"))
