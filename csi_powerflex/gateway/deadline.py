@@ -56,7 +56,8 @@ class Exchange:
         return min(self.deadline, soon) if self.old_connection else self.deadline
 
 
-_SHORTEST_SECONDS = 0.001
+SHORTEST_SECONDS = 0.001
+"""The shortest timeout of a socket. Zero would mean not to wait at all."""
 
 IDLE_SECONDS = 3.0
 """A connection that was idle for longer is not used again."""
@@ -91,9 +92,9 @@ def exchange(
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """An adapter for the library requests that makes such connections. It is used without a Session.
 
-    The library lets an adapter replace each step that depends on the request. The steps that are the same for
-    each request of a system are done once for each endpoint here. Nothing comes from the environment: a proxy,
-    a ``.netrc`` and ``REQUESTS_CA_BUNDLE`` are read by a Session only. Cookies are neither kept nor sent.
+    The library lets an adapter replace each step that depends on the request. What is the same for each
+    request is done once for each endpoint here. Nothing comes from the environment: only a Session reads a
+    proxy, a ``.netrc`` and ``REQUESTS_CA_BUNDLE``. Cookies are neither kept nor sent.
 
     Args:
         trust: the certificates that are trusted; None to verify nothing.
@@ -205,7 +206,7 @@ class _Connection(urllib3.connection.HTTPSConnection):
         until = time.monotonic() + float(limit)
         sock = super()._new_conn()
         _exchange.get().connected = True
-        sock.settimeout(max(until - time.monotonic(), _SHORTEST_SECONDS))
+        sock.settimeout(max(until - time.monotonic(), SHORTEST_SECONDS))
         return sock
 
     def request(self, *arguments: Any, **options: Any) -> None:

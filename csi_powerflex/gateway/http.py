@@ -30,7 +30,6 @@ _CONNECT_SECONDS = 10.0
 _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 # How long a repeatable request waits for an answer on a connection that was idle.
 _PATIENCE_SECONDS = 5.0
-_SHORTEST_SECONDS = 0.001
 _PART_BYTES = 1 << 20
 # The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
@@ -106,9 +105,8 @@ class Http:
     """A pool of keep-alive connections to the endpoints of one system. Threads may share it.
 
     Requests go straight to the adapter of the library requests. Its Session would merge its own settings into
-    each request, which takes more time than sending it. A Session would also read the environment: a ``.netrc``
-    would replace the token, a proxy would see each request, and ``REQUESTS_CA_BUNDLE`` would replace the
-    configured certificate authority.
+    each request, which takes much processor time. A Session also reads the environment: a ``.netrc`` would
+    replace the token, and ``REQUESTS_CA_BUNDLE`` the configured certificate authority.
 
     Raises:
         FailedPrecondition: caFile cannot be used. It is read only here.
@@ -155,7 +153,7 @@ class Http:
             return self._exchange(request, exchange)
 
     def _exchange(self, request: Request, exchange: Exchange) -> Reply:
-        timeout = max(exchange.deadline - time.monotonic(), _SHORTEST_SECONDS)
+        timeout = max(exchange.deadline - time.monotonic(), deadline.SHORTEST_SECONDS)
         # A further endpoint must still have time if this one accepts no connection.
         connect = min(_CONNECT_SECONDS, timeout / self._connect_share)
         try:
