@@ -125,8 +125,7 @@ def _ways(files: Certificates, port: int, stack: contextlib.ExitStack) -> dict[s
             return response.status_code
 
     def by_urllib3() -> int:
-        answer = pool.request("POST", _PATH, body=_BODY, headers=_COMPLETE, timeout=_TIMEOUT_SECONDS)
-        return answer.status
+        return pool.request("POST", _PATH, body=_BODY, headers=_COMPLETE, timeout=_TIMEOUT_SECONDS).status
 
     def by_http_client() -> int:
         connection.request("POST", _PATH, body=_BODY, headers=_COMPLETE)
