@@ -202,6 +202,10 @@ bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator
 
+.PHONY: bench-requests
+bench-requests: $(VENV)/.dev ## Measure the processor time of one gateway request on this machine, for some seconds
+	@$(BIN)/python -m tests.bench.posts $(ARGS)
+
 .PHONY: bench-memory
 bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists on full arrays, for some minutes
 	@$(BIN)/python -m tests.bench.memory

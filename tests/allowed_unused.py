@@ -30,9 +30,9 @@ _.get_command, _.format_commands, _.show_envvar
 _.capacity_bytes, _.on_nvme
 # click runs the commands of a group.
 _.list_volumes, _.list_snapshots, _.list_orphans, _.import_volume, _.import_snapshot, _.release_volume
-# requests and urllib3 read these settings of their classes.
-_.trust_env, _.pool_classes_by_scheme, _.ConnectionCls, _.response_class
-_.cert_reqs, _.ca_certs, _.ca_cert_dir
+# requests and urllib3 read these settings of their classes, and call these methods.
+_.pool_classes_by_scheme, _.ConnectionCls, _.response_class
+_.get_connection_with_tls_context, _.cert_verify, _.request_url, _.build_response
 # http.server and socketserver call these methods and read these settings.
 _.log_message, _.version_string, _.address_string, _.service_actions, _.handle_error
 _.daemon_threads, _.request_queue_size

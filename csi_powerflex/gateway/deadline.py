@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import requests
 import requests.adapters
 import urllib3
 
@@ -38,6 +39,7 @@ class Exchange:
             request that cannot be repeated, which therefore gets no old connection.
         new_connection: whether a new connection must be made.
         old_connection: whether the connection in use was idle before.
+        connected: whether this request made a TCP connection, so that only the TLS handshake was missing.
         sent: whether any part of the request may have been sent.
     """
 
@@ -45,6 +47,7 @@ class Exchange:
     patience: float
     new_connection: bool
     old_connection: bool = False
+    connected: bool = False
     sent: bool = False
 
     def first_byte_deadline(self) -> float:
@@ -52,6 +55,9 @@ class Exchange:
         soon = time.monotonic() + self.patience
         return min(self.deadline, soon) if self.old_connection else self.deadline
 
+
+SHORTEST_SECONDS = 0.001
+"""The shortest timeout of a socket. Zero would mean not to wait at all."""
 
 IDLE_SECONDS = 3.0
 """A connection that was idle for longer is not used again."""
@@ -84,7 +90,11 @@ def exchange(
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """An adapter for the library requests that makes such connections.
+    """An adapter for the library requests that makes such connections. It is used without a Session.
+
+    The library lets an adapter replace each step that depends on the request. What is the same for each
+    request is done once for each endpoint here. Nothing comes from the environment: only a Session reads a
+    proxy, a ``.netrc`` and ``REQUESTS_CA_BUNDLE``. Cookies are neither kept nor sent.
 
     Args:
         trust: the certificates that are trusted; None to verify nothing.
@@ -93,23 +103,50 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, *, trust: ssl.SSLContext | None, **options: Any) -> None:
         self._trust = trust
+        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """The library requests calls this to create its pools."""
         if self._trust is not None:
             options["ssl_context"] = self._trust
+        options["cert_reqs"] = "CERT_NONE" if self._trust is None else "CERT_REQUIRED"
         options["socket_options"] = _SOCKET_OPTIONS
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"https": _Pool}
 
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """The library requests calls this for each request. It would also trust its own list."""
-        if self._trust is None:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # in its stubs
-        else:
-            conn.cert_reqs = "CERT_REQUIRED"
-            conn.ca_certs = conn.ca_cert_dir = None
+    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
+        """The pool of the request's endpoint. How it verifies is a setting of the pool."""
+        origin = origin_of(request.url)
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = self.poolmanager.connection_from_url(origin)
+        return pool
+
+    def cert_verify(self, *_: Any) -> None:
+        """Nothing is left to do. The library's own way would also trust its own list of authorities."""
+
+    def request_url(self, request: Any, *_: Any) -> str:
+        """The part of the URL after the endpoint."""
+        return str(request.url[len(origin_of(request.url)) :])
+
+    def build_response(self, _request: Any, resp: Any) -> requests.Response:
+        """The status and the answer of urllib3, which has the headers. Cookies are not taken from it."""
+        response = requests.Response()
+        response.status_code = resp.status
+        response.raw = resp
+        return response
+
+    def close(self) -> None:
+        """Close the idle connections. A later request makes new ones."""
+        self._pools.clear()
+        super().close()
+
+
+def origin_of(url: str) -> str:
+    """The scheme, host and port of a URL."""
+    path = url.find("/", url.index("://") + 3)
+    return url if path < 0 else url[:path]
 
 
 class _Reader(io.RawIOBase):
@@ -159,6 +196,18 @@ class _Connection(urllib3.connection.HTTPSConnection):
     response_class = _Response
     # When the last answer on it ended, a value of ``time.monotonic()``.
     idle_since = math.inf
+
+    def _new_conn(self) -> socket.socket:
+        """A TCP connection. The TLS handshake gets only what is left of the time to connect.
+
+        The timeout of the socket limits the handshake as a whole, however slowly its parts arrive.
+        """
+        limit: Any = self.timeout
+        until = time.monotonic() + float(limit)
+        sock = super()._new_conn()
+        _exchange.get().connected = True
+        sock.settimeout(max(until - time.monotonic(), SHORTEST_SECONDS))
+        return sock
 
     def request(self, *arguments: Any, **options: Any) -> None:
         """The pool calls this after it has connected and checked the certificate."""

@@ -6,7 +6,6 @@ an effect. So there are three errors: ``ConnectFailed``, ``ConnectionLost`` and 
 
 from __future__ import annotations
 
-import http.cookiejar
 import math
 import time
 import warnings
@@ -22,7 +21,7 @@ from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.config.systems.trust import trust_of
 from csi_powerflex.errors import ConnectFailed, DeadlineExceeded, Unavailable
 from csi_powerflex.gateway import deadline
-from csi_powerflex.gateway.deadline import DeadlineAdapter, Exchange
+from csi_powerflex.gateway.deadline import DeadlineAdapter, Exchange, origin_of
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -31,7 +30,6 @@ _CONNECT_SECONDS = 10.0
 _TIMED_OUT = (urllib3.exceptions.ReadTimeoutError, TimeoutError)
 # How long a repeatable request waits for an answer on a connection that was idle.
 _PATIENCE_SECONDS = 5.0
-_SHORTEST_SECONDS = 0.001
 _PART_BYTES = 1 << 20
 # The most connections that are kept open to one gateway.
 _POOL_SIZE = 100
@@ -106,7 +104,8 @@ class Request:
 class Http:
     """A pool of keep-alive connections to the endpoints of one system. Threads may share it.
 
-    The session does not change after it is created. It uses nothing from the environment: a ``.netrc`` would
+    Requests go straight to the adapter of the library requests. Its Session would merge its own settings into
+    each request, which takes much processor time. A Session also reads the environment: a ``.netrc`` would
     replace the token, and ``REQUESTS_CA_BUNDLE`` the configured certificate authority.
 
     Raises:
@@ -115,25 +114,18 @@ class Http:
 
     def __init__(self, settings: SystemSettings) -> None:
         self._timeout = settings.request_timeout
-        self._verify = settings.verify_certificate
+        self._connect_share = len(settings.endpoints)
         self._authority = f"caFile {settings.ca_file}" if settings.ca_file else _SYSTEMS_STORE
         if not settings.verify_certificate:
             log.warning("certificates of this system are not verified", system=settings.label)
             # This is logged once, here. urllib3 would warn at each request.
             warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.headers.clear()
-        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        self._session.mount(
-            "https://",
-            DeadlineAdapter(
-                trust=trust_of(settings) if settings.verify_certificate else None,
-                pool_connections=len(settings.endpoints),
-                pool_maxsize=_POOL_SIZE,
-                pool_block=False,
-                max_retries=0,
-            ),
+        self._adapter = DeadlineAdapter(
+            trust=trust_of(settings) if settings.verify_certificate else None,
+            pool_connections=len(settings.endpoints),
+            pool_maxsize=_POOL_SIZE,
+            pool_block=False,
+            max_retries=0,
         )
 
     def send(self, request: Request) -> Reply:
@@ -161,33 +153,40 @@ class Http:
             return self._exchange(request, exchange)
 
     def _exchange(self, request: Request, exchange: Exchange) -> Reply:
-        timeout = max(exchange.deadline - time.monotonic(), _SHORTEST_SECONDS)
+        timeout = max(exchange.deadline - time.monotonic(), deadline.SHORTEST_SECONDS)
+        # A further endpoint must still have time if this one accepts no connection.
+        connect = min(_CONNECT_SECONDS, timeout / self._connect_share)
         try:
-            with self._session.request(
-                request.method,
-                request.url,
-                headers={**request.headers, "Accept-Encoding": "identity"},
-                data=request.body,
-                timeout=(min(_CONNECT_SECONDS, timeout), timeout),
-                verify=self._verify,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with self._adapter.send(_prepared(request), stream=True, timeout=(connect, timeout)) as response:
                 return _reply(response, request)
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            origin = _origin(request.url)
+            origin = origin_of(request.url)
             if exchange.sent:
                 raise _failure_after_sending(origin, error, timeout) from error
-            raise _failure_before_sending(origin, error, timeout, self._authority) from error
+            late = _no_connection(exchange, connect)
+            raise _failure_before_sending(origin, error, late, self._authority) from error
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._session.close()
+        self._adapter.close()
+
+
+def _prepared(request: Request) -> requests.PreparedRequest:
+    """The request in the form that an adapter takes. Its headers are complete and need no merging."""
+    prepared = requests.PreparedRequest()
+    headers = {**request.headers, "Accept-Encoding": "identity"}
+    if request.body is not None:
+        # Without a length the adapter would send the body in chunks.
+        headers["Content-Length"] = str(len(request.body))
+    prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
+    # The adapter and urllib3 only read them, so a plain dictionary will do.
+    prepared.headers = headers  # type: ignore[assignment]
+    return prepared
 
 
 def _reply(response: requests.Response, request: Request) -> Reply:
     """Read the whole answer. Raises as ``_parts``."""
-    date = response.headers.get("Date", "")
+    date = response.raw.headers.get("Date", "")
     reader = request.reader if 200 <= response.status_code < 300 else None
     if reader is None:
         body = bytearray()
@@ -207,7 +206,7 @@ def _parts(raw: urllib3.BaseHTTPResponse, url: str, max_bytes: int) -> Iterator[
     Raises:
         UnusableAnswer: the body is too long, or is compressed although that was not asked for.
     """
-    origin = _origin(url)
+    origin = origin_of(url)
     encoding = raw.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnusableAnswer(
@@ -225,34 +224,38 @@ def _parts(raw: urllib3.BaseHTTPResponse, url: str, max_bytes: int) -> Iterator[
         yield part
 
 
-def _failure_before_sending(origin: str, error: Exception, timeout: float, authority: str) -> ConnectFailed:
+def _no_connection(exchange: Exchange, seconds: float) -> str:
+    """What was missing when the time to connect was over."""
+    kind = "TLS connection" if exchange.connected else "connection"
+    return f"no {kind} within {units.seconds(seconds)}"
+
+
+def _failure_before_sending(origin: str, error: Exception, late: str, authority: str) -> ConnectFailed:
     """The error for a request that was not sent: there was no connection, or no valid certificate.
 
     Args:
         origin: the gateway.
         error: an error of requests, urllib3 or the socket.
-        timeout: the seconds that the request had.
+        late: what to say if the time was over.
         authority: as for ``connection_errors.before_sending``.
     """
     innermost = connection_errors.causes(error)[-1]
     if isinstance(error, requests.exceptions.Timeout) or isinstance(innermost, TimeoutError):
-        return ConnectFailed(
-            f"{origin}: no connection within {units.seconds(min(_CONNECT_SECONDS, timeout))}"
-        )
+        return ConnectFailed(f"{origin}: {late}")
     return ConnectFailed(f"{origin}: {connection_errors.before_sending(error, authority)}")
 
 
 def _failure_after_sending(origin: str, error: Exception, timeout: float) -> ConnectionLost | ReadTimeout:
-    """The error for a request that may have had its effect. Arguments as for ``_failure_before_sending``."""
+    """The error for a request that may have had its effect.
+
+    Args:
+        origin: the gateway.
+        error: as for ``_failure_before_sending``.
+        timeout: the seconds that the request had.
+    """
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
         return ReadTimeout(f"{origin}: no answer within {units.seconds(timeout)}")
     if any(isinstance(cause, _TIMED_OUT) for cause in connection_errors.causes(error)):
         # The library requests reports a timeout in the middle of a body as a connection error.
         return ReadTimeout(f"{origin}: the answer did not end within {units.seconds(timeout)}")
     return ConnectionLost(f"{origin}: the connection broke: {connection_errors.reason(error)}")
-
-
-def _origin(url: str) -> str:
-    """The scheme, host and port of a URL."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"

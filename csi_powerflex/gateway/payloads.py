@@ -293,7 +293,7 @@ class TokenPayload(msgspec.Struct, frozen=True):
     """The answer of ``/rest/auth/login`` (1.3), with names in snake case. It is secret and never printed."""
 
     # It is sent in a header, so it must not contain a character that ends a header.
-    access_token: Annotated[str, Meta(pattern="^[!-~]+$")]
+    access_token: Annotated[str, Meta(pattern=r"^[!-~]+\Z")]
     expires_in: Annotated[float, Meta(ge=0, le=10 * 365 * 86400)] = 300.0
     refresh_token: str | None = None
     id_token: str | None = None

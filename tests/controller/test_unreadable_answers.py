@@ -84,7 +84,7 @@ def test_a_maximum_volume_size_above_64_bits_becomes_the_largest_number(
     assert 0 < answer.maximum_volume_size.value <= answer.available_capacity
 
 
-@pytest.mark.parametrize("token", ["two\nlines", "", "ü", " blank"])
+@pytest.mark.parametrize("token", ["two\nlines", "line-feed\n", "", "ü", " blank"])
 def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(
     array45: World, change_answer: ChangeAnswer, token: str
 ) -> None:
