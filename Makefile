@@ -112,7 +112,7 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation deletion expansion group_snapshots \
-	holding lookup matching modification move_checks moves nvme_hosts ownership placement policy_departure qos routes running_moves \
+	holding lookup matching modification move_checks moves new_volumes nvme_hosts ownership placement policy_departure qos routes running_moves \
 	snapshot_policies snapshots trash trash_sweep volumes \
 	$(addprefix inventory/,importing keeping orphans reading records release reverting undeleting)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
