@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -35,6 +36,11 @@ _METADATA = {
     "persistent_volume": ("pv/name",),
     "volume_snapshot": ("volumesnapshot/namespace", "volumesnapshot/name"),
     "group_snapshot": ("volumegroupsnapshot/namespace", "volumegroupsnapshot/name"),
+}
+
+# The same with their prefix, by the fields of the log.
+_METADATA_KEYS = {
+    field: tuple(f"{SIDECAR_PREFIX}{key}" for key in keys) for field, keys in _METADATA.items()
 }
 
 _RETENTION_MINUTES = 31 * 24 * 60
@@ -284,11 +290,11 @@ def requested_for(parameters: Mapping[str, str]) -> dict[str, str]:
 
     Empty where the sidecars do not name them (their option ``--extra-create-metadata``).
     """
+    if not parameters:
+        return {}
     named = {
-        field: [
-            parameters[f"{SIDECAR_PREFIX}{key}"] for key in keys if f"{SIDECAR_PREFIX}{key}" in parameters
-        ]
-        for field, keys in _METADATA.items()
+        field: [parameters[key] for key in keys if key in parameters]
+        for field, keys in _METADATA_KEYS.items()
     }
     return {field: "/".join(parts) for field, parts in named.items() if parts}
 
@@ -340,6 +346,8 @@ class MutableParameters:
 
         The specification gives the mutable parameters precedence (CreateVolume).
         """
+        if not (self.domain or self.pool or self.provisioning or self.snapshot_policy):
+            return parameters
         return dataclasses.replace(
             parameters,
             domain=self.domain or parameters.domain,
@@ -374,6 +382,7 @@ def _qos_request(limits: Sequence[str | None], more: Mapping[str, str]) -> qos.Q
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters, MutableParameters)
 
 
+@functools.cache
 def travelling() -> tuple[dataclasses.Field[Any], ...]:
     """The fields of VolumeParameters that are written into the volume context."""
     return tuple(field for field in dataclasses.fields(VolumeParameters) if field.metadata["travels"])
@@ -391,8 +400,14 @@ def read(field: dataclasses.Field[Any], text: str) -> Any:
         raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
 
 
+@functools.cache
+def _fields_of(kind: type[Any]) -> Mapping[str, dataclasses.Field[Any]]:
+    """The fields of a class of parameters, by key."""
+    return {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+
+
 def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
-    fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+    fields = _fields_of(kind)
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key.startswith(SIDECAR_PREFIX):

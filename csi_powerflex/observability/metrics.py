@@ -9,6 +9,7 @@ codes, systems, pools and programs.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ TABLE: list[Described] = []
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks its type
 
 
+@functools.lru_cache(maxsize=256)
 def label_value(name: str) -> str:
     """The name of a class, an object type or an HTTP method as a label's value: in lower_snake_case."""
     return _NEW_WORD.sub("_", name).lower()
@@ -141,6 +143,14 @@ RPC_DURATION = _histogram(
     method="name of the RPC, as in CreateVolume",
     code="gRPC status code, as in OK or DEADLINE_EXCEEDED",
 )
+
+
+@functools.cache
+def rpc_duration(method: str, code: str) -> Histogram:
+    """The series of ``RPC_DURATION`` for an RPC of the driver. To look it up costs more than to use it."""
+    return RPC_DURATION.labels(method, code)
+
+
 RPC_UNEXPECTED_ERRORS = _counter(
     "csi_powerflex_rpc_unexpected_errors_total",
     "CSI calls that ended in an unexpected error, which is a defect of the driver. The log has the stack.",

@@ -1,4 +1,4 @@
-"""A volume that the controller has just created is mapped without a look at it, with all rules of other ones."""
+"""A volume that the controller has just created is mapped without a look at it. All rules of others hold."""
 
 from __future__ import annotations
 
