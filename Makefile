@@ -205,6 +205,10 @@ bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for abou
 bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists on full arrays, for some minutes
 	@$(BIN)/python -m tests.bench.memory
 
+.PHONY: bench-lives
+bench-lives: $(VENV)/.dev ## Measure lives of volumes, for some minutes; ARGS="--beside COMMIT" compares with an older state
+	@$(BIN)/python -m tests.bench.lives $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unused code, fresh generated code
 	$(BIN)/ruff format --check .
