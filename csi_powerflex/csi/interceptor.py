@@ -121,12 +121,19 @@ class _Limits:
 
 
 class _Method:
-    """One RPC: its row, and which fields of its request say what a call is about."""
+    """One RPC: its row, and what would take time to look up in each call."""
 
     def __init__(self, rpc: str) -> None:
         self.rpc = rpc
         self.guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
         self._subjects: tuple[str, ...] | None = None
+        self._durations: dict[grpc.StatusCode, Callable[[float], None]] = {}
+
+    def observe(self, code: grpc.StatusCode, seconds: float) -> None:
+        """Count a call that ended with this code after ``seconds``."""
+        if code not in self._durations:
+            self._durations[code] = metrics.RPC_DURATION.labels(self.rpc, code.name).observe
+        self._durations[code](seconds)
 
     def subject(self, request: Message) -> dict[str, object]:
         """What a call is about, as fields of its log line."""
@@ -222,7 +229,7 @@ class _Guarded:
     def _report(self, outcome: _Outcome) -> None:
         """Set the metrics of the call, and write its one line. A line that no one sees is not made."""
         took = time.monotonic() - self._began
-        metrics.rpc_duration(self._method.rpc, outcome.code.name).observe(took)
+        self._method.observe(outcome.code, took)
         important = self._method.guard.changes or took >= self._limits.slow_call_seconds
         if important or outcome.detail or log.debugging:
             subject = self._method.subject(self._request)

@@ -143,14 +143,6 @@ RPC_DURATION = _histogram(
     method="name of the RPC, as in CreateVolume",
     code="gRPC status code, as in OK or DEADLINE_EXCEEDED",
 )
-
-
-@functools.cache
-def rpc_duration(method: str, code: str) -> Histogram:
-    """The series of ``RPC_DURATION`` for an RPC of the driver. To look it up costs more than to use it."""
-    return RPC_DURATION.labels(method, code)
-
-
 RPC_UNEXPECTED_ERRORS = _counter(
     "csi_powerflex_rpc_unexpected_errors_total",
     "CSI calls that ended in an unexpected error, which is a defect of the driver. The log has the stack.",
