@@ -39,9 +39,7 @@ _METADATA = {
 }
 
 # The same with their prefix, by the fields of the log.
-_METADATA_KEYS = {
-    field: tuple(f"{SIDECAR_PREFIX}{key}" for key in keys) for field, keys in _METADATA.items()
-}
+_METADATA_KEYS = {field: tuple(f"{SIDECAR_PREFIX}{key}" for key in keys) for field, keys in _METADATA.items()}
 
 _RETENTION_MINUTES = 31 * 24 * 60
 
