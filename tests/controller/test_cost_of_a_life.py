@@ -21,7 +21,7 @@ from tests.soak.array import SoakedArray
 _LIVES = 150
 _PROBES = 1600
 _PARALLEL = 8
-# Measured: see docs/performance.md. A second look at the volume, or a second pass over the headers, is more.
+# Well above what is expected, because other programs on the machine disturb both figures.
 _MOST_PROBES_PER_LIFE = 40.0
 
 
