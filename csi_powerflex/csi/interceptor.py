@@ -165,9 +165,6 @@ class _Guarded:
     def __enter__(self) -> None:
         self._token = call_context.enter(self._current)
         self._began = time.monotonic()
-        if log.debugging:
-            log.debug("call began", **self._method.subject(self._request))
-            log.debug("request received", message=redact.text(self._request))
         try:
             self._begin()
         except Exception as error:  # noqa: BLE001 - each error must become a gRPC status
@@ -179,13 +176,16 @@ class _Guarded:
         self._end(error)
 
     def _begin(self) -> None:
-        """Check the request, and take its locks and its slot (``Policy.waits``).
+        """Log and check the request, and take its locks and its slot (``Policy.waits``).
 
         Raises:
             InvalidArgument: a required field is missing.
             Busy: another call holds one of the locks.
             Unavailable: all slots are in use.
         """
+        if log.debugging:
+            log.debug("call began", **self._method.subject(self._request))
+            log.debug("request received", message=redact.text(self._request))
         guard = self._method.guard
         _require(self._request, guard.required)
         self._held = self._limits.locks.take(guard.locks(self._request), self._method.rpc)
@@ -205,14 +205,14 @@ class _Guarded:
         """Release what the call holds, report how it ended, and end it with a code if it failed."""
         self._release()
         outcome = _Outcome()
-        if isinstance(error, Exception):
-            self._fail(outcome, error)
-        elif isinstance(error, GeneratorExit):
-            # The caller ended the call before the end of the stream.
-            outcome.code = grpc.StatusCode.CANCELLED
-        if error is None or isinstance(error, Exception):
-            _send_counts(self._context, self._current)
         try:
+            if isinstance(error, Exception):
+                self._fail(outcome, error)
+            elif isinstance(error, GeneratorExit):
+                # The caller ended the call before the end of the stream.
+                outcome.code = grpc.StatusCode.CANCELLED
+            if error is None or isinstance(error, Exception):
+                _send_counts(self._context, self._current)
             self._report(outcome)
         finally:
             call_context.leave(self._token)
