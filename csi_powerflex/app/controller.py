@@ -288,7 +288,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     )
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, parts.qos_store, ownership, policies, new_volumes),
-        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure),
+        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure, new_volumes),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, new_volumes),
         expansion=Expansion(fleet, qos, new_volumes),
         qos=qos,

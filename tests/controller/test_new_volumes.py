@@ -136,9 +136,32 @@ def test_a_volume_that_was_expanded_is_read(warm: World) -> None:
 def test_a_volume_for_an_nvme_host_is_read(warm: World) -> None:
     """Its pool, which a move changes, decides by which portals it is reached."""
     volume = warm.driver.create()
-    assert READ in asked(warm, lambda: warm.driver.publish(volume, NODE))
+    assert asked(warm, lambda: warm.driver.publish(volume, NODE))[0] == READ
     pinned = warm.driver.create("pvc-pinned", parameters={"transport": "nvme"})
-    assert READ in asked(warm, lambda: warm.driver.publish(pinned, f"{warm.node('a')},{NODE}"))
+    assert asked(warm, lambda: warm.driver.publish(pinned, f"{warm.node('a')},{NODE}"))[0] == READ
+
+
+def test_a_volume_that_could_be_mapped_to_an_nvme_host_is_read(warm: World) -> None:
+    """The array's code for a mapping to another host speaks of SDCs alone."""
+    warm.driver.publish(warm.driver.create(), NODE)
+    both = warm.driver.create("pvc-both")
+    assert asked(warm, lambda: warm.driver.publish(both, warm.node("a"))) == [READ, MAP]
+    pinned = warm.driver.create("pvc-pinned", parameters={"transport": "sdc"})
+    assert asked(warm, lambda: warm.driver.publish(pinned, warm.node("a"))) == [MAP]
+
+
+def test_a_volume_that_a_repeated_call_has_answered_for_is_read(warm: World) -> None:
+    """Between the two calls, another controller may have used it."""
+    volume = warm.driver.create()
+    assert warm.driver.create().volume_id == volume.volume_id
+    assert asked(warm, lambda: warm.driver.publish(volume, warm.node("a"))) == [READ, MAP]
+
+
+def test_a_copy_that_a_repeated_call_has_grown_is_read(warm: World) -> None:
+    source = warm.driver.create().volume_id
+    warm.driver.clone("pvc-copy", source)
+    copy = warm.driver.clone("pvc-copy", source, gib=16)
+    assert warm.driver.publish(copy, warm.node("a"))["sizeBytes"] == str(16 * GIB)
 
 
 def test_a_shared_volume_is_not_mapped_to_the_second_host_of_a_node(warm: World) -> None:
@@ -215,6 +238,16 @@ def test_a_volume_that_another_controller_has_deleted_is_not_found(warm: World) 
     assert "to show volume" in text
 
 
+def test_a_volume_that_this_controller_has_deleted_is_not_new_any_more(warm: World) -> None:
+    volume = warm.driver.create()
+    warm.driver.delete(volume.volume_id)
+
+    def publish() -> None:
+        refused(grpc.StatusCode.NOT_FOUND, lambda: warm.driver.publish(volume, warm.node("a")))
+
+    assert asked(warm, publish) == [READ]
+
+
 def test_a_volume_that_a_person_has_renamed_is_published_as_before(warm: World) -> None:
     """Its name decides about its deletion, and the volume is read before that."""
     volume = warm.driver.create()
@@ -261,3 +294,10 @@ def test_only_so_many_volumes_are_remembered() -> None:
     for handle in HANDLES:
         volumes.add(handle, GIB)
     assert [volumes.take(handle) for handle in HANDLES] == [None, GIB, GIB]
+
+
+def test_a_volume_that_is_added_again_is_the_newest() -> None:
+    volumes = NewVolumes(max_remembered=2)
+    for number in (0, 1, 0, 2):
+        volumes.add(HANDLES[number], (number + 1) * GIB)
+    assert [volumes.take(handle) for handle in HANDLES] == [GIB, None, 3 * GIB]

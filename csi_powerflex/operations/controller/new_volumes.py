@@ -39,6 +39,7 @@ class NewVolumes:
         """Remember a volume that was created with ``size`` bytes. No call has used it yet."""
         with self._lock:
             self._sizes[handle] = size, self._clock() + _REMEMBERED_SECONDS
+            self._sizes.move_to_end(handle)
             if len(self._sizes) > self._max_remembered:
                 self._sizes.popitem(last=False)
 
@@ -49,6 +50,6 @@ class NewVolumes:
         return size if self._clock() < until else None
 
     def forget(self, handle: VolumeHandle) -> None:
-        """Forget a volume that a call is about to change."""
+        """Forget a volume that a call is about to change, or that may have been used."""
         with self._lock:
             self._sizes.pop(handle, None)

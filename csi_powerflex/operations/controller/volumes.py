@@ -61,6 +61,9 @@ class Volumes:
         self._policies.settle_new(array, created, wanted, deletes=parameters.delete_policy_snapshots)
         if created.new:
             self._new_volumes.add(created.handle, created.size)
+        else:
+            # Another controller may have used it, or this call may have grown it.
+            self._new_volumes.forget(created.handle)
         return created
 
     def get(self, handle: VolumeHandle) -> Volume:
