@@ -398,14 +398,15 @@ def read(field: dataclasses.Field[Any], text: str) -> Any:
         raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
 
 
-@functools.cache
-def _fields_of(kind: type[Any]) -> Mapping[str, dataclasses.Field[Any]]:
-    """The fields of a class of parameters, by key."""
-    return {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+# The fields of each class of parameters, by key.
+_FIELDS: Mapping[type[Any], Mapping[str, dataclasses.Field[Any]]] = {
+    kind: {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+    for kind in (VolumeParameters, SnapshotParameters, MutableParameters)
+}
 
 
 def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
-    fields = _fields_of(kind)
+    fields = _FIELDS[kind]
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key.startswith(SIDECAR_PREFIX):
