@@ -21,8 +21,8 @@ from tests.soak.array import SoakedArray
 _LIVES = 150
 _PROBES = 1600
 _PARALLEL = 8
-# Well above what is expected, because other programs on the machine disturb both figures.
-_MOST_PROBES_PER_LIFE = 40.0
+# 21 to 26 were measured on a busy machine with 2 processors. Other programs disturb both figures.
+_MOST_PROBES_PER_LIFE = 33.0
 
 
 @pytest.fixture
