@@ -147,8 +147,8 @@ class _Method:
 class _Guarded:
     """Does around a block what the row of its RPC says. The block is the method of the servicer.
 
-    An error of the block ends the call with the gRPC code of that error. This is a class, because the
-    generators of ``contextlib`` took a part of each call that could be measured.
+    An error of the block ends the call with the gRPC code of that error. This is a class, because
+    generators that serve as context managers took a part of each call that could be measured.
     """
 
     def __init__(
