@@ -112,7 +112,7 @@ docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 # What decides about data: every line and branch of it has to be tested.
 DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operations/controller/,attachment cluster_nodes copies create_history creation deletion expansion group_snapshots \
-	holding lookup matching modification move_checks moves nvme_hosts ownership placement policy_departure qos routes running_moves \
+	holding lookup matching modification move_checks moves new_volumes nvme_hosts ownership placement policy_departure qos routes running_moves \
 	snapshot_policies snapshots trash trash_sweep volumes \
 	$(addprefix inventory/,importing keeping orphans reading records release reverting undeleting)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
@@ -209,6 +209,10 @@ bench-requests: $(VENV)/.dev ## Measure the processor time of one gateway reques
 .PHONY: bench-memory
 bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists on full arrays, for some minutes
 	@$(BIN)/python -m tests.bench.memory
+
+.PHONY: bench-lives
+bench-lives: $(VENV)/.dev ## Measure lives of volumes, for some minutes; ARGS="--beside COMMIT" compares with an older state
+	@$(BIN)/python -m tests.bench.lives $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unused code, fresh generated code

@@ -47,14 +47,28 @@ def current() -> CallContext | None:
     return _current.get()
 
 
+Token = contextvars.Token[CallContext | None]
+"""What ``leave`` needs: the context before."""
+
+
+def enter(context: CallContext) -> Token:
+    """Make ``context`` the current one until ``leave``."""
+    return _current.set(context)
+
+
+def leave(token: Token) -> None:
+    """Undo ``enter``, in the same thread."""
+    _current.reset(token)
+
+
 @contextlib.contextmanager
 def entered(context: CallContext) -> Iterator[CallContext]:
     """Make ``context`` the current one inside the block."""
-    token = _current.set(context)
+    token = enter(context)
     try:
         yield context
     finally:
-        _current.reset(token)
+        leave(token)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ class ControllerProcess:
     """``csi-powerflex controller`` with its files in ``folder``; a context manager in which it runs.
 
     ``options`` are those of the command line, without dashes. ``module`` is the module that Python runs.
+    ``tree`` is a folder with another state of the project, which it runs instead. ``measured`` is whether the
+    coverage of the tests counts what it runs; without it, the process has its usual speed.
     """
 
     def __init__(
@@ -31,6 +34,8 @@ class ControllerProcess:
         options: Mapping[str, str] | None = None,
         *,
         module: str = "csi_powerflex",
+        tree: Path | None = None,
+        measured: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -45,6 +50,11 @@ class ControllerProcess:
         }
         self._command = [sys.executable, "-m", module, "controller"]
         self._command += [f"--{name}={value}" for name, value in given.items()]
+        # Python looks for modules in its working folder first.
+        self._tree = tree
+        self._environment = {
+            name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")
+        }
         self._child: subprocess.Popen[bytes] | None = None
         self._driver: Driver | None = None
 
@@ -83,7 +93,12 @@ class ControllerProcess:
         with self._log.open("ab") as output:
             began = output.tell()
             self._child = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._tree,
+                env=self._environment,
             )
         until = time.monotonic() + _START_SECONDS
         while b" serving socket=" not in (wrote := self.output()[began:]) and b'"serving"' not in wrote:
@@ -125,8 +140,18 @@ class ControllerProcess:
             content: bytes = answer.read()
         return content
 
+    def cpu_seconds(self) -> float:
+        """The processor time that all its threads have taken."""
+        return cpu_seconds(self.pid)
+
     def resident(self) -> int:
         """Its resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that all threads of a process have taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

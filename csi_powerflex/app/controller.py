@@ -39,6 +39,7 @@ from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.listing import Listing
 from csi_powerflex.operations.controller.modification import Modification
 from csi_powerflex.operations.controller.moves import Moves
+from csi_powerflex.operations.controller.new_volumes import NewVolumes
 from csi_powerflex.operations.controller.orphan_count import OrphanCount
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.pagination import KeptLists
@@ -274,7 +275,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     cluster_nodes = ClusterNodes(
         parts.registry, ownership, notices, may_remove=settings.remove_stale_mappings
     )
-    topology = Topology(settings.driver_name)
+    topology, new_volumes = Topology(settings.driver_name), NewVolumes()
     trash = Trash(settings.cluster_id, parts.needs)
     departure = PolicyDeparture(parts.qos_store, parts.needed_handles)
     policies = SnapshotPolicies(parts.qos_store, ownership)
@@ -286,10 +287,10 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         system_seconds=settings.system_seconds,
     )
     operations = ControllerOperations(
-        volumes=Volumes(fleet, placement, parts.qos_store, ownership, policies, settings.cluster_id),
-        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure),
-        attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, notices),
-        expansion=Expansion(fleet, qos),
+        volumes=Volumes(fleet, placement, parts.qos_store, ownership, policies, new_volumes),
+        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure, new_volumes),
+        attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, new_volumes),
+        expansion=Expansion(fleet, qos, new_volumes),
         qos=qos,
         modification=Modification(fleet, qos, moves, policies),
         snapshots=Snapshots(fleet, ownership, settings.cluster_id),

@@ -5,11 +5,11 @@ The servicers know none of it. They raise ``errors``. The driver calls ``context
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from types import TracebackType
 from typing import Any, NoReturn
 
 import grpc
@@ -57,9 +57,7 @@ class Interceptor(grpc.ServerInterceptor):
     """
 
     def __init__(self, *, slow_slots: int, slow_call_seconds: float) -> None:
-        self._locks = Locks()
-        self._slots = threading.BoundedSemaphore(slow_slots)
-        self._slow_call_seconds = slow_call_seconds
+        self._limits = _Limits(slow_slots, slow_call_seconds)
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -73,105 +71,170 @@ class Interceptor(grpc.ServerInterceptor):
             TypeError: the method is of a kind that this interceptor does not wrap, see ``require_guarded``.
         """
         name = handler_call_details.method
-        if name not in self._wrapped:
+        wrapped = self._wrapped.get(name)
+        if wrapped is None:
             handler = continuation(handler_call_details)
             if handler is None:
                 return None
             require_guarded(name, handler)
-            self._wrapped[name] = self._wrap(name.rpartition("/")[2], handler)
-        return self._wrapped[name]
+            wrapped = self._wrapped[name] = self._wrap(_Method(name.rpartition("/")[2]), handler)
+        return wrapped
 
-    def _wrap(self, rpc: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrap(
+        self, method: _Method, handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._unary(rpc, handler.unary_unary),
+                self._unary(method, handler.unary_unary),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
         stream: Any = handler.unary_stream
         return grpc.unary_stream_rpc_method_handler(
-            self._stream(rpc, stream),
+            self._stream(method, stream),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, rpc: str, handle: Handler) -> Handler:
+    def _unary(self, method: _Method, handle: Handler) -> Handler:
         def call(request: Message, context: grpc.ServicerContext) -> object:
-            with self._guarded(rpc, request, context):
+            with _Guarded(self._limits, method, request, context):
                 return handle(request, context)
 
         return call
 
-    def _stream(self, rpc: str, handle: Handler) -> Handler:
+    def _stream(self, method: _Method, handle: Handler) -> Handler:
         def call(request: Message, context: grpc.ServicerContext) -> Iterator[object]:
-            with self._guarded(rpc, request, context):
+            with _Guarded(self._limits, method, request, context):
                 yield from handle(request, context)
 
         return call
 
-    @contextlib.contextmanager
-    def _guarded(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:
-        """Do around the block what the row of this RPC says.
 
-        An error of the block ends the call with the gRPC code of that error.
-        """
-        guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
-        current = _call_context(rpc, context)
-        with call_context.entered(current), self._reported(current, request, guard) as outcome:
-            try:
-                _require(request, guard.required)
-                with self._locks.holding(guard.locks(request), rpc), self._slot(guard):
-                    yield
-            except GeneratorExit:
-                # The caller ended the call before the end of the stream.
-                outcome.code = grpc.StatusCode.CANCELLED
-                raise
-            except Exception as error:  # noqa: BLE001 - each error must become a gRPC status
-                outcome.code, outcome.detail = _status_of(error, current.rpc, guard, context)
-                if _is_unexpected(error, outcome.code):
-                    metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
-                    outcome.unexpected = error
-                _send_counts(context, current)
-                _abort(context, outcome.code, outcome.detail)
-            _send_counts(context, current)
+class _Limits:
+    """What all calls share. The arguments are those of ``Interceptor``."""
 
-    @contextlib.contextmanager
-    def _reported(
-        self, current: call_context.CallContext, request: Message, guard: policy.Policy
-    ) -> Iterator[_Outcome]:
-        """Write the one line of a call when it ends, and set its metrics."""
-        subject = _subject(request)
-        log.debug("call began", **subject)
-        if log.debugging:
-            log.debug("request received", message=redact.text(request))
-        began = time.monotonic()
-        outcome = _Outcome()
+    def __init__(self, slow_slots: int, slow_call_seconds: float) -> None:
+        self.locks = Locks()
+        self.slots = threading.BoundedSemaphore(slow_slots)
+        self.slow_call_seconds = slow_call_seconds
+
+
+class _Method:
+    """One RPC: its row, and what would take time to look up in each call."""
+
+    def __init__(self, rpc: str) -> None:
+        self.rpc = rpc
+        self.guard = policy.POLICIES.get(rpc, policy.UNKNOWN)
+        self._subjects: tuple[str, ...] | None = None
+        self._durations: dict[grpc.StatusCode, Callable[[float], None]] = {}
+
+    def observe(self, code: grpc.StatusCode, seconds: float) -> None:
+        """Count a call that ended with this code after ``seconds``."""
+        if code not in self._durations:
+            self._durations[code] = metrics.RPC_DURATION.labels(self.rpc, code.name).observe
+        self._durations[code](seconds)
+
+    def subject(self, request: Message) -> dict[str, object]:
+        """What a call is about, as fields of its log line."""
+        if self._subjects is None:
+            fields = request.DESCRIPTOR.fields_by_name
+            self._subjects = tuple(field for field in _SUBJECTS if field in fields)
+        named = {field: value for field in self._subjects if (value := getattr(request, field))}
+        return named | requested_for(getattr(request, "parameters", {}))
+
+
+class _Guarded:
+    """Does around a block what the row of its RPC says. The block is the method of the servicer.
+
+    An error of the block ends the call with the gRPC code of that error. This is a class, because
+    generators that serve as context managers took a part of each call that could be measured.
+    """
+
+    def __init__(
+        self, limits: _Limits, method: _Method, request: Message, context: grpc.ServicerContext
+    ) -> None:
+        self._limits = limits
+        self._method = method
+        self._request = request
+        self._context = context
+        self._current = _call_context(method.rpc, context)
+        self._held: Collection[str] = ()
+        self._has_slot = False
+
+    def __enter__(self) -> None:
+        self._token = call_context.enter(self._current)
+        self._began = time.monotonic()
         try:
-            yield outcome
-        finally:
-            took = time.monotonic() - began
-            metrics.RPC_DURATION.labels(current.rpc, outcome.code.name).observe(took)
-            slow = took >= self._slow_call_seconds
-            fields = {"code": outcome.code.name, "seconds": f"{took:.3f}", **subject, **current.counts}
-            _log_end(outcome, fields, important=guard.changes or slow)
+            self._begin()
+        except Exception as error:  # noqa: BLE001 - each error must become a gRPC status
+            self._end(error)
 
-    @contextlib.contextmanager
-    def _slot(self, guard: policy.Policy) -> Iterator[None]:
-        """Hold one of the slots for calls that wait, if this is such a call (``Policy.waits``).
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._end(error)
+
+    def _begin(self) -> None:
+        """Log and check the request, and take its locks and its slot (``Policy.waits``).
 
         Raises:
+            InvalidArgument: a required field is missing.
+            Busy: another call holds one of the locks.
             Unavailable: all slots are in use.
         """
-        if not guard.waits:
-            yield
-            return
-        if not self._slots.acquire(blocking=False):
-            raise errors.Unavailable("too many calls wait for the array or for a device; try again later")
+        if log.debugging:
+            log.debug("call began", **self._method.subject(self._request))
+            log.debug("request received", message=redact.text(self._request))
+        guard = self._method.guard
+        _require(self._request, guard.required)
+        self._held = self._limits.locks.take(guard.locks(self._request), self._method.rpc)
+        if guard.waits:
+            if not self._limits.slots.acquire(blocking=False):
+                raise errors.Unavailable("too many calls wait for the array or for a device; try again later")
+            self._has_slot = True
+            metrics.RPC_SLOW_SLOTS_IN_USE.inc()
+
+    def _release(self) -> None:
+        if self._has_slot:
+            metrics.RPC_SLOW_SLOTS_IN_USE.dec()
+            self._limits.slots.release()
+        self._limits.locks.release(self._held)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Release what the call holds, report how it ended, and end it with a code if it failed."""
+        self._release()
+        outcome = _Outcome()
         try:
-            with metrics.RPC_SLOW_SLOTS_IN_USE.track_inprogress():
-                yield
+            if isinstance(error, Exception):
+                self._fail(outcome, error)
+            elif isinstance(error, GeneratorExit):
+                # The caller ended the call before the end of the stream.
+                outcome.code = grpc.StatusCode.CANCELLED
+            if error is None or isinstance(error, Exception):
+                _send_counts(self._context, self._current)
+            self._report(outcome)
         finally:
-            self._slots.release()
+            call_context.leave(self._token)
+        if isinstance(error, Exception):
+            _abort(self._context, outcome.code, outcome.detail)
+
+    def _fail(self, outcome: _Outcome, error: Exception) -> None:
+        rpc = self._method.rpc
+        outcome.code, outcome.detail = _status_of(error, rpc, self._method.guard, self._context)
+        if _is_unexpected(error, outcome.code):
+            metrics.RPC_UNEXPECTED_ERRORS.labels(rpc).inc()
+            outcome.unexpected = error
+
+    def _report(self, outcome: _Outcome) -> None:
+        """Set the metrics of the call, and write its one line. A line that no one sees is not made."""
+        took = time.monotonic() - self._began
+        self._method.observe(outcome.code, took)
+        important = self._method.guard.changes or took >= self._limits.slow_call_seconds
+        if important or outcome.detail or log.debugging:
+            subject = self._method.subject(self._request)
+            fields = {"code": outcome.code.name, "seconds": f"{took:.3f}", **subject, **self._current.counts}
+            _log_end(outcome, fields, important=important)
 
 
 def require_guarded(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
@@ -201,12 +264,6 @@ def _call_context(rpc: str, context: grpc.ServicerContext) -> call_context.CallC
     return call_context.CallContext(rpc=rpc, request_id=secrets.token_hex(4), deadline=deadline)
 
 
-def _subject(request: Message) -> dict[str, object]:
-    """What a call is about, as fields of its log line."""
-    named = {field: value for field in _SUBJECTS if (value := getattr(request, field, ""))}
-    return named | requested_for(getattr(request, "parameters", {}))
-
-
 def _log_end(outcome: _Outcome, fields: dict[str, object], *, important: bool) -> None:
     """Write the line of a call that ended.
 
@@ -225,6 +282,8 @@ def _log_end(outcome: _Outcome, fields: dict[str, object], *, important: bool) -
 
 
 def _require(request: Message, fields: tuple[str, ...]) -> None:
+    if not fields:
+        return
     set_fields = {descriptor.name for descriptor, _ in request.ListFields()}
     missing = [field for field in fields if field not in set_fields]
     if missing:

@@ -10,9 +10,8 @@ array prevent conflicts.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from csi_powerflex.errors import Busy
 
@@ -24,9 +23,8 @@ class Locks:
         self._guard = threading.Lock()
         self._holders: dict[str, str] = {}
 
-    @contextlib.contextmanager
-    def holding(self, keys: Iterable[str], holder: str) -> Iterator[None]:
-        """Hold all ``keys`` during the block.
+    def take(self, keys: Iterable[str], holder: str) -> frozenset[str]:
+        """Hold all ``keys`` until ``release``, which needs what this returns.
 
         Args:
             keys: what to lock, such as "volume 1-2".
@@ -41,9 +39,10 @@ class Locks:
                 if key in self._holders:
                     raise Busy(f"{self._holders[key]} is still under way for {key}; try again later")
             self._holders.update(dict.fromkeys(wanted, holder))
-        try:
-            yield
-        finally:
-            with self._guard:
-                for key in wanted:
-                    del self._holders[key]
+        return wanted
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Release keys that are held."""
+        with self._guard:
+            for key in keys:
+                del self._holders[key]

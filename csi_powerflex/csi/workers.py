@@ -34,7 +34,8 @@ class Workers(Executor):
         self._closed = False
         self._busy = 0
         self._threads: list[threading.Thread] = []
-        self._idle = threading.Semaphore(0)
+        # Threads that wait for work, less the work that waits for them.
+        self._idle = 0
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -48,7 +49,9 @@ class Workers(Executor):
             if self._closed:
                 raise RuntimeError("the pool of workers is shut down")
             self._work.put((future, lambda: fn(*args, **kwargs)))
-            if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
+            if self._idle:
+                self._idle -= 1
+            elif len(self._threads) < self._count:
                 name = f"{self._name}_{len(self._threads)}"
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
                 self._threads.append(thread)
@@ -80,15 +83,13 @@ class Workers(Executor):
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
-            self._count_busy(1)
+            with self._guard:
+                self._busy += 1
             _do(*work)
             del work  # otherwise a waiting thread would keep the objects of the last call in memory
-            self._count_busy(-1)
-            self._idle.release()
-
-    def _count_busy(self, change: int) -> None:
-        with self._guard:
-            self._busy += change
+            with self._guard:
+                self._busy -= 1
+                self._idle += 1
 
 
 def _do(future: Future[Any], call: Callable[[], Any]) -> None:

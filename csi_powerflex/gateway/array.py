@@ -122,6 +122,10 @@ class GatewayArray:
         return self.settings.zones
 
     @property
+    def has_nvme_hosts(self) -> bool:
+        return self._hosts.has_nvme
+
+    @property
     def approves_hosts(self) -> bool:
         return self.settings.approve_hosts
 

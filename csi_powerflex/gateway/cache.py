@@ -149,7 +149,10 @@ class Capacities:
 
 
 class Hosts:
-    """The hosts that a system knows, by initiator: SDCs and NVMe hosts."""
+    """The hosts that a system knows, by initiator: SDCs and NVMe hosts.
+
+    ``has_nvme`` is whether there were NVMe hosts when the array was asked last.
+    """
 
     def __init__(
         self, settings: SystemSettings, client: Client, clock: Callable[[], float] = time.monotonic
@@ -159,6 +162,7 @@ class Hosts:
         self._clock = clock
         self._read_at = -math.inf
         self._cached: Mapping[Initiator, Host] = {}
+        self.has_nvme = False
         # Ids of all entries, also of those that cannot be a node.
         self._ids: frozenset[str] = frozenset()
 
@@ -180,6 +184,7 @@ class Hosts:
         """Take up a host that was just created."""
         self._cached = {**self._cached, host.initiator: host}
         self._ids |= {host.id}
+        self.has_nvme = self.has_nvme or host.kind is InitiatorKind.NVME
 
     def by_id(self, needed: Collection[str]) -> Mapping[str, Host]:
         """The hosts for ``Array.hosts_by_id``."""
@@ -199,6 +204,7 @@ class Hosts:
         self._read_at = self._clock()
         self._ids = frozenset(payload.id for payload in payloads)
         hosts = [host for payload in payloads if (host := convert.host(payload)) is not None]
+        self.has_nvme = any(host.kind is InitiatorKind.NVME for host in hosts)
         self._cached = {host.initiator: host for host in hosts}
         return self._cached
 

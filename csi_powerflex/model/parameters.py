@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -36,6 +37,9 @@ _METADATA = {
     "volume_snapshot": ("volumesnapshot/namespace", "volumesnapshot/name"),
     "group_snapshot": ("volumegroupsnapshot/namespace", "volumegroupsnapshot/name"),
 }
+
+# The same with their prefix, by the fields of the log.
+_METADATA_KEYS = {field: tuple(f"{SIDECAR_PREFIX}{key}" for key in keys) for field, keys in _METADATA.items()}
 
 _RETENTION_MINUTES = 31 * 24 * 60
 
@@ -284,11 +288,11 @@ def requested_for(parameters: Mapping[str, str]) -> dict[str, str]:
 
     Empty where the sidecars do not name them (their option ``--extra-create-metadata``).
     """
+    if not parameters:
+        return {}
     named = {
-        field: [
-            parameters[f"{SIDECAR_PREFIX}{key}"] for key in keys if f"{SIDECAR_PREFIX}{key}" in parameters
-        ]
-        for field, keys in _METADATA.items()
+        field: [parameters[key] for key in keys if key in parameters]
+        for field, keys in _METADATA_KEYS.items()
     }
     return {field: "/".join(parts) for field, parts in named.items() if parts}
 
@@ -340,6 +344,8 @@ class MutableParameters:
 
         The specification gives the mutable parameters precedence (CreateVolume).
         """
+        if not (self.domain or self.pool or self.provisioning or self.snapshot_policy):
+            return parameters
         return dataclasses.replace(
             parameters,
             domain=self.domain or parameters.domain,
@@ -374,6 +380,7 @@ def _qos_request(limits: Sequence[str | None], more: Mapping[str, str]) -> qos.Q
 _P = TypeVar("_P", VolumeParameters, SnapshotParameters, MutableParameters)
 
 
+@functools.cache
 def travelling() -> tuple[dataclasses.Field[Any], ...]:
     """The fields of VolumeParameters that are written into the volume context."""
     return tuple(field for field in dataclasses.fields(VolumeParameters) if field.metadata["travels"])
@@ -391,8 +398,15 @@ def read(field: dataclasses.Field[Any], text: str) -> Any:
         raise InvalidArgument(f"parameter {field.metadata['key']}={text!r}: {error}") from error
 
 
+# The fields of each class of parameters, by key.
+_FIELDS: Mapping[type[Any], Mapping[str, dataclasses.Field[Any]]] = {
+    kind: {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+    for kind in (VolumeParameters, SnapshotParameters, MutableParameters)
+}
+
+
 def _parse(kind: type[_P], parameters: Mapping[str, str]) -> _P:
-    fields = {field.metadata["key"]: field for field in dataclasses.fields(kind)}
+    fields = _FIELDS[kind]
     values: dict[str, Any] = {}
     for key, value in parameters.items():
         if key.startswith(SIDECAR_PREFIX):

@@ -54,6 +54,11 @@ class Array(Protocol):
         ...
 
     @property
+    def has_nvme_hosts(self) -> bool:
+        """Whether it has NVMe hosts, as far as is known without a request."""
+        ...
+
+    @property
     def approves_hosts(self) -> bool:
         """Whether this driver may approve SDCs on it."""
         ...

@@ -80,6 +80,8 @@ class QosRequest:
 
     def merged_with(self, other: QosRequest) -> QosRequest:
         """This request, with the limits that ``other`` has in place of its own."""
+        if not other:
+            return self
         return QosRequest.parse(self.to_parameters() | other.to_parameters())
 
     def limits_for(self, size: int) -> Limits:
@@ -92,8 +94,13 @@ class QosRequest:
             bandwidth_kbps=units.round_up(bandwidth, BANDWIDTH_STEP),
         )
 
+    @property
+    def depends_on_size(self) -> bool:
+        """Whether the limits depend on the size of the volume."""
+        return bool(self.iops_per_gib or self.bandwidth_kbps_per_gib)
+
     def __bool__(self) -> bool:
-        return bool(self.to_parameters())
+        return self != NOTHING_REQUESTED
 
 
 def _is_ignored(text: str) -> bool:

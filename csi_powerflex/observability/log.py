@@ -20,6 +20,7 @@ import datetime
 import enum
 import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ MOST_CHARACTERS = 4096
 """How many characters of an event, a value or a line of a stack are written."""
 
 _ROOT = "csi_powerflex"
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:/@%+-,")
+_PLAIN = re.compile(r"[a-zA-Z0-9_.:/@%+,-]+")
 
 
 class Format(enum.StrEnum):
@@ -79,8 +80,14 @@ class Log:
     def _write(
         self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None
     ) -> None:
-        if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, exc_info=error, extra={"fields": fields})
+        logger = self._logger
+        if not logger.isEnabledFor(level):
+            return
+        # ``logger.log`` would look in the stack for the line of code that logs, and no log line shows it.
+        failure = (type(error), error, error.__traceback__) if error is not None else None
+        record = logging.LogRecord(logger.name, level, "", 0, event, (), failure)
+        record.__dict__["fields"] = fields
+        logger.handle(record)
 
 
 def configure(*, level: str = "info", form: Format = Format.TEXT, stream: TextIO | None = None) -> None:
@@ -119,7 +126,7 @@ def _facts(record: logging.LogRecord) -> dict[str, object]:
 
 def _parts(value: object) -> dict[str, object] | None:
     """The fields of a dataclass that has no text of its own; None for any other value."""
-    if isinstance(value, type) or not dataclasses.is_dataclass(value):
+    if isinstance(value, (str, int, type)) or not dataclasses.is_dataclass(value):
         return None
     if type(value).__str__ is not object.__str__:
         return None
@@ -188,7 +195,7 @@ def _value(value: object) -> str:
     text = _bounded(str(value))
     # A field from a request may hold anything. Quoting keeps one event on one line. JSON escapes only control
     # characters of ASCII, but others, such as U+2028 and U+009B, also end a line or control a terminal.
-    if text and _PLAIN.issuperset(text):
+    if _PLAIN.fullmatch(text):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 

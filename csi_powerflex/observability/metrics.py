@@ -9,6 +9,7 @@ codes, systems, pools and programs.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ TABLE: list[Described] = []
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks its type
 
 
+@functools.lru_cache(maxsize=256)
 def label_value(name: str) -> str:
     """The name of a class, an object type or an HTTP method as a label's value: in lower_snake_case."""
     return _NEW_WORD.sub("_", name).lower()

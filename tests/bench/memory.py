@@ -32,11 +32,6 @@ def _status(pid: int, key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) // 1024
 
 
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _whole_list(call: Callable[..., Any], request: type[Any]) -> float:
     """Read all pages of a list; the seconds that it took."""
     began, token = time.monotonic(), ""
@@ -48,7 +43,7 @@ def _whole_list(call: Callable[..., Any], request: type[Any]) -> float:
 
 
 def _round(process: ControllerProcess, callers: int, name: str, request: type[Any]) -> None:
-    began = _cpu(process.pid)
+    began = process.cpu_seconds()
     with contextlib.ExitStack() as stack:
         calls = []
         for number in range(callers):
@@ -58,7 +53,7 @@ def _round(process: ControllerProcess, callers: int, name: str, request: type[An
             calls.append(getattr(csi_pb2_grpc.ControllerStub(channel), name))
         with ThreadPoolExecutor(callers) as pool:
             took = max(pool.map(lambda call: _whole_list(call, request), calls))
-    cpu, peak = _cpu(process.pid) - began, _status(process.pid, "VmHWM")
+    cpu, peak = process.cpu_seconds() - began, _status(process.pid, "VmHWM")
     load = os.getloadavg()[0]
     click.echo(f"| {name}, callers: {callers} | {took:.1f} s | {cpu:.1f} s | {peak} MiB | {load:.0f} |")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.message import Message
+from prometheus_client import REGISTRY
 
 import csi_powerflex
 from csi_powerflex import call_context, errors
-from csi_powerflex.csi import server, status
+from csi_powerflex.csi import redact, server, status
 from csi_powerflex.errors import DriverError
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.contract.conftest import (
@@ -26,6 +27,7 @@ from tests.contract.conftest import (
     stage_request,
     unstage_request,
 )
+from tests.controller.eventually import eventually
 
 SLOW_SLOTS = server.WORKERS - server.QUICK_WORKERS
 
@@ -328,6 +330,51 @@ def test_a_slow_slot_is_released_after_any_call(edge: Edge, act: Callable[[Messa
     edge.node.NodeStageVolume(stage_request())
 
 
+# --- metrics -------------------------------------------------------------------------------------
+
+
+def counted(rpc: str, code: str) -> float:
+    """How many calls ended with this code since the process began."""
+    labels = {"method": rpc, "code": code}
+    return REGISTRY.get_sample_value("csi_powerflex_rpc_duration_seconds_count", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [(expected_error, "NOT_FOUND"), (unexpected_error, "ABORTED"), (lambda _request: None, "OK")],
+)
+def test_each_call_is_counted_once_with_its_code(
+    edge: Edge, act: Callable[[Message], None], code: str
+) -> None:
+    edge.act(act)
+    before = counted("NodeStageVolume", code)
+    for _ in range(2):
+        edge.node.NodeStageVolume.future(stage_request()).exception(PATIENCE_SECONDS)
+    assert counted("NodeStageVolume", code) - before == 2
+
+
+def test_a_call_that_is_refused_before_its_work_is_counted(edge: Edge) -> None:
+    before = counted("NodeStageVolume", "INVALID_ARGUMENT")
+    failure(lambda: edge.node.NodeStageVolume(csi_pb2.NodeStageVolumeRequest()))
+    assert counted("NodeStageVolume", "INVALID_ARGUMENT") - before == 1
+
+
+def test_the_slow_slots_in_use_are_those_of_calls_that_run(edge: Edge) -> None:
+    def used() -> float | None:
+        return REGISTRY.get_sample_value("csi_powerflex_rpc_slow_slots_in_use")
+
+    eventually(lambda: used() == 0)  # a call of another test may end later than its client
+    gate = edge.hold()
+    running = edge.node.NodeStageVolume.future(stage_request())
+    gate.wait_for_call()
+    assert used() == 1
+    failure(lambda: edge.node.NodeUnstageVolume(unstage_request()))
+    assert used() == 1
+    gate.open()
+    running.result(PATIENCE_SECONDS)
+    assert used() == 0
+
+
 # --- the log -------------------------------------------------------------------------------------
 
 
@@ -413,6 +460,20 @@ def test_the_client_gets_the_request_id_and_the_counts_of_the_call(edge: Edge, j
     _, call = edge.node.NodeStageVolume.with_call(stage_request())
     (ended,) = events(json_log, "call ended")
     assert dict(call.trailing_metadata()) == {"x-request-id": ended["request_id"], "x-host-commands": "1"}
+
+
+def test_a_request_that_cannot_be_logged_ends_with_a_code_and_releases_all(
+    edge: Edge, json_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(_request: Message) -> str:
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redact, "text", defect)
+        code, _ = failure(lambda: edge.node.NodeStageVolume(stage_request()))
+    assert code is grpc.StatusCode.ABORTED
+    assert [line["code"] for line in events(json_log, "call failed with an unexpected error")] == ["ABORTED"]
+    edge.node.NodeStageVolume(stage_request())
 
 
 @pytest.mark.parametrize("act", [expected_error, unexpected_error, lambda _request: None])

@@ -59,6 +59,13 @@ def _volume(env: Environment) -> Sequence[str]:
     return (env.driver.create(env.name).volume_id,)
 
 
+def _older(env: Environment) -> Sequence[str]:
+    """A volume that no controller takes for a new one."""
+    (volume,) = _volume(env)
+    env.driver.expand(volume, gib=8)
+    return (volume,)
+
+
 def _limited(env: Environment) -> Sequence[str]:
     """A volume with limits per GiB, mapped to two nodes."""
     volume = env.driver.create(env.name, parameters={"iopsPerGiB": "100"}, capabilities=[_SHARED])
@@ -155,6 +162,12 @@ def _with_limits(env: Environment) -> csi_pb2.Volume:
     return env.driver.create(env.name, mutable_parameters={"iopsLimit": "500"})
 
 
+def _older_with_limits(env: Environment) -> Sequence[str]:
+    volume = _with_limits(env).volume_id
+    env.driver.expand(volume, gib=8)
+    return (volume,)
+
+
 def _nothing_but_policies(env: Environment) -> Sequence[str]:
     _policies(env)
     return ()
@@ -213,6 +226,14 @@ CALLS = {
     "ControllerPublishVolume with limits": Call(
         (1, 1),
         lambda env: (_with_limits(env).volume_id,),
+        lambda env, ids: env.driver.publish(ids[0], env.node("a")),
+    ),
+    "ControllerPublishVolume of an older volume": Call(
+        (1, 1), _older, lambda env, ids: env.driver.publish(ids[0], env.node("a"))
+    ),
+    "ControllerPublishVolume of an older volume with limits": Call(
+        (1, 1),
+        _older_with_limits,
         lambda env, ids: env.driver.publish(ids[0], env.node("a")),
     ),
     "ControllerPublishVolume read-only": Call(

@@ -541,14 +541,17 @@ def test_a_volume_that_is_mapped_to_both_hosts_of_a_node_is_refused_until_it_is_
     assert array45.driver.publish(volume, both(array45), SHARED)["transport"] == "sdc"
 
 
+@pytest.mark.parametrize("new", [True, False])
 def test_a_controller_that_uses_the_other_host_of_a_node_finds_the_mapping(
-    array45: World, monkeypatch: pytest.MonkeyPatch
+    array45: World, monkeypatch: pytest.MonkeyPatch, new: bool
 ) -> None:
     """The array lost the SDC for one of two controllers only. A volume for one node is mapped once."""
     held, other = Held(monkeypatch), array45.another()
     array45.driver.publish(array45.driver.create("pvc-0"), both(array45))
     volume = array45.driver.create()
-    held.arm(1, HoldTime.BEFORE)
+    if not new:
+        array45.driver.expand(volume.volume_id, gib=8)
+    held.arm(0 if new else 1, HoldTime.BEFORE)  # the mapping: an older volume is read before
     with ThreadPoolExecutor(1) as caller:
         first = caller.submit(array45.driver.publish, volume, both(array45))
         held.wait()

@@ -25,14 +25,15 @@ def fail_next(
     message: str | None = None,
     status: int = 500,
     after_effect: bool = False,
+    times: int = 1,
 ) -> None:
-    """Let the next request of ``route`` fail."""
+    """Let the next request of ``route`` fail, or the next ``times`` requests."""
     world.simulator.gateway.inject(
         Fault(
             kind=FaultKind.ERROR,
             route=route,
             code=code,
-            times=1,
+            times=times,
             message=message,
             status=status,
             after_effect=after_effect,
@@ -44,8 +45,9 @@ def fail_next(
 
 
 def test_a_mapping_to_another_host_that_the_volume_does_not_show_is_an_error(array45: World) -> None:
+    """A new volume is read after the first refusal, and then mapped as any other one."""
     volume = array45.driver.create()
-    fail_next(array45, "Volume.addMappedSdc", 306)
+    fail_next(array45, "Volume.addMappedSdc", 306, times=2)
     text = refused(
         grpc.StatusCode.FAILED_PRECONDITION, lambda: array45.driver.publish(volume, array45.node("a"))
     )

@@ -36,9 +36,13 @@ _AT_OBJECTS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class SoakedArray:
-    """The array, as its ready file describes it, with calls to its admin port."""
+    """The array, as its ready file describes it, with calls to its admin port.
+
+    ``pid`` is the id of its process.
+    """
 
     ready: dict[str, Any]
+    pid: int
 
     def node(self, name: str) -> str:
         """The CSI node id of one of the array's SDCs."""
@@ -61,6 +65,17 @@ class SoakedArray:
         self._admin("POST", "faults", {
             "faults": [{**fault, "probability": share / kinds, "seed": next(numbers)} for fault in faults]
         })  # fmt: skip
+
+    def delay(self, seconds: float) -> None:
+        """Let each answer take so much longer from now on."""
+        self._admin("DELETE", "faults")
+        if seconds:
+            self._admin("POST", "faults", {"kind": "latency", "seconds": seconds, "path": "/api/*"})
+
+    def connections(self, since: int) -> frozenset[str]:
+        """The clients' ends of the connections of all requests after the one with the number ``since``."""
+        found = self._admin("GET", f"requests?since={since}")["requests"]
+        return frozenset(entry["connection"] for entry in found)
 
     def remove_faults(self) -> dict[str, int]:
         """Remove all faults. Returns how many requests each kind has struck."""
@@ -108,4 +123,5 @@ def serving(folder: Path, version: str) -> Iterator[SoakedArray]:
     arguments += [f"--sdc={name}" for name in NODES]
     with ended(Process("simulate", arguments, folder / "array.log")) as process:
         process.start(ready.exists, seconds=60)
-        yield SoakedArray(json.loads(ready.read_text()))
+        assert process._child is not None
+        yield SoakedArray(json.loads(ready.read_text()), process._child.pid)

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from dataclasses import dataclass
 
-from csi_powerflex.errors import AlreadyExists, NotFound, VolumeInUse
+from csi_powerflex.errors import AlreadyExists, DriverError, NotFound, VolumeInUse, is_final
 from csi_powerflex.ids import InitiatorKind, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import (
     Access,
@@ -18,13 +18,13 @@ from csi_powerflex.model.array import (
     Host,
     HostNotApproved,
     HostNotFound,
+    Limits,
     MappedElsewhere,
     Mapping,
     NotMapped,
     Volume,
 )
 from csi_powerflex.model.capability import Capability
-from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.transport import SDC
@@ -33,6 +33,7 @@ from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.known_nodes import KnownNodes
 from csi_powerflex.operations.controller.lookup import volume_or_trashed
+from csi_powerflex.operations.controller.new_volumes import NewVolumes
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.routes import Route, Routes, Wanted, hosts_of_volume
@@ -61,10 +62,10 @@ class Attachment:
         nodes: KnownNodes,
         ownership: Ownership,
         cluster_nodes: ClusterNodes,
-        notices: Notices,
+        new_volumes: NewVolumes,
     ) -> None:
         self._fleet = fleet
-        self._notices = notices
+        self._new_volumes = new_volumes
         self._cluster_nodes = cluster_nodes
         self._ownership = ownership
         self._qos = qos
@@ -73,6 +74,8 @@ class Attachment:
 
     def publish(self, request: PublishRequest) -> PublishContext:
         """Map the volume to the node, and return what the node has to know.
+
+        A volume that this process has just created is mapped without a look at it, if possible.
 
         Raises:
             NotFound: no such volume or node.
@@ -86,13 +89,56 @@ class Attachment:
         request.capability.check()
         self._cluster_nodes.require_distinct(request.node)
         array = self._fleet.array(request.handle.system_id)
+        size = self._new_volumes.take(request.handle)
+        published = self._publish_new(array, request, size) if size is not None else None
+        return published or self._publish_read(array, request)
+
+    def _publish_new(self, array: Array, request: PublishRequest, size: int) -> PublishContext | None:
+        """Publish a volume that was just created with ``size`` bytes. None: it has to be read first.
+
+        Of a volume that was deleted or mapped to another node since, the array refuses the mapping, and
+        nothing was changed. A system with a trash maps volumes that are in it, so there each volume is read.
+        So are volumes whose limits depend on their size, and those of shared volumes that could be mapped to
+        two hosts of the node.
+        """
+        handle, shared = request.handle, request.capability.mode.shared
+        wanted = self._wanted(request)
+        several_hosts = shared and len(wanted.known_as.initiators) > 1
+        if array.trash is not None or wanted.qos.depends_on_size or several_hosts:
+            return None
+        host = self._routes.connected_sdc(array, wanted)
+        if host is None:
+            return None
+        self._nodes.add(request.node)
+        access = _access(request)
+        try:
+            array.map_volume(handle.volume_id, host, access=access, shared=shared)
+        except DriverError as error:
+            if not is_final(error):
+                raise
+            log.info("new volume was not mapped and is read", volume=handle, host=host, reason=error)
+            return None
+        log.info("volume mapped", volume=handle, host=host, access=access)
+        limits = wanted.qos.limits_for(size)
+        if limits != Limits():
+            array.limit_mapping(handle.volume_id, host.new_mapping(), limits)
+        return _context(request, Route(SDC, host), size, access)
+
+    def _wanted(self, request: PublishRequest) -> Wanted:
+        """What decides about the route of a volume that exists."""
+        initial = request.volume_context.qos
+        self._qos.record_initial(request.handle, initial)
+        requested = self._qos.requested_for(request.handle, initial)
+        known_as = self._cluster_nodes.with_former(request.node)
+        return Wanted(request.node, known_as, request.volume_context.transport, requested)
+
+    def _publish_read(self, array: Array, request: PublishRequest) -> PublishContext:
+        """Read the volume, and publish it as it is."""
         volume = array.volume(request.handle.volume_id)
         self._ownership.seen(array, volume)
-        access = _access(request, volume)
-        self._qos.record_initial(volume.handle, request.volume_context.qos)
-        requested = self._qos.requested_for(volume.handle, request.volume_context.qos)
-        known_as = self._cluster_nodes.with_former(request.node)
-        wanted = Wanted(request.node, known_as, request.volume_context.transport, requested)
+        access = _access(request)
+        volume.check_allows(access)
+        wanted = self._wanted(request)
         route = self._routes.choose(array, volume, wanted)
         self._nodes.add(request.node)
         mapping = _mapping(volume, route.host, access)
@@ -103,35 +149,12 @@ class Attachment:
             route, mapping = self._map(array, volume, wanted, route, access, shared=shared)
         # If this fails, the mapping stays: another controller may have found it and answered that the volume
         # is published. The repeated call sets the limits, and a call that unpublishes removes the mapping.
-        limits = requested.limits_for(volume.size)
+        limits = wanted.qos.limits_for(volume.size)
         if limits != mapping.limits and route.transport is SDC:
             array.limit_mapping(volume.handle.volume_id, mapping, limits)
-        host = route.host
-        if host.lost:
-            self._tell_lost(array, volume, host)
-        return PublishContext(
-            handle=request.handle,
-            transport=route.transport.name,
-            size=volume.size,
-            read_only=access is Access.READ_ONLY,
-            host_connected=not host.lost,
-            details=route.details,
-        )
-
-    def _tell_lost(self, array: Array, volume: Volume, host: Host) -> None:
-        log.warning(
-            "volume mapped to a host that the array is not connected to",
-            volume=volume.handle,
-            host=host,
-            system=array.label,
-        )
-        self._notices.tell(
-            volume.handle,
-            Notice.HOST_NOT_CONNECTED,
-            f"The volume was mapped to host {host}, and PowerFlex system {array.label} reports that this "
-            "host is not connected. Pods on this node wait for the volume until it is: look at the node's "
-            "SDC and its network.",
-        )
+        if route.host.lost:
+            self._cluster_nodes.tell_lost(array, volume.handle, route.host)
+        return _context(request, route, volume.size, access)
 
     def _free(self, array: Array, volume: Volume, node: NodeIdentity) -> None:
         """Remove the mappings to hosts that are no nodes any more, if the operator allows that.
@@ -280,15 +303,21 @@ def _unmap_all(array: Array, handle: VolumeHandle) -> bool:
     return bool(kinds)
 
 
-def _access(request: PublishRequest, volume: Volume) -> Access:
-    """What the mapping must allow.
+def _access(request: PublishRequest) -> Access:
+    """What the mapping must allow."""
+    return Access.READ_ONLY if request.read_only else request.capability.mode.access
 
-    Raises:
-        InvalidArgument: the request wants to write to a volume that is read-only on the array.
-    """
-    access = Access.READ_ONLY if request.read_only else request.capability.mode.access
-    volume.check_allows(access)
-    return access
+
+def _context(request: PublishRequest, route: Route, size: int, access: Access) -> PublishContext:
+    """What the node has to know about a volume of ``size`` bytes that is mapped over the route."""
+    return PublishContext(
+        handle=request.handle,
+        transport=route.transport.name,
+        size=size,
+        read_only=access is Access.READ_ONLY,
+        host_connected=not route.host.lost,
+        details=route.details,
+    )
 
 
 def _mapping(volume: Volume, host: Host, access: Access) -> Mapping | None:

@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.ids import InitiatorKind, NodeIdentity
+from csi_powerflex.ids import InitiatorKind, NodeIdentity, VolumeHandle
 from csi_powerflex.model.array import Host, HostNotFound, Mapping as VolumeMapping, NotMapped, Volume
 from csi_powerflex.model.notices import Notice, Notices
 from csi_powerflex.model.ports import Array, NodeRegistry
@@ -41,7 +41,7 @@ class ClusterNodes:
     Args:
         registry: the nodes of the cluster; None where they are not known.
         ownership: which volumes this cluster created.
-        notices: where the removal of a mapping is told.
+        notices: where it is told that a mapping was removed, or is to a host that is not connected.
         may_remove: whether mappings to hosts that are no nodes any more may be removed.
     """
 
@@ -121,6 +121,22 @@ class ClusterNodes:
                 "one any more. The driver removed this mapping.",
             )
         return None
+
+    def tell_lost(self, array: Array, volume: VolumeHandle, host: Host) -> None:
+        """Tell that a volume was mapped to a host that the array is not connected to."""
+        log.warning(
+            "volume mapped to a host that the array is not connected to",
+            volume=volume,
+            host=host,
+            system=array.label,
+        )
+        self._notices.tell(
+            volume,
+            Notice.HOST_NOT_CONNECTED,
+            f"The volume was mapped to host {host}, and PowerFlex system {array.label} reports that this "
+            "host is not connected. Pods on this node wait for the volume until it is: look at the node's "
+            "SDC and its network.",
+        )
 
     def _hosts_left(
         self, registry: NodeRegistry, array: Array, volume: Volume, node: NodeIdentity | None

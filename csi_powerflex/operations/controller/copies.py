@@ -77,7 +77,7 @@ class Copies:
         pool = array.pool_by_id(original.pool_id)
         candidate = self._candidate(array, pool, request, source, name)
         wanted.require(array, name)
-        policy_id = None
+        policy_id, new = None, True
         try:
             what = f"volume {request.name}, a copy of volume {original} (on the array {name})"
             with explained(array, lambda: pool, what):
@@ -92,10 +92,10 @@ class Copies:
                 raise
             require_copy(existing, request, original)
             volume_id, size = existing.handle.volume_id, _grown(array, request, existing, pool)
-            policy_id = existing.policy_id
+            policy_id, new = existing.policy_id, False
         handle = VolumeHandle(source.system_id, volume_id)
         log.info("volume copied", volume=handle, source=source, array_name=name, size=size)
-        return CreatedVolume(handle=handle, size=size, copied=True, zone=candidate.zone, policy_id=policy_id)
+        return CreatedVolume(handle, size, copied=True, zone=candidate.zone, policy_id=policy_id, new=new)
 
     def _candidate(
         self, array: Array, pool: Pool, request: VolumeRequest, source: VolumeHandle, name: str

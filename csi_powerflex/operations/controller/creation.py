@@ -157,7 +157,7 @@ class Creation:
         self._history.record_created(array.label, name, volume_id)
         handle = VolumeHandle(array.system_id(), volume_id)
         log.info("volume created", volume=handle, array_name=name, size=size, pool=pool)
-        return CreatedVolume(handle=handle, size=size, copied=False, zone=candidate.zone)
+        return CreatedVolume(handle=handle, size=size, copied=False, zone=candidate.zone, new=True)
 
     def _matching(
         self, array: Array, volume: Volume, request: VolumeRequest, same_system: list[Candidate]

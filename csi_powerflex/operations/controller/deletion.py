@@ -12,6 +12,7 @@ from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
 from csi_powerflex.operations.controller.lookup import after_change
+from csi_powerflex.operations.controller.new_volumes import NewVolumes
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.policy_departure import PolicyDeparture
 from csi_powerflex.operations.controller.trash import Trash
@@ -29,12 +30,14 @@ class Deletion:
         cluster_nodes: ClusterNodes,
         trash: Trash,
         departure: PolicyDeparture,
+        new_volumes: NewVolumes,
     ) -> None:
         self._fleet = fleet
         self._ownership = ownership
         self._cluster_nodes = cluster_nodes
         self._trash = trash
         self._departure = departure
+        self._new_volumes = new_volumes
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the volume, or put it into the trash. Returns without error if it does not exist.
@@ -44,6 +47,7 @@ class Deletion:
             InvalidArgument: it is a snapshot.
             FailedPrecondition: this cluster did not make it, or its snapshot policy has snapshots of it.
         """
+        self._new_volumes.forget(handle)
         array = self._fleet.array(handle.system_id)
         if array.trash is not None:
             # Another controller may have put it into the trash, where this one may not remove it. So it is

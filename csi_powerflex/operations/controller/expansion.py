@@ -10,6 +10,7 @@ from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.ports import Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.lookup import after_change, is_taken_snapshot
+from csi_powerflex.operations.controller.new_volumes import NewVolumes
 from csi_powerflex.operations.controller.qos import Qos
 from csi_powerflex.operations.controller.size_errors import explained
 
@@ -19,8 +20,9 @@ log = Log(__name__)
 class Expansion:
     """Makes volumes larger. A volume never becomes smaller."""
 
-    def __init__(self, fleet: Fleet, qos: Qos) -> None:
+    def __init__(self, fleet: Fleet, qos: Qos, new_volumes: NewVolumes) -> None:
         self._fleet = fleet
+        self._new_volumes = new_volumes
         self._qos = qos
 
     def expand(self, handle: VolumeHandle, *, required: int, limit: int) -> int:
@@ -34,6 +36,7 @@ class Expansion:
             OutOfRange: no size is within the range, or the volume is already larger than ``limit``.
             ResourceExhausted: the pool is full.
         """
+        self._new_volumes.forget(handle)
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)
         if is_taken_snapshot(volume):

@@ -42,7 +42,9 @@ class VolumeRequest:
 class CreatedVolume:
     """A volume that exists as requested: newly created, or by an earlier call.
 
-    ``policy_id`` is the snapshot policy that it was in when an earlier call was found to have created it.
+    Attributes:
+        policy_id: the snapshot policy that it was in when an earlier call was found to have created it.
+        new: whether this call has created it. No other call can have used it then.
     """
 
     handle: VolumeHandle
@@ -50,6 +52,7 @@ class CreatedVolume:
     copied: bool
     zone: str | None
     policy_id: str | None = None
+    new: bool = False
 
 
 def size_for(request: VolumeRequest, pool: Pool, *, at_least: int = 0) -> int:

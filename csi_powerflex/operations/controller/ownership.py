@@ -53,6 +53,11 @@ class Ownership:
         # The kind of each object, and the time until which it is remembered.
         self._kinds: collections.OrderedDict[VolumeHandle, tuple[Kind, float]] = collections.OrderedDict()
 
+    @property
+    def cluster_id(self) -> str:
+        """The cluster."""
+        return self._cluster_id
+
     def kind_of(self, array: Array, volume: Volume) -> Kind | None:
         """The kind of an object that this cluster may delete; None for any other object."""
         if volume.taken_by is not None:

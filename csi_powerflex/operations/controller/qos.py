@@ -76,7 +76,7 @@ class Qos:
     def reapply_after_growth(self, array: Array, volume: Volume) -> None:
         """Set the limits again after the volume's size changed, where they depend on it."""
         requested = self._store.current(volume.handle)
-        if requested.iops_per_gib or requested.bandwidth_kbps_per_gib:
+        if requested.depends_on_size:
             self._apply(array, volume, requested)
 
     def _apply(self, array: Array, volume: Volume, requested: QosRequest) -> None:

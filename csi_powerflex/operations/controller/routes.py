@@ -111,6 +111,24 @@ class Routes:
             f"{wanted.transport}; {'; '.join(reasons)}"
         )
 
+    def connected_sdc(self, array: Array, wanted: Wanted) -> Host | None:
+        """The SDC by which the node reaches a volume that is not mapped to it, whatever the volume is.
+
+        None if the volume or a new look at the array's hosts has to decide: ``choose`` does. The volume
+        decides if it may be mapped to an NVMe host, because the array's code for a volume that is mapped to
+        another host speaks of SDCs alone.
+        """
+        if wanted.transport not in (AUTO, SDC.name) or wanted.node.initiator(SDC.initiator) is None:
+            return None
+        try:
+            hosts = array.hosts_of(wanted.known_as)
+        except NotFound:
+            return None
+        if wanted.transport == AUTO and array.has_nvme_hosts:
+            return None
+        host = _of_kind([host for host in hosts if host.initiator in wanted.node.initiators], SDC.initiator)
+        return None if host is None or host.lost else host
+
     def again(self, array: Array, host: Host) -> Host:
         """The same host as the array knows it now. An NVMe host that was removed is created again.
 

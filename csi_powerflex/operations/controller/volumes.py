@@ -9,6 +9,7 @@ from csi_powerflex.model.ports import Fleet, QosStore
 from csi_powerflex.operations.controller.copies import Copies
 from csi_powerflex.operations.controller.creation import Creation
 from csi_powerflex.operations.controller.matching import CreatedVolume, VolumeRequest
+from csi_powerflex.operations.controller.new_volumes import NewVolumes
 from csi_powerflex.operations.controller.ownership import Ownership
 from csi_powerflex.operations.controller.placement import Placement
 from csi_powerflex.operations.controller.snapshot_policies import RequestedPolicy, SnapshotPolicies
@@ -24,14 +25,14 @@ class Volumes:
         store: QosStore,
         ownership: Ownership,
         policies: SnapshotPolicies,
-        cluster_id: str,
+        new_volumes: NewVolumes,
     ) -> None:
         self._fleet = fleet
         self._ownership = ownership
         self._policies = policies
-        self._cluster_id = cluster_id
+        self._new_volumes = new_volumes
         self._creation = Creation(fleet, placement, store)
-        self._copies = Copies(fleet, placement, store, cluster_id)
+        self._copies = Copies(fleet, placement, store, ownership.cluster_id)
 
     def create(self, request: VolumeRequest) -> CreatedVolume:
         """The volume of that name, created if it does not exist.
@@ -48,7 +49,7 @@ class Volumes:
             capability.check()
             if request.source is None:
                 capability.check_format(request.parameters.mkfs_options)
-        name = names.array_name(names.Kind.VOLUME, self._cluster_id, request.name)
+        name = names.array_name(names.Kind.VOLUME, self._ownership.cluster_id, request.name)
         parameters = request.parameters
         wanted = RequestedPolicy(parameters.policy)
         if request.source is not None:
@@ -58,6 +59,11 @@ class Volumes:
         self._ownership.created(created.handle, names.Kind.VOLUME)
         array = self._fleet.array(created.handle.system_id)
         self._policies.settle_new(array, created, wanted, deletes=parameters.delete_policy_snapshots)
+        if created.new:
+            self._new_volumes.add(created.handle, created.size)
+        else:
+            # Another controller may have used it, or this call may have grown it.
+            self._new_volumes.forget(created.handle)
         return created
 
     def get(self, handle: VolumeHandle) -> Volume:
