@@ -17,7 +17,6 @@ from csi_powerflex.csi import server
 from csi_powerflex.errors import NotFound
 from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.contract.conftest import PATIENCE_SECONDS, failure
-from tests.controller.eventually import eventually
 
 Answers = Iterator[csi_pb2.GetMetadataAllocatedResponse]
 REQUEST = csi_pb2.GetMetadataAllocatedRequest(snapshot_id="s1")
