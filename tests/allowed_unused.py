@@ -19,8 +19,8 @@ _.ValidateVolumeCapabilities
 _.NodeStageVolume, _.NodeUnstageVolume, _.NodePublishVolume, _.NodeUnpublishVolume
 _.NodeExpandVolume, _.NodeGetVolumeStats, _.NodeGetVolumeHealth, _.NodeGetStorageHealth
 _.NodeGetInfo, _.NodeGetCapabilities
-# gRPC calls the interceptor, and submits calls to the threads.
-_.intercept_service, _.submit
+# Generated code adds handlers, and gRPC submits calls to the threads.
+_.add_generic_rpc_handlers, _.submit
 # Values of AccessMode and FaultKind are looked up by name.
 _.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
 _.LATENCY

@@ -48,8 +48,10 @@ _LOG_HAS_MORE = 'the driver\'s log has its stack after the words "call failed wi
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
-class Interceptor(grpc.ServerInterceptor):
-    """Wraps each method once, and uses the wrapper again for later calls.
+class Interceptor:
+    """Wraps the handlers of methods when they are added to a server.
+
+    It is no ``grpc.ServerInterceptor``: gRPC would look for the handler through it in each call.
 
     Args:
         slow_slots: how many calls may wait for the array or for a device at the same time.
@@ -58,40 +60,29 @@ class Interceptor(grpc.ServerInterceptor):
 
     def __init__(self, *, slow_slots: int, slow_call_seconds: float) -> None:
         self._limits = _Limits(slow_slots, slow_call_seconds)
-        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """gRPC calls this in its only serving thread. So it only wraps; the wrapper does the work.
+    def wrap(
+        self, service: str, rpc: str, handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """The handler of a method, with all that surrounds it.
 
         Raises:
-            TypeError: the method is of a kind that this interceptor does not wrap, see ``require_guarded``.
+            TypeError: the method takes a stream of requests. It would run without locks, limits, logs and
+                error codes.
         """
-        name = handler_call_details.method
-        wrapped = self._wrapped.get(name)
-        if wrapped is None:
-            handler = continuation(handler_call_details)
-            if handler is None:
-                return None
-            require_guarded(name, handler)
-            wrapped = self._wrapped[name] = self._wrap(_Method(name.rpartition("/")[2]), handler)
-        return wrapped
-
-    def _wrap(
-        self, method: _Method, handler: grpc.RpcMethodHandler[Any, Any]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary),
+                self._unary(_Method(rpc), handler.unary_unary),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
+        if handler.unary_stream is None:
+            raise TypeError(
+                f"{service}/{rpc} takes a stream of requests, which csi.interceptor does not support"
+            )
         stream: Any = handler.unary_stream
         return grpc.unary_stream_rpc_method_handler(
-            self._stream(method, stream),
+            self._stream(_Method(rpc), stream),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -235,16 +226,6 @@ class _Guarded:
             subject = self._method.subject(self._request)
             fields = {"code": outcome.code.name, "seconds": f"{took:.3f}", **subject, **self._current.counts}
             _log_end(outcome, fields, important=important)
-
-
-def require_guarded(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
-    """Check that the interceptor wraps this kind of method: one request, and one answer or a stream of them.
-
-    Raises:
-        TypeError: it does not wrap it. The method would run without locks, limits, logs and error codes.
-    """
-    if handler.unary_unary is None and handler.unary_stream is None:
-        raise TypeError(f"{name} takes a stream of requests, which csi.interceptor does not support")
 
 
 class _Outcome:

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from csi_powerflex import call_context, stop_signals
-from csi_powerflex.csi.interceptor import Interceptor, require_guarded
+from csi_powerflex.csi.interceptor import Interceptor
 from csi_powerflex.csi.workers import Workers
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
 from csi_powerflex.observability.log import Log
@@ -110,12 +110,9 @@ def serving(
     """
     path = socket_path(endpoint)
     pool = Workers(WORKERS, "rpc")
-    server = grpc.server(
-        pool,  # type: ignore[arg-type]  # the stub names the standard pool; gRPC only calls submit
-        interceptors=[Interceptor(slow_slots=WORKERS - QUICK_WORKERS, slow_call_seconds=slow_call_seconds)],
-    )
-    for add in register:
-        add(_GuardedServer(server))  # type: ignore[arg-type]  # generated code calls only these two methods
+    server = grpc.server(pool)  # type: ignore[arg-type]  # the stub names the standard pool; gRPC only calls submit
+    interceptor = Interceptor(slow_slots=WORKERS - QUICK_WORKERS, slow_call_seconds=slow_call_seconds)
+    add_servicers(server, interceptor, register)
     try:
         with _listening(server, path):
             server.start()
@@ -128,21 +125,31 @@ def serving(
         pool.shutdown(wait=False)
 
 
-class _GuardedServer:
-    """Passes the handlers of servicers on to a server, if the interceptor can guard them."""
+def add_servicers(server: grpc.Server, interceptor: Interceptor, register: Sequence[Register]) -> None:
+    """Add servicers to ``server``, with ``interceptor`` around each of their methods.
 
-    def __init__(self, server: grpc.Server) -> None:
+    Raises:
+        TypeError: as for ``Interceptor.wrap``.
+    """
+    for add in register:
+        add(_Guarding(server, interceptor))  # type: ignore[arg-type]  # generated code calls only these two methods
+
+
+class _Guarding:
+    """Adds the handlers that generated code makes to a server, each of them wrapped."""
+
+    def __init__(self, server: grpc.Server, interceptor: Interceptor) -> None:
         self._server = server
+        self._interceptor = interceptor
 
-    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        self._server.add_generic_rpc_handlers(handlers)
+    def add_generic_rpc_handlers(self, _handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Add nothing. Generated code also registers each method by its name, and gRPC asks those first."""
 
     def add_registered_method_handlers(
         self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
-        for method, handler in handlers.items():
-            require_guarded(f"{service}/{method}", handler)
-        self._server.add_registered_method_handlers(service, handlers)
+        wrapped = {rpc: self._interceptor.wrap(service, rpc, handler) for rpc, handler in handlers.items()}
+        self._server.add_registered_method_handlers(service, wrapped)
 
 
 def _stop(server: grpc.Server, pool: Workers, grace_seconds: float) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import json
 import logging
 import re
@@ -95,6 +96,8 @@ def configure(*, level: str = "info", form: Format = Format.TEXT, stream: TextIO
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLine() if form is Format.JSON else _TextLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # No line shows the thread or the process. Without these, logging does not look them up for each line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger(_ROOT).setLevel(level.upper())
 
 
@@ -120,7 +123,9 @@ def _facts(record: logging.LogRecord) -> dict[str, object]:
         facts |= {"request_id": call.request_id, "rpc": call.rpc}
     fields = getattr(record, "fields", None)
     if isinstance(fields, Mapping):
-        facts |= {f"field_{key}" if key in RESERVED else key: value for key, value in fields.items()}
+        if not RESERVED.isdisjoint(fields):
+            fields = {f"field_{key}" if key in RESERVED else key: value for key, value in fields.items()}
+        facts |= fields
     return facts
 
 
@@ -134,8 +139,15 @@ def _parts(value: object) -> dict[str, object] | None:
 
 
 def _time(record: logging.LogRecord) -> str:
-    created = datetime.datetime.fromtimestamp(record.created, tz=datetime.UTC)
-    return created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time of a line in UTC, such as ``2026-01-31T12:00:00.123Z``."""
+    second = int(record.created)
+    return f"{_second(second)}.{int((record.created - second) * 1000):03}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    """The text of a second since 1970, which lines of the same second share."""
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class _TextLine(logging.Formatter):
@@ -143,7 +155,11 @@ class _TextLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         words = [_time(record), f"{record.levelname:7}", _visible(_bounded(record.getMessage()))]
-        words += (pair for key, value in _facts(record).items() for pair in _pairs(key, value))
+        for key, value in _facts(record).items():
+            if isinstance(value, (str, int)):  # most values
+                words.append(f"{key}={_value(value)}")
+            else:
+                words += _pairs(key, value)
         line = " ".join(words)
         if not record.exc_info:
             return line

@@ -13,6 +13,7 @@ import pytest
 from csi_powerflex.app.node import service
 from csi_powerflex.config.node import NodeSettings, VolumeLimit
 from csi_powerflex.csi.interceptor import Interceptor
+from csi_powerflex.csi.server import add_servicers
 from csi_powerflex.host import run
 from csi_powerflex.pb import csi_pb2_grpc
 from csi_powerflex.transport.registry import TransportRegistry
@@ -60,8 +61,13 @@ def node(host: LoopHost, tmp_path: Path) -> Iterator[Kubelet]:
         sdc=host.settings(),
     )
     pool = ThreadPoolExecutor(8)
-    server = grpc.server(pool, interceptors=[Interceptor(slow_slots=8, slow_call_seconds=5.0)])
-    csi_pb2_grpc.add_NodeServicer_to_server(service(settings, TransportRegistry.of(settings)), server)
+    server = grpc.server(pool)
+    node = service(settings, TransportRegistry.of(settings))
+    add_servicers(
+        server,
+        Interceptor(slow_slots=8, slow_call_seconds=5.0),
+        [lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server)],
+    )
     server.add_insecure_port(endpoint)
     server.start()
     with grpc.insecure_channel(endpoint) as channel:

@@ -14,6 +14,7 @@ import grpc
 from csi_powerflex.app.node import service
 from csi_powerflex.config.node import NodeSettings
 from csi_powerflex.csi.interceptor import Interceptor
+from csi_powerflex.csi.server import add_servicers
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.nvme import nguid_of
 from csi_powerflex.pb import csi_pb2_grpc
@@ -70,9 +71,14 @@ class NvmeHost:
 def serving(settings: NodeSettings, kubelet: Path) -> Iterator[Kubelet]:
     """The node service over a real socket during the block, and a kubelet that calls it."""
     pool = ThreadPoolExecutor(8)
-    server = grpc.server(pool, interceptors=[Interceptor(slow_slots=8, slow_call_seconds=5.0)])
+    server = grpc.server(pool)
     transports = TransportRegistry.of(settings)
-    csi_pb2_grpc.add_NodeServicer_to_server(service(settings, transports), server)
+    node = service(settings, transports)
+    add_servicers(
+        server,
+        Interceptor(slow_slots=8, slow_call_seconds=5.0),
+        [lambda grpc_server: csi_pb2_grpc.add_NodeServicer_to_server(node, grpc_server)],
+    )
     server.add_insecure_port(settings.endpoint)
     server.start()
     try:
