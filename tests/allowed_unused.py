@@ -21,6 +21,8 @@ _.NodeExpandVolume, _.NodeGetVolumeStats, _.NodeGetVolumeHealth, _.NodeGetStorag
 _.NodeGetInfo, _.NodeGetCapabilities
 # Generated code adds handlers, and gRPC submits calls to the threads.
 _.add_generic_rpc_handlers, _.submit
+# The library logging reads these.
+_.logThreads, _.logProcesses, _.logMultiprocessing
 # Values of AccessMode and FaultKind are looked up by name.
 _.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
 _.LATENCY
