@@ -63,16 +63,10 @@ def measured(host: LoopHost, tree: Path | None) -> Start:
     with NodeProcess(host, options=("--metrics-address", "127.0.0.1:0"), tree=tree) as node:
         node.probe()
         seconds = time.perf_counter() - began
-        pid = node.process.pid
-        cpu, resident, private = cpu_seconds(pid), _memory(pid, "VmRSS"), _memory(pid, "RssAnon")
+        cpu, resident, private = cpu_seconds(node.process.pid), node.resident(), node.memory("RssAnon")
         for _ in range(_PROBES):
             node.probe()
-        return Start(seconds, cpu, resident, private, _memory(pid, "VmRSS"))
-
-
-def _memory(pid: int, key: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+        return Start(seconds, cpu, resident, private, node.resident())
 
 
 def _rows(state: str, starts: Sequence[Start]) -> None:

@@ -79,6 +79,15 @@ class NodeProcess:
         """Probe, a call without any work."""
         csi_pb2_grpc.IdentityStub(self._channel).Probe(csi_pb2.ProbeRequest(), timeout=60)
 
+    def resident(self) -> int:
+        """Its resident memory in bytes."""
+        return self.memory("VmRSS")
+
+    def memory(self, key: str) -> int:
+        """A line of the process's status, in bytes."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+
     def kill(self) -> None:
         """Kill -9."""
         self.process.send_signal(signal.SIGKILL)
