@@ -160,9 +160,10 @@ def run(
         CommandTimedOut: it did not end in time.
         ToolMissing: it is not installed.
     """
-    running = _Running(command, cap, accept, keep_open)
+    limit = call_context.remaining(cap)
+    running = _Running(command, accept, keep_open)
     try:
-        return running.result(at_deadline)
+        return running.result(limit, at_deadline)
     except CommandTimedOut:
         if running.process.returncode is None:
             _reap(running.process, [os.dup(descriptor) for descriptor in keep_open], afterwards)
@@ -173,17 +174,24 @@ def run(
 def started(
     command: Sequence[str], *, cap: float = 60.0, accept: Collection[int] = (0,)
 ) -> Iterator[Callable[[], Completed]]:
-    """Run ``command``, which only reads, at the same time as the block. Arguments as for ``run``.
+    """Run ``command``, which only reads, at the same time as the block.
 
     Yields a function that waits for its end, once. It returns and raises what ``run`` does. A command that
     the block has not waited for is killed.
 
+    Args:
+        command: as for ``run``.
+        cap: the most seconds that the function waits, within the deadline of the current call.
+        accept: as for ``run``.
+
     Raises:
+        DeadlineExceeded: the deadline of the current call has passed.
         ToolMissing: it is not installed.
     """
-    running = _Running(command, cap, accept)
+    call_context.remaining(cap)
+    running = _Running(command, accept)
     try:
-        yield running.result
+        yield lambda: running.result(call_context.remaining(cap))
     finally:
         process = running.process
         if process.returncode is None and not _kill(process):
@@ -191,24 +199,23 @@ def started(
 
 
 class _Running:
-    """A command that has been started. Its time is limited from then on."""
+    """A command that has been started."""
 
     def __init__(
-        self, command: Sequence[str], cap: float, accept: Collection[int], keep_open: Collection[int] = ()
+        self, command: Sequence[str], accept: Collection[int], keep_open: Collection[int] = ()
     ) -> None:
         self._command = command
         self._accept = accept
         self._tool = _executable(command[0])
-        self._limit = call_context.remaining(cap)
         call_context.count("host_commands")
         self._began = time.monotonic()
         self.process = _start((self._tool, *command[1:]), keep_open)
 
-    def result(self, at_deadline: AtDeadline = AtDeadline.KILL) -> Completed:
-        """Wait for the end, see ``run``."""
+    def result(self, limit: float, at_deadline: AtDeadline = AtDeadline.KILL) -> Completed:
+        """Wait for the end, at most ``limit`` seconds, see ``run``."""
         result = "timeout"
         try:
-            completed = _finish(self.process, self._command, self._began, self._limit, at_deadline)
+            completed = _finish(self.process, self._command, limit, at_deadline)
             result = "ok" if completed.code in self._accept else "failed"
         finally:
             took = time.monotonic() - self._began
@@ -238,14 +245,10 @@ def _start(command: Sequence[str], keep_open: Collection[int]) -> subprocess.Pop
 
 
 def _finish(
-    process: subprocess.Popen[str],
-    command: Sequence[str],
-    began: float,
-    limit: float,
-    at_deadline: AtDeadline,
+    process: subprocess.Popen[str], command: Sequence[str], limit: float, at_deadline: AtDeadline
 ) -> Completed:
     try:
-        stdout, stderr = process.communicate(timeout=max(began + limit - time.monotonic(), 0))
+        stdout, stderr = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         text, lasted = f"`{' '.join(command)}`", units.seconds(limit)
         if at_deadline is AtDeadline.LEAVE:
