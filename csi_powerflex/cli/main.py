@@ -58,8 +58,7 @@ class RoleGroup(click.Group):
 def _without_collecting() -> Iterator[None]:
     """Do not look for garbage during the block.
 
-    Nearly all that an import allocates stays. So the collector would look at it again and again, for a tenth
-    of the time of a start.
+    Nearly all that an import allocates stays, and the collector would look at it again and again.
     """
     enabled = gc.isenabled()
     gc.disable()
