@@ -195,8 +195,12 @@ test-bare: $(VENV)/.venv ## Try README's two commands on a minimal Debian with n
 	@$(BIN)/python -m tests.bare $(ARGS)
 
 .PHONY: bench-node
-bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute; needs root
-	@$(BIN)/python -m tests.bench.node
+bench-node: $(VENV)/.dev ## Measure the node, for about a minute; needs root. ARGS="--beside COMMIT" compares with an older state
+	@$(BIN)/python -m tests.bench.node $(ARGS)
+
+.PHONY: bench-node-start
+bench-node-start: $(VENV)/.dev ## Measure start and memory of the node; ARGS="--beside COMMIT" compares with an older state
+	@$(BIN)/python -m tests.bench.node_start $(ARGS)
 
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute

@@ -14,7 +14,6 @@ from click.core import ParameterSource
 from csi_powerflex import names
 from csi_powerflex.app import inventory
 from csi_powerflex.cli import options
-from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
 from csi_powerflex.config.inventory import InventorySettings
 from csi_powerflex.config.systems import loader
 from csi_powerflex.errors import FailedPrecondition
@@ -49,7 +48,7 @@ arrays = options.together(
     ),
     click.option(
         "--driver-name",
-        default=DEFAULT_DRIVER_NAME,
+        default=options.DEFAULT_DRIVER_NAME,
         show_default=True,
         metavar="NAME",
         envvar="POWERFLEX_CSI_CONTROLLER_DRIVER_NAME",

@@ -6,8 +6,11 @@ gateway client, and the driver never loads the simulator.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import importlib.util
+from collections.abc import Iterator
 from typing import ClassVar
 
 import click
@@ -40,7 +43,8 @@ class RoleGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in self.ROLES or not _module_exists(cmd_name):
             return None
-        command = importlib.import_module(f"csi_powerflex.cli.{cmd_name}").command
+        with _without_collecting():
+            command = importlib.import_module(f"csi_powerflex.cli.{cmd_name}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"csi_powerflex.cli.{cmd_name}.command is not a command")
         return command
@@ -48,6 +52,21 @@ class RoleGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(role, self.ROLES[role]) for role in self.list_commands(ctx)])
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Do not look for garbage during the block.
+
+    Nearly all that an import allocates stays, and the collector would look at it again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _module_exists(role: str) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from csi_powerflex.call_context import SLOW_CALL_SECONDS
-from csi_powerflex.config.controller import DEFAULT_DRIVER_NAME
 from csi_powerflex.errors import DriverError
 from csi_powerflex.observability import log
 from csi_powerflex.observability.endpoint import TlsFiles
+
+DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
 
 # CSI's rules for a plugin's name (specification, GetPluginInfoResponse).
 _DRIVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")

@@ -9,8 +9,6 @@ from csi_powerflex.call_context import SLOW_CALL_SECONDS
 from csi_powerflex.config.systems.schema import SystemSettings
 from csi_powerflex.observability.endpoint import TlsFiles
 
-DEFAULT_DRIVER_NAME = "csi.powerflex.dev"
-
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:

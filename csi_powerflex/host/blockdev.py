@@ -17,6 +17,7 @@ from pathlib import Path
 from csi_powerflex.errors import Busy, FailedPrecondition, Unavailable
 from csi_powerflex.host.mountinfo import device_number
 from csi_powerflex.host.syscalls import ioctl
+from csi_powerflex.units import KIB
 
 # linux/fs.h
 _BLKROSET = 0x125D
@@ -24,6 +25,10 @@ _BLKROGET = 0x125E
 _BLKGETSIZE64 = 0x80081272
 
 _SYSFS = Path("/sys/dev/block")
+
+# Reads of this size are the fastest, and their memory is small enough to be used again.
+_BLOCK = 256 * KIB
+_ZEROS = bytes(_BLOCK)
 
 
 def size(device: Path) -> int:
@@ -161,6 +166,65 @@ def locked(device: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+class Reader:
+    """Reads a device, and not a cache of it; see ``opened``. Offsets and lengths are multiples of 4096."""
+
+    def __init__(self, device: Path, descriptor: int, memory: mmap.mmap) -> None:
+        self._device = device
+        self._descriptor = descriptor
+        self._memory = memory
+
+    def read(self, *, offset: int, length: int) -> bytes:
+        """``length`` bytes from ``offset``.
+
+        Raises:
+            Unavailable: a part could not be read.
+        """
+        return b"".join(self._blocks(offset, length))
+
+    def is_zero(self, *, offset: int, length: int) -> bool:
+        """Whether the ``length`` bytes from ``offset`` are all zero. It reads up to the first that is not.
+
+        Raises:
+            Unavailable: a part could not be read.
+        """
+        return all(block == _ZEROS[: len(block)] for block in self._blocks(offset, length))
+
+    def _blocks(self, offset: int, length: int) -> Iterator[bytes]:
+        for begin in range(offset, offset + length, _BLOCK):
+            size = min(_BLOCK, offset + length - begin)
+            with memoryview(self._memory) as memory, memory[:size] as part:
+                try:
+                    count = os.preadv(self._descriptor, [part], begin)
+                except OSError as error:
+                    raise _unanswered(self._device, error, f"reading {size} bytes at {begin}") from error
+                if count != size:
+                    short = OSError(errno.EIO, f"{count} of {size} bytes")
+                    raise _unanswered(self._device, short, f"reading {size} bytes at {begin}")
+                yield bytes(part)
+
+
+@contextlib.contextmanager
+def opened(device: Path) -> Iterator[Reader]:
+    """Open ``device`` for reading during the block.
+
+    One descriptor and one piece of memory serve all reads of the block: many samples are then read several
+    times as fast, and no large memory is left behind.
+
+    Raises:
+        Unavailable: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unanswered(device, error, "opening it") from error
+    try:
+        with mmap.mmap(-1, _BLOCK) as memory:  # O_DIRECT needs an aligned buffer
+            yield Reader(device, descriptor, memory)
+    finally:
+        os.close(descriptor)
+
+
 def read(device: Path, *, offset: int, length: int) -> bytes:
     """``length`` bytes of ``device`` from ``offset``, read from the device and not from a cache.
 
@@ -169,18 +233,8 @@ def read(device: Path, *, offset: int, length: int) -> bytes:
     Raises:
         Unavailable: a part could not be read.
     """
-    try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-        try:
-            with mmap.mmap(-1, length) as memory:  # O_DIRECT needs an aligned buffer
-                count = os.preadv(descriptor, [memory], offset)
-                if count != length:
-                    raise OSError(errno.EIO, f"{count} of {length} bytes")
-                return memory[:]
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _unanswered(device, error, f"reading {length} bytes at {offset}") from error
+    with opened(device) as reader:
+        return reader.read(offset=offset, length=length)
 
 
 def read_cached(device: Path, *, offset: int, length: int) -> bytes:

@@ -4,6 +4,7 @@ A device that is found blank gets formatted. So three independent checks must ag
 and the blocks themselves: the first and the last 4 MiB, and samples between them. A volume of 64 GiB or less
 has one sample in 16 MiB, a larger one has 4096. What cannot be read is an error and never "blank". This finds
 every filesystem, and data that fill 16 MiB. It does not prove that no block between the samples was written.
+The three checks run at the same time, and each of them is waited for.
 
 A mark on the device says that this driver began to make a filesystem there and did not finish. It is on the
 device itself, so it is right on any node that gets the volume next. It is written before mkfs and removed
@@ -16,19 +17,23 @@ this module has read itself.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.host import blockdev, filesystem
-from csi_powerflex.host.run import AtDeadline, run
+from csi_powerflex.host.run import AtDeadline, Completed, run, started
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB, KIB, MIB, readable
 
 # What must be zero at either end of a blank device. The labels of LVM, RAID, LUKS 2 and ZFS are within it.
 _EDGE = 4 * MIB
-_ZEROS = bytes(_EDGE)
 _SAMPLE = 4 * KIB
+# The beginning, in which every kind of filesystem that the driver makes has its first superblock.
+_HEAD = 128 * KIB
+_EMPTY_HEAD = bytes(_HEAD)
 _MARK_LENGTH = 4 * KIB
 # The mark is 4 MiB before this size, or before the end of a smaller device. No mkfs writes there. The place
 # does not change when the volume grows.
@@ -69,6 +74,8 @@ class Unfinished:
     """A filesystem that this driver began to make for this volume. It was never mounted."""
 
 
+_Started = contextlib.AbstractContextManager[Callable[[], Completed]]
+
 Content = Blank | Formatted | Foreign | Unfinished
 
 
@@ -85,25 +92,37 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
         raise FailedPrecondition(
             f"{device} has {readable(size)}; no volume of a PowerFlex is below {readable(_SMALLEST)}"
         )
-    head = blockdev.read(device, offset=0, length=_EDGE)
-    tail = blockdev.read(device, offset=size - _EDGE, length=_EDGE)
-    found = _blkid(device)
-    incomplete = found is None or (found == Formatted("xfs") and head[_XFS_IN_PROGRESS] != 0)
-    if incomplete and is_marked(device, handle):
-        _require_no_complete_superblock(device, head)
-        return Unfinished()
-    if found is not None:
-        return found
-    signatures = _wipefs(device)
+    with contextlib.ExitStack() as running:
+        reader = running.enter_context(blockdev.opened(device))
+        head = reader.read(offset=0, length=_HEAD)
+        blkid = running.enter_context(_blkid(device))
+        # A device with data in its head is hardly blank, and then wipefs does not decide anything.
+        wipefs = running.enter_context(_wipefs(device)) if head == _EMPTY_HEAD else None
+        written = _written(reader, size, _mark_offset(device))
+        found = _content(blkid())
+        incomplete = found is None or (found == Formatted("xfs") and head[_XFS_IN_PROGRESS] != 0)
+        if incomplete and is_marked(device, handle):
+            _require_no_complete_superblock(device, head)
+            return Unfinished()
+        if found is not None:
+            return found
+        if wipefs is None:
+            wipefs = running.enter_context(_wipefs(device))
+        signatures = _signatures(wipefs())
     if signatures:
         return Foreign(f"signatures that wipefs knows ({signatures})")
-    for name, edge in (("first", head), ("last", tail)):
-        if edge != _ZEROS:
-            return Foreign(f"data of an unknown kind: its {name} {readable(_EDGE)} are not all zero")
-    for offset in (_mark_offset(device), *_samples(size)):
-        if blockdev.read(device, offset=offset, length=_SAMPLE) != _ZEROS[:_SAMPLE]:
-            return Foreign(f"data of an unknown kind: its {readable(_SAMPLE)} at byte {offset} are not zero")
-    return Blank()
+    return Foreign(f"data of an unknown kind: its {written}") if written else Blank()
+
+
+def _written(reader: blockdev.Reader, size: int, mark: int) -> str:
+    """Which of the blocks that must be zero is not, for an error message; empty if all are."""
+    for name, offset in (("first", 0), ("last", size - _EDGE)):
+        if not reader.is_zero(offset=offset, length=_EDGE):
+            return f"{name} {readable(_EDGE)} are not all zero"
+    for offset in (mark, *_samples(size)):
+        if not reader.is_zero(offset=offset, length=_SAMPLE):
+            return f"{readable(_SAMPLE)} at byte {offset} are not zero"
+    return ""
 
 
 def _require_no_complete_superblock(device: Path, head: bytes) -> None:
@@ -125,7 +144,8 @@ def filesystem_of(device: Path) -> str | None:
     Raises:
         Unavailable, DeadlineExceeded: the device could not be read.
     """
-    found = _blkid(device)
+    with _blkid(device) as blkid:
+        found = _content(blkid())
     return found.type if isinstance(found, Formatted) else None
 
 
@@ -181,7 +201,7 @@ def erase_unfinished(device: Path, handle: VolumeHandle) -> None:
     if not is_marked(device, handle):
         raise FailedPrecondition(f"{device} carries no mark of an unfinished filesystem for volume {handle}")
     run(["wipefs", "--all", "--quiet", "--", str(device)], at_deadline=AtDeadline.LEAVE)
-    blockdev.write(device, _ZEROS, offset=0)
+    blockdev.write(device, bytes(_EDGE), offset=0)
 
 
 def _mark(handle: VolumeHandle) -> bytes:
@@ -193,17 +213,21 @@ def _mark_offset(device: Path) -> int:
     return min(_MARK_END, blockdev.size(device)) - _EDGE
 
 
-def _blkid(device: Path) -> Formatted | Foreign | None:
-    """What blkid finds on the device itself and not in blkid's cache; None for nothing."""
-    completed = run(
+def _blkid(device: Path) -> _Started:
+    """Start blkid on the device itself, and not on blkid's cache."""
+    return started(
         ["blkid", "--probe", "--output", "export", "--", str(device)],
         accept=(0, _BLKID_NOTHING, _BLKID_AMBIGUOUS),
     )
-    if completed.code == _BLKID_NOTHING:
+
+
+def _content(blkid: Completed) -> Formatted | Foreign | None:
+    """What blkid has found; None for nothing."""
+    if blkid.code == _BLKID_NOTHING:
         return None
-    if completed.code == _BLKID_AMBIGUOUS:
+    if blkid.code == _BLKID_AMBIGUOUS:
         return Foreign("more than one kind of content at a time, as blkid reports")
-    facts = dict(line.split("=", 1) for line in completed.stdout.splitlines() if "=" in line)
+    facts = dict(line.split("=", 1) for line in blkid.stdout.splitlines() if "=" in line)
     if facts.get("USAGE") == "filesystem" and "TYPE" in facts:
         return Formatted(facts["TYPE"])
     if "PTTYPE" in facts:
@@ -211,7 +235,11 @@ def _blkid(device: Path) -> Formatted | Foreign | None:
     return Foreign(f"{facts.get('TYPE', 'something unnamed')} ({facts.get('USAGE', 'of unknown use')})")
 
 
-def _wipefs(device: Path) -> str:
-    """The signatures that wipefs finds; empty for none."""
-    completed = run(["wipefs", "--no-act", "--noheadings", "--output", "TYPE,OFFSET", "--", str(device)])
-    return ", ".join(" at ".join(line.split()) for line in completed.stdout.splitlines() if line.strip())
+def _wipefs(device: Path) -> _Started:
+    """Start wipefs, which only lists signatures."""
+    return started(["wipefs", "--no-act", "--noheadings", "--output", "TYPE,OFFSET", "--", str(device)])
+
+
+def _signatures(wipefs: Completed) -> str:
+    """The signatures that wipefs has found; empty for none."""
+    return ", ".join(" at ".join(line.split()) for line in wipefs.stdout.splitlines() if line.strip())

@@ -9,6 +9,7 @@ thread waits for the end of a process that is left running.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import shutil
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,28 +160,72 @@ def run(
         CommandTimedOut: it did not end in time.
         ToolMissing: it is not installed.
     """
-    executable = _executable(command[0])
     limit = call_context.remaining(cap)
-    call_context.count("host_commands")
-    began = time.monotonic()
-    result = "timeout"
+    running = _Running(command, accept, keep_open)
     try:
-        process = _start((executable, *command[1:]), keep_open)
-        try:
-            completed = _finish(process, command, limit, at_deadline)
-        except CommandTimedOut:
-            if process.returncode is None:
-                _reap(process, [os.dup(descriptor) for descriptor in keep_open], afterwards)
-            raise
-        result = "ok" if completed.code in accept else "failed"
+        return running.result(limit, at_deadline)
+    except CommandTimedOut:
+        if running.process.returncode is None:
+            _reap(running.process, [os.dup(descriptor) for descriptor in keep_open], afterwards)
+        raise
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], *, cap: float = 60.0, accept: Collection[int] = (0,)
+) -> Iterator[Callable[[], Completed]]:
+    """Run ``command``, which only reads, at the same time as the block.
+
+    Yields a function that waits for its end, once. It returns and raises what ``run`` does. A command that
+    the block has not waited for is killed.
+
+    Args:
+        command: as for ``run``.
+        cap: the most seconds that the function waits, within the deadline of the current call.
+        accept: as for ``run``.
+
+    Raises:
+        DeadlineExceeded: the deadline of the current call has passed.
+        ToolMissing: it is not installed.
+    """
+    call_context.remaining(cap)
+    running = _Running(command, accept)
+    try:
+        yield lambda: running.result(call_context.remaining(cap))
     finally:
-        took = time.monotonic() - began
-        metrics.COMMAND_DURATION.labels(Path(executable).name, result).observe(took)
-    if log.debugging:
-        log.debug("command ended", command=" ".join(command), code=completed.code, seconds=f"{took:.3f}")
-    if completed.code not in accept:
-        raise CommandFailed(command, completed)
-    return completed
+        process = running.process
+        if process.returncode is None and not _kill(process):
+            _reap(process, (), None)
+
+
+class _Running:
+    """A command that has been started."""
+
+    def __init__(
+        self, command: Sequence[str], accept: Collection[int], keep_open: Collection[int] = ()
+    ) -> None:
+        self._command = command
+        self._accept = accept
+        self._tool = _executable(command[0])
+        call_context.count("host_commands")
+        self._began = time.monotonic()
+        self.process = _start((self._tool, *command[1:]), keep_open)
+
+    def result(self, limit: float, at_deadline: AtDeadline = AtDeadline.KILL) -> Completed:
+        """Wait for the end, at most ``limit`` seconds, see ``run``."""
+        result = "timeout"
+        try:
+            completed = _finish(self.process, self._command, limit, at_deadline)
+            result = "ok" if completed.code in self._accept else "failed"
+        finally:
+            took = time.monotonic() - self._began
+            metrics.COMMAND_DURATION.labels(Path(self._tool).name, result).observe(took)
+        if log.debugging:
+            command = " ".join(self._command)
+            log.debug("command ended", command=command, code=completed.code, seconds=f"{took:.3f}")
+        if completed.code not in self._accept:
+            raise CommandFailed(self._command, completed)
+        return completed
 
 
 def _start(command: Sequence[str], keep_open: Collection[int]) -> subprocess.Popen[str]:

@@ -21,22 +21,8 @@ from csi_powerflex.errors import (
     VolumeInUse,
 )
 from csi_powerflex.ids import Initiator, InitiatorKind, VolumeHandle
+from csi_powerflex.model.access import Access as Access, Limits as Limits, Provisioning as Provisioning  # noqa: PLC0414 - they belong to these objects too
 from csi_powerflex.model.nvme import Portal
-
-
-class Provisioning(enum.StrEnum):
-    """How a volume takes space from its pool. Snapshots and copies are always thin."""
-
-    THIN = "thin"
-    THICK = "thick"
-    COMPRESSED = "compressed"
-
-
-class Access(enum.StrEnum):
-    """What a mapping allows its host to do, or what a volume allows each mapping."""
-
-    READ_WRITE = "ReadWrite"
-    READ_ONLY = "ReadOnly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +162,6 @@ class Sdt:
     state: str
     in_order: bool
     unusable: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The QoS limits of one mapping; 0 is unlimited."""
-
-    iops: int = 0
-    bandwidth_kbps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

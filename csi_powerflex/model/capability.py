@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model import format_options, mount_options
-from csi_powerflex.model.array import Access
+from csi_powerflex.model.access import Access
 
 FILESYSTEMS = ("ext4", "xfs", "btrfs")
 DEFAULT_FILESYSTEM = "ext4"

@@ -18,7 +18,7 @@ from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.hints import did_you_mean
 from csi_powerflex.model import qos
-from csi_powerflex.model.array import Access, Provisioning
+from csi_powerflex.model.access import Access, Provisioning
 from csi_powerflex.model.snapshot_policy import DELETE_POLICY_SNAPSHOTS, SNAPSHOT_POLICY, is_none
 from csi_powerflex.model.transport import AUTO, TRANSPORTS
 from csi_powerflex.model.trash import DELETE_AFTER

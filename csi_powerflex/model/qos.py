@@ -12,7 +12,7 @@ from typing import Self
 
 from csi_powerflex import units
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.model.array import Limits
+from csi_powerflex.model.access import Limits
 
 MIN_IOPS = 11
 BANDWIDTH_STEP = 1024

@@ -12,18 +12,18 @@ import contextlib
 import itertools
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from csi_powerflex.pb import csi_pb2
+from tests.bench import other_state
 from tests.controller.driver import Driver
 from tests.controller_process import ControllerProcess, cpu_seconds
 from tests.soak import array
@@ -32,7 +32,6 @@ from tests.soak.array import NODES, SoakedArray
 CALLS = ("create", "publish", "unpublish", "delete")
 _PARALLEL = (1, 8, 32, 64)
 _LATENCIES_MS = (0, 10, 50)
-_ROOT = Path(__file__).parents[2]
 _WARM_UP_LIVES = 5
 _PROBES = 2000
 _PROBE_THREADS = 8
@@ -167,23 +166,6 @@ class _State:
     processes: Sequence[ControllerProcess]
 
 
-@contextlib.contextmanager
-def _tree(commit: str, folder: Path) -> Iterator[Path]:
-    """The files of the project at this commit, in a folder of their own."""
-    tree = folder / "other"
-    _git("worktree", "add", "--detach", "--quiet", str(tree), commit)
-    try:
-        yield tree
-    finally:
-        _git("worktree", "remove", "--force", str(tree))
-
-
-def _git(*arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise click.ClickException(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-
-
 def _during(seconds: float) -> Callable[[int], bool]:
     until = time.perf_counter() + seconds
     return lambda _: time.perf_counter() < until
@@ -298,7 +280,7 @@ def main(
 
         states = [_State("now", [started(f"now{number}", None) for number in range(processes)])]
         if other is not None:
-            tree = stack.enter_context(_tree(other, folder))
+            tree = stack.enter_context(other_state.tree(other, folder))
             states.append(_State(other[:12], [started("before", tree)]))
         _measure(states, target, _Plan(latencies, parallel, seconds, rounds))
 

@@ -1,30 +1,52 @@
 """The time of the node from a mapping to a mounted filesystem, compared with the tools alone.
 
 ``make bench-node`` runs ``csi-powerflex node`` in its own process on loop devices, in its own mount
-namespace, and calls it as a kubelet does. The figures of docs/performance.md come from here. It needs root.
+namespace, and calls it as a kubelet does. With ``--beside COMMIT`` a node of that state of the project does
+the same in turn, so that both meet the same load of the machine. The figures of docs/performance.md come from
+here. It needs root.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from tests.bench import other_state
 from tests.node.client import Kubelet, filesystem
 from tests.node.loophost import LoopHost, Volume, command
 from tests.node.namespaces import own_mounts
 from tests.node.process import NodeProcess
 
-_ROUNDS = 30
 _WARM_UP = 3
 _BEFORE_THE_DEVICE_SECONDS = 0.3
+_MKFS = {"ext4": ["-q", "-m", "0", "-E", "nodiscard"], "xfs": ["-q", "-K"], "btrfs": ["-q", "-K"]}
+
+Seconds = defaultdict[str, list[float]]
+"""What each step took, by its name."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """A state of the project, and its node on a host of its own."""
+
+    name: str
+    host: LoopHost
+    process: NodeProcess
+
+    @property
+    def node(self) -> Kubelet:
+        return self.process.kubelet
 
 
 def _took(call: Callable[[], object]) -> float:
@@ -33,71 +55,44 @@ def _took(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _row(what: str, seconds: Sequence[float]) -> None:
-    counted = seconds[_WARM_UP:]
-    fastest, median = min(counted) * 1000, statistics.median(counted) * 1000
-    click.echo(f"| {what} | {fastest:.0f} ms | {median:.0f} ms |")
-
-
-def _tools_alone(host: LoopHost, fs_type: str) -> None:
+def _tools_alone(host: LoopHost, fs_type: str, seconds: Seconds) -> None:
     """The tools that the driver needs, on the same devices and with the same options."""
-    options = {"ext4": ["-q", "-m", "0", "-E", "nodiscard"], "xfs": ["-q", "-K"], "btrfs": ["-q", "-K"]}[
-        fs_type
-    ]
-    making, mounting, unmounting = [], [], []
-    for _ in range(_ROUNDS):
-        volume = host.volume()
-        make = [f"mkfs.{fs_type}", *options, "--", volume.path]
-        making.append(_took(lambda make=make: command(*make)))  # type: ignore[misc] # binds the loop's value
-        mount = ["mount", "-t", fs_type, volume.path, host.kubelet]
-        mounting.append(_took(lambda mount=mount: command(*mount)))  # type: ignore[misc]
-        unmounting.append(_took(lambda: command("umount", host.kubelet)))
-        volume.unmap()
-    _row(f"`mkfs.{fs_type}` alone", making)
-    _row("`mount` alone", mounting)
-    _row("`umount` alone", unmounting)
+    volume = host.volume()
+    make = [f"mkfs.{fs_type}", *_MKFS[fs_type], "--", volume.path]
+    mount = ["mount", "-t", fs_type, volume.path, host.kubelet]
+    seconds[f"`mkfs.{fs_type}` alone"].append(_took(lambda: command(*make)))
+    seconds["`mount` alone"].append(_took(lambda: command(*mount)))
+    seconds["`umount` alone"].append(_took(lambda: command("umount", host.kubelet)))
+    volume.unmap()
 
 
-def _calls(host: LoopHost, node: Kubelet, fs_type: str) -> None:
+def _calls(state: _State, fs_type: str, seconds: Seconds) -> None:
     """Each call in the life of a volume on the node. The device exists."""
-    capability = filesystem(fs_type)
-    new, again, known, publish, unpublish, unstage = ([] for _ in range(6))
-    for _ in range(_ROUNDS):
-        volume = host.volume()
+    node, volume, use = state.node, state.host.volume(), filesystem(fs_type)
 
-        def stage(volume: Volume = volume) -> None:
-            node.stage(volume, capability)
+    def stage() -> None:
+        node.stage(volume, use)
 
-        new.append(_took(stage))
-        again.append(_took(stage))
-        publish.append(_took(lambda volume=volume: node.publish(volume, capability)))  # type: ignore[misc]
-        unpublish.append(_took(lambda volume=volume: node.unpublish(volume)))  # type: ignore[misc]
-        unstage.append(_took(lambda volume=volume: node.unstage(volume)))  # type: ignore[misc]
-        known.append(_took(stage))
-        node.unstage(volume)
-        volume.unmap()
-    _row("NodeStageVolume, new volume: probed, formatted, mounted", new)
-    _row("NodeStageVolume, volume that has its filesystem: checked, mounted", known)
-    _row("NodeStageVolume again: nothing to do", again)
-    _row("NodePublishVolume", publish)
-    _row("NodeUnpublishVolume", unpublish)
-    _row("NodeUnstageVolume", unstage)
+    seconds["NodeStageVolume, new volume: probed, formatted, mounted"].append(_took(stage))
+    seconds["NodeStageVolume again: nothing to do"].append(_took(stage))
+    seconds["NodePublishVolume"].append(_took(lambda: node.publish(volume, use)))
+    seconds["NodeUnpublishVolume"].append(_took(lambda: node.unpublish(volume)))
+    seconds["NodeUnstageVolume"].append(_took(lambda: node.unstage(volume)))
+    seconds["NodeStageVolume, volume that has its filesystem: checked, mounted"].append(_took(stage))
+    node.unstage(volume)
+    volume.unmap()
 
 
-def _wait(host: LoopHost, node: Kubelet) -> None:
+def _wait(state: _State, seconds: Seconds) -> None:
     """The additional time if the device does not exist yet when the call begins."""
-    there, late = [], []
-    for _ in range(_ROUNDS):
-        volume = host.volume()
-        node.stage(volume)
-        node.unstage(volume)
-        there.append(_took(lambda volume=volume: node.stage(volume)))  # type: ignore[misc]
-        node.unstage(volume)
-        late.append(_after_the_device(node, volume))
-        node.unstage(volume)
-        volume.unmap()
-    _row("from the call to mounted, the device exists", there)
-    _row("from the new device to mounted, the call waits", late)
+    node, volume = state.node, state.host.volume()
+    node.stage(volume)
+    node.unstage(volume)
+    seconds["from the call to mounted, the device exists"].append(_took(lambda: node.stage(volume)))
+    node.unstage(volume)
+    seconds["from the new device to mounted, the call waits"].append(_after_the_device(node, volume))
+    node.unstage(volume)
+    volume.unmap()
 
 
 def _after_the_device(node: Kubelet, volume: Volume) -> float:
@@ -118,28 +113,65 @@ def _after_the_device(node: Kubelet, volume: Volume) -> float:
     return ended - appeared
 
 
-def _measure(folder: Path) -> None:
-    host = LoopHost(folder / "host")
-    try:
-        with own_mounts(), NodeProcess(host, options=("--log-level", "warning")) as process:
-            for fs_type in ("ext4", "xfs", "btrfs"):
-                click.echo(f"\n| {fs_type}, 8 GiB | fastest | median |\n|---|---|---|")
-                _tools_alone(host, fs_type)
-                _calls(host, process.kubelet, fs_type)
-            click.echo("\n| waiting, ext4 | fastest | median |\n|---|---|---|")
-            _wait(host, process.kubelet)
-    finally:
-        host.close()
+def _table(
+    title: str, states: Sequence[_State], rounds: int, work: Callable[[_State, Seconds], None]
+) -> None:
+    """Let the states work in turn, and print the fastest and the median of each step, and their ratios."""
+    found: dict[str, Seconds] = {state.name: defaultdict(list) for state in states}
+    for number in range(_WARM_UP + rounds):
+        for state in states if number % 2 else reversed(states):
+            work(state, found[state.name] if number >= _WARM_UP else defaultdict(list))
+    other = len(states) > 1
+    names = " | ".join(f"{state.name}: fastest | median" for state in states)
+    click.echo(f"\n| {title} | {names} |{' ratio of the medians |' if other else ''}")
+    click.echo(f"|{'---|' * (1 + 2 * len(states) + other)}")
+    for step in found[states[0].name]:
+        samples = [found[state.name][step] for state in states]
+        figures = [
+            f"{took * 1000:.0f} ms" for each in samples for took in (min(each), statistics.median(each))
+        ]
+        if other:
+            figures.append(f"{statistics.median(samples[0]) / statistics.median(samples[1]):.2f}")
+        click.echo(f"| {step} | {' | '.join(figures)} |")
+
+
+def _measure(states: Sequence[_State], rounds: int) -> None:
+    for fs_type in _MKFS:
+        _table(
+            f"{fs_type}, 8 GiB, the tools", states[:1], rounds,
+            lambda state, seconds, fs_type=fs_type: _tools_alone(state.host, fs_type, seconds),  # type: ignore[misc] # binds the loop's value
+        )  # fmt: skip
+        _table(
+            f"{fs_type}, 8 GiB, the calls", states, rounds,
+            lambda state, seconds, fs_type=fs_type: _calls(state, fs_type, seconds),  # type: ignore[misc]
+        )  # fmt: skip
+    _table("waiting, ext4", states, rounds, _wait)
+    click.echo()
+    for state in states:
+        click.echo(f"memory of the process at the end, {state.name}: {state.process.resident() >> 20} MiB")
 
 
 @click.command()
-def main() -> None:
-    """Measure the node plugin on this machine; takes about a minute."""
+@click.option("--beside", "other", metavar="COMMIT", help="Also run the node of this commit, in turn.")
+@click.option("--rounds", default=27, show_default=True, help="How often each call is measured.")
+def main(other: str | None, rounds: int) -> None:
+    """Measure the node plugin on this machine; takes about a minute for each state."""
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
         raise click.ClickException("this needs root and loop devices")
     click.echo(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        _measure(Path(folder))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        trees: dict[str, Path | None] = {"now": None}
+        if other is not None:
+            trees[other[:12]] = stack.enter_context(other_state.tree(other, folder))
+        stack.enter_context(own_mounts())
+        states = []
+        for name, tree in trees.items():
+            host = LoopHost(folder / f"host-{name}")
+            stack.callback(host.close)
+            process = NodeProcess(host, options=("--log-level", "warning"), tree=tree)
+            states.append(_State(name, host, stack.enter_context(process)))
+        _measure(states, rounds)
 
 
 if __name__ == "__main__":

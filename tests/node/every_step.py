@@ -156,4 +156,4 @@ def unstaged_at_every_step(
         call=lambda kubelet, volume: kubelet.unstage(volume),
         finish=finish,
     )
-    assert steps == ["fsfreeze", "mount", "umount"]
+    assert steps == ["mount", "umount"]

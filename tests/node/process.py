@@ -13,13 +13,17 @@ from typing import Self
 
 import grpc
 
+from csi_powerflex.pb import csi_pb2, csi_pb2_grpc
 from tests.children import wait_for_socket
 from tests.node.client import Kubelet
 from tests.node.loophost import LoopHost
 
 
 class NodeProcess:
-    """``csi-powerflex node`` for ``host``. It is killed at the end of the block."""
+    """``csi-powerflex node`` for ``host``. It is killed at the end of the block.
+
+    ``tree`` is a folder with another state of the project, which it runs instead.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class NodeProcess:
         module: str = "csi_powerflex",
         options: Sequence[object] = (),
         environment: Mapping[str, str] | None = None,
+        tree: Path | None = None,
     ) -> None:
         self._socket = host.folder / "csi.sock"
         self._root = host.kubelet
@@ -44,6 +49,7 @@ class NodeProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, "node", *words],
             stderr=self._log,
+            cwd=tree,  # Python looks for modules there first
             env={**os.environ, **(environment or {})},
         )
 
@@ -68,6 +74,19 @@ class NodeProcess:
     def kubelet(self) -> Kubelet:
         """A kubelet for this process."""
         return Kubelet(self._channel, self._root)
+
+    def probe(self) -> None:
+        """Probe, a call without any work."""
+        csi_pb2_grpc.IdentityStub(self._channel).Probe(csi_pb2.ProbeRequest(), timeout=60)
+
+    def resident(self) -> int:
+        """Its resident memory in bytes."""
+        return self.memory("VmRSS")
+
+    def memory(self, key: str) -> int:
+        """A line of the process's status, in bytes."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
     def kill(self) -> None:
         """Kill -9."""

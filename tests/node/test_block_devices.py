@@ -11,6 +11,7 @@ import pytest
 from csi_powerflex.errors import Busy, FailedPrecondition, InvalidArgument, Unavailable
 from csi_powerflex.host import blockdev, btrfs, filesystem as filesystems, fssize, probe
 from csi_powerflex.ids import VolumeHandle
+from csi_powerflex.units import KIB, MIB
 from tests.node.loophost import SYSTEM, LoopHost
 
 pytestmark = pytest.mark.needs("devices")
@@ -40,6 +41,24 @@ def test_a_partial_read_or_write_is_unavailable(host: LoopHost) -> None:
         blockdev.read(volume.path, offset=volume.size - 4096, length=8192)
     with pytest.raises(Unavailable, match="4096 of 8192 bytes"):
         blockdev.write(volume.path, bytes(8192), offset=volume.size - 4096)
+
+
+@pytest.mark.parametrize("at", [0, 4095, 256 * KIB - 1, 256 * KIB, 4 * MIB - 1], ids=str)
+def test_a_byte_that_is_not_zero_is_found_anywhere(host: LoopHost, at: int) -> None:
+    volume = host.volume(size=64 * MIB)
+    with blockdev.opened(volume.path) as reader:
+        assert reader.is_zero(offset=4 * MIB, length=4 * MIB)
+        volume.write(4 * MIB + at, b"\1")
+        assert not reader.is_zero(offset=4 * MIB, length=4 * MIB)
+        assert reader.is_zero(offset=8 * MIB, length=4 * MIB)
+        assert reader.read(offset=4 * MIB, length=4 * MIB) == bytes(at) + b"\1" + bytes(4 * MIB - at - 1)
+
+
+def test_the_head_that_is_read_has_the_superblock_of_every_filesystem() -> None:
+    """A complete superblock outside of it would not be seen."""
+    for kind in filesystems.KINDS.values():
+        offset, number = kind.magic
+        assert offset + len(number) <= probe._HEAD
 
 
 def test_a_device_below_another_is_in_use(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from csi_powerflex.host.run import (
     Tools,
     missing_tools,
     run,
+    started,
 )
 
 SH = "/bin/sh"
@@ -68,6 +69,72 @@ def test_a_tool_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) 
         run([SH, "-c", f"sleep 60 & echo $! >> {pids}; echo $$ >> {pids}; wait"], cap=1.5)
     assert time.monotonic() - began < 30
     assert all(ended(int(pid)) for pid in pids.read_text().split())
+
+
+def test_a_tool_runs_at_the_same_time_as_its_block(tmp_path: Path) -> None:
+    reply = tmp_path / "reply"
+    os.mkfifo(reply)
+    with started([SH, "-c", f"read line < {reply}; echo $line; exit 3"], accept=(3,)) as wait:
+        reply.write_text("read while it ran\n")
+        completed = wait()
+    assert (completed.code, completed.stdout) == (3, "read while it ran\n")
+
+
+def test_a_tool_that_was_started_fails_where_its_end_is_waited_for() -> None:
+    with (
+        pytest.raises(CommandFailed, match="failed with code 5: disk is full"),
+        started([SH, "-c", "echo disk is full >&2; exit 5"]) as wait,
+    ):
+        wait()
+
+
+def test_a_tool_that_was_started_and_takes_too_long_is_killed(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    with (
+        pytest.raises(CommandTimedOut, match="was killed"),
+        started([SH, "-c", f"echo $$ > {pid}; exec sleep 60"], cap=1.5) as wait,
+    ):
+        wait()
+    assert ended(int(pid.read_text()))
+
+
+def test_a_tool_that_its_block_does_not_wait_for_is_killed(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    script = f"sleep 60 & echo $! $$ > {ready}; wait"
+    with started([SH, "-c", script]):
+        pids = ready.read_text().split()
+    assert len(pids) == 2
+    assert all(ended(int(pid)) for pid in pids)
+
+
+def test_a_tool_that_cannot_be_killed_does_not_keep_its_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits for a device without answer. A thread waits for its end."""
+    end = tmp_path / "end"
+    os.mkfifo(end)
+    monkeypatch.setattr(os, "killpg", lambda *_: None)
+    monkeypatch.setattr(run_module, "_KILLED_SECONDS", 0.01)
+    with started([SH, "-c", f"echo $$; read line < {end}"]):
+        pass
+    reaper = next(thread for thread in threading.enumerate() if thread.name.startswith("reaper-"))
+    end.write_text("\n")
+    reaper.join(5)
+    assert not reaper.is_alive()
+
+
+def test_no_tool_is_started_after_the_deadline(tmp_path: Path) -> None:
+    call = call_context.CallContext(rpc="NodeStageVolume", deadline=time.monotonic() - 1)
+    with call_context.entered(call):
+        with pytest.raises(DeadlineExceeded, match="the deadline of NodeStageVolume passed"):
+            run([SH, "-c", f"touch {tmp_path}/started"])
+        with (
+            pytest.raises(DeadlineExceeded, match="the deadline of NodeStageVolume passed"),
+            started([SH, "-c", f"touch {tmp_path}/started"]),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_work_that_must_not_be_interrupted_goes_on(tmp_path: Path) -> None:

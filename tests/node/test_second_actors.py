@@ -163,6 +163,16 @@ def test_a_frozen_filesystem_is_thawed_at_unstage(
     (target / "more").write_text("works")
 
 
+def test_a_read_only_filesystem_that_is_frozen_is_thawed_at_unstage(host: LoopHost, node: Kubelet) -> None:
+    """A frozen filesystem would hold the device after its last unmount."""
+    volume = host.volume()
+    staged = node.stage(volume)
+    command("mount", "-o", "remount,ro", volume.path, staged)
+    command("fsfreeze", "--freeze", staged)
+    node.unstage(volume)
+    assert not blockdev.is_claimed(volume.path)
+
+
 def test_a_mount_that_hides_the_staging_path_is_named_and_nothing_is_published(
     host: LoopHost, node: Kubelet
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from csi_powerflex.csi.convert.capability import capability
 from csi_powerflex.errors import NotFound
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import Access
+from csi_powerflex.model.access import Access
 from csi_powerflex.model.capability import AccessMode
 from csi_powerflex.model.publish_context import PublishContext
 from csi_powerflex.model.volume_context import VolumeContext

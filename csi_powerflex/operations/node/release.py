@@ -41,10 +41,10 @@ def _finish_writing(handle: VolumeHandle | None, mount: mountinfo.Mount, state: 
         return
     point, source = Path(mount.point), Path(mount.source)
     try:
-        if mounts.thaw(point):
-            log.warning("frozen filesystem thawed", volume=handle, point=point)
-        if "ro" not in mount.super_options:
-            mounts.remount(source, point, options=("ro",))
+        if "ro" in mount.super_options:
+            _thaw(handle, point)
+        else:
+            _make_read_only(handle, source, point)
     except CommandTimedOut as error:
         raise DeadlineExceeded(
             f"the data of volume {handle} at {point} are not written yet: {error}; repeat the call"
@@ -58,6 +58,23 @@ def _finish_writing(handle: VolumeHandle | None, mount: mountinfo.Mount, state: 
                 f"that use, then repeat the call ({error.stderr})"
             ) from error
         log.warning("filesystem cannot write its data", volume=handle, point=point, reason=found.description)
+
+
+def _make_read_only(handle: VolumeHandle | None, source: Path, point: Path) -> None:
+    try:
+        mounts.remount(source, point, options=("ro",))
+    except CommandFailed:
+        # The kernel refuses it while the filesystem is frozen, so what becomes read-only here is not frozen.
+        if not _thaw(handle, point):
+            raise
+        mounts.remount(source, point, options=("ro",))
+
+
+def _thaw(handle: VolumeHandle | None, point: Path) -> bool:
+    thawed = mounts.thaw(point)
+    if thawed:
+        log.warning("frozen filesystem thawed", volume=handle, point=point)
+    return thawed
 
 
 def end_use(handle: VolumeHandle, device: Path, point: Path, state: FilesystemState) -> None:
