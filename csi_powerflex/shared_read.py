@@ -1,7 +1,8 @@
-"""One long read at a time, for all callers.
+"""One read of a kind at a time, for all callers.
 
 The list of all volumes of a large array takes hundreds of megabytes while it is decoded. Several at once
-could exceed the memory of the process.
+could exceed the memory of the process. And when a cache is empty, a hundred calls at the same time need its
+content. One read is enough for all of them.
 """
 
 from __future__ import annotations
@@ -62,6 +63,26 @@ class SharedRead(Generic[T]):
             except DeadlineExceeded:
                 # The deadline of the call that reads has passed. The deadline of this call may be later.
                 call_context.remaining(self._seconds)
+
+    def get_unless(self, kept: Callable[[], T | None]) -> T:
+        """What ``kept`` returns, now or after the read under way has ended. A new read if that is None.
+
+        It is for a cache that the read fills, so that callers which find it empty wait for one read and not
+        for two. ``kept`` decides whether the content of the cache answers this caller.
+
+        Raises:
+            DeadlineExceeded, DriverError: as ``get``.
+        """
+        found = kept()
+        if found is not None:
+            return found
+        with self._lock:
+            under_way = self._running or self._next
+        if under_way is not None:
+            _wait(under_way, call_context.remaining(self._seconds))
+        # A read may also have ended since the first look.
+        found = kept()
+        return self.get() if found is None else found
 
     def _lead(self, own: concurrent.futures.Future[T], running: concurrent.futures.Future[T] | None) -> T:
         """Read for this caller and all that wait for ``own``, after ``running`` has ended."""

@@ -164,3 +164,56 @@ def test_callers_at_the_same_time_share_a_read_after_one_that_took_long() -> Non
         found = list(pool.map(call, range(6)))
     assert 2 in found
     assert len(reads) <= 3
+
+
+def test_what_is_kept_answers_without_a_read() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    assert shared.get_unless(lambda: 7) == 7
+    assert source.reads == 0
+
+
+def test_a_caller_takes_what_the_read_under_way_leaves() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    kept: list[int] = []
+    with ThreadPoolExecutor(9) as pool:
+        first = start(pool, shared, source)
+        looked = threading.Semaphore(0)
+
+        def look() -> int | None:
+            looked.release()
+            return kept[0] if kept else None
+
+        others = [pool.submit(shared.get_unless, look) for _ in range(8)]
+        for _ in others:
+            assert looked.acquire(timeout=60)
+        kept.append(11)
+        source.finish()
+        assert first.result() == 1
+        assert {call.result() for call in others} == {11}
+    assert source.reads == 1
+
+
+def test_a_caller_that_the_read_under_way_does_not_help_gets_a_new_one() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    with ThreadPoolExecutor(2) as pool:
+        first = start(pool, shared, source)
+        looked = threading.Event()
+        second = pool.submit(shared.get_unless, looked.set)
+        assert looked.wait(60)
+        for _ in range(2):
+            source.finish()
+        assert (first.result(), second.result()) == (1, 2)
+
+
+def test_a_caller_waits_for_the_read_under_way_no_longer_than_its_deadline() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    with ThreadPoolExecutor(1) as pool:
+        first = start(pool, shared, source)
+        with call_context.background("test", 0.05), pytest.raises(DeadlineExceeded):
+            shared.get_unless(lambda: None)
+        source.finish()
+        assert first.result() == 1
