@@ -173,12 +173,10 @@ def test_a_host_that_is_created_during_a_read_is_known_afterwards(
 
 def test_a_host_that_is_created_between_two_reads_is_known_at_once(lists: Lists, hosts: Hosts) -> None:
     assert id_of(hosts, "a") == "a1"
-    assert not hosts.has_nvme
     hosts.add(Host("n1", "n", Initiator.nvme(NQN), connected=False))
     assert [host.id for host in hosts.of(BOTH, ("n1",), fresh=False)] == ["a1", "n1"]
-    assert hosts.has_nvme
-    hosts.now()
-    assert not hosts.has_nvme, "the array does not have it any more"
+    assert "n1" in hosts.by_id(())
+    assert "n1" not in hosts.now(), "the array does not have it any more"
 
 
 def test_a_host_that_is_created_before_any_read_does_not_hide_the_others(lists: Lists, hosts: Hosts) -> None:
@@ -202,6 +200,15 @@ def test_a_look_up_during_which_the_hosts_are_read_again_misses_no_host_of_a_nod
     lists.rows[SDCS].append(nvme("n1"))
     interrupted.append(hosts.now)
     assert [host.id for host in hosts.of(BOTH, ("n1",), fresh=False)] == ["a1", "n1"]
+
+
+def test_whether_there_are_nvme_hosts_is_what_the_array_said_last(lists: Lists, hosts: Hosts) -> None:
+    seen = []
+    for rows in ([nvme("n1")], []):
+        lists.rows[SDCS] = rows
+        hosts.now()
+        seen.append(hosts.has_nvme)
+    assert seen == [True, False]
 
 
 def test_an_incomplete_node_is_looked_for_again_after_some_time(lists: Lists) -> None:
