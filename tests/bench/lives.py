@@ -168,7 +168,7 @@ class _State:
 
 
 @contextlib.contextmanager
-def _tree(commit: str, folder: Path) -> Iterator[Path]:
+def tree_of(commit: str, folder: Path) -> Iterator[Path]:
     """The files of the project at this commit, in a folder of their own."""
     tree = folder / "other"
     _git("worktree", "add", "--detach", "--quiet", str(tree), commit)
@@ -298,7 +298,7 @@ def main(
 
         states = [_State("now", [started(f"now{number}", None) for number in range(processes)])]
         if other is not None:
-            tree = stack.enter_context(_tree(other, folder))
+            tree = stack.enter_context(tree_of(other, folder))
             states.append(_State(other[:12], [started("before", tree)]))
         _measure(states, target, _Plan(latencies, parallel, seconds, rounds))
 
