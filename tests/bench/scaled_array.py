@@ -84,9 +84,8 @@ def _systems_file(folder: Path, target: SoakedArray, zones: int) -> Path:
 
 def _name(array: Array) -> list[str]:
     """Let the cluster own all volumes; returns their CSI ids."""
-    for number, volume in enumerate(array.volumes.values()):
-        volume.name = names.array_name(names.Kind.VOLUME, CLUSTER_ID, f"pvc-{number}")
-        array.put(volume)
+    for number, volume in enumerate(list(array.volumes.values())):
+        array.change(volume, name=names.array_name(names.Kind.VOLUME, CLUSTER_ID, f"pvc-{number}"))
     array.commit()
     return [f"{array.system.id}-{volume_id}" for volume_id in array.volumes]
 
