@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -217,3 +218,79 @@ def test_a_caller_waits_for_the_read_under_way_no_longer_than_its_deadline() -> 
             shared.get_unless(lambda: None)
         source.finish()
         assert first.result() == 1
+
+
+def test_a_read_that_begins_between_the_look_and_the_question_is_the_only_one() -> None:
+    """Two callers find nothing. The second one is interrupted until the first one reads."""
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    kept: list[int] = []
+    looked, go_on = threading.Event(), threading.Event()
+
+    def look() -> int | None:
+        if not looked.is_set():
+            looked.set()
+            assert go_on.wait(60)
+            return None
+        return kept[0] if kept else None
+
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(shared.get_unless, look)
+        assert looked.wait(60)
+        first = start(pool, shared, source)
+        go_on.set()
+        kept.append(11)
+        source.finish()
+        assert (first.result(), second.result()) == (1, 11)
+    assert source.reads == 1
+
+
+def test_a_read_that_ends_between_the_look_and_the_question_is_the_only_one() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    kept: list[int] = []
+
+    def look() -> int | None:
+        if kept:
+            return kept[0]
+        source.finish()
+        kept.append(shared.get())
+        return None
+
+    assert shared.get_unless(look) == 1
+    assert source.reads == 1
+
+
+def test_callers_that_the_read_under_way_does_not_help_share_the_one_that_began_since() -> None:
+    source = Source()
+    shared = SharedRead(source, seconds=60)
+    looks, go_on = threading.Semaphore(0), threading.Event()
+
+    def look() -> None:
+        looks.release()
+
+    def look_late() -> None:
+        if source.reads == 1 and not first.done():
+            looks.release()
+        else:
+            assert go_on.wait(60)
+
+    with ThreadPoolExecutor(3) as pool:
+        first = start(pool, shared, source)
+        calls = [pool.submit(shared.get_unless, each) for each in (look, look_late)]
+        for _ in calls:
+            assert looks.acquire(timeout=60)
+        eventually(lambda: waiters(shared._running) == 2)
+        source.finish()
+        eventually(lambda: source.reads == 2)
+        go_on.set()
+        eventually(lambda: waiters(shared._running) == 1)
+        source.finish()
+        assert first.result() == 1
+        assert [call.result() for call in calls] == [2, 2]
+    assert source.reads == 2
+
+
+def waiters(future: Any) -> int:
+    """How many threads wait for the end of a read."""
+    return len(future._condition._waiters) + len(future._waiters)
