@@ -31,8 +31,9 @@ from tests.controller.world import World
 T = TypeVar("T")
 
 LOGIN = ("/rest/auth/login", "System.list")
-# Callers that come while a read is under way share the next one. One that is slow to ask may need another.
-FEW = 4
+# Callers that come while a read is under way share the next one. One that is slow to ask may need another, so
+# the number of reads also depends a little on the other programs of the machine.
+FEW = 8
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def test_a_storm_over_nvme_reads_the_sdts_once_and_the_hosts_less_often_than_the
     assert len(nvme_hosts(storm.world)) == storm.size.hosts
     assert (cost["Sdt.list"], cost["version"], cost["Host.create"]) == (1, 1, storm.size.hosts)
     assert cost["Volume.get"] == cost["Volume.addMappedHost"] == storm.size.volumes
-    assert cost["Sdc.list"] <= 3 * FEW
+    # Without sharing, each node needs a read before its host is created, and each caller one before that.
+    assert cost["Sdc.list"] <= FEW + storm.size.hosts // 2
 
 
 # --- lists ---------------------------------------------------------------------------------------
