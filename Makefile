@@ -218,6 +218,10 @@ bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists 
 bench-lives: $(VENV)/.dev ## Measure lives of volumes, for some minutes; ARGS="--beside COMMIT" compares with an older state
 	@$(BIN)/python -m tests.bench.lives $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/.dev ## Measure 1,000 nodes and 10,000 volumes at one array, for some minutes; ARGS="--beside COMMIT" compares
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unused code, fresh generated code
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
-"""One long read at a time, for all callers.
+"""One read of a kind at a time, for all callers.
 
 The list of all volumes of a large array takes hundreds of megabytes while it is decoded. Several at once
-could exceed the memory of the process.
+could exceed the memory of the process. And when a cache is empty, a hundred calls at the same time need its
+content. One read is enough for all of them.
 """
 
 from __future__ import annotations
@@ -49,10 +50,47 @@ class SharedRead(Generic[T]):
             DeadlineExceeded: the time of the current call is over.
             DriverError: the error of the read.
         """
+        return self._get(running_will_do=False)
+
+    def get_unless(self, kept: Callable[[], T | None]) -> T:
+        """What ``kept`` returns, now or after the read under way has ended. A new read if that is None.
+
+        It is for a cache that the read fills, so that callers which find it empty need one read and not two.
+
+        Args:
+            kept: returns the content of the cache, or None if it does not answer this caller. It must not
+                wait for a lock, because it is also called while no read can begin.
+
+        Raises:
+            DeadlineExceeded, DriverError: as ``get``.
+        """
+        found = kept()
+        if found is not None:
+            return found
+        own: concurrent.futures.Future[T] | None = None
+        with self._lock:
+            under_way = self._running or self._next
+            if under_way is None:
+                # A read may have ended since the first look.
+                found = kept()
+                if found is None:
+                    own = self._next = concurrent.futures.Future()
+        if own is not None:
+            return self._lead(own, None)
+        if under_way is not None:
+            _wait(under_way, call_context.remaining(self._seconds))
+            found = kept()
+        return self._get(running_will_do=True) if found is None else found
+
+    def _get(self, *, running_will_do: bool) -> T:
+        """The result of the next read, or of the one that runs if it began after the call."""
         while True:
             with self._lock:
-                running, others = self._running, self._next
-                shared = self._next = others or concurrent.futures.Future()
+                running = self._running
+                others = running if running_will_do and running is not None else self._next
+                shared = others or concurrent.futures.Future()
+                if others is None:
+                    self._next = shared
             if others is None:
                 return self._lead(shared, running)
             try:

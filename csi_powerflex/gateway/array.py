@@ -105,11 +105,12 @@ class GatewayArray:
         self._last_error: DriverError | None = None
         self._client = Client(settings, retry_seconds=retry_seconds, claim=claim)
         self._pools = Pools(settings, self._client)
-        self._capacities = Capacities(self._client, self._read_capacity)
+        self._capacities = Capacities(self._client, self._read_capacity, seconds=settings.request_timeout)
         self._hosts = Hosts(settings, self._client)
         self._nvme = NvmeTargets(settings, self._client)
         self._all_volumes = SharedRead(self._read_volumes, seconds=settings.request_timeout)
         self._largest_volume = 0
+        self._read_largest = SharedRead(self._read_largest_volume, seconds=settings.request_timeout)
         # When the last list of all volumes was read, and what it says of the trees.
         self._trees: tuple[float, TreeSizes] = (-math.inf, TreeSizes())
 
@@ -168,7 +169,7 @@ class GatewayArray:
         """Read again what is cached."""
         self.system_id()
         self._pools.refresh()
-        self._hosts.refresh()
+        self._hosts.now()
 
     def limits(self) -> Mapping[str, int]:
         """How many objects the array allows, by its own names of them, such as ``volumePerVtree`` (2.3)."""
@@ -269,12 +270,14 @@ class GatewayArray:
         )
 
     def largest_volume(self) -> int:
-        """From the limit ``volumeSizeGb`` (4)."""
-        if not self._largest_volume:
-            size = self.limits().get("volumeSizeGb", 0)
-            if size <= 0:
-                raise Unavailable(f"PowerFlex system {self.label} does not report the limit volumeSizeGb")
-            self._largest_volume = min(size * units.GIB, units.INT64_MAX)
+        """From the limit ``volumeSizeGb`` (4), which is read once."""
+        return self._read_largest.get_unless(lambda: self._largest_volume or None)
+
+    def _read_largest_volume(self) -> int:
+        size = self.limits().get("volumeSizeGb", 0)
+        if size <= 0:
+            raise Unavailable(f"PowerFlex system {self.label} does not report the limit volumeSizeGb")
+        self._largest_volume = min(size * units.GIB, units.INT64_MAX)
         return self._largest_volume
 
     # --- volumes ---------------------------------------------------------------------------------
@@ -509,7 +512,7 @@ class GatewayArray:
         return self._hosts.by_id(needed)
 
     def hosts_now(self) -> Mapping[str, Host]:
-        return {host.id: host for host in self._hosts.refresh().values()}
+        return self._hosts.now()
 
     def approve(self, host: Host) -> None:
         """By the SDC's GUID (2.3)."""

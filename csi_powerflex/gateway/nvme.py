@@ -19,18 +19,25 @@ from csi_powerflex.model.array import NoNvme, Sdt, Volume
 from csi_powerflex.model.nvme import MAX_PORTALS, NvmeTarget, Portal, nguid_of
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
+from csi_powerflex.shared_read import SharedRead
 
 log = Log(__name__)
 
 SDT_SECONDS = 60.0
 """How long the SDTs of a system are remembered. A node keeps its connections when SDTs change."""
 
+# The requests of which a read consists: the version, and the SDTs.
+_READS = 2
+
 FIRST_VERSION = 4
 """The first major version of PowerFlex with NVMe/TCP."""
 
 
 class NvmeTargets:
-    """The SDTs of a system, as targets for volumes. They are read once and used for ``SDT_SECONDS``."""
+    """The SDTs of a system, as targets for volumes. They are read once and used for ``SDT_SECONDS``.
+
+    Callers at the same time share one read.
+    """
 
     def __init__(
         self, settings: SystemSettings, client: Client, clock: Callable[[], float] = time.monotonic
@@ -38,6 +45,7 @@ class NvmeTargets:
         self._settings = settings
         self._client = client
         self._clock = clock
+        self._shared = SharedRead(self._read_now, seconds=_READS * settings.request_timeout)
         self._version: str | None = None
         self._read: tuple[float, tuple[Sdt, ...]] | None = None
         # What was not usable, as far as it was logged.
@@ -45,7 +53,7 @@ class NvmeTargets:
 
     def of(self, volume: Volume, domain_id: str, domain_name: str) -> NvmeTarget:
         """The target for ``Array.nvme_target``; errors are the same."""
-        sdts = self._sdts()
+        sdts = self._shared.get_unless(self._kept)
         in_domain = [sdt for sdt in sdts if sdt.domain_id == domain_id]
         portals = _ordered(in_domain)
         if not portals:
@@ -58,6 +66,9 @@ class NvmeTargets:
 
     def sdts(self) -> Sequence[Sdt]:
         """The SDTs as the array reports them now. Raises as ``of``."""
+        return self._shared.get()
+
+    def _read_now(self) -> tuple[Sdt, ...]:
         self._require_version()
         metrics.GATEWAY_CACHE_MISSES.labels(self._settings.label, "sdts").inc()
         found = tuple(map(convert.sdt, self._client.get_list("/api/types/Sdt/instances", SdtPayload)))
@@ -70,10 +81,11 @@ class NvmeTargets:
         found = self._client.system_nqn
         return found if found is not None and is_nqn(found) else None
 
-    def _sdts(self) -> Sequence[Sdt]:
+    def _kept(self) -> tuple[Sdt, ...] | None:
+        """The SDTs that were read last, if that is not long ago."""
         if self._read is not None and self._clock() - self._read[0] < SDT_SECONDS:
             return self._read[1]
-        return self.sdts()
+        return None
 
     def _require_version(self) -> None:
         """Check that the system is new enough. A system does not become older, so it is asked once.

@@ -120,6 +120,8 @@ class KubernetesNodes:
         # By name of the CSINode.
         self._identities: dict[str, NodeIdentity] = {}
         self._seen: collections.OrderedDict[Initiator, frozenset[str]] = collections.OrderedDict()
+        # The same the other way round, so that a call need not look at every initiator.
+        self._seen_at: dict[frozenset[str], dict[Initiator, None]] = {}
         self._informer: Informer[CsiNode] = Informer(
             client, CSI_NODES, CsiNode, self._take, relevant=lambda node: node.id_for(driver_name) is not None
         )
@@ -150,10 +152,11 @@ class KubernetesNodes:
         with self._lock:
             names = {self._now.get(initiator, frozenset()) for initiator in node.initiators}
             kinds = {initiator.kind for initiator in node.initiators}
+            seen = self._seen_at.get(next(iter(names)), {}) if len(names) == 1 else {}
             found = {
                 initiator.kind: initiator
-                for initiator, seen in self._seen.items()
-                if initiator.kind not in kinds and initiator not in self._now and names == {seen}
+                for initiator in seen
+                if initiator.kind not in kinds and initiator not in self._now
             }
         return tuple(found.values())
 
@@ -260,10 +263,20 @@ class KubernetesNodes:
 
     def _remember(self, initiator: Initiator, name: str) -> None:
         """Remember that the node has had the initiator. Needs the lock."""
-        self._seen[initiator] = self._seen.get(initiator, frozenset()) | {name}
-        self._seen.move_to_end(initiator)
+        names = self._forget(initiator) | {name}
+        self._seen[initiator] = names
+        self._seen_at.setdefault(names, {})[initiator] = None
         if len(self._seen) > self._max_seen:
-            self._seen.popitem(last=False)
+            self._forget(next(iter(self._seen)))
+
+    def _forget(self, initiator: Initiator) -> frozenset[str]:
+        """Forget that nodes have had the initiator; returns their names. Needs the lock."""
+        names = self._seen.pop(initiator, frozenset())
+        same = self._seen_at.get(names, {})
+        same.pop(initiator, None)
+        if not same:
+            self._seen_at.pop(names, None)
+        return names
 
     def _initiators(self, node: CsiNode | None) -> tuple[Initiator, ...]:
         identity = _identity(node.id_for(self._driver)) if node is not None else None

@@ -170,7 +170,7 @@ GATEWAY_LOGINS = _counter(
 )
 GATEWAY_CACHE_MISSES = _counter(
     "csi_powerflex_gateway_cache_misses_total",
-    "Look-ups of a pool, a host or an SDT that had to ask the array.",
+    "How many times the pools, hosts or SDTs were read. Look-ups at the same time share one read.",
     system=_SYSTEM,
     cache="hosts, pools or sdts",
 )

@@ -55,8 +55,8 @@ class Gateway:
             path=request.path,
             route=route.name,
             connection=request.connection,
+            faults=plan.names,
         )
-        entry.faults = plan.names
         if plan.has(FaultKind.REVOKE):
             self.sessions.revoke_all()
         return entry, plan

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-# An entry, its numbers and its place in the queue, as measured. Names of routes are shared.
+# An entry, its numbers and its place in the queue, as measured. Names of routes and of faults are shared.
 _ENTRY_BYTES = 300
 
 
@@ -45,12 +45,27 @@ class RequestLog:
         self._last = 0
         self._lock = threading.Lock()
 
-    def add(self, *, started: float, method: str, path: str, route: str, connection: str) -> Entry:
-        """Add a new request. The caller sets the other fields of the entry later."""
+    def add(
+        self,
+        *,
+        started: float,
+        method: str,
+        path: str,
+        route: str,
+        connection: str,
+        faults: tuple[str, ...] = (),
+    ) -> Entry:
+        """Add a new request. The caller sets the status and the seconds of the entry later."""
         with self._lock:
             self._last += 1
             entry = Entry(
-                self._last, started, sys.intern(method), path, sys.intern(route), sys.intern(connection)
+                self._last,
+                started,
+                sys.intern(method),
+                path,
+                sys.intern(route),
+                sys.intern(connection),
+                faults=faults,
             )
             self._entries.append(entry)
             self._bytes += _size(entry)
@@ -117,4 +132,5 @@ class RequestLog:
 
 def _size(entry: Entry) -> int:
     """About how many bytes of memory an entry takes."""
-    return _ENTRY_BYTES + sys.getsizeof(entry.path) + sys.getsizeof(entry.connection)
+    parts = (entry.path, entry.connection, entry.faults)
+    return _ENTRY_BYTES + sum(map(sys.getsizeof, parts))

@@ -29,6 +29,7 @@ import click
 import uvloop
 
 from tests.bench import load
+from tests.controller_process import cpu_seconds
 
 _VOLUMES = 131_072
 _CROWD = 3_000
@@ -148,40 +149,59 @@ def _small_read(served: _Served, token: str, volume_id: str) -> load.Target:
     return load.Target(port, served.context, "\r\n".join(lines).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The result of one run, and the seconds of processor time that the simulator took for it."""
+
+    tally: load.Tally
+    cpu: float
+
+
 def _row(what: str, measured: str) -> None:
     click.echo(f"| {what} | {measured} |")
 
 
-def _report(tally: load.Tally, what: str, more: str = "") -> None:
+async def _loaded(served: _Served, target: load.Target, connections: int, seconds: float) -> _Load:
+    began = cpu_seconds(served.process.pid)
+    tally = await load.run(target, connections, seconds)
+    return _Load(tally, cpu_seconds(served.process.pid) - began)
+
+
+def _report(done: _Load, what: str, more: str = "") -> None:
+    tally = done.tally
     if not tally.waits:
         raise click.ClickException(f"{what}: no answer at all, {tally.errors} errors")
     middle, late = (f"{tally.wait_of(share) * 1000:,.1f} ms" for share in (0.5, 0.99))
-    measured = f"{tally.rate:,.0f} requests/s, {tally.errors} errors; median {middle}, 99 % within {late}"
+    of_cpu = len(tally.waits) / done.cpu
+    measured = (
+        f"{tally.rate:,.0f} requests/s, {of_cpu:,.0f} in a second of its processor time, "
+        f"{tally.errors} errors; median {middle}, 99 % within {late}"
+    )
     _row(what, measured + more)
 
 
-async def _reads(target: load.Target) -> int:
+async def _reads(served: _Served, target: load.Target) -> int:
     """Small reads without pauses; returns how many failed."""
     errors = 0
     for connections in (1, 32, 1_000):
-        tally = await load.run(target, connections, _SECONDS_EACH)
-        _report(tally, f"`GET` one volume, connections: {connections:,}")
-        errors += tally.errors
+        done = await _loaded(served, target, connections, _SECONDS_EACH)
+        _report(done, f"`GET` one volume, connections: {connections:,}")
+        errors += done.tally.errors
     return errors
 
 
 async def _crowd(served: _Served, target: load.Target) -> int:
     """Thousands of connections that wait for slow answers; returns how many requests failed."""
-    running = asyncio.create_task(load.run(target, _CROWD, _CROWD_SECONDS))
+    running = asyncio.create_task(_loaded(served, target, _CROWD, _CROWD_SECONDS))
     peak_mib = served.resident_mib()
     while not running.done():
         await asyncio.wait([running], timeout=0.5)
         peak_mib = max(peak_mib, served.resident_mib())
-    tally = running.result()
-    more = f"; opened in {tally.opening_seconds:.1f} s; {peak_mib} MiB resident"
+    done = running.result()
+    more = f"; opened in {done.tally.opening_seconds:.1f} s; {peak_mib} MiB resident"
     latency = f"{_CROWD_LATENCY_SECONDS * 1000:.0f} ms latency"
-    _report(tally, f"`GET` one volume, connections: {_CROWD:,}, each with {latency}", more)
-    return tally.errors
+    _report(done, f"`GET` one volume, connections: {_CROWD:,}, each with {latency}", more)
+    return done.tally.errors
 
 
 def _measure(served: _Served) -> int:
@@ -198,7 +218,7 @@ def _measure(served: _Served) -> int:
     target = _small_read(served, token, volumes[_VOLUMES // 2]["id"])
     del volumes, content
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        errors = runner.run(_reads(target))
+        errors = runner.run(_reads(served, target))
         _inject(served, {"kind": "latency", "seconds": _CROWD_LATENCY_SECONDS, "route": "Volume.get"})
         return errors + runner.run(_crowd(served, target))
 
@@ -214,7 +234,10 @@ def _allow_descriptors() -> None:
 @click.command()
 def main() -> None:
     """Measure the simulator on this machine; takes about a minute."""
-    click.echo(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load generator included\n")
+    load_average = f"load {os.getloadavg()[0]:.1f}"
+    click.echo(
+        f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, {load_average}, load generator included\n"
+    )
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, _serving(Path(folder)) as served:
         _allow_descriptors()
         errors = _measure(served)

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi_powerflex.ids import Initiator
+from csi_powerflex.ids import Initiator, NodeIdentity
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube.nodes import ATTACHMENTS, CSI_NODES, KubernetesNodes
 from csi_powerflex.observability import metrics
@@ -437,6 +437,24 @@ def test_only_the_hosts_that_were_seen_last_are_remembered(cluster: NodesCluster
             "",
             "once node n1, now of no node of this cluster",
         ]
+
+
+@pytest.mark.parametrize(("max_seen", "known"), [(2, 1), (1, 0)])
+def test_the_former_initiators_of_a_node_are_remembered_as_long_as_it_is_known_to_have_had_them(
+    cluster: NodesCluster, max_seen: int, known: int
+) -> None:
+    older, newer = (Initiator.sdc(str(uuid.uuid4())) for _ in range(2))
+    with contextlib.closing(KubernetesNodes(DRIVER, Client(cluster.config), max_seen=max_seen)) as nodes:
+        nodes.start()
+        cluster.wait_for_watches()
+        for node_id in (str(older), str(newer), NODE):
+            cluster.put_node("n1", node_id)
+        cluster.let_nodes_be_seen()
+        assert list(nodes.former_initiators(NodeIdentity.parse(NODE))) == [newer][:known]
+        assert nodes.former_initiators(NodeIdentity.of([older])) == ()
+        cluster.put_node("n2", str(newer))
+        cluster.let_nodes_be_seen()
+        assert nodes.former_initiators(NodeIdentity.parse(NODE)) == ()
 
 
 # --- nodes with two initiators -------------------------------------------------------------------------

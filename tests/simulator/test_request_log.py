@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 from csi_powerflex.simulator.admin import Admin
 from csi_powerflex.simulator.message import Request
@@ -53,3 +54,36 @@ def test_the_admin_port_turns_the_log_off(array: Array) -> None:
     assert listed == {"last": 2, "requests": []}
     refused = port.handle(Request("POST", "/_sim/requests", body=json.dumps({"bytes": -1}).encode()))
     assert refused.status == 400
+
+
+def fill(log: RequestLog, count: int) -> None:
+    """Add requests with paths, connections and faults of many lengths."""
+    for number in range(count):
+        entry = log.add(
+            started=float(number),
+            method="GET",
+            path=f"/api/instances/Volume::{number:016x}" + "/x" * (number % 50),
+            route=f"Volume.{number % 20}",
+            connection=f"127.0.0.1:{number % 1000}",
+            faults=("latency",) * (number % 100),
+        )
+        entry.status, entry.seconds = 200, number / 7
+
+
+def test_the_memory_of_the_log_is_bounded() -> None:
+    """After many times as many requests as it can hold. The other log keeps the strings that both share."""
+    limit = 400_000
+    other, log = RequestLog(10 * limit), RequestLog(limit)
+    fill(other, 1000)
+    assert len(other.find()) == 1000
+    used = []
+    tracemalloc.start()
+    try:
+        for _ in range(8):
+            fill(log, 1000)
+            used.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert log.last == 8000
+    assert 200 < len(log.find()) < 800
+    assert limit / 2 < max(used) <= limit

@@ -107,6 +107,19 @@ class SoakedArray:
         """The number of requests so far."""
         return int(self._admin("GET", "")["requests"])
 
+    def routes(self, since: int) -> dict[str, int]:
+        """How many requests there were after the one with the number ``since``, by their route."""
+        found: dict[str, int] = self._admin("GET", f"requests/count?since={since}")["routes"]
+        return found
+
+    def sessions(self) -> int:
+        """How many tokens are valid now. After a renewal, the old one is valid for some minutes."""
+        return int(self._admin("GET", "")["sessions"])
+
+    def connect(self, name: str, *, connected: bool) -> None:
+        """Connect or disconnect one of the array's SDCs."""
+        self._admin("POST", f"hosts/{name}", {"connected": connected})
+
     def _admin(self, method: str, path: str, body: object = None) -> Any:
         url = f"{self.ready['adminUrl']}/{path}".rstrip("/")
         content = None if body is None else json.dumps(body).encode()

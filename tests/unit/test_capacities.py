@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ from csi_powerflex.errors import Unavailable
 from csi_powerflex.gateway.cache import CAPACITY_SECONDS, Capacities
 from csi_powerflex.gateway.client import Client
 from csi_powerflex.model.array import Pool, PoolCapacity
+from tests.controller.eventually import eventually
 
 
 class Asked:
@@ -23,10 +26,14 @@ class Asked:
         self.error: Exception | None = None
         self.total = 1 << 40
         client = cast("Client", self.client)
-        self.capacities = Capacities(client, self._read, clock=lambda: self.now)
+        self.capacities = Capacities(client, self._read, seconds=60, clock=lambda: self.now)
+        # Given to an answer that may end. Without any, answers come at once.
+        self.released: threading.Semaphore | None = None
 
     def _read(self, pool: Pool) -> PoolCapacity:
         self.questions.append(pool.id)
+        if self.released is not None:
+            assert self.released.acquire(timeout=60)
         if self.error is not None:
             raise self.error
         return PoolCapacity(self.total, self.total, 0, self.total, self.total)
@@ -84,4 +91,27 @@ def test_an_answer_without_figures_is_not_remembered(asked: Asked) -> None:
     assert asked.of().total == 0
     asked.total = 1 << 40
     assert asked.of().total == 1 << 40
+    assert asked.questions == ["a", "a"]
+
+
+def test_callers_at_the_same_time_share_one_look_at_a_pool(asked: Asked) -> None:
+    asked.released = threading.Semaphore(0)
+    with ThreadPoolExecutor(20) as threads:
+        calls = [threads.submit(asked.of, "a")]
+        eventually(lambda: asked.questions == ["a"])
+        calls += [threads.submit(asked.of, "a") for _ in range(19)]
+        asked.released.release(20)
+        assert len({id(call.result()) for call in calls}) == 1
+    assert asked.questions == ["a"]
+
+
+def test_a_caller_after_a_change_does_not_get_an_answer_that_was_asked_for_before(asked: Asked) -> None:
+    asked.released = threading.Semaphore(0)
+    with ThreadPoolExecutor(2) as threads:
+        before = threads.submit(asked.of, "a")
+        eventually(lambda: asked.questions == ["a"])
+        asked.client.state = object()
+        after = threads.submit(asked.of, "a")
+        asked.released.release(2)
+        assert before.result() is not after.result()
     assert asked.questions == ["a", "a"]
