@@ -107,6 +107,7 @@ model: $(VENV)/.dev ## Try 1,000 random sequences of calls against the model of 
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
+	@$(BIN)/python charts/definitions.py
 	@$(BIN)/python charts/dashboard.py
 
 # What decides about data: every line and branch of it has to be tested.
@@ -217,6 +218,7 @@ check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unu
 	$(BIN)/vulture csi_powerflex tests/allowed_unused.py --exclude '*/pb/*,*/simulator/*,*/demo/*'
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python charts/reference.py --check
+	$(BIN)/python charts/definitions.py --check
 	$(BIN)/python charts/dashboard.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
 

@@ -27,6 +27,7 @@ class RoleGroup(click.Group):
         "doctor": "Check an installation, and say what to do about each problem.",
         "labels": "Write labels of a Kubernetes node into files, and end.",
         "node": "Serve CSI's identity and node services on this host.",
+        "operator": "Lead the custom resources of powerflex.dev in a Kubernetes cluster.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
         "snapshots": "Show the snapshots on the arrays, and prepare their import.",
         "unified": "Serve all of CSI's services on one socket, from one process on this host.",

@@ -360,3 +360,15 @@ BACKGROUND_TASKS_FAILING = _gauge(
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
     task="configuration, events, informer, monitor, nvme_upkeep, orphans, qos_sync or trash",
 )
+OPERATOR_OBJECTS = _gauge(
+    "csi_powerflex_operator_objects",
+    "Objects of the operator that exist.",
+    resource="plural of the resource, as in volumereverts",
+    phase="phase in the status of the object",
+)
+OPERATOR_ROUNDS = _counter(
+    "csi_powerflex_operator_rounds_total",
+    "Rounds of the operator. Each does one step with one object.",
+    resource="plural of the resource, as in volumereverts",
+    result="done; repeated (the object was changed meanwhile); failed (it is repeated after a pause)",
+)

@@ -1,0 +1,145 @@
+"""The kopf application: watches the operator's objects, and begins a round when one changes.
+
+kopf has the watches, their renewal and the life of the process. It keeps no state and writes nothing: no
+handler of it that would need its own annotations, finalizers or counters is used. After a restart kopf
+reports each object once, so each is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import kopf
+
+from csi_powerflex.errors import DriverError
+from csi_powerflex.kube.config import ClusterConfig, Source
+from csi_powerflex.observability.log import Log
+from csi_powerflex.operator.api import GROUP, VERSION, Key
+from csi_powerflex.operator.turns import Lead, Turns
+
+log = Log(__name__)
+
+# kopf calls getpass.getuser() for a name of its own, which fails for a user id without a name.
+_IDENTITY = "csi-powerflex-operator"
+_THREADS = 8
+_SERVER_SECONDS = 240
+_CLIENT_SECONDS = 270
+_CONNECT_SECONDS = 10
+# Kubernetes replaces the token of a ServiceAccount long before it expires.
+_TOKEN_SECONDS = 600.0
+
+
+def serve(
+    config: ClusterConfig,
+    plurals: Sequence[str],
+    lead: Lead,
+    *,
+    stop: threading.Event | None = None,
+    ready: threading.Event | None = None,
+) -> None:
+    """Lead the objects of the resources until SIGTERM or SIGINT, or until ``stop`` is set.
+
+    Args:
+        config: how to reach the cluster.
+        plurals: the resources.
+        lead: one round.
+        stop: ends it; for other threads.
+        ready: is set once the handlers are there.
+    """
+    _quieten()
+    registry = kopf.OperatorRegistry()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="round") as executor:
+        turns = Turns(lead, executor)
+        _register(registry, config, plurals, turns)
+        loop = asyncio.new_event_loop()
+        try:
+            kopf.run(
+                loop=loop,
+                registry=registry,
+                identity=cast("Any", _IDENTITY),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=stop,
+                ready_flag=ready,
+            )
+        finally:
+            loop.close()
+
+
+def _register(
+    registry: kopf.OperatorRegistry, config: ClusterConfig, plurals: Sequence[str], turns: Turns
+) -> None:
+    @kopf.on.startup(registry=registry)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.watching.server_timeout = _SERVER_SECONDS
+        settings.watching.client_timeout = _CLIENT_SECONDS
+        settings.watching.connect_timeout = _CONNECT_SECONDS
+        settings.posting.enabled = False
+        # Resources and namespaces that come later are not looked for, which would need more rights.
+        settings.scanning.disabled = True
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection(config)
+
+    @kopf.on.cleanup(registry=registry)
+    async def finish(**_: Any) -> None:
+        await turns.stop()
+
+    for plural in plurals:
+        kopf.on.event(GROUP, VERSION, plural, registry=registry)(_changed(plural, turns))
+
+
+def _changed(plural: str, turns: Turns) -> Callable[..., Any]:
+    async def changed(namespace: str | None, name: str, **_: Any) -> None:
+        turns.wake(Key(plural, namespace or "", name))
+
+    return changed
+
+
+def connection(config: ClusterConfig) -> kopf.ConnectionInfo:
+    """What kopf needs to reach the cluster, with the files as they are now. It asks again after ten minutes.
+
+    Raises:
+        kopf.PermanentError: a file cannot be read.
+    """
+    try:
+        content = {name: _content(source) for name, source in _sources(config).items()}
+    except (OSError, DriverError) as error:
+        raise kopf.PermanentError(f"cannot reach Kubernetes: {error}") from error
+    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=_TOKEN_SECONDS)
+    return kopf.ConnectionInfo(
+        server=config.server,
+        ca_data=content["authority"],
+        scheme="Bearer" if content["token"] else None,
+        token=content["token"].decode().strip() if content["token"] else None,
+        certificate_data=content["certificate"],
+        private_key_data=content["key"],
+        expiration=until,
+    )
+
+
+def _sources(config: ClusterConfig) -> Mapping[str, Source | None]:
+    return {
+        "authority": config.authority,
+        "token": config.token,
+        "certificate": config.certificate,
+        "key": config.key,
+    }
+
+
+def _content(source: Source | None) -> bytes | None:
+    return source.read_bytes() if isinstance(source, Path) else source
+
+
+def _quieten() -> None:
+    """Let kopf log only what needs attention. It logs each attempt to reach an API server that is down."""
+    logging.getLogger("kopf").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp").setLevel(logging.ERROR)

@@ -1,0 +1,9 @@
+"""The operator's custom resources. The chart's CustomResourceDefinitions are made from this list."""
+
+from __future__ import annotations
+
+from csi_powerflex.operator.api import Definition
+from csi_powerflex.operator.reverts.definition import DEFINITION as VOLUME_REVERT
+from csi_powerflex.operator.schedules.definition import DEFINITION as SNAPSHOT_SCHEDULE
+
+DEFINITIONS: tuple[Definition, ...] = (SNAPSHOT_SCHEDULE, VOLUME_REVERT)
