@@ -59,8 +59,8 @@ def works(client: Client, settings: OperatorSettings) -> Sequence[Work[Any, Any]
 
     custody = KubernetesCustody(client, settings.driver_name)
     return (
-        Reverts(client, opened, custody, _now),
-        Schedules(client, settings.driver_name, _now),
+        Reverts(client, opened, custody, driver_name=settings.driver_name, now=_now),
+        Schedules(client, driver_name=settings.driver_name, now=_now),
     )
 
 
@@ -100,4 +100,5 @@ def require_definitions(client: Client) -> None:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    """In whole seconds, as Kubernetes writes times."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)

@@ -98,8 +98,10 @@ def _register(
 
 
 def _changed(plural: str, turns: Turns) -> Callable[..., Any]:
-    async def changed(namespace: str | None, name: str, **_: Any) -> None:
-        turns.wake(Key(plural, namespace or "", name))
+    async def changed(namespace: str | None, name: str, meta: Mapping[str, Any], **given: Any) -> None:
+        # A status that a round has written changes none of these, so it does not end the round's pause.
+        version = (meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"))
+        turns.changed(Key(plural, namespace or "", name), version, removed=given["type"] == "DELETED")
 
     return changed
 

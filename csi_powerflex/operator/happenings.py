@@ -6,16 +6,14 @@ so a repeated step does not write it twice.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-from collections.abc import Callable
 
 from csi_powerflex.errors import AlreadyExists, DriverError
 from csi_powerflex.kube.client import Client
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import API_VERSION, Definition, Resource
-from csi_powerflex.operator.work import Happening
+from csi_powerflex.operator.work import Clock, Happening
 
 log = Log(__name__)
 
@@ -33,7 +31,7 @@ class Happenings:
         now: the present time.
     """
 
-    def __init__(self, client: Client, now: Callable[[], datetime.datetime]) -> None:
+    def __init__(self, client: Client, now: Clock) -> None:
         self._client = client
         self._now = now
 

@@ -34,7 +34,18 @@ class Turns:
         self._lead = lead
         self._executor = executor
         self._wakes: dict[Key, asyncio.Event] = {}
+        self._versions: dict[Key, object] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def changed(self, key: Key, version: object, *, removed: bool = False) -> None:
+        """Begin a round if the object has another version than at the last call, or was removed."""
+        before = self._versions.get(key)
+        if removed:
+            self._versions.pop(key, None)
+        else:
+            self._versions[key] = version
+        if removed or before != version:
+            self.wake(key)
 
     def wake(self, key: Key) -> None:
         """Begin a round with the object soon."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,5 +93,5 @@ class Work(Protocol[R, S]):
         ...
 
 
-Clock = Callable[[], float]
-"""The seconds since the epoch."""
+Clock = Callable[[], datetime.datetime]
+"""The present time, with a time zone, in whole seconds."""
