@@ -106,7 +106,7 @@ class Reverts:
             return Change(reconciler.waiting(found, error, self._now()), _WAIT_SECONDS)
         return Change(reconciler.held(found.status, self._now()))
 
-    def _secure(self, found: VolumeRevert, save: Save[RevertStatus]) -> Change[RevertStatus]:
+    def _secure(self, found: VolumeRevert, _save: Save[RevertStatus]) -> Change[RevertStatus]:
         if not all(member.safety_snapshot for member in found.status.members):
             return self._begin_to_secure(found)
         try:
@@ -232,11 +232,12 @@ class Reverts:
             NotFound: one of them is not there yet. The message says why.
             FailedPrecondition: an object of someone else has its name.
         """
+        taken = [self._safety_snapshot(found, member) for member in found.status.members]
         with self._opened() as reader:
             targets = Targets(self._client, reader.cluster, self._driver)
-            return [self._safety_handle(targets, found, member) for member in found.status.members]
+            return [targets.handle_of(item) for item in taken]
 
-    def _safety_handle(self, targets: Targets, found: VolumeRevert, member: RevertMember) -> str:
+    def _safety_snapshot(self, found: VolumeRevert, member: RevertMember) -> Snapshot:
         taken = self._client.get(snapshots(found.metadata.namespace), member.safety_snapshot, Snapshot)
         if taken.metadata.labels.get(REVERT_LABEL) != found.metadata.uid or taken.claim != member.claim:
             raise FailedPrecondition(
@@ -247,7 +248,7 @@ class Reverts:
                 f"VolumeSnapshot {member.safety_snapshot} is not ready to use"
                 f"{f': {taken.problem}' if taken.problem else ''}"
             )
-        return targets.handle_of(taken)
+        return taken
 
 
 def _of(reader: Reader, members: Sequence[RevertMember]) -> tuple[Member, ...]:

@@ -109,6 +109,7 @@ class Run(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaul
     """One run of the schedule."""
 
     scheduled_at: Annotated[datetime.datetime, Meta(description="When it was due.")]
+    began_at: Annotated[datetime.datetime | None, Meta(description="When it began.")] = None
     taken: Annotated[int, Meta(description="How many snapshots were created.")] = 0
     failed: Annotated[int, Meta(description="How many could not be created.")] = 0
     message: Annotated[str, Meta(description="What was left out or failed, and why.")] = ""
