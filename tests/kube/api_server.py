@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -230,8 +232,9 @@ class ApiServer:
         return None
 
     def page(self, request: Request) -> dict[str, Any]:
+        wanted = request.query.get("labelSelector", "")
         with self._changed:
-            items = list(self._objects.get(request.path, {}).values())
+            items = [item for item in self._objects.get(request.path, {}).values() if selected(item, wanted)]
             metadata = {"resourceVersion": str(self._version)}
         begin, many = int(request.query.get("continue", "0")), int(request.query["limit"])
         if begin + many < len(items):
@@ -248,31 +251,73 @@ class ApiServer:
         return Answer.of(item)
 
     def created(self, resource: str, content: dict[str, Any]) -> Answer:
-        """Create an object, as the API server does for Events."""
+        """Create an object, if the path has its namespace; that of an Event is the one of what it is about."""
         metadata = content["metadata"]
-        of = content.get("involvedObject", {}).get("namespace") or "default"
+        of = content.get("involvedObject", {}).get("namespace", metadata["namespace"]) or "default"
         if f"/namespaces/{metadata['namespace']}/" not in resource or of != metadata["namespace"]:
             return Answer.status_object(422, "does not match event.namespace")
         with self._changed:
             if metadata["name"] in self._objects.get(resource, {}):
-                return Answer.status_object(409, f'events "{metadata["name"]}" already exists')
-        self.put(resource, metadata["name"], content)
+                return Answer.status_object(409, f'"{metadata["name"]}" already exists')
+        created = {"generation": 1, "creationTimestamp": self.time(), **metadata}
+        self.put(resource, metadata["name"], {**content, "metadata": created})
         return Answer.of(content, 201)
 
     def patched(self, path: str, content: dict[str, Any]) -> Answer:
-        """Change the annotations of an object by a merge patch, if it has the version of the patch."""
+        """Change an object by a merge patch, if it has the version of the patch.
+
+        As for a resource with the subresource ``status``, only a patch of that changes the status, and
+        nothing else. An object that is being deleted ends with its last finalizer.
+        """
+        of_status = path.endswith("/status")
+        resource, _, name = path.removesuffix("/status").rpartition("/")
+        with self._changed:
+            item = self._objects.get(resource, {}).get(unquote(name))
+        if item is None:
+            return Answer.status_object(404, f'"{unquote(name)}" not found')
+        version = item["metadata"]["resourceVersion"]
+        if content.get("metadata", {}).get("resourceVersion", version) != version:
+            return Answer.status_object(409, "the object has been modified")
+        if of_status:
+            made = merged(item, {"status": content.get("status")})
+        else:
+            made = merged(item, {key: value for key, value in content.items() if key != "status"})
+        if made.get("spec") != item.get("spec"):
+            made["metadata"]["generation"] = item["metadata"].get("generation", 1) + 1
+        self.put(resource, unquote(name), made)
+        self._end_without_finalizers(resource, unquote(name))
+        return Answer.of(made)
+
+    def deleted(self, path: str, content: dict[str, Any]) -> Answer:
+        """Delete an object, if it has the UID. One with finalizers only gets the time of its deletion."""
         resource, _, name = path.rpartition("/")
         with self._changed:
             item = self._objects.get(resource, {}).get(unquote(name))
         if item is None:
             return Answer.status_object(404, f'"{unquote(name)}" not found')
-        metadata, version = content["metadata"], item["metadata"]["resourceVersion"]
-        if metadata.get("resourceVersion", version) != version:
-            return Answer.status_object(409, "the object has been modified")
-        annotations = {**item["metadata"].get("annotations", {}), **metadata["annotations"]}
-        kept = {key: text for key, text in annotations.items() if text is not None}
-        self.put(resource, unquote(name), {**item, "metadata": {**item["metadata"], "annotations": kept}})
+        uid = item["metadata"]["uid"]
+        if content.get("preconditions", {}).get("uid", uid) != uid:
+            return Answer.status_object(409, "the UID is another one")
+        self.delete(resource, unquote(name))
         return Answer.of(item)
+
+    def delete(self, resource: str, name: str) -> None:
+        """Delete an object as a user does it."""
+        with self._changed:
+            item = self._objects[resource][name]
+        metadata = {"deletionTimestamp": self.time(), **item["metadata"]}
+        self.put(resource, name, {**item, "metadata": metadata})
+        self._end_without_finalizers(resource, name)
+
+    def _end_without_finalizers(self, resource: str, name: str) -> None:
+        with self._changed:
+            metadata = self._objects[resource][name]["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            self.remove(resource, name)
+
+    def time(self) -> str:
+        """The present time of the cluster, as it writes times."""
+        return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def objects(self, resource: str) -> list[dict[str, Any]]:
         """The objects of a resource, the oldest first."""
@@ -329,6 +374,35 @@ class ApiServer:
         self._changed.notify_all()
 
 
+def merged(item: Any, patch: Any) -> Any:
+    """The item after a merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    made = dict(item) if isinstance(item, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = merged(made.get(key), value)
+    return made
+
+
+def selected(item: Mapping[str, Any], selector: str) -> bool:
+    """Whether an object has the labels. Only key=value, key in (...), key notin (...), key and !key are known."""
+    labels = item["metadata"].get("labels", {})
+    return all(_holds(labels, condition) for condition in re.split(r",(?![^(]*\))", selector) if condition)
+
+
+def _holds(labels: Mapping[str, str], condition: str) -> bool:
+    match = re.fullmatch(r"(\S+) (in|notin) \((.*)\)", condition)
+    if match:
+        return (labels.get(match[1]) in match[3].split(",")) == (match[2] == "in")
+    key, equals, value = condition.partition("=")
+    if equals:
+        return labels.get(key) == value
+    return (key.removeprefix("!") in labels) != key.startswith("!")
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     context: ssl.SSLContext
@@ -367,6 +441,11 @@ class _Handler(BaseHTTPRequestHandler):
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = self._request(urlsplit(self.path))
         self._send(self.cluster.received(request) or self.cluster.created(request.path, content))
+
+    def do_DELETE(self) -> None:
+        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = self._request(urlsplit(self.path))
+        self._send(self.cluster.received(request) or self.cluster.deleted(request.path, content))
 
     def do_PATCH(self) -> None:
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
