@@ -1,4 +1,5 @@
-# The driver's image (target driver, the default), the simulator's (target simulator), and a document of what is in the
+# The driver's image (target driver, the default), the simulator's (target simulator), the operator's (target operator),
+# and a document of what is in the
 # driver's image (target sbom). `make image` and `make sbom` build them, with labels for version and revision.
 #
 # The Python packages are exactly those of docker/*.lock (make lock updates them). The Debian packages come from
@@ -41,7 +42,7 @@ COPY --from=wheel /wheels /wheels
 # Python does not check this bytecode against the source. It also works with a read-only root filesystem.
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
- && rm -r simulator demo cli/simulate.py cli/demo.py \
+ && rm -r simulator demo operator cli/simulate.py cli/demo.py cli/operator.py app/operator.py config/operator.py \
  && python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM tools AS simulator-build
@@ -53,6 +54,18 @@ RUN python3 -m venv --without-pip /opt/csi-powerflex \
 COPY --from=wheel /wheels /wheels
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM tools AS operator-build
+RUN python3 -m venv --without-pip /opt/csi-powerflex \
+ && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
+        --only-binary :all: --requirement docker/operator.lock \
+ && cd /opt/csi-powerflex/lib/python3*/site-packages \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash .
+COPY --from=wheel /wheels /wheels
+RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
+ && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
+ && rm -r simulator demo cli/simulate.py cli/demo.py \
  && python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 # --- the simulated array -----------------------------------------------------------------------------
@@ -71,6 +84,27 @@ COPY --from=simulator-build /opt/csi-powerflex /opt/csi-powerflex
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
 CMD ["simulate"]
+
+# --- the operator ------------------------------------------------------------------------------------
+FROM ${BASE} AS operator
+ARG BASE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="csi-powerflex operator" \
+      org.opencontainers.image.description="Leads the custom resources of powerflex.dev" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/csi-powerflex/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        ca-certificates python3 tini >/dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
+COPY --from=operator-build /opt/csi-powerflex /opt/csi-powerflex
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/tini", "--", "csi-powerflex"]
+CMD ["operator"]
 
 # --- the driver --------------------------------------------------------------------------------------
 FROM base AS driver

@@ -116,6 +116,8 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	holding lookup matching modification move_checks moves nvme_hosts ownership placement policy_departure qos routes running_moves \
 	snapshot_policies snapshots trash trash_sweep volumes \
 	$(addprefix inventory/,importing keeping orphans reading records release reverting undeleting)) \
+	$(addprefix operator/,api rounds $(addprefix reverts/,reconciler targets work) \
+	$(addprefix schedules/,cron reconciler retention work)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
@@ -144,9 +146,10 @@ REVISION = $(shell git describe --always --abbrev=40 --exclude '*' --dirty)
 image_build = $(CONTAINER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(if $(BASE),--build-arg BASE=$(BASE))
 
 .PHONY: image
-image: ## Build the driver's and the simulator's image; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
+image: ## Build the driver's, the simulator's and the operator's image; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
 	$(image_build) --target driver --tag $(REGISTRY)/csi-powerflex:$(VERSION) $(ARGS) .
 	$(image_build) --target simulator --tag $(REGISTRY)/csi-powerflex-simulator:$(VERSION) $(ARGS) .
+	$(image_build) --target operator --tag $(REGISTRY)/csi-powerflex-operator:$(VERSION) $(ARGS) .
 
 .PHONY: sbom
 sbom: ## Write what is in the driver's image to dist/sbom.json (CycloneDX), with the same settings as make image
@@ -257,6 +260,7 @@ lock = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --g
 lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allows
 	@$(lock) pyproject.toml --output-file docker/driver.lock
 	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
+	@$(lock) pyproject.toml --extra operator --output-file docker/operator.lock
 	@$(lock) docker/build.in --output-file docker/build.lock
 	@$(lock) docker/sbom.in --output-file docker/sbom.lock
 

@@ -1,0 +1,215 @@
+"""The kopf application against an API server: objects are led, also after watches and tokens have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from csi_powerflex.app import operator
+from csi_powerflex.cli.operator import command
+from csi_powerflex.errors import FailedPrecondition
+from csi_powerflex.kube.client import Client
+from csi_powerflex.kube.config import ClusterConfig
+from csi_powerflex.operator import application
+from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.definitions import DEFINITIONS
+from tests.kube.api_server import Answer, ApiServer, Request
+
+pytestmark = pytest.mark.usefixtures("untouched_logging")
+
+PLURALS = [definition.plural for definition in DEFINITIONS]
+REVERTS = "/apis/powerflex.dev/v1alpha1/volumereverts"
+SECONDS = 20.0
+
+
+class DiscoveringServer(ApiServer):
+    """Also answers what kopf asks about the resources that the API has."""
+
+    def received(self, request: Request) -> Answer | None:
+        answer = super().received(request)
+        return answer or self.discovered(request.path)
+
+    def discovered(self, path: str) -> Answer | None:
+        version = {"groupVersion": "powerflex.dev/v1alpha1", "version": "v1alpha1"}
+        core = [
+            {"name": name, "kind": kind, "namespaced": False, "verbs": ["get", "list", "watch"]}
+            for name, kind in (("namespaces", "Namespace"), ("events", "Event"))
+        ]
+        crds = {"groupVersion": "apiextensions.k8s.io/v1", "version": "v1"}
+        own = [
+            {
+                "name": item.plural,
+                "singularName": item.kind.lower(),
+                "kind": item.kind,
+                "namespaced": True,
+                "verbs": ["get", "list", "watch", "patch"],
+            }
+            for item in DEFINITIONS
+        ]
+        definitions = [
+            {
+                "name": "customresourcedefinitions",
+                "kind": "CustomResourceDefinition",
+                "namespaced": False,
+                "verbs": ["get", "list", "watch"],
+            }
+        ]
+        found: dict[str, object] = {
+            "/version": {"major": "1", "minor": "36"},
+            "/api": {"versions": ["v1"]},
+            "/api/v1": {"groupVersion": "v1", "resources": core},
+            "/apis": {
+                "groups": [
+                    {"name": "powerflex.dev", "versions": [version], "preferredVersion": version},
+                    {"name": "apiextensions.k8s.io", "versions": [crds], "preferredVersion": crds},
+                ]
+            },
+            "/apis/powerflex.dev/v1alpha1": {**version, "resources": own},
+            "/apis/apiextensions.k8s.io/v1": {**crds, "resources": definitions},
+        }
+        return Answer.of(found[path]) if path in found else None
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ApiServer]:
+    with DiscoveringServer(tmp_path) as server:
+        yield server
+
+
+class Led:
+    """The rounds that begin."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, key: Key) -> float:
+        with self._changed:
+            self.keys.append(key)
+            self._changed.notify_all()
+        return float("inf")
+
+    def wait(self, many: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.keys) >= many, SECONDS), self.keys
+
+
+@contextlib.contextmanager
+def served(config: ClusterConfig, led: Led) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=application.serve, args=(config, PLURALS, led), kwargs={"stop": stop})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def put(cluster: ApiServer, name: str, generation: int = 1) -> None:
+    metadata = {"namespace": "shop", "name": name, "generation": generation}
+    content = {"apiVersion": "powerflex.dev/v1alpha1", "kind": "VolumeRevert", "metadata": metadata}
+    cluster.put(REVERTS, name, {**content, "spec": {}})
+
+
+def test_objects_that_exist_and_that_appear_are_led(cluster: ApiServer) -> None:
+    put(cluster, "first")
+    led = Led()
+    with served(cluster.config, led):
+        led.wait(1)
+        put(cluster, "second")
+        led.wait(2)
+        put(cluster, "first", generation=2)
+        led.wait(3)
+    assert [key.name for key in led.keys] == ["first", "second", "first"]
+    assert {key.plural for key in led.keys} == {"volumereverts"}
+
+
+def test_it_writes_nothing_by_itself(cluster: ApiServer) -> None:
+    put(cluster, "first")
+    led = Led()
+    with served(cluster.config, led):
+        led.wait(1)
+    assert {request.method for request in cluster.requests} == {"GET"}
+
+
+def test_it_asks_only_for_its_own_resources_and_for_what_there_is(cluster: ApiServer) -> None:
+    put(cluster, "first")
+    led = Led()
+    with served(cluster.config, led):
+        led.wait(1)
+    own = {definition.path() for definition in DEFINITIONS}
+    asked = {request.path for request in cluster.requests if "/namespaces" in request.path or "v1/" in request.path}
+    assert asked <= own
+
+
+def test_it_goes_on_after_the_watches_have_ended_or_broken(cluster: ApiServer) -> None:
+    led = Led()
+    with served(cluster.config, led):
+        cluster.wait_for_watches(2)
+        cluster.end_watches()
+        cluster.wait_for_watches(2)
+        cluster.break_watches()
+        put(cluster, "first")
+        led.wait(1)
+
+
+def test_a_token_that_was_replaced_is_read_again(cluster: ApiServer, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("one")
+    cluster.token = "one"
+    led = Led()
+    with served(ClusterConfig(cluster.url, authority=cluster.authority.certificate, token=token), led):
+        cluster.wait_for_watches(2)
+        token.write_text("two")
+        cluster.token = "two"
+        cluster.end_watches()
+        put(cluster, "first")
+        led.wait(1)
+
+
+def test_a_user_without_a_name_is_no_obstacle(cluster: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    led = Led()
+    put(cluster, "first")
+    with served(cluster.config, led):
+        led.wait(1)
+
+
+def test_a_cluster_without_the_definitions_is_refused_with_what_to_do(client: Client, cluster: ApiServer) -> None:
+    cluster.refused[REVERTS] = 404
+    with pytest.raises(FailedPrecondition, match="does not have volumereverts: install"):
+        operator.require_definitions(client)
+
+
+@pytest.mark.parametrize("role", ["controller", "node"])
+def test_the_driver_s_processes_load_nothing_of_the_operator(role: str) -> None:
+    code = (
+        f"import sys, csi_powerflex.cli.{role}, csi_powerflex.app.{role}; "
+        "print([name for name in sys.modules if name.split('.')[0] in ('kopf', 'cronsim', 'aiohttp') "
+        "or name.startswith('csi_powerflex.operator')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_its_packages_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "kopf" else os)
+    arguments = ["--cluster-id", "test", "--systems", str(tmp_path / "systems.yaml")]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert "install csi-powerflex[operator]" in result.output
