@@ -41,6 +41,9 @@ class Rounds:
     def __init__(self, client: Client, works: Sequence[Work[Any, Any]], happenings: Happenings) -> None:
         self._client = client
         self._works = {work.definition.plural: work for work in works}
+        for work in works:
+            # msgspec crashes if two threads are the first to decode a type.
+            msgspec.json.Decoder(work.kind)
         self._happenings = happenings
         self._lock = threading.Lock()
         self._failures: dict[Key, int] = {}

@@ -253,7 +253,9 @@ class ApiServer:
     def created(self, resource: str, content: dict[str, Any]) -> Answer:
         """Create an object, if the path has its namespace; that of an Event is the one of what it is about."""
         metadata = content["metadata"]
-        of = content.get("involvedObject", {}).get("namespace", metadata["namespace"]) or "default"
+        of = metadata["namespace"]
+        if "involvedObject" in content:
+            of = content["involvedObject"].get("namespace") or "default"
         if f"/namespaces/{metadata['namespace']}/" not in resource or of != metadata["namespace"]:
             return Answer.status_object(422, "does not match event.namespace")
         with self._changed:

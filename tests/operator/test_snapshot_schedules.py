@@ -319,6 +319,7 @@ def test_snapshots_of_others_and_those_without_the_label_are_never_removed(sched
     schedules.cluster.put(SNAPSHOTS, "mine", {"metadata": {"namespace": "shop"}, "status": {"readyToUse": True}})
     for hour in (11, 12):
         schedules.at(key, f"2026-11-26T{hour}:00:00")
+    schedules.settle(key)
     names = {item["metadata"]["name"] for item in schedules.cluster.objects(SNAPSHOTS)}
     assert {name, "mine"} <= names
     assert len(names) == 3
@@ -329,6 +330,7 @@ def test_groups_are_kept_by_count_too(schedules: SchedulesWorld) -> None:
     key = schedules.create(group=True, keep={"count": 1})
     for hour in (10, 11, 12):
         schedules.at(key, f"2026-11-26T{hour}:00:00")
+    schedules.settle(key)
     assert schedules.taken(GROUPS) == ["hourly-202611261200"]
 
 
