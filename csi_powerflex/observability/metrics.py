@@ -132,7 +132,7 @@ _OBJECTS = "volumes, sdcs or nvmeHosts"
 BUILD_INFO = _gauge(
     "csi_powerflex_build_info",
     "Always 1. The labels say what runs.",
-    role="controller, node or unified",
+    role="controller, node, operator or unified",
     version="version of the driver",
 )
 RPC_DURATION = _histogram(
