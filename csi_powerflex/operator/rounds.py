@@ -145,9 +145,7 @@ class _One:
         self._write_status(change.status)
         if change.finalizer is False and FINALIZER in self._found.metadata.finalizers:
             self.read()
-            self._set_finalizers(
-                tuple(name for name in self._found.metadata.finalizers if name != FINALIZER)
-            )
+            self._set_finalizers(tuple(name for name in self._found.metadata.finalizers if name != FINALIZER))
 
     def _set_finalizers(self, names: Sequence[str]) -> None:
         self._patch({"finalizers": list(names)}, {})

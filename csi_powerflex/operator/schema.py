@@ -117,7 +117,10 @@ def _nested(kind: inspect.StructType | inspect.DictType | inspect.VarTupleType) 
         case inspect.VarTupleType(item_type=item):
             return {"type": "array", "items": _schema(item), **_bounds(kind, _ITEM_BOUNDS)}
         case inspect.StructType(fields=fields, cls=cls):
-            made: Schema = {"type": "object", "properties": {item.encode_name: _field(item) for item in fields}}
+            made: Schema = {
+                "type": "object",
+                "properties": {item.encode_name: _field(item) for item in fields},
+            }
             if cls.__doc__ and "description" not in made:
                 made["description"] = " ".join(cls.__doc__.split())
             required = [item.encode_name for item in fields if item.required]

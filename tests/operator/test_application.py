@@ -148,7 +148,9 @@ def test_it_asks_only_for_its_own_resources_and_for_what_there_is(cluster: ApiSe
     with served(cluster.config, led):
         led.wait(1)
     own = {definition.path() for definition in DEFINITIONS}
-    asked = {request.path for request in cluster.requests if "/namespaces" in request.path or "v1/" in request.path}
+    asked = {
+        request.path for request in cluster.requests if "/namespaces" in request.path or "v1/" in request.path
+    }
     assert asked <= own
 
 
@@ -188,7 +190,9 @@ def test_a_user_without_a_name_is_no_obstacle(cluster: ApiServer, monkeypatch: p
         led.wait(1)
 
 
-def test_a_cluster_without_the_definitions_is_refused_with_what_to_do(client: Client, cluster: ApiServer) -> None:
+def test_a_cluster_without_the_definitions_is_refused_with_what_to_do(
+    client: Client, cluster: ApiServer
+) -> None:
     cluster.refused[REVERTS] = 404
     with pytest.raises(FailedPrecondition, match="does not have volumereverts: install"):
         operator.require_definitions(client)

@@ -46,7 +46,9 @@ def test_each_column_shows_a_field_that_exists(definition: Any) -> None:
     version = definition_object(definition)["spec"]["versions"][0]
     known = {path for path, _ in fields(version["schema"]["openAPIV3Schema"])}
     known |= {"metadata.creationTimestamp"}
-    shown = [column["jsonPath"].strip(".").replace("[*]", "[]") for column in version["additionalPrinterColumns"]]
+    shown = [
+        column["jsonPath"].strip(".").replace("[*]", "[]") for column in version["additionalPrinterColumns"]
+    ]
     assert [path for path in shown if path not in known] == []
 
 

@@ -12,9 +12,9 @@ import yaml
 
 from csi_powerflex.operator.api import API_VERSION
 from csi_powerflex.operator.definitions import DEFINITIONS
-from csi_powerflex.operator.schema import definition_object
 from csi_powerflex.operator.schedules import reconciler
 from csi_powerflex.operator.schedules.definition import SnapshotSchedule
+from csi_powerflex.operator.schema import definition_object
 from tests.operator.clock import Clock
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,7 +24,7 @@ KINDS = {definition.kind: definition for definition in DEFINITIONS}
 
 def examples() -> list[dict[str, Any]]:
     text = "\n".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
-    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.M | re.S)]
+    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]
 
 
 def unknown(item: Any, schema: dict[str, Any], path: str = "") -> list[str]:
@@ -62,9 +62,13 @@ def test_the_schedules_of_the_examples_can_be_used() -> None:
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda item: item.kind)
 def test_each_field_of_a_specification_is_on_its_page(definition: Any) -> None:
-    page = next(DOCS / page for page in PAGES if (DOCS / page).read_text().startswith(f"# {definition.kind}\n"))
+    page = next(
+        DOCS / page for page in PAGES if (DOCS / page).read_text().startswith(f"# {definition.kind}\n")
+    )
     text = page.read_text(encoding="utf-8")
     fields = msgspec.structs.fields(definition.resource)
     spec = next(field for field in fields if field.name == "spec").default
-    missing = [field.encode_name for field in msgspec.structs.fields(type(spec)) if field.encode_name not in text]
+    missing = [
+        field.encode_name for field in msgspec.structs.fields(type(spec)) if field.encode_name not in text
+    ]
     assert missing == []

@@ -157,9 +157,7 @@ def test_the_objects_of_each_phase_are_counted(one: ApiServer, client: Client) -
         return prometheus_client.REGISTRY.get_sample_value("csi_powerflex_operator_objects", labels) or 0.0
 
     before = many("pending")
-    led = rounds(
-        client, lambda found, _save: Change(msgspec.structs.replace(found.status, phase="Pending"))
-    )
+    led = rounds(client, lambda found, _save: Change(msgspec.structs.replace(found.status, phase="Pending")))
     led.lead(KEY)
     led.lead(KEY)
     assert many("pending") == before + 1

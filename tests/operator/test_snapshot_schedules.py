@@ -107,7 +107,9 @@ def test_at_its_time_a_snapshot_of_each_claim_of_the_selector_is_taken(schedules
     assert schedules.status(key)["nextAt"] == "2026-11-26T10:00:00Z"
     schedules.at(key, "2026-11-26T10:00:00")
     assert schedules.taken() == ["hourly-data-202611261000", "hourly-log-202611261000"]
-    assert {item["spec"]["volumeSnapshotClassName"] for item in schedules.cluster.objects(SNAPSHOTS)} == {"fast"}
+    assert {item["spec"]["volumeSnapshotClassName"] for item in schedules.cluster.objects(SNAPSHOTS)} == {
+        "fast"
+    }
     status = schedules.status(key)
     assert (status["phase"], status["last"]["taken"]) == ("Active", 2)
     assert status["nextAt"] == "2026-11-26T11:00:00Z"
@@ -316,7 +318,9 @@ def test_snapshots_of_others_and_those_without_the_label_are_never_removed(sched
     (item,) = schedules.cluster.objects(SNAPSHOTS)
     name = item["metadata"]["name"]
     schedules.cluster.patched(f"{SNAPSHOTS}/{name}", {"metadata": {"labels": {UID_LABEL: None}}})
-    schedules.cluster.put(SNAPSHOTS, "mine", {"metadata": {"namespace": "shop"}, "status": {"readyToUse": True}})
+    schedules.cluster.put(
+        SNAPSHOTS, "mine", {"metadata": {"namespace": "shop"}, "status": {"readyToUse": True}}
+    )
     for hour in (11, 12):
         schedules.at(key, f"2026-11-26T{hour}:00:00")
     schedules.settle(key)

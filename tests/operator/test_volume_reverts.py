@@ -185,7 +185,10 @@ def test_a_volume_that_someone_else_holds_is_left_alone(reverts: RevertsWorld) -
 def test_a_pod_that_begins_between_the_check_and_the_hold_is_noticed(reverts: RevertsWorld) -> None:
     key = prepared(reverts)
     reverts.drive_to(key, "Securing")
-    spec = {"nodeName": "n", "source": {"persistentVolumeName": reverts.cluster.objects(VOLUMES)[0]["metadata"]["name"]}}
+    spec = {
+        "nodeName": "n",
+        "source": {"persistentVolumeName": reverts.cluster.objects(VOLUMES)[0]["metadata"]["name"]},
+    }
     reverts.cluster.put(ATTACHMENTS, "attached", {"spec": spec})
     reverts.lead(key)
     assert reverts.status(key)["phase"] == "Pending"
@@ -296,7 +299,11 @@ def test_the_operator_may_be_killed_at_any_request(
             reverts.snapshot(f"s{position}", claims[0])
         for claim in claims:
             reverts.contents.write(reverts.handles[claim], f"new {claim}")
-        spec = {"groupSnapshot": f"g{position}"} if kind == "group" else {"claim": "c0", "snapshot": f"s{position}"}
+        spec = (
+            {"groupSnapshot": f"g{position}"}
+            if kind == "group"
+            else {"claim": "c0", "snapshot": f"s{position}"}
+        )
         key = reverts.create(f"revert{position}", **spec)
         for _ in _until_killed(reverts, key, life, position, after=after):
             pass
@@ -309,7 +316,9 @@ def test_the_operator_may_be_killed_at_any_request(
         status = reverts.status(key)
         assert status["phase"] == "Succeeded", f"killed at request {position}: {status}"
         assert [reverts.word(claim) for claim in claims] == [f"old {claim}" for claim in claims]
-        assert sorted(map(reverts.word_in_snapshot, reverts.safety(key))) == [f"new {claim}" for claim in claims]
+        assert sorted(map(reverts.word_in_snapshot, reverts.safety(key))) == [
+            f"new {claim}" for claim in claims
+        ]
         assert reverts.holds() == []
         assert reverts.object(key)["metadata"].get("finalizers", []) == []
         _forget(reverts, key)

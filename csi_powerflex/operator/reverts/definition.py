@@ -30,17 +30,15 @@ class Phase(enum.StrEnum):
 ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
-class RevertSpec(
-    msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True
-):
+class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
     """What to revert to what. It cannot be changed: create another VolumeRevert instead."""
 
     claim: Annotated[
-        str, _NAME, Meta(description="The PersistentVolumeClaim to revert, in the same namespace. No pod may use it.")
+        str,
+        _NAME,
+        Meta(description="The PersistentVolumeClaim to revert, in the same namespace. No pod may use it."),
     ] = ""
-    snapshot: Annotated[
-        str, _NAME, Meta(description="The VolumeSnapshot of the claim to revert it to.")
-    ] = ""
+    snapshot: Annotated[str, _NAME, Meta(description="The VolumeSnapshot of the claim to revert it to.")] = ""
     group_snapshot: Annotated[
         str,
         _NAME,
@@ -115,7 +113,10 @@ class VolumeRevert(Resource, frozen=True, kw_only=True):
         Meta(
             extra_json_schema={
                 "x-kubernetes-validations": [
-                    {"rule": "self == oldSelf", "message": "a VolumeRevert cannot be changed; create another one"},
+                    {
+                        "rule": "self == oldSelf",
+                        "message": "a VolumeRevert cannot be changed; create another one",
+                    },
                     {
                         "rule": "has(self.claim) == has(self.snapshot) && has(self.claim) != has(self.groupSnapshot)",
                         "message": "give either claim and snapshot, or groupSnapshot",
@@ -139,7 +140,12 @@ DEFINITION = Definition(
         Column("Snapshot", ".spec.snapshot", "The snapshot that it is reverted to."),
         Column("Group", ".spec.groupSnapshot", "The group snapshot.", wide=True),
         Column("Phase", ".status.phase", "How far it is."),
-        Column("Safety", ".status.members[*].safetySnapshot", "The snapshots with the data from before.", wide=True),
+        Column(
+            "Safety",
+            ".status.members[*].safetySnapshot",
+            "The snapshots with the data from before.",
+            wide=True,
+        ),
         Column("Message", ".status.message", "What happens or what is wrong.", wide=True),
         Column("Age", ".metadata.creationTimestamp", "When it was created.", type="date"),
     ),

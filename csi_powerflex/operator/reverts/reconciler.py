@@ -140,7 +140,9 @@ def not_overwritten(status: RevertStatus, error: DriverError, now: datetime.date
         return _told(status, now, f"is tried again, because the outcome is not known: {error}")
     if status.attempts == 1:
         return failed(status, str(error), now)
-    return stuck(status, f"an earlier attempt may have reverted volumes, and another one failed: {error}", now)
+    return stuck(
+        status, f"an earlier attempt may have reverted volumes, and another one failed: {error}", now
+    )
 
 
 def overwritten(status: RevertStatus, now: datetime.datetime) -> RevertStatus:
@@ -164,7 +166,9 @@ def stuck(status: RevertStatus, failure: str, now: datetime.datetime) -> RevertS
 
 def verified(status: RevertStatus, now: datetime.datetime) -> RevertStatus:
     """No volume was mapped meanwhile."""
-    return _told(replace(status, phase=Phase.RELEASING), now, "the volumes were reverted; pods may start again")
+    return _told(
+        replace(status, phase=Phase.RELEASING), now, "the volumes were reverted; pods may start again"
+    )
 
 
 def not_released(status: RevertStatus, error: DriverError, now: datetime.datetime) -> RevertStatus:

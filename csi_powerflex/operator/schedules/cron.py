@@ -15,7 +15,9 @@ from cronsim import CronSim, CronSimError
 from csi_powerflex.errors import InvalidArgument
 
 # How far back the last run is looked for, so that a schedule of each minute is not counted through for years.
-_WINDOWS = tuple(datetime.timedelta(hours=hours) for hours in (1, 24, 24 * 8, 24 * 32, 24 * 367, 24 * 367 * 9))
+_WINDOWS = tuple(
+    datetime.timedelta(hours=hours) for hours in (1, 24, 24 * 8, 24 * 32, 24 * 367, 24 * 367 * 9)
+)
 
 
 class Timing:

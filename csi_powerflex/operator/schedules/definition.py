@@ -31,9 +31,7 @@ class Requirement(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
     operator: Annotated[
         Literal["In", "NotIn", "Exists", "DoesNotExist"], Meta(description="How the label is compared.")
     ]
-    values: Annotated[
-        tuple[str, ...], Meta(description="The values for In and NotIn.", max_length=100)
-    ] = ()
+    values: Annotated[tuple[str, ...], Meta(description="The values for In and NotIn.", max_length=100)] = ()
 
 
 class Selector(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
@@ -43,7 +41,8 @@ class Selector(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         dict[str, str], Meta(description="Labels that a claim must have, with these values.")
     ] = {}
     match_expressions: Annotated[
-        tuple[Requirement, ...], Meta(description="Further conditions, all of which must hold.", max_length=100)
+        tuple[Requirement, ...],
+        Meta(description="Further conditions, all of which must hold.", max_length=100),
     ] = ()
 
 
@@ -124,7 +123,9 @@ class ScheduleStatus(Status, frozen=True, rename="camel", kw_only=True, omit_def
     ] = None  # type: ignore[assignment]  # narrower than in any status
     since: Annotated[
         datetime.datetime | None,
-        Meta(description="Runs that were due before are not made up: the schedule was created, changed or suspended then."),
+        Meta(
+            description="Runs that were due before are not made up: the schedule was created, changed or suspended then."
+        ),
     ] = None
     timing: Annotated[str, Meta(description="The schedule and time zone that the status is about.")] = ""
     current: Annotated[Run | None, Meta(description="The run under way.")] = None

@@ -161,9 +161,7 @@ def missed(status: ScheduleStatus, at: datetime.datetime, spec: ScheduleSpec) ->
     return finished(status, Run(scheduled_at=at, message=text), status.next_at)
 
 
-def finished(
-    status: ScheduleStatus, run: Run, next_at: datetime.datetime | None
-) -> ScheduleStatus:
+def finished(status: ScheduleStatus, run: Run, next_at: datetime.datetime | None) -> ScheduleStatus:
     """A run has ended."""
     return replace(
         status,

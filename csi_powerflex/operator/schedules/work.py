@@ -81,9 +81,7 @@ class Schedules:
 
     # --- taking ----------------------------------------------------------------------------------
 
-    def _take(
-        self, found: SnapshotSchedule, run: Run | None, decision: Decision
-    ) -> Change[ScheduleStatus]:
+    def _take(self, found: SnapshotSchedule, run: Run | None, decision: Decision) -> Change[ScheduleStatus]:
         if run is None:
             return Change(found.status)
         chosen, left_out = self._chosen(found)
@@ -150,7 +148,10 @@ class Schedules:
         metadata = {
             "name": name,
             "namespace": found.metadata.namespace,
-            "labels": {UID_LABEL: found.metadata.uid, NAME_LABEL: found.metadata.name[:_MAX_LABEL].rstrip("-.")},
+            "labels": {
+                UID_LABEL: found.metadata.uid,
+                NAME_LABEL: found.metadata.name[:_MAX_LABEL].rstrip("-."),
+            },
             "annotations": {f"{GROUP}/scheduled-at": f"{run.scheduled_at:%Y-%m-%dT%H:%M:%SZ}"},
         }
         try:
@@ -195,7 +196,11 @@ class Schedules:
         labels = f"{UID_LABEL}={found.metadata.uid}"
         return [
             Taken(
-                item.metadata.name, item.metadata.uid, item.claim, item.metadata.creation_timestamp, item.ready
+                item.metadata.name,
+                item.metadata.uid,
+                item.claim,
+                item.metadata.creation_timestamp,
+                item.ready,
             )
             for item in self._client.list(self._path(found), Snapshot, labels=labels).items
             if item.metadata.deletion_timestamp is None
@@ -267,5 +272,3 @@ def _listed(problems: dict[str, DriverError]) -> str:
 
 def _few(texts: Sequence[str]) -> str:
     return first_of(texts)
-
-
