@@ -94,8 +94,8 @@ def require_definitions(client: Client) -> None:
             missing.append(definition.plural)
     if missing:
         raise FailedPrecondition(
-            f"the cluster does not have {', '.join(missing)}: install the CustomResourceDefinitions, with the "
-            "chart's operator.enabled or from deploy/"
+            f"the cluster does not have {', '.join(missing)}: install the CustomResourceDefinitions, with "
+            "the chart's operator.enabled or from deploy/"
         )
 
 

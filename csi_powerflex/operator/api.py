@@ -30,7 +30,7 @@ class Metadata(ObjectMeta, frozen=True, rename="camel"):
     generation: int = 0
     deletion_timestamp: str | None = None
     finalizers: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel"):

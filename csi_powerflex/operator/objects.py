@@ -30,7 +30,7 @@ def group_snapshots(namespace: str) -> str:
 class Meta(ObjectMeta, frozen=True, rename="camel"):
     """Metadata with labels."""
 
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
     creation_timestamp: datetime.datetime | None = None
     deletion_timestamp: str | None = None
 

@@ -27,7 +27,7 @@ _MAP_BOUNDS = {"min_length": "minProperties", "max_length": "maxProperties"}
 
 
 def definition_object(definition: Definition) -> Schema:
-    """The CustomResourceDefinition as the API takes it (Kubernetes reference, "CustomResourceDefinition v1")."""
+    """The object as the API takes it (Kubernetes reference, "CustomResourceDefinition v1")."""
     fields = schema_of(definition.resource)["properties"]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

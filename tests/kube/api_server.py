@@ -251,7 +251,7 @@ class ApiServer:
         return Answer.of(item)
 
     def created(self, resource: str, content: dict[str, Any]) -> Answer:
-        """Create an object, if the path has its namespace; that of an Event is the one of what it is about."""
+        """Create an object, if the path has its namespace. An Event has the one of what it is about."""
         metadata = content["metadata"]
         of = metadata["namespace"]
         if "involvedObject" in content:
@@ -390,7 +390,7 @@ def merged(item: Any, patch: Any) -> Any:
 
 
 def selected(item: Mapping[str, Any], selector: str) -> bool:
-    """Whether an object has the labels. Only key=value, key in (...), key notin (...), key and !key are known."""
+    """Whether an object has the labels. Known are key=value, key in (...), key notin (...), key and !key."""
     labels = item["metadata"].get("labels", {})
     return all(_holds(labels, condition) for condition in re.split(r",(?![^(]*\))", selector) if condition)
 

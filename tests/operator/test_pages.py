@@ -24,7 +24,8 @@ KINDS = {definition.kind: definition for definition in DEFINITIONS}
 
 def examples() -> list[dict[str, Any]]:
     text = "\n".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
-    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks]
 
 
 def unknown(item: Any, schema: dict[str, Any], path: str = "") -> list[str]:

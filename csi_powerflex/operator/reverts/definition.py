@@ -36,7 +36,7 @@ class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     claim: Annotated[
         str,
         _NAME,
-        Meta(description="The PersistentVolumeClaim to revert, in the same namespace. No pod may use it."),
+        Meta(description="The claim to revert, in the same namespace. No pod may use it."),
     ] = ""
     snapshot: Annotated[str, _NAME, Meta(description="The VolumeSnapshot of the claim to revert it to.")] = ""
     group_snapshot: Annotated[
@@ -51,8 +51,8 @@ class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         str,
         _NAME,
         Meta(
-            description="The VolumeSnapshotClass of the safety snapshots, which keep the data from before the "
-            "revert. By default that of the snapshot, or the default class of the driver."
+            description="The VolumeSnapshotClass of the safety snapshots, which keep the data from before "
+            "the revert. By default that of the snapshot, or the default class of the driver."
         ),
     ] = ""
     timeout_seconds: Annotated[
@@ -118,7 +118,8 @@ class VolumeRevert(Resource, frozen=True, kw_only=True):
                         "message": "a VolumeRevert cannot be changed; create another one",
                     },
                     {
-                        "rule": "has(self.claim) == has(self.snapshot) && has(self.claim) != has(self.groupSnapshot)",
+                        "rule": "has(self.claim) == has(self.snapshot) "
+                        "&& has(self.claim) != has(self.groupSnapshot)",
                         "message": "give either claim and snapshot, or groupSnapshot",
                     },
                 ]

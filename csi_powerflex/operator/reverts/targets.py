@@ -43,7 +43,8 @@ class Targets:
             snapshot = self.client.get(snapshots(namespace), spec.snapshot, Snapshot)
             if snapshot.claim and snapshot.claim != spec.claim:
                 raise FailedPrecondition(
-                    f"VolumeSnapshot {spec.snapshot} was taken of claim {snapshot.claim}, and not of {spec.claim}"
+                    f"VolumeSnapshot {spec.snapshot} was taken of claim {snapshot.claim}, and not of "
+                    f"{spec.claim}"
                 )
             taken = {spec.claim: snapshot}
         return tuple(
@@ -64,8 +65,8 @@ class Targets:
         for item in members:
             if not item.claim:
                 raise FailedPrecondition(
-                    f"VolumeSnapshot {item.metadata.name} of the group names no claim, so it is not known what to "
-                    "revert to it; revert the claims one by one"
+                    f"VolumeSnapshot {item.metadata.name} of the group names no claim, so it is not known "
+                    "what to revert to it; revert the claims one by one"
                 )
         return {item.claim: item for item in sorted(members, key=lambda item: item.claim)}
 

@@ -121,7 +121,7 @@ class Reverts:
         return Change(reconciler.secured(found.status, handles, self._now()))
 
     def _begin_to_secure(self, found: VolumeRevert) -> Change[RevertStatus]:
-        """Look once more, now that no pod can begin to use the volumes. The names are known before the objects."""
+        """Look once more, now that no pod can begin to use the volumes. Then name the safety snapshots."""
         try:
             self._require_held(found)
             with self._opened() as reader:
@@ -184,7 +184,7 @@ class Reverts:
 
     @staticmethod
     def _plan_of(reader: Reader, found: VolumeRevert, members: Sequence[RevertMember]) -> RevertPlan:
-        """The plan that was checked before. Raises DriverError: a volume or snapshot is not there any more."""
+        """The plan that was checked before. Raises DriverError: a volume or snapshot does not exist."""
         return RevertPlan(_of(reader, members), _run(found), {})
 
     def _volumes(self, found: VolumeRevert) -> Sequence[PersistentVolume]:
@@ -198,7 +198,8 @@ class Reverts:
         for volume in self._volumes(found):
             if self._custody.hold_of(volume) != found.status.hold:
                 raise FailedPrecondition(
-                    f"the hold on PersistentVolume {volume.name} was removed or replaced; nothing was reverted"
+                    f"the hold on PersistentVolume {volume.name} was removed or replaced; nothing was "
+                    "reverted"
                 )
 
     def _release_holds(self, found: VolumeRevert) -> None:
@@ -241,7 +242,7 @@ class Reverts:
         taken = self._client.get(snapshots(found.metadata.namespace), member.safety_snapshot, Snapshot)
         if taken.metadata.labels.get(REVERT_LABEL) != found.metadata.uid or taken.claim != member.claim:
             raise FailedPrecondition(
-                f"VolumeSnapshot {member.safety_snapshot} exists and is not of this revert; delete or rename it"
+                f"VolumeSnapshot {member.safety_snapshot} exists and is not of this revert; delete it"
             )
         if not taken.ready:
             raise NotFound(

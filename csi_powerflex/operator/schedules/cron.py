@@ -1,7 +1,7 @@
 """The times of a schedule: five fields of cron in a time zone, by the package cronsim.
 
-Around a change of the clock it does what Debian's cron does: a run at a fixed hour that the clock leaves out is
-made up right after it, and one in an hour that comes twice is done once.
+Around a change of the clock it does what Debian's cron does: a run at a fixed hour that the clock leaves out
+is made up right after it, and one in an hour that comes twice is done once.
 """
 
 from __future__ import annotations

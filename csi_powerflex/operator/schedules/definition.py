@@ -124,7 +124,8 @@ class ScheduleStatus(Status, frozen=True, rename="camel", kw_only=True, omit_def
     since: Annotated[
         datetime.datetime | None,
         Meta(
-            description="Runs that were due before are not made up: the schedule was created, changed or suspended then."
+            description="Runs that were due before are not made up: the schedule was created, changed or "
+            "suspended then."
         ),
     ] = None
     timing: Annotated[str, Meta(description="The schedule and time zone that the status is about.")] = ""

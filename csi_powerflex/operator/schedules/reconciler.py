@@ -62,17 +62,20 @@ class Decision:
 
 def decide(found: SnapshotSchedule, now: datetime.datetime) -> Decision:
     """The next step with the object."""
-    spec, status = found.spec, found.status
     if found.deleting:
         return Decision(Step.REST)
     try:
-        timing = Timing(spec.schedule, spec.time_zone)
-        retention.age(spec.keep.age)
-        label_selector(spec.selector)
+        timing = Timing(found.spec.schedule, found.spec.time_zone)
+        retention.age(found.spec.keep.age)
+        label_selector(found.spec.selector)
     except InvalidArgument as error:
         return Decision(Step.REFUSE, reason=str(error))
-    if spec.suspend:
-        return Decision(Step.SUSPEND)
+    return Decision(Step.SUSPEND) if found.spec.suspend else _timed(found, timing, now)
+
+
+def _timed(found: SnapshotSchedule, timing: Timing, now: datetime.datetime) -> Decision:
+    """The next step with an object that is in use."""
+    spec, status = found.spec, found.status
     next_at = timing.after(now)
     if status.since is None or status.timing != timing_of(spec):
         return Decision(Step.ARM, next_at=next_at)
@@ -81,7 +84,8 @@ def decide(found: SnapshotSchedule, now: datetime.datetime) -> Decision:
     due = timing.last(_done_until(status, status.since), now)
     if due is None:
         return Decision(Step.PRUNE, next_at=next_at)
-    late = spec.starting_deadline_seconds and (now - due).total_seconds() > spec.starting_deadline_seconds
+    deadline = spec.starting_deadline_seconds
+    late = bool(deadline) and (now - due).total_seconds() > deadline
     return Decision(Step.MISS if late else Step.START, at=due, next_at=next_at)
 
 

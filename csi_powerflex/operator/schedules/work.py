@@ -66,6 +66,8 @@ class Schedules:
         now = self._now()
         decision = reconciler.decide(found, now)
         match decision.step:
+            case Step.REST:
+                return Change(found.status, UNTIL_CHANGED)
             case Step.REFUSE:
                 return _refused(found, decision)
             case Step.SUSPEND:
@@ -221,7 +223,7 @@ class Schedules:
 
 
 def snapshot_name(found: SnapshotSchedule, run: Run, claim: str) -> str:
-    """The name of a run's snapshot of a claim, or of the group if ``claim`` is empty. It follows from the run."""
+    """The name of a run's snapshot of a claim, or of the group if ``claim`` is empty."""
     stem = f"{found.metadata.name}-{claim}" if claim else found.metadata.name
     digest = hashlib.sha256(f"{found.metadata.uid}\0{claim}".encode()).hexdigest()[:5]
     return f"{stem[:_MAX_STEM].rstrip('-.')}-{run.scheduled_at:%Y%m%d%H%M}-{digest}"
