@@ -43,8 +43,8 @@ class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         str,
         _NAME,
         Meta(
-            description="Instead of claim and snapshot: a VolumeGroupSnapshot. All its claims are reverted to "
-            "their snapshots, or none."
+            description="Instead of claim and snapshot: a VolumeGroupSnapshot. All its claims are reverted "
+            "to their snapshots, or none."
         ),
     ] = ""
     snapshot_class: Annotated[

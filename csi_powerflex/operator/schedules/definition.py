@@ -55,8 +55,8 @@ class Keep(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defau
     age: Annotated[
         str,
         Meta(
-            description="For how long, as a number with m, h, d or w for minutes, hours, days or weeks; empty "
-            "for no limit.",
+            description="For how long, as a number with m, h, d or w for minutes, hours, days or weeks; "
+            "empty for no limit.",
             pattern=AGE_PATTERN,
         ),
     ] = ""

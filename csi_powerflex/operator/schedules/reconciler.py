@@ -1,4 +1,4 @@
-"""What to do next with a SnapshotSchedule, and what its status is after each step. Nothing here has an effect.
+"""What to do next with a SnapshotSchedule, and what its status is after each step. There are no effects here.
 
 A run is written into the status before its snapshots are created, and their names follow from its time. So a
 run that was interrupted goes on, and no snapshot is taken twice.

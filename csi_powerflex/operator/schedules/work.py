@@ -66,20 +66,14 @@ class Schedules:
         now = self._now()
         decision = reconciler.decide(found, now)
         match decision.step:
-            case Step.REST:
-                return Change(found.status, UNTIL_CHANGED)
-            case Step.REFUSE:
-                return _refused(found, decision)
-            case Step.SUSPEND:
-                return Change(reconciler.suspended(found.status), UNTIL_CHANGED)
-            case Step.ARM:
-                return Change(reconciler.armed(found.status, found.spec, decision.next_at, now))
             case Step.TAKE:
                 return self._take(found, found.status.current, decision)
             case Step.PRUNE:
                 return self._prune(found, decision, now)
-            case _:
+            case Step.START | Step.MISS:
                 return _begun(found, decision, now)
+            case _:
+                return _settled(found, decision, now)
 
     # --- taking ----------------------------------------------------------------------------------
 
@@ -227,6 +221,19 @@ def snapshot_name(found: SnapshotSchedule, run: Run, claim: str) -> str:
     stem = f"{found.metadata.name}-{claim}" if claim else found.metadata.name
     digest = hashlib.sha256(f"{found.metadata.uid}\0{claim}".encode()).hexdigest()[:5]
     return f"{stem[:_MAX_STEM].rstrip('-.')}-{run.scheduled_at:%Y%m%d%H%M}-{digest}"
+
+
+def _settled(found: SnapshotSchedule, decision: Decision, now: datetime.datetime) -> Change[ScheduleStatus]:
+    """A step that takes and removes nothing."""
+    match decision.step:
+        case Step.REFUSE:
+            return _refused(found, decision)
+        case Step.SUSPEND:
+            return Change(reconciler.suspended(found.status), UNTIL_CHANGED)
+        case Step.ARM:
+            return Change(reconciler.armed(found.status, found.spec, decision.next_at, now))
+        case _:
+            return Change(found.status, UNTIL_CHANGED)
 
 
 def _refused(found: SnapshotSchedule, decision: Decision) -> Change[ScheduleStatus]:
