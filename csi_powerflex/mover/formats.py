@@ -78,8 +78,6 @@ _REFUSED: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"PK\x03\x04", "a ZIP archive", "unpack it, and give the image in it"),
     (0, b"\x04\x22\x4d\x18", "compressed with lz4", "compress it with gzip, xz or zstd"),
     (257, b"ustar", "a tar archive, such as an OVA", "unpack it, and give the image in it"),
-    (0, b"<", "a text such as HTML or XML", "check the URL: the server may have sent a page"),
-    (0, b"{", "a text such as JSON", "check the URL: the server may have sent an error"),
 )
 # Offset and magic bytes of what a RAW disk begins with: partition tables and filesystems.
 _RAW: tuple[tuple[int, bytes], ...] = (
@@ -150,15 +148,14 @@ def _format_of(head: bytes, *, wanted: Format, name: str) -> Format:
     if head.startswith(b"KDMV"):
         return Format.VMDK
     for offset, magic, what, remedy in _REFUSED:
-        # A RAW disk may have any text at its begin, so texts are refused only if RAW was not asked for.
-        is_text = len(magic) == 1
-        if head.startswith(magic, offset) and not (is_text and wanted is Format.RAW):
+        if head.startswith(magic, offset):
             raise Refused(f"{name} is {what}, which is not accepted; {remedy}")
     if wanted is Format.RAW or any(head.startswith(magic, offset) for offset, magic in _RAW):
         return Format.RAW
+    hint = "it begins like a web page or a text; " if head[:1] in (b"<", b"{") else ""
     raise Refused(
         f"{name} has no known format: it is no QCOW2 or VMDK image, and has neither a partition table nor a known "
-        "filesystem; if it is a RAW disk, ask for the format raw, with a checksum; else check the source"
+        f"filesystem; {hint}if it is a RAW disk, ask for the format raw, with a checksum; else check the source"
     )
 
 
