@@ -110,6 +110,27 @@ def copy_to_file(source: Disk, target: Disk, *, verify: Verify, work: Work) -> C
     return Copied(source.size, copier.written, 0)
 
 
+def mark_of(target: Disk) -> Mark | None:
+    """The mark on a target; None if it has none.
+
+    Raises:
+        Unavailable: the target does not answer.
+    """
+    if target.size < BLOCK:
+        return None
+    block = Buffer(BLOCK)
+    target.read(block, 0, BLOCK)
+    return Mark.read(bytes(block.view))
+
+
+def begun_by_another(target: Disk, mark: Mark, job: str) -> str:
+    """The message for a target that another job began."""
+    return (
+        f"the target {target.path} was begun by the job {mark.job}, and this is the job {job}; continue that job, or "
+        "give an empty volume"
+    )
+
+
 def _check_sizes(source: Disk, target: Disk) -> None:
     if source.is_same_as(target):
         raise Refused(f"{source.path} and {target.path} are the same device; give two volumes")
@@ -123,14 +144,16 @@ def _check_sizes(source: Disk, target: Disk) -> None:
 def _begun(copier: _Copier, mark: Mark, state: TargetState) -> int | None:
     """Where to continue; None if the target is complete. Marks the target if it is empty."""
     target = copier.target
-    found = Mark.read(copier.first_block_of(target))
+    found = mark_of(target)
     if found is not None:
         if found.is_of(mark):
             return found.done
+        if found.job != mark.job:
+            raise TargetRefused(begun_by_another(target, found, mark.job))
         raise TargetRefused(
-            f"the target {target.path} was begun by the job {found.job} with a source of {readable(found.size)} "
-            f"(checksum {found.source[:12]}), and this is the job {mark.job} with a source of "
-            f"{readable(mark.size)} (checksum {mark.source[:12]}); continue that job, or give an empty volume"
+            f"the target {target.path} was begun by this job with another source: one of {readable(found.size)} "
+            f"(checksum {found.source[:12]}), and now it has {readable(mark.size)} (checksum {mark.source[:12]}); "
+            "give an empty volume"
         )
     content = copier.first_content(state)
     if content is None:

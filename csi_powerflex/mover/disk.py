@@ -96,6 +96,15 @@ class Disk:
         return disk
 
     @classmethod
+    def file(cls, path: Path) -> Disk:
+        """Open a file of any length to read it.
+
+        Raises:
+            Unavailable: it cannot be opened.
+        """
+        return cls._of(path, _opened(path, os.O_RDONLY))
+
+    @classmethod
     def target(cls, path: Path) -> Disk:
         """Open a block device to write it, exclusively.
 
