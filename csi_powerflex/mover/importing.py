@@ -125,9 +125,9 @@ def _require_own(target: Disk, job: str) -> None:
 
 
 class _Receipt(msgspec.Struct, frozen=True):
-    """What says that the download in the scratch folder is complete."""
+    """What says that the download in the scratch folder is complete, and has the checksum that was asked for."""
 
-    url: str
+    source: str
     size: int
     digest: str
 
@@ -138,16 +138,19 @@ def _fetched(request: ImportRequest, size: int, work: Work) -> tuple[Path, str]:
         return request.source, web.digest_of(request.source, request.checksum, work)
     _prepare(request.scratch)
     image, receipt_file = request.scratch / "image", request.scratch / "receipt.json"
-    receipt = _read_receipt(receipt_file)
-    if receipt is not None and receipt.url == request.source.shown and _has_size(image, receipt.size):
-        found = web.digest_of(image, request.checksum, work)
-        if found == receipt.digest:
-            return image, found
+    receipt, wanted = _read_receipt(receipt_file), f"{request.source.shown} {request.checksum}"
+    if (
+        receipt is not None
+        and receipt.source == wanted
+        and _has_size(image, receipt.size)
+        and web.digest_of(image, None, work) == receipt.digest
+    ):
+        return image, receipt.digest
     receipt_file.unlink(missing_ok=True)
     # An image is not larger than its disk, except for its tables.
     limit = size + size // 8 + _MARGIN
     done = web.download(request.source, image, limit=limit, checksum=request.checksum, work=work)
-    receipt_file.write_bytes(msgspec.json.encode(_Receipt(request.source.shown, done.size, done.digest)))
+    receipt_file.write_bytes(msgspec.json.encode(_Receipt(wanted, done.size, done.digest)))
     return image, done.digest
 
 
