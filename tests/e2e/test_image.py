@@ -60,11 +60,13 @@ def test_the_image_has_the_tools_of_filesystems_and_neither_simulator_nor_build_
         "btrfs",
         "tini",
     } <= names
-    assert not {"gcc", "cc", "make", "pip", "pip3", "go", "nvme"} & names
+    assert not {"gcc", "cc", "make", "pip", "pip3", "go", "nvme", "qemu-img"} & names
     package = {name.partition("/csi_powerflex/")[2] for name in files if "/csi_powerflex/" in name}
     assert "cli/node.py" in package
     assert not [
-        name for name in package if name.startswith(("simulator/", "demo/", "cli/simulate", "cli/demo"))
+        name
+        for name in package
+        if name.startswith(("simulator/", "demo/", "mover/", "cli/simulate", "cli/demo", "cli/mover"))
     ]
 
 
@@ -75,4 +77,4 @@ def test_the_command_in_the_image_has_only_its_roles(cluster: Cluster) -> None:
     )
     commands = {line.split()[0] for line in shown.partition("Commands:")[2].splitlines() if line.strip()}
     assert {"controller", "node", "version"} <= commands
-    assert not {"simulate", "demo"} & commands
+    assert not {"simulate", "demo", "mover"} & commands
