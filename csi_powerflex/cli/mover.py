@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from csi_powerflex.cli import options, settings
+from csi_powerflex.cli import settings
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.mover import jobs, process
 from csi_powerflex.mover.copying import TargetState, Verify
