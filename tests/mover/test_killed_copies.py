@@ -41,7 +41,7 @@ def test_a_copy_that_is_killed_at_each_step_is_complete_when_repeated(
         assert run(str(target.path), NEVER) == 0
         assert target.content() == content
     assert killed > 10
-    figures.count("copies killed and repeated", killed)
+    figures.add("copies killed and repeated", killed)
 
 
 def test_a_copy_that_is_killed_again_and_again_still_ends(make_loop: MakeLoop) -> None:
