@@ -176,6 +176,29 @@ def _save(target: Disk, mark: Mark) -> None:
     target.flush()
 
 
+class _Sample:
+    """Keeps at most 64 parts of all that it is given, evenly spread."""
+
+    def __init__(self) -> None:
+        self._kept: list[Extent] = []
+        self._every = 1
+        self._seen = 0
+
+    def add(self, part: Extent) -> None:
+        if self._seen % self._every == 0:
+            if len(self._kept) == _SAMPLES:
+                self._kept = self._kept[::2]
+                self._every *= 2
+            self._kept.append(part)
+        self._seen += 1
+
+    def parts(self, begin: int, end: int) -> list[Extent]:
+        """What was kept, and the first and the last chunk between ``begin`` and ``end``."""
+        first = list(_chunks(begin, min(end, begin + BLOCK)))
+        last = list(_chunks(max(begin, (end - 1) // BLOCK * BLOCK), end))
+        return [*first, *self._kept, *last]
+
+
 @dataclass
 class _Copier:
     """Source and target with a buffer for each."""
@@ -186,7 +209,7 @@ class _Copier:
     written: int = 0
     _from: Buffer = field(default_factory=lambda: Buffer(CHUNK))
     _to: Buffer = field(default_factory=lambda: Buffer(CHUNK))
-    _sample: _Sample = field(default_factory=lambda: _Sample())
+    _sample: _Sample = field(default_factory=_Sample)
 
     def first_block_of(self, disk: Disk) -> bytes:
         """The first block, filled with zeros if the disk is shorter."""
@@ -287,29 +310,6 @@ class _Copier:
         for run in _runs(self._from, length):
             self.target.write(self._from, run.begin, run.end, part.begin + run.begin)
             self.written += run.end - run.begin
-
-
-class _Sample:
-    """Keeps at most 64 parts of all that it is given, evenly spread."""
-
-    def __init__(self) -> None:
-        self._kept: list[Extent] = []
-        self._every = 1
-        self._seen = 0
-
-    def add(self, part: Extent) -> None:
-        if self._seen % self._every == 0:
-            if len(self._kept) == _SAMPLES:
-                self._kept = self._kept[::2]
-                self._every *= 2
-            self._kept.append(part)
-        self._seen += 1
-
-    def parts(self, begin: int, end: int) -> list[Extent]:
-        """What was kept, and the first and the last chunk between ``begin`` and ``end``."""
-        first = list(_chunks(begin, min(end, begin + BLOCK)))
-        last = list(_chunks(max(begin, (end - 1) // BLOCK * BLOCK), end))
-        return [*first, *self._kept, *last]
 
 
 def _chunks(begin: int, end: int) -> Iterator[Extent]:
