@@ -225,7 +225,7 @@ class _Copier:
         self.work.begin(Phase.CHECKING, size)
         for part in parts:
             length = part.end - part.begin
-            self.target.read(self._to, 0, length)
+            self.target.read(self._to, part.begin, length)
             if not self._to.is_zero(0, length):
                 return part.begin + _first_nonzero(self._to, length)
             self.work.at(part.end)
@@ -240,7 +240,7 @@ class _Copier:
                 return False
         for part in _chunks(size, self.target.size):
             length = part.end - part.begin
-            self.target.read(self._to, 0, length)
+            self.target.read(self._to, part.begin, length)
             if not self._to.is_zero(0, length):
                 return False
             self.work.at(part.end)
@@ -296,14 +296,14 @@ class _Copier:
 
     def _is_equal(self, part: Extent) -> bool:
         length = part.end - part.begin
-        self.source.read(self._from, 0, length)
-        self.target.read(self._to, 0, length)
+        self.source.read(self._from, part.begin, length)
+        self.target.read(self._to, part.begin, length)
         self.work.at(part.end)
         return self._from.equals(self._to, 0, length)
 
     def _write(self, part: Extent) -> None:
         length = part.end - part.begin
-        self.source.read(self._from, 0, length)
+        self.source.read(self._from, part.begin, length)
         if self._from.is_zero(0, length):
             return
         self._sample.add(part)
