@@ -76,7 +76,7 @@ def import_job(
             done = importing.import_image(asked, written, job, work)
         return Outcome(
             Exit.DONE,
-            _words(f"imported a {done.format} image", done.copied),
+            _words(f"imported a {done.format} image with", done.copied),
             size=done.copied.size,
             written=done.copied.written,
             format=done.format,
@@ -124,7 +124,7 @@ def _described(found: Found) -> str:
 
 def _words(action: str, copied: Copied) -> str:
     resumed = f", continued at {readable(copied.resumed)}" if copied.resumed else ""
-    return f"{action} with a disk of {readable(copied.size)}, wrote {readable(copied.written)}{resumed}"
+    return f"{action} a disk of {readable(copied.size)}, wrote {readable(copied.written)}{resumed}"
 
 
 def _content(file: Path, most: int) -> bytes:

@@ -192,9 +192,10 @@ def download(server: Server, into: Path, *, limit: int, checksum: Checksum | Non
                 file.flush()
                 os.fsync(file.fileno())
         except urllib3.exceptions.HTTPError as error:
-            raise Unavailable(
-                f"the download of {server.shown} broke off after {size} bytes: {connection_errors.reason(error)}"
-            ) from error
+            # urllib3 tells of a chunk without its end in Python's words.
+            is_chunk = isinstance(connection_errors.causes(error)[-1], ValueError)
+            why = "the answer ended too early" if is_chunk else connection_errors.reason(error)
+            raise Unavailable(f"the download of {server.shown} broke off after {size} bytes: {why}") from error
         except OSError as error:
             raise Unavailable(f"the download cannot be written to {into}: {error.strerror}") from error
     if length is not None and size != length:

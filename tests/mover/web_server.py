@@ -129,7 +129,7 @@ def web_server(folder: Path, *, encrypted: bool = True) -> Iterator[WebServer]:
     listening.RequestHandlerClass = type("Handler", (_Handler,), {"served": served})
     if encrypted:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(files.certificate, files.key)
+        context.load_cert_chain(files.server, files.key)
         listening.socket = context.wrap_socket(listening.socket, server_side=True)
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
