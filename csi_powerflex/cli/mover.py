@@ -28,21 +28,23 @@ _folder = click.Path(file_okay=False, path_type=Path)
 _termination = click.option(
     "--termination-log",
     type=_file,
-    help="File for the outcome as JSON, such as /dev/termination-log. It is also the last line of the output.",
+    help="File for the outcome as JSON, such as /dev/termination-log. It is also the last line of the "
+    "output.",
 )
 _job = click.option(
     "--job",
     required=True,
     metavar="NAME",
-    help="Name that no other job ever has, such as the UID of an object. A job continues only its own target.",
+    help="Name that no other job ever has, such as the UID of an object. A job continues only its own "
+    "target.",
 )
 _target_state = click.option(
     "--target-state",
     type=click.Choice([state.value for state in TargetState]),
     default=TargetState.UNKNOWN.value,
     show_default=True,
-    help="unknown: read all of the target first, and refuse it if it has content. new: read samples only; for a "
-    "volume that was just created in a pool with zero padding.",
+    help="unknown: read all of the target first, and refuse it if it has content. new: read samples only; "
+    "for a volume that was just created in a pool with zero padding.",
 )
 _verify = click.option(
     "--verify",
@@ -72,20 +74,24 @@ _scratch = click.option(
 def command() -> None:
     """Copy, import, export and inspect disks, as a job with progress and an outcome in JSON.
 
-    The exit status is 0 if the job is done, 10 if the source is refused, 11 if the target is, 12 or 143 if the
-    same job may succeed later, and 13 if the result is not the source.
+    The exit status is 0 if the job is done, 10 if the source is refused, 11 if the target is, 12 or 143 if
+    the same job may succeed later, and 13 if the result is not the source.
     """
 
 
 def _run(action: Callable[[Work], Outcome], termination: Path | None) -> None:
     log.configure(level="warning")
-    sys.exit(int(process.run_job(action, termination=termination, show=lambda line: click.echo(line))))
+    sys.exit(int(process.run_job(action, termination=termination, show=click.echo)))
 
 
 @command.command(name="copy", cls=settings.RoleCommand, context_settings=settings.of("mover_copy"))
 @click.option("--source", type=_file, required=True, help="Block device or RAW file to read.")
-@click.option("--source-id", required=True, help="What identifies the content of the source, such as its handle.")
-@click.option("--target", type=_file, required=True, help="Block device to write; empty, or begun by this job.")
+@click.option(
+    "--source-id", required=True, help="What identifies the content of the source, such as its handle."
+)
+@click.option(
+    "--target", type=_file, required=True, help="Block device to write; empty, or begun by this job."
+)
 @_job
 @_target_state
 @_verify
@@ -118,7 +124,9 @@ def copy(
 @click.option("--url-file", type=_file, help="File with the URL of the image, with http or https.")
 @_ca_file
 @_credentials_file
-@click.option("--checksum", metavar="CHECKSUM", help="sha256:<hex> or sha512:<hex> of the image at its source.")
+@click.option(
+    "--checksum", metavar="CHECKSUM", help="sha256:<hex> or sha512:<hex> of the image at its source."
+)
 @click.option(
     "--format",
     "wanted",
@@ -127,7 +135,9 @@ def copy(
     show_default=True,
     help="Format of the image. A RAW disk without partition table and filesystem has to be given as raw.",
 )
-@click.option("--target", type=_file, required=True, help="Block device to write; empty, or begun by this job.")
+@click.option(
+    "--target", type=_file, required=True, help="Block device to write; empty, or begun by this job."
+)
 @_scratch
 @_job
 @_target_state
@@ -144,15 +154,17 @@ def import_(
 ) -> None:
     """Import an image to a block device.
 
-    QCOW2, VMDK and RAW images, also compressed with gzip, xz or zstd. An image that names other files is refused.
+    QCOW2, VMDK and RAW images, also compressed with gzip, xz or zstd. An image that names other files is
+    refused.
     """
     if (given["source"] is None) == (given["url_file"] is None):
         raise click.UsageError("give either --source or --url-file")
 
     def request() -> ImportRequest:
-        source = given["source"] or ServerFiles(
-            given["url_file"], given["ca_file"], given["credentials_file"]
-        ).read()
+        source = (
+            given["source"]
+            or ServerFiles(given["url_file"], given["ca_file"], given["credentials_file"]).read()
+        )
         return ImportRequest(
             source=source,
             format=Format(wanted),
@@ -166,7 +178,9 @@ def import_(
 
 
 @command.command(name="export", cls=settings.RoleCommand, context_settings=settings.of("mover_export"))
-@click.option("--source", type=_file, required=True, help="Block device to read. It must not change meanwhile.")
+@click.option(
+    "--source", type=_file, required=True, help="Block device to read. It must not change meanwhile."
+)
 @click.option("--target", type=_file, help="File to write, which must not exist. Or give --url-file.")
 @click.option("--url-file", type=_file, help="File with the URL for HTTP PUT, such as a signed one.")
 @_ca_file
@@ -189,9 +203,10 @@ def export(source: Path, verify: str, termination_log: Path | None, wanted: str,
         raise click.UsageError("give either --target or --url-file")
 
     def request() -> ExportRequest:
-        target = given["target"] or ServerFiles(
-            given["url_file"], given["ca_file"], given["credentials_file"]
-        ).read()
+        target = (
+            given["target"]
+            or ServerFiles(given["url_file"], given["ca_file"], given["credentials_file"]).read()
+        )
         return ExportRequest(
             source=source,
             target=target,

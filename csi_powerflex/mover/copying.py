@@ -126,8 +126,8 @@ def mark_of(target: Disk) -> Mark | None:
 def begun_by_another(target: Disk, mark: Mark, job: str) -> str:
     """The message for a target that another job began."""
     return (
-        f"the target {target.path} was begun by the job {mark.job}, and this is the job {job}; continue that job, or "
-        "give an empty volume"
+        f"the target {target.path} was begun by the job {mark.job}, and this is the job {job}; continue "
+        "that job, or give an empty volume"
     )
 
 
@@ -151,9 +151,9 @@ def _begun(copier: _Copier, mark: Mark, state: TargetState) -> int | None:
         if found.job != mark.job:
             raise TargetRefused(begun_by_another(target, found, mark.job))
         raise TargetRefused(
-            f"the target {target.path} was begun by this job with another source: one of {readable(found.size)} "
-            f"(checksum {found.source[:12]}), and now it has {readable(mark.size)} (checksum {mark.source[:12]}); "
-            "give an empty volume"
+            f"the target {target.path} was begun by this job with another source: one of "
+            f"{readable(found.size)} (checksum {found.source[:12]}), and now it has {readable(mark.size)} "
+            f"(checksum {mark.source[:12]}); give an empty volume"
         )
     content = copier.first_content(state)
     if content is None:
@@ -162,8 +162,8 @@ def _begun(copier: _Copier, mark: Mark, state: TargetState) -> int | None:
     if copier.is_complete():
         return None
     raise TargetRefused(
-        f"the target {target.path} has content at byte {content}, and neither the mark of this job nor the data of "
-        "the source; nothing was written to it; give an empty volume"
+        f"the target {target.path} has content at byte {content}, and neither the mark of this job nor "
+        "the data of the source; nothing was written to it; give an empty volume"
     )
 
 
@@ -272,8 +272,8 @@ class _Copier:
         for part in parts:
             if not self._is_equal(part):
                 raise Different(
-                    f"the target {self.target.path} differs from the source between the bytes {part.begin} and "
-                    f"{part.end} after it was written; do not use it, and check the devices"
+                    f"the target {self.target.path} differs from the source between the bytes "
+                    f"{part.begin} and {part.end} after it was written; do not use it, and check the devices"
                 )
         self.work.end(size)
 
@@ -290,8 +290,8 @@ class _Copier:
         self.written += BLOCK
         if self.first_block_of(self.target) != bytes(block.view):
             raise Different(
-                f"the first block of {self.target.path} is not what was written to it; do not use it, and check "
-                "the device"
+                f"the first block of {self.target.path} is not what was written to it; do not use it, and "
+                "check the device"
             )
 
     def _is_equal(self, part: Extent) -> bool:

@@ -82,24 +82,21 @@ class Disk:
             Refused: its size is 0 or not a multiple of a sector.
             Unavailable: it cannot be opened.
         """
-        descriptor = _opened(path, os.O_RDONLY)
-        try:
-            disk = cls._of(path, descriptor)
-            if disk.size == 0 or disk.size % SECTOR:
-                raise Refused(
-                    f"{path} has {disk.size} bytes, and a disk has one or more whole sectors of {SECTOR} bytes; "
-                    "the file may be truncated, or not be a RAW image"
-                )
-        except BaseException:
-            os.close(descriptor)
-            raise
+        disk = cls.file(path)
+        if disk.size == 0 or disk.size % SECTOR:
+            disk.close()
+            raise Refused(
+                f"{path} has {disk.size} bytes, and a disk has one or more whole sectors of {SECTOR} bytes; "
+                "the file may be truncated, or not be a RAW image"
+            )
         return disk
 
     @classmethod
     def file(cls, path: Path) -> Disk:
-        """Open a file of any length to read it.
+        """Open a file of any length, or a block device, to read it.
 
         Raises:
+            InvalidArgument: it is neither.
             Unavailable: it cannot be opened.
         """
         return cls._of(path, _opened(path, os.O_RDONLY))
@@ -119,17 +116,14 @@ class Disk:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno == errno.EBUSY:
                 raise TargetRefused(
-                    f"{path} is in use on this host: a filesystem is mounted from it, or another process writes "
-                    "to it; end that use, then start the job again"
+                    f"{path} is in use on this host: a filesystem is mounted from it, or another process "
+                    "writes to it; end that use, then start the job again"
                 ) from error
             raise
-        try:
-            disk = cls._of(path, descriptor)
-            if not disk.is_device:
-                raise InvalidArgument(f"the target {path} is not a block device; give the volume as a device")
-        except BaseException:
-            os.close(descriptor)
-            raise
+        disk = cls._of(path, descriptor)
+        if not disk.is_device:
+            disk.close()
+            raise InvalidArgument(f"the target {path} is not a block device; give the volume as a device")
         return disk
 
     @classmethod
@@ -152,6 +146,7 @@ class Disk:
     def _of(cls, path: Path, descriptor: int) -> Disk:
         mode = os.fstat(descriptor).st_mode
         if not (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):
+            os.close(descriptor)
             raise InvalidArgument(f"{path} is neither a block device nor a regular file")
         size = os.lseek(descriptor, 0, os.SEEK_END)
         return cls(path, descriptor, size, is_device=stat.S_ISBLK(mode))
@@ -178,7 +173,9 @@ class Disk:
                     continue
                 raise self._failed(f"reading {length} bytes at {offset}", error) from error
             if count == 0:
-                raise Unavailable(f"{self.path} ended at {offset + done}, before its {self.size} bytes were read")
+                raise Unavailable(
+                    f"{self.path} ended at {offset + done}, before its {self.size} bytes were read"
+                )
             done += count
 
     def write(self, buffer: Buffer, begin: int, end: int, offset: int) -> None:
@@ -218,7 +215,9 @@ class Disk:
             return Extent(offset, self.size)
         try:
             begin = os.lseek(self._descriptor, offset, os.SEEK_DATA)
-            return Extent(max(begin // BLOCK * BLOCK, offset), os.lseek(self._descriptor, begin, os.SEEK_HOLE))
+            return Extent(
+                max(begin // BLOCK * BLOCK, offset), os.lseek(self._descriptor, begin, os.SEEK_HOLE)
+            )
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return Extent(self.size, self.size)
@@ -237,7 +236,8 @@ class Disk:
         self.close()
 
     def _without_direct(self) -> bool:
-        """Turn off direct I/O, for a disk or a last part that does not allow it; returns whether it was on."""
+        """Turn off direct I/O, for a disk or a last part that does not allow it; returns whether it was "
+        "on."""
         flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
         if not flags & os.O_DIRECT:
             return False

@@ -136,8 +136,8 @@ def examine(head: bytes, *, wanted: Format, length: int, name: str) -> Header:
             size = _raw_size(length, name)
     if not 0 < size <= LARGEST:
         raise Refused(
-            f"{name} says that its disk has {readable(size)}; a disk has 1 byte to {readable(LARGEST)}; the image is "
-            "broken or hostile"
+            f"{name} says that its disk has {readable(size)}; a disk has 1 byte to {readable(LARGEST)}; "
+            "the image is broken or hostile"
         )
     return Header(found, size)
 
@@ -154,15 +154,17 @@ def _format_of(head: bytes, *, wanted: Format, name: str) -> Format:
         return Format.RAW
     hint = "it begins like a web page or a text; " if head[:1] in (b"<", b"{") else ""
     raise Refused(
-        f"{name} has no known format: it is no QCOW2 or VMDK image, and has neither a partition table nor a known "
-        f"filesystem; {hint}if it is a RAW disk, ask for the format raw, with a checksum; else check the source"
+        f"{name} has no known format: it is no QCOW2 or VMDK image, and has neither a partition table nor "
+        f"a known filesystem; {hint}if it is a RAW disk, ask for the format raw, with a checksum; else "
+        "check the source"
     )
 
 
 def _raw_size(length: int, name: str) -> int:
     if length % SECTOR:
         raise Refused(
-            f"{name} has {length} bytes, and a RAW disk has whole sectors of {SECTOR} bytes; it may be truncated"
+            f"{name} has {length} bytes, and a RAW disk has whole sectors of {SECTOR} bytes; it may be "
+            "truncated"
         )
     return length
 
@@ -221,11 +223,15 @@ def _vmdk_size(head: bytes, name: str) -> int:
     kind = _CREATE_TYPE.search(descriptor)
     text = kind[1].decode("ascii", "replace") if kind else "none"
     if text not in _ACCEPTED_TYPES:
-        raise Refused(f"{name} is a VMDK of the type {text}; accepted are {' and '.join(_ACCEPTED_TYPES)}; {_CONVERT}")
+        raise Refused(
+            f"{name} is a VMDK of the type {text}; accepted are {' and '.join(_ACCEPTED_TYPES)}; {_CONVERT}"
+        )
     parent = _PARENT.search(descriptor)
     if parent is not None and parent[1].lower() != b"ffffffff":
         raise Refused(f"{name} is a VMDK with a parent, so it has only a part of the disk; {_CONVERT}")
     extents = _EXTENT.findall(descriptor)
     if extents != [b"SPARSE"]:
-        raise Refused(f"{name} is a VMDK with {len(extents)} extents, and one sparse extent is accepted; {_CONVERT}")
+        raise Refused(
+            f"{name} is a VMDK with {len(extents)} extents, and one sparse extent is accepted; {_CONVERT}"
+        )
     return int(sectors) * SECTOR

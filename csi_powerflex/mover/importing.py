@@ -1,7 +1,7 @@
 """Imports of images: from a URL, a file or a device, to a block device.
 
-An image is first complete in the scratch folder. Then its checksum, its format and its content are checked, it
-is converted to a sparse RAW file, and that is copied to the target (``mover.copying``).
+An image is first complete in the scratch folder. Then its checksum, its format and its content are checked,
+it is converted to a sparse RAW file, and that is copied to the target (``mover.copying``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class ImportRequest:
 
     Attributes:
         source: where the image is.
-        format: the format that it must have, or AUTO. An image without a known begin is RAW only if asked for.
+        format: the format that it must have, or AUTO. An image without a known begin is RAW only if asked
+            for.
         checksum: of the image as it is at the source; None for none.
         scratch: a folder of this job alone, with space for the image and its data.
         state: what is known of the target.
@@ -125,7 +126,8 @@ def _require_own(target: Disk, job: str) -> None:
 
 
 class _Receipt(msgspec.Struct, frozen=True):
-    """What says that the download in the scratch folder is complete, and has the checksum that was asked for."""
+    """What says that the download in the scratch folder is complete, and has the checksum that was asked "
+    "for."""
 
     source: str
     size: int

@@ -60,14 +60,14 @@ def copy_job(
     def act(work: Work) -> Outcome:
         with Disk.source(source) as read, Disk.target(target) as written:
             copied = copying.copy(read, written, job, state=state, verify=verify, work=work)
-        return Outcome(Exit.DONE, _words("copied", copied), size=copied.size, written=copied.written, format="raw")
+        return Outcome(
+            Exit.DONE, _words("copied", copied), size=copied.size, written=copied.written, format="raw"
+        )
 
     return act
 
 
-def import_job(
-    request: Callable[[], ImportRequest], target: Path, job: str
-) -> Callable[[Work], Outcome]:
+def import_job(request: Callable[[], ImportRequest], target: Path, job: str) -> Callable[[Work], Outcome]:
     """Import an image, see ``importing.import_image``."""
 
     def act(work: Work) -> Outcome:

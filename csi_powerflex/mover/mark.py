@@ -1,8 +1,8 @@
 """The mark of a job on its target, in the first block of the device.
 
-The mark says which job began to write the device, from which source, and how far it is. The first block of the
-source is written last, over the mark. So a device that is not complete never looks like a disk, and a job
-knows its own target. The mark fits into one sector, which a device writes whole or not at all.
+The mark says which job began to write the device, from which source, and how far it is. The first block of
+the source is written last, over the mark. So a device that is not complete never looks like a disk, and a
+job knows its own target. The mark fits into one sector, which a device writes whole or not at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Job:
         """
         if _JOB.fullmatch(name) is None:
             raise InvalidArgument(
-                f"the job {name!r} is not usable; give at most 63 letters, digits, dots, dashes and underscores"
+                f"the job {name!r} is not usable; give at most 63 letters, digits, dots, dashes and "
+                "underscores"
             )
         return cls(name, source)
 

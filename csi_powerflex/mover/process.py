@@ -20,7 +20,9 @@ from csi_powerflex.observability.log import Log
 log = Log(__name__)
 
 
-def run_job(action: Callable[[Work], Outcome], *, termination: Path | None, show: Callable[[str], None]) -> Exit:
+def run_job(
+    action: Callable[[Work], Outcome], *, termination: Path | None, show: Callable[[str], None]
+) -> Exit:
     """Run a job to its end; returns the exit status.
 
     SIGTERM ends it at the next step at which the same job can continue.

@@ -63,7 +63,8 @@ def require_sound(image: Path, header: Header, work: Work) -> None:
     # 3 means that clusters are not used, which harms nothing.
     if done.code not in (0, 3):
         raise Refused(
-            f"{image.name} is damaged or truncated: {_check_result(done)}; get it again, and compare its checksum"
+            f"{image.name} is damaged or truncated: {_check_result(done)}; get it again, and compare its "
+            "checksum"
         )
 
 
@@ -78,8 +79,18 @@ def convert(image: Path, header: Header, disk: Path, work: Work) -> None:
     work.begin(Phase.CONVERTING, header.size)
     disk.unlink(missing_ok=True)
     _run(
-        ["qemu-img", "convert", "-O", "raw", "-S", "64k", "-W"],
-        more=[_opened(image, header.format), str(disk)],
+        [
+            "qemu-img",
+            "convert",
+            "-O",
+            "raw",
+            "-S",
+            "64k",
+            "-W",
+            "--",
+            _opened(image, header.format),
+            str(disk),
+        ],
         file=header.size,
         seconds=_LONGEST_SECONDS,
         work=work,
@@ -88,8 +99,8 @@ def convert(image: Path, header: Header, disk: Path, work: Work) -> None:
     work.end(header.size)
     if disk.stat().st_size != round_up(header.size, SECTOR):
         raise Different(
-            f"the conversion of {image.name} made {disk.stat().st_size} bytes, and the image has {header.size}; "
-            "nothing was written to the target"
+            f"the conversion of {image.name} made {disk.stat().st_size} bytes, and the image has "
+            f"{header.size}; nothing was written to the target"
         )
     compare(image, header.format, disk, Format.RAW, work)
 
@@ -109,7 +120,9 @@ def compare(one: Path, one_format: Format, other: Path, other_format: Format, wo
         work=work,
     )
     if done.code:
-        raise Different(f"{one} and {other} differ after the conversion: {_last_line(done.stdout)}; try again")
+        raise Different(
+            f"{one} and {other} differ after the conversion: {_last_line(done.stdout)}; try again"
+        )
 
 
 def make_qcow2(disk: Path, size: int, image: Path, *, compressed: bool, work: Work) -> None:
@@ -122,9 +135,9 @@ def make_qcow2(disk: Path, size: int, image: Path, *, compressed: bool, work: Wo
     """
     work.begin(Phase.CONVERTING, size)
     source = json.dumps({"driver": "raw", "file": {"driver": _file_driver(disk), "filename": str(disk)}})
+    options = ["-c"] if compressed else []
     _run(
-        ["qemu-img", "convert", "-O", "qcow2", "-S", "64k", *(["-c"] if compressed else [])],
-        more=[f"json:{source}", str(image)],
+        ["qemu-img", "convert", "-O", "qcow2", "-S", "64k", *options, "--", f"json:{source}", str(image)],
         file=size + size // 8 + 64 * MIB,
         seconds=_LONGEST_SECONDS,
         work=work,
@@ -171,13 +184,14 @@ def _check_info(info: _Info, image: Path, header: Header) -> None:
         None,
     )
     if problem is not None:
-        raise Refused(f"{image.name} is not accepted: {problem}; make a plain image of it with qemu-img convert")
+        raise Refused(
+            f"{image.name} is not accepted: {problem}; make a plain image of it with qemu-img convert"
+        )
 
 
 def _run(
     command: list[str],
     *,
-    more: list[str] | None = None,
     accept: tuple[int, ...] = (0,),
     file: int = _SMALLEST_FILE,
     seconds: int,
@@ -185,10 +199,9 @@ def _run(
     meanwhile: Callable[[], None] | None = None,
 ) -> Completed:
     limits = Limits(memory=_MEMORY, processor=seconds, file=file)
-    whole = [*command, "--", *more] if more else command
     try:
         return run_limited(
-            whole, limits=limits, cap=seconds, accept=accept, meanwhile=meanwhile or work.check
+            command, limits=limits, cap=seconds, accept=accept, meanwhile=meanwhile or work.check
         )
     except CommandFailed as error:
         if "No space left" in error.stderr or "Input/output error" in error.stderr:

@@ -77,7 +77,9 @@ def _by_python(packed: Path, kind: Compression, into: Path, *, limit: int, work:
                 _write_sparsely(result.fileno(), piece, size - len(piece))
                 work.at(size)
         except (zlib.error, lzma.LZMAError) as error:
-            raise Refused(f"{packed.name} is damaged: {error}; get it again, and compare its checksum") from error
+            raise Refused(
+                f"{packed.name} is damaged: {error}; get it again, and compare its checksum"
+            ) from error
         os.ftruncate(result.fileno(), size)
 
 
@@ -153,7 +155,9 @@ def _by_zstd(packed: Path, into: Path, *, limit: int, work: Work) -> None:
             raise Unavailable(f"{packed.name} cannot be unpacked: {error.stderr}") from error
         if error.code < 0 or "File too large" in error.stderr:
             raise _too_large(packed, limit) from error
-        raise Refused(f"{packed.name} is damaged: {error.stderr}; get it again, and compare its checksum") from error
+        raise Refused(
+            f"{packed.name} is damaged: {error.stderr}; get it again, and compare its checksum"
+        ) from error
     if _size(into) > limit:
         raise _too_large(packed, limit)
 
@@ -167,6 +171,6 @@ def _size(path: Path) -> int:
 
 def _too_large(packed: Path, limit: int) -> Refused:
     return Refused(
-        f"{packed.name} unpacks to more than {readable(limit)}, which is what the target can take; give a larger "
-        "volume, or check the image: it may be made to fill disks"
+        f"{packed.name} unpacks to more than {readable(limit)}, which is what the target can take; give a "
+        "larger volume, or check the image: it may be made to fill disks"
     )

@@ -54,7 +54,9 @@ class Checksum:
             with contextlib.suppress(ValueError):
                 bytes.fromhex(digest)
                 return cls(algorithm, digest)
-        raise InvalidArgument(f"the checksum {text!r} has another form than sha256:<64 digits> or sha512:<128 digits>")
+        raise InvalidArgument(
+            f"the checksum {text!r} has another form than sha256:<64 digits> or sha512:<128 digits>"
+        )
 
 
 class Hashes:
@@ -81,8 +83,8 @@ class Hashes:
             found = self._other.hexdigest()
             if found != self._wanted.digest:
                 raise Refused(
-                    f"{name} has the {self._wanted.algorithm} checksum {found}, and {self._wanted.digest} was asked "
-                    "for; check the checksum and the source"
+                    f"{name} has the {self._wanted.algorithm} checksum {found}, and {self._wanted.digest} "
+                    "was asked for; check the checksum and the source"
                 )
         return f"sha256:{self._own.hexdigest()}"
 
@@ -160,16 +162,16 @@ def authorization_in(content: bytes, name: str) -> str:
     if usable and len(lines) == 2 and ":" not in lines[0]:
         return f"Basic {base64.b64encode(':'.join(lines).encode()).decode()}"
     raise InvalidArgument(
-        f"the credentials file {name} is not usable; give one line with a bearer token, or two lines with a user and "
-        "a password"
+        f"the credentials file {name} is not usable; give one line with a bearer token, or two lines with "
+        "a user and a password"
     )
 
 
 def download(server: Server, into: Path, *, limit: int, checksum: Checksum | None, work: Work) -> Downloaded:
     """Download a whole file.
 
-    The server must say how long it is, or end it as HTTP's chunks do. Otherwise a broken connection looks like
-    the end, so a checksum is needed.
+    The server must say how long it is, or end it as HTTP's chunks do. Otherwise a broken connection looks
+    like the end, so a checksum is needed.
 
     Raises:
         Refused: the file does not exist, is longer than ``limit``, or has another checksum.
@@ -195,7 +197,9 @@ def download(server: Server, into: Path, *, limit: int, checksum: Checksum | Non
             # urllib3 tells of a chunk without its end in Python's words.
             is_chunk = isinstance(connection_errors.causes(error)[-1], ValueError)
             why = "the answer ended too early" if is_chunk else connection_errors.reason(error)
-            raise Unavailable(f"the download of {server.shown} broke off after {size} bytes: {why}") from error
+            raise Unavailable(
+                f"the download of {server.shown} broke off after {size} bytes: {why}"
+            ) from error
         except OSError as error:
             raise Unavailable(f"the download cannot be written to {into}: {error.strerror}") from error
     if length is not None and size != length:
@@ -305,7 +309,9 @@ def _redirect(answer: urllib3.BaseHTTPResponse, url: str, server: Server) -> str
     except InvalidArgument as error:
         raise Refused(f"{shown(url)} redirects to something that is no URL of HTTP: {error}") from error
     if urlsplit(url).scheme == "https" and urlsplit(location).scheme != "https":
-        raise Refused(f"{server.shown} redirects from HTTPS to HTTP, which is not followed; give a URL with HTTPS")
+        raise Refused(
+            f"{server.shown} redirects from HTTPS to HTTP, which is not followed; give a URL with HTTPS"
+        )
     return location
 
 
@@ -327,14 +333,16 @@ def _length_of(
     """The length of the file in bytes; None if the server does not say it."""
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise Refused(f"{server.shown} sends the file with the encoding {encoding[:40]!r}, which was not asked for")
+        raise Refused(
+            f"{server.shown} sends the file with the encoding {encoding[:40]!r}, which was not asked for"
+        )
     stated = answer.headers.get("Content-Length")
     if stated is None:
         if "chunked" in answer.headers.get("Transfer-Encoding", "").lower() or has_checksum:
             return None
         raise Refused(
-            f"{server.shown} does not say how long the file is, so a broken download would look like a whole one; give "
-            "a checksum"
+            f"{server.shown} does not say how long the file is, so a broken download would look like a "
+            "whole one; give a checksum"
         )
     length = whole_number(stated.strip(), digits=len(str(INT64_MAX)))
     if length is None:
@@ -346,6 +354,6 @@ def _length_of(
 
 def _too_long(server: Server, length: int, limit: int) -> Refused:
     return Refused(
-        f"{server.shown} has at least {readable(length)}, and at most {readable(limit)} is accepted; give a larger "
-        "volume, or check the URL"
+        f"{server.shown} has at least {readable(length)}, and at most {readable(limit)} is accepted; give "
+        "a larger volume, or check the URL"
     )

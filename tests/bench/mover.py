@@ -39,11 +39,10 @@ def _empty(target: Loop) -> None:
     output_of(["sync"])
 
 
-
 def _copy(source: Loop, target: Loop, *options: str) -> int:
     command = [
-        sys.executable, "-m", "csi_powerflex", "mover", "copy", f"--source={source.path}", "--source-id=bench",
-        f"--target={target.path}", "--job=bench", *options,
+        sys.executable, "-m", "csi_powerflex", "mover", "copy", f"--source={source.path}",
+        "--source-id=bench", f"--target={target.path}", "--job=bench", *options,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     outcome = read_outcome(done.stdout.splitlines()[-1])

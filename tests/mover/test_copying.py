@@ -101,7 +101,9 @@ def test_a_target_with_content_is_refused_and_not_touched(
     target = make_loop(SIZE)
     target.put(b"\x01", offset)
     before = target.content()
-    with pytest.raises(TargetRefused, match=f"has content at byte {offset // BLOCK * BLOCK}, .* nothing was written"):
+    with pytest.raises(
+        TargetRefused, match=rf"has content at byte {offset // BLOCK * BLOCK}, .* nothing was written"
+    ):
         copy(source.path, target.path, state=state)
     assert target.content() == before
 
@@ -127,7 +129,9 @@ def test_a_job_that_is_repeated_after_its_end_finds_that_it_is_done(
 
 def test_a_target_that_is_too_small_is_refused(source: Loop, make_loop: MakeLoop) -> None:
     target = make_loop(SIZE - MIB)
-    with pytest.raises(TargetRefused, match="the source has 12 MiB, and the target .* only 11 MiB; give a volume"):
+    with pytest.raises(
+        TargetRefused, match=r"the source has 12 MiB, and the target .* only 11 MiB; give a volume"
+    ):
         copy(source.path, target.path)
 
 
@@ -206,7 +210,7 @@ def test_a_first_block_that_is_lost_is_found(
             write(self, buffer, begin, end, offset)
 
     monkeypatch.setattr(Disk, "write", losing)
-    with pytest.raises(Different, match="the first block of .* is not what was written"):
+    with pytest.raises(Different, match=r"the first block of .* is not what was written"):
         copy(source.path, target.path)
 
 

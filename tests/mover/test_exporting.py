@@ -34,7 +34,12 @@ def source(make_loop: MakeLoop) -> Loop:
 
 
 def export(
-    source: Loop, target: Path | Server, form: Format, *, compressed: bool = False, scratch: Path | None = None
+    source: Loop,
+    target: Path | Server,
+    form: Format,
+    *,
+    compressed: bool = False,
+    scratch: Path | None = None,
 ) -> Exported:
     request = ExportRequest(source.path, target, form, compressed, scratch)
     return exporting.export_disk(request, Work())

@@ -48,7 +48,7 @@ def test_a_disk_with_partitions_or_a_filesystem_is_raw(offset: int, magic: bytes
 
 @pytest.mark.parametrize("head", [b"\x8e\x12\x93" * 1000, bytes(4096), b"<html>404</html>", b'{"error": 1}'])
 def test_unknown_content_is_raw_only_if_asked_for(head: bytes) -> None:
-    with pytest.raises(Refused, match="has no known format: .* ask for the format raw, with a checksum"):
+    with pytest.raises(Refused, match=r"has no known format: .* ask for the format raw, with a checksum"):
         found(head)
     assert found(head, Format.RAW) == Header(Format.RAW, MIB)
 
@@ -78,7 +78,7 @@ def test_a_text_is_called_so() -> None:
     ],
 )
 def test_other_formats_are_refused_in_words(head: bytes, words: str, wanted: Format) -> None:
-    with pytest.raises(Refused, match=f"image is {words}.*, which is not accepted; .+"):
+    with pytest.raises(Refused, match=rf"image is {words}.*, which is not accepted; .+"):
         found(head.ljust(4096, b"\0"), wanted)
 
 

@@ -167,7 +167,9 @@ def test_an_encrypted_image_is_refused(raw: Path, tmp_path: Path, target: Loop, 
     output_of(["qemu-img", "create", "-q", *secret, "-f", "qcow2", *encrypt, image, "12M"])
     refused(image, target, scratch, "it is encrypted")
     image.unlink()
-    output_of(["qemu-img", "create", "-q", *secret, "-f", "luks", "-o", "key-secret=s,iter-time=10", image, "1M"])
+    output_of(
+        ["qemu-img", "create", "-q", *secret, "-f", "luks", "-o", "key-secret=s,iter-time=10", image, "1M"]
+    )
     refused(image, target, scratch, "an encrypted disk")
     refused(image, target, scratch, "an encrypted disk", Format.RAW)
 
@@ -181,7 +183,9 @@ def test_snapshots_inside_are_refused(raw: Path, target: Loop, scratch: Path) ->
 def test_a_bomb_is_refused(tmp_path: Path, target: Loop, scratch: Path) -> None:
     image = tmp_path / "image.qcow2"
     output_of(["qemu-img", "create", "-q", "-f", "qcow2", image, "60T"])
-    with pytest.raises(TargetRefused, match="the image has a disk of 60 TiB, and the target .* has only 13 MiB"):
+    with pytest.raises(
+        TargetRefused, match=r"the image has a disk of 60 TiB, and the target .* has only 13 MiB"
+    ):
         import_(image, target, scratch)
     assert not any(target.content())
 
@@ -260,9 +264,9 @@ def test_a_repeated_import_finds_that_it_is_done(raw: Path, target: Loop, scratc
     image = image_of(raw, "qcow2")
     import_(image, target, scratch)
     assert import_(image, target, scratch).copied.written == 0
+    other = raw.with_name("other.raw")
+    other.write_bytes(disk(SIZE, SOME_DATA, seed=2))
     with pytest.raises(TargetRefused, match="nothing was written to it"):
-        other = raw.with_name("other.raw")
-        other.write_bytes(disk(SIZE, SOME_DATA, seed=2))
         import_(other, target, scratch)
 
 

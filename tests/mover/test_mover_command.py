@@ -64,7 +64,8 @@ def test_import_takes_url_and_secrets_from_files(
     (tmp_path / "credentials").write_text("user\ngeheim\n")
     outcome, _ = run(
         "import", f"--url-file={tmp_path / 'url'}", f"--ca-file={web.authority}",
-        f"--credentials-file={tmp_path / 'credentials'}", f"--target={target.path}", f"--scratch={scratch}", "--job=j",
+        f"--credentials-file={tmp_path / 'credentials'}", f"--target={target.path}",
+        f"--scratch={scratch}", "--job=j",
     )  # fmt: skip
     assert outcome.exit is Exit.DONE
     assert target.content() == CONTENT

@@ -36,7 +36,9 @@ def test_a_long_message_fits_into_a_termination_message(letter: str) -> None:
     assert read_outcome(text).message.startswith(letter * 100)
 
 
-@pytest.mark.parametrize("text", ["", "Killed", "{}", '{"exit":99,"message":""}', '{"exit":"0","message":""}'])
+@pytest.mark.parametrize(
+    "text", ["", "Killed", "{}", '{"exit":99,"message":""}', '{"exit":"0","message":""}']
+)
 def test_another_message_is_no_outcome(text: str) -> None:
     with pytest.raises(UnreadableMessage, match="the mover left no outcome"):
         read_outcome(text)

@@ -33,7 +33,9 @@ def pack(kind: Compression, content: bytes, folder: Path) -> bytes:
     return (folder / "plain.zst").read_bytes()
 
 
-def unpack(kind: Compression, packed: bytes, folder: Path, *, limit: int = SIZE, work: Work | None = None) -> bytes:
+def unpack(
+    kind: Compression, packed: bytes, folder: Path, *, limit: int = SIZE, work: Work | None = None
+) -> bytes:
     (folder / "packed").write_bytes(packed)
     into = folder / "unpacked"
     size = unpacking.unpack(folder / "packed", kind, into, limit=limit, work=work or Work())
@@ -63,7 +65,7 @@ def test_padding_after_a_stream_is_allowed(kind: Compression, tmp_path: Path) ->
 @pytest.mark.parametrize("part", [0.999, 0.5, 0.01])
 def test_a_truncated_file_is_refused(kind: Compression, part: float, tmp_path: Path) -> None:
     packed = pack(kind, CONTENT, tmp_path)
-    with pytest.raises(Refused, match="is truncated|is damaged"):
+    with pytest.raises(Refused, match=r"is truncated|is damaged"):
         unpack(kind, packed[: int(len(packed) * part)], tmp_path)
 
 
@@ -72,7 +74,7 @@ def test_a_damaged_file_is_refused(kind: Compression, tmp_path: Path) -> None:
     packed = bytearray(pack(kind, CONTENT, tmp_path))
     for at in range(len(packed) // 2, len(packed) // 2 + 64):
         packed[at] ^= 0xFF
-    with pytest.raises(Refused, match="is damaged|is truncated"):
+    with pytest.raises(Refused, match=r"is damaged|is truncated"):
         unpack(kind, bytes(packed), tmp_path)
 
 
@@ -86,7 +88,7 @@ def test_something_else_after_the_stream_is_refused(kind: Compression, tmp_path:
 def test_a_file_that_grows_beyond_the_limit_is_refused(kind: Compression, tmp_path: Path) -> None:
     packed = pack(kind, bytes(SIZE), tmp_path)
     assert len(packed) < MIB
-    with pytest.raises(Refused, match="unpacks to more than 11 MiB.*made to fill disks"):
+    with pytest.raises(Refused, match=r"unpacks to more than 11 MiB.*made to fill disks"):
         unpack(kind, packed, tmp_path, limit=11 * MIB)
     with pytest.raises(Refused, match="unpacks to more than"):
         unpack(kind, packed, tmp_path, limit=SIZE - 1)

@@ -65,7 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         answer = self.served.answers.get(self.path.partition("?")[0], status_answer(404))
         answer(self)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in http.server
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing: a test asks for ``requests``."""
 
     def send(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:

@@ -34,12 +34,14 @@ def test_the_kernel_limits_the_command() -> None:
 
 def test_a_file_beyond_the_limit_ends_the_command(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed):
-        run_limited(["/bin/dd", "if=/dev/zero", f"of={tmp_path / 'file'}", "bs=1M", "count=3"], limits=WIDE, cap=30)
+        run_limited(
+            ["/bin/dd", "if=/dev/zero", f"of={tmp_path / 'file'}", "bs=1M", "count=3"], limits=WIDE, cap=30
+        )
     assert (tmp_path / "file").stat().st_size <= MIB
 
 
 def test_a_command_without_end_is_killed() -> None:
-    with pytest.raises(CommandTimedOut, match="did not end within 0.2 s and was killed"):
+    with pytest.raises(CommandTimedOut, match=r"did not end within 0.2 s and was killed"):
         run_limited([SH, "-c", "sleep 1000"], limits=WIDE, cap=0.2)
     with pytest.raises(CommandTimedOut, match="and was killed"):
         run_limited([SH, "-c", "sleep 1000"], limits=WIDE, cap=0.7)
