@@ -15,7 +15,6 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from csi_powerflex.errors import InvalidArgument, Unavailable
 from csi_powerflex.mover.outcome import Refused, TargetRefused
@@ -230,9 +229,7 @@ class Disk:
     def __enter__(self) -> Disk:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _without_direct(self) -> bool:
