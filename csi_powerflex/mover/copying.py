@@ -88,9 +88,11 @@ def copy(
     done = _begun(copier, mark, state)
     if done is None:
         return Copied(source.size, 0, 0)
-    copier.transfer(max(done, BLOCK), lambda position: _save(target, mark.at(position)))
+    marked = _Marked(target, mark.at(done))
+    copier.transfer(max(done, BLOCK), marked.move)
     target.flush()
     copier.verify(verify, begin=BLOCK)
+    marked.require_own()
     copier.finish()
     return Copied(source.size, copier.written, done)
 
@@ -197,6 +199,40 @@ class _Sample:
         first = list(_chunks(begin, min(end, begin + BLOCK)))
         last = list(_chunks(max(begin, (end - 1) // BLOCK * BLOCK), end))
         return [*first, *self._kept, *last]
+
+
+class _Marked:
+    """A target with the mark of this process.
+
+    The kernel and the array's mapping keep other writers away. If one comes all the same, such as the same
+    job on another node, its mark is noticed here.
+    """
+
+    def __init__(self, target: Disk, mark: Mark) -> None:
+        self._target = target
+        self._mark = mark
+
+    def move(self, position: int) -> None:
+        """Make durable what was written before ``position``, and mark it.
+
+        Raises:
+            TargetRefused: another process has written to the target.
+        """
+        self.require_own()
+        self._mark = self._mark.at(position)
+        _save(self._target, self._mark)
+
+    def require_own(self) -> None:
+        """Make sure that the mark is the last one of this process.
+
+        Raises:
+            TargetRefused: it is not.
+        """
+        if mark_of(self._target) != self._mark:
+            raise TargetRefused(
+                f"the first block of the target {self._target.path} was changed by another process meanwhile; "
+                "make sure that only one job has the volume, then start it again"
+            )
 
 
 @dataclass

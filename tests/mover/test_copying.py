@@ -214,6 +214,24 @@ def test_a_first_block_that_is_lost_is_found(
         copy(source.path, target.path)
 
 
+@pytest.mark.parametrize("phase", [Phase.WRITING, Phase.VERIFYING])
+def test_a_second_writer_is_noticed(
+    source: Loop, make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch, phase: Phase
+) -> None:
+    monkeypatch.setattr(copying, "CHECKPOINT", CHUNK)
+    target, begin = make_loop(SIZE), Work.begin
+
+    def begun(self: Work, now: Phase, total: int | None, *, at: int = 0) -> None:
+        begin(self, now, total, at=at)
+        if now is phase:
+            target.put(source.content()[:BLOCK], 0)  # the same job on another node has ended
+
+    monkeypatch.setattr(Work, "begin", begun)
+    with pytest.raises(TargetRefused, match="was changed by another process meanwhile"):
+        copy(source.path, target.path)
+    assert target.content()[:BLOCK] == source.content()[:BLOCK]
+
+
 def test_a_target_in_use_is_refused(source: Loop, make_loop: MakeLoop) -> None:
     target = make_loop(SIZE)
     with Disk.target(target.path), pytest.raises(TargetRefused, match="is in use on this host"):
