@@ -230,8 +230,8 @@ class _Marked:
         """
         if mark_of(self._target) != self._mark:
             raise TargetRefused(
-                f"the first block of the target {self._target.path} was changed by another process meanwhile; "
-                "make sure that only one job has the volume, then start it again"
+                f"the first block of the target {self._target.path} was changed by another process "
+                "meanwhile; make sure that only one job has the volume, then start it again"
             )
 
 
