@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_powerflex.errors import InvalidArgument
-from csi_powerflex.mover import exporting
+from csi_powerflex.mover import exporting, qemu
 from csi_powerflex.mover.exporting import Exported, ExportRequest
 from csi_powerflex.mover.formats import Format
 from csi_powerflex.mover.outcome import Different, TargetRefused, Work
@@ -129,13 +129,13 @@ def test_other_formats_are_refused(source: Loop, tmp_path: Path) -> None:
 def test_an_image_that_differs_from_the_disk_is_not_kept(
     source: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = exporting.qemu.require_sound
+    sound = qemu.require_sound
 
     def changing(*arguments: object) -> None:
         sound(*arguments)  # type: ignore[arg-type] # passed on as they came
         source.put(b"changed", 5 * MIB)
 
-    monkeypatch.setattr(exporting.qemu, "require_sound", changing)
+    monkeypatch.setattr(qemu, "require_sound", changing)
     with pytest.raises(Different):
         export(source, tmp_path / "image", Format.QCOW2)
     assert not (tmp_path / "image").exists()
