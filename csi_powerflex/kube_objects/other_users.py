@@ -7,6 +7,7 @@ time share it, and there is one list of a kind at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -68,6 +69,14 @@ for _type in (_Volume, _Content):
 _Users = Mapping[str, Sequence[str]]
 
 
+class _Found(NamedTuple):
+    """An object. ``kept`` is whether it wants to keep what has the handle."""
+
+    handle: str
+    described: str
+    kept: bool
+
+
 class ListedUsers:
     """An OtherUsers that lists the objects of a cluster.
 
@@ -89,10 +98,10 @@ class ListedUsers:
         return _asked(self._contents.get, handle, "VolumeSnapshotContents")
 
     def _list_volumes(self) -> _Users:
-        return _by_handle(
-            (item.spec.csi.volume_handle, _described_volume(item))
+        return _kept(
+            _Found(item.spec.csi.volume_handle, _described_volume(item), kept=not _is_released(item))
             for item in self._client.list(VOLUMES, _Volume).items
-            if item.spec.csi is not None and not _is_released(item)
+            if item.spec.csi is not None
         )
 
     def _list_contents(self) -> _Users:
@@ -100,10 +109,9 @@ class ListedUsers:
             found = self._client.list(CONTENTS, _Content).items
         except NotFound:
             return {}  # a cluster without this resource has no such objects
-        return _by_handle(
-            (_content_handle(item), f"VolumeSnapshotContent {item.metadata.name}")
+        return _kept(
+            _Found(_content_handle(item), _described_content(item), kept=not _is_being_deleted(item))
             for item in found
-            if not _is_being_deleted(item)
         )
 
 
@@ -118,11 +126,15 @@ def _asked(read: Callable[[], _Users], handle: VolumeHandle, kind: str) -> Seque
         ) from error
 
 
-def _by_handle(found: Iterable[tuple[str, str]]) -> _Users:
+def _kept(found: Iterable[_Found]) -> _Users:
+    """By handle, all objects of those handles that at least one object keeps."""
     users: dict[str, list[str]] = {}
-    for handle, described in found:
-        users.setdefault(handle, []).append(described)
-    return users
+    kept: set[str] = set()
+    for item in found:
+        users.setdefault(item.handle, []).append(item.described)
+        if item.kept:
+            kept.add(item.handle)
+    return {handle: users[handle] for handle in kept}
 
 
 def _is_released(volume: _Volume) -> bool:
@@ -134,6 +146,12 @@ def _described_volume(volume: _Volume) -> str:
     phase = volume.status.phase or "without a phase"
     policy = volume.spec.persistent_volume_reclaim_policy or "not set"
     return f"PersistentVolume {volume.metadata.name} ({phase}, reclaim policy {policy})"
+
+
+def _described_content(content: _Content) -> str:
+    state = "being deleted" if content.metadata.deletion_timestamp else "not being deleted"
+    policy = content.spec.deletion_policy or "not set"
+    return f"VolumeSnapshotContent {content.metadata.name} ({state}, deletion policy {policy})"
 
 
 def _content_handle(content: _Content) -> str:

@@ -15,11 +15,17 @@ class OtherUsers(Protocol):
     """
 
     def of_volume(self, handle: VolumeHandle, /) -> Sequence[str]:
-        """A description of each PersistentVolume with this handle that is not to be deleted with its volume."""
+        """A description of each PersistentVolume with this handle.
+
+        Empty if each of them is Released and has the reclaim policy Delete.
+        """
         ...
 
     def of_snapshot(self, handle: VolumeHandle, /) -> Sequence[str]:
-        """A description of each VolumeSnapshotContent with this handle that is not being deleted."""
+        """A description of each VolumeSnapshotContent with this handle.
+
+        Empty if each of them is being deleted and has the deletion policy Delete.
+        """
         ...
 
 

@@ -18,11 +18,15 @@ class Cluster(ApiServer):
         *,
         driver: str = DRIVER,
         name: str = "",
+        phase: str = "Released",
+        policy: str = "Delete",
         **attributes: str,
     ) -> None:
+        """A PersistentVolume. As a rule it is Released, because tests delete volumes without a provisioner."""
         source = {"driver": driver, "volumeHandle": handle, "volumeAttributes": attributes}
         spec = {"csi": source, **({"volumeAttributesClassName": class_name} if class_name else {})}
-        self.put(VOLUMES, name or f"pv-{handle}", {"spec": spec})
+        spec["persistentVolumeReclaimPolicy"] = policy
+        self.put(VOLUMES, name or f"pv-{handle}", {"spec": spec, "status": {"phase": phase}})
 
     def remove_volume(self, handle: str) -> None:
         self.remove(VOLUMES, f"pv-{handle}")

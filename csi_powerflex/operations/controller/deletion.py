@@ -78,8 +78,9 @@ class Deletion:
         users = self._other_users.of_volume(handle)
         if users:
             raise FailedPrecondition(
-                f"volume {handle} is not deleted, because it is also the volume of {', '.join(users)}; delete "
-                "that PersistentVolume first, or set the reclaim policy of the one that is deleted to Retain"
+                f"volume {handle} is not deleted, because it is the volume of {', '.join(users)}, and each "
+                "of them must be Released and have the reclaim policy Delete. Delete those that are not, or "
+                "set the reclaim policy of the Released one to Retain to keep the volume"
             )
 
     def _remove(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:

@@ -103,9 +103,9 @@ class Snapshots:
         users = self._other_users.of_snapshot(handle)
         if users:
             raise FailedPrecondition(
-                f"snapshot {handle} is not deleted, because it is also the snapshot of {', '.join(users)}; "
-                "delete that VolumeSnapshotContent first, or set the deletion policy of the one that is deleted "
-                "to Retain"
+                f"snapshot {handle} is not deleted, because it is the snapshot of {', '.join(users)}, and "
+                "each of them must be deleted with the deletion policy Delete. Delete the others first, or "
+                "set the deletion policy of the one that is deleted to Retain to keep the snapshot"
             )
         self._remove(array, handle)
         self._ownership.forget(handle)
