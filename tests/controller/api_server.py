@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from csi_powerflex.qos_store.kubernetes import CLASSES, VOLUMES
 from tests.kube.api_server import ApiServer
 
 DRIVER = "csi.powerflex.dev"
+
+
+def released(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a PersistentVolume has besides its metadata when the provisioner deletes its volume."""
+    spec = {**spec, "persistentVolumeReclaimPolicy": "Delete"}
+    return {"spec": spec, "status": {"phase": "Released"}}
 
 
 class Cluster(ApiServer):
