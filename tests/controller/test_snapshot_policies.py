@@ -25,8 +25,7 @@ from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, Pool
 from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
-from tests.controller.api_server import released
-from tests.controller.api_server import DRIVER
+from tests.controller.api_server import DRIVER, released
 from tests.controller.changed_answers import changed_answers
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
