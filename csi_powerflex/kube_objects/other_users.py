@@ -1,7 +1,7 @@
 """Which PersistentVolumes and VolumeSnapshotContents name a handle that shall be deleted.
 
-It needs the permission to list both kinds. A list begins after the call that asks. Calls that come at the same
-time share it, and there is one list of a kind at a time.
+It needs the permission to list both kinds. A list begins after the call that asks. Calls that come at the
+same time share it, and there is one list of a kind at a time.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
 from tests.controller.driver import refused
 from tests.controller.world import World
-from tests.kube.api_server import Answer
 
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -77,8 +76,7 @@ def test_nothing_is_deleted_while_the_persistent_volumes_are_unknown(
     world: World, cluster: NodesCluster
 ) -> None:
     handle = world.driver.create().volume_id
-    cluster.wait_for_watches(3)
-    cluster.prescribe(Answer.status_object(403, "no right"))
+    cluster.refused[VOLUMES] = 403
     text = refused(grpc.StatusCode.UNAVAILABLE, lambda: world.driver.delete(handle))
     assert "cannot be listed" in text
     assert exists(world, handle)
