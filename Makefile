@@ -125,8 +125,8 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix transport/nvme/,connect device fabrics identity portals sysfs transport) \
 	mover/copying mover/disk mover/formats mover/mark \
 	gateway/array gateway/codes gateway/convert gateway/identity \
-	gateway/mapping gateway/nvme model/format_options model/mount_options model/nvme model/publish_context \
-	model/topology model/volume_context ids names units))
+	gateway/mapping gateway/nvme kube_objects/other_users model/format_options model/mount_options model/nvme model/publish_context \
+	model/topology model/volume_context model/window ids names units))
 comma := ,
 space := $() $()
 
