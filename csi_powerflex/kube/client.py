@@ -34,6 +34,7 @@ _MAX_PAGE_BYTES = 128 << 20
 _MAX_LINE_BYTES = 8 << 20
 _MAX_ERROR_BYTES = 64 << 10
 _MAX_ERROR_CHARACTERS = 500
+_MAX_LOG_BYTES = 64 << 10
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -109,6 +110,19 @@ class Client:
             if response.status != 200:
                 raise _refusal(response.status, _message(response), _TO_GET)
             return _decode(msgspec.json.Decoder(kind), response.body(_MAX_LINE_BYTES))
+
+    def last_lines(self, namespace: str, pod: str, *, many: int) -> str:
+        """The last lines that the only container of a pod has written. It may take 30 s.
+
+        Raises:
+            DriverError: as for ``get``; Unavailable also while the container has not started.
+        """
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        query = urlencode({"tailLines": str(many), "limitBytes": str(_MAX_LOG_BYTES)})
+        with self._http.request(f"{path}?{query}", seconds=_REQUEST_SECONDS) as response:
+            if response.status != 200:
+                raise _refusal(response.status, _message(response), _TO_GET)
+            return response.body(_MAX_LINE_BYTES).decode("utf-8", "replace")
 
     def create(self, resource: str, content: Mapping[str, object]) -> None:
         """Create an object. It may take 30 s.
