@@ -31,16 +31,14 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A mover that has ended, and is not repeated.
+class Failed:
+    """A mover that has failed, and is not repeated.
 
     Attributes:
-        failure: why it failed; empty if it is done.
-        outcome: what it said at its end; None if it said nothing.
+        failure: why.
     """
 
     failure: str
-    outcome: Outcome | None = None
 
 
 class _Line(msgspec.Struct):
@@ -65,8 +63,8 @@ class Movers:
     owned: Owned
     settings: MoverSettings
 
-    def lead(self, job: MoverJob) -> Running | Ended:
-        """Start the mover if it does not exist, and look at it.
+    def lead(self, job: MoverJob) -> Running | Failed | Outcome:
+        """Start the mover if it does not exist, and look at it. An Outcome says that it is done.
 
         Raises:
             DriverError: the cluster does not answer, or refuses the Job.
@@ -119,20 +117,18 @@ def _conditions(item: Whole) -> Sequence[dict[str, Any]]:
     return item.status.get("conditions") or ()
 
 
-def _completed(pods: Sequence[Whole]) -> Ended:
+def _completed(pods: Sequence[Whole]) -> Failed | Outcome:
     outcomes = [outcome for pod in pods if (outcome := _outcome(pod)) is not None]
     done = next((outcome for outcome in reversed(outcomes) if outcome.exit is Exit.DONE), None)
-    if done is None:
-        return Ended("the mover has ended, but left no outcome, so its result is not used")
-    return Ended("", done)
+    return done or Failed("the mover has ended, but left no outcome, so its result is not used")
 
 
-def _failed(job: Whole, pods: Sequence[Whole]) -> Ended:
+def _failed(job: Whole, pods: Sequence[Whole]) -> Failed:
     outcome = next((outcome for pod in reversed(pods) if (outcome := _outcome(pod)) is not None), None)
     if outcome is not None and outcome.exit is not Exit.DONE:
-        return Ended(outcome.message, outcome)
+        return Failed(outcome.message)
     reason = next((item.get("message") for item in _conditions(job) if item.get("type") == "Failed"), None)
-    return Ended(f"the mover failed: {reason or 'its Job gives no reason'}")
+    return Failed(f"the mover failed: {reason or 'its Job gives no reason'}")
 
 
 def _outcome(pod: Whole) -> Outcome | None:

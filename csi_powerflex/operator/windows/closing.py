@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound
+from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
 from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube_objects.custody import ATTACHMENTS
 from csi_powerflex.kube_objects.reader import VOLUMES
@@ -96,7 +96,7 @@ class Volumes:
                 VOLUMES, name, {"metadata": version, "spec": {"persistentVolumeReclaimPolicy": policy}}
             )
         except AlreadyExists as error:
-            raise _Contended(f"PersistentVolume {name} was changed at the same time") from error
+            raise Busy(f"PersistentVolume {name} was changed at the same time") from error
 
     def require_detached(self, name: str) -> None:
         """Raises StillAttached: a VolumeAttachment names the PersistentVolume."""
@@ -126,10 +126,6 @@ class Volumes:
         if not found.deleting:
             self.client.delete(VOLUMES, name, uid=found.metadata.uid)
         return self.find(name) is None
-
-
-class _Contended(DriverError):
-    """Someone has changed the object at the same time. It is tried again."""
 
 
 def successor(
