@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied
+from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Outcome
@@ -127,9 +127,15 @@ class Exports:
 
     def _let_go(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         """Begin to remove what was temporary. Kubernetes ends it, also if a node is lost: it has an owner."""
+        told: tuple[Happening, ...] = ()
         if found.status.phase not in ENDED:
-            self._remove(found)
-        return Change(found.status, UNTIL_CHANGED, finalizer=False)
+            try:
+                self._remove(found)
+            except DriverError as error:
+                if not is_final(error):
+                    raise
+                told = (Happening("LeftToKubernetes", f"the operator may not remove all: {error}", warning=True),)
+        return Change(found.status, UNTIL_CHANGED, finalizer=False, happenings=told)
 
     # --- parts of steps --------------------------------------------------------------------------
 

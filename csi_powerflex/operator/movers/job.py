@@ -61,7 +61,6 @@ class MoverJob:
         name: its name.
         arguments: for ``csi-powerflex mover``.
         devices: the claims in block mode that it gets, by the path of the device.
-        read_only: the paths of those devices that it only reads.
         volumes: other volumes of the pod, as in its specification.
         mounts: where they are mounted.
         network: whether it may reach servers.
@@ -70,7 +69,6 @@ class MoverJob:
     name: str
     arguments: Sequence[str]
     devices: Mapping[str, str]
-    read_only: Sequence[str] = ()
     volumes: Sequence[Mapping[str, Any]] = ()
     mounts: Sequence[Mapping[str, Any]] = field(default=())
     network: bool = False
@@ -125,10 +123,7 @@ def policy(job: MoverJob) -> dict[str, Any]:
 def _pod(job: MoverJob, settings: MoverSettings) -> dict[str, Any]:
     names = {path: f"device-{number}" for number, path in enumerate(job.devices)}
     disks = [
-        {
-            "name": names[path],
-            "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if path in job.read_only else {})},
-        }
+        {"name": names[path], "persistentVolumeClaim": {"claimName": claim}}
         for path, claim in job.devices.items()
     ]
     return {
