@@ -86,7 +86,7 @@ class MovePlan(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
     persistent_volume: Annotated[str, Meta(description="The PersistentVolume of the claim.")] = ""
     volume_handle: Annotated[str, Meta(description="The handle of the volume.")] = ""
     claim_uid: Annotated[str, Meta(description="The UID of the claim.")] = ""
-    bytes: Annotated[int, Meta(description="The size of the volume.")] = 0
+    capacity: Annotated[str, Meta(description="The size of the volume, as a quantity.")] = ""
     volume_mode: Annotated[str, Meta(description="Filesystem or Block.")] = ""
     filesystem: Annotated[str, Meta(description="The filesystem on the volume.")] = ""
     from_class: Annotated[str, Meta(description="The StorageClass of the claim.")] = ""
