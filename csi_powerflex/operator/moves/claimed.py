@@ -148,7 +148,7 @@ class Claimed:
             raise FailedPrecondition("; ".join(users))
         for item in self.client.list(stateful_sets(self._namespace), Whole).items:
             replicas = item.spec.get("replicas", 1)
-            if replicas and self._name in _claims_of(item, self._name):
+            if replicas and _would_create(item, self._name):
                 raise FailedPrecondition(
                     f"StatefulSet {item.metadata.name} has {replicas} replicas, and would create claim {self._name} "
                     "again without data; scale it to 0"
@@ -214,10 +214,10 @@ def created_again(claim: Whole, move_uid: str, volume: str, storage_class: str) 
     }
 
 
-def _claims_of(stateful_set: Whole, claim: str) -> Sequence[str]:
-    """The claim, if the StatefulSet would make it: its name has a template, the set and a number."""
+def _would_create(stateful_set: Whole, claim: str) -> bool:
+    """Whether the StatefulSet makes the claim: its name has a template, the set and a number."""
     for template in stateful_set.spec.get("volumeClaimTemplates") or ():
         prefix = f"{template.get('metadata', {}).get('name', '')}-{stateful_set.metadata.name}-"
         if claim.startswith(prefix) and claim.removeprefix(prefix).isdigit():
-            return [claim]
-    return []
+            return True
+    return False

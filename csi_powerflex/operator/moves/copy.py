@@ -1,0 +1,202 @@
+"""The copy of a VolumeMove: its temporary claim, its PersistentVolumes, and the end of the old volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
+from csi_powerflex.kube_objects.reader import VOLUMES
+from csi_powerflex.operator.moves.definition import MovePlan, MoveStatus, VolumeMove
+from csi_powerflex.operator.objects import claims
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
+from csi_powerflex.operator.windows.closing import RETAIN, Volumes, successor
+
+COPY_SUFFIX = "-copy"
+"""How the name of the temporary claim of the copy ends."""
+
+_DELETE = "Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The copy of one VolumeMove.
+
+    Attributes:
+        owned: makes its objects.
+        volumes: the PersistentVolumes.
+        found: the VolumeMove.
+    """
+
+    owned: Owned
+    volumes: Volumes
+    found: VolumeMove
+
+    @property
+    def _status(self) -> MoveStatus:
+        return self.found.status
+
+    @property
+    def _plan(self) -> MovePlan:
+        return self._status.plan or MovePlan()
+
+    @property
+    def claim_name(self) -> str:
+        """The temporary claim, in block mode."""
+        return f"{self._status.temporary}{COPY_SUFFIX}"
+
+    def claim(self, access_modes: list[str]) -> Whole:
+        """The temporary claim, which is created if it does not exist. Raises DriverError: it cannot be."""
+        return self.owned.ensure(
+            claims(self.owned.namespace),
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": self.claim_name},
+                "spec": {
+                    "storageClassName": self._plan.to_class,
+                    "volumeMode": "Block",
+                    "accessModes": access_modes,
+                    "resources": {"requests": {"storage": self._plan.capacity}},
+                },
+            },
+        )
+
+    def volume(self) -> Whole:
+        """The PersistentVolume of the temporary claim, after the copy.
+
+        Raises:
+            NotFound, FailedPrecondition: the claim is another one, or is not bound.
+        """
+        found = self.owned.find(claims(self.owned.namespace), self.claim_name)
+        name = str(found.spec.get("volumeName") or "") if found else ""
+        if found is None or found.metadata.uid != self._status.copy_claim_uid or not name:
+            raise FailedPrecondition(f"claim {self.claim_name} was replaced, or has no PersistentVolume")
+        volume = self.volumes.get(name)
+        if (volume.spec.get("claimRef") or {}).get("uid") != found.metadata.uid:
+            raise FailedPrecondition(f"PersistentVolume {name} is not bound to claim {self.claim_name}")
+        return volume
+
+    def close(self) -> bool:
+        """Go on until only the PersistentVolume for the claim is left, and no node has it attached.
+
+        The data mover has ended before. Returns whether it is so.
+
+        Raises:
+            StillAttached: a node has the volume attached.
+            FailedPrecondition: someone else has changed something.
+            NotFound: the PersistentVolume of the copy was deleted.
+        """
+        first = self.volumes.find(self._status.copy_volume)
+        filesystem = self._status.new_volume != self._status.copy_volume
+        if first is None:
+            if not filesystem:
+                raise NotFound(f"PersistentVolume {self._status.copy_volume} of the copy was deleted")
+            self._successor()
+            return True
+        if not first.deleting:
+            self.volumes.retain(first.metadata.name)
+        if not self.owned.remove(claims(self.owned.namespace), self.claim_name):
+            return False
+        self.volumes.require_detached(first.metadata.name)
+        if not filesystem:
+            self._reserve(first)
+            return True
+        self._create_successor(first)
+        return self.volumes.is_closed(first.metadata.name)
+
+    def _reserve(self, volume: Whole) -> None:
+        """Reserve the PersistentVolume, whose claim was removed, for the claim that is moved."""
+        namespace, name = self.owned.namespace, self.found.spec.claim
+        reference = volume.spec.get("claimRef") or {}
+        if reference.get("name") == name and reference.get("namespace") == namespace:
+            return
+        self._refer(volume, {"namespace": namespace, "name": name, "uid": None})
+
+    def _refer(self, volume: Whole, reference: dict[str, str | None]) -> None:
+        whole = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "resourceVersion": None, **reference}
+        version = {"resourceVersion": volume.metadata.resource_version}
+        try:
+            self.owned.client.patch(
+                VOLUMES, volume.metadata.name, {"metadata": version, "spec": {"claimRef": whole}}
+            )
+        except AlreadyExists as error:
+            raise Busy(f"PersistentVolume {volume.metadata.name} was changed at the same time") from error
+
+    def _create_successor(self, first: Whole) -> None:
+        """Create the PersistentVolume in filesystem mode, if it does not exist."""
+        content = successor(
+            first.spec,
+            first.metadata.annotations,
+            name=self._status.new_volume,
+            labels={OWNER_LABEL: self.owned.uid},
+            claim={"namespace": self.owned.namespace, "name": self.found.spec.claim},
+            filesystem=self._plan.filesystem,
+            storage_class=self._plan.to_class,
+        )
+        try:
+            self.owned.client.create(VOLUMES, content)
+        except AlreadyExists:
+            pass  # Whose it is, is looked at below.
+        self._successor()
+
+    def _successor(self) -> Whole:
+        """The PersistentVolume in filesystem mode. Raises NotFound, FailedPrecondition: there is none of its own."""
+        found = self.volumes.get(self._status.new_volume)
+        if not self.owned.is_own(found):
+            raise FailedPrecondition(
+                f"PersistentVolume {found.metadata.name} exists, and was not made for this VolumeMove; delete it"
+            )
+        return found
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """Let Kubernetes remove the copy with its volume. It can be repeated, and waits for nothing.
+
+        The data mover was told to end before. While two PersistentVolumes have the volume, the driver refuses
+        to remove it, and Kubernetes tries it again.
+        """
+        first = self.volumes.find(self._status.copy_volume) if self._status.copy_volume else None
+        second = self.volumes.find(self._status.new_volume) if self._has_successor else None
+        if second is not None and self.owned.is_own(second):
+            if first is None or first.deleting:
+                self._release(second)
+            elif not second.deleting:
+                self.owned.client.delete(VOLUMES, second.metadata.name, uid=second.metadata.uid)
+        if first is not None and not first.deleting:
+            if (first.spec.get("claimRef") or {}).get("uid") != self._status.copy_claim_uid:
+                self._release(first)
+            self.volumes.set_policy(first.metadata.name, self._status.copy_policy or _DELETE)
+        self.owned.remove(claims(self.owned.namespace), self.claim_name)
+
+    @property
+    def _has_successor(self) -> bool:
+        return bool(self._status.new_volume) and self._status.new_volume != self._status.copy_volume
+
+    def _release(self, volume: Whole) -> None:
+        """Make a PersistentVolume Released, by a reference to the temporary claim, which was removed."""
+        if not volume.deleting:
+            uid = self._status.copy_claim_uid
+            self._refer(volume, {"namespace": self.owned.namespace, "name": self.claim_name, "uid": uid})
+            self.volumes.set_policy(volume.metadata.name, self._status.copy_policy or _DELETE)
+
+    def remove_old(self) -> str:
+        """Let Kubernetes remove the old volume. Returns what was done; empty while it is not removed.
+
+        Raises:
+            FailedPrecondition: someone uses the old volume.
+        """
+        name, policy = self._plan.persistent_volume, self._status.source_policy
+        old = self.volumes.find(name)
+        if old is None:
+            return "moved; the old volume was removed"
+        reference = old.spec.get("claimRef") or {}
+        if reference.get("uid") != self._plan.claim_uid or old.phase not in ("Released", "Failed"):
+            raise FailedPrecondition(
+                f"PersistentVolume {name} is {old.phase or 'in use'}, and not Released by the claim that it had; it "
+                "is not removed while it is used"
+            )
+        if policy == RETAIN:
+            return f"moved; PersistentVolume {name} is kept, because its reclaim policy is Retain"
+        self.volumes.set_policy(name, policy)
+        return ""
