@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
+from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.moves.definition import MovePlan, MoveStatus, VolumeMove
 from csi_powerflex.operator.objects import claims
@@ -90,8 +90,8 @@ class Copy:
         filesystem = self._status.new_volume != self._status.copy_volume
         if first is None:
             if not filesystem:
-                raise NotFound(f"PersistentVolume {self._status.copy_volume} of the copy was deleted")
-            self._successor()
+                raise FailedPrecondition(f"PersistentVolume {self._status.copy_volume} of the copy was deleted")
+            self._require_successor()
             return True
         if not first.deleting:
             self.volumes.retain(first.metadata.name)
@@ -137,16 +137,14 @@ class Copy:
             self.owned.client.create(VOLUMES, content)
         except AlreadyExists:
             pass  # Whose it is, is looked at below.
-        self._successor()
+        self._require_successor()
 
-    def _successor(self) -> Whole:
-        """The PersistentVolume in filesystem mode. Raises NotFound, FailedPrecondition: there is none of its own."""
-        found = self.volumes.get(self._status.new_volume)
-        if not self.owned.is_own(found):
-            raise FailedPrecondition(
-                f"PersistentVolume {found.metadata.name} exists, and was not made for this VolumeMove; delete it"
-            )
-        return found
+    def _require_successor(self) -> None:
+        """Raises FailedPrecondition: there is no PersistentVolume in filesystem mode, or it is another one."""
+        found = self.volumes.find(self._status.new_volume)
+        if found is None or not self.owned.is_own(found):
+            state = "was deleted" if found is None else "exists, and was not made for this VolumeMove"
+            raise FailedPrecondition(f"PersistentVolume {self._status.new_volume} {state}")
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -155,30 +153,46 @@ class Copy:
 
         The data mover was told to end before. While two PersistentVolumes have the volume, the driver refuses
         to remove it, and Kubernetes tries it again.
+
+        Raises:
+            FailedPrecondition: someone has bound a PersistentVolume of the copy to another claim.
         """
-        first = self.volumes.find(self._status.copy_volume) if self._status.copy_volume else None
-        second = self.volumes.find(self._status.new_volume) if self._has_successor else None
-        if second is not None and self.owned.is_own(second):
-            if first is None or first.deleting:
-                self._release(second)
-            elif not second.deleting:
-                self.owned.client.delete(VOLUMES, second.metadata.name, uid=second.metadata.uid)
+        claim = self.owned.find(claims(self.owned.namespace), self.claim_name)
+        own = claim is not None and self.owned.is_own(claim)
+        name = self._status.copy_volume or (str(claim.spec.get("volumeName") or "") if claim and own else "")
+        uid = self._status.copy_claim_uid or (claim.metadata.uid if claim and own else "")
+        first = self.volumes.find(name) if name else None
+        self._abandon_successor(first, uid)
         if first is not None and not first.deleting:
-            if (first.spec.get("claimRef") or {}).get("uid") != self._status.copy_claim_uid:
-                self._release(first)
-            self.volumes.set_policy(first.metadata.name, self._status.copy_policy or _DELETE)
+            self._release(first, uid)
         self.owned.remove(claims(self.owned.namespace), self.claim_name)
 
-    @property
-    def _has_successor(self) -> bool:
-        return bool(self._status.new_volume) and self._status.new_volume != self._status.copy_volume
+    def _abandon_successor(self, first: Whole | None, uid: str) -> None:
+        """Remove the PersistentVolume in filesystem mode, or let its volume be removed if it is the last one."""
+        if self._status.new_volume in ("", self._status.copy_volume):
+            return
+        second = self.volumes.find(self._status.new_volume)
+        if second is None or second.deleting or not self.owned.is_own(second):
+            return
+        if first is None or first.deleting:
+            self._release(second, uid)
+        else:
+            self.owned.client.delete(VOLUMES, second.metadata.name, uid=second.metadata.uid)
 
-    def _release(self, volume: Whole) -> None:
-        """Make a PersistentVolume Released, by a reference to the temporary claim, which was removed."""
-        if not volume.deleting:
-            uid = self._status.copy_claim_uid
+    def _release(self, volume: Whole, uid: str) -> None:
+        """Let the volume be removed once the temporary claim with this UID is removed.
+
+        A PersistentVolume that is only reserved refers to that claim again, so it is Released.
+        """
+        reference = volume.spec.get("claimRef") or {}
+        if reference.get("uid") not in (None, "", uid):
+            raise FailedPrecondition(
+                f"PersistentVolume {volume.metadata.name} of the copy is bound to claim "
+                f"{reference.get('namespace')}/{reference.get('name')}, so it is not removed"
+            )
+        if reference.get("uid") != uid:
             self._refer(volume, {"namespace": self.owned.namespace, "name": self.claim_name, "uid": uid})
-            self.volumes.set_policy(volume.metadata.name, self._status.copy_policy or _DELETE)
+        self.volumes.set_policy(volume.metadata.name, _DELETE)
 
     def remove_old(self) -> str:
         """Let Kubernetes remove the old volume. Returns what was done; empty while it is not removed.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
@@ -22,7 +23,7 @@ from csi_powerflex.operator.moves.reconciler import Step
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned
 from csi_powerflex.operator.sources import Sources
-from csi_powerflex.operator.windows.closing import Volumes
+from csi_powerflex.operator.windows.closing import StillAttached, Volumes
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
 
 _WAIT_SECONDS = 5.0
@@ -159,6 +160,8 @@ class Moves:
             self._require_still(self._claimed(found))
             done = self._end_copying(found) and self._copy_of(found).close()
         except DriverError as error:
+            if isinstance(error, FailedPrecondition) and not isinstance(error, StillAttached):
+                return Change(reconciler.failed(found.status, str(error), self._now()))
             return Change(reconciler.repeated(found.status, error, self._now()), _WAIT_SECONDS)
         if not done:
             text = "waits until the data mover and the first PersistentVolume of the copy are removed"
@@ -191,7 +194,7 @@ class Moves:
                 save(status)
             done = self._claim_again(found, status)
         except DriverError as error:
-            if not status.claim_object and isinstance(error, FailedPrecondition):
+            if not status.claim_object and isinstance(error, (FailedPrecondition, NotFound)):
                 return Change(reconciler.failed(status, str(error), self._now()))
             return self._blocked(found, status, error)
         if not done:
@@ -239,7 +242,12 @@ class Moves:
         made = reconciler.repeated(status, error, self._now())
         if not (found.deleting and isinstance(error, (FailedPrecondition, PermissionDenied, NotFound))):
             return Change(made, _WAIT_SECONDS)
-        plan = status.plan or MovePlan()
+        claimed, plan = self._claimed(found), status.plan or MovePlan()
+        claim = claimed.now()
+        if claim is not None and claim.metadata.uid == plan.claim_uid and not claim.deleting:
+            # The reclaim policy of the old volume stays Retain: a late deletion of the claim loses nothing.
+            return Change(reconciler.failed(replace(status, claim_object=""), f"deleted: {error}", self._now()))
+        self._custody.release(claimed.volume(), status.hold)
         text = (
             f"deleted before the claim was bound again: {error}. PersistentVolume {status.new_volume} has the copy, "
             f"and {plan.persistent_volume} the old data. Both are kept"
@@ -296,7 +304,10 @@ class Moves:
     @staticmethod
     def _require_still(claimed: Claimed) -> None:
         """Raises FailedPrecondition: a pod uses the claim, or it is not held any more."""
-        claimed.require_held()
+        try:
+            claimed.require_held()
+        except NotFound as error:
+            raise FailedPrecondition(f"the PersistentVolume of the claim was deleted: {error}") from error
         claimed.require_unused()
 
     def _end_copying(self, found: VolumeMove) -> bool:
