@@ -22,7 +22,9 @@ from csi_powerflex.observability.log import toggle_debug_by_signal
 from csi_powerflex.operations.controller.inventory.reading import Reader
 from csi_powerflex.operator import application
 from csi_powerflex.operator.definitions import DEFINITIONS
+from csi_powerflex.operator.exports.work import Exports
 from csi_powerflex.operator.happenings import Happenings
+from csi_powerflex.operator.moves.work import Moves
 from csi_powerflex.operator.reverts.work import Reverts
 from csi_powerflex.operator.rounds import Rounds
 from csi_powerflex.operator.schedules.work import Schedules
@@ -60,6 +62,8 @@ def works(client: Client, settings: OperatorSettings) -> Sequence[Work[Any, Any]
     custody = KubernetesCustody(client, settings.driver_name)
     return (
         Reverts(client, opened, custody, driver_name=settings.driver_name, now=_now),
+        Exports(client, settings.mover, driver_name=settings.driver_name, now=_now),
+        Moves(client, custody, settings.mover, driver_name=settings.driver_name, now=_now),
         Schedules(client, driver_name=settings.driver_name, now=_now),
     )
 

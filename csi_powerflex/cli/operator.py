@@ -9,7 +9,7 @@ import click
 
 from csi_powerflex import names
 from csi_powerflex.cli import options, settings
-from csi_powerflex.config.operator import OperatorSettings
+from csi_powerflex.config.operator import MoverSettings, OperatorSettings
 from csi_powerflex.observability import log
 
 
@@ -32,6 +32,35 @@ from csi_powerflex.observability import log
     type=click.Path(dir_okay=False, path_type=Path),
     help="A kubeconfig file. Without it, the cluster that this process runs in is led.",
 )
+@click.option(
+    "--mover-image",
+    default=MoverSettings().image,
+    show_default=True,
+    help="Image of the data mover. Its Jobs run in the namespaces of the users.",
+)
+@click.option(
+    "--mover-pull-policy",
+    type=click.Choice(["Always", "IfNotPresent", "Never"]),
+    default="IfNotPresent",
+    show_default=True,
+    help="When Kubernetes pulls the image of the data mover.",
+)
+@click.option(
+    "--mover-user",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="User id of the data mover. Another one than 0 needs a container runtime that gives it the devices "
+    "(containerd: device_ownership_from_security_context).",
+)
+@click.option("--mover-cpu", default="", metavar="QUANTITY", help="The most processors of a data mover, such as 2.")
+@click.option(
+    "--mover-memory",
+    default="1Gi",
+    show_default=True,
+    metavar="QUANTITY",
+    help="The most memory of a data mover.",
+)
 @options.metrics_address
 @options.log_lines
 def command(
@@ -39,6 +68,11 @@ def command(
     cluster_id: str,
     systems: Path,
     kubeconfig: Path | None,
+    mover_image: str,
+    mover_pull_policy: str,
+    mover_user: int,
+    mover_cpu: str,
+    mover_memory: str,
     metrics_address: str | None,
     metrics_tls_cert: Path | None,
     metrics_tls_key: Path | None,
@@ -66,5 +100,12 @@ def command(
                 kubeconfig=kubeconfig,
                 metrics_address=metrics_address,
                 metrics_tls=options.metrics_tls(metrics_tls_cert, metrics_tls_key),
+                mover=MoverSettings(
+                    image=mover_image,
+                    user=mover_user,
+                    pull_policy=mover_pull_policy,
+                    cpu=mover_cpu,
+                    memory=mover_memory,
+                ),
             )
         )

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from csi_powerflex import __version__
 from csi_powerflex.observability.endpoint import TlsFiles
+
+
+@dataclass(frozen=True, slots=True)
+class MoverSettings:
+    """What all movers have.
+
+    Attributes:
+        image: the image.
+        user: the user id of the process. Another one than 0 can open block devices only if the container
+            runtime gives it the devices (containerd: ``device_ownership_from_security_context``).
+        pull_policy: when the image is pulled, as in a container of Kubernetes.
+        cpu: the most processors, as a quantity of Kubernetes; empty for no limit.
+        memory: the most memory, as a quantity of Kubernetes; empty for no limit.
+    """
+
+    image: str = f"localhost/csi-powerflex-mover:{__version__}"
+    user: int = 0
+    pull_policy: str = "IfNotPresent"
+    cpu: str = ""
+    memory: str = "1Gi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +40,7 @@ class OperatorSettings:
         kubeconfig: the kubeconfig of the cluster; None for the cluster that this process runs in.
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
         metrics_tls: the certificate to serve them with; None to serve them over plain HTTP.
+        mover: what all data movers have.
     """
 
     driver_name: str
@@ -27,3 +49,4 @@ class OperatorSettings:
     kubeconfig: Path | None = None
     metrics_address: str | None = None
     metrics_tls: TlsFiles | None = None
+    mover: MoverSettings = field(default_factory=MoverSettings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
@@ -21,7 +22,7 @@ from csi_powerflex.operator.exports.definition import (
     VolumeExport,
 )
 from csi_powerflex.operator.exports.reconciler import Step
-from csi_powerflex.operator.movers.job import MoverJob, MoverSettings
+from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import Claim, Snapshot, Volume, claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole

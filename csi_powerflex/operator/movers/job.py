@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.model.mover import Exit
 
 JOBS = "batch/v1"
@@ -31,26 +32,6 @@ def jobs(namespace: str) -> str:
 def policies(namespace: str) -> str:
     """The path of the NetworkPolicies of a namespace."""
     return f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
-
-
-@dataclass(frozen=True, slots=True)
-class MoverSettings:
-    """What all movers have.
-
-    Attributes:
-        image: the image.
-        user: the user id of the process. Another one than 0 can open block devices only if the container
-            runtime gives it the devices (containerd: ``device_ownership_from_security_context``).
-        pull_policy: when the image is pulled, as in a container of Kubernetes.
-        cpu: the most processors, as a quantity of Kubernetes; empty for no limit.
-        memory: the most memory, as a quantity of Kubernetes; empty for no limit.
-    """
-
-    image: str
-    user: int = 0
-    pull_policy: str = "IfNotPresent"
-    cpu: str = ""
-    memory: str = "1Gi"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError
 from csi_powerflex.model.mover import Exit, Outcome, UnreadableMessage, read_outcome
 from csi_powerflex.operator.api import Progress
-from csi_powerflex.operator.movers.job import MOVER_LABEL, MoverJob, MoverSettings, jobs, manifest, policies, policy
+from csi_powerflex.operator.movers.job import MOVER_LABEL, MoverJob, jobs, manifest, policies, policy
 from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
 
 _MAX_WORDS = 500

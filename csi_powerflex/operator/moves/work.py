@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.hold import Custody
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
-from csi_powerflex.operator.movers.job import MoverJob, MoverSettings
+from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.moves import reconciler
 from csi_powerflex.operator.moves.claimed import Claimed, created_again
