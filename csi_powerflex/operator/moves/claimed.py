@@ -208,7 +208,11 @@ def created_again(claim: Whole, move_uid: str, volume: str, storage_class: str) 
             "namespace": metadata.namespace,
             "labels": dict(metadata.labels),
             "annotations": {**annotations, MOVED_BY: move_uid},
-            "ownerReferences": list(metadata.owner_references),
+            # blockOwnerDeletion would need rights on the owners.
+            "ownerReferences": [
+                {key: value for key, value in reference.items() if key != "blockOwnerDeletion"}
+                for reference in metadata.owner_references
+            ],
         },
         "spec": {**spec, "storageClassName": storage_class, "volumeName": volume},
     }
