@@ -467,7 +467,7 @@ class MoversWorld:
         """What movers need that is still there."""
         found = [
             item["metadata"]["name"]
-            for resource in (JOBS, POLICIES, CLAIMS, SNAPSHOTS, PODS, VOLUMES)
+            for resource in (JOBS, POLICIES, CLAIMS, SNAPSHOTS, PODS)
             for item in self.cluster.objects(resource)
             if "powerflex.dev/made-for" in item["metadata"].get("labels", {})
         ]
@@ -477,6 +477,10 @@ class MoversWorld:
             if MODE_CHANGE in item["metadata"].get("annotations", {})
         ]
         return found + changed + [item["metadata"]["name"] for item in self.cluster.objects(ATTACHMENTS)]
+
+    def volumes(self) -> set[str]:
+        """The names of the PersistentVolumes."""
+        return {item["metadata"]["name"] for item in self.cluster.objects(VOLUMES)}
 
     def events(self) -> list[tuple[str, str]]:
         return [
