@@ -370,9 +370,9 @@ class MoversWorld:
                 self.cluster.put(VOLUMES, name, {**item, "status": {"phase": "Released"}})
             handle = spec["csi"]["volumeHandle"]
             same = [other for other in self.cluster.objects(VOLUMES) if self.handle_of(other) == handle]
-            # The driver refuses to remove a volume that another PersistentVolume has.
-            if spec["persistentVolumeReclaimPolicy"] == "Delete" and len(same) == 1:
-                assert not item["metadata"].get("finalizers"), "a volume is removed while it is attached"
+            # The driver refuses to remove a volume that another PersistentVolume has, or a node.
+            free = len(same) == 1 and not item["metadata"].get("finalizers")
+            if spec["persistentVolumeReclaimPolicy"] == "Delete" and free:
                 self.data.pop(handle)
                 self.cluster.remove(VOLUMES, name)
 

@@ -553,6 +553,33 @@ def test_a_copy_that_someone_has_bound_is_not_removed(world: MoversWorld) -> Non
     assert not world.exists(key)
     assert any(reason == "NotUndone" and "is bound to claim" in text for reason, text in world.events())
     assert world.volume(new)["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert world.holds() == []
+
+
+def test_a_claim_that_a_controller_creates_in_the_gap_with_the_new_volume_is_the_moved_one(
+    world: MoversWorld,
+) -> None:
+    key = prepared(world)
+    world.drive_to(key, "Swapping")
+    world.rounds.lead(key)
+    world.settle()
+    spec = {"storageClassName": "west", "volumeMode": "Filesystem", "volumeName": world.status(key)["newVolume"]}
+    world.cluster.put(CLAIMS, "data", {"metadata": {"namespace": NAMESPACE}, "spec": spec})
+    world.drive(key)
+    assert (world.status(key)["phase"], world.word("data"), world.holds()) == ("Moved", "hello", [])
+
+
+def test_an_old_volume_that_may_not_be_removed_does_not_keep_a_deleted_object(world: MoversWorld) -> None:
+    old = world.claimed("data", "hello")
+    key = prepared(world, confirmed=True)
+    world.drive_to(key, "Removing")
+    found = world.volume(old)
+    spec = {**found["spec"], "claimRef": {"namespace": "x", "name": "y", "uid": "another"}}
+    world.cluster.put(VOLUMES, old, {**found, "spec": spec, "status": {"phase": "Bound"}})
+    world.delete(key)
+    world.rounds.lead(key)
+    assert not world.exists(key)
+    assert any(reason == "OldVolumeKept" and old in text for reason, text in world.events())
 
 
 def test_a_snapshot_may_be_opened_in_block_mode_only_during_the_copy(world: MoversWorld) -> None:

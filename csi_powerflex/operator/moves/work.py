@@ -176,9 +176,9 @@ class Moves:
         """Let Kubernetes remove what was begun, and let pods start. It waits for no node."""
         told: tuple[Happening, ...] = ()
         try:
+            self._custody.release(self._claimed(found).volume(), found.status.hold)
             self._end_copying(found)
             self._copy_of(found).abandon()
-            self._custody.release(self._claimed(found).volume(), found.status.hold)
         except DriverError as error:
             if not (found.deleting and is_final(error) and not isinstance(error, AlreadyExists)):
                 return Change(reconciler.repeated(found.status, error, self._now()), _WAIT_SECONDS)
@@ -231,12 +231,16 @@ class Moves:
             content: dict[str, Any] = msgspec.json.decode(status.claim_object)
             self._client.create(path, content)
             claim = claimed.now()
+        bound = claim is not None and claim.phase == "Bound" and claim.spec.get("volumeName") == status.new_volume
+        if bound:
+            # Also one that a controller has created: the new volume is reserved for a claim of this name.
+            return True
         if claim is None or not claimed.is_moved(claim):
             raise FailedPrecondition(
                 f"claim {found.spec.claim} was created by someone else. Delete it if it has no data that you need: "
                 "it is then created with the new volume"
             )
-        return claim.phase == "Bound" and claim.spec.get("volumeName") == status.new_volume
+        return False
 
     def _blocked(self, found: VolumeMove, status: MoveStatus, error: DriverError) -> Change[MoveStatus]:
         """It waits for a person. If the object was deleted, it is not kept for that: both volumes stay."""
@@ -280,9 +284,14 @@ class Moves:
     def _let_go(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         told: tuple[Happening, ...] = ()
         if found.status.phase is Phase.MOVED:
-            plan = found.status.plan or MovePlan()
-            text = f"the old volume stays as PersistentVolume {plan.persistent_volume}; delete it when you do not need it"
-            told = (Happening("OldVolumeKept", text),)
+            told = (_kept(found.status, "delete it when you do not need it"),)
+        if found.status.phase is Phase.REMOVING:
+            try:
+                self._copy_of(found).remove_old()
+            except DriverError as error:
+                if not is_final(error):
+                    raise
+                told = (_kept(found.status, str(error)),)
         return Change(found.status, UNTIL_CHANGED, finalizer=False, happenings=told)
 
     # --- parts of steps --------------------------------------------------------------------------
@@ -337,6 +346,11 @@ class Moves:
             ],
             devices={_SOURCE: status.temporary, _TARGET: copy.claim_name},
         )
+
+
+def _kept(status: MoveStatus, why: str) -> Happening:
+    plan = status.plan or MovePlan()
+    return Happening("OldVolumeKept", f"the old volume stays as PersistentVolume {plan.persistent_volume}; {why}")
 
 
 def _with_happening(before: MoveStatus, change: Change[MoveStatus]) -> Change[MoveStatus]:
