@@ -149,11 +149,12 @@ def successor(
         name: the name of the new one.
         labels: its labels.
         claim: ``namespace`` and ``name`` of the claim that it is for.
-        filesystem: the filesystem on the volume.
+        filesystem: the filesystem on the volume; empty for the default of the driver.
         storage_class: the class of the claim.
     """
     csi = dict(first["csi"])
-    csi["fsType"] = filesystem
+    if filesystem:
+        csi["fsType"] = filesystem
     csi["volumeAttributes"] = {**csi.get("volumeAttributes", {}), ORIGIN_KEY: Origin.COPY.value}
     kept = {key: annotations[key] for key in _KEPT_ANNOTATIONS if key in annotations}
     spec = {
