@@ -1,7 +1,7 @@
 """The objects that the operator makes for one of its own objects: claims, snapshots, Jobs.
 
-Each has the label ``OWNER_LABEL`` with the UID of the object that it was made for. Only objects with the label
-are changed or removed. Each also has an owner reference, so Kubernetes removes it if the operator cannot.
+Each has the label ``OWNER_LABEL`` with the UID of the object that it was made for. Only objects with the
+label are changed or removed. Each also has an owner reference, so Kubernetes removes it if the operator cannot.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Owned:
             found = self.client.get(path, name, Whole)
         if not self.is_own(found):
             raise FailedPrecondition(
-                f"{content['kind']} {name} exists, and was not made for this {self.definition.kind}; delete it"
+                f"{content['kind']} {name} exists, and was not made for this {self.definition.kind}; "
+                "delete it"
             )
         if found.deleting:
             raise NotFound(f"{content['kind']} {name} is being deleted; another one is made after that")

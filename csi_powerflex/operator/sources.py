@@ -86,7 +86,8 @@ class Sources:
             raise NotFound(f"VolumeSnapshotContent {content_name} is not bound to VolumeSnapshot {name}")
         if content.spec.get("driver") != self.driver_name:
             raise FailedPrecondition(
-                f"VolumeSnapshot {name} belongs to driver {content.spec.get('driver')}, and not to {self.driver_name}"
+                f"VolumeSnapshot {name} belongs to driver {content.spec.get('driver')}, and not to "
+                f"{self.driver_name}"
             )
         handle, size = content.status.get("snapshotHandle"), content.status.get("restoreSize")
         if not handle or not size:

@@ -91,8 +91,8 @@ class ExportSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         str,
         _NAME,
         Meta(
-            description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the default "
-            "class of the driver."
+            description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the "
+            "default class of the driver."
         ),
     ] = ""
     storage_class_name: Annotated[
@@ -159,7 +159,8 @@ class VolumeExport(Resource, frozen=True, kw_only=True):
                         "message": "give either target.file or target.http",
                     },
                     {
-                        "rule": "!has(self.target.file) || (has(self.target.file.claim) && has(self.target.file.name))",
+                        "rule": "!has(self.target.file) "
+                        "|| (has(self.target.file.claim) && has(self.target.file.name))",
                         "message": "target.file needs claim and name",
                     },
                     {

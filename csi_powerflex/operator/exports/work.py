@@ -135,7 +135,8 @@ class Exports:
             except DriverError as error:
                 if not is_final(error):
                     raise
-                told = (Happening("LeftToKubernetes", f"the operator may not remove all: {error}", warning=True),)
+                text = f"the operator may not remove all: {error}"
+                told = (Happening("LeftToKubernetes", text, warning=True),)
         return Change(found.status, UNTIL_CHANGED, finalizer=False, happenings=told)
 
     # --- parts of steps --------------------------------------------------------------------------
@@ -150,7 +151,7 @@ class Exports:
         return Movers(self._owned(found), self._movers)
 
     def _remove(self, found: VolumeExport) -> bool:
-        """Begin to remove the Job, the claim and the snapshot, in this order. Returns whether all are removed."""
+        """Begin to remove the Job, the claim and the snapshot. Returns whether all are removed."""
         owned, name = self._owned(found), found.status.job
         if found.status.content:
             self._sources(found).forbid_mode_change(found.status.content)
@@ -174,7 +175,9 @@ class Exports:
                 return spec.storage_class_name
         source = self._owned(found).find(claims(namespace), claim) if claim else None
         if source is None:
-            raise NotFound(f"claim {claim or 'of the snapshot'} does not exist; create it, or give storageClassName")
+            raise NotFound(
+                f"claim {claim or 'of the snapshot'} does not exist; create it, or give storageClassName"
+            )
         if spec.claim:
             self._require_own_volume(namespace, spec.claim)
         storage_class = spec.storage_class_name or str(source.spec.get("storageClassName") or "")
@@ -188,7 +191,9 @@ class Exports:
             raise FailedPrecondition(f"claim {claim} is not bound to a PersistentVolume")
         driver = self._client.get(VOLUMES, volume, Volume).driver
         if driver != self._driver:
-            raise FailedPrecondition(f"claim {claim} has a volume of driver {driver or 'none'}, and not of {self._driver}")
+            raise FailedPrecondition(
+                f"claim {claim} has a volume of driver {driver or 'none'}, and not of {self._driver}"
+            )
 
     def _require_target(self, found: VolumeExport) -> None:
         """Raises NotFound, FailedPrecondition: the image cannot be put there."""
@@ -196,10 +201,14 @@ class Exports:
         if file is None:
             return
         if file.claim == found.spec.claim:
-            raise FailedPrecondition(f"claim {file.claim} is exported, so the image cannot be on it; give another claim")
+            raise FailedPrecondition(
+                f"claim {file.claim} is exported, so the image cannot be on it; give another claim"
+            )
         target = self._client.get(claims(found.metadata.namespace), file.claim, Whole)
         if target.spec.get("volumeMode") == "Block":
-            raise FailedPrecondition(f"claim {file.claim} has no filesystem (volumeMode Block); give another claim")
+            raise FailedPrecondition(
+                f"claim {file.claim} has no filesystem (volumeMode Block); give another claim"
+            )
 
 
 def _job(found: VolumeExport) -> MoverJob:

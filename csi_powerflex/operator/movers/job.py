@@ -21,7 +21,9 @@ MOVER_LABEL = "powerflex.dev/mover"
 
 _REPETITIONS = 20
 _TERMINATION_LOG = "/dev/termination-log"
-_NOT_REPEATED = sorted(int(status) for status in Exit if status is not Exit.DONE and not status.is_worth_repeating)
+_NOT_REPEATED = sorted(
+    int(status) for status in Exit if status is not Exit.DONE and not status.is_worth_repeating
+)
 
 
 def jobs(namespace: str) -> str:
@@ -87,7 +89,7 @@ def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) 
 
 
 def policy(job: MoverJob) -> dict[str, Any]:
-    """The NetworkPolicy of the Job, without its namespace: no connection to it, and from it only to servers."""
+    """The NetworkPolicy of the Job, without its namespace. Only a Job for a server may connect to others."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

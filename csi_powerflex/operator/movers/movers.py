@@ -81,7 +81,7 @@ class Movers:
         return self._running(pods)
 
     def end(self, name: str) -> bool:
-        """Begin to end a mover. Returns whether the Job and all its pods are removed, so no device is open."""
+        """Begin to end a mover. Returns whether the Job and all its pods are removed: no device is open."""
         ended = self.owned.remove(jobs(self.owned.namespace), name)
         ended = self.owned.remove(policies(self.owned.namespace), name) and ended
         return ended and not self._pods(name)

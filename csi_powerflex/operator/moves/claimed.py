@@ -94,12 +94,15 @@ class Claimed:
     def _volume_of(self, claim: Whole) -> Whole:
         name = claim.spec.get("volumeName")
         if claim.phase != "Bound" or not name or claim.deleting:
-            raise FailedPrecondition(f"claim {self._name} is not bound to a PersistentVolume, or is being deleted")
+            raise FailedPrecondition(
+                f"claim {self._name} is not bound to a PersistentVolume, or is being deleted"
+            )
         volume = self.client.get(VOLUMES, str(name), Whole)
         driver = (volume.spec.get("csi") or {}).get("driver")
         if driver != self.driver_name:
             raise FailedPrecondition(
-                f"claim {self._name} has a volume of driver {driver}; only volumes of {self.driver_name} are moved"
+                f"claim {self._name} has a volume of driver {driver}; only volumes of {self.driver_name} "
+                "are moved"
             )
         if (volume.spec.get("claimRef") or {}).get("uid") != claim.metadata.uid:
             raise FailedPrecondition(f"PersistentVolume {name} is not bound to claim {self._name}")
@@ -108,7 +111,9 @@ class Claimed:
     def _require_class(self, claim: Whole) -> None:
         wanted = self.found.spec.storage_class_name
         if claim.spec.get("storageClassName") == wanted:
-            raise FailedPrecondition(f"claim {self._name} has StorageClass {wanted} already; give another one")
+            raise FailedPrecondition(
+                f"claim {self._name} has StorageClass {wanted} already; give another one"
+            )
         provisioner = self.client.get(STORAGE_CLASSES, wanted, StorageClass).provisioner
         if provisioner != self.driver_name:
             raise FailedPrecondition(
@@ -150,8 +155,8 @@ class Claimed:
             replicas = item.spec.get("replicas", 1)
             if replicas and _would_create(item, self._name):
                 raise FailedPrecondition(
-                    f"StatefulSet {item.metadata.name} has {replicas} replicas, and would create claim {self._name} "
-                    "again without data; scale it to 0"
+                    f"StatefulSet {item.metadata.name} has {replicas} replicas, and would create claim "
+                    f"{self._name} again without data; scale it to 0"
                 )
 
     def require_same(self) -> Whole:
@@ -172,8 +177,8 @@ class Claimed:
         """Raises FailedPrecondition: someone has removed or replaced the hold."""
         if self.custody.hold_of(self.volume()) != self.found.status.hold:
             raise FailedPrecondition(
-                f"the hold on PersistentVolume {self.volume().name} was removed or replaced, so a pod may have "
-                "changed the data since the snapshot"
+                f"the hold on PersistentVolume {self.volume().name} was removed or replaced, so a pod may "
+                "have changed the data since the snapshot"
             )
 
     def access_modes(self) -> Sequence[str]:

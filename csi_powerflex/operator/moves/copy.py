@@ -90,7 +90,9 @@ class Copy:
         filesystem = self._status.new_volume != self._status.copy_volume
         if first is None:
             if not filesystem:
-                raise FailedPrecondition(f"PersistentVolume {self._status.copy_volume} of the copy was deleted")
+                raise FailedPrecondition(
+                    f"PersistentVolume {self._status.copy_volume} of the copy was deleted"
+                )
             self._require_successor()
             return True
         if not first.deleting:
@@ -140,7 +142,7 @@ class Copy:
         self._require_successor()
 
     def _require_successor(self) -> None:
-        """Raises FailedPrecondition: there is no PersistentVolume in filesystem mode, or it is another one."""
+        """Raises FailedPrecondition: the PersistentVolume in filesystem mode is missing, or is another one."""
         found = self.volumes.find(self._status.new_volume)
         if found is None or not self.owned.is_own(found):
             state = "was deleted" if found is None else "exists, and was not made for this VolumeMove"
@@ -168,7 +170,7 @@ class Copy:
         self.owned.remove(claims(self.owned.namespace), self.claim_name)
 
     def _abandon_successor(self, first: Whole | None, uid: str) -> None:
-        """Remove the PersistentVolume in filesystem mode, or let its volume be removed if it is the last one."""
+        """Remove the PersistentVolume in filesystem mode. If it is the last one, its volume is removed too."""
         if self._status.new_volume in ("", self._status.copy_volume):
             return
         second = self.volumes.find(self._status.new_volume)
@@ -207,8 +209,8 @@ class Copy:
         reference = old.spec.get("claimRef") or {}
         if reference.get("uid") != self._plan.claim_uid or old.phase not in ("Released", "Failed"):
             raise FailedPrecondition(
-                f"PersistentVolume {name} is {old.phase or 'in use'}, and not Released by the claim that it had; it "
-                "is not removed while it is used"
+                f"PersistentVolume {name} is {old.phase or 'in use'}, and not Released by the claim that it "
+                "had; it is not removed while it is used"
             )
         if policy == RETAIN:
             return f"moved; PersistentVolume {name} is kept, because its reclaim policy is Retain"

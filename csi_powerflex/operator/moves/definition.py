@@ -55,7 +55,8 @@ class MoveSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
     keep_source_seconds: Annotated[
         int,
         Meta(
-            description="After this time the old volume is removed without being confirmed; 0 keeps it until then.",
+            description="After this time the old volume is removed without being confirmed; 0 keeps it "
+            "until then.",
             ge=0,
             le=31536000,
         ),
@@ -72,8 +73,8 @@ class MoveSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
     timeout_seconds: Annotated[
         int,
         Meta(
-            description="How long to wait until no pod uses the claim, and for the snapshot. After it the move "
-            "fails, and nothing is changed.",
+            description="How long to wait until no pod uses the claim, and for the snapshot. After it the "
+            "move fails, and nothing is changed.",
             ge=1,
             le=86400,
         ),
@@ -100,8 +101,8 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
     phase: Annotated[
         Phase | None,
         Meta(
-            description="Pending (makes the plan), Planned (waits for spec.approved), Holding (keeps pods from "
-            "starting), Securing (takes a snapshot), Copying, Closing (the copy gets its PersistentVolume), "
+            description="Pending (makes the plan), Planned (waits for spec.approved), Holding (keeps pods "
+            "from starting), Securing (takes a snapshot), Copying, Closing (the copy gets its PersistentVolume), "
             "Swapping (the claim is deleted and created again), Finishing, Moved (the old volume is kept), "
             "Removing (the old volume is removed), Succeeded, Undoing (removes what was begun) or Failed."
         ),
@@ -125,7 +126,10 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
     new_volume: Annotated[str, Meta(description="The PersistentVolume that the claim gets.")] = ""
     claim_object: Annotated[
         str,
-        Meta(description="The claim as it is created again, in JSON. Once it is here, the move only goes forward."),
+        Meta(
+            description="The claim as it is created again, in JSON. Once it is here, the move only goes "
+            "forward."
+        ),
     ] = ""
     progress: Annotated[Progress | None, Meta(description="How far the copy is.")] = None
     failure: Annotated[str, Meta(description="Why the move fails, while it is undone.")] = ""
@@ -144,10 +148,12 @@ class VolumeMove(Resource, frozen=True, kw_only=True):
                         "message": "give claim and storageClassName",
                     },
                     {
-                        "rule": "self.claim == oldSelf.claim && self.storageClassName == oldSelf.storageClassName "
+                        "rule": "self.claim == oldSelf.claim "
+                        "&& self.storageClassName == oldSelf.storageClassName "
                         "&& has(self.verify) == has(oldSelf.verify) "
                         "&& (!has(self.verify) || self.verify == oldSelf.verify)",
-                        "message": "only approved, confirmed and keepSourceSeconds can be changed; create another VolumeMove",
+                        "message": "only approved, confirmed and keepSourceSeconds can be changed; create "
+                        "another VolumeMove",
                     },
                 ]
             }

@@ -22,7 +22,7 @@ from csi_powerflex.operator.moves.copy import Copy
 from csi_powerflex.operator.moves.definition import DEFINITION, MovePlan, MoveStatus, Phase, VolumeMove
 from csi_powerflex.operator.moves.reconciler import Step
 from csi_powerflex.operator.objects import claims, snapshots
-from csi_powerflex.operator.owned import Owned
+from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
 from csi_powerflex.operator.windows.closing import StillAttached, Volumes
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
@@ -98,7 +98,8 @@ class Moves:
         now = self._now()
         name = f"{found.metadata.namespace}/{found.metadata.name}"
         since = (found.status.started_at or now).strftime("%Y-%m-%d %H:%M:%S UTC")
-        hold = f"by VolumeMove {name} since {since}: the volume is moved to StorageClass {found.spec.storage_class_name}"
+        to = found.spec.storage_class_name
+        hold = f"by VolumeMove {name} since {since}: the volume is moved to StorageClass {to}"
         return Change(reconciler.approved(found.status, hold, now))
 
     # --- what can be undone ----------------------------------------------------------------------
@@ -209,7 +210,8 @@ class Moves:
         claim = claimed.require_same()
         self._require_still(claimed)
         plan = found.status.plan or MovePlan()
-        policy = str(volumes.get(plan.persistent_volume).spec.get("persistentVolumeReclaimPolicy") or "Delete")
+        volume = volumes.get(plan.persistent_volume)
+        policy = str(volume.spec.get("persistentVolumeReclaimPolicy") or "Delete")
         content = created_again(claim, found.metadata.uid, found.status.new_volume, plan.to_class)
         return reconciler.swapping(found.status, msgspec.json.encode(content).decode(), policy)
 
@@ -231,14 +233,13 @@ class Moves:
             content: dict[str, Any] = msgspec.json.decode(status.claim_object)
             self._client.create(path, content)
             claim = claimed.now()
-        bound = claim is not None and claim.phase == "Bound" and claim.spec.get("volumeName") == status.new_volume
-        if bound:
+        if claim is not None and _is_bound(claim, status.new_volume):
             # Also one that a controller has created: the new volume is reserved for a claim of this name.
             return True
         if claim is None or not claimed.is_moved(claim):
             raise FailedPrecondition(
-                f"claim {found.spec.claim} was created by someone else. Delete it if it has no data that you need: "
-                "it is then created with the new volume"
+                f"claim {found.spec.claim} was created by someone else. Delete it if it has no data that you "
+                "need: it is then created with the new volume"
             )
         return False
 
@@ -251,13 +252,15 @@ class Moves:
         claim = claimed.now()
         if claim is not None and claim.metadata.uid == plan.claim_uid and not claim.deleting:
             # The reclaim policy of the old volume stays Retain: a late deletion of the claim loses nothing.
-            return Change(reconciler.failed(replace(status, claim_object=""), f"deleted: {error}", self._now()))
+            undoable = replace(status, claim_object="")
+            return Change(reconciler.failed(undoable, f"the VolumeMove was deleted: {error}", self._now()))
         self._custody.release(claimed.volume(), status.hold)
         text = (
-            f"deleted before the claim was bound again: {error}. PersistentVolume {status.new_volume} has the copy, "
-            f"and {plan.persistent_volume} the old data. Both are kept"
+            f"deleted before the claim was bound again: {error}. PersistentVolume {status.new_volume} has the "
+            f"copy, and {plan.persistent_volume} the old data. Both are kept"
         )
-        return Change(made, UNTIL_CHANGED, finalizer=False, happenings=(Happening("LeftMidway", text, warning=True),))
+        told = Happening("LeftMidway", text, warning=True)
+        return Change(made, UNTIL_CHANGED, finalizer=False, happenings=(told,))
 
     def _finish(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         try:
@@ -350,7 +353,12 @@ class Moves:
 
 def _kept(status: MoveStatus, why: str) -> Happening:
     plan = status.plan or MovePlan()
-    return Happening("OldVolumeKept", f"the old volume stays as PersistentVolume {plan.persistent_volume}; {why}")
+    text = f"the old volume stays as PersistentVolume {plan.persistent_volume}; {why}"
+    return Happening("OldVolumeKept", text)
+
+
+def _is_bound(claim: Whole, volume: str) -> bool:
+    return claim.phase == "Bound" and claim.spec.get("volumeName") == volume
 
 
 def _with_happening(before: MoveStatus, change: Change[MoveStatus]) -> Change[MoveStatus]:

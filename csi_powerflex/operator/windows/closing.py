@@ -83,10 +83,12 @@ class Volumes:
         """
         self.set_policy(name, RETAIN)
         if self.get(name).spec.get("persistentVolumeReclaimPolicy") != RETAIN:
-            raise FailedPrecondition(f"the reclaim policy of PersistentVolume {name} was changed back from Retain")
+            raise FailedPrecondition(
+                f"the reclaim policy of PersistentVolume {name} was changed back from Retain"
+            )
 
     def set_policy(self, name: str, policy: str) -> None:
-        """Set the reclaim policy, if it is another one. Raises NotFound: there is no such PersistentVolume."""
+        """Set the reclaim policy, if it is another one. Raises NotFound: it does not exist."""
         found = self.get(name)
         if found.spec.get("persistentVolumeReclaimPolicy") == policy:
             return
@@ -103,9 +105,10 @@ class Volumes:
         for item in self.client.list(ATTACHMENTS, _Attachment).items:
             if item.spec.source.persistent_volume_name == name:
                 raise StillAttached(
-                    f"node {item.spec.node_name} still has PersistentVolume {name} attached (VolumeAttachment "
-                    f"{item.metadata.name}). If the node is lost for good, delete its Node object, or taint it with "
-                    "node.kubernetes.io/out-of-service; Kubernetes then detaches the volume"
+                    f"node {item.spec.node_name} still has PersistentVolume {name} attached "
+                    f"(VolumeAttachment {item.metadata.name}). If the node is lost for good, delete its Node "
+                    "object, or taint it with node.kubernetes.io/out-of-service; Kubernetes then detaches "
+                    "the volume"
                 )
 
     def is_closed(self, name: str) -> bool:
@@ -120,7 +123,8 @@ class Volumes:
             return True
         if found.spec.get("persistentVolumeReclaimPolicy") != RETAIN:
             raise FailedPrecondition(
-                f"the reclaim policy of PersistentVolume {name} is not Retain, so it is not deleted; set it to Retain"
+                f"the reclaim policy of PersistentVolume {name} is not Retain, so it is not deleted; set it to "
+                "Retain"
             )
         self.require_detached(name)
         if not found.deleting:
