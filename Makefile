@@ -119,7 +119,7 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix operator/,api rounds $(addprefix reverts/,reconciler targets work) \
 	$(addprefix schedules/,cron reconciler retention work) \
 	owned sources windows/closing movers/job movers/movers exports/reconciler exports/work \
-	$(addprefix moves/,claimed copy reconciler work)) \
+	$(addprefix moves/,claimed copy_volumes reconciler work)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \

@@ -1,7 +1,8 @@
 """The objects that the operator makes for one of its own objects: claims, snapshots, Jobs.
 
 Each has the label ``OWNER_LABEL`` with the UID of the object that it was made for. Only objects with the
-label are changed or removed. Each also has an owner reference, so Kubernetes removes it if the operator cannot.
+label are changed or removed. Each also has an owner reference, so Kubernetes removes it if the
+operator cannot.
 """
 
 from __future__ import annotations

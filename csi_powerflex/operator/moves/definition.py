@@ -102,7 +102,8 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
         Phase | None,
         Meta(
             description="Pending (makes the plan), Planned (waits for spec.approved), Holding (keeps pods "
-            "from starting), Securing (takes a snapshot), Copying, Closing (the copy gets its PersistentVolume), "
+            "from starting), Securing (takes a snapshot), Copying, Closing (the copy gets its "
+            "PersistentVolume), "
             "Swapping (the claim is deleted and created again), Finishing, Moved (the old volume is kept), "
             "Removing (the old volume is removed), Succeeded, Undoing (removes what was begun) or Failed."
         ),

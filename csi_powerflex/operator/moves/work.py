@@ -18,7 +18,7 @@ from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.moves import reconciler
 from csi_powerflex.operator.moves.claimed import Claimed, created_again
-from csi_powerflex.operator.moves.copy import Copy
+from csi_powerflex.operator.moves.copy_volumes import Copy
 from csi_powerflex.operator.moves.definition import DEFINITION, MovePlan, MoveStatus, Phase, VolumeMove
 from csi_powerflex.operator.moves.reconciler import Step
 from csi_powerflex.operator.objects import claims, snapshots
@@ -256,8 +256,8 @@ class Moves:
             return Change(reconciler.failed(undoable, f"the VolumeMove was deleted: {error}", self._now()))
         self._custody.release(claimed.volume(), status.hold)
         text = (
-            f"deleted before the claim was bound again: {error}. PersistentVolume {status.new_volume} has the "
-            f"copy, and {plan.persistent_volume} the old data. Both are kept"
+            f"deleted before the claim was bound again: {error}. PersistentVolume {status.new_volume} has "
+            f"the copy, and {plan.persistent_volume} the old data. Both are kept"
         )
         told = Happening("LeftMidway", text, warning=True)
         return Change(made, UNTIL_CHANGED, finalizer=False, happenings=(told,))

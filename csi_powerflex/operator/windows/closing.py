@@ -123,8 +123,8 @@ class Volumes:
             return True
         if found.spec.get("persistentVolumeReclaimPolicy") != RETAIN:
             raise FailedPrecondition(
-                f"the reclaim policy of PersistentVolume {name} is not Retain, so it is not deleted; set it to "
-                "Retain"
+                f"the reclaim policy of PersistentVolume {name} is not Retain, so it is not deleted; set it "
+                "to Retain"
             )
         self.require_detached(name)
         if not found.deleting:

@@ -142,7 +142,7 @@ class Copy:
         self._require_successor()
 
     def _require_successor(self) -> None:
-        """Raises FailedPrecondition: the PersistentVolume in filesystem mode is missing, or is another one."""
+        """Raises FailedPrecondition: the PersistentVolume in filesystem mode is missing, or another one."""
         found = self.volumes.find(self._status.new_volume)
         if found is None or not self.owned.is_own(found):
             state = "was deleted" if found is None else "exists, and was not made for this VolumeMove"
@@ -170,7 +170,7 @@ class Copy:
         self.owned.remove(claims(self.owned.namespace), self.claim_name)
 
     def _abandon_successor(self, first: Whole | None, uid: str) -> None:
-        """Remove the PersistentVolume in filesystem mode. If it is the last one, its volume is removed too."""
+        """Remove the PersistentVolume in filesystem mode. If it is the last one, its volume goes too."""
         if self._status.new_volume in ("", self._status.copy_volume):
             return
         second = self.volumes.find(self._status.new_volume)
