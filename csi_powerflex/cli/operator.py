@@ -53,7 +53,9 @@ from csi_powerflex.observability import log
     help="User id of the data mover. Another one than 0 needs a container runtime that gives it the devices "
     "(containerd: device_ownership_from_security_context).",
 )
-@click.option("--mover-cpu", default="", metavar="QUANTITY", help="The most processors of a data mover, such as 2.")
+@click.option(
+    "--mover-cpu", default="", metavar="QUANTITY", help="The most processors of a data mover, such as 2."
+)
 @click.option(
     "--mover-memory",
     default="1Gi",

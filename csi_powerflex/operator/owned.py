@@ -7,6 +7,7 @@ operator cannot.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,10 +102,9 @@ class Owned:
         name = str(content["metadata"]["name"])
         found = self.find(path, name)
         if found is None:
-            try:
+            # If it exists by now, it is read below: it is its own if an answer was lost.
+            with contextlib.suppress(AlreadyExists):
                 self.client.create(path, self._marked(content))
-            except AlreadyExists:
-                pass  # It is read below: it is its own if an answer was lost.
             found = self.client.get(path, name, Whole)
         if not self.is_own(found):
             raise FailedPrecondition(

@@ -43,9 +43,7 @@ _MOST_ROUNDS = 80
 class MoversWorld:
     """The cluster, and the operator for one resource."""
 
-    def __init__(
-        self, cluster: ApiServer, client: Client, definition: Definition, monkeypatch: Any
-    ) -> None:
+    def __init__(self, cluster: ApiServer, client: Client, definition: Definition, monkeypatch: Any) -> None:
         self.cluster, self.client, self.definition = cluster, client, definition
         self.path = definition.path(NAMESPACE)
         self.clock = Clock()
@@ -247,7 +245,10 @@ class MoversWorld:
                 continue
             volume = self.named(VOLUMES, item["spec"]["volumeName"])
             reference = (volume or {}).get("spec", {}).get("claimRef") or {}
-            same = (reference.get("namespace"), reference.get("name")) == (NAMESPACE, item["metadata"]["name"])
+            same = (reference.get("namespace"), reference.get("name")) == (
+                NAMESPACE,
+                item["metadata"]["name"],
+            )
             if volume is None or not same or reference.get("uid") not in (None, item["metadata"]["uid"]):
                 continue
             if volume["spec"]["storageClassName"] != item["spec"]["storageClassName"]:

@@ -168,7 +168,9 @@ def test_what_is_missing_or_does_not_fit_is_named_and_fails_in_the_end(
     world.claimed("images", "")
     world.claimed("raw", "", mode="Block")
     world.cluster.put(
-        CLAIMS, "unbound", {"metadata": {"namespace": NAMESPACE}, "spec": {"storageClassName": "x", "volumeName": "y"}}
+        CLAIMS,
+        "unbound",
+        {"metadata": {"namespace": NAMESPACE}, "spec": {"storageClassName": "x", "volumeName": "y"}},
     )
     foreign = world.claimed("foreign", "")
     found = world.volume(foreign)
@@ -221,7 +223,9 @@ def test_a_failure_of_the_mover_fails_the_export_and_cleans_up(world: MoversWorl
     ("kind", "message"),
     [("Complete", "left no outcome"), ("Failed", "the mover failed: too many pods")],
 )
-def test_a_job_whose_pod_says_nothing_is_not_taken_for_done(world: MoversWorld, kind: str, message: str) -> None:
+def test_a_job_whose_pod_says_nothing_is_not_taken_for_done(
+    world: MoversWorld, kind: str, message: str
+) -> None:
     key = prepared(world)
     job_of(world, key)
     (job,) = world.cluster.objects(JOBS)

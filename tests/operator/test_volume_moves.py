@@ -1,4 +1,4 @@
-"""VolumeMove: a claim gets a volume of another class with its data, and the old volume is kept until confirmed."""
+"""VolumeMove: a claim gets a volume of another class with its data, and the old volume is kept."""
 
 from __future__ import annotations
 
@@ -363,7 +363,7 @@ def test_a_claim_that_someone_else_creates_in_the_gap_is_not_touched(world: Move
     world.delete(key)
     world.drive(key)
     assert not world.exists(key)
-    reason, text = next(event for event in world.events() if event[0] == "LeftMidway")
+    _, text = next(event for event in world.events() if event[0] == "LeftMidway")
     assert old in text
     assert {"hello", "of someone"} == set(world.data.values())
     assert world.holds() == []
@@ -563,7 +563,11 @@ def test_a_claim_that_a_controller_creates_in_the_gap_with_the_new_volume_is_the
     world.drive_to(key, "Swapping")
     world.rounds.lead(key)
     world.settle()
-    spec = {"storageClassName": "west", "volumeMode": "Filesystem", "volumeName": world.status(key)["newVolume"]}
+    spec = {
+        "storageClassName": "west",
+        "volumeMode": "Filesystem",
+        "volumeName": world.status(key)["newVolume"],
+    }
     world.cluster.put(CLAIMS, "data", {"metadata": {"namespace": NAMESPACE}, "spec": spec})
     world.drive(key)
     assert (world.status(key)["phase"], world.word("data"), world.holds()) == ("Moved", "hello", [])

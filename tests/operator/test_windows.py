@@ -27,15 +27,11 @@ def volumes(cluster: ApiServer, client: Client) -> Volumes:
 
 
 def put(cluster: ApiServer, policy: str, **metadata: Any) -> None:
-    cluster.put(
-        VOLUMES, "first", {"metadata": metadata, "spec": {"persistentVolumeReclaimPolicy": policy}}
-    )
+    cluster.put(VOLUMES, "first", {"metadata": metadata, "spec": {"persistentVolumeReclaimPolicy": policy}})
 
 
 def attach(cluster: ApiServer, volume: str) -> None:
-    cluster.put(
-        ATTACHMENTS, "a", {"spec": {"nodeName": "n", "source": {"persistentVolumeName": volume}}}
-    )
+    cluster.put(ATTACHMENTS, "a", {"spec": {"nodeName": "n", "source": {"persistentVolumeName": volume}}})
 
 
 def test_a_persistent_volume_is_removed_once_no_node_has_it_attached(
@@ -104,7 +100,11 @@ def test_the_successor_keeps_what_reaches_the_volume() -> None:
     first = {
         "capacity": {"storage": "8Gi"},
         "accessModes": ["ReadWriteOnce"],
-        "csi": {"driver": "d", "volumeHandle": "h", "volumeAttributes": {"origin": "empty", "transport": "nvme"}},
+        "csi": {
+            "driver": "d",
+            "volumeHandle": "h",
+            "volumeAttributes": {"origin": "empty", "transport": "nvme"},
+        },
         "mountOptions": ["noatime"],
     }
     made = successor(
@@ -117,7 +117,10 @@ def test_the_successor_keeps_what_reaches_the_volume() -> None:
     }
     assert made["spec"]["mountOptions"] == ["noatime"]
     assert made["metadata"]["annotations"] == {}
-    assert (made["spec"]["volumeMode"], made["spec"]["persistentVolumeReclaimPolicy"]) == ("Filesystem", "Retain")
+    assert (made["spec"]["volumeMode"], made["spec"]["persistentVolumeReclaimPolicy"]) == (
+        "Filesystem",
+        "Retain",
+    )
 
 
 # --- what is made for an object --------------------------------------------------------------------

@@ -82,7 +82,9 @@ class ExportSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         Literal["qcow2", "raw"],
         Meta(description="The format of the image. A raw one is as large as the volume."),
     ] = "qcow2"
-    compressed: Annotated[bool, Meta(description="Whether the parts of a qcow2 image are compressed.")] = False
+    compressed: Annotated[bool, Meta(description="Whether the parts of a qcow2 image are compressed.")] = (
+        False
+    )
     verify: Annotated[
         Literal["sample", "full"],
         Meta(description="How much of a raw image is compared. One in qcow2 is compared as a whole."),

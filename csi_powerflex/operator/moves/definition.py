@@ -110,7 +110,9 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
     ] = None  # type: ignore[assignment]  # narrower than in any status
     plan: Annotated[MovePlan | None, Meta(description="What is going to happen.")] = None
     started_at: Annotated[datetime.datetime | None, Meta(description="When the move began.")] = None
-    moved_at: Annotated[datetime.datetime | None, Meta(description="When the claim had the new volume.")] = None
+    moved_at: Annotated[datetime.datetime | None, Meta(description="When the claim had the new volume.")] = (
+        None
+    )
     completed_at: Annotated[datetime.datetime | None, Meta(description="When it ended.")] = None
     waiting_since: Annotated[
         datetime.datetime | None, Meta(description="Since when it waits; the timeout counts from here.")
@@ -120,7 +122,9 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
     content: Annotated[
         str, Meta(description="The VolumeSnapshotContent that may be opened in block mode during the copy.")
     ] = ""
-    source_policy: Annotated[str, Meta(description="The reclaim policy of the old volume before the move.")] = ""
+    source_policy: Annotated[
+        str, Meta(description="The reclaim policy of the old volume before the move.")
+    ] = ""
     copy_volume: Annotated[str, Meta(description="The PersistentVolume of the copy, in block mode.")] = ""
     copy_claim_uid: Annotated[str, Meta(description="The UID of the temporary claim of the copy.")] = ""
     copy_policy: Annotated[str, Meta(description="The reclaim policy of the new class.")] = ""

@@ -9,7 +9,14 @@ import msgspec
 from msgspec.structs import replace
 
 from csi_powerflex.config.operator import MoverSettings
-from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
+from csi_powerflex.errors import (
+    AlreadyExists,
+    DriverError,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    is_final,
+)
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.hold import Custody
 from csi_powerflex.model.mover import Outcome
