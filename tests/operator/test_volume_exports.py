@@ -326,7 +326,7 @@ def test_the_operator_may_be_killed_at_any_request(
     world.claimed("data", "hello")
     world.claimed("images", "")
     world.snapshot("nightly", "data")
-    spec = {"claim": None, "snapshot": "nightly"} if source == "snapshot" else {}
+    spec: dict[str, Any] = {"claim": None, "snapshot": "nightly"} if source == "snapshot" else {}
 
     def step(position: int) -> bool:
         world.exported.clear()
@@ -354,7 +354,8 @@ def test_an_object_that_is_deleted_in_any_phase_leaves_nothing(
     world.claimed("data", "hello")
     world.claimed("images", "")
     world.snapshot("nightly", "data")
-    key = prepared(world, **({"claim": None, "snapshot": "nightly"} if source == "snapshot" else {}))
+    spec: dict[str, Any] = {"claim": None, "snapshot": "nightly"} if source == "snapshot" else {}
+    key = prepared(world, **spec)
     world.drive_to(key, phase)
     world.delete(key)
     world.drive(key)

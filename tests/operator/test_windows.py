@@ -13,7 +13,7 @@ from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.api import Metadata
 from csi_powerflex.operator.moves.definition import DEFINITION, VolumeMove
 from csi_powerflex.operator.objects import claims
-from csi_powerflex.operator.owned import OWNER_LABEL, Owned
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole, WholeMeta
 from csi_powerflex.operator.windows.closing import StillAttached, Volumes, successor
 from tests.kube.api_server import Answer, ApiServer
 
@@ -108,7 +108,12 @@ def test_the_successor_keeps_what_reaches_the_volume() -> None:
         "mountOptions": ["noatime"],
     }
     made = successor(
-        first, {"x": "y"}, name="second", labels={}, claim={"name": "c"}, filesystem="", storage_class="west"
+        Whole(metadata=WholeMeta(annotations={"x": "y"}), spec=first),
+        name="second",
+        labels={},
+        claim={"name": "c"},
+        filesystem="",
+        storage_class="west",
     )
     assert made["spec"]["csi"] == {
         "driver": "d",

@@ -127,8 +127,7 @@ class Copy:
     def _create_successor(self, first: Whole) -> None:
         """Create the PersistentVolume in filesystem mode, if it does not exist."""
         content = successor(
-            first.spec,
-            first.metadata.annotations,
+            first,
             name=self._status.new_volume,
             labels={OWNER_LABEL: self.owned.uid},
             claim={"namespace": self.owned.namespace, "name": self.found.spec.claim},

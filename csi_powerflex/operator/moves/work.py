@@ -32,7 +32,7 @@ from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
 from csi_powerflex.operator.windows.closing import StillAttached, Volumes
-from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
+from csi_powerflex.operator.work import UNTIL_CHANGED, Change, Clock, Happening, Save
 
 _WAIT_SECONDS = 5.0
 _SNAPSHOT_SECONDS = 1.0

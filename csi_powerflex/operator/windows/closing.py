@@ -133,8 +133,7 @@ class Volumes:
 
 
 def successor(
-    first: Mapping[str, Any],
-    annotations: Mapping[str, str],
+    first: Whole,
     *,
     name: str,
     labels: Mapping[str, str],
@@ -148,22 +147,22 @@ def successor(
     volume has data, so it is marked as a copy, which is never formatted.
 
     Args:
-        first: the specification of the one in block mode.
-        annotations: its annotations.
+        first: the one in block mode.
         name: the name of the new one.
         labels: its labels.
         claim: ``namespace`` and ``name`` of the claim that it is for.
         filesystem: the filesystem on the volume; empty for the default of the driver.
         storage_class: the class of the claim.
     """
-    csi = dict(first["csi"])
+    annotations, before = first.metadata.annotations, first.spec
+    csi = dict(before["csi"])
     if filesystem:
         csi["fsType"] = filesystem
     csi["volumeAttributes"] = {**csi.get("volumeAttributes", {}), ORIGIN_KEY: Origin.COPY.value}
     kept = {key: annotations[key] for key in _KEPT_ANNOTATIONS if key in annotations}
     spec = {
-        "capacity": first["capacity"],
-        "accessModes": first["accessModes"],
+        "capacity": before["capacity"],
+        "accessModes": before["accessModes"],
         "volumeMode": "Filesystem",
         "persistentVolumeReclaimPolicy": RETAIN,
         "storageClassName": storage_class,
@@ -171,8 +170,8 @@ def successor(
         "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **claim},
     }
     for field in ("nodeAffinity", "mountOptions", "volumeAttributesClassName"):
-        if first.get(field):
-            spec[field] = first[field]
+        if before.get(field):
+            spec[field] = before[field]
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
