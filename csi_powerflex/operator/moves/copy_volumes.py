@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition
@@ -134,10 +135,9 @@ class Copy:
             filesystem=self._plan.filesystem,
             storage_class=self._plan.to_class,
         )
-        try:
+        # If it exists, it is looked at below whose it is.
+        with contextlib.suppress(AlreadyExists):
             self.owned.client.create(VOLUMES, content)
-        except AlreadyExists:
-            pass  # Whose it is, is looked at below.
         self._require_successor()
 
     def _require_successor(self) -> None:
