@@ -203,7 +203,8 @@ def test_each_role_is_bound_to_one_account_and_only_one_can_be_that_of_the_nodes
         assert sorted(bound) == sorted(role["metadata"]["name"] for role in chart.of_kind(manifests, kind))
         for binding in bindings:
             assert binding["roleRef"]["kind"] == kind
-            part = "-node" if binding["roleRef"]["name"].endswith("-node") else "-controller"
+            name = binding["roleRef"]["name"]
+            part = next((end for end in ("-node", "-operator") if name.endswith(end)), "-controller")
             account = chart.named(manifests, "ServiceAccount", part)["metadata"]
             assert binding["subjects"] == [
                 {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
@@ -222,12 +223,12 @@ def test_rights_of_one_replica_do_without_leases(every_case: dict[Case, list[Man
     assert "--leader-election" not in arguments
 
 
-def test_only_the_controller_gets_a_token(manifests: list[Manifest]) -> None:
+def test_only_the_controller_and_the_operator_get_a_token(manifests: list[Manifest]) -> None:
     for component, spec in chart.pods(manifests):
         account = spec.get("serviceAccountName", "default")
-        assert spec.get("automountServiceAccountToken", True) == (component == "controller"), component
+        assert spec.get("automountServiceAccountToken", True) == (component in ("controller", "operator")), component
         # What reads the node's labels gets one by its own volume: see test_zones.py.
-        assert account.endswith(component) == (component in ("controller", "node"))
+        assert account.endswith(component) == (component in ("controller", "node", "operator"))
 
 
 # --- on the host -----------------------------------------------------------------------------------
