@@ -123,6 +123,7 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
 	transport/registry transport/sdc/transport \
 	$(addprefix transport/nvme/,connect device fabrics identity portals sysfs transport) \
+	mover/copying mover/disk mover/formats mover/mark \
 	gateway/array gateway/codes gateway/convert gateway/identity \
 	gateway/mapping gateway/nvme model/format_options model/mount_options model/nvme model/publish_context \
 	model/topology model/volume_context ids names units))
@@ -146,10 +147,11 @@ REVISION = $(shell git describe --always --abbrev=40 --exclude '*' --dirty)
 image_build = $(CONTAINER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(if $(BASE),--build-arg BASE=$(BASE))
 
 .PHONY: image
-image: ## Build the driver's, the simulator's and the operator's image; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
+image: ## Build the images of driver, simulator, operator and mover; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
 	$(image_build) --target driver --tag $(REGISTRY)/csi-powerflex:$(VERSION) $(ARGS) .
 	$(image_build) --target simulator --tag $(REGISTRY)/csi-powerflex-simulator:$(VERSION) $(ARGS) .
 	$(image_build) --target operator --tag $(REGISTRY)/csi-powerflex-operator:$(VERSION) $(ARGS) .
+	$(image_build) --target mover --tag $(REGISTRY)/csi-powerflex-mover:$(VERSION) $(ARGS) .
 
 .PHONY: sbom
 sbom: ## Write what is in the driver's image to dist/sbom.json (CycloneDX), with the same settings as make image
@@ -204,6 +206,10 @@ bench-node: $(VENV)/.dev ## Measure the node on this machine, for about a minute
 .PHONY: bench-simulator
 bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for about a minute
 	@$(BIN)/python -m tests.bench.simulator
+
+.PHONY: bench-mover
+bench-mover: $(VENV)/.dev ## Measure a full copy of 16 GiB with 1 GiB of data, compared with dd; needs root
+	@$(BIN)/python -m tests.bench.mover
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists on full arrays, for some minutes

@@ -30,6 +30,10 @@ _.get_command, _.format_commands, _.show_envvar
 _.capacity_bytes, _.on_nvme
 # click runs the commands of a group.
 _.list_volumes, _.list_snapshots, _.list_orphans, _.import_volume, _.import_snapshot, _.release_volume
+# The same for the commands of the mover.
+_.import_, _.export, _.inspect
+# A program that starts the mover reads its outcome with these, and chooses this state by its value.
+_.is_worth_repeating, _.read_outcome, _.NEW
 # requests and urllib3 read these settings of their classes.
 _.trust_env, _.pool_classes_by_scheme, _.ConnectionCls, _.response_class
 _.cert_reqs, _.ca_certs, _.ca_cert_dir

@@ -26,6 +26,7 @@ class RoleGroup(click.Group):
         "demo": "Walk a volume through its whole life on a simulated PowerFlex.",
         "doctor": "Check an installation, and say what to do about each problem.",
         "labels": "Write labels of a Kubernetes node into files, and end.",
+        "mover": "Copy, import, export and inspect disks, as a job.",
         "node": "Serve CSI's identity and node services on this host.",
         "operator": "Lead the custom resources of powerflex.dev in a Kubernetes cluster.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",

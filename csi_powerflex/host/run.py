@@ -47,7 +47,15 @@ PACKAGES = {
 }
 """The tools that the driver runs, and the Debian package that brings each."""
 
+MOVER_PACKAGES = {
+    "prlimit": "util-linux",
+    "qemu-img": "qemu-utils",
+    "zstd": "zstd",
+}
+"""The tools that the data mover runs, in an image of its own, and the Debian package that brings each."""
+
 _KILLED_SECONDS = 1.0
+_MEANWHILE_SECONDS = 0.5
 _EXCERPT = 600
 """Characters of a tool's output that an error message repeats."""
 
@@ -58,6 +66,26 @@ class AtDeadline(enum.Enum):
     KILL = enum.auto()
     LEAVE = enum.auto()
     """It continues. For work that must not be interrupted, such as a filesystem check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the kernel allows a command that reads input of strangers. It writes no core file.
+
+    Attributes:
+        memory: its address space, in bytes.
+        processor: its time on processors, in seconds.
+        file: the longest file that it may write, in bytes.
+    """
+
+    memory: int
+    processor: int
+    file: int
+
+    def before(self, command: Sequence[str]) -> tuple[str, ...]:
+        """The command line that runs ``command`` with these limits."""
+        limited = f"--as={self.memory}", f"--cpu={self.processor}", f"--fsize={self.file}", "--core=0"
+        return _executable("prlimit"), *limited, "--", *command
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +189,81 @@ def run(
     """
     executable = _executable(command[0])
     limit = call_context.remaining(cap)
-    call_context.count("host_commands")
-    began = time.monotonic()
-    result = "timeout"
-    try:
+
+    def whole() -> Completed:
         process = _start((executable, *command[1:]), keep_open)
         try:
-            completed = _finish(process, command, limit, at_deadline)
+            return _finish(process, command, limit, at_deadline)
         except CommandTimedOut:
             if process.returncode is None:
                 _reap(process, [os.dup(descriptor) for descriptor in keep_open], afterwards)
             raise
+
+    return _measured(command, executable, accept, whole)
+
+
+def run_limited(
+    command: Sequence[str],
+    *,
+    limits: Limits,
+    cap: float,
+    accept: Collection[int] = (0,),
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Completed:
+    """Run ``command``, which reads input that may be hostile, and wait for its end.
+
+    Args:
+        command: the tool is one of ``MOVER_PACKAGES``.
+        limits: what the kernel allows the command.
+        cap: the most seconds it may take, within the deadline of the current call.
+        accept: the exit codes that do not mean failure.
+        meanwhile: called twice each second until the command ends. If it raises an error, the command is
+            killed, and the error passes.
+
+    Raises:
+        CommandFailed: it ended with another exit code, or by a signal.
+        CommandTimedOut: it did not end in time, and was killed.
+        ToolMissing: it is not installed.
+    """
+    executable = _executable(command[0])
+    limit = call_context.remaining(cap)
+
+    def whole() -> Completed:
+        process = _start(limits.before((executable, *command[1:])), ())
+        until = time.monotonic() + limit
+        while (left := until - time.monotonic()) > _MEANWHILE_SECONDS:
+            try:
+                stdout, stderr = process.communicate(timeout=min(left, _MEANWHILE_SECONDS))
+            except subprocess.TimeoutExpired:
+                _kill_if_it_fails(process, meanwhile)
+            else:
+                return Completed(code=process.returncode, stdout=stdout, stderr=stderr)
+        return _finish(process, command, max(left, 0), AtDeadline.KILL)
+
+    return _measured(command, executable, accept, whole)
+
+
+def _kill_if_it_fails(process: subprocess.Popen[str], step: Callable[[], None]) -> None:
+    try:
+        step()
+    except BaseException:
+        _kill(process)
+        raise
+
+
+def _measured(
+    command: Sequence[str], executable: str, accept: Collection[int], whole: Callable[[], Completed]
+) -> Completed:
+    """The result of a command, which is counted, measured and logged.
+
+    Raises:
+        CommandFailed: its exit code is not among ``accept``.
+    """
+    call_context.count("host_commands")
+    began = time.monotonic()
+    result = "timeout"
+    try:
+        completed = whole()
         result = "ok" if completed.code in accept else "failed"
     finally:
         took = time.monotonic() - began
@@ -250,7 +342,7 @@ def _reap(
 def _executable(tool: str) -> str:
     executable = tools.find(tool)
     if executable is None:
-        package = PACKAGES.get(tool)
+        package = (PACKAGES | MOVER_PACKAGES).get(tool)
         hint = f"install the package {package}" if package else "is the path right?"
         raise ToolMissing(f"{tool} is not installed on this host or in this image: {hint}")
     return executable
