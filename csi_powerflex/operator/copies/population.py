@@ -152,9 +152,8 @@ def _finish(entry: Population, seen: Seen) -> Step:
         return Step.DELETE_PRIME
     if seen.volume:
         return Step.DELETE_VOLUME
-    # A claim that never got its volume leaves nothing behind.
-    wanted = entry.reclaim_policy if seen.delivered else DELETE
-    if seen.final_policy != wanted:
+    # Also for a claim that was deleted meanwhile: it may have been used before.
+    if seen.final_policy != entry.reclaim_policy:
         return Step.SET_POLICY
     return _cleaned(seen, Step.FORGET)
 
