@@ -193,7 +193,7 @@ class Mover:
     resources: Mapping[str, Any] | None = None
 
 
-def job_of(uid: str, namespace: str, mover: Mover, source_id: str, node: str) -> dict[str, Any]:
+def job_of(uid: str, namespace: str, mover: Mover, source_id: str) -> dict[str, Any]:
     """The Job that copies. It has no token, no capability, and writes nothing but the volume."""
     names = Names(uid)
     pod: dict[str, Any] = {
@@ -233,8 +233,6 @@ def job_of(uid: str, namespace: str, mover: Mover, source_id: str, node: str) ->
             {"name": "target", "persistentVolumeClaim": {"claimName": names.prime}},
         ],
     }
-    if node:
-        pod["nodeSelector"] = {"kubernetes.io/hostname": node}
     final = {"containerName": "mover", "operator": "In", "values": list(_FINAL_EXITS)}
     return {
         "apiVersion": "batch/v1",
