@@ -253,10 +253,11 @@ class ApiServer:
     def created(self, resource: str, content: dict[str, Any]) -> Answer:
         """Create an object, if the path has its namespace. An Event has the one of what it is about."""
         metadata = content["metadata"]
-        of = metadata["namespace"]
+        of = namespace = metadata.get("namespace", "")
         if "involvedObject" in content:
             of = content["involvedObject"].get("namespace") or "default"
-        if f"/namespaces/{metadata['namespace']}/" not in resource or of != metadata["namespace"]:
+        within = f"/namespaces/{namespace}/" in resource if namespace else "/namespaces/" not in resource
+        if not within or of != namespace:
             return Answer.status_object(422, "does not match event.namespace")
         with self._changed:
             if metadata["name"] in self._objects.get(resource, {}):

@@ -148,6 +148,8 @@ def _finish(entry: Population, seen: Seen) -> Step:
     """The claim's PersistentVolume exists: only it may be left, whatever happens to the claim."""
     if seen.wanted and not seen.delivered:
         return Step.WAIT
+    if seen.volume and seen.policy != RETAIN:
+        return Step.RETAIN
     if seen.prime:
         return Step.DELETE_PRIME
     if seen.volume:

@@ -72,13 +72,12 @@ class Copies:
             Step.CLEAN: self._clean,
         }
 
-    def advance(self, found: VolumeCopy, save: Save[CopyStatus]) -> Change[CopyStatus]:
+    def advance(self, found: VolumeCopy, _save: Save[CopyStatus]) -> Change[CopyStatus]:
         """See ``Work.advance``."""
         if FINALIZER not in found.metadata.finalizers:
             return Change(found.status, UNTIL_CHANGED if found.deleting else NOW, _finalizer(found))
         entries = found.status.claims if found.deleting else self._with_new(found)
         if entries != found.status.claims:
-            save(_told(found, replace(found.status, claims=entries)))
             return Change(_told(found, replace(found.status, claims=entries)))
         if not entries:
             pause = UNTIL_CHANGED if found.deleting else _LOOK_SECONDS
