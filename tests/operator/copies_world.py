@@ -50,12 +50,20 @@ class CopiesWorld:
     # --- what users do ---------------------------------------------------------------------------
 
     def storage_class(self, name: str, binding: str) -> None:
-        content = {"provisioner": DRIVER, "volumeBindingMode": binding, "parameters": {
-            "csi.storage.k8s.io/fstype": "xfs"}, "mountOptions": ["noatime"]}
+        content = {
+            "provisioner": DRIVER,
+            "volumeBindingMode": binding,
+            "parameters": {"csi.storage.k8s.io/fstype": "xfs"},
+            "mountOptions": ["noatime"],
+        }
         self.cluster.put(CLASSES, name, content)
 
     def put_claim(self, name: str, spec: dict[str, Any], phase: str = "Pending", **more: Any) -> None:
-        content = {"metadata": {"namespace": SHOP, "name": name, **more}, "spec": spec, "status": {"phase": phase}}
+        content = {
+            "metadata": {"namespace": SHOP, "name": name, **more},
+            "spec": spec,
+            "status": {"phase": phase},
+        }
         self.cluster.put(claims(SHOP), name, content)
 
     def want(self, name: str = "mine", *, mode: str = "Filesystem", storage_class: str = "fast") -> str:
@@ -91,8 +99,18 @@ class CopiesWorld:
 
     def leftovers(self) -> list[str]:
         """What the operator has made, apart from the PersistentVolumes of claims."""
-        paths = (claims(OURS), jobs(OURS), pods(OURS), snapshots(OURS), snapshots(SHOP), CONTENTS, ATTACHMENTS)
-        found = [f"{path}/{item['metadata']['name']}" for path in paths for item in self.cluster.objects(path)]
+        paths = (
+            claims(OURS),
+            jobs(OURS),
+            pods(OURS),
+            snapshots(OURS),
+            snapshots(SHOP),
+            CONTENTS,
+            ATTACHMENTS,
+        )
+        found = [
+            f"{path}/{item['metadata']['name']}" for path in paths for item in self.cluster.objects(path)
+        ]
         return [item for item in found if not item.startswith(f"{CONTENTS}/users-")]
 
     def volumes(self) -> list[str]:
@@ -116,7 +134,9 @@ class CopiesWorld:
                 content = item["spec"]["source"].get("volumeSnapshotContentName", f"users-{name}")
                 if content.startswith("users-"):
                     self.cluster.put(
-                        CONTENTS, content, {"spec": {"driver": DRIVER}, "status": {"snapshotHandle": f"s-{name}"}}
+                        CONTENTS,
+                        content,
+                        {"spec": {"driver": DRIVER}, "status": {"snapshotHandle": f"s-{name}"}},
                     )
                 status = {
                     "readyToUse": True,
@@ -148,7 +168,11 @@ class CopiesWorld:
             }
             notes = {"pv.kubernetes.io/provisioned-by": DRIVER, "pv.kubernetes.io/bound-by-controller": "yes"}
             self.cluster.put(VOLUMES, f"pvc-{uid}", {"metadata": {"annotations": notes}, "spec": spec})
-            bound = {**item, "spec": {**item["spec"], "volumeName": f"pvc-{uid}"}, "status": {"phase": "Bound"}}
+            bound = {
+                **item,
+                "spec": {**item["spec"], "volumeName": f"pvc-{uid}"},
+                "status": {"phase": "Bound"},
+            }
             self.cluster.put(claims(OURS), name, bound)
 
     def _movers(self) -> None:

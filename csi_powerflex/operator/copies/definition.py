@@ -49,7 +49,9 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
     snapshot_class: Annotated[
         str,
         _NAME,
-        Meta(description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the default."),
+        Meta(
+            description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the default."
+        ),
     ] = ""
 
 
@@ -61,8 +63,12 @@ class Population(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     stage: Annotated[
         Stage, Meta(description="Copying, HandingOver (the claim gets the volume) or Failed.")
     ] = Stage.COPYING
-    volume: Annotated[str, Meta(description="The PersistentVolume with the copy, before the claim has it.")] = ""
-    reclaim_policy: Annotated[str, Meta(description="What the claim's PersistentVolume gets at the end.")] = ""
+    volume: Annotated[
+        str, Meta(description="The PersistentVolume with the copy, before the claim has it.")
+    ] = ""
+    reclaim_policy: Annotated[str, Meta(description="What the claim's PersistentVolume gets at the end.")] = (
+        ""
+    )
     message: Annotated[str, Meta(description="What happens or what is wrong, in words.")] = ""
 
 
@@ -85,7 +91,10 @@ class VolumeCopy(Resource, frozen=True, kw_only=True):
         Meta(
             extra_json_schema={
                 "x-kubernetes-validations": [
-                    {"rule": "self == oldSelf", "message": "a VolumeCopy cannot be changed; create another one"},
+                    {
+                        "rule": "self == oldSelf",
+                        "message": "a VolumeCopy cannot be changed; create another one",
+                    },
                     {
                         "rule": "has(self.claim) != has(self.snapshot)",
                         "message": "give either claim or snapshot",

@@ -21,7 +21,15 @@ from csi_powerflex.operator.copies.definition import (
     Stage,
     VolumeCopy,
 )
-from csi_powerflex.operator.copies.objects import CLASSES, CONTENTS, VOLUMES, Mover, Names, Plain, StorageClass
+from csi_powerflex.operator.copies.objects import (
+    CLASSES,
+    CONTENTS,
+    VOLUMES,
+    Mover,
+    Names,
+    Plain,
+    StorageClass,
+)
 from csi_powerflex.operator.copies.population import DELETE, RETAIN, Step, next_step
 from csi_powerflex.operator.copies.seeing import Objects, Sight
 from csi_powerflex.operator.objects import SNAPSHOT_GROUP, claims, snapshots
@@ -205,9 +213,7 @@ class Copies:
 
     def _create_prime(self, _found: VolumeCopy, entry: Population, seen: Objects) -> None:
         if seen.claim is not None:
-            self._create(
-                claims(self._namespace), objects.prime_of(entry.uid, self._namespace, seen.claim)
-            )
+            self._create(claims(self._namespace), objects.prime_of(entry.uid, self._namespace, seen.claim))
 
     def _create_job(self, _found: VolumeCopy, entry: Population, seen: Objects) -> None:
         content = objects.job_of(entry.uid, self._namespace, self._mover, self._handle(seen))
