@@ -15,6 +15,10 @@ from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import COPIED, DRIVER, OURS, PATH, SHOP, CopiesWorld
 
 
+# A copy takes fewer rounds from the first to the last.
+_ROUNDS = 24
+
+
 @pytest.fixture
 def copies(cluster: ApiServer, client: Client) -> CopiesWorld:
     return CopiesWorld(cluster, client)
@@ -147,14 +151,14 @@ def test_an_operator_killed_at_any_request_goes_on(
 
 @pytest.mark.parametrize("of", ["claim", "copy", "both"])
 def test_a_deletion_after_any_round_leaves_nothing(copies: CopiesWorld, of: str) -> None:
-    for many in range(1, 40):
+    for many in range(1, _ROUNDS):
         key = copies.create()
         uid = copies.want()
         copies.rounds_of(key, many)
         if of in ("claim", "both"):
             copies.delete_claim()
         copies.cluster.delete(PATH, "copy") if of != "claim" else None
-        copies.rounds_of(key, 30)
+        copies.settle(key)
         if of == "copy" and copies.claim()["spec"].get("volumeName"):
             require_delivered(copies, uid)
         else:

@@ -102,7 +102,7 @@ def next_step(entry: Population, seen: Seen, *, ending: bool) -> Step:
     if seen.final:
         return _finish(entry, seen)
     if entry.stage is Stage.FAILED or ending or not seen.wanted:
-        return _take_back(entry, seen, keep=entry.stage is Stage.FAILED and seen.wanted and not ending)
+        return _take_back(seen, keep=entry.stage is Stage.FAILED and seen.wanted and not ending)
     if entry.stage is Stage.HANDING_OVER:
         return _hand_over(seen)
     return _copy(seen)
@@ -160,7 +160,7 @@ def _finish(entry: Population, seen: Seen) -> Step:
     return _cleaned(seen, Step.FORGET)
 
 
-def _take_back(entry: Population, seen: Seen, *, keep: bool) -> Step:
+def _take_back(seen: Seen, *, keep: bool) -> Step:
     """Nothing is handed over: the volume and all that was made for it is deleted."""
     if seen.job is not JobState.ABSENT:
         return Step.DELETE_JOB
