@@ -14,8 +14,9 @@ from csi_powerflex.host import blockdev
 
 _SYSFS = Path("/sys/fs/btrfs")
 # btrfs's on-disk format: the superblock is at 64 KiB, and has the filesystem's id after a checksum.
-_SUPERBLOCK, _ID_AT, _MAGIC_AT = 64 * 1024, 32, 64
-_MAGIC = b"_BHRfS_M"
+_SUPERBLOCK, _ID_AT = 64 * 1024, 32
+MAGIC = _SUPERBLOCK + 64, b"_BHRfS_M"
+"""Where btrfs has its magic number, in bytes from the start of the device, and that number."""
 
 
 def mounted_with_same_id(device: Path) -> list[str]:
@@ -34,6 +35,7 @@ def mounted_with_same_id(device: Path) -> list[str]:
 
 def _identifier(device: Path) -> str | None:
     raw = blockdev.read_cached(device, offset=_SUPERBLOCK, length=128)
-    if raw[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+    offset, magic = MAGIC
+    if not raw.startswith(magic, offset - _SUPERBLOCK):
         return None
     return str(uuid.UUID(bytes=raw[_ID_AT : _ID_AT + 16]))

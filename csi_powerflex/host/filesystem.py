@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_powerflex.errors import FailedPrecondition, InvalidArgument
-from csi_powerflex.host import fssize
+from csi_powerflex.host import btrfs, fssize
 from csi_powerflex.host.run import AtDeadline, run
 
 # The limit for work that takes longer on a larger volume. The deadline of the call is the one that counts.
@@ -28,6 +28,8 @@ class FilesystemKind:
 
     Attributes:
         name: its name for mount(8).
+        magic: where a complete first superblock has its magic number, in bytes from the start of the device,
+            and that number.
         mkfs: the tool that makes it.
         defaults: the driver's options for ``mkfs``. None of them forces anything, so the tool's own refusal
             is the last safeguard. None of them discards: a new thin volume has nothing to free, and on a
@@ -41,6 +43,7 @@ class FilesystemKind:
     """
 
     name: str
+    magic: tuple[int, bytes]
     mkfs: str
     defaults: tuple[tuple[str, str], ...]
     joined: str | None
@@ -56,6 +59,7 @@ KINDS: dict[str, FilesystemKind] = {
     for kind in (
         FilesystemKind(
             name="ext4",
+            magic=fssize.EXT4_MAGIC,
             mkfs="mkfs.ext4",
             defaults=(("-q", ""), ("-m", "0"), ("-E", "nodiscard")),
             joined="-E",
@@ -67,6 +71,7 @@ KINDS: dict[str, FilesystemKind] = {
         ),
         FilesystemKind(
             name="xfs",
+            magic=(0, b"XFSB"),
             mkfs="mkfs.xfs",
             defaults=(("-q", ""), ("-K", "")),
             joined=None,
@@ -80,6 +85,7 @@ KINDS: dict[str, FilesystemKind] = {
         ),
         FilesystemKind(
             name="btrfs",
+            magic=btrfs.MAGIC,
             mkfs="mkfs.btrfs",
             defaults=(("-q", ""), ("-K", "")),
             joined=None,

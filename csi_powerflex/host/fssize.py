@@ -14,7 +14,8 @@ from csi_powerflex.host.syscalls import ioctl
 
 # Documentation/filesystems/ext4/super.rst
 _EXT4_SUPERBLOCK, _EXT4_SUPERBLOCK_LENGTH = 1024, 1024
-_EXT4_MAGIC = 0xEF53
+EXT4_MAGIC = _EXT4_SUPERBLOCK + 0x38, b"\x53\xef"
+"""Where ext4 has its magic number, in bytes from the start of the device, and that number."""
 _EXT4_FEATURE_64BIT = 0x80
 # linux/fs/xfs/libxfs/xfs_fs.h: XFS_IOC_FSGEOMETRY_V1, _IOR('X', 100, 112 bytes)
 _XFS_GEOMETRY = 0x80705864
@@ -30,7 +31,8 @@ def ext4(device: Path) -> int:
         Unavailable: ``device`` cannot be read.
     """
     raw = blockdev.read_cached(device, offset=_EXT4_SUPERBLOCK, length=_EXT4_SUPERBLOCK_LENGTH)
-    if len(raw) < _EXT4_SUPERBLOCK_LENGTH or struct.unpack_from("<H", raw, 0x38)[0] != _EXT4_MAGIC:
+    offset, magic = EXT4_MAGIC
+    if len(raw) < _EXT4_SUPERBLOCK_LENGTH or not raw.startswith(magic, offset - _EXT4_SUPERBLOCK):
         raise FailedPrecondition(f"{device} has no ext4 superblock")
     blocks_low, log_block = struct.unpack_from("<I", raw, 0x4)[0], struct.unpack_from("<I", raw, 0x18)[0]
     incompatible = struct.unpack_from("<I", raw, 0x60)[0]

@@ -9,7 +9,9 @@ A mark on the device says that this driver began to make a filesystem there and 
 device itself, so it is right on any node that gets the volume next. It is written before mkfs and removed
 after it, always before the first mount, and before the device is given to a pod as a block device. A complete
 filesystem is never erased because of a mark. Each mkfs completes the first superblock last, so what an
-interrupted mkfs leaves is not taken for a complete filesystem.
+interrupted mkfs leaves is not taken for a complete filesystem. blkid says "nothing", and no error, also where
+it cannot read. So a marked device counts as unfinished only if no complete superblock is in the blocks that
+this module has read itself.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_powerflex.errors import FailedPrecondition
-from csi_powerflex.host import blockdev
+from csi_powerflex.errors import FailedPrecondition, Unavailable
+from csi_powerflex.host import blockdev, filesystem
 from csi_powerflex.host.run import AtDeadline, run
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.units import GIB, KIB, MIB, readable
@@ -74,7 +76,8 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     """What is on ``device``, which is the volume ``handle``.
 
     Raises:
-        Unavailable, DeadlineExceeded: the device could not be read, or a tool failed.
+        Unavailable, DeadlineExceeded: the device could not be read, a tool failed, or blkid has missed a
+            filesystem.
         FailedPrecondition: the device is smaller than any volume.
     """
     size = blockdev.size(device)
@@ -87,6 +90,7 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
     found = _blkid(device)
     incomplete = found is None or (found == Formatted("xfs") and head[_XFS_IN_PROGRESS] != 0)
     if incomplete and is_marked(device, handle):
+        _require_no_complete_superblock(device, head)
         return Unfinished()
     if found is not None:
         return found
@@ -100,6 +104,19 @@ def probe(device: Path, handle: VolumeHandle) -> Content:
         if blockdev.read(device, offset=offset, length=_SAMPLE) != _ZEROS[:_SAMPLE]:
             return Foreign(f"data of an unknown kind: its {readable(_SAMPLE)} at byte {offset} are not zero")
     return Blank()
+
+
+def _require_no_complete_superblock(device: Path, head: bytes) -> None:
+    """Raise ``Unavailable`` if ``head``, the first bytes of ``device``, has a complete superblock."""
+    for kind in filesystem.KINDS.values():
+        offset, magic = kind.magic
+        complete = kind.name != "xfs" or head[_XFS_IN_PROGRESS] == 0
+        if complete and head.startswith(magic, offset):
+            raise Unavailable(
+                f"blkid finds nothing on {device}, but a superblock of {kind.name} is there; the device was "
+                "not changed. blkid may have been unable to read it: repeat the call. If it stays so, look "
+                f"at {device} with blkid, and repair its filesystem"
+            )
 
 
 def filesystem_of(device: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def test_an_unexpected_error_in_a_stream_is_told_by_its_kind(
 def test_a_stream_that_the_caller_leaves_gives_back_what_it_held(
     stub: csi_pb2_grpc.SnapshotMetadataStub, metadata: Metadata
 ) -> None:
-    closed: list[bool] = []
+    closed = threading.Semaphore(0)
 
     def answers() -> Answers:
         with contextlib.closing(Closer(closed)):
@@ -131,17 +132,19 @@ def test_a_stream_that_the_caller_leaves_gives_back_what_it_held(
         answer.volume_capacity_bytes
         for answer in stub.GetMetadataAllocated(REQUEST, timeout=PATIENCE_SECONDS)
     ] == [7]
-    assert len(closed) == server.WORKERS + 1
+    for _ in range(server.WORKERS + 1):
+        assert closed.acquire(timeout=PATIENCE_SECONDS)
+    assert not closed.acquire(blocking=False)
 
 
 class Closer:
-    """Notes that it was closed."""
+    """Tells that it was closed."""
 
-    def __init__(self, closed: list[bool]) -> None:
+    def __init__(self, closed: threading.Semaphore) -> None:
         self._closed = closed
 
     def close(self) -> None:
-        self._closed.append(True)
+        self._closed.release()
 
 
 def test_a_kind_of_method_that_is_not_guarded_is_refused_at_the_start(socket: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_group_snapshot_of_two_volumes_is_consistent_and_can_be_restored(space
         "i=0; while :; do i=$((i + 1)); for book in journal ledger; do "
         "printf '%08d\\n' $i | dd of=/$book/n conv=fsync,notrunc; done; done"
     )
-    space.run("bank", f"({writing}) >/dev/null 2>&1 & sleep 1")
+    space.run("bank", f"({writing}) >/dev/null 2>&1 & until [ -s /ledger/n ]; do sleep 0.1; done")
     space.group_snapshot("both", {"app": space.name})
     space.until_group_snapshot("both")
     members = {}

@@ -235,6 +235,40 @@ def test_a_complete_filesystem_is_not_erased_because_of_a_mark(
     assert not probe.is_marked(volume.path, volume.handle)
 
 
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_a_marked_filesystem_that_blkid_could_not_read_is_kept(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, fs_type: str
+) -> None:
+    """blkid says "nothing", without an error, where the device gives errors only while blkid reads."""
+    volume = host.volume()
+    (node.stage(volume, filesystem(fs_type)) / "file").write_text("precious")
+    node.unstage(volume)
+    probe.mark(volume.path, volume.handle)
+    before = fingerprint(volume)
+    replace_tool("blkid", "exit 2")
+    with refused(grpc.StatusCode.UNAVAILABLE, f"a superblock of {fs_type} is there", "repeat the call"):
+        node.stage(volume, filesystem(fs_type))
+    assert fingerprint(volume) == before
+    replace_tool("blkid", 'exec $real "$@"')
+    assert (node.stage(volume, filesystem(fs_type)) / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("fs_type", EACH_FILESYSTEM)
+def test_a_new_filesystem_that_blkid_could_not_read_is_mounted_by_the_next_call(
+    host: LoopHost, node: Kubelet, replace_tool: ReplaceTool, fs_type: str
+) -> None:
+    """blkid finds nothing before mkfs, and cannot read after it."""
+    volume = host.volume()
+    replace_tool("blkid", "exit 2")
+    with refused(grpc.StatusCode.UNAVAILABLE, f"a superblock of {fs_type} is there"):
+        node.stage(volume, filesystem(fs_type))
+    replace_tool("blkid", 'exec $real "$@"')
+    replace_tool(f"mkfs.{fs_type}", "exit 1")
+    (node.stage(volume, filesystem(fs_type)) / "file").write_text("works")
+    node.unstage(volume)
+    assert not probe.is_marked(volume.path, volume.handle)
+
+
 def test_a_block_volume_loses_the_mark_before_a_pod_gets_it(host: LoopHost, node: Kubelet) -> None:
     volume = host.volume()
     probe.mark(volume.path, volume.handle)
