@@ -32,26 +32,27 @@ COPY csi_powerflex csi_powerflex
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 # The packages come first, so that a change of the code does not rebuild their layer.
+# With -P, the package `operator` in the working folder does not hide that of Python.
 FROM tools AS driver-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/driver.lock \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 COPY --from=wheel /wheels /wheels
 # Python does not check this bytecode against the source. It also works with a read-only root filesystem.
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
  && rm -r simulator demo mover operator cli/simulate.py cli/demo.py cli/mover.py cli/operator.py app/operator.py \
          config/operator.py \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM tools AS mover-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/driver.lock \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 COPY --from=wheel /wheels /wheels
 # Of the roles, the mover alone: this image reads what strangers made.
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
@@ -59,30 +60,30 @@ RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no
  && rm -r simulator demo operator cli/simulate.py cli/demo.py cli/operator.py app/operator.py config/operator.py \
          cli/controller.py cli/node.py cli/unified.py cli/doctor \
         cli/volumes.py cli/snapshots.py cli/labels.py \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM tools AS simulator-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/simulator.lock \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 COPY --from=wheel /wheels /wheels
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM tools AS operator-build
 RUN python3 -m venv --without-pip /opt/csi-powerflex \
  && pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --require-hashes \
         --only-binary :all: --requirement docker/operator.lock \
  && cd /opt/csi-powerflex/lib/python3*/site-packages \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 COPY --from=wheel /wheels /wheels
 RUN pip --python /opt/csi-powerflex/bin/python install --quiet --no-compile --no-deps /wheels/*.whl \
  && cd /opt/csi-powerflex/lib/python3*/site-packages/csi_powerflex \
  && rm -r simulator demo mover cli/simulate.py cli/demo.py cli/mover.py \
- && python3 -m compileall -q --invalidation-mode unchecked-hash .
+ && python3 -P -m compileall -q --invalidation-mode unchecked-hash .
 
 # --- the simulated array -----------------------------------------------------------------------------
 FROM base AS simulator

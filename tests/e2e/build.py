@@ -27,6 +27,7 @@ from tests.e2e.built import (
     FOLDERS_IMAGE,
     IMAGES,
     MOVER_IMAGE,
+    OPERATOR_IMAGE,
     PAUSE_IMAGE,
     ROOT,
     SIMULATOR_IMAGE,
@@ -59,7 +60,7 @@ def main() -> None:
     for what, build in (
         ("Kubernetes, etcd, CoreDNS and the sidecars", binaries),
         ("the Debian base image", base_image),
-        ("the images of driver, simulator and mover", project_images),
+        ("the images of driver, simulator, operator and mover", project_images),
         ("images of single programs", program_images),
     ):
         began = time.monotonic()
@@ -172,7 +173,8 @@ def _build_project() -> None:
     settings = CACHE / "pip.conf"
     settings.write_text(registries.pip_settings())
     mounts = [f"--volume={settings}:/etc/pip.conf:ro", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro"]
-    for target, image in (("simulator", SIMULATOR_IMAGE), ("driver", DRIVER_IMAGE), ("mover", MOVER_IMAGE)):
+    images = {"simulator": SIMULATOR_IMAGE, "driver": DRIVER_IMAGE, "operator": OPERATOR_IMAGE, "mover": MOVER_IMAGE}
+    for target, image in images.items():
         buildah(
             "bud", "--quiet", "--layers", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",
             f"--build-arg=VERSION={version}", *mounts, f"--target={target}", f"--tag={image}:{version}", ROOT,
