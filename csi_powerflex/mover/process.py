@@ -66,7 +66,7 @@ def _ended(action: Callable[[Work], Outcome], work: Work) -> Outcome:
     except DriverError as error:
         return Outcome(exit_of(error), str(error))
     except Exception as error:
-        log.exception("job ended in an unexpected error")
+        log.unexpected("job failed", error)
         return Outcome(Exit.FAILED, f"an unexpected error, which is a defect of the mover: {error!r}")
 
 
