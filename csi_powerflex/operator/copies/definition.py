@@ -50,8 +50,8 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         str,
         _NAME,
         Meta(
-            description="The VolumeSnapshotClass of the temporary snapshot of a claim. If it is not given, the "
-            "default class."
+            description="The VolumeSnapshotClass of the temporary snapshot of a claim. If it is not given, "
+            "the default class."
         ),
     ] = ""
 
