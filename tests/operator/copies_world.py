@@ -27,7 +27,6 @@ class CopiesWorld:
 
     Attributes:
         array: what each volume has, by its handle. A volume that was deleted is not in it.
-        used: the handles that a pod writes while another PersistentVolume of them is bound; has to stay empty.
         outcome: the condition that a mover ends with.
     """
 

@@ -14,7 +14,6 @@ from tests.figures import Figures
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import COPIED, DRIVER, OURS, PATH, SHOP, CopiesWorld
 
-
 # A copy takes fewer rounds from the first to the last.
 _ROUNDS = 24
 

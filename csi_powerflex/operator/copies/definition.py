@@ -42,15 +42,16 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         str,
         _NAME,
         Meta(
-            description="The StorageClass of the temporary clone that is read. It must be of the system of the "
-            "source. By default that of the claim."
+            description="The StorageClass of the temporary clone that is read. It must be of the system of "
+            "the source. By default that of the claim."
         ),
     ] = ""
     snapshot_class: Annotated[
         str,
         _NAME,
         Meta(
-            description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the default."
+            description="The VolumeSnapshotClass of the temporary snapshot of a claim. If it is not given, "
+            "the default class."
         ),
     ] = ""
 
@@ -114,8 +115,8 @@ DEFINITION = Definition(
     kind="VolumeCopy",
     plural="volumecopies",
     short=("vcopy",),
-    description="Claims whose dataSourceRef names it get a full copy of a claim or VolumeSnapshot, which shares "
-    "nothing with it on the array.",
+    description="Claims whose dataSourceRef names it get a full copy of a claim or VolumeSnapshot, which "
+    "shares nothing with it on the array.",
     resource=VolumeCopy,
     columns=(
         Column("Claim", ".spec.claim", "The claim that is copied."),

@@ -183,8 +183,8 @@ class Mover:
 
     Attributes:
         image: the mover's image.
-        user: the user of the process. Root without capabilities, unless the container runtime gives devices to
-            the user of the container.
+        user: the user of the process. Root without capabilities, unless the container runtime gives devices
+            to the user of the container.
         resources: of the container, as in a pod.
     """
 

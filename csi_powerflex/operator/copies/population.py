@@ -1,6 +1,7 @@
 """What to do next for one claim that waits for a copy. There are no effects here.
 
-All objects of a population have names that follow from the UID of the claim, so what exists says how far it is.
+All objects of a population have names that follow from the UID of the claim. So what exists says how far it
+is.
 The volume is written through a claim of the operator, called prime. At the end a second PersistentVolume for
 the same volume, with the volume mode of the user's claim, is bound to that claim. A volume could be deleted
 twice, or with its data, so the order is strict:
@@ -145,7 +146,7 @@ def _hand_over(seen: Seen) -> Step:
 
 
 def _finish(entry: Population, seen: Seen) -> Step:
-    """The claim's PersistentVolume exists: only it may be left, whatever happens to the claim."""
+    """The claim's PersistentVolume exists: only it may be left, also if the claim is deleted."""
     if seen.wanted and not seen.delivered:
         return Step.WAIT
     if seen.volume and seen.policy != RETAIN:

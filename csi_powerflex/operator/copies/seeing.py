@@ -137,8 +137,8 @@ class Sight:
         expected = (self._namespace, Names(entry.uid).prime)
         if (owner.get("namespace"), owner.get("name")) != expected:
             raise FailedPrecondition(
-                f"PersistentVolume {name} belongs to claim {owner.get('namespace')}/{owner.get('name')} and not "
-                f"to {'/'.join(expected)}; it is left as it is"
+                f"PersistentVolume {name} belongs to claim {owner.get('namespace')}/{owner.get('name')} and "
+                f"not to {'/'.join(expected)}; it is left as it is"
             )
         return item
 

@@ -142,11 +142,12 @@ class Copies:
     def _with_new(self, found: VolumeCopy) -> tuple[Population, ...]:
         """The claims of the status, and those that have come since."""
         known = {entry.uid for entry in found.status.claims}
-        made = list(found.status.claims)
-        for claim in self._client.list(claims(found.metadata.namespace), Plain).items:
-            if claim.metadata.uid not in known and _names(claim, found) and self._may_begin(claim):
-                made.append(Population(claim=claim.metadata.name, uid=claim.metadata.uid))
-        return tuple(made)
+        come = (
+            Population(claim=claim.metadata.name, uid=claim.metadata.uid)
+            for claim in self._client.list(claims(found.metadata.namespace), Plain).items
+            if claim.metadata.uid not in known and _names(claim, found) and self._may_begin(claim)
+        )
+        return (*found.status.claims, *come)
 
     def _may_begin(self, claim: Plain) -> bool:
         """Whether the claim has no volume, has a class of this driver, and its pod, if it waits for one."""
@@ -188,7 +189,8 @@ class Copies:
             raise FailedPrecondition("the VolumeSnapshot has no VolumeSnapshotContent yet")
         if content.spec.get("driver") != self._driver:
             raise FailedPrecondition(
-                f"the VolumeSnapshot is of {content.spec.get('driver')}; only those of {self._driver} are copied"
+                f"the VolumeSnapshot is of {content.spec.get('driver')}; only those of {self._driver} are "
+                "copied"
             )
         if not (handle := str(content.status.get("snapshotHandle", ""))):
             raise FailedPrecondition(f"VolumeSnapshotContent {bound} has no handle yet")
