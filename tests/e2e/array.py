@@ -26,7 +26,7 @@ SYSTEMS = [
         "settings": {"migration_kb_per_second": _MIGRATION_KB_PER_SECOND},
     },
     {"name": "two"},
-    # Those of the operator's scenarios. Their volumes are multiples of 1 GiB, so that a data mover takes seconds.
+    # For the operator's scenarios. Volumes are multiples of 1 GiB, so a data mover takes seconds.
     {"name": "east", "version": "5.0"},
     {"name": "west", "version": "5.0"},
 ]

@@ -173,7 +173,12 @@ def _build_project() -> None:
     settings = CACHE / "pip.conf"
     settings.write_text(registries.pip_settings())
     mounts = [f"--volume={settings}:/etc/pip.conf:ro", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro"]
-    images = {"simulator": SIMULATOR_IMAGE, "driver": DRIVER_IMAGE, "operator": OPERATOR_IMAGE, "mover": MOVER_IMAGE}
+    images = {
+        "simulator": SIMULATOR_IMAGE,
+        "driver": DRIVER_IMAGE,
+        "operator": OPERATOR_IMAGE,
+        "mover": MOVER_IMAGE,
+    }
     for target, image in images.items():
         buildah(
             "bud", "--quiet", "--layers", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",

@@ -40,8 +40,8 @@ _GROUPS = {
     **dict.fromkeys((definition.plural for definition in DEFINITIONS), f"apis/{API_VERSION}"),
 }
 _CLUSTER_WIDE = {
-    "csidrivers", "csinodes", "namespaces", "nodes", "persistentvolumes", "storageclasses", "volumeattachments",
-    "volumesnapshotcontents", "volumegroupsnapshotcontents",
+    "csidrivers", "csinodes", "namespaces", "nodes", "persistentvolumes", "storageclasses",
+    "volumeattachments", "volumesnapshotcontents", "volumegroupsnapshotcontents",
 }  # fmt: skip
 
 

@@ -257,6 +257,23 @@ def test_a_pod_that_does_not_start_is_explained(world: MoversWorld) -> None:
     assert "is Pending: ErrImagePull: no such image; no node has capacity" in message
 
 
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [('{"exit":12,"message":"no space left"}', ": no space left"), ("Killed", ": it left no outcome")],
+)
+def test_a_pod_that_failed_is_explained_while_another_one_is_awaited(
+    world: MoversWorld, told: str, why: str
+) -> None:
+    key = prepared(world)
+    job_of(world, key)
+    (pod,) = world.live_pods()
+    state = {"terminated": {"exitCode": 12, "message": told}}
+    status = {"phase": "Failed", "containerStatuses": [{"name": "mover", "state": state}]}
+    world.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": status})
+    world.rounds.lead(key)
+    assert f"failed, and another one is started{why}" in world.status(key)["message"]
+
+
 @pytest.mark.parametrize("line", ["no JSON", "{}"])
 def test_a_log_that_is_not_of_the_mover_shows_no_progress(world: MoversWorld, line: str) -> None:
     key = prepared(world)

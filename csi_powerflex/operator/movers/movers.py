@@ -97,6 +97,10 @@ class Movers:
         if not pods:
             return Running("waits for a pod of the Job")
         pod = pods[-1]
+        if pod.phase == "Failed":
+            outcome = _outcome(pod)
+            why = outcome.message if outcome is not None else "it left no outcome"
+            return Running(f"pod {pod.metadata.name} failed, and another one is started: {why}")
         if pod.phase != "Running":
             return Running(f"pod {pod.metadata.name} is {pod.phase or 'new'}{_why(pod)}")
         return _progress(self._last_line(pod)) or Running(f"pod {pod.metadata.name} runs")
