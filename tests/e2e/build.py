@@ -181,7 +181,7 @@ def _build_project() -> None:
     }
     for target, image in images.items():
         buildah(
-            "bud", "--quiet", "--layers", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",
+            "bud", "--quiet", "--layers", "--force-rm", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",
             f"--build-arg=VERSION={version}", *mounts, f"--target={target}", f"--tag={image}:{version}", ROOT,
         )  # fmt: skip
         archive = IMAGES / f"{target}.tar"
