@@ -225,6 +225,16 @@ class _Credentials:
         return context
 
 
+def tls_context(config: ClusterConfig) -> ssl.SSLContext:
+    """How connections to the cluster are verified, with the files as they are now; for other HTTP clients.
+
+    Raises:
+        FailedPrecondition: a certificate or key cannot be used.
+        OSError: a file cannot be read.
+    """
+    return _Credentials.read(config).context()
+
+
 def _load_chain(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Use a client certificate. The ``ssl`` module takes only files, so this one is a file in memory."""
     with os.fdopen(os.memfd_create("client-certificate"), "wb") as file:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +22,7 @@ import kopf
 
 from csi_powerflex.errors import DriverError
 from csi_powerflex.kube.config import ClusterConfig, Source
+from csi_powerflex.kube.http import tls_context
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import GROUP, VERSION, Key
 from csi_powerflex.operator.turns import Lead, Turns
@@ -106,6 +109,16 @@ def _changed(plural: str, turns: Turns) -> Callable[..., Any]:
     return changed
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Connection(kopf.ConnectionInfo):
+    """Verifies the cluster as the driver's own client does: kopf refuses authorities that clusters have."""
+
+    tls: ssl.SSLContext
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        return self.tls
+
+
 def connection(config: ClusterConfig) -> kopf.ConnectionInfo:
     """What kopf needs to reach the cluster, with the files as they are now. It asks again after ten minutes.
 
@@ -113,28 +126,17 @@ def connection(config: ClusterConfig) -> kopf.ConnectionInfo:
         kopf.PermanentError: a file cannot be read.
     """
     try:
-        content = {name: _content(source) for name, source in _sources(config).items()}
+        tls, token = tls_context(config), _content(config.token)
     except (OSError, DriverError) as error:
         raise kopf.PermanentError(f"cannot reach Kubernetes: {error}") from error
     until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=_TOKEN_SECONDS)
-    return kopf.ConnectionInfo(
+    return _Connection(
         server=config.server,
-        ca_data=content["authority"],
-        scheme="Bearer" if content["token"] else None,
-        token=content["token"].decode().strip() if content["token"] else None,
-        certificate_data=content["certificate"],
-        private_key_data=content["key"],
+        tls=tls,
+        scheme="Bearer" if token else None,
+        token=token.decode().strip() if token else None,
         expiration=until,
     )
-
-
-def _sources(config: ClusterConfig) -> Mapping[str, Source | None]:
-    return {
-        "authority": config.authority,
-        "token": config.token,
-        "certificate": config.certificate,
-        "key": config.key,
-    }
 
 
 def _content(source: Source | None) -> bytes | None:

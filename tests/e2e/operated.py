@@ -142,7 +142,7 @@ class Shop(Space):
         self._open("writer", claims)
         self.run(
             "writer",
-            f"for claim in /claims/*; do head -c {mebibytes}M /dev/urandom > $claim/file; "
+            f"for claim in /claims/*; do head -c {mebibytes << 20} /dev/urandom > $claim/file; "
             "(cd $claim; sha256sum file > sum); done; sync",
         )
         if not keep:

@@ -38,8 +38,10 @@ def shop(operated: Operated, request: pytest.FixtureRequest) -> Iterator[Shop]:
     with nothing_left(operated):
         shop = Shop(operated, f"shop-{abs(hash(request.node.name)) % 10**6}")
         shop.open()
-        yield shop
-        shop.close()
+        try:
+            yield shop
+        finally:
+            shop.close()
 
 
 # --- scenarios that run at the same time -----------------------------------------------------------------
@@ -226,8 +228,10 @@ def running(
     def run(number: int, scenario: _Scenario) -> None:
         shop = Shop(operated, f"shop-{number}")
         shop.open()
-        scenario(shop, server, tmp_path_factory.mktemp(shop.name))
-        shop.close()
+        try:
+            scenario(shop, server, tmp_path_factory.mktemp(shop.name))
+        finally:
+            shop.close()
 
     with (
         nothing_left(operated),

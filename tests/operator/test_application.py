@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -217,3 +218,10 @@ def test_without_its_packages_the_command_says_what_to_install(
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 1
     assert "install csi-powerflex[operator]" in result.output
+
+
+def test_authorities_that_the_drivers_client_accepts_are_accepted_too(cluster: ApiServer) -> None:
+    # Python 3.13 refuses authorities without a key identifier by default.
+    context = application.connection(cluster.config).as_ssl_context()
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
