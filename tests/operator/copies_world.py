@@ -103,4 +103,3 @@ class CopiesWorld(MoversWorld):
         assert self.volumes() == {"pv-1"}
         assert self.data == {"volume-1": "hello"}
         assert self.word("data") == "hello"
-

@@ -81,9 +81,7 @@ def does_not_fit(claim: Whole, source: Source) -> str:
             "least the size of the source"
         )
     if source.mode == "Block" and mode_of(claim) == FILESYSTEM:
-        return (
-            "the source has volumeMode Block, so it has no filesystem; create the claim with that mode"
-        )
+        return "the source has volumeMode Block, so it has no filesystem; create the claim with that mode"
     return ""
 
 
