@@ -378,8 +378,8 @@ def test_late_leftovers_are_removed(world: CopiesWorld) -> None:
 def test_a_lost_node_delays_the_claim_but_no_deletion(world: CopiesWorld, deleted: str) -> None:
     world.copy()
     world.want()
-    world.drive_to_stage("Closing")
     world.detaches = False
+    world.drive_to_stage("Closing")
     world.rounds_of(6)
     assert "node node-1 still has PersistentVolume" in world.message()
     if deleted == "claim":
