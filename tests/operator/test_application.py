@@ -41,13 +41,15 @@ class DiscoveringServer(ApiServer):
 
     def discovered(self, path: str) -> Answer | None:
         version = {"groupVersion": "powerflex.dev/v1alpha1", "version": "v1alpha1"}
+        verbs = ["get", "list", "watch"]
         core = [
-            {"name": name, "kind": kind, "namespaced": False, "verbs": ["get", "list", "watch"]}
-            for name, kind in (("namespaces", "Namespace"), ("events", "Event"))
+            {"name": name, "singularName": kind.lower(), "kind": kind, "namespaced": within, "verbs": verbs}
+            for name, kind, within in (
+                ("namespaces", "Namespace", False),
+                ("events", "Event", True),
+                ("persistentvolumeclaims", "PersistentVolumeClaim", True),
+            )
         ]
-        core.append(
-            {**core[0], "name": "persistentvolumeclaims", "kind": "PersistentVolumeClaim", "namespaced": True}
-        )
         crds = {"groupVersion": "apiextensions.k8s.io/v1", "version": "v1"}
         own = [
             {
@@ -62,6 +64,7 @@ class DiscoveringServer(ApiServer):
         definitions = [
             {
                 "name": "customresourcedefinitions",
+                "singularName": "customresourcedefinition",
                 "kind": "CustomResourceDefinition",
                 "namespaced": False,
                 "verbs": ["get", "list", "watch"],
