@@ -138,7 +138,9 @@ def test_each_part_has_exactly_the_rights_it_needs(every_case: dict[Case, list[M
 def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
     for part, found in (by_part(manifests, "ClusterRole") | by_part(manifests, "Role")).items():
         more = SECRETS | (STALE_MAPPINGS if part == "driver" else set())
-        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES | NEEDED_BY_OPERATOR)[part] | more, part
+        assert (
+            found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES | NEEDED_BY_OPERATOR)[part] | more
+        ), part
         assert not any("*" in right for right in found)
 
 
@@ -228,7 +230,9 @@ def test_rights_of_one_replica_do_without_leases(every_case: dict[Case, list[Man
 def test_only_the_controller_and_the_operator_get_a_token(manifests: list[Manifest]) -> None:
     for component, spec in chart.pods(manifests):
         account = spec.get("serviceAccountName", "default")
-        assert spec.get("automountServiceAccountToken", True) == (component in ("controller", "operator")), component
+        assert spec.get("automountServiceAccountToken", True) == (component in ("controller", "operator")), (
+            component
+        )
         # What reads the node's labels gets one by its own volume: see test_zones.py.
         assert account.endswith(component) == (component in ("controller", "node", "operator"))
 
