@@ -84,6 +84,8 @@ NEEDED_BY_OPERATOR = {
     "operator": rights(
         "powerflex.dev/snapshotschedules: get list watch patch",
         "powerflex.dev/snapshotschedules/status: patch",
+        "powerflex.dev/volumecopies: get list watch patch",
+        "powerflex.dev/volumecopies/status: patch",
         "powerflex.dev/volumeexports: get list watch patch",
         "powerflex.dev/volumeexports/status: patch",
         "powerflex.dev/volumemoves: get list watch patch",
@@ -92,7 +94,7 @@ NEEDED_BY_OPERATOR = {
         "powerflex.dev/volumereverts/status: patch",
         "/events: create",
         "/persistentvolumes: get list create patch delete",
-        "/persistentvolumeclaims: get list create delete",
+        "/persistentvolumeclaims: get list watch create delete",
         "/pods: list",
         "/pods/log: get",
         "apps/statefulsets: list",
