@@ -51,7 +51,16 @@ class Operated:
         ]
         classes.append({**classes[0], "name": "powerflex-now", "volumeBindingMode": "Immediate"})
         values = folder / "values.json"
-        values.write_text(json.dumps({"existingSecret": _SECRET, "storageClasses": classes}))
+        snapshots = [{"name": "powerflex", "isDefault": True}]
+        values.write_text(
+            json.dumps(
+                {
+                    "existingSecret": _SECRET,
+                    "storageClasses": classes,
+                    "volumeSnapshotClasses": snapshots,
+                }
+            )
+        )
         # The parameters of a class cannot be changed.
         self.kubernetes.delete("storageclasses", "powerflex")
         self.cluster.install(

@@ -63,6 +63,19 @@ def _example_of_reverts(shop: Shop, _server: UploadServer, _folder: Path) -> Non
     assert list(shop.sums("newer").values()) == list(newer.values())
 
 
+def _example_of_copies(shop: Shop, _server: UploadServer, _folder: Path) -> None:
+    shop.claim("data", size=1)
+    shop.fill("data", keep=True)
+    wanted = shop.run("writer", "cut -d' ' -f1 < /claims/data/sum")
+    copy, claim = examples("volume-copy.md", shop)
+    shop.kubernetes.apply(copy, claim)
+    # It is filled by the operator, in the zone of its first pod.
+    assert shop.sums("data-west") == {"data-west": wanted}
+    assert _system_of(shop, "data-west") == WEST
+    assert shop.until("VolumeCopy", copy["metadata"]["name"], "Ready")["populated"] == 1
+    shop.shut("writer", "data")
+
+
 def _example_of_exports(shop: Shop, server: UploadServer, folder: Path) -> None:
     shop.claim("data", size=1)
     shop.claim("images", size=1)
@@ -153,8 +166,8 @@ def _killed_movers(shop: Shop, _server: UploadServer, _folder: Path) -> None:
     before = shop.sums("moved")
     target = {"file": {"claim": "images", "name": "killed.raw"}}
     export = shop.lead("VolumeExport", "export", claim="source", target=target, format="raw")
-    move = shop.lead("VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True)
     os.kill(_mover("--target=/target/killed.raw"), signal.SIGKILL)
+    move = shop.lead("VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True)
     uid = shop.kubernetes.get("volumemoves", move, shop.name)["metadata"]["uid"]
     _mover(f"--job={uid}")
     (pod,) = shop.kubernetes.list("pods", shop.name, labels=f"powerflex.dev/mover=move-{uid}")
@@ -210,6 +223,7 @@ def _full_targets_and_sources_that_go(shop: Shop, _server: UploadServer, _folder
 
 _SCENARIOS: dict[str, _Scenario] = {
     "the example of SnapshotSchedule": _example_of_schedules,
+    "the example of VolumeCopy": _example_of_copies,
     "the example of VolumeExport": _example_of_exports,
     "the example of VolumeMove": _example_of_moves,
     "the example of VolumeRevert": _example_of_reverts,
