@@ -38,7 +38,16 @@ class DiscoveringServer(ApiServer):
 
     def received(self, request: Request) -> Answer | None:
         answer = super().received(request)
-        return answer or self.discovered(request.path)
+        return answer or self.listed(request) or self.discovered(request.path)
+
+    def listed(self, request: Request) -> Answer | None:
+        """kopf lists without a limit."""
+        if request.is_watch or request.method != "GET" or "limit" in request.query:
+            return None
+        if request.path not in (CLAIMS, *(definition.path() for definition in DEFINITIONS)):
+            return None
+        whole = Request(request.method, request.path, {"limit": "1000"}, request.headers, request.user)
+        return Answer.of(self.page(whole))
 
     def discovered(self, path: str) -> Answer | None:
         version = {"groupVersion": "powerflex.dev/v1alpha1", "version": "v1alpha1"}
