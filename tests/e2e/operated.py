@@ -134,10 +134,9 @@ class Shop(Space):
     def close(self) -> None:
         """As ``Space.close``; the objects of the operator first. Each must end."""
         for kind in _OWN:
-            names = self.names(kind)
-            for name in names:
+            for name in self.names(kind):
                 self.kubernetes.delete(kind, name, self.name)
-            self.kubernetes.until_deleted(kind, names, self.name, seconds=60)
+        self.until_none_is_led()
         super().close()
 
     def names(self, kind: str) -> list[str]:
@@ -180,6 +179,12 @@ class Shop(Space):
 
         await_true(detached, what=f"no VolumeAttachment of {names} being left")
 
+    def copy(self, claim: str, to: str) -> str:
+        """Create a VolumeCopy ``to`` of a claim, and a claim of that name that gets it; returns ``to``."""
+        self.lead("VolumeCopy", to, claim=claim)
+        source = {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": to}
+        return self.claim(to, size=1, storage_class="powerflex-now", dataSourceRef=source)
+
     # --- objects of the operator -----------------------------------------------------------------------
 
     def lead(self, kind: str, name: str, **spec: object) -> str:
@@ -192,6 +197,15 @@ class Shop(Space):
         }
         self.kubernetes.create(_OF_KIND[kind], body, self.name)
         return name
+
+    def delete(self, kind: str, name: str) -> None:
+        """Request the deletion of an object."""
+        self.kubernetes.delete(_OF_KIND[kind], name, self.name)
+
+    def until_none_is_led(self) -> None:
+        """Wait until no object of the operator exists any more."""
+        for kind in _OWN:
+            self.kubernetes.until_deleted(kind, self.names(kind), self.name, seconds=60)
 
     def change(self, kind: str, name: str, **spec: object) -> None:
         """Change fields of its specification."""
@@ -224,6 +238,15 @@ class Shop(Space):
         return status
 
 
+def phase_of(found: Object) -> str:
+    """The phase of an object; of a VolumeCopy the stage of its first claim, or Populated at the end."""
+    status = found.get("status", {})
+    if status.get("populated"):
+        return "Populated"
+    claims = status.get("claims", [])
+    return str(claims[0].get("stage", "Waiting") if claims else status.get("phase", ""))
+
+
 @contextlib.contextmanager
 def watching(shop: Shop, kinds: Iterable[str], seen: Callable[[str, str, str], bool]) -> Iterator[None]:
     """Call ``seen`` with kind, name and phase of each object of a namespace, at each change of the object.
@@ -236,7 +259,7 @@ def watching(shop: Shop, kinds: Iterable[str], seen: Callable[[str, str, str], b
             # The API server may be restarted meanwhile.
             with contextlib.suppress(requests.RequestException):
                 for each in shop.kubernetes.watch(_OF_KIND[kind], shop.name):
-                    if seen(kind, each["metadata"]["name"], each.get("status", {}).get("phase", "")):
+                    if seen(kind, each["metadata"]["name"], phase_of(each)):
                         return
 
     with ThreadPoolExecutor() as executor:

@@ -269,7 +269,7 @@ def test_the_operator_does_its_work(name: str, running: dict[str, Future[None]])
 def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_api_server_once(
     operated: Operated, shop: Shop
 ) -> None:
-    claims = ("reverted", "exported", "moved")
+    claims = ("reverted", "exported", "moved", "copied")
     for claim in (*claims, "images"):
         shop.claim(claim, size=1)
     shop.fill(*claims)
@@ -283,8 +283,14 @@ def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_a
         "VolumeMove": shop.lead(
             "VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True
         ),
+        "VolumeCopy": shop.copy("copied", "copy"),
     }
-    ended = {"VolumeRevert": "Succeeded", "VolumeExport": "Succeeded", "VolumeMove": "Moved"}
+    ended = {
+        "VolumeRevert": "Succeeded",
+        "VolumeExport": "Succeeded",
+        "VolumeMove": "Moved",
+        "VolumeCopy": "Populated",
+    }
     seen: dict[str, set[str]] = {kind: set() for kind in objects}
     one_at_a_time = threading.Lock()
 
@@ -303,9 +309,10 @@ def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_a
     assert seen["VolumeRevert"] >= {"Pending", "Holding", "Securing", "Reverting", "Releasing"}
     assert seen["VolumeExport"] >= {"Pending", "Securing", "Exporting", "Cleaning"}
     assert seen["VolumeMove"] >= {"Planned", "Holding", "Securing", "Copying", "Closing", "Swapping"}
+    assert seen["VolumeCopy"] >= {"Securing", "Copying", "Closing", "Binding"}
     shop.until_ended("VolumeRevert", "revert")
     shop.until_ended("VolumeExport", "export")
-    assert shop.sums(*claims) == before
+    assert shop.sums(*claims, "copy") == before | {"copy": before["copied"]}
     shop.change("VolumeMove", "move", confirmed=True)
     shop.until_ended("VolumeMove", "move")
 
@@ -315,6 +322,7 @@ _DELETED_IN = {
     "VolumeRevert": ("Pending", "Holding", "Securing", "Reverting", "Verifying", "Releasing"),
     "VolumeExport": ("Pending", "Securing", "Exporting", "Cleaning"),
     "VolumeMove": ("Planned", "Holding", "Securing", "Copying", "Closing", "Swapping", "Finishing", "Moved"),
+    "VolumeCopy": ("Securing", "Copying", "Closing", "Binding"),
 }
 
 
@@ -333,9 +341,10 @@ def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(operated: Ope
     before = shop.sums(*claims)
 
     def delete_in(kind: str, name: str, phase: str) -> bool:
-        if phase == wanted[kind].get(name):
-            del wanted[kind][name]
-            operated.kubernetes.delete(f"{kind.lower()}s", name, shop.name)
+        source = name.removeprefix("copy-")
+        if phase == wanted[kind].get(source):
+            del wanted[kind][source]
+            shop.delete(kind, name)
         return not wanted[kind]
 
     with watching(shop, tuple(wanted), delete_in):
@@ -345,9 +354,16 @@ def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(operated: Ope
             shop.lead("VolumeExport", name, claim=name, target={"file": {"claim": "images", "name": name}})
         for name in tuple(wanted["VolumeMove"]):
             shop.lead("VolumeMove", name, claim=name, storageClassName="powerflex-west", approved=True)
-    for kind in wanted:
-        plural = f"{kind.lower()}s"
-        operated.kubernetes.until_deleted(plural, shop.names(plural), shop.name)
+        for name in tuple(wanted["VolumeCopy"]):
+            shop.copy(name, f"copy-{name}")
+    shop.until_none_is_led()
+    # A claim that has begun to get its copy gets it. The others wait in vain.
+    for stage in _DELETED_IN["VolumeCopy"]:
+        name = f"copy-volumecopy-{stage.lower()}"
+        if stage == "Binding":
+            assert shop.sums(name) == {name: before[name.removeprefix("copy-")]}
+        shop.kubernetes.delete("persistentvolumeclaims", name, shop.name)
+        shop.kubernetes.until_deleted("persistentvolumeclaims", [name], shop.name)
     assert shop.names("jobs") == shop.names("networkpolicies") == []
     assert sorted(shop.names("persistentvolumeclaims")) == sorted([*claims, "images"])
     assert shop.sums(*claims) == before

@@ -315,6 +315,21 @@ def test_a_hold_that_is_removed_ends_the_move(world: MoversWorld, phase: str) ->
     assert (world.status(key)["phase"], world.word("data"), world.left()) == ("Failed", "hello", [])
 
 
+def test_a_claim_that_is_deleted_during_the_copy_ends_the_move(world: MoversWorld) -> None:
+    old = world.claimed("data", "hello")
+    key = prepared(world)
+    world.drive_to(key, "Copying")
+    world.cluster.delete(CLAIMS, "data")
+    world.cluster.remove(VOLUMES, old)
+    world.drive(key)
+    world.settle()
+    assert world.status(key)["phase"] == "Failed"
+    assert world.status(key)["message"] == (
+        "claim data, or its PersistentVolume, was deleted. What was begun was removed"
+    )
+    assert world.left() == []
+
+
 @pytest.mark.parametrize("status", [Exit.REFUSED, Exit.TARGET, Exit.DIFFERENT])
 def test_a_copy_that_fails_leaves_the_claim_as_it_was(world: MoversWorld, status: Exit) -> None:
     world.outcome = Outcome(status, "the copy is not good")

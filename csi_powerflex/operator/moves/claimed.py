@@ -179,6 +179,11 @@ class Claimed:
         except NotFound:
             return None
 
+    def is_there(self) -> bool:
+        """Whether the claim of the plan exists, and is not being deleted."""
+        claim, plan = self.now(), self.found.status.plan or MovePlan()
+        return claim is not None and claim.metadata.uid == plan.claim_uid and not claim.deleting
+
     def is_moved(self, claim: Whole) -> bool:
         """Whether a claim is the one that this VolumeMove has created again."""
         return claim.metadata.annotations.get(MOVED_BY) == self.found.metadata.uid

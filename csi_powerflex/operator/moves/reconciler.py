@@ -205,10 +205,11 @@ def failed(status: MoveStatus, failure: str, now: datetime.datetime) -> MoveStat
     return told(made, now, f"fails, and undoes what was begun: {failure}")
 
 
-def undone(status: MoveStatus, now: datetime.datetime) -> MoveStatus:
-    """The claim can be used as before."""
+def undone(status: MoveStatus, now: datetime.datetime, *, is_there: bool) -> MoveStatus:
+    """What was begun is removed. If the claim was not deleted by someone, it can be used as before."""
     made = replace(status, phase=Phase.FAILED, completed_at=now, hold="", content="", failure="")
-    return told(made, now, f"{status.failure}. The claim has its old volume, and pods may use it")
+    then = "The claim has its old volume, and pods may use it" if is_there else "What was begun was removed"
+    return told(made, now, f"{status.failure}. {then}")
 
 
 def told(status: MoveStatus, now: datetime.datetime, text: str) -> MoveStatus:

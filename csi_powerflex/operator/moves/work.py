@@ -181,7 +181,9 @@ class Moves:
     def _undo(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         """Let Kubernetes remove what was begun, and let pods start. It waits for no node."""
         told: tuple[Happening, ...] = ()
+        is_there = False
         try:
+            is_there = self._claimed(found).is_there()
             self._custody.release(self._claimed(found).volume(), found.status.hold)
             self._end_copying(found)
             self._copy_of(found).hand_over.abandon()
@@ -189,7 +191,8 @@ class Moves:
             if not (found.deleting and is_final(error) and not isinstance(error, AlreadyExists)):
                 return Change(reconciler.repeated(found.status, error, self._now()), _WAIT_SECONDS)
             told = (Happening("NotUndone", f"not all could be undone: {error}", warning=True),)
-        return Change(reconciler.undone(found.status, self._now()), happenings=told)
+        undone = reconciler.undone(found.status, self._now(), is_there=is_there)
+        return Change(undone, happenings=told)
 
     # --- what only goes forward ------------------------------------------------------------------
 
@@ -325,7 +328,8 @@ class Moves:
         try:
             claimed.require_held()
         except NotFound as error:
-            raise FailedPrecondition(f"the PersistentVolume of the claim was deleted: {error}") from error
+            text = f"claim {claimed.found.spec.claim}, or its PersistentVolume, was deleted"
+            raise FailedPrecondition(text) from error
         claimed.require_unused()
 
     def _end_copying(self, found: VolumeMove) -> bool:
