@@ -17,12 +17,12 @@ from csi_powerflex.operator.api import GROUP
 from csi_powerflex.operator.moves.definition import MovePlan, VolumeMove
 from csi_powerflex.operator.objects import Snapshot, claims, snapshots
 from csi_powerflex.operator.owned import Whole
+from csi_powerflex.operator.windows.closing import filesystem_of
 
 STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 MOVED_BY = f"{GROUP}/moved-by"
 """On a claim that was created again: the UID of the VolumeMove that did it."""
 
-_FILESYSTEM = "filesystem"
 # Kubernetes writes these about the volume that the claim had.
 _DROPPED_PREFIXES = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/")
 _KEPT_SPEC = ("accessModes", "resources", "volumeMode")
@@ -77,15 +77,13 @@ class Claimed:
         claim = self.client.get(claims(self._namespace), self._name, Whole)
         volume = self._volume_of(claim)
         self._require_class(claim)
-        csi = volume.spec["csi"]
-        attributes = csi.get("volumeAttributes") or {}
         return MovePlan(
             persistent_volume=volume.metadata.name,
-            volume_handle=str(csi["volumeHandle"]),
+            volume_handle=str(volume.spec["csi"]["volumeHandle"]),
             claim_uid=claim.metadata.uid,
             capacity=str(volume.spec["capacity"]["storage"]),
             volume_mode=str(volume.spec.get("volumeMode") or "Filesystem"),
-            filesystem=str(csi.get("fsType") or attributes.get(_FILESYSTEM) or ""),
+            filesystem=filesystem_of(volume),
             from_class=str(claim.spec.get("storageClassName") or ""),
             to_class=self.found.spec.storage_class_name,
             remarks=tuple(self._remarks(claim)),

@@ -31,7 +31,7 @@ from csi_powerflex.operator.moves.reconciler import Step
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
-from csi_powerflex.operator.windows.closing import StillAttached, Volumes
+from csi_powerflex.operator.windows.closing import StillAttached, Volumes, policy_of
 from csi_powerflex.operator.work import UNTIL_CHANGED, Change, Clock, Happening, Save
 
 _WAIT_SECONDS = 5.0
@@ -149,11 +149,9 @@ class Moves:
             self._require_still(self._claimed(found))
             state = self._movers_of(found).lead(self._job(found, copy))
             if isinstance(state, Outcome):
-                volume = copy.volume()
-                policy = str(volume.spec.get("persistentVolumeReclaimPolicy") or "Delete")
-                return Change(
-                    reconciler.copied(found.status, volume.metadata.name, policy, state.message, now)
-                )
+                volume = copy.hand_over.written()
+                name, policy = volume.metadata.name, policy_of(volume)
+                return Change(reconciler.copied(found.status, name, policy, state.message, now))
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
@@ -186,7 +184,7 @@ class Moves:
         try:
             self._custody.release(self._claimed(found).volume(), found.status.hold)
             self._end_copying(found)
-            self._copy_of(found).abandon()
+            self._copy_of(found).hand_over.abandon()
         except DriverError as error:
             if not (found.deleting and is_final(error) and not isinstance(error, AlreadyExists)):
                 return Change(reconciler.repeated(found.status, error, self._now()), _WAIT_SECONDS)
@@ -218,7 +216,7 @@ class Moves:
         self._require_still(claimed)
         plan = found.status.plan or MovePlan()
         volume = volumes.get(plan.persistent_volume)
-        policy = str(volume.spec.get("persistentVolumeReclaimPolicy") or "Delete")
+        policy = policy_of(volume)
         content = created_again(claim, found.metadata.uid, found.status.new_volume, plan.to_class)
         return reconciler.swapping(found.status, msgspec.json.encode(content).decode(), policy)
 

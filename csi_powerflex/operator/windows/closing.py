@@ -25,6 +25,7 @@ from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
 from csi_powerflex.operator.owned import Whole
 
 RETAIN = "Retain"
+_FILESYSTEM = "filesystem"
 _KEPT_ANNOTATIONS = (
     "pv.kubernetes.io/provisioned-by",
     "volume.kubernetes.io/provisioner-deletion-secret-name",
@@ -82,7 +83,7 @@ class Volumes:
             FailedPrecondition: someone has changed it back.
         """
         self.set_policy(name, RETAIN)
-        if self.get(name).spec.get("persistentVolumeReclaimPolicy") != RETAIN:
+        if policy_of(self.get(name)) != RETAIN:
             raise FailedPrecondition(
                 f"the reclaim policy of PersistentVolume {name} was changed back from Retain"
             )
@@ -90,13 +91,19 @@ class Volumes:
     def set_policy(self, name: str, policy: str) -> None:
         """Set the reclaim policy, if it is another one. Raises NotFound: it does not exist."""
         found = self.get(name)
-        if found.spec.get("persistentVolumeReclaimPolicy") == policy:
-            return
-        version = {"resourceVersion": found.metadata.resource_version}
+        if policy_of(found) != policy:
+            self.change(found, {"persistentVolumeReclaimPolicy": policy})
+
+    def change(self, volume: Whole, spec: Mapping[str, object]) -> None:
+        """Change fields of the specification of a PersistentVolume, if it is still as it was read.
+
+        Raises:
+            NotFound: it does not exist.
+            Busy: it has changed since; read it again.
+        """
+        name, version = volume.metadata.name, {"resourceVersion": volume.metadata.resource_version}
         try:
-            self.client.patch(
-                VOLUMES, name, {"metadata": version, "spec": {"persistentVolumeReclaimPolicy": policy}}
-            )
+            self.client.patch(VOLUMES, name, {"metadata": version, "spec": spec})
         except AlreadyExists as error:
             raise Busy(f"PersistentVolume {name} was changed at the same time") from error
 
@@ -121,7 +128,7 @@ class Volumes:
         found = self.find(name)
         if found is None:
             return True
-        if found.spec.get("persistentVolumeReclaimPolicy") != RETAIN:
+        if policy_of(found) != RETAIN:
             raise FailedPrecondition(
                 f"the reclaim policy of PersistentVolume {name} is not Retain, so it is not deleted; set it "
                 "to Retain"
@@ -130,6 +137,17 @@ class Volumes:
         if not found.deleting:
             self.client.delete(VOLUMES, name, uid=found.metadata.uid)
         return self.find(name) is None
+
+
+def policy_of(volume: Whole) -> str:
+    """The reclaim policy of a PersistentVolume. Delete is the default of the API."""
+    return str(volume.spec.get("persistentVolumeReclaimPolicy") or "Delete")
+
+
+def filesystem_of(volume: Whole) -> str:
+    """The filesystem of the volume of a PersistentVolume; empty for the default of the driver, or for none."""
+    csi = volume.spec.get("csi") or {}
+    return str(csi.get("fsType") or (csi.get("volumeAttributes") or {}).get(_FILESYSTEM) or "")
 
 
 def successor(
@@ -143,14 +161,14 @@ def successor(
 ) -> dict[str, Any]:
     """The PersistentVolume in filesystem mode that follows one in block mode, for the same volume.
 
-    It is reserved for a claim that does not exist yet, so no pod can use it before the first is removed. The
-    volume has data, so it is marked as a copy, which is never formatted.
+    It is reserved for a claim that cannot be bound to it yet, so no pod can use it before the first is
+    removed. The volume has data, so it is marked as a copy, which is never formatted.
 
     Args:
         first: the one in block mode.
         name: the name of the new one.
         labels: its labels.
-        claim: ``namespace`` and ``name`` of the claim that it is for.
+        claim: ``namespace`` and ``name`` of the claim that it is for, and ``uid`` for only one of that name.
         filesystem: the filesystem on the volume; empty for the default of the driver.
         storage_class: the class of the claim.
     """
