@@ -48,7 +48,9 @@ class ImagesWorld:
     def __init__(self, cluster: ApiServer, client: Client) -> None:
         self.cluster, self.client, self.clock = cluster, client, Clock()
         self.image = "debian"
-        self.outcome = Outcome(Exit.DONE, "imported", size=2 * GIB, written=5, format="qcow2", digest="sha256:ab")
+        self.outcome = Outcome(
+            Exit.DONE, "imported", size=2 * GIB, written=5, format="qcow2", digest="sha256:ab"
+        )
         self.data: dict[str, str] = {}
         self.taken: dict[str, str] = {}
         self.tree: dict[str, str] = {}
@@ -60,6 +62,7 @@ class ImagesWorld:
         self.storage_class("fast", storagepool="fast")
         self.storage_class("fast-too", storagepool="fast")
         self.storage_class("slow", storagepool="slow")
+        self.key = Key(DEFINITION.plural, SHOP, "debian")
         self.new_process()
 
     def new_process(self) -> None:
@@ -88,7 +91,7 @@ class ImagesWorld:
             "spec": {"source": {"http": {"url": URL}}, **spec},
         }
         self.cluster.created(PATH, content)
-        return Key(DEFINITION.plural, SHOP, "debian")
+        return self.key
 
     def change(self, **spec: object) -> None:
         self.cluster.patched(f"{PATH}/debian", {"spec": spec})
@@ -356,7 +359,11 @@ class ImagesWorld:
         for item in self.cluster.objects(VOLUMES):
             reference, spec = item["spec"]["claimRef"], item["spec"]
             claim = self.named(claims(SHOP), reference["name"]) if reference["namespace"] == SHOP else None
-            if claim is None or claim["metadata"]["uid"] != reference["uid"] or claim["spec"].get("volumeName"):
+            if (
+                claim is None
+                or claim["metadata"]["uid"] != reference["uid"]
+                or claim["spec"].get("volumeName")
+            ):
                 continue
             assert "resourceVersion" not in reference
             assert spec["volumeMode"] == claim["spec"]["volumeMode"]
