@@ -1,7 +1,7 @@
-"""VolumeImages in a cluster whose controllers do what those of Kubernetes and the driver do, one step at a time.
+"""VolumeImages in a cluster whose controllers do what those of Kubernetes and the driver do, step by step.
 
 What is in a volume or snapshot is one word. A mover writes the word of the image. Each volume and snapshot on
-the array is in a tree, as on a PowerFlex: a clone is in the tree of its snapshot, and stays if that is removed.
+the array is in a tree, as on a PowerFlex: a clone is in the tree of its snapshot, and stays without it.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class ImagesWorld:
         self.cluster.put(path, metadata["name"], {**item, "status": status})
 
     def _forget_snapshots(self) -> None:
-        """Remove contents whose VolumeSnapshot was deleted, and with the policy Delete the snapshot on the array.
+        """Remove contents whose VolumeSnapshot was deleted, with the policy Delete also the snapshot.
 
         The driver refuses that while another content has the snapshot that is not being deleted too.
         """

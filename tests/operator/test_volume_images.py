@@ -9,14 +9,13 @@ import pytest
 
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.mover import Exit, Outcome
-from csi_powerflex.operator.copies.objects import CLASSES, CONTENTS, VOLUMES
-from csi_powerflex.operator.images.definition import DEFINITION
+from csi_powerflex.operator.copies.objects import CONTENTS, VOLUMES
 from csi_powerflex.operator.movers.job import jobs, policies
 from csi_powerflex.operator.objects import claims, snapshots
 from tests.controller.ended import Killed, Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
-from tests.operator.images_world import GIB, OURS, PATH, SHOP, URL, ImagesWorld
+from tests.operator.images_world import GIB, OURS, SHOP, URL, ImagesWorld
 
 SHA = "sha256:" + "5" * 64
 
@@ -440,7 +439,7 @@ def test_a_full_tree_is_followed_by_another_copy(images: ImagesWorld) -> None:
     assert len(images.bound()) == 20
     assert all(images.word(name) == "debian" for name in images.bound())
     assert len(images.imports) == 3
-    assert len(set(images.tree[images.handle(name)] for name in images.bound())) == 3
+    assert len({images.tree[images.handle(name)] for name in images.bound()}) == 3
     # The copy, its clones, and for a short time the volume that was imported.
     assert images.largest_tree <= 10
     assert images.goldens() == [images.status()["copies"][-1]["name"]], "full copies are removed"

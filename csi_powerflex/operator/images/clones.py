@@ -100,11 +100,9 @@ class Clones:
         if step is Step.WAIT and not entry.copy:
             return entry
         if step is Step.WAIT:
-            name = f"{self.namespace}/{Names(entry.uid).prime}"
-            text = (
-                "it is bound" if entry.volume else f"the clone is made; the Events of claim {name} tell more"
-            )
-            return replace(entry, message=text)
+            prime = f"{self.namespace}/{Names(entry.uid).prime}"
+            made = f"the clone is made; the Events of claim {prime} tell more"
+            return replace(entry, message="it is bound" if entry.volume else made)
         return replace(entry, message=step.value)
 
     def sweep(self) -> Sequence[Plain]:
@@ -126,8 +124,8 @@ class Clones:
         volume = self._get(VOLUMES, name) if name else None
         if prime is not None and volume is not None and not objects.was_made_for(name, prime.metadata.uid):
             raise FailedPrecondition(
-                f"claim {self.namespace}/{prime.metadata.name} has got PersistentVolume {name}, which existed "
-                "before; reserve that for another claim, and delete this claim"
+                f"claim {self.namespace}/{prime.metadata.name} has got PersistentVolume {name}, which "
+                "existed before; reserve that for another claim, and delete this claim"
             )
         alive = claim is not None and claim.metadata.uid == entry.uid
         return _Objects(claim if alive else None, prime, volume)

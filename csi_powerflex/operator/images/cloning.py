@@ -1,8 +1,8 @@
 """What to do next for one claim that waits for a clone of a cached copy. There are no effects here.
 
 The operator's claim, called prime, has the volume mode of the user's claim, and its source is the cached
-copy. No pod ever uses it. So its PersistentVolume can be given to the user's claim as it is, by one change of its
-``claimRef``: at each time the volume has one PersistentVolume, and that belongs to one claim.
+copy. No pod ever uses it. So its PersistentVolume can be given to the user's claim as it is, by one change of
+its ``claimRef``. At each time the volume has one PersistentVolume, and that belongs to one claim.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _FILE = Meta(
 )
 
 CLONES = 100
-"""A tree of the array has at most 127 members (docs/snapshots.md). The others are for the snapshots of clones."""
+"""A tree of the array has at most 127 members (docs/snapshots.md). The others are for snapshots of clones."""
 
 
 class Phase(enum.StrEnum):
@@ -68,7 +68,8 @@ class ImageServer(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
         str,
         _KEY,
         Meta(
-            description="The key with a bearer token, or with a user and a password in two lines. Only for https."
+            description="The key with a bearer token, or with a user and a password in two lines. Only for "
+            "https."
         ),
     ] = ""
     authorities_key: Annotated[
@@ -83,8 +84,8 @@ class ImageClaim(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         str,
         _NAME,
         Meta(
-            description="A claim in the same namespace. With file, a filesystem claim of any driver; without, "
-            "a claim of this driver with volumeMode Block, which has the image as its data."
+            description="A claim in the same namespace. With file, a filesystem claim of any driver; "
+            "without, a claim of this driver with volumeMode Block, which has the image as its data."
         ),
     ] = ""
     file: Annotated[str, _FILE, Meta(description="The path of the image on a filesystem claim.")] = ""
@@ -103,7 +104,7 @@ class ImageKeep(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
     copies: Annotated[
         int,
         Meta(
-            description="At most so many cached copies. The one that was not used for longest goes.",
+            description="At most so many cached copies. The one that was not used for longest is removed.",
             ge=1,
             le=100,
         ),
@@ -120,14 +121,14 @@ class ImageKeep(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
 
 
 class ImageSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """The image, and how it is cached. After a change of source, format, checksum or size it is imported again."""
+    """The image, and how it is cached. A change of source, format, checksum or size needs another import."""
 
     source: Annotated[ImageSource, Meta(description="Where the image is.")] = ImageSource()
     format: Annotated[
         Literal["auto", "raw", "qcow2", "vmdk"],
         Meta(
-            description="The format that the image must have. A raw one without partition table and filesystem "
-            "has to be given as raw."
+            description="The format that the image must have. A raw one without partition table and "
+            "filesystem has to be given as raw."
         ),
     ] = "auto"
     checksum: Annotated[
@@ -163,8 +164,8 @@ class ImageSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
         str,
         _NAME,
         Meta(
-            description="The StorageClass, of any driver, of the temporary filesystem of an import. By default "
-            "that of the claim."
+            description="The StorageClass, of any driver, of the temporary filesystem of an import. By "
+            "default that of the claim."
         ),
     ] = ""
     clones_per_copy: Annotated[
@@ -227,8 +228,8 @@ class ImageStatus(Status, frozen=True, rename="camel", kw_only=True, omit_defaul
     phase: Annotated[
         Phase | None,
         Meta(
-            description="Ready (nothing is to be done), Importing, Cloning, Failed (the import has failed and is "
-            "tried again) or Deleting."
+            description="Ready (nothing is to be done), Importing, Cloning, Failed (the import has failed "
+            "and is tried again) or Deleting."
         ),
     ] = None  # type: ignore[assignment]  # narrower than in any status
     revision: Annotated[
@@ -246,26 +247,23 @@ class ImageStatus(Status, frozen=True, rename="camel", kw_only=True, omit_defaul
     claims: Annotated[tuple[WaitingClaim, ...], Meta(description="The claims that wait for a clone.")] = ()
 
 
-_RULES = (
-    (
-        "has(self.source) && has(self.source.http) != has(self.source.claim)",
-        "give either source.http or source.claim",
+_RULES = {
+    "give either source.http or source.claim": (
+        "has(self.source) && has(self.source.http) != has(self.source.claim)"
     ),
-    (
-        "!has(self.source) || !has(self.source.http) || has(self.source.http.url) != has(self.source.http.urlKey)",
-        "source.http needs either url or urlKey",
+    "source.http needs either url or urlKey": (
+        "!has(self.source) || !has(self.source.http) "
+        "|| has(self.source.http.url) != has(self.source.http.urlKey)"
     ),
-    (
-        "!has(self.source) || !has(self.source.http) || has(self.source.http.secret) == "
-        "(has(self.source.http.urlKey) || has(self.source.http.credentialsKey) || "
-        "has(self.source.http.authoritiesKey))",
-        "source.http.secret and the keys need each other",
+    "source.http.secret and the keys need each other": (
+        "!has(self.source) || !has(self.source.http) || has(self.source.http.secret) "
+        "== (has(self.source.http.urlKey) || has(self.source.http.credentialsKey) "
+        "|| has(self.source.http.authoritiesKey))"
     ),
-    (
-        "!has(self.source) || !has(self.source.claim) || has(self.source.claim.name)",
-        "source.claim needs name",
+    "source.claim needs name": (
+        "!has(self.source) || !has(self.source.claim) || has(self.source.claim.name)"
     ),
-)
+}
 
 
 class VolumeImage(Resource, frozen=True, kw_only=True):
@@ -275,7 +273,9 @@ class VolumeImage(Resource, frozen=True, kw_only=True):
         ImageSpec,
         Meta(
             extra_json_schema={
-                "x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in _RULES]
+                "x-kubernetes-validations": [
+                    {"rule": rule, "message": message} for message, rule in _RULES.items()
+                ]
             }
         ),
     ] = ImageSpec()
@@ -286,8 +286,8 @@ DEFINITION = Definition(
     kind="VolumeImage",
     plural="volumeimages",
     short=("vimg",),
-    description="Claims whose dataSourceRef names it get a clone of an image. It is imported once for each pool, "
-    "and cached there.",
+    description="Claims whose dataSourceRef names it get a clone of an image. It is imported once for each "
+    "pool, and cached there.",
     resource=VolumeImage,
     columns=(
         Column("Phase", ".status.phase", "What it does."),

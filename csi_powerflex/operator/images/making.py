@@ -1,9 +1,9 @@
 """The effects of making and removing a cached copy.
 
 The import runs in the namespace of the VolumeImage, where its Secret and its source are. A snapshot of the
-result gets a second VolumeSnapshot and VolumeSnapshotContent in the namespace of the operator. Then all that was
-made in the user's namespace is removed. The order is strict: the first content keeps the snapshot on the array
-(Retain) before it is deleted, and the second one may delete it only when nothing else has it.
+result gets a second VolumeSnapshot and VolumeSnapshotContent in the namespace of the operator. Then all that
+was made in the user's namespace is removed. The order is strict: the first content keeps the snapshot on the
+array (Retain) before it is deleted. The second one may delete it only after that.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ class Making:
     def _remove_temporary(self, item: CachedCopy) -> bool:
         owned, source = self._owned, objects.source_of(item.name)
         names = (item.name, objects.scratch_of(item.name), source)
-        ended = all([self._discarded(name) for name in names])
-        return owned.remove(snapshots(owned.namespace), source) and ended
+        left = [name for name in names if not self._discarded(name)]
+        return owned.remove(snapshots(owned.namespace), source) and not left
 
     def _discarded(self, name: str) -> bool:
         """Begin to remove a temporary claim and its volume, also if its class keeps volumes."""

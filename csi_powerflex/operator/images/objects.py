@@ -18,7 +18,7 @@ from csi_powerflex.operator.quantities import whole_bytes
 from csi_powerflex.units import MIB
 
 IMAGE_LABEL = f"{GROUP}/image"
-"""On what is made in the operator's namespace, and on PersistentVolumes of clones: the UID of the VolumeImage."""
+"""On objects in the operator's namespace, and on PersistentVolumes of clones: the UID of the VolumeImage."""
 COPY_LABEL = f"{GROUP}/image-copy"
 """On clones: the cached copy that they were made from."""
 

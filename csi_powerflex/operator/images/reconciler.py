@@ -1,9 +1,9 @@
-"""Which cached copies a VolumeImage needs, and what its status is after each step. Nothing here has an effect.
+"""Which cached copies a VolumeImage needs, and what its status is after each step. There are no effects.
 
 A copy is a snapshot on the array. All clones of it are in one volume tree, which has a limit. So a copy has
-only so many clones (``clonesPerCopy``). Shortly before that another copy is begun, and later claims get clones
-of that one. A copy that is full, unused or of an earlier revision is retired: it is removed, and its clones
-stay.
+only so many clones (``clonesPerCopy``). Shortly before that another copy is begun, and later claims get
+clones of that one. A copy that is full, unused or of an earlier revision is retired: it is removed, and its
+clones stay.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from csi_powerflex.units import readable
 CACHED = "Cached"
 """The condition of an image that is True while a copy of its present revision can be cloned."""
 
+_MOST_WORDS = 1000
 _FIRST_PAUSE = datetime.timedelta(minutes=5)
 _LONGEST_PAUSE = datetime.timedelta(hours=1)
 
@@ -172,7 +173,7 @@ class _Plan:
                 self._retire(at)
 
     def _surplus(self) -> Sequence[int]:
-        """The ready copies that are too many: those of the pool that was not used for longest, the older first."""
+        """The ready copies that are too many: of the pool that was not used for longest, the older first."""
         ready = [at for at, item in enumerate(self._copies) if item.stage is Stage.READY]
         used: dict[str, str] = {}
         for at in ready:
@@ -322,7 +323,7 @@ def told(
         type=CACHED,
         status="True" if cached else "False",
         reason=phase.value,
-        message="; ".join(texts)[:1000]
+        message="; ".join(texts)[:_MOST_WORDS]
         or ("a copy is cached" if cached else "no claim has needed the image yet"),
         last_transition_time=now,
     )

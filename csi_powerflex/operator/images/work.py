@@ -16,8 +16,8 @@ from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import FINALIZER, GROUP, Definition
 from csi_powerflex.operator.copies.objects import CLASSES, SELECTED_NODE, Plain, StorageClass
 from csi_powerflex.operator.images import reconciler
-from csi_powerflex.operator.images.cloning import Step
 from csi_powerflex.operator.images.clones import Clones
+from csi_powerflex.operator.images.cloning import Step
 from csi_powerflex.operator.images.definition import (
     DEFINITION,
     MAKING,
@@ -150,7 +150,10 @@ class Images:
         return tuple(made)
 
     def _place_of_claim(self, claim: Plain) -> Place | None:
-        """Where the volume of the claim has to be. None: it has one, is of another driver, or waits for its pod."""
+        """Where the volume of the claim has to be.
+
+        None: it has one, is of another driver, or waits for its pod.
+        """
         name = str(claim.spec.get("storageClassName") or "")
         if not name or claim.spec.get("volumeName") or claim.metadata.deletion_timestamp is not None:
             return None
@@ -270,8 +273,8 @@ class Images:
     def _end(self, found: VolumeImage) -> Change[ImageStatus]:
         """Begin to remove all that was made. Kubernetes ends it, also if the driver does not work.
 
-        Clones that are under way are taken back, or given to their claims. Nothing is waited for, so the object
-        does not stay.
+        Clones that are under way are taken back, or given to their claims. Nothing is waited for, so the
+        object does not stay.
         """
         clones, making = self._clones(found), self._making(found)
         told: list[Happening] = []
