@@ -10,23 +10,25 @@ from typing import Any
 
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.kube.client import Client
+from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
-from csi_powerflex.operator.copies.objects import ATTACHMENTS, CLASSES, CONTENTS, VOLUMES, pods
 from csi_powerflex.operator.happenings import Happenings
 from csi_powerflex.operator.images.definition import DEFINITION
-from csi_powerflex.operator.images.objects import ATTRIBUTES_CLASSES
+from csi_powerflex.operator.images.objects import ATTRIBUTES_CLASSES, STORAGE_CLASSES
 from csi_powerflex.operator.images.work import Images
 from csi_powerflex.operator.movers.job import MOVER_LABEL, jobs, policies
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.quantities import whole_bytes
 from csi_powerflex.operator.rounds import Rounds
+from csi_powerflex.operator.sources import CONTENTS
 from tests.kube.api_server import ApiServer
 from tests.operator.clock import Clock
 
 DRIVER = "csi-powerflex.example.org"
 SHOP, OURS = "shop", "powerflex"
 PATH = DEFINITION.path(SHOP)
+PODS = f"/api/v1/namespaces/{SHOP}/pods"
 EVENTS = f"/api/v1/namespaces/{SHOP}/events"
 URL = "https://images.example.org/debian.qcow2"
 GIB = 1 << 30
@@ -80,7 +82,7 @@ class ImagesWorld:
         self, name: str, *, binding: str = "Immediate", provisioner: str = DRIVER, **parameters: str
     ) -> None:
         content = {"provisioner": provisioner, "volumeBindingMode": binding, "parameters": parameters}
-        self.cluster.put(CLASSES, name, content)
+        self.cluster.put(STORAGE_CLASSES, name, content)
 
     def attributes_class(self, name: str, **parameters: str) -> None:
         self.cluster.put(ATTRIBUTES_CLASSES, name, {"parameters": parameters})
@@ -190,7 +192,7 @@ class ImagesWorld:
 
     def temporary(self) -> list[str]:
         """What an import or a clone has made that is no cached copy and no volume of a user."""
-        ours = [claims(OURS), jobs(SHOP), policies(SHOP), pods(SHOP), ATTACHMENTS]
+        ours = [claims(OURS), jobs(SHOP), policies(SHOP), PODS]
         found = [item["metadata"]["name"] for path in ours for item in self.cluster.objects(path)]
         return found + [
             item["metadata"]["name"]
@@ -318,13 +320,13 @@ class ImagesWorld:
     def _run_jobs(self) -> None:
         """A new Job gets a pod, and a pod that runs ends at the next step. Pods of no Job are removed."""
         names = {item["metadata"]["name"] for item in self.cluster.objects(jobs(SHOP))}
-        for pod in self.cluster.objects(pods(SHOP)):
+        for pod in self.cluster.objects(PODS):
             if pod["metadata"]["labels"][MOVER_LABEL] not in names:
-                self.cluster.remove(pods(SHOP), pod["metadata"]["name"])
+                self.cluster.remove(PODS, pod["metadata"]["name"])
         for job in self.cluster.objects(jobs(SHOP)):
             if job.get("status", {}).get("conditions"):
                 continue
-            pod = self.named(pods(SHOP), f"{job['metadata']['name']}-pod")
+            pod = self.named(PODS, f"{job['metadata']['name']}-pod")
             if pod is None:
                 self._start(job)
             elif self.movers_work:
@@ -339,7 +341,7 @@ class ImagesWorld:
         ]
         if all(item is not None and item["spec"].get("volumeName") for item in used):
             content = {**template, "status": {"phase": "Running"}}
-            self.cluster.put(pods(SHOP), f"{job['metadata']['name']}-pod", content)
+            self.cluster.put(PODS, f"{job['metadata']['name']}-pod", content)
 
     def _end(self, job: dict[str, Any], pod: dict[str, Any]) -> None:
         name = job["metadata"]["name"]
@@ -350,7 +352,7 @@ class ImagesWorld:
             self.data[self.handle(name)] = self.image
         state = {"terminated": {"exitCode": int(self.outcome.exit), "message": self.outcome.text()}}
         status = {"phase": "Succeeded" if done else "Failed", "containerStatuses": [{"state": state}]}
-        self.cluster.put(pods(SHOP), pod["metadata"]["name"], {**pod, "status": status})
+        self.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": status})
         conditions = [{"type": "Complete" if done else "Failed", "status": "True"}]
         self.cluster.put(jobs(SHOP), name, {**job, "status": {"conditions": conditions}})
 

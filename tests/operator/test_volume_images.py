@@ -12,6 +12,7 @@ from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.copies.objects import CONTENTS, VOLUMES
 from csi_powerflex.operator.movers.job import jobs, policies
 from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.sources import CONTENTS
 from tests.controller.ended import Killed, Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer

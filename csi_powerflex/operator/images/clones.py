@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
 from csi_powerflex.kube.client import Client
-from csi_powerflex.operator.copies.objects import CLAIM_LABEL, VOLUMES, Names, Plain
+from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.images import cloning, objects
 from csi_powerflex.operator.images.cloning import Owner, Seen, Step
 from csi_powerflex.operator.images.definition import VolumeImage, WaitingClaim
-from csi_powerflex.operator.images.objects import COPY_LABEL, IMAGE_LABEL
+from csi_powerflex.operator.images.objects import CLAIM_LABEL, COPY_LABEL, IMAGE_LABEL
 from csi_powerflex.operator.objects import claims
+from csi_powerflex.operator.owned import Whole
 
 _POLICY = "persistentVolumeReclaimPolicy"
 _DELETE = "Delete"
@@ -38,9 +39,9 @@ class Led:
 
 @dataclass(frozen=True, slots=True)
 class _Objects:
-    claim: Plain | None
-    prime: Plain | None
-    volume: Plain | None
+    claim: Whole | None
+    prime: Whole | None
+    volume: Whole | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Clones:
         """The UIDs of the claims that have got a clone that still exists, for each cached copy."""
         made: dict[str, set[str]] = {}
         labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
-        for item in self.client.list(VOLUMES, Plain, labels=labels).items:
+        for item in self.client.list(VOLUMES, Whole, labels=labels).items:
             marks = item.metadata.labels
             made.setdefault(marks.get(COPY_LABEL, ""), set()).add(marks.get(CLAIM_LABEL, item.metadata.name))
         return made
@@ -100,21 +101,21 @@ class Clones:
         if step is Step.WAIT and not entry.copy:
             return entry
         if step is Step.WAIT:
-            prime = f"{self.namespace}/{Names(entry.uid).prime}"
+            prime = f"{self.namespace}/{objects.prime_of(entry.uid)}"
             made = f"the clone is made; the Events of claim {prime} tell more"
             return replace(entry, message="it is bound" if entry.volume else made)
         return replace(entry, message=step.value)
 
-    def sweep(self) -> Sequence[Plain]:
+    def sweep(self) -> Sequence[Whole]:
         """The claims in the operator's namespace that were made for the VolumeImage."""
         labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
-        return self.client.list(claims(self.namespace), Plain, labels=labels).items
+        return self.client.list(claims(self.namespace), Whole, labels=labels).items
 
     # --- looking ---------------------------------------------------------------------------------
 
     def _look(self, entry: WaitingClaim) -> _Objects:
         claim = self._get(claims(self.found.metadata.namespace), entry.claim)
-        prime = self._get(claims(self.namespace), Names(entry.uid).prime)
+        prime = self._get(claims(self.namespace), objects.prime_of(entry.uid))
         if prime is not None and prime.metadata.labels.get(CLAIM_LABEL) != entry.uid:
             raise FailedPrecondition(
                 f"claim {self.namespace}/{prime.metadata.name} exists and was not made for this claim; look "
@@ -130,9 +131,9 @@ class Clones:
         alive = claim is not None and claim.metadata.uid == entry.uid
         return _Objects(claim if alive else None, prime, volume)
 
-    def _get(self, path: str, name: str) -> Plain | None:
+    def _get(self, path: str, name: str) -> Whole | None:
         try:
-            return self.client.get(path, name, Plain)
+            return self.client.get(path, name, Whole)
         except NotFound:
             return None
 
@@ -150,11 +151,11 @@ class Clones:
             owner=self._owner(entry, volume),
         )
 
-    def _owner(self, entry: WaitingClaim, volume: Plain | None) -> Owner:
+    def _owner(self, entry: WaitingClaim, volume: Whole | None) -> Owner:
         reference = (volume.spec.get("claimRef") or {}) if volume else {}
         if reference.get("uid") == entry.uid:
             return Owner.CLAIM
-        prime = (self.namespace, Names(entry.uid).prime)
+        prime = (self.namespace, objects.prime_of(entry.uid))
         ours = volume is None or (reference.get("namespace"), reference.get("name")) == prime
         return Owner.PRIME if ours else Owner.OTHER
 
@@ -168,13 +169,13 @@ class Clones:
         if items.prime is not None:
             self._delete(items.prime)
 
-    def _patch(self, volume: Plain, content: dict[str, object]) -> None:
+    def _patch(self, volume: Whole, content: dict[str, object]) -> None:
         try:
             self.client.patch(VOLUMES, volume.metadata.name, content)
         except AlreadyExists as error:
             raise Busy(f"PersistentVolume {volume.metadata.name} was changed at the same time") from error
 
-    def _delete(self, item: Plain) -> None:
+    def _delete(self, item: Whole) -> None:
         if item.metadata.deletion_timestamp is None:
             with contextlib.suppress(NotFound, AlreadyExists):
                 self.client.delete(claims(self.namespace), item.metadata.name, uid=item.metadata.uid)

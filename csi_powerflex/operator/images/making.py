@@ -16,15 +16,15 @@ from typing import Any
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
 from csi_powerflex.kube.client import Client
+from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Outcome
-from csi_powerflex.operator.copies.objects import CONTENTS, VOLUMES, Plain
 from csi_powerflex.operator.images import objects
 from csi_powerflex.operator.images.definition import DEFINITION, CachedCopy, ImageClaim, VolumeImage
 from csi_powerflex.operator.images.objects import IMAGE_LABEL
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
-from csi_powerflex.operator.sources import Sources, Taken
+from csi_powerflex.operator.sources import CONTENTS, Sources, Taken
 
 RETAIN = "Retain"
 DELETE = "Delete"
@@ -104,7 +104,7 @@ class Making:
             NotFound: the copy was removed by someone.
             DriverError: the cluster does not answer, or refuses a change.
         """
-        self.client.get(snapshots(self.namespace), item.name, Plain)
+        self.client.get(snapshots(self.namespace), item.name, Whole)
         if not self._remove_first(item, RETAIN) or not self._remove_temporary(item):
             return False
         self._set_content_policy(item.name, DELETE)
@@ -194,7 +194,7 @@ class Making:
     def _set_policy(self, path: str, name: str, field: str, policy: str) -> None:
         """Set a policy, if it is another one. Returns without error if the object does not exist."""
         try:
-            found = self.client.get(path, name, Plain)
+            found = self.client.get(path, name, Whole)
         except NotFound:
             return
         if found.spec.get(field) == policy:
@@ -207,26 +207,26 @@ class Making:
         except AlreadyExists as error:
             raise Busy(f"{path}/{name} was changed at the same time") from error
 
-    def _find(self, path: str, name: str) -> Plain | None:
+    def _find(self, path: str, name: str) -> Whole | None:
         """An object of the operator's namespace, if it exists and was made for this VolumeImage."""
         try:
-            found = self.client.get(path, name, Plain)
+            found = self.client.get(path, name, Whole)
         except NotFound:
             return None
         return found if found.metadata.labels.get(IMAGE_LABEL) == self.found.metadata.uid else None
 
-    def _ensure(self, path: str, content: Mapping[str, Any]) -> Plain:
+    def _ensure(self, path: str, content: Mapping[str, Any]) -> Whole:
         name = str(content["metadata"]["name"])
         with contextlib.suppress(AlreadyExists):
             self.client.create(path, content)
-        found = self.client.get(path, name, Plain)
+        found = self.client.get(path, name, Whole)
         if found.metadata.labels.get(IMAGE_LABEL) != self.found.metadata.uid:
             raise FailedPrecondition(
                 f"{content['kind']} {name} exists, and was not made for this VolumeImage; delete it"
             )
         return found
 
-    def _delete(self, path: str, item: Plain) -> None:
+    def _delete(self, path: str, item: Whole) -> None:
         if item.metadata.deletion_timestamp is None:
             with contextlib.suppress(NotFound, AlreadyExists):
                 self.client.delete(path, item.metadata.name, uid=item.metadata.uid)

@@ -9,20 +9,36 @@ import msgspec
 
 from csi_powerflex.kube.client import KubeObject
 from csi_powerflex.operator.api import GROUP
-from csi_powerflex.operator.copies.objects import CLAIM_LABEL, Plain, prime_of
 from csi_powerflex.operator.images.definition import CachedCopy, ImageServer, VolumeImage
 from csi_powerflex.operator.images.reconciler import Place
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.objects import SNAPSHOT_GROUP
+from csi_powerflex.operator.owned import Whole
 from csi_powerflex.operator.quantities import whole_bytes
 from csi_powerflex.units import MIB
 
 IMAGE_LABEL = f"{GROUP}/image"
 """On objects in the operator's namespace, and on PersistentVolumes of clones: the UID of the VolumeImage."""
+CLAIM_LABEL = f"{GROUP}/populates"
+"""On clones: the UID of the claim that they are for."""
 COPY_LABEL = f"{GROUP}/image-copy"
 """On clones: the cached copy that they were made from."""
 
+STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 ATTRIBUTES_CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
+
+
+class StorageClass(KubeObject, frozen=True, kw_only=True, rename="camel"):
+    """A StorageClass."""
+
+    provisioner: str = ""
+    parameters: dict[str, str] | None = None
+    volume_binding_mode: str = "Immediate"
+
+    @property
+    def waits(self) -> bool:
+        """Whether its claims wait for a pod."""
+        return self.volume_binding_mode == "WaitForFirstConsumer"
 
 
 class AttributesClass(KubeObject, frozen=True):
@@ -32,7 +48,11 @@ class AttributesClass(KubeObject, frozen=True):
 
 
 # msgspec crashes if two threads are the first to decode a type.
-msgspec.json.Decoder(AttributesClass)
+for _type in (AttributesClass, StorageClass):
+    msgspec.json.Decoder(_type)
+
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+_KEPT_FIELDS = ("storageClassName", "accessModes", "resources", "volumeAttributesClassName")
 
 _TARGET = "/dev/target"
 _SOURCE = "/dev/source"
@@ -47,6 +67,11 @@ _PLACEMENT = ("systemID", "protectiondomain", "storagepool")
 def scratch_of(copy: str) -> str:
     """The name of the temporary filesystem of an import."""
     return f"{copy}-scratch"
+
+
+def prime_of(claim_uid: str) -> str:
+    """The name of the operator's claim with the clone for a claim."""
+    return f"prime-{claim_uid}"
 
 
 def source_of(copy: str) -> str:
@@ -206,28 +231,31 @@ def snapshot_of(found: VolumeImage, copy: str, namespace: str) -> dict[str, Any]
     }
 
 
-def clone_of(found: VolumeImage, copy: str, namespace: str, claim: Plain) -> dict[str, Any]:
+def clone_of(found: VolumeImage, copy: str, namespace: str, claim: Whole) -> dict[str, Any]:
     """The operator's claim with a clone of a cached copy, as the user's claim is."""
-    made = prime_of(claim.metadata.uid, namespace, claim)
-    made["metadata"]["labels"] |= {IMAGE_LABEL: found.metadata.uid, COPY_LABEL: copy}
-    made["spec"] |= {
-        "volumeMode": claim.spec.get("volumeMode", "Filesystem"),
-        "dataSource": {
-            "apiGroup": SNAPSHOT_GROUP.partition("/")[0],
-            "kind": "VolumeSnapshot",
-            "name": copy,
+    metadata: dict[str, Any] = {
+        "name": prime_of(claim.metadata.uid),
+        "namespace": namespace,
+        "labels": _labels(found, copy, claim.metadata.uid),
+    }
+    if node := claim.metadata.annotations.get(SELECTED_NODE):
+        metadata["annotations"] = {SELECTED_NODE: node}
+    source = {"apiGroup": SNAPSHOT_GROUP.partition("/")[0], "kind": "VolumeSnapshot", "name": copy}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata,
+        "spec": {
+            **{name: claim.spec[name] for name in _KEPT_FIELDS if name in claim.spec},
+            "volumeMode": claim.spec.get("volumeMode", "Filesystem"),
+            "dataSource": source,
         },
     }
-    return made
 
 
-def handed_over(found: VolumeImage, copy: str, volume: Plain, claim: Plain) -> dict[str, Any]:
+def handed_over(found: VolumeImage, copy: str, volume: Whole, claim: Whole) -> dict[str, Any]:
     """The change that gives the PersistentVolume of a clone, as it was read, to the user's claim."""
-    labels = {
-        IMAGE_LABEL: found.metadata.uid,
-        COPY_LABEL: copy,
-        CLAIM_LABEL: claim.metadata.uid,
-    }
+    labels = _labels(found, copy, claim.metadata.uid)
     reference = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -240,3 +268,7 @@ def handed_over(found: VolumeImage, copy: str, volume: Plain, claim: Plain) -> d
         "metadata": {"resourceVersion": volume.metadata.resource_version, "labels": labels},
         "spec": {"claimRef": reference},
     }
+
+
+def _labels(found: VolumeImage, copy: str, claim_uid: str) -> dict[str, str]:
+    return {IMAGE_LABEL: found.metadata.uid, COPY_LABEL: copy, CLAIM_LABEL: claim_uid}

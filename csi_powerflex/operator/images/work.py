@@ -14,7 +14,6 @@ from csi_powerflex.model.mover import Outcome
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import FINALIZER, GROUP, Definition
-from csi_powerflex.operator.copies.objects import CLASSES, SELECTED_NODE, Plain, StorageClass
 from csi_powerflex.operator.images import reconciler
 from csi_powerflex.operator.images.clones import Clones
 from csi_powerflex.operator.images.cloning import Step
@@ -32,6 +31,7 @@ from csi_powerflex.operator.images.objects import ATTRIBUTES_CLASSES, IMAGE_LABE
 from csi_powerflex.operator.images.reconciler import Place
 from csi_powerflex.operator.movers.movers import Failed, Running
 from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.owned import Whole
 from csi_powerflex.operator.quantities import whole_bytes
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
 
@@ -119,7 +119,7 @@ class Images:
     def _still_there(self, found: VolumeImage) -> tuple[CachedCopy, ...]:
         """The copies; one that someone has removed cannot be used any more."""
         labels = f"{IMAGE_LABEL}={found.metadata.uid}"
-        items = self._client.list(snapshots(self._namespace), Plain, labels=labels).items
+        items = self._client.list(snapshots(self._namespace), Whole, labels=labels).items
         there = {item.metadata.name for item in items if item.metadata.deletion_timestamp is None}
         return tuple(
             replace(item, stage=Stage.RETIRED, message="its VolumeSnapshot was removed")
@@ -132,7 +132,7 @@ class Images:
         """The claims of the status, and those that have come since."""
         known = {entry.uid for entry in found.status.claims}
         made = list(found.status.claims)
-        for claim in self._client.list(claims(found.metadata.namespace), Plain).items:
+        for claim in self._client.list(claims(found.metadata.namespace), Whole).items:
             if claim.metadata.uid in known or not _names(claim, found):
                 continue
             place = self._place_of_claim(claim)
@@ -149,7 +149,7 @@ class Images:
                 )
         return tuple(made)
 
-    def _place_of_claim(self, claim: Plain) -> Place | None:
+    def _place_of_claim(self, claim: Whole) -> Place | None:
         """Where the volume of the claim has to be.
 
         None: it has one, is of another driver, or waits for its pod.
@@ -174,11 +174,11 @@ class Images:
             with contextlib.suppress(NotFound):
                 item = self._client.get(ATTRIBUTES_CLASSES, attributes_class, AttributesClass)
                 attributes = item.parameters or {}
-        return place_of(name, attributes_class, found.parameters, attributes)
+        return place_of(name, attributes_class, found.parameters or {}, attributes)
 
     def _class(self, name: str) -> StorageClass | None:
         try:
-            return self._client.get(CLASSES, name, StorageClass)
+            return self._client.get(STORAGE_CLASSES, name, StorageClass)
         except NotFound:
             return None
 
@@ -329,7 +329,7 @@ def _with(found: VolumeImage, status: ImageStatus) -> VolumeImage:
     return replace(found, status=status)
 
 
-def _names(claim: Plain, found: VolumeImage) -> bool:
+def _names(claim: Whole, found: VolumeImage) -> bool:
     """Whether the claim wants a clone of this VolumeImage, in its own namespace."""
     wanted = claim.spec.get("dataSourceRef") or {}
     return (wanted.get("apiGroup"), wanted.get("kind"), wanted.get("name")) == (
@@ -339,7 +339,7 @@ def _names(claim: Plain, found: VolumeImage) -> bool:
     ) and wanted.get("namespace") in (None, found.metadata.namespace)
 
 
-def _requested(claim: Plain) -> int:
+def _requested(claim: Whole) -> int:
     """The size that a claim asks for, in bytes. The API server has checked its form."""
     return whole_bytes(str(claim.spec.get("resources", {}).get("requests", {}).get("storage", "0")))
 
