@@ -8,8 +8,8 @@ import json
 import pytest
 
 from csi_powerflex.kube.client import Client
+from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
-from csi_powerflex.operator.copies.objects import CONTENTS, VOLUMES
 from csi_powerflex.operator.movers.job import jobs, policies
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.sources import CONTENTS

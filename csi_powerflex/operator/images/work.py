@@ -27,7 +27,15 @@ from csi_powerflex.operator.images.definition import (
     WaitingClaim,
 )
 from csi_powerflex.operator.images.making import Making
-from csi_powerflex.operator.images.objects import ATTRIBUTES_CLASSES, IMAGE_LABEL, AttributesClass, place_of
+from csi_powerflex.operator.images.objects import (
+    ATTRIBUTES_CLASSES,
+    IMAGE_LABEL,
+    SELECTED_NODE,
+    STORAGE_CLASSES,
+    AttributesClass,
+    StorageClass,
+    place_of,
+)
 from csi_powerflex.operator.images.reconciler import Place
 from csi_powerflex.operator.movers.movers import Failed, Running
 from csi_powerflex.operator.objects import claims, snapshots
@@ -158,12 +166,9 @@ class Images:
         if not name or claim.spec.get("volumeName") or claim.metadata.deletion_timestamp is not None:
             return None
         found = self._class(name)
-        waits = found is not None and found.waits and SELECTED_NODE not in claim.metadata.annotations
-        return (
-            None
-            if waits
-            else self._place(found, name, str(claim.spec.get("volumeAttributesClassName") or ""))
-        )
+        if found is not None and found.waits and SELECTED_NODE not in claim.metadata.annotations:
+            return None
+        return self._place(found, name, str(claim.spec.get("volumeAttributesClassName") or ""))
 
     def _place(self, found: StorageClass | None, name: str, attributes_class: str) -> Place | None:
         if found is None or found.provisioner != self._driver:
