@@ -231,13 +231,13 @@ class ImagesWorld:
         reference = {"namespace": namespace, "name": metadata["name"], "uid": metadata["uid"]}
         content = item["spec"]["source"].get("volumeSnapshotContentName", "")
         if content:
-            found = self.named(CONTENTS, content)
-            if found is None:
+            own = self.named(CONTENTS, content)
+            if own is None:
                 return
-            handle = found["spec"]["source"]["snapshotHandle"]
+            handle = own["spec"]["source"]["snapshotHandle"]
             assert handle in self.taken, "the snapshot was removed on the array"
-            made = {**found, "spec": {**found["spec"], "volumeSnapshotRef": reference}}
-            self.cluster.put(CONTENTS, content, {**made, "status": {"snapshotHandle": handle}})
+            bound = {**own, "spec": {**own["spec"], "volumeSnapshotRef": reference}}
+            self.cluster.put(CONTENTS, content, {**bound, "status": {"snapshotHandle": handle}})
         else:
             content = f"snapcontent-{metadata['uid']}"
             source = self.handle(item["spec"]["source"]["persistentVolumeClaimName"])
@@ -295,9 +295,9 @@ class ImagesWorld:
             snapshot = self.named(snapshots(namespace), spec["dataSource"]["name"])
             if snapshot is None or not snapshot.get("status", {}).get("readyToUse"):
                 return
-            content = self.named(CONTENTS, snapshot["status"]["boundVolumeSnapshotContentName"])
-            assert content is not None
-            word, tree = self.taken[handle_of(content)], self.tree[handle_of(content)]
+            copy = self.named(CONTENTS, snapshot["status"]["boundVolumeSnapshotContentName"])
+            assert copy is not None
+            word, tree = self.taken[handle_of(copy)], self.tree[handle_of(copy)]
         self._number += 1
         handle = f"volume-{self._number}"
         self.data[handle], self.tree[handle] = word, tree or f"tree-{self._number}"
