@@ -21,6 +21,7 @@ from csi_powerflex.observability import endpoint
 from csi_powerflex.observability.log import toggle_debug_by_signal
 from csi_powerflex.operations.controller.inventory.reading import Reader
 from csi_powerflex.operator import application
+from csi_powerflex.operator.copies.work import Copies
 from csi_powerflex.operator.definitions import DEFINITIONS
 from csi_powerflex.operator.exports.work import Exports
 from csi_powerflex.operator.happenings import Happenings
@@ -49,7 +50,7 @@ def run(settings: OperatorSettings) -> None:
         require_definitions(client)
         rounds = Rounds(client, works(client, settings), Happenings(client, _now))
         with endpoint.serving(settings.metrics_address, settings.metrics_tls):
-            application.serve(cluster, [item.plural for item in DEFINITIONS], rounds.lead)
+            application.serve(cluster, DEFINITIONS, rounds.lead)
 
 
 def works(client: Client, settings: OperatorSettings) -> Sequence[Work[Any, Any]]:
@@ -63,6 +64,7 @@ def works(client: Client, settings: OperatorSettings) -> Sequence[Work[Any, Any]
     custody = KubernetesCustody(client, settings.driver_name)
     return (
         Reverts(client, opened, custody, driver_name=settings.driver_name, now=_now),
+        Copies(client, settings.mover, driver_name=settings.driver_name, now=_now),
         Exports(client, settings.mover, driver_name=settings.driver_name, now=_now),
         Images(
             client,

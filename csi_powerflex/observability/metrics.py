@@ -366,6 +366,12 @@ OPERATOR_OBJECTS = _gauge(
     resource="plural of the resource, as in volumereverts",
     phase="phase in the status of the object",
 )
+OPERATOR_EVENTS = _counter(
+    "csi_powerflex_operator_events_total",
+    "What has happened to objects of the operator, each once. It is also in Kubernetes Events.",
+    resource="plural of the resource, as in volumecopies",
+    reason="reason of the Event, as in populated",
+)
 OPERATOR_ROUNDS = _counter(
     "csi_powerflex_operator_rounds_total",
     "Rounds of the operator. Each does one step with one object.",

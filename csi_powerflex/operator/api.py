@@ -109,6 +109,7 @@ class Definition:
         description: what ``kubectl explain`` says.
         resource: the type of its objects, with their ``spec`` and ``status``.
         columns: what ``kubectl get`` shows after the name.
+        populates: claims name its objects as the source of their data (``dataSourceRef``).
     """
 
     kind: str
@@ -117,6 +118,7 @@ class Definition:
     description: str
     resource: type[Resource]
     columns: tuple[Column, ...]
+    populates: bool = False
 
     def path(self, namespace: str = "") -> str:
         """The path of the resource in the API, of one namespace or of all."""

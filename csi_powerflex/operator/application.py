@@ -21,7 +21,7 @@ import kopf
 from csi_powerflex.errors import DriverError
 from csi_powerflex.kube.config import ClusterConfig, Source
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operator.api import GROUP, VERSION, Key
+from csi_powerflex.operator.api import GROUP, VERSION, Definition, Key
 from csi_powerflex.operator.turns import Lead, Turns
 
 log = Log(__name__)
@@ -38,7 +38,7 @@ _TOKEN_SECONDS = 600.0
 
 def serve(
     config: ClusterConfig,
-    plurals: Sequence[str],
+    definitions: Sequence[Definition],
     lead: Lead,
     *,
     stop: threading.Event | None = None,
@@ -48,7 +48,7 @@ def serve(
 
     Args:
         config: how to reach the cluster.
-        plurals: the resources.
+        definitions: the resources.
         lead: one round.
         stop: ends it; for other threads.
         ready: is set once the handlers are there.
@@ -57,7 +57,7 @@ def serve(
     registry = kopf.OperatorRegistry()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="round") as executor:
         turns = Turns(lead, executor)
-        _register(registry, config, plurals, turns)
+        _register(registry, config, definitions, turns)
         loop = asyncio.new_event_loop()
         try:
             kopf.run(
@@ -74,7 +74,7 @@ def serve(
 
 
 def _register(
-    registry: kopf.OperatorRegistry, config: ClusterConfig, plurals: Sequence[str], turns: Turns
+    registry: kopf.OperatorRegistry, config: ClusterConfig, definitions: Sequence[Definition], turns: Turns
 ) -> None:
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -93,8 +93,13 @@ def _register(
     async def finish(**_: Any) -> None:
         await turns.stop()
 
-    for plural in plurals:
-        kopf.on.event(GROUP, VERSION, plural, registry=registry)(_changed(plural, turns))
+    for definition in definitions:
+        kopf.on.event(GROUP, VERSION, definition.plural, registry=registry)(
+            _changed(definition.plural, turns)
+        )
+    populators = {item.kind: item.plural for item in definitions if item.populates}
+    if populators:
+        kopf.on.event("", "v1", "persistentvolumeclaims", registry=registry)(_claimed(populators, turns))
 
 
 def _changed(plural: str, turns: Turns) -> Callable[..., Any]:
@@ -104,6 +109,19 @@ def _changed(plural: str, turns: Turns) -> Callable[..., Any]:
         turns.changed(Key(plural, namespace or "", name), version, removed=given["type"] == "DELETED")
 
     return changed
+
+
+def _claimed(populators: Mapping[str, str], turns: Turns) -> Callable[..., Any]:
+    """A claim without a volume begins a round with the object that it names as its source."""
+
+    async def claimed(namespace: str | None, spec: Mapping[str, Any], **_: Any) -> None:
+        source = spec.get("dataSourceRef") or {}
+        plural = populators.get(source.get("kind", ""))
+        here = source.get("namespace") in (None, "", namespace)
+        if plural and here and source.get("apiGroup") == GROUP and not spec.get("volumeName"):
+            turns.wake(Key(plural, namespace or "", source.get("name", "")))
+
+    return claimed
 
 
 def connection(config: ClusterConfig) -> kopf.ConnectionInfo:

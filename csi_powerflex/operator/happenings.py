@@ -13,7 +13,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import API_VERSION, Definition, Resource
-from csi_powerflex.operator.work import Clock, Happening
+from csi_powerflex.operator.work import Clock, Happening, Reference
 
 log = Log(__name__)
 
@@ -36,7 +36,7 @@ class Happenings:
         self._now = now
 
     def tell(self, definition: Definition, about: Resource, happening: Happening) -> None:
-        """Write an Event about an object. A failure is logged."""
+        """Write an Event about an object, and about the other one of the happening. A failure is logged."""
         metadata = about.metadata
         log.info(
             "event",
@@ -45,36 +45,44 @@ class Happenings:
             event_reason=happening.reason,
             text=happening.text,
         )
+        own = Reference(API_VERSION, definition.kind, metadata.name, metadata.uid)
+        if self._write(metadata.namespace, own, happening):
+            metrics.OPERATOR_EVENTS.labels(definition.plural, metrics.label_value(happening.reason)).inc()
+        if happening.also is not None:
+            self._write(metadata.namespace, happening.also, happening)
+
+    def _write(self, namespace: str, about: Reference, happening: Happening) -> bool:
+        """Returns whether it is new: false if the Event exists."""
+        event = self._event(namespace, about, happening)
         result = "written"
         try:
-            self._client.create(
-                f"/api/v1/namespaces/{metadata.namespace}/events", self._event(definition, about, happening)
-            )
+            self._client.create(f"/api/v1/namespaces/{namespace}/events", event)
         except AlreadyExists:
             log.debug("event exists", event_reason=happening.reason)
+            return False
         except DriverError as error:
             result = "failed"
             log.warning("event not written", event_reason=happening.reason, reason=error)
         metrics.EVENTS.labels(result).inc()
+        return True
 
-    def _event(self, definition: Definition, about: Resource, happening: Happening) -> dict[str, object]:
-        metadata = about.metadata
-        content = "\0".join((metadata.uid, happening.reason, happening.text))
+    def _event(self, namespace: str, about: Reference, happening: Happening) -> dict[str, object]:
+        content = "\0".join((about.uid, happening.reason, happening.text))
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         at = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{metadata.name[:_MAX_OBJECT_NAME].rstrip('-.')}.{digest}",
-                "namespace": metadata.namespace,
+                "name": f"{about.name[:_MAX_OBJECT_NAME].rstrip('-.')}.{digest}",
+                "namespace": namespace,
             },
             "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": definition.kind,
-                "namespace": metadata.namespace,
-                "name": metadata.name,
-                "uid": metadata.uid,
+                "apiVersion": about.api_version,
+                "kind": about.kind,
+                "namespace": namespace,
+                "name": about.name,
+                "uid": about.uid,
             },
             "reason": happening.reason,
             "message": happening.text.encode()[:_MAX_MESSAGE_BYTES].decode(errors="ignore"),

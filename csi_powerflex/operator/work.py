@@ -18,6 +18,16 @@ UNTIL_CHANGED = math.inf
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """An object in the namespace of the object that is led, for its Events."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """What an Event tells the users of an object.
 
@@ -25,11 +35,13 @@ class Happening:
         reason: in one word, in CamelCase.
         text: in sentences.
         warning: whether someone has to look.
+        also: another object whose users are told too.
     """
 
     reason: str
     text: str
     warning: bool = False
+    also: Reference | None = None
 
 
 S = TypeVar("S", bound=Status)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from csi_powerflex.operator.api import NAME_PATTERN, Column, Definition, Resource, Status
+from csi_powerflex.operator.api import NAME_PATTERN, Column, Definition, Progress, Resource, Status
 
 _NAME = Meta(pattern=NAME_PATTERN, max_length=253)
 
@@ -17,15 +17,21 @@ class Phase(enum.StrEnum):
     """What a VolumeCopy does."""
 
     READY = "Ready"
+    WAITING = "Waiting"
     COPYING = "Copying"
+    FAILED = "Failed"
     DELETING = "Deleting"
 
 
 class Stage(enum.StrEnum):
-    """How far the copy for one claim is."""
+    """How far the copy for one claim is. What has an effect is done in the stage after which it is named."""
 
+    WAITING = "Waiting"
+    SECURING = "Securing"
     COPYING = "Copying"
-    HANDING_OVER = "HandingOver"
+    CLOSING = "Closing"
+    BINDING = "Binding"
+    UNDOING = "Undoing"
     FAILED = "Failed"
 
 
@@ -38,19 +44,24 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         Meta(description="The claim to copy, in the same namespace. Pods may use it: a snapshot is copied."),
     ] = ""
     snapshot: Annotated[str, _NAME, Meta(description="Instead of claim: the VolumeSnapshot to copy.")] = ""
+    verify: Annotated[
+        Literal["sample", "full"],
+        Meta(description="How much of a copy is read again and compared."),
+    ] = "sample"
     source_class: Annotated[
         str,
         _NAME,
         Meta(
-            description="The StorageClass of the temporary clone that is read. It must be of the system of the "
-            "source. By default that of the claim."
+            description="The StorageClass of the temporary volume that is read, on the system of the source. By "
+            "default that of the claim. Necessary if the claim of a snapshot was deleted."
         ),
     ] = ""
     snapshot_class: Annotated[
         str,
         _NAME,
         Meta(
-            description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the default."
+            description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the "
+            "default class of the driver."
         ),
     ] = ""
 
@@ -61,14 +72,31 @@ class Population(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     claim: Annotated[str, Meta(description="The name of the claim.")]
     uid: Annotated[str, Meta(description="The UID of the claim.")]
     stage: Annotated[
-        Stage, Meta(description="Copying, HandingOver (the claim gets the volume) or Failed.")
-    ] = Stage.COPYING
-    volume: Annotated[
-        str, Meta(description="The PersistentVolume with the copy, before the claim has it.")
+        Stage,
+        Meta(
+            description="Waiting (nothing is done yet), Securing (takes a snapshot), Copying (the Job of the data "
+            "mover runs), Closing (the Job ends), Binding (the claim gets the volume), Undoing (removes what "
+            "was begun) or Failed."
+        ),
+    ] = Stage.WAITING
+    snapshot: Annotated[str, Meta(description="The VolumeSnapshot that is copied.")] = ""
+    content: Annotated[
+        str,
+        Meta(description="The VolumeSnapshotContent that may be opened in block mode during the copy."),
     ] = ""
-    reclaim_policy: Annotated[str, Meta(description="What the claim's PersistentVolume gets at the end.")] = (
-        ""
-    )
+    source_class: Annotated[
+        str, Meta(description="The StorageClass of the temporary volume that is read.")
+    ] = ""
+    source_id: Annotated[str, Meta(description="What identifies the data: the handle of the snapshot.")] = ""
+    filesystem: Annotated[str, Meta(description="The filesystem on the source.")] = ""
+    target_uid: Annotated[str, Meta(description="The UID of the temporary claim that is written.")] = ""
+    written: Annotated[
+        str, Meta(description="The PersistentVolume with the copy, in block mode, before the claim has it.")
+    ] = ""
+    final: Annotated[str, Meta(description="The PersistentVolume that the claim gets.")] = ""
+    reclaim_policy: Annotated[str, Meta(description="The reclaim policy that it gets at the end.")] = ""
+    progress: Annotated[Progress | None, Meta(description="How far the Job is.")] = None
+    failure: Annotated[str, Meta(description="Why the copy fails, while it is undone.")] = ""
     message: Annotated[str, Meta(description="What happens or what is wrong, in words.")] = ""
 
 
@@ -77,10 +105,20 @@ class CopyStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
 
     phase: Annotated[
         Phase | None,
-        Meta(description="Ready (no claim waits), Copying, or Deleting."),
+        Meta(
+            description="Ready (no claim waits), Waiting (claims wait for what the message says), Copying, Failed "
+            "(a copy failed, and no other is under way) or Deleting."
+        ),
     ] = None  # type: ignore[assignment]  # narrower than in any status
     populated: Annotated[int, Meta(description="How many claims have got a copy.")] = 0
-    claims: Annotated[tuple[Population, ...], Meta(description="The claims that wait for a copy.")] = ()
+    progress: Annotated[Progress | None, Meta(description="How far all Jobs are together.")] = None
+    claims: Annotated[
+        tuple[Population, ...],
+        Meta(
+            description="The claims that wait for a copy.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
+        ),
+    ] = ()
 
 
 class VolumeCopy(Resource, frozen=True, kw_only=True):
@@ -98,10 +136,6 @@ class VolumeCopy(Resource, frozen=True, kw_only=True):
                     {
                         "rule": "has(self.claim) != has(self.snapshot)",
                         "message": "give either claim or snapshot",
-                    },
-                    {
-                        "rule": "has(self.claim) || has(self.sourceClass)",
-                        "message": "a copy of a snapshot needs sourceClass",
                     },
                 ]
             }
@@ -121,8 +155,10 @@ DEFINITION = Definition(
         Column("Claim", ".spec.claim", "The claim that is copied."),
         Column("Snapshot", ".spec.snapshot", "The snapshot that is copied."),
         Column("Phase", ".status.phase", "What it does."),
+        Column("Percent", ".status.progress.percent", "How far the Jobs are.", type="integer"),
         Column("Populated", ".status.populated", "How many claims have got a copy.", type="integer"),
         Column("Message", ".status.message", "What happens or what is wrong.", wide=True),
         Column("Age", ".metadata.creationTimestamp", "When it was created.", type="date"),
     ),
+    populates=True,
 )

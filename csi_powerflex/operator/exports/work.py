@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from csi_powerflex.config.operator import MoverSettings
-from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
+from csi_powerflex.errors import DriverError, FailedPrecondition, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
-from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
 from csi_powerflex.operator.exports import reconciler
@@ -24,9 +23,9 @@ from csi_powerflex.operator.exports.definition import (
 from csi_powerflex.operator.exports.reconciler import Step
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
-from csi_powerflex.operator.objects import Claim, Snapshot, Volume, claims, snapshots
+from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
-from csi_powerflex.operator.sources import Sources
+from csi_powerflex.operator.sources import Source, Sources
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
 
 _WAIT_SECONDS = 5.0
@@ -79,11 +78,11 @@ class Exports:
 
     def _check(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         try:
-            storage_class = self._require_source(found)
+            source = self._source(found)
             self._require_target(found)
         except DriverError as error:
             return Change(reconciler.waiting(found, error, self._now()), _WAIT_SECONDS)
-        return Change(reconciler.checked(found, storage_class, self._now()))
+        return Change(reconciler.checked(found, source.storage_class, self._now()))
 
     def _secure(self, found: VolumeExport, save: Save[ExportStatus]) -> Change[ExportStatus]:
         sources, status = self._sources(found), found.status
@@ -160,40 +159,11 @@ class Exports:
         # A snapshot of a user has no label, so it stays.
         return owned.remove(snapshots(owned.namespace), name) and ended
 
-    def _require_source(self, found: VolumeExport) -> str:
-        """The StorageClass of the temporary volumes.
-
-        Raises:
-            NotFound, FailedPrecondition: the source is not there, is not ready, or has another driver.
-        """
-        namespace, spec = found.metadata.namespace, found.spec
-        claim = spec.claim
-        if spec.snapshot:
-            self._sources(found).taken(spec.snapshot)
-            claim = self._client.get(snapshots(namespace), spec.snapshot, Snapshot).claim
-            if spec.storage_class_name:
-                return spec.storage_class_name
-        source = self._owned(found).find(claims(namespace), claim) if claim else None
-        if source is None:
-            raise NotFound(
-                f"claim {claim or 'of the snapshot'} does not exist; create it, or give storageClassName"
-            )
-        if spec.claim:
-            self._require_own_volume(namespace, spec.claim)
-        storage_class = spec.storage_class_name or str(source.spec.get("storageClassName") or "")
-        if not storage_class:
-            raise FailedPrecondition(f"claim {claim} has no StorageClass; give storageClassName")
-        return storage_class
-
-    def _require_own_volume(self, namespace: str, claim: str) -> None:
-        volume = self._client.get(claims(namespace), claim, Claim).volume
-        if not volume:
-            raise FailedPrecondition(f"claim {claim} is not bound to a PersistentVolume")
-        driver = self._client.get(VOLUMES, volume, Volume).driver
-        if driver != self._driver:
-            raise FailedPrecondition(
-                f"claim {claim} has a volume of driver {driver or 'none'}, and not of {self._driver}"
-            )
+    def _source(self, found: VolumeExport) -> Source:
+        spec = found.spec
+        return self._sources(found).look(
+            spec.claim, spec.snapshot, storage_class=spec.storage_class_name, field="storageClassName"
+        )
 
     def _require_target(self, found: VolumeExport) -> None:
         """Raises NotFound, FailedPrecondition: the image cannot be put there."""

@@ -6,36 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from csi_powerflex.errors import FailedPrecondition, NotFound
-from csi_powerflex.kube.client import Client, KubeObject
+from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.cluster import ObjectName, PersistentVolume
 from csi_powerflex.model.hold import Custody
 from csi_powerflex.operator.api import GROUP
+from csi_powerflex.operator.classes import StorageClasses
 from csi_powerflex.operator.moves.definition import MovePlan, VolumeMove
 from csi_powerflex.operator.objects import Snapshot, claims, snapshots
 from csi_powerflex.operator.owned import Whole
 from csi_powerflex.operator.windows.closing import filesystem_of
 
-STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 MOVED_BY = f"{GROUP}/moved-by"
 """On a claim that was created again: the UID of the VolumeMove that did it."""
 
 # Kubernetes writes these about the volume that the claim had.
 _DROPPED_PREFIXES = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/")
 _KEPT_SPEC = ("accessModes", "resources", "volumeMode")
-
-
-class StorageClass(KubeObject, frozen=True):
-    """A StorageClass."""
-
-    provisioner: str = ""
-
-
-# msgspec crashes if two threads are the first to decode a type.
-msgspec.json.Decoder(StorageClass)
 
 
 def stateful_sets(namespace: str) -> str:
@@ -112,7 +100,7 @@ class Claimed:
             raise FailedPrecondition(
                 f"claim {self._name} has StorageClass {wanted} already; give another one"
             )
-        provisioner = self.client.get(STORAGE_CLASSES, wanted, StorageClass).provisioner
+        provisioner = StorageClasses(self.client).get(wanted).provisioner
         if provisioner != self.driver_name:
             raise FailedPrecondition(
                 f"StorageClass {wanted} is of provisioner {provisioner}; give one of {self.driver_name}"
