@@ -378,12 +378,3 @@ OPERATOR_ROUNDS = _counter(
     resource="plural of the resource, as in volumereverts",
     result="done; repeated (the object was changed meanwhile); failed (it is repeated after a pause)",
 )
-IMAGE_IMPORTS = _counter(
-    "csi_powerflex_operator_image_imports_total",
-    "Imports of VolumeImages that have ended.",
-    result="done or failed",
-)
-IMAGE_CLONES = _counter(
-    "csi_powerflex_operator_image_clones_total",
-    "Claims that have got a clone of a VolumeImage.",
-)

@@ -13,9 +13,10 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.classes import STORAGE_CLASSES
 from csi_powerflex.operator.happenings import Happenings
 from csi_powerflex.operator.images.definition import DEFINITION
-from csi_powerflex.operator.images.objects import ATTRIBUTES_CLASSES, STORAGE_CLASSES
+from csi_powerflex.operator.images.objects import ATTRIBUTES_CLASSES
 from csi_powerflex.operator.images.work import Images
 from csi_powerflex.operator.movers.job import MOVER_LABEL, jobs, policies
 from csi_powerflex.operator.objects import claims, snapshots
@@ -32,6 +33,8 @@ PODS = f"/api/v1/namespaces/{SHOP}/pods"
 EVENTS = f"/api/v1/namespaces/{SHOP}/events"
 URL = "https://images.example.org/debian.qcow2"
 GIB = 1 << 30
+IDLE = 60.0
+"""The pause while there is nothing to do."""
 _MOST_ROUNDS = 120
 
 
@@ -184,11 +187,10 @@ class ImagesWorld:
     def stages(self) -> list[str]:
         return [item.get("stage", "Importing") for item in self.status().get("copies", ())]
 
-    def reasons(self) -> list[str]:
-        return [item["reason"] for item in self.cluster.objects(EVENTS)]
-
-    def events(self) -> list[str]:
-        return [item["message"] for item in self.cluster.objects(EVENTS)]
+    def reasons(self, kind: str = "VolumeImage") -> list[str]:
+        """The reasons of the Events about the VolumeImage, or about claims."""
+        found = self.cluster.objects(EVENTS)
+        return [item["reason"] for item in found if item["involvedObject"]["kind"] == kind]
 
     def temporary(self) -> list[str]:
         """What an import or a clone has made that is no cached copy and no volume of a user."""
@@ -407,7 +409,7 @@ class ImagesWorld:
             if pause is None:
                 self.end()
                 return
-            if pause == 5.0 and not any(claim.get("copy") for claim in self.status().get("claims", ())):
+            if pause == IDLE and not any(claim.get("copy") for claim in self.status().get("claims", ())):
                 return
         raise AssertionError(f"it does not settle: {self.status()} {self.temporary()}")
 

@@ -16,7 +16,7 @@ from csi_powerflex.operator.sources import CONTENTS
 from tests.controller.ended import Killed, Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
-from tests.operator.images_world import GIB, OURS, SHOP, URL, ImagesWorld
+from tests.operator.images_world import GIB, IDLE, OURS, SHOP, URL, ImagesWorld
 
 SHA = "sha256:" + "5" * 64
 
@@ -69,7 +69,9 @@ def test_the_first_claim_waits_for_the_import_and_gets_a_clone(images: ImagesWor
     assert (copy["pool"], copy["clones"], copy["sizeBytes"]) == ("storagepool=fast", 1, 8 * GIB)
     (condition,) = status["conditions"]
     assert (condition["type"], condition["status"]) == ("Cached", "True")
-    assert images.reasons() == ["CopyImporting", "CopyCaching", "CopyCleaning", "CopyReady", "Populated"]
+    stages = ["CopyImporting", "CopyCaching", "CopyCleaning", "CopyReady"]
+    assert [reason for reason in images.reasons() if reason.startswith("Copy")] == stages
+    assert images.reasons("PersistentVolumeClaim") == ["ClaimWaits", "Populated"]
 
 
 def test_twenty_claims_at_once_make_one_import_and_twenty_clones(images: ImagesWorld) -> None:
@@ -194,7 +196,7 @@ def test_a_claim_that_is_too_small_is_refused_with_both_sizes(images: ImagesWorl
     assert claim["message"].startswith(
         "it asks for 9 GiB, and the image needs 16 GiB; create the claim again"
     )
-    assert images.reasons() == ["ClaimTooSmall"]
+    assert images.reasons() == images.reasons("PersistentVolumeClaim") == ["ClaimTooSmall"]
     images.delete_claim()
     uid = images.want(size="16Gi")
     images.settle(key)
@@ -597,7 +599,7 @@ def killed_at(images: ImagesWorld, life: Life, position: int, *, after: bool) ->
             images.new_process()
             return True
         images.controllers()
-        if pause in (None, 5.0):
+        if pause in (None, IDLE):
             return False
     raise AssertionError("it does not end")
 

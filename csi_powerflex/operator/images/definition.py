@@ -243,8 +243,20 @@ class ImageStatus(Status, frozen=True, rename="camel", kw_only=True, omit_defaul
     made: Annotated[int, Meta(description="How many cached copies were begun.")] = 0
     populated: Annotated[int, Meta(description="How many claims have got a clone.")] = 0
     progress: Annotated[Progress | None, Meta(description="How far the Job is that runs.")] = None
-    copies: Annotated[tuple[CachedCopy, ...], Meta(description="The cached copies.")] = ()
-    claims: Annotated[tuple[WaitingClaim, ...], Meta(description="The claims that wait for a clone.")] = ()
+    copies: Annotated[
+        tuple[CachedCopy, ...],
+        Meta(
+            description="The cached copies.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
+    claims: Annotated[
+        tuple[WaitingClaim, ...],
+        Meta(
+            description="The claims that wait for a clone, at most 100 at a time.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
+        ),
+    ] = ()
 
 
 _RULES = {
@@ -298,4 +310,5 @@ DEFINITION = Definition(
         Column("Message", ".status.message", "What happens or what is wrong.", wide=True),
         Column("Age", ".metadata.creationTimestamp", "When it was created.", type="date"),
     ),
+    populates=True,
 )

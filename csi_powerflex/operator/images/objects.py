@@ -24,21 +24,7 @@ CLAIM_LABEL = f"{GROUP}/populates"
 COPY_LABEL = f"{GROUP}/image-copy"
 """On clones: the cached copy that they were made from."""
 
-STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 ATTRIBUTES_CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
-
-
-class StorageClass(KubeObject, frozen=True, kw_only=True, rename="camel"):
-    """A StorageClass."""
-
-    provisioner: str = ""
-    parameters: dict[str, str] | None = None
-    volume_binding_mode: str = "Immediate"
-
-    @property
-    def waits(self) -> bool:
-        """Whether its claims wait for a pod."""
-        return self.volume_binding_mode == "WaitForFirstConsumer"
 
 
 class AttributesClass(KubeObject, frozen=True):
@@ -48,8 +34,7 @@ class AttributesClass(KubeObject, frozen=True):
 
 
 # msgspec crashes if two threads are the first to decode a type.
-for _type in (AttributesClass, StorageClass):
-    msgspec.json.Decoder(_type)
+msgspec.json.Decoder(AttributesClass)
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _KEPT_FIELDS = ("storageClassName", "accessModes", "resources", "volumeAttributesClassName")

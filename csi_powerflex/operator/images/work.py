@@ -11,9 +11,9 @@ from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.mover import Outcome
-from csi_powerflex.observability import metrics
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import FINALIZER, GROUP, Definition
+from csi_powerflex.operator.classes import StorageClass, StorageClasses
 from csi_powerflex.operator.images import reconciler
 from csi_powerflex.operator.images.clones import Clones
 from csi_powerflex.operator.images.cloning import Step
@@ -31,9 +31,7 @@ from csi_powerflex.operator.images.objects import (
     ATTRIBUTES_CLASSES,
     IMAGE_LABEL,
     SELECTED_NODE,
-    STORAGE_CLASSES,
     AttributesClass,
-    StorageClass,
     place_of,
 )
 from csi_powerflex.operator.images.reconciler import Place
@@ -41,12 +39,15 @@ from csi_powerflex.operator.movers.movers import Failed, Running
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Whole
 from csi_powerflex.operator.quantities import whole_bytes
-from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
+from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Reference, Save
 
 log = Log(__name__)
 
 _WAIT_SECONDS = 1.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 60.0
+"""A claim that appears begins a round. This is for one whose event was lost, and for what time changes."""
+_MOST_CLAIMS = 100
+"""So many claims are in the status at a time. The others wait until one of them has its clone."""
 
 _Act = Callable[[Making, CachedCopy, ImageStatus], tuple[CachedCopy | None, ImageStatus]]
 
@@ -155,7 +156,7 @@ class Images:
                         requested_bytes=_requested(claim),
                     )
                 )
-        return tuple(made)
+        return tuple(made[:_MOST_CLAIMS])
 
     def _place_of_claim(self, claim: Whole) -> Place | None:
         """Where the volume of the claim has to be.
@@ -179,11 +180,11 @@ class Images:
             with contextlib.suppress(NotFound):
                 item = self._client.get(ATTRIBUTES_CLASSES, attributes_class, AttributesClass)
                 attributes = item.parameters or {}
-        return place_of(name, attributes_class, found.parameters or {}, attributes)
+        return place_of(name, attributes_class, found.parameters, attributes)
 
     def _class(self, name: str) -> StorageClass | None:
         try:
-            return self._client.get(STORAGE_CLASSES, name, StorageClass)
+            return StorageClasses(self._client).get(name)
         except NotFound:
             return None
 
@@ -205,8 +206,8 @@ class Images:
                 left.append(led.claim)
             elif led.delivered:
                 populated += 1
-                metrics.IMAGE_CLONES.inc()
-                told.append(Happening("Populated", f"claim {entry.claim} has a clone of {entry.copy}"))
+                text = f"claim {entry.claim} has a clone of {entry.copy}"
+                told.append(Happening("Populated", text, also=_reference(entry)))
         return replace(status, claims=tuple(left), populated=populated), told
 
     def _lead_copies(self, found: VolumeImage, status: ImageStatus) -> ImageStatus:
@@ -234,7 +235,6 @@ class Images:
             case Failed():
                 return self._failed(item, state.failure), status
             case Outcome():
-                metrics.IMAGE_IMPORTS.labels("done").inc()
                 return reconciler.imported(item, state), reconciler.known(status, state)
 
     def _cache(
@@ -270,7 +270,6 @@ class Images:
         return None if making.removed(item) else item, status
 
     def _failed(self, item: CachedCopy, failure: str) -> CachedCopy:
-        metrics.IMAGE_IMPORTS.labels("failed").inc()
         return reconciler.failed(item, failure, self._now())
 
     # --- the end ---------------------------------------------------------------------------------
@@ -375,9 +374,14 @@ def _happenings(before: ImageStatus, after: ImageStatus) -> Sequence[Happening]:
             text = f"{where}: {item.message}" if item.message else f"{where} can be cloned"
             told.append(Happening(f"Copy{item.stage.value}", text, warning=item.stage is Stage.FAILED))
     messages = {claim.uid: claim.message for claim in before.claims}
-    told += [
-        Happening("ClaimTooSmall", f"claim {claim.claim}: {claim.message}", warning=True)
-        for claim in after.claims
-        if claim.message.startswith("it asks for") and messages.get(claim.uid) != claim.message
-    ]
+    for claim in after.claims:
+        text, also = f"claim {claim.claim}: {claim.message}", _reference(claim)
+        if claim.message.startswith("it asks for") and messages.get(claim.uid) != claim.message:
+            told.append(Happening("ClaimTooSmall", text, warning=True, also=also))
+        elif claim.uid not in messages:
+            told.append(Happening("ClaimWaits", text, also=also))
     return told
+
+
+def _reference(claim: WaitingClaim) -> Reference:
+    return Reference("v1", "PersistentVolumeClaim", claim.claim, claim.uid)
