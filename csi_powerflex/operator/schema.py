@@ -6,6 +6,7 @@ schema (Kubernetes, "Custom Resources"): no references, and each field has one t
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,7 +130,7 @@ def _nested(kind: inspect.StructType | inspect.DictType | inspect.VarTupleType) 
 
 def _field(field: inspect.Field) -> Schema:
     made = _schema(field.type)
-    default = field.default
+    default = field.default.value if isinstance(field.default, enum.Enum) else field.default
     # An empty value and a missing field are the same. A default would write the field into each object.
     if isinstance(default, str | int) and default:
         return made | {"default": default}
