@@ -33,6 +33,7 @@ PODS = f"/api/v1/namespaces/{SHOP}/pods"
 EVENTS = f"/api/v1/namespaces/{SHOP}/events"
 URL = "https://images.example.org/debian.qcow2"
 GIB = 1 << 30
+_BOUND = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
 IDLE = 60.0
 """The pause while there is nothing to do."""
 _MOST_ROUNDS = 120
@@ -253,12 +254,20 @@ class ImagesWorld:
         self.cluster.put(path, metadata["name"], {**item, "status": status})
 
     def _forget_snapshots(self) -> None:
-        """Remove contents whose VolumeSnapshot was deleted, with the policy Delete also the snapshot.
+        """Delete contents whose VolumeSnapshot was deleted, and the snapshots on the array.
 
-        The driver refuses that while another content has the snapshot that is not being deleted too.
+        With the policy Retain, a content stays. The driver refuses to delete a snapshot while another content
+        has it that is not being deleted too.
         """
+        for item in self.cluster.objects(CONTENTS):
+            if "finalizers" not in item["metadata"]:
+                metadata = {**item["metadata"], "finalizers": [_BOUND]}
+                self.cluster.put(CONTENTS, metadata["name"], {**item, "metadata": metadata})
+        for item in self.cluster.objects(CONTENTS):
+            if self._is_ending(item) and item["spec"]["deletionPolicy"] == "Delete":
+                self.cluster.delete(CONTENTS, item["metadata"]["name"])
         contents = self.cluster.objects(CONTENTS)
-        ending = {item["metadata"]["name"] for item in contents if self._is_ending(item)}
+        ending = {item["metadata"]["name"] for item in contents if "deletionTimestamp" in item["metadata"]}
         for item in contents:
             name, policy, handle = item["metadata"]["name"], item["spec"]["deletionPolicy"], handle_of(item)
             if name not in ending:

@@ -199,6 +199,12 @@ class CachedCopy(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
             "(what was temporary is removed), Ready, Failed (it is tried again), or Retired (it is removed)."
         ),
     ] = Stage.IMPORTING
+    content: Annotated[
+        str,
+        Meta(
+            description="The VolumeSnapshotContent in the namespace of the VolumeImage, until it is removed."
+        ),
+    ] = ""
     clones: Annotated[int, Meta(description="How many clones of it exist or are being made.")] = 0
     size_bytes: Annotated[int, Meta(description="Its size, in bytes.")] = 0
     used_at: Annotated[datetime.datetime | None, Meta(description="When it was made or used last.")] = None

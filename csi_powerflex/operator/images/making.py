@@ -4,6 +4,8 @@ The import runs in the namespace of the VolumeImage, where its Secret and its so
 result gets a second VolumeSnapshot and VolumeSnapshotContent in the namespace of the operator. Then all that
 was made in the user's namespace is removed. The order is strict: the first content keeps the snapshot on the
 array (Retain) before it is deleted. The second one may delete it only after that.
+
+With the policy Retain, a content stays when its VolumeSnapshot is deleted. So it is deleted then.
 """
 
 from __future__ import annotations
@@ -147,22 +149,31 @@ class Making:
 
         Its content gets the policy first, which says whether the snapshot on the array goes with it.
         """
+        if item.content:
+            self._set_policy(CONTENTS, item.content, "deletionPolicy", policy)
+        removed = self._removed_snapshot(item.name, policy)
+        if not removed or not item.content:
+            return removed
+        found = self._owned.find(CONTENTS, item.content)
+        if found is not None:
+            self._delete(CONTENTS, found)
+        return found is None
+
+    def _removed_snapshot(self, name: str, policy: str) -> bool:
+        """Begin to remove a snapshot in the user's namespace. Its content gets the policy before."""
         owned = self._owned
-        found = owned.find(snapshots(owned.namespace), item.name)
+        found = owned.find(snapshots(owned.namespace), name)
         if found is None or not owned.is_own(found):
             return True
-        content = str(found.status.get("boundVolumeSnapshotContentName") or "")
-        if not content and policy == RETAIN:
-            return False
-        if content:
+        if content := str(found.status.get("boundVolumeSnapshotContentName") or ""):
             self._set_policy(CONTENTS, content, "deletionPolicy", policy)
-        return owned.remove(snapshots(owned.namespace), item.name)
+        return owned.remove(snapshots(owned.namespace), name)
 
     def _remove_temporary(self, item: CachedCopy) -> bool:
-        owned, source = self._owned, objects.source_of(item.name)
+        source = self._owned, objects.source_of(item.name)
         names = (item.name, objects.scratch_of(item.name), source)
         left = [name for name in names if not self._discarded(name)]
-        return owned.remove(snapshots(owned.namespace), source) and not left
+        return self._removed_snapshot(source, DELETE) and not left
 
     def _discarded(self, name: str) -> bool:
         """Begin to remove a temporary claim and its volume, also if its class keeps volumes."""

@@ -30,6 +30,7 @@ from csi_powerflex.operator.images.definition import (
 )
 from csi_powerflex.operator.movers.movers import Running
 from csi_powerflex.operator.quantities import whole_bytes
+from csi_powerflex.operator.sources import Taken
 from csi_powerflex.units import readable
 
 CACHED = "Cached"
@@ -266,14 +267,20 @@ def imported(item: CachedCopy, outcome: Outcome) -> CachedCopy:
     return replace(item, stage=Stage.CACHING, progress=None, message=outcome.message)
 
 
-def secured(item: CachedCopy, size: int) -> CachedCopy:
+def secured(item: CachedCopy, taken: Taken) -> CachedCopy:
     """The snapshot exists, and the operator's namespace has it."""
-    return replace(item, stage=Stage.CLEANING, size_bytes=size, message="what was temporary is removed")
+    return replace(
+        item,
+        stage=Stage.CLEANING,
+        content=taken.content,
+        size_bytes=taken.size,
+        message="what was temporary is removed",
+    )
 
 
 def ready(item: CachedCopy, now: datetime.datetime) -> CachedCopy:
     """It can be cloned."""
-    return replace(item, stage=Stage.READY, used_at=now, attempts=0, retry_at=None, message="")
+    return replace(item, stage=Stage.READY, content="", used_at=now, attempts=0, retry_at=None, message="")
 
 
 def failed(item: CachedCopy, failure: str, now: datetime.datetime) -> CachedCopy:
@@ -296,7 +303,7 @@ def may_retry(item: CachedCopy, now: datetime.datetime) -> bool:
 
 def retried(item: CachedCopy) -> CachedCopy:
     """The import begins again."""
-    return replace(item, stage=Stage.IMPORTING, retry_at=None, message="the import begins again")
+    return replace(item, stage=Stage.IMPORTING, content="", retry_at=None, message="the import begins again")
 
 
 def known(status: ImageStatus, outcome: Outcome) -> ImageStatus:

@@ -19,7 +19,6 @@ from csi_powerflex.operator.images.clones import Clones
 from csi_powerflex.operator.images.cloning import Step
 from csi_powerflex.operator.images.definition import (
     DEFINITION,
-    MAKING,
     CachedCopy,
     ImageStatus,
     Stage,
@@ -44,6 +43,7 @@ from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happe
 log = Log(__name__)
 
 _WAIT_SECONDS = 1.0
+_PROGRESS_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
 """A claim that appears begins a round. This is for one whose event was lost, and for what time changes."""
 _MOST_CLAIMS = 100
@@ -86,11 +86,9 @@ class Images:
     def advance(self, found: VolumeImage, _save: Save[ImageStatus]) -> Change[ImageStatus]:
         """See ``Work.advance``."""
         if FINALIZER not in found.metadata.finalizers:
-            return (
-                Change(found.status, UNTIL_CHANGED)
-                if found.deleting
-                else Change(found.status, finalizer=True)
-            )
+            if found.deleting:
+                return Change(found.status, UNTIL_CHANGED)
+            return Change(found.status, finalizer=True)
         if found.deleting:
             return self._end(found)
         ahead, problems = self._ahead(found)
@@ -246,7 +244,7 @@ class Images:
             return self._failed(item, str(error)), status
         if taken is None:
             return reconciler.waiting(item, "waits for the snapshot of the image"), status
-        return reconciler.secured(item, taken.size), status
+        return reconciler.secured(item, taken), status
 
     def _clean(
         self, making: Making, item: CachedCopy, status: ImageStatus
@@ -352,8 +350,10 @@ def _pause(before: ImageStatus, after: ImageStatus) -> float:
     """Shorter while something changes."""
     if _course(before) != _course(after):
         return NOW
-    busy = any(item.stage in (*MAKING, Stage.RETIRED) for item in after.copies)
-    return _WAIT_SECONDS if busy or any(claim.copy for claim in after.claims) else _LOOK_SECONDS
+    stages = {item.stage for item in after.copies}
+    if any(claim.copy for claim in after.claims) or stages & {Stage.CACHING, Stage.CLEANING, Stage.RETIRED}:
+        return _WAIT_SECONDS
+    return _PROGRESS_SECONDS if Stage.IMPORTING in stages else _LOOK_SECONDS
 
 
 def _course(status: ImageStatus) -> object:
