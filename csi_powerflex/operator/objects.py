@@ -111,6 +111,27 @@ class Snapshot(KubeObject, frozen=True, kw_only=True):
         return (self.status.error.message or "") if self.status.error else ""
 
 
+class _Csi(msgspec.Struct, frozen=True):
+    driver: str = ""
+
+
+class VolumeSpec(msgspec.Struct, frozen=True):
+    """The ``spec`` of a PersistentVolume."""
+
+    csi: _Csi | None = None
+
+
+class Volume(KubeObject, frozen=True, kw_only=True):
+    """A PersistentVolume."""
+
+    spec: VolumeSpec = VolumeSpec()
+
+    @property
+    def driver(self) -> str:
+        """The CSI driver that it belongs to; empty if it belongs to none."""
+        return self.spec.csi.driver if self.spec.csi else ""
+
+
 # msgspec crashes if two threads are the first to decode a type.
-for _type in (Claim, Snapshot):
+for _type in (Claim, Snapshot, Volume):
     msgspec.json.Decoder(_type)

@@ -1,4 +1,4 @@
-"""VolumeCopies in a cluster whose controllers do what those of Kubernetes do, led round by round."""
+"""VolumeCopies, and claims that wait for a copy, in the cluster of ``movers_world``."""
 
 from __future__ import annotations
 
@@ -6,235 +6,100 @@ from typing import Any
 
 from csi_powerflex.kube.client import Client
 from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.classes import STORAGE_CLASSES
 from csi_powerflex.operator.copies.definition import DEFINITION
-from csi_powerflex.operator.copies.objects import ATTACHMENTS, CLASSES, CONTENTS, VOLUMES, Mover, jobs, pods
-from csi_powerflex.operator.copies.work import Copies
-from csi_powerflex.operator.happenings import Happenings
-from csi_powerflex.operator.objects import claims, snapshots
-from csi_powerflex.operator.rounds import Rounds
 from tests.kube.api_server import ApiServer
-from tests.operator.clock import Clock
+from tests.operator.movers_world import CLAIMS, DRIVER, NAMESPACE, MoversWorld
 
-DRIVER = "csi.powerflex.dev"
-SHOP, OURS = "shop", "powerflex"
-PATH = DEFINITION.path(SHOP)
-EVENTS = f"/api/v1/namespaces/{SHOP}/events"
-EMPTY, COPIED = "empty", "copied"
+KEY = Key(DEFINITION.plural, NAMESPACE, "copy")
+_IDLE_SECONDS = 30.0
+_MOST_ROUNDS = 60
 
 
-class CopiesWorld:
-    """A bound claim ``data``, and the operator.
+class CopiesWorld(MoversWorld):
+    """A claim ``data`` with the word "hello", a snapshot ``nightly`` of it with "night", and the operator."""
 
-    Attributes:
-        array: what each volume has, by its handle. A volume that was deleted is not in it.
-        used: the handles that a pod writes while another PersistentVolume of them is bound; has to stay empty.
-        outcome: the condition that a mover ends with.
-    """
+    def __init__(self, cluster: ApiServer, client: Client, monkeypatch: Any) -> None:
+        super().__init__(cluster, client, DEFINITION, monkeypatch)
+        waits = {"provisioner": DRIVER, "volumeBindingMode": "WaitForFirstConsumer"}
+        cluster.put(STORAGE_CLASSES, "late", waits)
+        self.claimed("data", "night")
+        self.snapshot("nightly", "data")
+        self.data[self.handle(self.claim("data")["spec"]["volumeName"])] = "hello"
 
-    def __init__(self, cluster: ApiServer, client: Client) -> None:
-        self.cluster, self.client, self.clock = cluster, client, Clock()
-        self.array: dict[str, str] = {"handle-data": COPIED}
-        self.outcome, self.words = "Complete", '{"exit": 0, "message": "copied"}'
-        self.policy = "Delete"
-        self.storage_class("fast", "Immediate")
-        self.put_claim("data", {"storageClassName": "fast", "volumeName": "pv-data"}, "Bound")
-        self.new_process()
+    def copy(self, **spec: object) -> None:
+        """The VolumeCopy."""
+        self.create("copy", **(spec or {"claim": "data"}))
 
-    def new_process(self) -> None:
-        """The operator after a restart."""
-        work = Copies(
-            self.client, driver_name=DRIVER, namespace=OURS, mover=Mover("mover:1", resources={"limits": {}})
-        )
-        self.rounds = Rounds(self.client, [work], Happenings(self.client, self.clock))
-
-    # --- what users do ---------------------------------------------------------------------------
-
-    def storage_class(self, name: str, binding: str) -> None:
-        content = {
-            "provisioner": DRIVER,
-            "volumeBindingMode": binding,
-            "parameters": {"csi.storage.k8s.io/fstype": "xfs"},
-            "mountOptions": ["noatime"],
-        }
-        self.cluster.put(CLASSES, name, content)
-
-    def put_claim(self, name: str, spec: dict[str, Any], phase: str = "Pending", **more: Any) -> None:
-        content = {
-            "metadata": {"namespace": SHOP, "name": name, **more},
-            "spec": spec,
-            "status": {"phase": phase},
-        }
-        self.cluster.put(claims(SHOP), name, content)
-
-    def want(self, name: str = "mine", *, mode: str = "Filesystem", storage_class: str = "fast") -> str:
+    def want(self, name: str = "mine", **given: Any) -> str:
         """A claim that wants a copy. Returns its UID."""
+        metadata = {"namespace": NAMESPACE, "name": name, "annotations": given.pop("annotations", {})}
         spec = {
-            "storageClassName": storage_class,
-            "volumeMode": mode,
+            "storageClassName": "west",
+            "volumeMode": "Filesystem",
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "16Gi"}},
             "dataSourceRef": {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": "copy"},
+            **given,
         }
-        self.put_claim(name, spec)
+        self.cluster.put(CLAIMS, name, {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}})
         return str(self.claim(name)["metadata"]["uid"])
-
-    def create(self, **spec: object) -> Key:
-        content = {"metadata": {"namespace": SHOP, "name": "copy"}, "spec": spec or {"claim": "data"}}
-        self.cluster.created(PATH, content)
-        return Key(DEFINITION.plural, SHOP, "copy")
-
-    def delete_claim(self, name: str = "mine") -> None:
-        self.cluster.remove(claims(SHOP), name)
-
-    # --- what is there ---------------------------------------------------------------------------
-
-    def claim(self, name: str = "mine") -> dict[str, Any]:
-        return next(item for item in self.cluster.objects(claims(SHOP)) if item["metadata"]["name"] == name)
-
-    def status(self) -> dict[str, Any]:
-        return dict(self.cluster.objects(PATH)[0].get("status", {}))
-
-    def reasons(self) -> list[str]:
-        return [item["reason"] for item in self.cluster.objects(EVENTS)]
-
-    def leftovers(self) -> list[str]:
-        """What the operator has made, apart from the PersistentVolumes of claims."""
-        paths = (
-            claims(OURS),
-            jobs(OURS),
-            pods(OURS),
-            snapshots(OURS),
-            snapshots(SHOP),
-            CONTENTS,
-            ATTACHMENTS,
-        )
-        found = [
-            f"{path}/{item['metadata']['name']}" for path in paths for item in self.cluster.objects(path)
-        ]
-        return [item for item in found if not item.startswith(f"{CONTENTS}/users-")]
-
-    def volumes(self) -> list[str]:
-        return [item["metadata"]["name"] for item in self.cluster.objects(VOLUMES)]
-
-    # --- what the controllers of Kubernetes do ----------------------------------------------------
-
-    def controllers(self) -> None:
-        self._snapshots()
-        self._provision()
-        self._movers()
-        self._bind()
-        self._reclaim()
-
-    def _snapshots(self) -> None:
-        for path in (snapshots(SHOP), snapshots(OURS)):
-            for item in self.cluster.objects(path):
-                if item.get("status", {}).get("readyToUse"):
-                    continue
-                name = item["metadata"]["name"]
-                content = item["spec"]["source"].get("volumeSnapshotContentName", f"users-{name}")
-                if content.startswith("users-"):
-                    self.cluster.put(
-                        CONTENTS,
-                        content,
-                        {"spec": {"driver": DRIVER}, "status": {"snapshotHandle": f"s-{name}"}},
-                    )
-                status = {
-                    "readyToUse": True,
-                    "restoreSize": "8Gi",
-                    "boundVolumeSnapshotContentName": content,
-                }
-                self.cluster.put(path, name, {**item, "status": status})
-        names = {item["metadata"]["name"] for item in self.cluster.objects(snapshots(SHOP))}
-        for item in self.cluster.objects(CONTENTS):
-            name = item["metadata"]["name"]
-            if name.startswith("users-") and name.removeprefix("users-") not in names:
-                self.cluster.remove(CONTENTS, name)
-
-    def _provision(self) -> None:
-        for item in self.cluster.objects(claims(OURS)):
-            name, uid = item["metadata"]["name"], item["metadata"]["uid"]
-            if item["spec"].get("volumeName"):
-                continue
-            self.array[f"handle-{uid}"] = COPIED if name.startswith("source-") else EMPTY
-            reference = {"namespace": OURS, "name": name, "uid": uid}
-            spec = {
-                "csi": {"driver": DRIVER, "volumeHandle": f"handle-{uid}", "volumeAttributes": {"a": "b"}},
-                "claimRef": reference,
-                "volumeMode": "Block",
-                "storageClassName": item["spec"]["storageClassName"],
-                "capacity": {"storage": "16Gi"},
-                "accessModes": item["spec"]["accessModes"],
-                "persistentVolumeReclaimPolicy": self.policy,
-            }
-            notes = {"pv.kubernetes.io/provisioned-by": DRIVER, "pv.kubernetes.io/bound-by-controller": "yes"}
-            self.cluster.put(VOLUMES, f"pvc-{uid}", {"metadata": {"annotations": notes}, "spec": spec})
-            bound = {
-                **item,
-                "spec": {**item["spec"], "volumeName": f"pvc-{uid}"},
-                "status": {"phase": "Bound"},
-            }
-            self.cluster.put(claims(OURS), name, bound)
-
-    def _movers(self) -> None:
-        alive = {item["metadata"]["name"] for item in self.cluster.objects(jobs(OURS))}
-        for item in self.cluster.objects(jobs(OURS)):
-            self._move(item)
-        for path in (pods(OURS), ATTACHMENTS):
-            for item in self.cluster.objects(path):
-                if item["metadata"]["name"] not in alive:
-                    self.cluster.remove(path, item["metadata"]["name"])
-
-    def _move(self, job: dict[str, Any]) -> None:
-        name = job["metadata"]["name"]
-        if job.get("status"):
-            return
-        written = {item["metadata"]["name"]: item for item in self.cluster.objects(claims(OURS))}
-        prime = written[name.replace("mover-", "prime-")]
-        if self.outcome == "Complete":
-            self.array[f"handle-{prime['metadata']['uid']}"] = COPIED
-        ended = {"state": {"terminated": {"message": self.words}}}
-        labels = {"labels": job["metadata"]["labels"]}
-        self.cluster.put(pods(OURS), name, {"metadata": labels, "status": {"containerStatuses": [ended]}})
-        attached = {"spec": {"source": {"persistentVolumeName": prime["spec"]["volumeName"]}}}
-        self.cluster.put(ATTACHMENTS, name, attached)
-        status = {"conditions": [{"type": self.outcome, "status": "True"}]}
-        self.cluster.put(jobs(OURS), name, {**job, "status": status})
-
-    def _bind(self) -> None:
-        for item in self.cluster.objects(VOLUMES):
-            reference = item["spec"]["claimRef"]
-            for claim in self.cluster.objects(claims(SHOP)):
-                if claim["metadata"]["uid"] == reference["uid"] and not claim["spec"].get("volumeName"):
-                    spec = {**claim["spec"], "volumeName": item["metadata"]["name"]}
-                    self.cluster.put(
-                        claims(SHOP),
-                        claim["metadata"]["name"],
-                        {**claim, "spec": spec, "status": {"phase": "Bound"}},
-                    )
-
-    def _reclaim(self) -> None:
-        """Delete the volumes of released PersistentVolumes with the policy Delete."""
-        paths = (claims(SHOP), claims(OURS))
-        alive = {item["metadata"]["uid"] for path in paths for item in self.cluster.objects(path)}
-        for item in self.cluster.objects(VOLUMES):
-            spec = item["spec"]
-            if spec["claimRef"]["uid"] in alive or spec["persistentVolumeReclaimPolicy"] != "Delete":
-                continue
-            del self.array[spec["csi"]["volumeHandle"]]
-            self.cluster.remove(VOLUMES, item["metadata"]["name"])
 
     # --- the operator ----------------------------------------------------------------------------
 
-    def settle(self, key: Key, rounds: int = 60) -> None:
-        """Rounds, each followed by the controllers, until no claim waits."""
-        for _ in range(rounds):
-            pause = self.rounds.lead(key)
-            self.controllers()
-            if pause is None or (pause == 5.0 and not self.status().get("claims")):
-                return
-        raise AssertionError(f"it does not settle: {self.status()} {self.leftovers()}")
+    def rests(self, pause: float | None) -> bool:
+        """Whether there is nothing to do until something changes."""
+        return super().rests(pause) or (pause or 0.0) >= _IDLE_SECONDS
 
-    def rounds_of(self, key: Key, many: int) -> None:
+    def rounds_of(self, many: int) -> None:
         for _ in range(many):
-            self.rounds.lead(key)
-            self.controllers()
+            self.lead(KEY)
+
+    def drive_to_stage(self, stage: str) -> None:
+        """Rounds until the first claim has the stage."""
+        for _ in range(_MOST_ROUNDS):
+            if self.stages()[:1] == [stage]:
+                return
+            self.lead(KEY)
+        raise AssertionError(f"it is not {stage}: {self.status(KEY)}")
+
+    # --- what is there ---------------------------------------------------------------------------
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The claims in the status."""
+        return list(self.status(KEY).get("claims", []))
+
+    def stages(self) -> list[str]:
+        """Their stages. The first one is not written, because it is the default."""
+        return [item.get("stage", "Waiting") for item in self.waiting()]
+
+    def message(self) -> str:
+        return str(self.status(KEY)["message"])
+
+    def reasons(self, claim: str = "") -> list[str]:
+        """The reasons of the Events about the VolumeCopy, or about a claim."""
+        about = ("PersistentVolumeClaim", claim) if claim else ("VolumeCopy", "copy")
+        return [
+            item["reason"]
+            for item in self.cluster.objects(f"/api/v1/namespaces/{NAMESPACE}/events")
+            if (item["involvedObject"]["kind"], item["involvedObject"]["name"]) == about
+        ]
+
+    def policy_of(self, claim: str) -> str:
+        found = self.volume(self.claim(claim)["spec"]["volumeName"])
+        return str(found["spec"]["persistentVolumeReclaimPolicy"])
+
+    def require_delivered(self, claim: str = "mine", word: str = "hello") -> None:
+        """The claim has its own volume with the data, and nothing else is left."""
+        assert self.word(claim) == word
+        assert self.policy_of(claim) == self.policy
+        assert self.handle(self.claim(claim)["spec"]["volumeName"]) != self.handle("pv-1")
+        assert self.left() == []
+        assert len(self.volumes()) == len(self.data) == len(self.cluster.objects(CLAIMS))
+
+    def require_nothing_left(self) -> None:
+        """No volume, snapshot, Job or PersistentVolume is left but those of the source."""
+        assert self.left() == []
+        assert self.volumes() == {"pv-1"}
+        assert self.data == {"volume-1": "hello"}
+        assert self.word("data") == "hello"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 
 from csi_powerflex.operator.api import Key
@@ -31,7 +30,7 @@ def killed_at(world: MoversWorld, key: Key, life: Life, position: int, *, after:
             world.new_process()
             return True
         world.controllers()
-        if pause in (None, math.inf):
+        if world.rests(pause):
             return False
     raise AssertionError(f"it does not end: {world.status(key)}")
 

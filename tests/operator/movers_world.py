@@ -16,9 +16,10 @@ from csi_powerflex.kube_objects.custody import ATTACHMENTS
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Definition, Key
+from csi_powerflex.operator.classes import STORAGE_CLASSES
 from csi_powerflex.operator.happenings import Happenings
 from csi_powerflex.operator.movers.job import MOVER_LABEL, jobs, policies
-from csi_powerflex.operator.moves.claimed import STORAGE_CLASSES, stateful_sets
+from csi_powerflex.operator.moves.claimed import stateful_sets
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.rounds import Rounds
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
@@ -58,6 +59,9 @@ class MoversWorld:
         self.movers_work = True
         self.detaches = True
         self.snapshotter_works = True
+        self.policy = "Delete"
+        """The reclaim policy of the volumes that are made from now on."""
+        self.binds = True
         self._number = 0
         for name in ("fast", "west"):
             cluster.put(STORAGE_CLASSES, name, {"provisioner": DRIVER})
@@ -139,7 +143,9 @@ class MoversWorld:
             self._take_snapshots()
         self._forget_snapshots()
         self._provision()
-        self._bind()
+        if self.binds:
+            self._bind()
+            self._bind_reserved()
         self._run_jobs()
         self._collect_pods()
         self._detach()
@@ -177,6 +183,9 @@ class MoversWorld:
         for item in self.cluster.objects(CLAIMS):
             if item["spec"].get("volumeName") or item["metadata"].get("deletionTimestamp"):
                 continue
+            if item["spec"].get("dataSourceRef"):
+                # A populator has to do it.
+                continue
             word = self._word_for(item)
             if word is None:
                 continue
@@ -194,7 +203,7 @@ class MoversWorld:
                         "capacity": {"storage": str(SIZE)},
                         "accessModes": item["spec"]["accessModes"],
                         "volumeMode": item["spec"].get("volumeMode", "Filesystem"),
-                        "persistentVolumeReclaimPolicy": "Delete",
+                        "persistentVolumeReclaimPolicy": self.policy,
                         "storageClassName": item["spec"]["storageClassName"],
                         "nodeAffinity": {"required": {}},
                         "claimRef": {
@@ -266,6 +275,26 @@ class MoversWorld:
                 },
             )
             self._bound(item, volume["metadata"]["name"])
+
+    def _bind_reserved(self) -> None:
+        """Bind claims that a PersistentVolume refers to."""
+        waiting = {
+            item["metadata"]["uid"]: item
+            for item in self.cluster.objects(CLAIMS)
+            if not item["spec"].get("volumeName")
+        }
+        for volume in self.cluster.objects(VOLUMES):
+            claim = waiting.get((volume["spec"].get("claimRef") or {}).get("uid"))
+            if claim is None:
+                continue
+            same = ("storageClassName", "volumeMode")
+            assert [volume["spec"][name] for name in same] == [claim["spec"][name] for name in same]
+            handle = self.handle_of(volume)
+            others = [item for item in self.cluster.objects(VOLUMES) if self.handle_of(item) == handle]
+            assert len(others) == 1, "a claim gets a volume that another PersistentVolume has"
+            name = volume["metadata"]["name"]
+            self.cluster.put(VOLUMES, name, {**volume, "status": {"phase": "Bound"}})
+            self._bound(claim, name)
 
     def _run_jobs(self) -> None:
         """A new Job gets a pod, and a pod that runs ends at the next step."""
@@ -393,10 +422,14 @@ class MoversWorld:
         self.controllers()
         return pause
 
+    def rests(self, pause: float | None) -> bool:
+        """Whether there is nothing to do with an object until it changes, or it does not exist any more."""
+        return pause in (None, math.inf)
+
     def drive(self, key: Key) -> None:
         """Rounds until there is nothing more to do."""
         for _ in range(_MOST_ROUNDS):
-            if self.lead(key) in (None, math.inf):
+            if self.rests(self.lead(key)):
                 self.controllers()
                 return
         raise AssertionError(f"it does not end: {self.status(key)}")

@@ -148,8 +148,8 @@ DEFINITION = Definition(
     kind="VolumeCopy",
     plural="volumecopies",
     short=("vcopy",),
-    description="Claims whose dataSourceRef names it get a full copy of a claim or VolumeSnapshot, which shares "
-    "nothing with it on the array.",
+    description="Claims whose dataSourceRef names it get a full copy of a claim or VolumeSnapshot, which "
+    "shares nothing with it on the array.",
     resource=VolumeCopy,
     columns=(
         Column("Claim", ".spec.claim", "The claim that is copied."),

@@ -1,7 +1,7 @@
 """The steps of the copy for one claim, with their effects in the cluster.
 
-A data mover reads a snapshot and writes the volume of a temporary claim. At the end the claim of the user gets
-that volume. Until the stage Binding, the copy is undone if the claim does not wait any more or the VolumeCopy
+A data mover reads a snapshot and writes the volume of a temporary claim. At the end the claim of the user
+gets that volume. Until the stage Binding, the copy is undone if the claim does not wait any more or the VolumeCopy
 is deleted. From then on it goes forward.
 """
 
@@ -177,27 +177,42 @@ class Populating:
 
     def bind(self) -> Led:
         """Give the claim its volume. It is not undone any more once the claim has it."""
-        entry, final = self.entry, self.entry.final
-        bound = self.claim is not None and self.claim.spec.get("volumeName") == final
         try:
-            given = self._hand_over.is_given(entry.uid)
-            if not bound and not (given or self._is_wanted):
-                return Led(reconciler.undoing(entry, ""))
-            if not given and self.claim is not None:
-                self._hand_over.give(self.claim)
+            given = self._give()
         except NotFound as error:
-            if not self._is_wanted:
-                return Led(reconciler.undoing(entry, ""))
-            return self._failed(f"the volume with the copy is missing: {error}")
-        waits = not bound and reconciler.is_waiting(self.claim)
-        if waits and not self.found.deleting:
-            return Led(reconciler.said(entry, "waits until Kubernetes has bound the claim"), _SOON_SECONDS)
-        Volumes(self.owned.client).set_policy(final, entry.reclaim_policy)
+            if self._is_wanted:
+                return self._failed(f"the volume with the copy is missing: {error}")
+            given = False
+        if not given:
+            return Led(reconciler.undoing(self.entry, ""))
+        if not self._is_bound and self._is_wanted:
+            words = "waits until Kubernetes has bound the claim"
+            return Led(reconciler.said(self.entry, words), _SOON_SECONDS)
+        return self._finish()
+
+    @property
+    def _is_bound(self) -> bool:
+        return self.claim is not None and self.claim.spec.get("volumeName") == self.entry.final
+
+    def _give(self) -> bool:
+        """Returns whether the claim has the volume: no, if it did not have it and does not wait any more."""
+        if self._hand_over.is_given(self.entry.uid):
+            return True
+        if self.claim is None or not self._is_wanted:
+            return False
+        self._hand_over.give(self.claim)
+        return True
+
+    def _finish(self) -> Led:
+        """The volume gets the reclaim policy of its class, also if the claim was deleted after it had it."""
+        final = self.entry.final
+        Volumes(self.owned.client).set_policy(final, self.entry.reclaim_policy)
         removed = self._end_copying() and self._removed()
         if not removed and not self.found.deleting:
-            return Led(reconciler.said(entry, "waits until what was temporary is removed"), _SOON_SECONDS)
-        if bound or waits:
-            told = self._told("Populated", f"claim {entry.claim} has its copy, PersistentVolume {final}")
+            words = "waits until what was temporary is removed"
+            return Led(reconciler.said(self.entry, words), _SOON_SECONDS)
+        if self._is_bound or reconciler.is_waiting(self.claim):
+            told = self._told("Populated", f"claim {self.entry.claim} has its copy, PersistentVolume {final}")
             return Led(None, happenings=(told,), populated=True)
         return Led(None, happenings=(self._dropped,))
 
@@ -295,12 +310,8 @@ class Populating:
 
     def _told(self, reason: str, text: str, *, warning: bool = False) -> Happening:
         """An Event about the VolumeCopy, and about the claim if it exists."""
-        claim = self.claim
-        also = (
-            Reference("v1", "PersistentVolumeClaim", claim.metadata.name, claim.metadata.uid)
-            if claim
-            else None
-        )
+        claim = Reference("v1", "PersistentVolumeClaim", self.entry.claim, self.entry.uid)
+        also = None if self.claim is None else claim
         return Happening(reason, text, warning=warning, also=also)
 
 

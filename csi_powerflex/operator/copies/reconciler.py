@@ -64,7 +64,8 @@ def unsuitable(claim: Whole, storage_class: StorageClass, driver_name: str) -> s
     if not name:
         return "the claim has no StorageClass; create it with one"
     if storage_class.provisioner != driver_name:
-        return f"StorageClass {name} is of {storage_class.provisioner}; create the claim with one of {driver_name}"
+        found = storage_class.provisioner
+        return f"StorageClass {name} is of {found}; create the claim with one of {driver_name}"
     modes = claim.spec.get("accessModes") or ()
     if mode_of(claim) == FILESYSTEM and "ReadWriteMany" in modes:
         return "ReadWriteMany is offered with volumeMode Block only; create the claim with another mode"
@@ -80,9 +81,7 @@ def does_not_fit(claim: Whole, source: Source) -> str:
             "least the size of the source"
         )
     if source.mode == "Block" and mode_of(claim) == FILESYSTEM:
-        return (
-            "the source has volumeMode Block, so it has no filesystem; create the claim with volumeMode Block"
-        )
+        return "the source has volumeMode Block, so it has no filesystem; create the claim with that mode"
     return ""
 
 

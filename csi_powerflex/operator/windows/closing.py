@@ -145,7 +145,7 @@ def policy_of(volume: Whole) -> str:
 
 
 def filesystem_of(volume: Whole) -> str:
-    """The filesystem of the volume of a PersistentVolume; empty for the default of the driver, or for none."""
+    """The filesystem of a PersistentVolume; empty for the default of the driver, or for none."""
     csi = volume.spec.get("csi") or {}
     return str(csi.get("fsType") or (csi.get("volumeAttributes") or {}).get(_FILESYSTEM) or "")
 
