@@ -170,7 +170,7 @@ class Making:
         return owned.remove(snapshots(owned.namespace), name)
 
     def _remove_temporary(self, item: CachedCopy) -> bool:
-        source = self._owned, objects.source_of(item.name)
+        source = objects.source_of(item.name)
         names = (item.name, objects.scratch_of(item.name), source)
         left = [name for name in names if not self._discarded(name)]
         return self._removed_snapshot(source, DELETE) and not left

@@ -353,7 +353,7 @@ def _pause(before: ImageStatus, after: ImageStatus) -> float:
     stages = {item.stage for item in after.copies}
     if any(claim.copy for claim in after.claims) or stages & {Stage.CACHING, Stage.CLEANING, Stage.RETIRED}:
         return _WAIT_SECONDS
-    return _PROGRESS_SECONDS if Stage.IMPORTING in stages else _LOOK_SECONDS
+    return _PROGRESS_SECONDS if stages & {Stage.IMPORTING, Stage.FAILED} else _LOOK_SECONDS
 
 
 def _course(status: ImageStatus) -> object:
