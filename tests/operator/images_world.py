@@ -6,6 +6,9 @@ the array is in a tree, as on a PowerFlex: a clone is in the tree of its snapsho
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from csi_powerflex.config.operator import MoverSettings
@@ -23,7 +26,7 @@ from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.quantities import whole_bytes
 from csi_powerflex.operator.rounds import Rounds
 from csi_powerflex.operator.sources import CONTENTS
-from tests.kube.api_server import ApiServer
+from tests.kube.api_server import ApiServer, Saved
 from tests.operator.clock import Clock
 
 DRIVER = "csi-powerflex.example.org"
@@ -37,6 +40,18 @@ _BOUND = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
 IDLE = 60.0
 """The pause while there is nothing to do."""
 _MOST_ROUNDS = 120
+
+
+_PASSING = re.compile(r'"(resourceVersion|creationTimestamp|deletionTimestamp)": "[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class SavedWorld:
+    """The cluster and the array at one time."""
+
+    cluster: Saved
+    array: tuple[dict[str, str], dict[str, str], dict[str, str]]
+    number: int
 
 
 class ImagesWorld:
@@ -398,6 +413,27 @@ class ImagesWorld:
             for known in (self.data, self.tree):
                 del known[spec["csi"]["volumeHandle"]]
             self.cluster.remove(VOLUMES, item["metadata"]["name"])
+
+    # --- going back ------------------------------------------------------------------------------
+
+    def save(self) -> SavedWorld:
+        """All that is, for ``restore``."""
+        array = (dict(self.data), dict(self.taken), dict(self.tree))
+        return SavedWorld(self.cluster.save(), array, self._number)
+
+    def restore(self, saved: SavedWorld) -> None:
+        """Go back to what was saved, with a new process."""
+        self.cluster.restore(saved.cluster)
+        self.data, self.taken, self.tree = (dict(part) for part in saved.array)
+        self._number = saved.number
+        self.new_process()
+
+    def course(self) -> str:
+        """All that is, except for Events, versions and times, which do not decide about what follows."""
+        saved = self.cluster.save()
+        objects = {path: found for path, found in saved.objects.items() if found and path != EVENTS}
+        text = json.dumps([objects, self.data, self.taken, self.tree], sort_keys=True)
+        return _PASSING.sub("", text)
 
     # --- the operator ----------------------------------------------------------------------------
 

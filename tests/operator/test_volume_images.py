@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
@@ -16,8 +18,9 @@ from csi_powerflex.operator.sources import CONTENTS
 from tests.controller.ended import Killed, Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
-from tests.operator.images_world import GIB, IDLE, OURS, SHOP, URL, ImagesWorld
+from tests.operator.images_world import GIB, IDLE, OURS, SHOP, URL, ImagesWorld, SavedWorld
 
+_MOST_ROUNDS = 80
 SHA = "sha256:" + "5" * 64
 
 
@@ -45,11 +48,6 @@ def require_nothing_left(images: ImagesWorld) -> None:
     assert images.goldens() == []
     assert images.cluster.objects(CONTENTS) == []
     assert images.taken == {}
-
-
-def require_whole(images: ImagesWorld) -> None:
-    """Each clone that is left is one of a claim."""
-    assert len(images.data) == len(images.cluster.objects(VOLUMES)) == len(images.bound())
 
 
 # --- claims get clones ------------------------------------------------------------------------------
@@ -585,112 +583,92 @@ def test_a_copy_that_someone_has_removed_is_made_again(images: ImagesWorld) -> N
 # --- interruptions ----------------------------------------------------------------------------------
 
 
-def killed_at(images: ImagesWorld, life: Life, position: int, *, after: bool) -> bool:
-    """Lead the image until the process is killed at this request, or to the end. Returns whether it was."""
-    key, left = images.key, position
-    for _ in range(120):
-        life.end_at(left, after=after)
-        pause: float | None = 0.0
-        with contextlib.suppress(Killed):
-            pause = images.rounds.lead(key)
-        dead, left = life.dead, life.left
-        life.begin_again()
-        if dead:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The rounds of an image that nothing interrupts.
+
+    Attributes:
+        before: what was there before each round.
+        known: what was there before or after a round.
+    """
+
+    before: Sequence[SavedWorld]
+    known: frozenset[str]
+
+
+def way_of(images: ImagesWorld, *, then_delete: bool) -> Way:
+    """From the creation of an image and a claim to the clone, or to the end of the image."""
+    images.create()
+    images.want(mode="Filesystem")
+    before, known, deleted = [], {images.course()}, False
+    for _ in range(_MOST_ROUNDS):
+        before.append(images.save())
+        pause = images.lead(images.key)
+        known.add(images.course())
+        if pause == IDLE and images.status()["populated"] == 1 and not deleted:
+            if not then_delete:
+                return Way(before, frozenset(known))
+            images.delete()
+            deleted = True
+            known.add(images.course())
+        if pause is None:
+            images.end()
+            require_nothing_left(images)
+            assert images.word() == "debian"
+            return Way(before, frozenset(known))
+    raise AssertionError(f"it does not end: {images.status()}")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_operator_killed_at_any_request_comes_back_to_the_same_way(
+    images: ImagesWorld, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    life = Life(monkeypatch)
+    way = way_of(images, then_delete=True)
+    killed = 0
+    for saved in way.before:
+        for position in range(100):
+            images.restore(saved)
+            life.end_at(position, after=after)
+            with contextlib.suppress(Killed):
+                images.rounds.lead(images.key)
+            dead = life.dead
+            life.begin_again()
+            if not dead:
+                break
+            killed += 1
+            figures.add("rounds of the operator killed, and repeated")
             images.new_process()
-            return True
-        images.controllers()
-        if pause in (None, IDLE):
-            return False
-    raise AssertionError("it does not end")
+            images.controllers()
+            for _ in range(10):
+                if images.course() in way.known:
+                    break
+                images.lead(images.key)
+            assert images.course() in way.known, f"{images.status()} {images.temporary()}"
+    assert killed > 150
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_an_operator_killed_at_any_request_goes_on(
-    images: ImagesWorld, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
-) -> None:
-    life = Life(monkeypatch)
-    for position in range(1000):
-        key = images.create()
-        uid = images.want(mode="Filesystem")
-        killed = killed_at(images, life, position, after=after)
-        images.settle(key)
-        require_delivered(images, uid)
-        assert images.status()["populated"] == 1
-        images.delete()
-        images.settle(key)
-        require_nothing_left(images)
-        images.delete_claim()
-        images.controllers()
-        assert images.data == {}
-        if not killed:
-            assert position > 100
-            return
-        figures.add("rounds of the operator killed, and repeated")
-    raise AssertionError("it does not end")
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_an_operator_killed_while_it_removes_all_goes_on(
-    images: ImagesWorld, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
-) -> None:
-    life = Life(monkeypatch)
-    for position in range(1000):
-        key = images.create(storageClasses=["fast"])
-        images.settle(key)
-        images.provisions = False
-        images.want()
-        images.rounds_of(key, 3)
-        images.provisions = True
-        images.delete()
-        killed = killed_at(images, life, position, after=after)
-        images.settle(key)
-        require_nothing_left(images)
-        images.delete_claim()
-        images.controllers()
-        assert images.data == {}
-        if not killed:
-            assert position > 10
-            return
-        figures.add("rounds of the operator killed, and repeated")
-    raise AssertionError("it does not end")
-
-
-@pytest.mark.parametrize("of", ["claim", "image", "both"])
 @pytest.mark.parametrize("policy", ["Delete", "Retain"])
+@pytest.mark.parametrize("of", ["claim", "image", "both"])
 def test_a_deletion_after_any_round_leaves_nothing(images: ImagesWorld, of: str, policy: str) -> None:
     images.policy = policy
-    for many in range(1, 22):
-        key = images.create()
-        images.want()
-        images.rounds_of(key, many)
+    way = way_of(images, then_delete=False)
+    for saved in way.before:
+        images.restore(saved)
         had = bool(images.bound())
         if of in ("claim", "both"):
             images.delete_claim()
         if of in ("image", "both"):
             images.delete()
-        images.settle(key)
+        images.settle(images.key)
         if of == "claim":
+            assert images.temporary() == []
             images.delete()
-            images.settle(key)
+            images.settle(images.key)
         require_nothing_left(images)
-        if of == "image" and images.bound():
-            assert images.word() == "debian"
-        else:
-            assert not had or of != "image"
-        if of == "image":
-            images.delete_claim()
-        images.controllers()
-        if had and policy == "Retain":
-            # As for any claim of such a class.
-            assert set(images.data.values()) == {"debian"}
-            (volume,) = images.cluster.objects(VOLUMES)
-            images.cluster.patched(
-                f"{VOLUMES}/{volume['metadata']['name']}",
-                {"spec": {"persistentVolumeReclaimPolicy": "Delete"}},
-            )
-            images.controllers()
-        assert images.data == {}, many
-        assert images.cluster.objects(VOLUMES) == []
+        kept = bool(images.cluster.objects(VOLUMES))
+        assert kept == ((had and policy == "Retain") or (of == "image" and bool(images.bound())))
+        assert set(images.data.values()) == ({"debian"} if kept else set())
 
 
 def test_two_operators_make_one_import(images: ImagesWorld) -> None:
