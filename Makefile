@@ -118,7 +118,8 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix inventory/,importing keeping orphans reading records release reverting undeleting)) \
 	$(addprefix operator/,api rounds $(addprefix reverts/,reconciler targets work) \
 	$(addprefix schedules/,cron reconciler retention work) \
-	owned sources windows/closing movers/job movers/movers exports/reconciler exports/work quantities \
+	owned quantities sources windows/closing windows/handover movers/job movers/movers exports/reconciler exports/work \
+	$(addprefix copies/,populating reconciler work) \
 	$(addprefix images/,clones cloning making objects reconciler work) \
 	$(addprefix moves/,claimed copy_volumes reconciler work)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \

@@ -144,6 +144,7 @@ class Client:
         with request as response:
             if response.status not in (200, 201, 202):
                 raise _refusal(response.status, _message(response), _TO_CREATE)
+            response.discard(_MAX_LINE_BYTES)
 
     def patch(
         self, resource: str, name: str, content: Mapping[str, object], *, subresource: str = ""
@@ -170,6 +171,7 @@ class Client:
         ) as response:
             if response.status != 200:
                 raise _refusal(response.status, _message(response), _TO_PATCH)
+            response.discard(_MAX_LINE_BYTES)
 
     def delete(self, resource: str, name: str, *, uid: str) -> None:
         """Delete an object, if it is the one with this UID. It may take 30 s.
@@ -193,6 +195,7 @@ class Client:
         with self._http.request(path, seconds=_REQUEST_SECONDS, method="DELETE", body=body) as response:
             if response.status not in (200, 202):
                 raise _refusal(response.status, _message(response), _TO_DELETE)
+            response.discard(_MAX_LINE_BYTES)
 
     def list(self, resource: str, kind: type[T], *, labels: str = "") -> Listing[T]:
         """All objects of a resource, read page by page. Each page may take 30 s.

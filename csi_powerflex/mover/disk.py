@@ -48,7 +48,7 @@ class Buffer:
 
     def equals(self, other: Buffer, begin: int, end: int) -> bool:
         """Whether both have the same bytes from ``begin`` to ``end``."""
-        return _libc.memcmp(self._address + begin, other._address + begin, end - begin) == 0
+        return bool(_libc.memcmp(self._address + begin, other._address + begin, end - begin) == 0)
 
     def clear(self, begin: int, end: int) -> None:
         """Set these bytes to 0."""

@@ -65,8 +65,8 @@ def _ended(action: Callable[[Work], Outcome], work: Work) -> Outcome:
         return action(work)
     except DriverError as error:
         return Outcome(exit_of(error), str(error))
-    except Exception as error:
-        log.exception("job ended in an unexpected error")
+    except Exception as error:  # noqa: BLE001 - the outcome is told in any case, with the stack in the log
+        log.unexpected("job failed", error)
         return Outcome(Exit.FAILED, f"an unexpected error, which is a defect of the mover: {error!r}")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
 import urllib3.exceptions
@@ -236,17 +236,25 @@ def upload(server: Server, disk: Disk, work: Work) -> Downloaded:
 
 
 def _check_url(url: str, *, has_credentials: bool) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+    parts = _parts(url)
+    if parts is None:
         raise InvalidArgument("the URL is not usable; give one with http or https and a host")
     if "@" in parts.netloc:
         raise InvalidArgument(f"the URL {shown(url)} has a user in it; give a credentials file instead")
     if has_credentials and parts.scheme != "https":
         raise InvalidArgument(f"credentials are not sent to {shown(url)}, because it is not HTTPS; use HTTPS")
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL; None if it is not usable."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return None
+    return parts if usable else None
 
 
 @contextlib.contextmanager

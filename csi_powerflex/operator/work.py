@@ -45,6 +45,7 @@ class Happening:
 
 
 S = TypeVar("S", bound=Status)
+S_contra = TypeVar("S_contra", bound=Status, contravariant=True)
 R = TypeVar("R", bound=Resource)
 
 
@@ -66,7 +67,7 @@ class Change(Generic[S]):
     happenings: tuple[Happening, ...] = ()
 
 
-class Save(Protocol[S]):
+class Save(Protocol[S_contra]):
     """Writes the status of the object at once, for what must be known before a step begins.
 
     If the object has changed since it was read, nothing is written and the round ends, by an exception that
@@ -76,7 +77,7 @@ class Save(Protocol[S]):
         DriverError: it may not be written.
     """
 
-    def __call__(self, status: S, /) -> None: ...
+    def __call__(self, status: S_contra, /) -> None: ...
 
 
 class Work(Protocol[R, S]):

@@ -84,6 +84,8 @@ NEEDED_BY_OPERATOR = {
     "operator": rights(
         "powerflex.dev/snapshotschedules: get list watch patch",
         "powerflex.dev/snapshotschedules/status: patch",
+        "powerflex.dev/volumecopies: get list watch patch",
+        "powerflex.dev/volumecopies/status: patch",
         "powerflex.dev/volumeexports: get list watch patch",
         "powerflex.dev/volumeexports/status: patch",
         "powerflex.dev/volumeimages: get list watch patch",
@@ -94,7 +96,7 @@ NEEDED_BY_OPERATOR = {
         "powerflex.dev/volumereverts/status: patch",
         "/events: create",
         "/persistentvolumes: get list create patch delete",
-        "/persistentvolumeclaims: get list create delete",
+        "/persistentvolumeclaims: get list watch create delete",
         "/pods: list",
         "/pods/log: get",
         "apps/statefulsets: list",
@@ -138,7 +140,9 @@ def test_each_part_has_exactly_the_rights_it_needs(every_case: dict[Case, list[M
 def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
     for part, found in (by_part(manifests, "ClusterRole") | by_part(manifests, "Role")).items():
         more = SECRETS | (STALE_MAPPINGS if part == "driver" else set())
-        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES | NEEDED_BY_OPERATOR)[part] | more, part
+        assert (
+            found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES | NEEDED_BY_OPERATOR)[part] | more
+        ), part
         assert not any("*" in right for right in found)
 
 
@@ -228,7 +232,9 @@ def test_rights_of_one_replica_do_without_leases(every_case: dict[Case, list[Man
 def test_only_the_controller_and_the_operator_get_a_token(manifests: list[Manifest]) -> None:
     for component, spec in chart.pods(manifests):
         account = spec.get("serviceAccountName", "default")
-        assert spec.get("automountServiceAccountToken", True) == (component in ("controller", "operator")), component
+        assert spec.get("automountServiceAccountToken", True) == (component in ("controller", "operator")), (
+            component
+        )
         # What reads the node's labels gets one by its own volume: see test_zones.py.
         assert account.endswith(component) == (component in ("controller", "node", "operator"))
 

@@ -31,7 +31,7 @@ class Cluster(ApiServer):
         policy: str = "Delete",
         **attributes: str,
     ) -> None:
-        """A PersistentVolume. As a rule it is Released, because tests delete volumes without a provisioner."""
+        """A PersistentVolume, by default Released, because tests delete volumes without a provisioner."""
         source = {"driver": driver, "volumeHandle": handle, "volumeAttributes": attributes}
         spec = {"csi": source, **({"volumeAttributesClassName": class_name} if class_name else {})}
         spec["persistentVolumeReclaimPolicy"] = policy

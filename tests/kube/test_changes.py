@@ -7,7 +7,7 @@ import pytest
 
 from csi_powerflex.errors import AlreadyExists, NotFound, PermissionDenied
 from csi_powerflex.kube.client import Client, KubeObject
-from tests.kube.api_server import ApiServer
+from tests.kube.api_server import Answer, ApiServer
 
 THINGS = "/apis/example.org/v1/namespaces/shop/things"
 
@@ -65,3 +65,20 @@ def test_a_patch_of_the_status_changes_nothing_else(cluster: ApiServer, client: 
     (item,) = cluster.objects(THINGS)
     assert (item["status"], item["spec"]) == ({"phase": "x"}, {"a": 1})
     assert client.get(THINGS, "one", Labelled).status == {"phase": "x"}
+
+
+def test_changes_use_one_connection(cluster: ApiServer, client: Client) -> None:
+    client.create(THINGS, {"metadata": {"name": "one", "namespace": "shop"}})
+    client.patch(THINGS, "one", {"spec": {"a": 2}})
+    client.delete(THINGS, "one", uid=cluster.objects(THINGS)[0]["metadata"]["uid"])
+    assert names(cluster) == []
+    assert cluster.connections == 1
+
+
+def test_a_change_that_the_status_confirms_is_done_although_its_answer_breaks_off(
+    cluster: ApiServer, client: Client
+) -> None:
+    put(cluster, "one")
+    cluster.prescribe(Answer(200, (b"{",), declared=5))
+    client.patch(THINGS, "one", {"spec": {"a": 2}})
+    assert client.get(THINGS, "one", KubeObject).metadata.name == "one"

@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -283,7 +284,8 @@ def test_what_qemu_img_finds_is_held_against_the_header(raw: Path) -> None:
         ("format_specific", {"data": {"encrypt": {}, "extents": [{"filename": "/etc/x"}]}}, "in other files"),
         ("format", "raw", "qemu-img finds the format raw"),
     ):
-        info = qemu._Info(**{"format": "qcow2", "virtual_size": SIZE, field: value})
+        given: dict[str, Any] = {"format": "qcow2", "virtual_size": SIZE, field: value}
+        info = qemu._Info(**given)
         with pytest.raises(Refused, match=words):
             qemu._check_info(info, image, Header(Format.QCOW2, SIZE))
 

@@ -25,9 +25,11 @@ from tests.kube.api_server import Answer, ApiServer, Request
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
-PLURALS = [definition.plural for definition in DEFINITIONS]
+CLAIMS = "/api/v1/persistentvolumeclaims"
 REVERTS = "/apis/powerflex.dev/v1alpha1/volumereverts"
 SECONDS = 20.0
+WATCHES = len(DEFINITIONS) + 1
+"""One for each resource, and one for claims."""
 
 
 class DiscoveringServer(ApiServer):
@@ -35,13 +37,27 @@ class DiscoveringServer(ApiServer):
 
     def received(self, request: Request) -> Answer | None:
         answer = super().received(request)
-        return answer or self.discovered(request.path)
+        return answer or self.listed(request) or self.discovered(request.path)
+
+    def listed(self, request: Request) -> Answer | None:
+        """kopf lists without a limit."""
+        if request.is_watch or request.method != "GET" or "limit" in request.query:
+            return None
+        if request.path not in (CLAIMS, *(definition.path() for definition in DEFINITIONS)):
+            return None
+        whole = Request(request.method, request.path, {"limit": "1000"}, request.headers, request.user)
+        return Answer.of(self.page(whole))
 
     def discovered(self, path: str) -> Answer | None:
         version = {"groupVersion": "powerflex.dev/v1alpha1", "version": "v1alpha1"}
+        verbs = ["get", "list", "watch"]
         core = [
-            {"name": name, "kind": kind, "namespaced": False, "verbs": ["get", "list", "watch"]}
-            for name, kind in (("namespaces", "Namespace"), ("events", "Event"))
+            {"name": name, "singularName": kind.lower(), "kind": kind, "namespaced": within, "verbs": verbs}
+            for name, kind, within in (
+                ("namespaces", "Namespace", False),
+                ("events", "Event", True),
+                ("persistentvolumeclaims", "PersistentVolumeClaim", True),
+            )
         ]
         crds = {"groupVersion": "apiextensions.k8s.io/v1", "version": "v1"}
         own = [
@@ -57,6 +73,7 @@ class DiscoveringServer(ApiServer):
         definitions = [
             {
                 "name": "customresourcedefinitions",
+                "singularName": "customresourcedefinition",
                 "kind": "CustomResourceDefinition",
                 "namespaced": False,
                 "verbs": ["get", "list", "watch"],
@@ -105,7 +122,9 @@ class Led:
 @contextlib.contextmanager
 def served(config: ClusterConfig, led: Led) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=application.serve, args=(config, PLURALS, led), kwargs={"stop": stop})
+    thread = threading.Thread(
+        target=application.serve, args=(config, DEFINITIONS, led), kwargs={"stop": stop}
+    )
     thread.start()
     try:
         yield
@@ -151,15 +170,35 @@ def test_it_asks_only_for_its_own_resources_and_for_what_there_is(cluster: ApiSe
     asked = {
         request.path for request in cluster.requests if "/namespaces" in request.path or "v1/" in request.path
     }
-    assert asked <= own
+    assert asked <= own | {CLAIMS}
+
+
+def claim(cluster: ApiServer, name: str, **spec: object) -> None:
+    cluster.put(CLAIMS, name, {"metadata": {"namespace": "shop", "name": name}, "spec": spec})
+
+
+def test_a_claim_without_a_volume_begins_a_round_with_its_source(cluster: ApiServer) -> None:
+    source = {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": "copy"}
+    claim(cluster, "bound", dataSourceRef=source, volumeName="pv")
+    claim(cluster, "none")
+    claim(cluster, "another", dataSourceRef={**source, "kind": "VolumeRevert"})
+    claim(cluster, "foreign", dataSourceRef={**source, "apiGroup": "example.org"})
+    claim(cluster, "elsewhere", dataSourceRef={**source, "namespace": "other"})
+    led = Led()
+    with served(cluster.config, led):
+        claim(cluster, "first", dataSourceRef=source)
+        led.wait(1)
+        claim(cluster, "second", dataSourceRef={**source, "name": "next", "namespace": "shop"})
+        led.wait(2)
+    assert led.keys == [Key("volumecopies", "shop", "copy"), Key("volumecopies", "shop", "next")]
 
 
 def test_it_goes_on_after_the_watches_have_ended_or_broken(cluster: ApiServer) -> None:
     led = Led()
     with served(cluster.config, led):
-        cluster.wait_for_watches(2)
+        cluster.wait_for_watches(WATCHES)
         cluster.end_watches()
-        cluster.wait_for_watches(2)
+        cluster.wait_for_watches(WATCHES)
         cluster.break_watches()
         put(cluster, "first")
         led.wait(1)
@@ -171,7 +210,7 @@ def test_a_token_that_was_replaced_is_read_again(cluster: ApiServer, tmp_path: P
     cluster.token = "one"
     led = Led()
     with served(ClusterConfig(cluster.url, authority=cluster.authority.certificate, token=token), led):
-        cluster.wait_for_watches(2)
+        cluster.wait_for_watches(WATCHES)
         token.write_text("two")
         cluster.token = "two"
         cluster.end_watches()

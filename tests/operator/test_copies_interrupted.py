@@ -1,4 +1,4 @@
-"""VolumeCopy: the operator is killed at each request, objects are deleted in each stage, and there are two operators."""
+"""VolumeCopy: the operator is killed, objects are deleted in each stage, and a second operator is late."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from tests.operator.clock import Clock
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "snapshot-schedule.md",
+    "volume-copy.md",
     "volume-export.md",
     "volume-image.md",
     "volume-move.md",
@@ -28,10 +29,15 @@ PAGES = (
 KINDS = {definition.kind: definition for definition in DEFINITIONS}
 
 
-def examples() -> list[dict[str, Any]]:
-    text = "\n".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
+def on_page(page: str) -> list[dict[str, Any]]:
+    """The objects of a page, also those of Kubernetes."""
+    text = (DOCS / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     return [yaml.safe_load(block) for block in blocks]
+
+
+def examples() -> list[dict[str, Any]]:
+    return [item for page in PAGES for item in on_page(page) if item["kind"] in KINDS]
 
 
 def unknown(item: Any, schema: dict[str, Any], path: str = "") -> list[str]:

@@ -10,14 +10,18 @@ import pytest
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
+from csi_powerflex.operator.api import Key
 from csi_powerflex.operator.classes import STORAGE_CLASSES
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import KEY, CopiesWorld
 from tests.operator.movers_world import CLAIMS, DRIVER, JOBS, NAMESPACE, PODS, POLICIES, SNAPSHOTS
+from tests.operator.test_pages import on_page
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
+
+SOURCE = {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": "copy"}
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_a_claim_in_use_is_copied_and_nothing_else_is_left(world: CopiesWorld, m
     assert world.reasons("mine") == ["CopyBegins", "Populated"]
 
 
-def test_a_filesystem_claim_gets_another_persistent_volume_that_is_never_formatted(
+def test_a_filesystem_claim_gets_another_volume_object_that_is_never_formatted(
     world: CopiesWorld,
 ) -> None:
     world.copy()
@@ -154,6 +158,17 @@ def test_the_progress_is_that_of_the_mover(world: CopiesWorld) -> None:
     assert world.message() == "claim a: writing, 30 %; claim b: writing, 30 %"
 
 
+def test_the_example_of_the_page_gives_the_claim_its_copy(world: CopiesWorld) -> None:
+    copy, claim = on_page("volume-copy.md")
+    world.cluster.put(STORAGE_CLASSES, claim["spec"]["storageClassName"], {"provisioner": DRIVER})
+    world.cluster.created(world.path, copy)
+    world.cluster.created(CLAIMS, claim)
+    for _ in range(30):
+        world.lead(Key(KEY.plural, NAMESPACE, copy["metadata"]["name"]))
+    world.settle()
+    world.require_delivered(claim["metadata"]["name"])
+
+
 # --- what waits, and what is refused ---------------------------------------------------------------
 
 
@@ -163,7 +178,6 @@ def test_a_claim_waits_for_its_pod_and_gets_a_volume_that_the_node_reaches(world
     world.rounds_of(3)
     assert "StorageClass late has WaitForFirstConsumer" in world.message()
     assert (world.stages(), world.finalizers(KEY)) == (["Waiting"], [])
-    world.require_nothing_left() if False else None
     chosen = {"metadata": {"annotations": {reconciler.SELECTED_NODE: "n1"}}}
     world.cluster.patched(f"{CLAIMS}/mine", chosen)
     world.drive_to_stage("Copying")
@@ -183,7 +197,7 @@ def test_a_claim_waits_for_its_pod_and_gets_a_volume_that_the_node_reaches(world
         (
             {"resources": {"requests": {"storage": "7Gi"}}},
             {},
-            "the source has 8589934592 bytes, and the claim",
+            "the source has 8589934592 bytes",
         ),
         ({"resources": {"requests": {"storage": "many"}}}, {}, "asks for 0"),
         ({}, {"claim": "raw"}, "the source has volumeMode Block"),
@@ -225,24 +239,16 @@ def test_a_claim_that_is_read_only_is_written_once(world: CopiesWorld) -> None:
     "spec",
     [
         {"volumeName": "other"},
-        {"dataSourceRef": None},
-        {"dataSourceRef": {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": "another"}},
-        {"dataSourceRef": {"apiGroup": "example.org", "kind": "VolumeCopy", "name": "copy"}},
-        {
-            "dataSourceRef": {
-                "apiGroup": "powerflex.dev",
-                "kind": "VolumeCopy",
-                "name": "copy",
-                "namespace": "x",
-            }
-        },
+        {"dataSourceRef": {**SOURCE, "name": "another"}},
+        {"dataSourceRef": {**SOURCE, "apiGroup": "example.org"}},
+        {"dataSourceRef": {**SOURCE, "namespace": "other"}},
     ],
 )
 def test_a_claim_that_has_a_volume_or_another_source_is_left_alone(
     world: CopiesWorld, spec: dict[str, Any]
 ) -> None:
     world.copy()
-    world.want(**{"volumeName": "other", **spec} if spec.get("dataSourceRef", 1) is None else spec)
+    world.want(**spec)
     world.rounds_of(3)
     assert (world.waiting(), world.left(), world.status(KEY)["phase"]) == ([], [], "Ready")
 
@@ -372,8 +378,8 @@ def test_late_leftovers_are_removed(world: CopiesWorld) -> None:
 def test_a_lost_node_delays_the_claim_but_no_deletion(world: CopiesWorld, deleted: str) -> None:
     world.copy()
     world.want()
-    world.drive_to_stage("Closing")
     world.detaches = False
+    world.drive_to_stage("Closing")
     world.rounds_of(6)
     assert "node node-1 still has PersistentVolume" in world.message()
     if deleted == "claim":

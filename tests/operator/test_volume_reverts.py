@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.custody import ATTACHMENTS
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.reverts.definition import VolumeRevert
+from csi_powerflex.operator.work import Change, Save
 from csi_powerflex.simulator.faults import Fault, FaultKind
 from tests.controller.ended import Killed, Life
 from tests.controller.world import World
@@ -391,7 +394,7 @@ def test_a_status_that_someone_changes_meanwhile_is_not_overwritten(reverts: Rev
     work = next(item for item in reverts.rounds.works if item.definition.plural == key.plural)
     advance = work.advance
 
-    def changing(found: object, save: object) -> object:
+    def changing(found: VolumeRevert, save: Save[Any]) -> Change[Any]:
         item = reverts.object(key)
         reverts.cluster.put(PATH, key.name, {**item, "metadata": {**item["metadata"], "labels": {"a": "b"}}})
         return advance(found, save)

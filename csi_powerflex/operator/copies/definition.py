@@ -52,8 +52,8 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         str,
         _NAME,
         Meta(
-            description="The StorageClass of the temporary volume that is read, on the system of the source. By "
-            "default that of the claim. Necessary if the claim of a snapshot was deleted."
+            description="The StorageClass of the temporary volume that is read, on the system of the source. "
+            "By default that of the claim. Necessary if the claim of a snapshot was deleted."
         ),
     ] = ""
     snapshot_class: Annotated[
@@ -74,9 +74,9 @@ class Population(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     stage: Annotated[
         Stage,
         Meta(
-            description="Waiting (nothing is done yet), Securing (takes a snapshot), Copying (the Job of the data "
-            "mover runs), Closing (the Job ends), Binding (the claim gets the volume), Undoing (removes what "
-            "was begun) or Failed."
+            description="Waiting (nothing is done yet), Securing (takes a snapshot), Copying (the Job of the "
+            "data mover runs), Closing (the Job ends), Binding (the claim gets the volume), Undoing (removes "
+            "what was begun) or Failed."
         ),
     ] = Stage.WAITING
     snapshot: Annotated[str, Meta(description="The VolumeSnapshot that is copied.")] = ""
@@ -106,8 +106,8 @@ class CopyStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
     phase: Annotated[
         Phase | None,
         Meta(
-            description="Ready (no claim waits), Waiting (claims wait for what the message says), Copying, Failed "
-            "(a copy failed, and no other is under way) or Deleting."
+            description="Ready (no claim waits), Waiting (claims wait for what the message says), Copying, "
+            "Failed (a copy failed, and no other is under way) or Deleting."
         ),
     ] = None  # type: ignore[assignment]  # narrower than in any status
     populated: Annotated[int, Meta(description="How many claims have got a copy.")] = 0

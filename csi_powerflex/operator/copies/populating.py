@@ -1,8 +1,8 @@
 """The steps of the copy for one claim, with their effects in the cluster.
 
 A data mover reads a snapshot and writes the volume of a temporary claim. At the end the claim of the user
-gets that volume. Until the stage Binding, the copy is undone if the claim does not wait any more or the VolumeCopy
-is deleted. From then on it goes forward.
+gets that volume. Until the stage Binding, the copy is undone if the claim does not wait any more or the
+VolumeCopy is deleted. From then on it goes forward.
 """
 
 from __future__ import annotations

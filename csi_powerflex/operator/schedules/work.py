@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -139,7 +139,7 @@ class Schedules:
         return {"the group": error} if error is not None else {}
 
     def _create(
-        self, found: SnapshotSchedule, run: Run, path: str, name: str, content: dict[str, object]
+        self, found: SnapshotSchedule, run: Run, path: str, name: str, content: Mapping[str, object]
     ) -> DriverError | None:
         metadata = {
             "name": name,
