@@ -25,6 +25,7 @@ from csi_powerflex.operator.copies.work import Copies
 from csi_powerflex.operator.definitions import DEFINITIONS
 from csi_powerflex.operator.exports.work import Exports
 from csi_powerflex.operator.happenings import Happenings
+from csi_powerflex.operator.images.work import Images
 from csi_powerflex.operator.moves.work import Moves
 from csi_powerflex.operator.reverts.work import Reverts
 from csi_powerflex.operator.rounds import Rounds
@@ -65,6 +66,13 @@ def works(client: Client, settings: OperatorSettings) -> Sequence[Work[Any, Any]
         Reverts(client, opened, custody, driver_name=settings.driver_name, now=_now),
         Copies(client, settings.mover, driver_name=settings.driver_name, now=_now),
         Exports(client, settings.mover, driver_name=settings.driver_name, now=_now),
+        Images(
+            client,
+            settings.mover,
+            driver_name=settings.driver_name,
+            namespace=settings.namespace,
+            now=_now,
+        ),
         Moves(client, custody, settings.mover, driver_name=settings.driver_name, now=_now),
         Schedules(client, driver_name=settings.driver_name, now=_now),
     )

@@ -33,6 +33,12 @@ from csi_powerflex.observability import log
     help="A kubeconfig file. Without it, the cluster that this process runs in is led.",
 )
 @click.option(
+    "--namespace",
+    default="powerflex",
+    show_default=True,
+    help="The namespace of the operator. The cached copies of images are in it.",
+)
+@click.option(
     "--mover-image",
     default=MoverSettings().image,
     show_default=True,
@@ -70,6 +76,7 @@ def command(
     cluster_id: str,
     systems: Path,
     kubeconfig: Path | None,
+    namespace: str,
     mover_image: str,
     mover_pull_policy: str,
     mover_user: int,
@@ -100,6 +107,7 @@ def command(
                 cluster_id=names.require_cluster_id(cluster_id),
                 systems_file=systems,
                 kubeconfig=kubeconfig,
+                namespace=namespace,
                 metrics_address=metrics_address,
                 metrics_tls=options.metrics_tls(metrics_tls_cert, metrics_tls_key),
                 mover=MoverSettings(

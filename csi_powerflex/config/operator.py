@@ -41,6 +41,7 @@ class OperatorSettings:
         metrics_address: HOST:PORT or :PORT to serve metrics and liveness on; None to serve none.
         metrics_tls: the certificate to serve them with; None to serve them over plain HTTP.
         mover: what all data movers have.
+        namespace: the operator's namespace, where the cached copies of images are.
     """
 
     driver_name: str
@@ -50,3 +51,4 @@ class OperatorSettings:
     metrics_address: str | None = None
     metrics_tls: TlsFiles | None = None
     mover: MoverSettings = field(default_factory=MoverSettings)
+    namespace: str = "powerflex"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import re
@@ -56,6 +57,15 @@ class Answer:
     def status_object(cls, code: int, message: str) -> Self:
         """An error as the API reports it."""
         return cls.of({"kind": "Status", "apiVersion": "v1", "code": code, "message": message}, code)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The objects of a cluster at one time."""
+
+    objects: dict[str, dict[str, dict[str, Any]]]
+    version: int
+    uids: int
 
 
 class ApiServer:
@@ -148,6 +158,17 @@ class ApiServer:
             metadata = {"name": name, "uid": uid, **given, "resourceVersion": self._next_version()}
             self._objects[resource][name] = item = {**(content or {}), "metadata": metadata}
             self._add_event(resource, "MODIFIED" if before else "ADDED", item)
+
+    def save(self) -> Saved:
+        """All objects as they are now, for ``restore``."""
+        with self._changed:
+            return Saved(copy.deepcopy(self._objects), self._version, self._uids)
+
+    def restore(self, saved: Saved) -> None:
+        """Go back to what was saved. Watches are not told."""
+        with self._changed:
+            self._objects = copy.deepcopy(saved.objects)
+            self._version, self._uids = saved.version, saved.uids
 
     def remove(self, resource: str, name: str) -> None:
         with self._changed:

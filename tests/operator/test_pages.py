@@ -18,7 +18,14 @@ from csi_powerflex.operator.schema import definition_object
 from tests.operator.clock import Clock
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("snapshot-schedule.md", "volume-copy.md", "volume-export.md", "volume-move.md", "volume-revert.md")
+PAGES = (
+    "snapshot-schedule.md",
+    "volume-copy.md",
+    "volume-export.md",
+    "volume-image.md",
+    "volume-move.md",
+    "volume-revert.md",
+)
 KINDS = {definition.kind: definition for definition in DEFINITIONS}
 
 

@@ -47,6 +47,7 @@ class MoverJob:
         volumes: other volumes of the pod, as in its specification.
         mounts: where they are mounted.
         network: whether it may reach servers.
+        annotations: of its pods.
     """
 
     name: str
@@ -55,6 +56,7 @@ class MoverJob:
     volumes: Sequence[Mapping[str, Any]] = ()
     mounts: Sequence[Mapping[str, Any]] = field(default=())
     network: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -81,7 +83,10 @@ def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) 
                 ]
             },
             "template": {
-                "metadata": {"labels": {**labels, MOVER_LABEL: job.name}},
+                "metadata": {
+                    "labels": {**labels, MOVER_LABEL: job.name},
+                    **({"annotations": dict(job.annotations)} if job.annotations else {}),
+                },
                 "spec": _pod(job, settings),
             },
         },
