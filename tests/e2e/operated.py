@@ -124,6 +124,18 @@ def processes(role: str, argument: str = "") -> list[int]:
     return found
 
 
+def mover_process(argument: str) -> int:
+    """Wait for the process of a mover with an argument; returns its number."""
+    found: list[int] = []
+
+    def runs() -> bool:
+        found[:] = processes("mover", argument)
+        return bool(found)
+
+    await_true(runs, what=f"a mover with {argument}", every=0.02)
+    return found[0]
+
+
 class Shop(Space):
     """A namespace with claims that have data, and with objects that the operator leads."""
 
@@ -184,6 +196,17 @@ class Shop(Space):
         self.lead("VolumeCopy", to, claim=claim)
         source = {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": to}
         return self.claim(to, size=1, storage_class="powerflex-now", dataSourceRef=source)
+
+    def image_claim(self, name: str, image: str) -> str:
+        """Create a claim that gets a clone of a VolumeImage; returns its name."""
+        source = {"apiGroup": "powerflex.dev", "kind": "VolumeImage", "name": image}
+        return self.claim(name, size=40, storage_class="powerflex-now", dataSourceRef=source)
+
+    def remove_claims(self, *claims: str) -> None:
+        """Delete claims and wait until they are deleted."""
+        for claim in claims:
+            self.kubernetes.delete("persistentvolumeclaims", claim, self.name)
+        self.kubernetes.until_deleted("persistentvolumeclaims", claims, self.name)
 
     # --- objects of the operator -----------------------------------------------------------------------
 

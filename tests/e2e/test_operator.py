@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
-from tests.commands import output_of
 from tests.e2e.cluster import Cluster
+from tests.e2e.image_server import serving
 from tests.e2e.machine import CONTROL_ADDRESS
-from tests.e2e.operated import WEST, Operated, Shop, examples, nothing_left, processes, watching
+from tests.e2e.operated import Operated, Shop, mover_process, nothing_left, processes, watching
+from tests.e2e.operator_scenarios import SCENARIOS, Scenario
 from tests.e2e.processes import await_true
-from tests.e2e.space import of_snapshot
-from tests.e2e.upload_server import UploadServer, serving
-
-_Scenario = Callable[[Shop, UploadServer, Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -44,192 +39,7 @@ def shop(operated: Operated, request: pytest.FixtureRequest) -> Iterator[Shop]:
             shop.close()
 
 
-# --- scenarios that run at the same time -----------------------------------------------------------------
-
-
-def _example_of_reverts(shop: Shop, _server: UploadServer, _folder: Path) -> None:
-    shop.claim("data", size=1)
-    shop.fill("data")
-    old = shop.sums("data")
-    shop.snapshot("before", "data")
-    shop.fill("data")
-    newer = shop.sums("data")
-    example = examples("volume-revert.md", shop)[0]
-    shop.kubernetes.apply(example)
-    status = shop.until_ended("VolumeRevert", example["metadata"]["name"])
-    assert shop.sums("data") == old
-    (member,) = status["members"]
-    shop.claim("newer", size=1, source=of_snapshot(member["safetySnapshot"]))
-    assert list(shop.sums("newer").values()) == list(newer.values())
-
-
-def _example_of_copies(shop: Shop, _server: UploadServer, _folder: Path) -> None:
-    shop.claim("data", size=1)
-    shop.fill("data", keep=True)
-    wanted = shop.run("writer", "cut -d' ' -f1 < /claims/data/sum")
-    copy, claim = examples("volume-copy.md", shop)
-    shop.kubernetes.apply(copy, claim)
-    # It is filled by the operator, in the zone of its first pod.
-    assert shop.sums("data-west") == {"data-west": wanted}
-    assert _system_of(shop, "data-west") == WEST
-    assert shop.until("VolumeCopy", copy["metadata"]["name"], "Ready")["populated"] == 1
-    shop.shut("writer", "data")
-
-
-def _example_of_exports(shop: Shop, server: UploadServer, folder: Path) -> None:
-    shop.claim("data", size=1)
-    shop.claim("images", size=1)
-    shop.fill("data", keep=True)
-    shop.snapshot("nightly", "data")
-    wanted = shop.run("writer", "cut -d' ' -f1 < /claims/data/sum")
-    secret = {"url": f"{server.url}/data.raw", "token": server.token}
-    secret["ca.pem"] = shop.operated.cluster.authority.certificate.read_text()
-    meta = {"name": "upload", "namespace": shop.name}
-    shop.kubernetes.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": secret})
-    found = examples("volume-export.md", shop)
-    shop.kubernetes.apply(*found)
-    for each in found:
-        shop.until_ended("VolumeExport", each["metadata"]["name"])
-    shop.shut("writer", "data")
-    assert _sum_in(server.folder / "data.raw") == wanted
-    assert _sum_in(_raw_of(shop, "data.qcow2", folder)) == wanted
-
-
-def _raw_of(shop: Shop, name: str, folder: Path) -> Path:
-    """The disk of a QCOW2 file on the claim ``images``."""
-    shop.pod("reader", {"/images": "images"})
-    image, disk = folder / name, folder / f"{name}.raw"
-    shop.kubernetes.kubectl("cp", "--namespace", shop.name, f"reader:/images/{name}", str(image))
-    shop.shut("reader", "images")
-    assert "corruptions" not in output_of(["qemu-img", "check", "-f", "qcow2", image])
-    output_of(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, disk])
-    return disk
-
-
-def _sum_in(disk: Path) -> str:
-    """The checksum of the file in the ext4 of a disk, whose journal is written back first."""
-    output_of(["e2fsck", "-p", "-E", "journal_only", disk])
-    copy = disk.with_suffix(".file")
-    output_of(["debugfs", "-R", f"dump /file {copy}", disk])
-    return sha256(copy.read_bytes()).hexdigest()
-
-
-def _example_of_moves(shop: Shop, _server: UploadServer, _folder: Path) -> None:
-    shop.claim("data", size=1)
-    shop.fill("data")
-    before = shop.sums("data")
-    old = shop.volume("data")
-    (example,) = examples("volume-move.md", shop)
-    name = example["metadata"]["name"]
-    shop.kubernetes.apply(example)
-    plan = shop.until("VolumeMove", name, "Planned")["plan"]
-    assert plan["persistentVolume"] == old["metadata"]["name"]
-    shop.change("VolumeMove", name, approved=True)
-    shop.until("VolumeMove", name, "Moved")
-    assert shop.sums("data") == before
-    assert _system_of(shop, "data") == WEST
-    old_id = old["spec"]["csi"]["volumeHandle"].rpartition("-")[2]
-    assert old_id in shop.operated.volumes()
-    shop.change("VolumeMove", name, confirmed=True)
-    shop.until_ended("VolumeMove", name)
-    assert old_id not in shop.operated.volumes()
-    assert shop.sums("data") == before
-
-
-def _system_of(shop: Shop, claim: str) -> int:
-    return shop.operated.cluster.array.pool_of(shop.volume(claim)["spec"]["csi"]["volumeHandle"])[0]
-
-
-def _example_of_schedules(shop: Shop, _server: UploadServer, _folder: Path) -> None:
-    labels = {"app": "db", "tier": "gold"}
-    shop.claim("ledger", size=1, storage_class="powerflex-now", labels=labels)
-    shop.claim("other", size=1, storage_class="powerflex-now")
-    shop.volume("ledger")
-    (example,) = examples("snapshot-schedule.md", shop)
-    name = example["metadata"]["name"]
-    shop.kubernetes.apply(example)
-    assert shop.until("SnapshotSchedule", name, "Active")["nextAt"]
-    shop.change("SnapshotSchedule", name, schedule="* * * * *")
-    await_true(lambda: bool(shop.names("volumesnapshots")), what="the snapshot of a run")
-    (taken,) = shop.names("volumesnapshots")
-    assert taken.startswith(f"{name}-ledger-")
-    shop.until_snapshot(taken)
-    shop.change("SnapshotSchedule", name, suspend=True)
-    shop.until("SnapshotSchedule", name, "Suspended")
-
-
-def _killed_movers(shop: Shop, _server: UploadServer, _folder: Path) -> None:
-    """One mover is killed, and the pod of another one is deleted. Both do their work in the end."""
-    for claim in ("source", "moved", "images"):
-        shop.claim(claim, size=1)
-    shop.fill("source", "moved", mebibytes=100)
-    before = shop.sums("moved")
-    target = {"file": {"claim": "images", "name": "killed.raw"}}
-    export = shop.lead("VolumeExport", "export", claim="source", target=target, format="raw")
-    os.kill(_mover("--target=/target/killed.raw"), signal.SIGKILL)
-    move = shop.lead("VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True)
-    uid = shop.kubernetes.get("volumemoves", move, shop.name)["metadata"]["uid"]
-    _mover(f"--job={uid}")
-    (pod,) = shop.kubernetes.list("pods", shop.name, labels=f"powerflex.dev/mover=move-{uid}")
-    shop.kubernetes.delete("pods", pod["metadata"]["name"], shop.name)
-    shop.until_ended("VolumeExport", export)
-    shop.until("VolumeMove", move, "Moved")
-    assert shop.sums("moved") == before
-    shop.change("VolumeMove", move, confirmed=True)
-    shop.until_ended("VolumeMove", move)
-
-
-def _mover(argument: str) -> int:
-    """Wait for the process of a mover with an argument; returns its number."""
-    found: list[int] = []
-
-    def runs() -> bool:
-        found[:] = processes("mover", argument)
-        return bool(found)
-
-    await_true(runs, what=f"a mover with {argument}", every=0.02)
-    return found[0]
-
-
-def _full_targets_and_sources_that_go(shop: Shop, _server: UploadServer, _folder: Path) -> None:
-    """A full claim is named, and used when it has space. Sources are deleted while they are read."""
-    for claim in ("exported", "moved", "images"):
-        shop.claim(claim, size=1)
-    shop.fill("exported", "moved", mebibytes=20)
-    shop.pod("filler", {"/images": "images"}, node="worker1")
-    shop.run("filler", "dd if=/dev/zero of=/images/ballast bs=1M 2>/dev/null || sync")
-    target = {"file": {"claim": "images", "name": "late.raw"}}
-    export = shop.lead("VolumeExport", "export", claim="exported", target=target, format="raw")
-    move = shop.lead("VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True)
-
-    shop.until("VolumeMove", move, "Copying")
-    shop.kubernetes.delete("persistentvolumeclaims", "moved", shop.name)
-    failure = shop.until("VolumeMove", move, "Failed")["message"]
-    assert "moved" in failure
-
-    shop.until("VolumeExport", export, "Exporting")
-    shop.kubernetes.delete("persistentvolumeclaims", "exported", shop.name)
-    shop.kubernetes.until(
-        "volumeexports",
-        export,
-        shop.name,
-        lambda found: "space" in found["status"]["message"],
-        what="naming the missing space",
-    )
-    shop.run("filler", "rm /images/ballast; sync")
-    shop.until_ended("VolumeExport", export)
-    shop.remove_pod("filler")
-
-
-_SCENARIOS: dict[str, _Scenario] = {
-    "the example of SnapshotSchedule": _example_of_schedules,
-    "the example of VolumeCopy": _example_of_copies,
-    "the example of VolumeExport": _example_of_exports,
-    "the example of VolumeMove": _example_of_moves,
-    "the example of VolumeRevert": _example_of_reverts,
-    "movers that are killed": _killed_movers,
-    "a full target, and sources that are deleted": _full_targets_and_sources_that_go,
-}
+# --- scenarios that run at the same time --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +49,7 @@ def running(
     """All of them, which have begun at the same time. Afterwards nothing of them may be left."""
     pair = operated.cluster.authority.issue("uploads", addresses=[CONTROL_ADDRESS])
 
-    def run(number: int, scenario: _Scenario) -> None:
+    def run(number: int, scenario: Scenario) -> None:
         shop = Shop(operated, f"shop-{number}")
         shop.open()
         try:
@@ -250,15 +60,15 @@ def running(
     with (
         nothing_left(operated),
         serving(tmp_path_factory.mktemp("uploads"), pair, "a-token") as server,
-        ThreadPoolExecutor(len(_SCENARIOS)) as executor,
+        ThreadPoolExecutor(len(SCENARIOS)) as executor,
     ):
         yield {
             name: executor.submit(run, number, scenario)
-            for number, (name, scenario) in enumerate(_SCENARIOS.items())
+            for number, (name, scenario) in enumerate(SCENARIOS.items())
         }
 
 
-@pytest.mark.parametrize("name", _SCENARIOS)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_the_operator_does_its_work(name: str, running: dict[str, Future[None]]) -> None:
     running[name].result(300)
 
@@ -358,12 +168,9 @@ def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(operated: Ope
             shop.copy(name, f"copy-{name}")
     shop.until_none_is_led()
     # A claim that has begun to get its copy gets it. The others wait in vain.
-    for stage in _DELETED_IN["VolumeCopy"]:
-        name = f"copy-volumecopy-{stage.lower()}"
-        if stage == "Binding":
-            assert shop.sums(name) == {name: before[name.removeprefix("copy-")]}
-        shop.kubernetes.delete("persistentvolumeclaims", name, shop.name)
-        shop.kubernetes.until_deleted("persistentvolumeclaims", [name], shop.name)
+    bound = "copy-volumecopy-binding"
+    assert shop.sums(bound) == {bound: before["volumecopy-binding"]}
+    shop.remove_claims(*(f"copy-volumecopy-{stage.lower()}" for stage in _DELETED_IN["VolumeCopy"]))
     assert shop.names("jobs") == shop.names("networkpolicies") == []
     assert sorted(shop.names("persistentvolumeclaims")) == sorted([*claims, "images"])
     assert shop.sums(*claims) == before
@@ -391,7 +198,7 @@ def test_a_move_whose_node_is_lost_goes_on_elsewhere_and_the_lost_mover_writes_n
     try:
         move = shop.lead("VolumeMove", "move", claim="data", storageClassName="powerflex-west", approved=True)
         uid = kubernetes.get("volumemoves", move, shop.name)["metadata"]["uid"]
-        mover = _mover(f"--job={uid}")
+        mover = mover_process(f"--job={uid}")
         os.kill(mover, signal.SIGSTOP)
         lost.crash()
     finally:
