@@ -7,9 +7,11 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import requests
 import yaml
@@ -22,6 +24,8 @@ from tests.e2e.kubernetes import Object
 from tests.e2e.processes import await_true
 from tests.e2e.space import Space
 
+MEBIBYTES = 3
+"""How much data a claim gets."""
 EAST, WEST = 2, 3
 """The numbers of the systems whose volumes it has."""
 _LABELS = "app.kubernetes.io/component=operator"
@@ -157,7 +161,7 @@ class Shop(Space):
 
     # --- data ----------------------------------------------------------------------------------------
 
-    def fill(self, *claims: str, keep: bool = False, mebibytes: int = 3) -> None:
+    def fill(self, *claims: str, keep: bool = False, mebibytes: int = MEBIBYTES) -> None:
         """Write new data to claims. With ``keep`` the pod stays that uses them."""
         self._open("writer", claims)
         self.run(
@@ -191,16 +195,42 @@ class Shop(Space):
 
         await_true(detached, what=f"no VolumeAttachment of {names} being left")
 
-    def copy(self, claim: str, to: str) -> str:
-        """Create a VolumeCopy ``to`` of a claim, and a claim of that name that gets it; returns ``to``."""
-        self.lead("VolumeCopy", to, claim=claim)
-        source = {"apiGroup": "powerflex.dev", "kind": "VolumeCopy", "name": to}
-        return self.claim(to, size=1, storage_class="powerflex-now", dataSourceRef=source)
+    def reverted(self, claim: str, snapshot: str) -> str:
+        """Create a VolumeRevert with the name of its claim; returns the name."""
+        return self.lead("VolumeRevert", claim, claim=claim, snapshot=snapshot)
 
-    def image_claim(self, name: str, image: str) -> str:
-        """Create a claim that gets a clone of a VolumeImage; returns its name."""
-        source = {"apiGroup": "powerflex.dev", "kind": "VolumeImage", "name": image}
-        return self.claim(name, size=40, storage_class="powerflex-now", dataSourceRef=source)
+    def exported(self, name: str, source: str, **more: object) -> str:
+        """Create a VolumeExport to a file of its name on the claim ``images``; returns the name."""
+        target = {"file": {"claim": "images", "name": name}}
+        return self.lead("VolumeExport", name, claim=source, target=target, **more)
+
+    def moved(self, claim: str) -> str:
+        """Create a VolumeMove with the name of its claim, which is approved; returns the name."""
+        return self.lead("VolumeMove", claim, claim=claim, storageClassName="powerflex-west", approved=True)
+
+    def copied(self, claim: str, source: str) -> str:
+        """Create a VolumeCopy of ``source``, and ``claim`` that gets it; all have one name. Returns it."""
+        self.lead("VolumeCopy", claim, claim=source)
+        return self.filled(claim, "VolumeCopy", claim)
+
+    def imported(self, claim: str, source: str) -> str:
+        """Create a VolumeImage of the file of ``source``, and a block claim with a clone; returns its name."""
+        image = {"source": {"claim": {"name": source, "file": "file"}}, "format": "raw", "size": "1Gi"}
+        self.lead("VolumeImage", claim, **image)
+        return self.filled(claim, "VolumeImage", claim, block=True)
+
+    def filled(self, claim: str, kind: str, name: str, **more: Any) -> str:
+        """Create a claim that an object of the operator fills; returns its name."""
+        source = {"apiGroup": "powerflex.dev", "kind": kind, "name": name}
+        more = {"size": 1, "storage_class": "powerflex-now", **more}
+        return self.claim(claim, dataSourceRef=source, **more)
+
+    def sum_on_device(self, claim: str, size: int) -> str:
+        """The checksum of the first bytes of a block claim."""
+        self.pod("device-reader", {"/dev/disk": claim}, node="worker1", block=True)
+        told = self.run("device-reader", f"head -c {size} /dev/disk | sha256sum")
+        self.shut("device-reader", claim)
+        return told.split()[0]
 
     def remove_claims(self, *claims: str) -> None:
         """Delete claims and wait until they are deleted."""
@@ -262,12 +292,15 @@ class Shop(Space):
 
 
 def phase_of(found: Object) -> str:
-    """The phase of an object; of a VolumeCopy the stage of its first claim, or Populated at the end."""
+    """The phase of an object; of one that fills claims, the stage of what it does first, or Populated."""
     status = found.get("status", {})
     if status.get("populated"):
         return "Populated"
-    claims = status.get("claims", [])
-    return str(claims[0].get("stage", "Waiting") if claims else status.get("phase", ""))
+    if copies := status.get("copies"):
+        return str(copies[0].get("stage", "Importing"))
+    if found["kind"] == "VolumeCopy" and (claims := status.get("claims")):
+        return str(claims[0].get("stage", "Waiting"))
+    return str(status.get("phase", ""))
 
 
 @contextlib.contextmanager
@@ -284,6 +317,7 @@ def watching(shop: Shop, kinds: Iterable[str], seen: Callable[[str, str, str], b
                 for each in shop.kubernetes.watch(_OF_KIND[kind], shop.name):
                     if seen(kind, each["metadata"]["name"], phase_of(each)):
                         return
+            time.sleep(0.05)
 
     with ThreadPoolExecutor() as executor:
         watches = [executor.submit(watch, kind) for kind in kinds]

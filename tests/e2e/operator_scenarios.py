@@ -84,13 +84,13 @@ def _example_of_images(shop: Shop, server: ImageServer, folder: Path) -> None:
         each for each in examples("volume-image.md", shop) if each["metadata"]["name"] == "appliance"
     )
     shop.kubernetes.apply(example)
-    first = [shop.image_claim(f"server-{number}", "appliance") for number in range(20)]
+    first = [shop.filled(f"server-{number}", "VolumeImage", "appliance", size=40) for number in range(20)]
     copies = {shop.volume(claim, seconds=_LONG)["metadata"]["labels"][_COPY] for claim in first}
     assert len(copies) == 1
     assert server.given.count("appliance.vmdk") == 1
 
     shop.change("VolumeImage", "appliance", clonesPerCopy=20)
-    last = shop.image_claim("server-20", "appliance")
+    last = shop.filled("server-20", "VolumeImage", "appliance", size=40)
     assert shop.volume(last, seconds=_LONG)["metadata"]["labels"][_COPY] not in copies
     assert server.given.count("appliance.vmdk") == 2
     wanted = sha256((folder / "content" / "file").read_bytes()).hexdigest()
@@ -171,10 +171,9 @@ def _killed_movers(shop: Shop, _server: ImageServer, _folder: Path) -> None:
         shop.claim(claim, size=1)
     shop.fill("source", "moved", mebibytes=100)
     before = shop.sums("moved")
-    target = {"file": {"claim": "images", "name": "killed.raw"}}
-    export = shop.lead("VolumeExport", "export", claim="source", target=target, format="raw")
+    export = shop.exported("killed.raw", "source", format="raw")
     os.kill(mover_process("--target=/target/killed.raw"), signal.SIGKILL)
-    move = shop.lead("VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True)
+    move = shop.moved("moved")
     uid = shop.kubernetes.get("volumemoves", move, shop.name)["metadata"]["uid"]
     mover_process(f"--job={uid}")
     (pod,) = shop.kubernetes.list("pods", shop.name, labels=f"powerflex.dev/mover=move-{uid}")
@@ -193,9 +192,8 @@ def _full_targets_and_sources_that_go(shop: Shop, _server: ImageServer, _folder:
     shop.fill("exported", "moved", mebibytes=20)
     shop.pod("filler", {"/images": "images"}, node="worker1")
     shop.run("filler", "dd if=/dev/zero of=/images/ballast bs=1M 2>/dev/null || sync")
-    target = {"file": {"claim": "images", "name": "late.raw"}}
-    export = shop.lead("VolumeExport", "export", claim="exported", target=target, format="raw")
-    move = shop.lead("VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True)
+    export = shop.exported("late.raw", "exported", format="raw")
+    move = shop.moved("moved")
 
     shop.until("VolumeMove", move, "Copying")
     shop.kubernetes.delete("persistentvolumeclaims", "moved", shop.name)

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.cluster import Cluster
 from tests.e2e.image_server import serving
 from tests.e2e.machine import CONTROL_ADDRESS
-from tests.e2e.operated import Operated, Shop, mover_process, nothing_left, processes, watching
+from tests.e2e.operated import MEBIBYTES, Operated, Shop, mover_process, nothing_left, processes, watching
 from tests.e2e.operator_scenarios import SCENARIOS, Scenario
 from tests.e2e.processes import await_true
 
@@ -76,32 +76,35 @@ def test_the_operator_does_its_work(name: str, running: dict[str, Future[None]])
 # --- interruptions ---------------------------------------------------------------------------------------
 
 
+_ENDED = {
+    "VolumeRevert": "Succeeded",
+    "VolumeExport": "Succeeded",
+    "VolumeMove": "Moved",
+    "VolumeCopy": "Populated",
+    "VolumeImage": "Populated",
+}
+
+
+_SURELY_SEEN = {
+    "VolumeRevert": ("Pending", "Holding", "Securing", "Reverting", "Releasing"),
+    "VolumeExport": ("Pending", "Securing", "Exporting", "Cleaning"),
+    "VolumeMove": ("Planned", "Holding", "Securing", "Copying", "Closing", "Swapping"),
+    "VolumeCopy": ("Securing", "Copying", "Closing", "Binding"),
+    "VolumeImage": ("Importing", "Caching", "Cleaning", "Ready"),
+}
+
+
 def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_api_server_once(
     operated: Operated, shop: Shop
 ) -> None:
-    claims = ("reverted", "exported", "moved", "copied")
+    claims = ("moved", "reverted", "source")
     for claim in (*claims, "images"):
         shop.claim(claim, size=1)
     shop.fill(*claims)
     before = shop.sums(*claims)
     shop.snapshot("before", "reverted")
     shop.fill("reverted")
-    target = {"file": {"claim": "images", "name": "image.qcow2"}}
-    objects = {
-        "VolumeRevert": shop.lead("VolumeRevert", "revert", claim="reverted", snapshot="before"),
-        "VolumeExport": shop.lead("VolumeExport", "export", claim="exported", target=target),
-        "VolumeMove": shop.lead(
-            "VolumeMove", "move", claim="moved", storageClassName="powerflex-west", approved=True
-        ),
-        "VolumeCopy": shop.copy("copied", "copy"),
-    }
-    ended = {
-        "VolumeRevert": "Succeeded",
-        "VolumeExport": "Succeeded",
-        "VolumeMove": "Moved",
-        "VolumeCopy": "Populated",
-    }
-    seen: dict[str, set[str]] = {kind: set() for kind in objects}
+    seen: dict[str, set[str]] = {kind: set() for kind in _ENDED}
     one_at_a_time = threading.Lock()
 
     def kill_in(kind: str, _name: str, phase: str) -> bool:
@@ -112,65 +115,69 @@ def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_a
                 operated.kill()
             if (kind, phase) == ("VolumeMove", "Copying"):
                 operated.cluster.plane.restart_api_server()
-        return phase == ended[kind]
+        return phase == _ENDED[kind]
 
-    with watching(shop, objects, kill_in):
-        pass
-    assert seen["VolumeRevert"] >= {"Pending", "Holding", "Securing", "Reverting", "Releasing"}
-    assert seen["VolumeExport"] >= {"Pending", "Securing", "Exporting", "Cleaning"}
-    assert seen["VolumeMove"] >= {"Planned", "Holding", "Securing", "Copying", "Closing", "Swapping"}
-    assert seen["VolumeCopy"] >= {"Securing", "Copying", "Closing", "Binding"}
-    shop.until_ended("VolumeRevert", "revert")
-    shop.until_ended("VolumeExport", "export")
-    assert shop.sums(*claims, "copy") == before | {"copy": before["copied"]}
-    shop.change("VolumeMove", "move", confirmed=True)
-    shop.until_ended("VolumeMove", "move")
+    with watching(shop, _ENDED, kill_in):
+        shop.reverted("reverted", "before")
+        shop.exported("image", "source")
+        shop.moved("moved")
+        shop.copied("copy", "source")
+        shop.imported("clone", "source")
+    missing = {kind: set(phases) - seen[kind] for kind, phases in _SURELY_SEEN.items()}
+    assert not any(missing.values()), missing
+    shop.until_ended("VolumeRevert", "reverted")
+    shop.until_ended("VolumeExport", "image")
+    assert shop.sums(*claims, "copy") == before | {"copy": before["source"]}
+    assert shop.sum_on_device("clone", MEBIBYTES << 20) == before["source"]
+    shop.change("VolumeMove", "moved", confirmed=True)
+    shop.until_ended("VolumeMove", "moved")
 
 
-# Those that are missing are left within the round in which they begin.
+# The phases that are missing are left within the round in which they begin.
 _DELETED_IN = {
     "VolumeRevert": ("Pending", "Holding", "Securing", "Reverting", "Verifying", "Releasing"),
     "VolumeExport": ("Pending", "Securing", "Exporting", "Cleaning"),
     "VolumeMove": ("Planned", "Holding", "Securing", "Copying", "Closing", "Swapping", "Finishing", "Moved"),
     "VolumeCopy": ("Securing", "Copying", "Closing", "Binding"),
+    "VolumeImage": ("Importing", "Caching", "Cleaning", "Ready"),
 }
 
 
-def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(operated: Operated, shop: Shop) -> None:
+def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(shop: Shop) -> None:
     wanted = {
-        kind: {f"{kind.lower()}-{phase.lower()}": phase for phase in phases_of}
-        for kind, phases_of in _DELETED_IN.items()
+        kind: {f"{kind.lower()}-{phase.lower()}": phase for phase in all_phases}
+        for kind, all_phases in _DELETED_IN.items()
     }
-    claims = [name for names in wanted.values() for name in names]
-    shop.claim("images", size=1)
-    for claim in claims:
+    names = {kind: list(phases) for kind, phases in wanted.items()}
+    claims = (*names["VolumeRevert"], *names["VolumeMove"], "source")
+    for claim in (*claims, "images"):
         shop.claim(claim, size=1)
     shop.fill(*claims)
-    for claim in wanted["VolumeRevert"]:
-        shop.snapshot(f"{claim}-before", claim)
     before = shop.sums(*claims)
+    for claim in names["VolumeRevert"]:
+        shop.snapshot(f"{claim}-before", claim)
 
     def delete_in(kind: str, name: str, phase: str) -> bool:
-        source = name.removeprefix("copy-")
-        if phase == wanted[kind].get(source):
-            del wanted[kind][source]
+        if phase == wanted[kind].get(name):
+            del wanted[kind][name]
             shop.delete(kind, name)
         return not wanted[kind]
 
-    with watching(shop, tuple(wanted), delete_in):
-        for name in tuple(wanted["VolumeRevert"]):
-            shop.lead("VolumeRevert", name, claim=name, snapshot=f"{name}-before")
-        for name in tuple(wanted["VolumeExport"]):
-            shop.lead("VolumeExport", name, claim=name, target={"file": {"claim": "images", "name": name}})
-        for name in tuple(wanted["VolumeMove"]):
-            shop.lead("VolumeMove", name, claim=name, storageClassName="powerflex-west", approved=True)
-        for name in tuple(wanted["VolumeCopy"]):
-            shop.copy(name, f"copy-{name}")
+    with watching(shop, names, delete_in):
+        for name in names["VolumeRevert"]:
+            shop.reverted(name, f"{name}-before")
+        for name in names["VolumeExport"]:
+            shop.exported(name, "source")
+        for name in names["VolumeMove"]:
+            shop.moved(name)
+        for name in names["VolumeCopy"]:
+            shop.copied(name, "source")
+        for name in names["VolumeImage"]:
+            shop.imported(name, "source")
     shop.until_none_is_led()
-    # A claim that has begun to get its copy gets it. The others wait in vain.
-    bound = "copy-volumecopy-binding"
-    assert shop.sums(bound) == {bound: before["volumecopy-binding"]}
-    shop.remove_claims(*(f"copy-volumecopy-{stage.lower()}" for stage in _DELETED_IN["VolumeCopy"]))
+    # A claim that has begun to get its copy gets it. The others would wait for another object.
+    assert list(shop.sums("volumecopy-binding").values()) == [before["source"]]
+    shop.remove_claims(*names["VolumeCopy"], *names["VolumeImage"])
     assert shop.names("jobs") == shop.names("networkpolicies") == []
     assert sorted(shop.names("persistentvolumeclaims")) == sorted([*claims, "images"])
     assert shop.sums(*claims) == before
@@ -196,7 +203,7 @@ def test_a_move_whose_node_is_lost_goes_on_elsewhere_and_the_lost_mover_writes_n
     before = shop.sums("data")
     kubernetes.kubectl("cordon", "worker1")
     try:
-        move = shop.lead("VolumeMove", "move", claim="data", storageClassName="powerflex-west", approved=True)
+        move = shop.moved("data")
         uid = kubernetes.get("volumemoves", move, shop.name)["metadata"]["uid"]
         mover = mover_process(f"--job={uid}")
         os.kill(mover, signal.SIGSTOP)
