@@ -214,7 +214,7 @@ class Shop(Space):
         return self.filled(claim, "VolumeCopy", claim)
 
     def imported(self, claim: str, source: str) -> str:
-        """Create a VolumeImage of the file of ``source``, and a block claim with a clone; returns its name."""
+        """Create a VolumeImage of the file of a claim, and a block claim with a clone; returns the name."""
         image = {"source": {"claim": {"name": source, "file": "file"}}, "format": "raw", "size": "1Gi"}
         self.lead("VolumeImage", claim, **image)
         return self.filled(claim, "VolumeImage", claim, block=True)
