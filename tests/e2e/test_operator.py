@@ -113,8 +113,8 @@ def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_a
             with one_at_a_time:
                 operated.await_running()
                 operated.kill()
-            if (kind, phase) == ("VolumeMove", "Copying"):
-                operated.cluster.plane.restart_api_server()
+                if (kind, phase) == ("VolumeMove", "Copying"):
+                    operated.cluster.plane.restart_api_server()
         return phase == _ENDED[kind]
 
     with watching(shop, _ENDED, kill_in):
@@ -214,7 +214,7 @@ def test_a_move_whose_node_is_lost_goes_on_elsewhere_and_the_lost_mover_writes_n
         cluster.await_ready("worker2", ready=False)
         taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
         kubernetes.kubectl("taint", "nodes", "worker2", taint)
-        shop.until("VolumeMove", move, "Moved")
+        shop.until("VolumeMove", move, "Moved", seconds=240)
         os.kill(mover, signal.SIGCONT)
         await_true(lambda: mover not in processes("mover"), what="the lost mover ended by an error")
         assert shop.sums("data") == before
