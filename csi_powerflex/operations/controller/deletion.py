@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from csi_powerflex.errors import NotFound, Unavailable
+from csi_powerflex.errors import FailedPrecondition, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Volume, VolumeMapped
+from csi_powerflex.model.other_users import OtherUsers
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.cluster_nodes import STALE_MAPPING, ClusterNodes
@@ -31,6 +32,7 @@ class Deletion:
         trash: Trash,
         departure: PolicyDeparture,
         new_volumes: NewVolumes,
+        other_users: OtherUsers,
     ) -> None:
         self._fleet = fleet
         self._ownership = ownership
@@ -38,6 +40,7 @@ class Deletion:
         self._trash = trash
         self._departure = departure
         self._new_volumes = new_volumes
+        self._other_users = other_users
 
     def delete(self, handle: VolumeHandle) -> None:
         """Remove the volume, or put it into the trash. Returns without error if it does not exist.
@@ -45,7 +48,9 @@ class Deletion:
         Raises:
             VolumeMapped: it is mapped to a host, which is named.
             InvalidArgument: it is a snapshot.
-            FailedPrecondition: this cluster did not make it, or its snapshot policy has snapshots of it.
+            FailedPrecondition: this cluster did not make it, a PersistentVolume needs it, or its snapshot
+                policy has snapshots of it.
+            Unavailable: it is not known whether a PersistentVolume needs it.
         """
         self._new_volumes.forget(handle)
         array = self._fleet.array(handle.system_id)
@@ -55,6 +60,8 @@ class Deletion:
             self._ownership.forget(handle)
         try:
             volume = self._ownership.require_volume(array, handle)
+            # After the look at the array: a volume that is no more needs no list of PersistentVolumes.
+            self._require_no_user(handle)
             self._remove(array, handle, volume)
         except NotFound:
             log.info("volume did not exist", volume=handle)
@@ -64,6 +71,21 @@ class Deletion:
             self._ownership.forget(handle)
             raise
         self._ownership.forget(handle)
+
+    def _require_no_user(self, handle: VolumeHandle) -> None:
+        """Refuse while a PersistentVolume has the volume that is not Released with the policy Delete.
+
+        Raises:
+            FailedPrecondition: there are such ones, which are named.
+            Unavailable: it is not known.
+        """
+        users = self._other_users.of_volume(handle)
+        if users:
+            raise FailedPrecondition(
+                f"volume {handle} is not deleted, because it is the volume of {', '.join(users)}, and each "
+                "of them must be Released and have the reclaim policy Delete. Delete those that are not, or "
+                "set the reclaim policy of the Released one to Retain to keep the volume"
+            )
 
     def _remove(self, array: Array, handle: VolumeHandle, volume: Volume | None) -> None:
         """Remove the volume, after mappings to hosts that are no nodes any more, if the operator allows that.

@@ -1,0 +1,724 @@
+"""VolumeImage: one import for each pool, and a clone for each claim."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from csi_powerflex.kube.client import Client
+from csi_powerflex.kube_objects.reader import VOLUMES
+from csi_powerflex.model.mover import Exit, Outcome
+from csi_powerflex.operator.movers.job import jobs, policies
+from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.sources import CONTENTS
+from tests.controller.ended import Killed, Life
+from tests.figures import Figures
+from tests.kube.api_server import ApiServer
+from tests.operator.images_world import GIB, IDLE, OURS, SHOP, URL, ImagesWorld, SavedWorld
+
+_MOST_ROUNDS = 80
+SHA = "sha256:" + "5" * 64
+
+
+@pytest.fixture
+def images(cluster: ApiServer, client: Client) -> ImagesWorld:
+    return ImagesWorld(cluster, client)
+
+
+def require_delivered(images: ImagesWorld, uid: str, name: str = "disk") -> None:
+    """The claim has a clone, and nothing temporary is left."""
+    assert images.word(name) == "debian"
+    volume = images.volume_of(name)
+    assert volume["spec"]["claimRef"]["uid"] == uid
+    assert volume["spec"]["persistentVolumeReclaimPolicy"] == images.policy
+    assert images.temporary() == []
+    # The volume of the import is removed: there are one snapshot for each copy, and the clones.
+    assert len(images.taken) == len(images.goldens())
+    assert len(images.data) == len(images.cluster.objects(VOLUMES))
+
+
+def require_nothing_left(images: ImagesWorld) -> None:
+    """All that was made for the image is removed, on the array too."""
+    assert not images.exists()
+    assert images.temporary() == []
+    assert images.goldens() == []
+    assert images.cluster.objects(CONTENTS) == []
+    assert images.taken == {}
+
+
+# --- claims get clones ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["Block", "Filesystem"])
+def test_the_first_claim_waits_for_the_import_and_gets_a_clone(images: ImagesWorld, mode: str) -> None:
+    key = images.create()
+    uid = images.want(mode=mode)
+    images.settle(key)
+    require_delivered(images, uid)
+    status = images.status()
+    assert status["phase"] == "Ready"
+    assert status["populated"] == 1
+    assert (status["digest"], status["diskBytes"], status["format"]) == ("sha256:ab", 2 * GIB, "qcow2")
+    (copy,) = status["copies"]
+    assert (copy["pool"], copy["clones"], copy["sizeBytes"]) == ("storagepool=fast", 1, 8 * GIB)
+    (condition,) = status["conditions"]
+    assert (condition["type"], condition["status"]) == ("Cached", "True")
+    stages = ["CopyImporting", "CopyCaching", "CopyCleaning", "CopyReady"]
+    assert [reason for reason in images.reasons() if reason.startswith("Copy")] == stages
+    assert images.reasons("PersistentVolumeClaim") == ["ClaimWaits", "Populated"]
+
+
+def test_twenty_claims_at_once_make_one_import_and_twenty_clones(images: ImagesWorld) -> None:
+    key = images.create()
+    uids = {f"disk-{number}": images.want(f"disk-{number}") for number in range(20)}
+    images.settle(key)
+    assert len(images.imports) == 1
+    assert len(images.bound()) == 20
+    for name, uid in uids.items():
+        require_delivered(images, uid, name)
+    assert len(set(images.tree.values())) == 1, "all are in the tree of the one copy"
+    assert images.status()["populated"] == 20
+
+
+def test_a_later_claim_gets_its_clone_in_a_few_steps(images: ImagesWorld) -> None:
+    key = images.create()
+    images.want()
+    images.settle(key)
+    uid = images.want("later", size="20Gi", mode="Filesystem")
+    for _ in range(10):
+        pause = images.lead(key)
+        assert pause is not None
+        if "later" in images.bound():
+            break
+    images.settle(key)
+    require_delivered(images, uid, "later")
+    assert len(images.imports) == 1
+    assert images.volume_of("later")["spec"]["capacity"] == {"storage": "20Gi"}
+
+
+def test_classes_of_one_pool_share_a_copy_and_each_other_pool_has_its_own(images: ImagesWorld) -> None:
+    images.attributes_class("limits", iopsLimit="100")
+    images.attributes_class("to-slow", storagepool="slow")
+    key = images.create()
+    images.want("first")
+    images.want("same", storage_class="fast-too")
+    images.want("limited", volumeAttributesClassName="limits")
+    images.want("other", storage_class="slow")
+    images.want("moved", volumeAttributesClassName="to-slow")
+    images.settle(key)
+    assert len(images.bound()) == 5
+    assert sorted(item["pool"] for item in images.status()["copies"]) == [
+        "storagepool=fast",
+        "storagepool=slow",
+    ]
+    assert images.tree[images.handle("first")] == images.tree[images.handle("same")]
+    assert images.tree[images.handle("first")] == images.tree[images.handle("limited")]
+    assert images.tree[images.handle("other")] == images.tree[images.handle("moved")]
+
+
+def test_later_imports_must_have_the_digest_of_the_first(images: ImagesWorld) -> None:
+    key = images.create(checksum=SHA)
+    images.want()
+    images.settle(key)
+    images.want("other", storage_class="slow")
+    images.settle(key)
+    checksums = [next(item for item in args if item.startswith("--checksum")) for args in images.imports]
+    assert checksums == [f"--checksum={SHA}", "--checksum=sha256:ab"]
+
+
+def test_copies_are_made_ahead_for_the_named_classes(images: ImagesWorld) -> None:
+    images.storage_class("foreign", provisioner="other.example.org")
+    key = images.create(storageClasses=["fast", "foreign", "none"], keep={"unusedHours": 1})
+    images.settle(key)
+    assert images.stages() == ["Ready"]
+    assert "StorageClass foreign does not exist, or is of another driver" in images.status()["message"]
+    assert "StorageClass none does not exist" in images.status()["message"]
+    images.clock.forward(hours=10)
+    images.settle(key)
+    assert images.stages() == ["Ready"]
+    assert len(images.imports) == 1
+
+
+def test_a_claim_waits_for_its_pod(images: ImagesWorld) -> None:
+    images.storage_class("late", binding="WaitForFirstConsumer", storagepool="fast")
+    key = images.create()
+    images.want(storage_class="late")
+    images.rounds_of(key, 5)
+    assert images.stages() == []
+    node = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}}
+    images.cluster.patched(f"{claims(SHOP)}/disk", node)
+    images.provisions = False
+    images.rounds_of(key, 3)
+    images.provisions = True
+    while not images.cluster.objects(claims(OURS)):
+        images.lead(key)
+    (prime,) = images.cluster.objects(claims(OURS))
+    assert prime["metadata"]["annotations"] == {"volume.kubernetes.io/selected-node": "n1"}
+    images.settle(key)
+    assert images.bound() == ["disk"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"storageClassName": "foreign"},
+        {"storageClassName": "none"},
+        {"storageClassName": None},
+        {"volumeName": "other"},
+        {"dataSourceRef": {"namespace": "elsewhere"}},
+        {"dataSourceRef": {"name": "fedora"}},
+        {"dataSourceRef": {"kind": "VolumeCopy"}},
+    ],
+    ids=str,
+)
+def test_other_claims_are_left_alone(images: ImagesWorld, change: dict[str, object]) -> None:
+    images.storage_class("foreign", provisioner="other.example.org")
+    key = images.create()
+    images.want()
+    images.cluster.patched(f"{claims(SHOP)}/disk", {"spec": change})
+    images.rounds_of(key, 3)
+    assert images.status().get("claims") is None
+    assert images.stages() == []
+
+
+def test_a_claim_that_is_too_small_is_refused_with_both_sizes(images: ImagesWorld) -> None:
+    key = images.create(size="16Gi")
+    images.want(size="9Gi")
+    images.rounds_of(key, 4)
+    assert images.stages() == [], "nothing is imported for it"
+    (claim,) = images.status()["claims"]
+    assert claim["message"].startswith(
+        "it asks for 9 GiB, and the image needs 16 GiB; create the claim again"
+    )
+    assert images.reasons() == images.reasons("PersistentVolumeClaim") == ["ClaimTooSmall"]
+    images.delete_claim()
+    uid = images.want(size="16Gi")
+    images.settle(key)
+    require_delivered(images, uid)
+
+
+def test_a_class_that_keeps_volumes_gives_the_clone_that_policy_and_keeps_nothing_else(
+    images: ImagesWorld,
+) -> None:
+    images.policy = "Retain"
+    key = images.create()
+    uid = images.want()
+    images.settle(key)
+    require_delivered(images, uid)
+
+
+# --- the import -------------------------------------------------------------------------------------
+
+
+def job_of(images: ImagesWorld) -> dict[str, object]:
+    (job,) = images.cluster.objects(jobs(SHOP))
+    return dict(job["spec"]["template"])
+
+
+def test_the_url_reaches_the_mover_as_a_file_and_the_secret_is_mounted_by_kubelet(
+    images: ImagesWorld,
+) -> None:
+    images.movers_work = False
+    key = images.create(
+        source={
+            "http": {"url": URL, "secret": "access", "credentialsKey": "token", "authoritiesKey": "ca.pem"}
+        },
+        format="qcow2",
+    )
+    images.want()
+    images.rounds_of(key, 4)
+    text = json.dumps(job_of(images))
+    assert '"annotations": {"powerflex.dev/url": "https://images.example.org/debian.qcow2"}' in text
+    assert "metadata.annotations['powerflex.dev/url']" in text
+    for option in (
+        "--url-file=/url/url",
+        "--credentials-file=/server/credentials",
+        "--ca-file=/server/authorities",
+    ):
+        assert option in text
+    assert "--format=qcow2" in text
+    assert '"secretName": "access"' in text
+    (policy,) = images.cluster.objects(policies(SHOP))
+    assert policy["spec"]["egress"] == [{}]
+
+
+def test_a_secret_url_is_in_no_object(images: ImagesWorld) -> None:
+    images.movers_work = False
+    key = images.create(source={"http": {"secret": "access", "urlKey": "url"}})
+    images.want()
+    images.rounds_of(key, 4)
+    text = json.dumps(job_of(images))
+    assert "--url-file=/server/url" in text
+    assert "annotations" not in text
+
+
+def test_an_image_in_a_file_on_a_claim(images: ImagesWorld) -> None:
+    images.source_claim("images", "", mode="Filesystem")
+    key = images.create(
+        source={"claim": {"name": "images", "file": "linux/debian.qcow2"}}, scratchClass="slow"
+    )
+    uid = images.want()
+    images.settle(key)
+    require_delivered(images, uid)
+    (arguments,) = images.imports
+    assert "--source=/source/linux/debian.qcow2" in arguments
+
+
+def test_an_image_in_a_claim_in_block_mode_is_read_from_a_snapshot(images: ImagesWorld) -> None:
+    images.source_claim("master", "debian", mode="Block")
+    key = images.create(source={"claim": {"name": "master"}}, format="raw")
+    images.movers_work = False
+    images.want()
+    images.rounds_of(key, 8)
+    copy = images.status()["copies"][0]["name"]
+    assert images.word(f"{copy}-source") == "debian"
+    images.movers_work = True
+    images.settle(key)
+    assert images.word() == "debian"
+    assert images.temporary() == []
+    assert list(images.taken.values()) == ["debian"], "the snapshot of the source is removed"
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "message"),
+    [
+        ("Block", "a.raw", "has no filesystem (volumeMode Block); leave out source.claim.file"),
+        ("Filesystem", "", "has a filesystem; give the path of the image in source.claim.file"),
+    ],
+)
+def test_a_source_claim_of_the_other_mode_is_refused(
+    images: ImagesWorld, mode: str, file: str, message: str
+) -> None:
+    images.source_claim("images", "", mode=mode)
+    key = images.create(source={"claim": {"name": "images", **({"file": file} if file else {})}})
+    images.want()
+    images.rounds_of(key, 4)
+    assert images.status()["phase"] == "Failed"
+    assert message in images.status()["message"]
+
+
+def test_a_source_that_is_missing_is_waited_for(images: ImagesWorld) -> None:
+    key = images.create(source={"claim": {"name": "images", "file": "debian.qcow2"}})
+    images.want()
+    images.rounds_of(key, 5)
+    assert images.stages() == ["Importing"]
+    assert '"images" not found' in images.status()["claims"][0]["message"]
+    images.source_claim("images", "", mode="Filesystem")
+    images.settle(key)
+    assert images.word() == "debian"
+
+
+def test_the_progress_of_the_import_is_in_the_status(
+    images: ImagesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.movers_work = False
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 6)
+    assert images.status()["phase"] == "Importing"
+    assert images.status().get("progress") is None
+    line = '{"phase": "Downloading", "bytes": 42, "total": 100, "speed": 7, "percent": 42}\n'
+    monkeypatch.setattr(images.client, "last_lines", lambda *_given, **_more: line)
+    images.rounds_of(key, 2)
+    assert images.status()["progress"] == {
+        "bytesDone": 42,
+        "bytesTotal": 100,
+        "percent": 42,
+        "bytesPerSecond": 7,
+    }
+    assert images.status()["claims"][0]["message"] == "waits for the image: downloading, 42 %"
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(Exit.REFUSED, "the image has another checksum than was asked for"),
+        Outcome(Exit.TARGET, "the image has a disk of 20 GiB, and the target has only 8 GiB"),
+        Outcome(Exit.UNAVAILABLE, "GET https://images.example.org/debian.qcow2 was answered with status 404"),
+    ],
+    ids=lambda outcome: str(outcome.exit.name),
+)
+def test_a_failed_import_says_why_leaves_nothing_and_is_tried_again(
+    images: ImagesWorld, outcome: Outcome
+) -> None:
+    good, images.outcome = images.outcome, outcome
+    key = images.create()
+    uid = images.want()
+    images.rounds_of(key, 12)
+    status = images.status()
+    assert status["phase"] == "Failed"
+    assert status["claims"][0]["message"] == f"waits for the image: the import failed: {outcome.message}"
+    assert status["conditions"][0]["status"] == "False"
+    assert images.temporary() == []
+    assert images.data == {}
+    assert len(images.imports) == 1
+    assert images.reasons()[-1] == "CopyFailed"
+    images.outcome = good
+    images.clock.forward(minutes=5)
+    images.settle(key)
+    require_delivered(images, uid)
+    # The mover must not take the new target for one that it began before.
+    assert [next(item for item in args if item.startswith("--job")) for args in images.imports] == [
+        f"--job={images.goldens()[0]}-0",
+        f"--job={images.goldens()[0]}-1",
+    ]
+
+
+def test_the_pause_after_a_failure_grows_to_an_hour(images: ImagesWorld) -> None:
+    images.outcome = Outcome(Exit.REFUSED, "no")
+    key = images.create()
+    images.want()
+    for minutes in (5, 10, 20, 40, 60, 60):
+        images.rounds_of(key, 12)
+        many = len(images.imports)
+        images.clock.forward(minutes=minutes, seconds=-1)
+        images.rounds_of(key, 12)
+        assert len(images.imports) == many
+        images.clock.forward(seconds=1)
+        images.rounds_of(key, 12)
+        assert len(images.imports) == many + 1
+    images.delete_claim()
+    images.settle(key)
+    assert images.stages() == [], "no claim needs it any more"
+    assert images.status()["phase"] == "Ready"
+
+
+def test_an_object_of_someone_else_is_left_alone(images: ImagesWorld) -> None:
+    key = images.create()
+    uid = images.want()
+    images.cluster.put(claims(OURS), f"prime-{uid}", {"spec": {"volumeName": "x"}})
+    images.rounds_of(key, 16)
+    assert "was not made for this claim" in images.status()["message"]
+    assert [item["metadata"]["name"] for item in images.cluster.objects(claims(OURS))] == [f"prime-{uid}"]
+
+
+def test_a_snapshot_of_someone_else_in_the_operator_s_namespace_is_left_alone(images: ImagesWorld) -> None:
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 3)
+    name = images.status()["copies"][0]["name"]
+    images.cluster.put(snapshots(OURS), name, {"spec": {"source": {"volumeSnapshotContentName": "x"}}})
+    images.rounds_of(key, 12)
+    assert "was not made for this VolumeImage" in images.status()["message"]
+    assert images.goldens() == [name]
+
+
+def test_a_clone_that_got_a_volume_from_before_is_not_given_away(images: ImagesWorld) -> None:
+    key = images.create(storageClasses=["fast"])
+    images.settle(key)
+    images.provisions = False
+    images.want()
+    images.rounds_of(key, 4)
+    (prime,) = images.cluster.objects(claims(OURS))
+    reference = {"namespace": OURS, "name": prime["metadata"]["name"], "uid": prime["metadata"]["uid"]}
+    spec = {
+        "claimRef": reference,
+        "csi": {"volumeHandle": "old"},
+        "volumeMode": "Block",
+        "persistentVolumeReclaimPolicy": "Retain",
+    }
+    images.cluster.put(VOLUMES, "old", {"spec": spec})
+    images.cluster.patched(f"{claims(OURS)}/{prime['metadata']['name']}", {"spec": {"volumeName": "old"}})
+    images.rounds_of(key, 4)
+    assert "has got PersistentVolume old, which existed before" in images.status()["message"]
+    assert images.bound() == []
+    assert images.named(VOLUMES, "old") is not None
+
+
+# --- changes, roll-over and what is kept ------------------------------------------------------------
+
+
+def test_a_full_tree_is_followed_by_another_copy(images: ImagesWorld) -> None:
+    key = images.create(clonesPerCopy=8)
+    for number in range(20):
+        images.want(f"disk-{number}")
+    images.settle(key)
+    assert len(images.bound()) == 20
+    assert all(images.word(name) == "debian" for name in images.bound())
+    assert len(images.imports) == 3
+    assert len({images.tree[images.handle(name)] for name in images.bound()}) == 3
+    # The copy, its clones, and for a short time the volume that was imported.
+    assert images.largest_tree <= 10
+    assert images.goldens() == [images.status()["copies"][-1]["name"]], "full copies are removed"
+    assert images.status()["copies"][-1]["clones"] == 4
+    assert images.temporary() == []
+
+
+def test_the_next_copy_is_begun_before_the_last_clone_of_the_present_one(images: ImagesWorld) -> None:
+    key = images.create(clonesPerCopy=20)
+    for number in range(17):
+        images.want(f"disk-{number}")
+    images.settle(key)
+    assert len(images.imports) == 1
+    images.want("disk-17")
+    images.settle(key)
+    assert len(images.imports) == 2
+    images.want("disk-18")
+    images.settle(key)
+    assert [item["clones"] for item in images.status()["copies"]] == [19]  # The older one is used up first.
+
+
+def test_clones_that_were_deleted_do_not_count(images: ImagesWorld) -> None:
+    key = images.create(clonesPerCopy=20)
+    for number in range(30):
+        images.want()
+        images.settle(key)
+        images.delete_claim()
+        images.controllers()
+        assert images.data == {}, number
+    assert len(images.imports) == 1
+
+
+def test_clones_go_on_for_some_time_while_the_next_copy_cannot_be_made(images: ImagesWorld) -> None:
+    key = images.create(clonesPerCopy=10)
+    images.want("first")
+    images.settle(key)
+    images.outcome = Outcome(Exit.UNAVAILABLE, "the server is away")
+    for number in range(15):
+        images.want(f"disk-{number}")
+    images.rounds_of(key, 30)
+    assert len(images.bound()) == 12
+    assert images.status()["phase"] == "Failed"
+    assert "the server is away" in images.status()["claims"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"checksum": SHA}, {"size": "9Gi"}, {"source": {"http": {"url": f"{URL}2"}}}], ids=str
+)
+def test_a_changed_source_is_imported_again_and_clones_stay(
+    images: ImagesWorld, change: dict[str, object]
+) -> None:
+    key = images.create()
+    first = images.want("old")
+    images.settle(key)
+    images.change(**change)
+    images.settle(key)
+    assert images.goldens() == [], "the former copy is removed"
+    images.image = "newer"
+    images.want("new", size="9Gi")
+    images.settle(key)
+    assert (images.word("old"), images.word("new")) == ("debian", "newer")
+    assert images.volume_of("old")["spec"]["claimRef"]["uid"] == first
+    assert images.status()["revision"] != images.status()["copies"][0]["name"]
+    assert len(images.goldens()) == 1
+
+
+def test_a_change_during_an_import_begins_with_the_new_source(images: ImagesWorld) -> None:
+    images.movers_work = False
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 5)
+    images.change(source={"http": {"url": f"{URL}2"}})
+    images.movers_work = True
+    images.settle(key)
+    assert len(images.goldens()) == 1
+    assert images.word() == "debian"
+    assert images.temporary() == []
+
+
+def test_a_change_while_a_clone_is_made_gives_one_of_the_new_source(images: ImagesWorld) -> None:
+    key = images.create(storageClasses=["fast"])
+    images.settle(key)
+    images.provisions = False
+    images.want()
+    images.rounds_of(key, 3)
+    images.image = "newer"
+    images.change(checksum=SHA)
+    images.rounds_of(key, 2)
+    images.provisions = True
+    images.settle(key)
+    assert images.word() == "newer"
+    assert images.temporary() == []
+
+
+def test_a_copy_that_was_not_used_is_removed(images: ImagesWorld) -> None:
+    key = images.create(keep={"unusedHours": 24})
+    images.want()
+    images.settle(key)
+    images.clock.forward(hours=23)
+    images.settle(key)
+    assert images.stages() == ["Ready"]
+    images.clock.forward(hours=1)
+    images.settle(key)
+    assert images.stages() == []
+    assert images.goldens() == []
+    assert images.taken == {}
+    assert images.word() == "debian"
+    images.want("again")
+    images.settle(key)
+    assert images.word("again") == "debian"
+
+
+def test_at_most_so_many_copies_are_kept(images: ImagesWorld) -> None:
+    images.storage_class("third", storagepool="third")
+    key = images.create(keep={"copies": 2})
+    for storage_class in ("fast", "slow", "third"):
+        images.clock.forward(minutes=1)
+        images.want(storage_class, storage_class=storage_class)
+        images.settle(key)
+    images.settle(key)
+    assert sorted(item["pool"] for item in images.status()["copies"]) == [
+        "storagepool=slow",
+        "storagepool=third",
+    ]
+    assert len(images.imports) == 3
+
+
+def test_a_copy_that_someone_has_removed_is_made_again(images: ImagesWorld) -> None:
+    key = images.create()
+    images.want()
+    images.settle(key)
+    images.cluster.remove(snapshots(OURS), images.goldens()[0])
+    images.controllers()
+    uid = images.want("next")
+    images.settle(key)
+    require_delivered(images, uid, "next")
+    assert len(images.imports) == 2
+
+
+# --- interruptions ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The rounds of an image that nothing interrupts.
+
+    Attributes:
+        before: what was there before each round.
+        known: what was there before or after a round.
+    """
+
+    before: Sequence[SavedWorld]
+    known: frozenset[str]
+
+
+def way_of(images: ImagesWorld, *, then_delete: bool) -> Way:
+    """From the creation of an image and a claim to the clone, or to the end of the image."""
+    images.create()
+    images.want(mode="Filesystem")
+    before, known, deleted = [], {images.course()}, False
+    for _ in range(_MOST_ROUNDS):
+        before.append(images.save())
+        pause = images.lead(images.key)
+        known.add(images.course())
+        if pause == IDLE and images.status()["populated"] == 1 and not deleted:
+            if not then_delete:
+                return Way(before, frozenset(known))
+            images.delete()
+            deleted = True
+            known.add(images.course())
+        if pause is None:
+            images.end()
+            require_nothing_left(images)
+            assert images.word() == "debian"
+            return Way(before, frozenset(known))
+    raise AssertionError(f"it does not end: {images.status()}")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_operator_killed_at_any_request_comes_back_to_the_same_way(
+    images: ImagesWorld, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    life = Life(monkeypatch)
+    way = way_of(images, then_delete=True)
+    killed = 0
+    for saved in way.before:
+        for position in range(100):
+            images.restore(saved)
+            life.end_at(position, after=after)
+            with contextlib.suppress(Killed):
+                images.rounds.lead(images.key)
+            dead = life.dead
+            life.begin_again()
+            if not dead:
+                break
+            killed += 1
+            figures.add("rounds of the operator killed, and repeated")
+            images.new_process()
+            images.controllers()
+            for _ in range(10):
+                if images.course() in way.known:
+                    break
+                images.lead(images.key)
+            assert images.course() in way.known, f"{images.status()} {images.temporary()}"
+    assert killed > 150
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+@pytest.mark.parametrize("of", ["claim", "image", "both"])
+def test_a_deletion_after_any_round_leaves_nothing(images: ImagesWorld, of: str, policy: str) -> None:
+    images.policy = policy
+    way = way_of(images, then_delete=False)
+    for saved in way.before:
+        images.restore(saved)
+        had = bool(images.bound())
+        if of in ("claim", "both"):
+            images.delete_claim()
+        if of in ("image", "both"):
+            images.delete()
+        images.settle(images.key)
+        if of == "claim":
+            assert images.temporary() == []
+            images.delete()
+            images.settle(images.key)
+        require_nothing_left(images)
+        kept = bool(images.cluster.objects(VOLUMES))
+        assert kept == ((had and policy == "Retain") or (of == "image" and bool(images.bound())))
+        assert set(images.data.values()) == ({"debian"} if kept else set())
+
+
+def test_two_operators_make_one_import(images: ImagesWorld) -> None:
+    key = images.create(clonesPerCopy=4)
+    other = images.another_process()
+    for number in range(6):
+        images.want(f"disk-{number}")
+    for _ in range(60):
+        images.rounds.lead(key)
+        other.lead(key)
+        images.controllers()
+    assert len(images.bound()) == 6
+    assert len(images.imports) == 2
+    assert images.largest_tree <= 6
+    assert images.temporary() == []
+    assert images.status()["populated"] == 6
+
+
+def test_a_cluster_without_answer_changes_nothing(images: ImagesWorld) -> None:
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 3)
+    images.cluster.down = True
+    assert images.rounds.lead(key) == 1.0
+    images.cluster.down = False
+    images.settle(key)
+    assert images.word() == "debian"
+
+
+@pytest.mark.parametrize("path", [f"{CONTENTS}", f"{snapshots(OURS)}", f"{jobs(SHOP)}"])
+def test_an_operator_without_a_right_says_so(images: ImagesWorld, path: str) -> None:
+    images.cluster.refused[path] = 403
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 14)
+    assert "is refused; allow" in images.status()["message"]
+    images.cluster.refused.clear()
+    images.clock.forward(hours=1)
+    images.settle(key)
+    assert images.word() == "debian"
+
+
+def test_a_deletion_that_the_operator_may_not_finish_does_not_keep_the_object(images: ImagesWorld) -> None:
+    key = images.create()
+    images.want()
+    images.settle(key)
+    name = images.goldens()[0]
+    images.cluster.refused[f"{snapshots(OURS)}/{name}"] = 403
+    images.delete()
+    images.settle(key)
+    assert not images.exists()
+    assert images.reasons()[-1] == "LeftToKubernetes"
+    assert images.word() == "debian"
