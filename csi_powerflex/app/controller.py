@@ -32,7 +32,7 @@ from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.cluster_nodes import ClusterNodes
-from csi_powerflex.operations.controller.deletion import Deletion
+from csi_powerflex.operations.controller.deletion import Deletion, Removal
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
@@ -291,8 +291,9 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         parts.registry, ownership, notices, may_remove=settings.remove_stale_mappings
     )
     topology, new_volumes = Topology(settings.driver_name), NewVolumes()
-    trash = Trash(settings.cluster_id, parts.needs)
-    departure = PolicyDeparture(parts.qos_store, parts.needed_handles)
+    removal = Removal(
+        Trash(settings.cluster_id, parts.needs), PolicyDeparture(parts.qos_store, parts.needed_handles)
+    )
     policies = SnapshotPolicies(parts.qos_store, ownership)
     moves = Moves(parts.qos_store, notices, parts.holds, settings.cluster_id)
     placement = Placement(
@@ -303,7 +304,7 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     )
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, parts.qos_store, ownership, policies, new_volumes),
-        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure, new_volumes, parts.other_users),
+        deletion=Deletion(fleet, ownership, cluster_nodes, removal, new_volumes, parts.other_users),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, new_volumes),
         expansion=Expansion(fleet, qos, new_volumes),
         qos=qos,

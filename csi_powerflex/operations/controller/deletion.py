@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from dataclasses import dataclass
 
 from csi_powerflex.errors import FailedPrecondition, NotFound, Unavailable
 from csi_powerflex.ids import VolumeHandle
@@ -21,6 +22,35 @@ from csi_powerflex.operations.controller.trash import Trash
 log = Log(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Removes one volume: from its snapshot policy, and then at once or into the trash."""
+
+    trash: Trash
+    departure: PolicyDeparture
+
+    def remove(
+        self, array: Array, handle: VolumeHandle, volume: Volume | None, *, unmapped: bool = False
+    ) -> None:
+        """Remove it.
+
+        Args:
+            array: has the volume.
+            handle: of the volume.
+            volume: as it was read in this call, if it was.
+            unmapped: whether its mappings were removed since it was read.
+
+        Raises:
+            VolumeMapped: it is mapped.
+            NotFound: it does not exist.
+        """
+        if not self.departure.leave(array, handle, volume):
+            self.trash.remove(array, handle, None if unmapped else volume)
+            return
+        with after_change(f"volume {handle} has left its snapshot policy"), contextlib.suppress(NotFound):
+            self.trash.remove(array, handle, None)
+
+
 class Deletion:
     """Deletes the volumes of one cluster."""
 
@@ -29,16 +59,14 @@ class Deletion:
         fleet: Fleet,
         ownership: Ownership,
         cluster_nodes: ClusterNodes,
-        trash: Trash,
-        departure: PolicyDeparture,
+        removal: Removal,
         new_volumes: NewVolumes,
         other_users: OtherUsers,
     ) -> None:
         self._fleet = fleet
         self._ownership = ownership
         self._cluster_nodes = cluster_nodes
-        self._trash = trash
-        self._departure = departure
+        self._removal = removal
         self._new_volumes = new_volumes
         self._other_users = other_users
 
@@ -94,7 +122,7 @@ class Deletion:
             VolumeMapped: a mapping is left.
         """
         try:
-            self._remove_once(array, handle, volume)
+            self._removal.remove(array, handle, volume)
         except VolumeMapped as error:
             volume = array.volume(handle.volume_id)
             kept = self._cluster_nodes.remove_stale(array, volume, None)
@@ -105,14 +133,4 @@ class Deletion:
                     f"volume {volume} is mapped to {hosts} and was not removed; wait until its "
                     f"VolumeAttachment is deleted. {STALE_MAPPING}{kept}"
                 ) from error
-            self._remove_once(array, handle, dataclasses.replace(volume, mappings=()), unmapped=True)
-
-    def _remove_once(
-        self, array: Array, handle: VolumeHandle, volume: Volume | None, *, unmapped: bool = False
-    ) -> None:
-        """Remove it. ``unmapped`` is whether its mappings were removed since it was read."""
-        if not self._departure.leave(array, handle, volume):
-            self._trash.remove(array, handle, None if unmapped else volume)
-            return
-        with after_change(f"volume {handle} has left its snapshot policy"), contextlib.suppress(NotFound):
-            self._trash.remove(array, handle, None)
+            self._removal.remove(array, handle, dataclasses.replace(volume, mappings=()), unmapped=True)
