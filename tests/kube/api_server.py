@@ -68,7 +68,7 @@ class Objects:
         uids: how many UIDs were given.
     """
 
-    by_resource: Mapping[str, Mapping[str, dict[str, Any]]]
+    by_resource: dict[str, dict[str, dict[str, Any]]]
     uids: int
 
     def comparable(self) -> str:
