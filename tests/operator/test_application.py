@@ -35,13 +35,23 @@ class DiscoveringServer(ApiServer):
 
     def received(self, request: Request) -> Answer | None:
         answer = super().received(request)
-        return answer or self.discovered(request.path)
+        return answer or self.listed(request) or self.discovered(request.path)
+
+    def listed(self, request: Request) -> Answer | None:
+        """kopf lists without a limit."""
+        if request.is_watch or request.method != "GET" or "limit" in request.query:
+            return None
+        if request.path not in [definition.path() for definition in DEFINITIONS]:
+            return None
+        whole = Request(request.method, request.path, {"limit": "1000"}, request.headers, request.user)
+        return Answer.of(self.page(whole))
 
     def discovered(self, path: str) -> Answer | None:
         version = {"groupVersion": "powerflex.dev/v1alpha1", "version": "v1alpha1"}
+        verbs = ["get", "list", "watch"]
         core = [
-            {"name": name, "kind": kind, "namespaced": False, "verbs": ["get", "list", "watch"]}
-            for name, kind in (("namespaces", "Namespace"), ("events", "Event"))
+            {"name": name, "singularName": kind.lower(), "kind": kind, "namespaced": within, "verbs": verbs}
+            for name, kind, within in (("namespaces", "Namespace", False), ("events", "Event", True))
         ]
         crds = {"groupVersion": "apiextensions.k8s.io/v1", "version": "v1"}
         own = [
@@ -57,6 +67,7 @@ class DiscoveringServer(ApiServer):
         definitions = [
             {
                 "name": "customresourcedefinitions",
+                "singularName": "customresourcedefinition",
                 "kind": "CustomResourceDefinition",
                 "namespaced": False,
                 "verbs": ["get", "list", "watch"],
@@ -103,16 +114,19 @@ class Led:
 
 
 @contextlib.contextmanager
-def served(config: ClusterConfig, led: Led) -> Iterator[None]:
+def served(cluster: ApiServer, led: Led, config: ClusterConfig | None = None) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=application.serve, args=(config, PLURALS, led), kwargs={"stop": stop})
+    given = (config or cluster.config, PLURALS, led)
+    thread = threading.Thread(target=application.serve, args=given, kwargs={"stop": stop})
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(SECONDS)
-        assert not thread.is_alive()
+        # The server reads the end of a connection only after its watch.
+        while thread.is_alive():
+            cluster.end_watches()
+            thread.join(0.1)
 
 
 def put(cluster: ApiServer, name: str, generation: int = 1) -> None:
@@ -124,7 +138,7 @@ def put(cluster: ApiServer, name: str, generation: int = 1) -> None:
 def test_objects_that_exist_and_that_appear_are_led(cluster: ApiServer) -> None:
     put(cluster, "first")
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
         put(cluster, "second")
         led.wait(2)
@@ -137,7 +151,7 @@ def test_objects_that_exist_and_that_appear_are_led(cluster: ApiServer) -> None:
 def test_it_writes_nothing_by_itself(cluster: ApiServer) -> None:
     put(cluster, "first")
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
     assert {request.method for request in cluster.requests} == {"GET"}
 
@@ -145,7 +159,7 @@ def test_it_writes_nothing_by_itself(cluster: ApiServer) -> None:
 def test_it_asks_only_for_its_own_resources_and_for_what_there_is(cluster: ApiServer) -> None:
     put(cluster, "first")
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
     own = {definition.path() for definition in DEFINITIONS}
     asked = {
@@ -156,10 +170,10 @@ def test_it_asks_only_for_its_own_resources_and_for_what_there_is(cluster: ApiSe
 
 def test_it_goes_on_after_the_watches_have_ended_or_broken(cluster: ApiServer) -> None:
     led = Led()
-    with served(cluster.config, led):
-        cluster.wait_for_watches(2)
+    with served(cluster, led):
+        cluster.wait_for_watches(len(PLURALS))
         cluster.end_watches()
-        cluster.wait_for_watches(2)
+        cluster.wait_for_watches(len(PLURALS))
         cluster.break_watches()
         put(cluster, "first")
         led.wait(1)
@@ -170,8 +184,9 @@ def test_a_token_that_was_replaced_is_read_again(cluster: ApiServer, tmp_path: P
     token.write_text("one")
     cluster.token = "one"
     led = Led()
-    with served(ClusterConfig(cluster.url, authority=cluster.authority.certificate, token=token), led):
-        cluster.wait_for_watches(2)
+    config = ClusterConfig(cluster.url, authority=cluster.authority.certificate, token=token)
+    with served(cluster, led, config):
+        cluster.wait_for_watches(len(PLURALS))
         token.write_text("two")
         cluster.token = "two"
         cluster.end_watches()
@@ -186,7 +201,7 @@ def test_a_user_without_a_name_is_no_obstacle(cluster: ApiServer, monkeypatch: p
     monkeypatch.setattr("getpass.getuser", nameless)
     led = Led()
     put(cluster, "first")
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
 
 
