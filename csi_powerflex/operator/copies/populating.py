@@ -306,6 +306,8 @@ class Populating:
 
     @property
     def _dropped(self) -> Happening:
+        if not self.entry.claim:
+            return self._told("LateRemoved", "what a process of the operator has made too late is removed")
         return self._told("CopyDropped", f"claim {self.entry.claim} gets no copy; what was begun is removed")
 
     def _told(self, reason: str, text: str, *, warning: bool = False) -> Happening:
