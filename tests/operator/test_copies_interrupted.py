@@ -101,7 +101,7 @@ def test_an_operator_that_is_killed_once_is_followed_by_another(
     def step(number: int) -> bool:
         # The other requests are like these: test_an_operator_that_is_killed_at_every_request_ends_the_copy.
         world.want()
-        killed = killed_at(world, KEY, life, number * 7 + 3, after=True)
+        killed = killed_at(world, KEY, life, number * 13 + 5, after=True)
         if killed:
             world.drive(KEY)
             figures.add("rounds of the operator killed, and repeated")
@@ -112,7 +112,7 @@ def test_an_operator_that_is_killed_once_is_followed_by_another(
         end(world)
         return killed
 
-    each_position(step, least=8)
+    each_position(step, least=4)
 
 
 @pytest.mark.parametrize("deleted", ["claim", "copy", "both"])
