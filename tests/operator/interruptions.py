@@ -84,7 +84,7 @@ def _to_the_end(world: MoversWorld, key: Key, proven: set[str], require: Callabl
         if state.comparable() in proven:
             return states
         states.append(state)
-        if world.lead(key) in (None, math.inf):
+        if world.rests(world.lead(key)):
             world.settle()
             require()
             return states
