@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube.http import Http
 from csi_powerflex.operator.happenings import Happenings
 from csi_powerflex.operator.rounds import Rounds
-from tests.controller.ended import Life
+from tests.controller.ended import Killed, Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import KEY, CopiesWorld
@@ -22,6 +24,7 @@ from tests.operator.movers_world import CLAIMS, DRIVER
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
+_MOST_ROUNDS = 60
 STAGES = ("Waiting", "Securing", "Copying", "Closing", "Binding")
 
 
@@ -43,38 +46,84 @@ def end(world: CopiesWorld) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("mode", "stage"), [("Filesystem", "Waiting"), ("Block", "Closing")])
-def test_an_operator_that_is_killed_at_any_request_is_followed_by_another(
-    world: CopiesWorld, mode: str, stage: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
+@pytest.mark.parametrize(
+    ("mode", "source"), [("Filesystem", "claim"), ("Block", "claim"), ("Filesystem", "snapshot")]
+)
+def test_an_operator_that_is_killed_at_every_request_ends_the_copy(
+    world: CopiesWorld, mode: str, source: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    """Each round is killed at its first request, begun again, killed at its second, and so on."""
+    life = Life(monkeypatch)
+    world.copy(**({"claim": "data"} if source == "claim" else {"snapshot": "nightly"}))
+    world.want(volumeMode=mode)
+    kills = 0
+    for _ in range(_MOST_ROUNDS):
+        rest = round_killed_at_each_request(world, life, after=after)
+        kills += rest.kills
+        world.controllers()
+        if world.rests(rest.pause):
+            break
+    world.settle()
+    assert world.waiting() == [], world.status(KEY)
+    world.require_delivered(word="hello" if source == "claim" else "night")
+    figures.add("rounds of the operator killed, and repeated", kills)
+    assert kills > 80
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round that has ended after so many kills."""
+
+    pause: float | None
+    kills: int
+
+
+def round_killed_at_each_request(world: CopiesWorld, life: Life, *, after: bool) -> Round:
+    for position in range(100):
+        life.end_at(position, after=after)
+        pause: float | None = 0.0
+        with contextlib.suppress(Killed):
+            pause = world.rounds.lead(KEY)
+        dead = life.dead
+        life.begin_again()
+        if not dead:
+            return Round(pause, position)
+        world.new_process()
+    raise AssertionError("a round does not end")
+
+
+def test_an_operator_that_is_killed_once_is_followed_by_another(
+    world: CopiesWorld, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     life = Life(monkeypatch)
     world.copy()
 
-    def step(position: int) -> bool:
-        world.want(volumeMode=mode)
-        if stage != "Waiting":
-            world.drive_to_stage(stage)
-        killed = killed_at(world, KEY, life, position, after=after)
+    def step(number: int) -> bool:
+        # The other requests are like these: test_an_operator_that_is_killed_at_every_request_ends_the_copy.
+        world.want()
+        killed = killed_at(world, KEY, life, number * 13 + 5, after=True)
         if killed:
             world.drive(KEY)
             figures.add("rounds of the operator killed, and repeated")
         world.settle()
-        assert world.waiting() == [], f"killed at request {position}: {world.status(KEY)}"
+        assert world.waiting() == [], f"killed at request {number}: {world.status(KEY)}"
         world.require_delivered()
         assert world.finalizers(KEY) == []
         end(world)
         return killed
 
-    each_position(step, least=60 if stage == "Waiting" else 25)
+    each_position(step, least=4)
 
 
 @pytest.mark.parametrize("deleted", ["claim", "copy", "both"])
-@pytest.mark.parametrize("mode", ["Filesystem", "Block"])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("mode", "stage"),
+    [("Block", "Closing"), ("Block", "Binding"), *(("Filesystem", stage) for stage in STAGES)],
+)
 def test_a_deletion_in_any_stage_leaves_nothing(
     world: CopiesWorld, stage: str, mode: str, deleted: str
 ) -> None:
-    for rounds in range(4):
+    for rounds in (0, 1, 3) if stage == "Closing" else (0, 1):
         world.copy()
         world.want(volumeMode=mode)
         world.drive_to_stage(stage)

@@ -23,7 +23,7 @@ from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
-from csi_powerflex.operator.windows.closing import StillAttached, Volumes
+from csi_powerflex.operator.windows.closing import StillAttached, Volumes, policy_of
 from csi_powerflex.operator.windows.handover import HandOver, Successor
 from csi_powerflex.operator.work import NOW, Happening, Reference
 
@@ -153,8 +153,8 @@ class Populating:
             volume = self._hand_over.written()
         except (FailedPrecondition, NotFound) as error:
             return self._failed(f"the volume that was written is missing: {error}")
-        name, policy = volume.metadata.name, volume.spec.get("persistentVolumeReclaimPolicy")
-        return Led(reconciler.copied(self.entry, claim, name, str(policy or "Delete"), outcome.message))
+        name, policy = volume.metadata.name, policy_of(volume)
+        return Led(reconciler.copied(self.entry, claim, name, policy, outcome.message))
 
     def close(self) -> Led:
         """End the data mover, and the temporary claim with its window."""
@@ -306,6 +306,8 @@ class Populating:
 
     @property
     def _dropped(self) -> Happening:
+        if not self.entry.claim:
+            return self._told("LateRemoved", "what a process of the operator has made too late is removed")
         return self._told("CopyDropped", f"claim {self.entry.claim} gets no copy; what was begun is removed")
 
     def _told(self, reason: str, text: str, *, warning: bool = False) -> Happening:
