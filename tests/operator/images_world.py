@@ -352,11 +352,11 @@ class ImagesWorld:
         for job in self.cluster.objects(jobs(SHOP)):
             if job.get("status", {}).get("conditions"):
                 continue
-            pod = self.named(PODS, f"{job['metadata']['name']}-pod")
-            if pod is None:
+            own = self.named(PODS, f"{job['metadata']['name']}-pod")
+            if own is None:
                 self._start(job)
             elif self.movers_work:
-                self._end(job, pod)
+                self._end(job, own)
 
     def _start(self, job: dict[str, Any]) -> None:
         template = job["spec"]["template"]

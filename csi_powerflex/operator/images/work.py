@@ -91,8 +91,13 @@ class Images:
             return Change(found.status, finalizer=True)
         if found.deleting:
             return self._end(found)
-        ahead, problems = self._ahead(found)
-        status = self._planned(found, ahead)
+        try:
+            ahead, problems = self._ahead(found)
+            status = self._planned(found, ahead)
+        except PermissionDenied as error:
+            # Another error may pass. This one stays until someone reads it.
+            status = reconciler.told(found, found.status, self._now(), [str(error)])
+            return Change(status, _PROGRESS_SECONDS)
         told: Sequence[Happening] = ()
         if _course(status) == _course(found.status):
             status, told = self._lead(_with(found, status))
