@@ -190,8 +190,7 @@ def _full_targets_and_sources_that_go(shop: Shop, _server: ImageServer, _folder:
     for claim in ("exported", "moved", "images"):
         shop.claim(claim, size=1)
     shop.fill("exported", "moved", mebibytes=20)
-    shop.pod("filler", {"/images": "images"}, node="worker1")
-    shop.run("filler", "dd if=/dev/zero of=/images/ballast bs=1M 2>/dev/null || sync")
+    _on_images(shop, "dd if=/dev/zero of=/images/ballast bs=1M 2>/dev/null || sync")
     export = shop.exported("late.raw", "exported", format="raw")
     move = shop.moved("moved")
 
@@ -209,9 +208,15 @@ def _full_targets_and_sources_that_go(shop: Shop, _server: ImageServer, _folder:
         lambda found: "space" in found["status"]["message"],
         what="naming the missing space",
     )
-    shop.run("filler", "rm /images/ballast; sync")
+    _on_images(shop, "rm /images/ballast; sync")
     shop.until_ended("VolumeExport", export)
-    shop.remove_pod("filler")
+
+
+def _on_images(shop: Shop, script: str) -> None:
+    """Run a script in a pod of its own, which is removed. A claim can be attached to one node at a time."""
+    shop.pod("keeper", {"/images": "images"})
+    shop.run("keeper", script)
+    shop.shut("keeper", "images")
 
 
 SCENARIOS: dict[str, Scenario] = {
