@@ -32,7 +32,8 @@ from csi_powerflex.kube.config import ClusterConfig, Source
 _CONNECT_SECONDS = 10.0
 _AUTHORITY = "the cluster's certificate authority file"
 _CHUNK_BYTES = 65536
-_POOL_SIZE = 4
+# The operator has eight rounds at a time.
+_POOL_SIZE = 10
 # A server that vanished without a word is noticed after 60 s. A watch would wait for it until its own end.
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
