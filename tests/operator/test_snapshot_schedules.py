@@ -238,6 +238,8 @@ def test_what_cannot_be_used_is_said_in_the_status(
     key = schedules.create(**{"schedule": "0 * * * *", **spec})
     assert schedules.status(key)["phase"] == "Invalid"
     assert reason in schedules.status(key)["message"]
+    schedules.rounds.lead(key)
+    assert [item["reason"] for item in schedules.cluster.objects(EVENTS)] == ["Invalid"]
     schedules.change(key, schedule="0 * * * *", timeZone="UTC", selector=None)
     schedules.settle(key)
     assert schedules.status(key)["phase"] == "Active"
