@@ -52,8 +52,8 @@ _.is_worth_repeating, _.read_outcome, _.NEW
 )
 # A protocol of functions. charts/definitions.py calls the function.
 _.__call__, _.definition_object
-# kopf reads these settings.
-_.server_timeout, _.client_timeout, _.connect_timeout, _.enabled, _.disabled
+# kopf reads these settings, and calls this method.
+_.server_timeout, _.client_timeout, _.connect_timeout, _.enabled, _.disabled, _.as_ssl_context
 # http.server and socketserver call these methods and read these settings.
 _.log_message, _.version_string, _.address_string, _.service_actions, _.handle_error
 _.daemon_threads, _.request_queue_size

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import yaml
 
 from csi_powerflex.operator.api import API_VERSION
 from csi_powerflex.operator.definitions import DEFINITIONS
@@ -16,8 +13,8 @@ from csi_powerflex.operator.schedules import reconciler
 from csi_powerflex.operator.schedules.definition import SnapshotSchedule
 from csi_powerflex.operator.schema import definition_object
 from tests.operator.clock import Clock
+from tests.operator.pages import DOCS, on_page
 
-DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "snapshot-schedule.md",
     "volume-copy.md",
@@ -27,13 +24,6 @@ PAGES = (
     "volume-revert.md",
 )
 KINDS = {definition.kind: definition for definition in DEFINITIONS}
-
-
-def on_page(page: str) -> list[dict[str, Any]]:
-    """The objects of a page, also those of Kubernetes."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return [yaml.safe_load(block) for block in blocks]
 
 
 def examples() -> list[dict[str, Any]]:

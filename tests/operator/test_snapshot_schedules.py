@@ -238,6 +238,8 @@ def test_what_cannot_be_used_is_said_in_the_status(
     key = schedules.create(**{"schedule": "0 * * * *", **spec})
     assert schedules.status(key)["phase"] == "Invalid"
     assert reason in schedules.status(key)["message"]
+    schedules.rounds.lead(key)
+    assert [item["reason"] for item in schedules.cluster.objects(EVENTS)] == ["Invalid"]
     schedules.change(key, schedule="0 * * * *", timeZone="UTC", selector=None)
     schedules.settle(key)
     assert schedules.status(key)["phase"] == "Active"
@@ -263,6 +265,26 @@ def test_a_snapshot_of_someone_else_under_the_name_counts_as_a_failure(schedules
     schedules.cluster.put(SNAPSHOTS, name, {"metadata": {"namespace": "shop"}})
     schedules.at(key, "2026-11-26T11:00:00")
     assert "exists and is not of this schedule" in schedules.status(key)["message"]
+
+
+def test_a_name_whose_object_cannot_be_read_counts_as_a_failure(schedules: SchedulesWorld) -> None:
+    schedules.claim("data")
+    key = schedules.create()
+    schedules.at(key, "2026-11-26T10:00:00")
+    (item,) = schedules.cluster.objects(SNAPSHOTS)
+    name = item["metadata"]["name"].replace("202611261000", "202611261100")
+    schedules.cluster.put(SNAPSHOTS, name, {"metadata": {"namespace": "shop"}})
+    schedules.cluster.refused[f"{SNAPSHOTS}/{name}"] = 403
+    schedules.at(key, "2026-11-26T11:00:00")
+    assert f"{SNAPSHOTS}/{name}" in schedules.status(key)["message"]
+    assert schedules.status(key)["last"]["failed"] == 1
+
+
+def test_a_group_without_claims_is_not_taken(schedules: SchedulesWorld) -> None:
+    key = schedules.create(group=True)
+    schedules.at(key, "2026-11-26T10:00:00")
+    assert schedules.taken(GROUPS) == []
+    assert schedules.status(key)["phase"] == "Active"
 
 
 # --- removing --------------------------------------------------------------------------------------
@@ -345,6 +367,27 @@ def test_its_snapshots_stay_when_it_is_deleted(schedules: SchedulesWorld) -> Non
     schedules.cluster.delete(PATH, key.name)
     assert schedules.rounds.lead(key) is None
     assert len(schedules.taken()) == 1
+
+
+def test_nothing_is_done_while_it_is_being_deleted(schedules: SchedulesWorld) -> None:
+    schedules.claim("a")
+    key = schedules.create()
+    schedules.cluster.patched(f"{PATH}/{key.name}", {"metadata": {"finalizers": ["example.org/other"]}})
+    schedules.cluster.delete(PATH, key.name)
+    schedules.at(key, "2026-11-26T10:00:00")
+    assert schedules.taken() == []
+
+
+def test_one_that_was_removed_by_someone_else_meanwhile_is_no_failure(schedules: SchedulesWorld) -> None:
+    schedules.claim("a")
+    key = schedules.create(keep={"count": 1})
+    schedules.at(key, "2026-11-26T10:00:00")
+    (old,) = schedules.cluster.objects(SNAPSHOTS)
+    schedules.cluster.refused[f"{SNAPSHOTS}/{old['metadata']['name']}"] = 404
+    schedules.at(key, "2026-11-26T11:00:00")
+    schedules.at(key, "2026-11-26T12:00:00")
+    assert schedules.status(key)["phase"] == "Active"
+    assert "failed" not in schedules.status(key)["last"]
 
 
 # --- interruptions ---------------------------------------------------------------------------------

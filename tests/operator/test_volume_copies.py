@@ -17,7 +17,7 @@ from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import KEY, CopiesWorld
 from tests.operator.movers_world import CLAIMS, DRIVER, JOBS, NAMESPACE, PODS, POLICIES, SNAPSHOTS
-from tests.operator.test_pages import on_page
+from tests.operator.pages import on_page
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 

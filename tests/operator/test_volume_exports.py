@@ -319,6 +319,27 @@ def test_a_job_of_someone_else_under_the_name_is_left_alone(world: MoversWorld) 
     assert world.named(JOBS, name) is not None
 
 
+def test_a_cluster_that_does_not_answer_keeps_a_deleted_object(world: MoversWorld) -> None:
+    key = prepared(world)
+    job_of(world, key)
+    path = f"{JOBS}/{world.status(key)['job']}"
+    world.cluster.refused[path] = 503
+    world.delete(key)
+    world.lead(key)
+    assert world.exists(key)
+    world.cluster.refused.clear()
+    world.drive(key)
+    world.settle()
+    assert (world.exists(key), world.left()) == (False, [])
+
+
+def test_the_snapshot_has_the_class_that_is_given(world: MoversWorld) -> None:
+    key = prepared(world, snapshotClass="slow")
+    world.drive_to(key, "Exporting")
+    (item,) = world.cluster.objects(SNAPSHOTS)
+    assert item["spec"]["volumeSnapshotClassName"] == "slow"
+
+
 def test_a_lost_node_delays_the_end_but_not_a_deletion(world: MoversWorld) -> None:
     key = prepared(world)
     job_of(world, key)

@@ -597,3 +597,75 @@ def test_a_snapshot_may_be_opened_in_block_mode_only_during_the_copy(world: Move
     world.movers_work = True
     world.drive(key)
     assert world.cluster.objects(CONTENTS) == []
+
+
+# --- what is not as it was -------------------------------------------------------------------------
+
+
+def test_a_volume_attributes_class_is_named_in_the_plan(world: MoversWorld) -> None:
+    world.claimed("data", "hello")
+    item = world.claim("data")
+    spec = {**item["spec"], "volumeAttributesClassName": "gold"}
+    world.cluster.put(CLAIMS, "data", {**item, "spec": spec})
+    key = prepared(world, approved=False)
+    world.drive(key)
+    assert any("VolumeAttributesClass" in remark for remark in world.status(key)["plan"]["remarks"])
+
+
+def test_a_stateful_set_with_other_claims_is_no_obstacle(world: MoversWorld) -> None:
+    world.claimed("v-db-0", "hello")
+    spec = {"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "w"}}]}
+    world.cluster.put(STATEFUL_SETS, "db", {"metadata": {"namespace": NAMESPACE}, "spec": spec})
+    key = world.create("west", claim="v-db-0", storageClassName="west", approved=True)
+    world.drive(key)
+    assert world.status(key)["phase"] == "Moved"
+
+
+def test_a_claim_that_was_replaced_since_the_plan_is_not_moved(world: MoversWorld) -> None:
+    key = prepared(world)
+    world.drive_to(key, "Holding")
+    item = world.claim("data")
+    world.cluster.put(CLAIMS, "data", {**item, "metadata": {**item["metadata"], "uid": "another"}})
+    world.rounds.lead(key)
+    assert "is not the one of the plan any more" in world.status(key)["message"]
+
+
+def test_a_claim_that_someone_deletes_is_not_moved(world: MoversWorld) -> None:
+    key = prepared(world)
+    world.drive_to(key, "Holding")
+    world.cluster.delete(CLAIMS, "data")
+    world.rounds.lead(key)
+    assert "is being deleted by someone else" in world.status(key)["message"]
+
+
+def test_a_copy_whose_claim_or_volume_was_replaced_is_not_used(world: MoversWorld) -> None:
+    for number, reason in enumerate(("was replaced, or has no PersistentVolume", "is not bound to claim")):
+        name = f"data-{number}"
+        world.claimed(name, "hello")
+        key = world.create(name, claim=name, storageClassName="west", approved=True)
+        world.drive_to(key, "Copying")
+        world.lead(key)
+        world.controllers()
+        copy = world.claim(f"{world.status(key)['temporary']}-copy")
+        if number:
+            volume = world.volume(copy["spec"]["volumeName"])
+            spec = {**volume["spec"], "claimRef": {**volume["spec"]["claimRef"], "uid": "another"}}
+            world.cluster.put(VOLUMES, copy["spec"]["volumeName"], {**volume, "spec": spec})
+        else:
+            changed = {**copy, "metadata": {**copy["metadata"], "uid": "another"}}
+            world.cluster.put(CLAIMS, copy["metadata"]["name"], changed)
+        world.rounds.lead(key)
+        assert world.status(key)["phase"] == "Undoing"
+        assert reason in world.status(key)["message"]
+        assert world.word(name) == "hello"
+
+
+def test_a_copy_whose_volume_was_deleted_is_not_used(world: MoversWorld) -> None:
+    key = prepared(world, mode="Block")
+    world.drive_to(key, "Closing")
+    world.lead(key)
+    world.cluster.remove(VOLUMES, world.status(key)["copyVolume"])
+    world.rounds.lead(key)
+    world.rounds.lead(key)
+    assert (world.status(key)["phase"], world.holds()) == ("Failed", [])
+    assert "of the copy was deleted" in world.status(key)["message"]

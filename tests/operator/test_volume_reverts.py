@@ -464,6 +464,45 @@ def test_a_hold_that_may_not_be_removed_does_not_keep_a_deleted_object(reverts: 
     assert any(reason == "HoldLeft" for reason, _ in reverts.events())
 
 
+@pytest.mark.parametrize("phase", ["Holding", "Releasing"])
+def test_a_cluster_that_does_not_answer_delays_the_hold_and_its_end(
+    reverts: RevertsWorld, phase: str
+) -> None:
+    key = prepared(reverts)
+    reverts.drive_to(key, phase)
+    path = f"{VOLUMES}/{reverts.cluster.objects(VOLUMES)[0]['metadata']['name']}"
+    reverts.cluster.refused[path] = 503
+    reverts.lead(key)
+    assert path in reverts.status(key)["message"]
+    reverts.cluster.refused.clear()
+    reverts.drive(key)
+    assert (reverts.status(key)["phase"], reverts.word("data"), reverts.holds()) == ("Succeeded", "old", [])
+
+
+def test_a_hold_that_cannot_be_removed_now_keeps_a_deleted_object(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    reverts.drive_to(key, "Securing")
+    path = f"{VOLUMES}/{reverts.cluster.objects(VOLUMES)[0]['metadata']['name']}"
+    reverts.cluster.delete(PATH, key.name)
+    reverts.cluster.refused[path] = 503
+    reverts.lead(key)
+    assert reverts.exists(key)
+    reverts.cluster.refused.clear()
+    reverts.drive(key)
+    assert (reverts.exists(key), reverts.holds(), reverts.word("data")) == (False, [], "new")
+
+
+def test_nothing_begins_while_the_cluster_is_not_known(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    reverts.lead(key)
+    reverts.cluster.refused[VOLUMES] = 503
+    reverts.lead(key)
+    assert "the cluster is not known" in reverts.status(key)["message"]
+    reverts.cluster.refused.clear()
+    reverts.drive(key)
+    assert reverts.word("data") == "old"
+
+
 def test_a_status_that_someone_changes_meanwhile_is_not_overwritten(reverts: RevertsWorld) -> None:
     key = prepared(reverts)
     reverts.lead(key)

@@ -8,7 +8,6 @@ from typing import Any
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
-from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
 from csi_powerflex.operator.exports import reconciler
 from csi_powerflex.operator.exports.definition import (
@@ -108,13 +107,11 @@ class Exports:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
             return Change(reconciler.repeated(found.status, error, now), _WAIT_SECONDS)
-        match state:
-            case Running():
-                return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
-            case Failed():
-                return Change(reconciler.failed(found.status, state.failure, now))
-            case Outcome():
-                return Change(reconciler.exported(found.status, state, now))
+        if isinstance(state, Running):
+            return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
+        if isinstance(state, Failed):
+            return Change(reconciler.failed(found.status, state.failure, now))
+        return Change(reconciler.exported(found.status, state, now))
 
     def _clean(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         try:

@@ -22,7 +22,7 @@ from csi_powerflex.model.hold import Custody
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
 from csi_powerflex.operator.movers.job import MoverJob
-from csi_powerflex.operator.movers.movers import Failed, Movers, Running
+from csi_powerflex.operator.movers.movers import Failed, Movers
 from csi_powerflex.operator.moves import reconciler
 from csi_powerflex.operator.moves.claimed import Claimed, created_again
 from csi_powerflex.operator.moves.copy_volumes import Copy
@@ -156,11 +156,9 @@ class Moves:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
             return Change(reconciler.repeated(found.status, error, now), _WAIT_SECONDS)
-        match state:
-            case Failed():
-                return Change(reconciler.failed(found.status, state.failure, now))
-            case Running():
-                return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
+        if isinstance(state, Failed):
+            return Change(reconciler.failed(found.status, state.failure, now))
+        return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
 
     def _close(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         try:

@@ -7,6 +7,7 @@ is made up right after it, and one in an hour that comes twice is done once.
 from __future__ import annotations
 
 import datetime
+import itertools
 import zoneinfo
 from collections.abc import Iterator
 
@@ -53,17 +54,14 @@ class Timing:
         for window in _WINDOWS:
             begin = max(after, until - window)
             found = None
-            for run in self._runs(begin):
-                if run > until:
-                    break
+            for run in itertools.takewhile(lambda run: run <= until, self._runs(begin)):
                 found = run
             if found is not None or begin == after:
                 return found
         return None
 
     def _runs(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
-        for local in CronSim(self._schedule, after.astimezone(self._zone)):
-            run = local.astimezone(datetime.UTC)
-            # In an hour that comes twice, a run of the first pass is before a time in the second.
-            if run > after:
-                yield run
+        times = CronSim(self._schedule, after.astimezone(self._zone))
+        runs = (local.astimezone(datetime.UTC) for local in times)
+        # In an hour that comes twice, a run of the first pass is before a time in the second.
+        return (run for run in runs if run > after)

@@ -121,8 +121,7 @@ def _condition(item: Requirement) -> str:
             return f"{item.key} notin {values}"
         case "Exists":
             return item.key
-        case "DoesNotExist":
-            return f"!{item.key}"
+    return f"!{item.key}"
 
 
 # --- the status after a step -----------------------------------------------------------------------

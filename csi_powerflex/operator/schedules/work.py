@@ -79,7 +79,7 @@ class Schedules:
 
     def _take(self, found: SnapshotSchedule, run: Run | None, decision: Decision) -> Change[ScheduleStatus]:
         if run is None:
-            return Change(found.status)
+            raise AssertionError("a run is taken only after it has begun")
         chosen, left_out = self._chosen(found)
         problems: dict[str, DriverError] = {}
         if found.spec.group:
@@ -246,7 +246,7 @@ def _refused(found: SnapshotSchedule, decision: Decision) -> Change[ScheduleStat
 def _begun(found: SnapshotSchedule, decision: Decision, now: datetime.datetime) -> Change[ScheduleStatus]:
     """A run begins, or is too late to begin."""
     if decision.at is None:
-        return Change(found.status, UNTIL_CHANGED)
+        raise AssertionError("a run has a time")
     if decision.step is Step.START:
         return Change(reconciler.started(found.status, decision.at, now))
     status = reconciler.missed(found.status, decision.at, found.spec)
