@@ -19,7 +19,7 @@ from csi_powerflex.operator.classes import StorageClass, StorageClasses
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.copies.definition import Population, Stage, VolumeCopy
 from csi_powerflex.operator.movers.job import MoverJob
-from csi_powerflex.operator.movers.movers import Failed, Movers, Running
+from csi_powerflex.operator.movers.movers import Failed, Movers
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
@@ -136,17 +136,17 @@ class Populating:
         if self.claim is None or not self._is_wanted:
             return Led(reconciler.undoing(self.entry, ""))
         state = self._mover.lead(self._job)
-        match state:
-            case Outcome():
-                return self._copied(self.claim, state)
-            case Failed():
-                return self._failed(state.failure)
-            case Running(words=words, progress=None):
-                # As long as nothing is copied, something that the pod needs may be missing.
-                secured = self._secured(self.claim)
-                return Led(reconciler.said(secured, words), NOW if secured != self.entry else _WAIT_SECONDS)
-            case Running(words=words, progress=progress):
-                return Led(reconciler.said(replace(self.entry, progress=progress), words), _WAIT_SECONDS)
+        if isinstance(state, Outcome):
+            return self._copied(self.claim, state)
+        if isinstance(state, Failed):
+            return self._failed(state.failure)
+        if state.progress is not None:
+            entry = replace(self.entry, progress=state.progress)
+            return Led(reconciler.said(entry, state.words), _WAIT_SECONDS)
+        # As long as nothing is copied, something that the pod needs may be missing.
+        secured = self._secured(self.claim)
+        pause = NOW if secured != self.entry else _WAIT_SECONDS
+        return Led(reconciler.said(secured, state.words), pause)
 
     def _copied(self, claim: Whole, outcome: Outcome) -> Led:
         try:
