@@ -1,9 +1,9 @@
 """Which cached copies a VolumeImage needs, and what its status is after each step. There are no effects.
 
 A copy is a snapshot on the array. All clones of it are in one volume tree, which has a limit. So a copy has
-only so many clones, which the specification says. Shortly before that another copy is begun, and later claims get
-clones of that one. A copy that is full, unused or of an earlier revision is retired: it is removed, and its
-clones stay.
+only so many clones, which the specification says. Shortly before that another copy is begun, and later claims
+get clones of that one. A copy that is full, unused or of an earlier revision is retired: it is removed, and
+its clones stay.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ class _Plan:
         for at, item in enumerate(self._copies):
             if not self._is_idle(at):
                 continue
-            others = (other for other in self._ready(item.pool) if other != at and self._left(other) > 0)
-            replaced = self._left(at) <= 0 and any(others)
+            others = [other for other in self._ready(item.pool) if other != at and self._left(other) > 0]
+            replaced = self._left(at) <= 0 and bool(others)
             if replaced or (self._is_unused(item) and not self._is_ahead(item)):
                 self._retire(at)
         for at, item in enumerate(self._copies):
