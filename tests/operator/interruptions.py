@@ -1,8 +1,7 @@
 """The operator is killed at a request, and another process leads the object on.
 
-All state is in the cluster (ADR 27). So the world goes back to the beginning of a round before each kill. And
-a run that comes to a state from which another run has continued to the end needs not go on: it would do the
-same.
+All state is in the cluster (ADR 27). So the world goes back to the beginning of a round before each kill. A
+run ends at a state from which another one has come to the end, because it would go on in the same way.
 """
 
 from __future__ import annotations

@@ -51,14 +51,15 @@ class Timing:
 
     def last(self, after: datetime.datetime, until: datetime.datetime) -> datetime.datetime | None:
         """The last run after one time and not after another; None if there is none."""
-        for window in _WINDOWS:
-            begin = max(after, until - window)
-            found = None
-            for run in itertools.takewhile(lambda run: run <= until, self._runs(begin)):
-                found = run
-            if found is not None or begin == after:
-                return found
-        return None
+        begins = (max(after, until - window) for window in _WINDOWS)
+        found = (self._last_since(begin, until) for begin in begins)
+        return next((run for run in found if run is not None), None)
+
+    def _last_since(self, begin: datetime.datetime, until: datetime.datetime) -> datetime.datetime | None:
+        found = None
+        for run in itertools.takewhile(lambda run: run <= until, self._runs(begin)):
+            found = run
+        return found
 
     def _runs(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
         times = CronSim(self._schedule, after.astimezone(self._zone))
