@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import requests
 import yaml
@@ -22,7 +21,7 @@ from tests.e2e import built
 from tests.e2e.cluster import NAMESPACE, Cluster
 from tests.e2e.kubernetes import Object
 from tests.e2e.processes import await_true
-from tests.e2e.space import Space
+from tests.e2e.space import Space, claim_spec
 
 MEBIBYTES = 3
 """How much data a claim gets."""
@@ -159,6 +158,42 @@ class Shop(Space):
         """The names of the objects of a kind in the namespace."""
         return [each["metadata"]["name"] for each in self.kubernetes.list(kind, self.name)]
 
+    # --- claims ------------------------------------------------------------------------------------------
+
+    def claims(self, *names: str) -> None:
+        """Create claims of 1 GiB. One command for all takes as long as for one."""
+        self.kubernetes.apply(*(self._claim(name, claim_spec(size=1)) for name in names))
+
+    def filled(self, claim: str, kind: str, name: str, *, block: bool = False) -> str:
+        """Create a claim of 1 GiB that an object of the operator fills; returns its name."""
+        source = {"apiGroup": "powerflex.dev", "kind": kind, "name": name}
+        spec = claim_spec(size=1, storage_class="powerflex-now", block=block) | {"dataSourceRef": source}
+        self.kubernetes.create("persistentvolumeclaims", self._claim(claim, spec), self.name)
+        return claim
+
+    def _claim(self, name: str, spec: Object) -> Object:
+        metadata = {"name": name, "namespace": self.name}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+    def remove_claims(self, *claims: str) -> None:
+        """Delete claims and wait until they are deleted."""
+        for claim in claims:
+            self.kubernetes.delete("persistentvolumeclaims", claim, self.name)
+        self.kubernetes.until_deleted("persistentvolumeclaims", claims, self.name)
+
+    def snapshots(self, snapshots: dict[str, str]) -> None:
+        """Take snapshots of claims, by the name of the snapshot, and wait until they are ready to use."""
+        for name, claim in snapshots.items():
+            body = {
+                "apiVersion": "snapshot.storage.k8s.io/v1",
+                "kind": "VolumeSnapshot",
+                "metadata": {"name": name, "namespace": self.name},
+                "spec": {"source": {"persistentVolumeClaimName": claim}},
+            }
+            self.kubernetes.create("volumesnapshots", body, self.name)
+        for name in snapshots:
+            self.until_snapshot(name)
+
     # --- data ----------------------------------------------------------------------------------------
 
     def fill(self, *claims: str, keep: bool = False, mebibytes: int = MEBIBYTES) -> None:
@@ -219,24 +254,12 @@ class Shop(Space):
         self.lead("VolumeImage", claim, **image)
         return self.filled(claim, "VolumeImage", claim, block=True)
 
-    def filled(self, claim: str, kind: str, name: str, **more: Any) -> str:
-        """Create a claim that an object of the operator fills; returns its name."""
-        source = {"apiGroup": "powerflex.dev", "kind": kind, "name": name}
-        more = {"size": 1, "storage_class": "powerflex-now", **more}
-        return self.claim(claim, dataSourceRef=source, **more)
-
     def sum_on_device(self, claim: str, size: int) -> str:
         """The checksum of the first bytes of a block claim."""
         self.pod("device-reader", {"/dev/disk": claim}, node="worker1", block=True)
         told = self.run("device-reader", f"head -c {size} /dev/disk | sha256sum")
         self.shut("device-reader", claim)
         return told.split()[0]
-
-    def remove_claims(self, *claims: str) -> None:
-        """Delete claims and wait until they are deleted."""
-        for claim in claims:
-            self.kubernetes.delete("persistentvolumeclaims", claim, self.name)
-        self.kubernetes.until_deleted("persistentvolumeclaims", claims, self.name)
 
     # --- objects of the operator -----------------------------------------------------------------------
 

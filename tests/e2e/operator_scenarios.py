@@ -20,7 +20,7 @@ Scenario = Callable[[Shop, ImageServer, Path], None]
 
 
 def _example_of_reverts(shop: Shop, _server: ImageServer, _folder: Path) -> None:
-    shop.claim("data", size=1)
+    shop.claims("data")
     shop.fill("data")
     old = shop.sums("data")
     shop.snapshot("before", "data")
@@ -36,7 +36,7 @@ def _example_of_reverts(shop: Shop, _server: ImageServer, _folder: Path) -> None
 
 
 def _example_of_copies(shop: Shop, _server: ImageServer, _folder: Path) -> None:
-    shop.claim("data", size=1)
+    shop.claims("data")
     shop.fill("data", keep=True)
     wanted = shop.run("writer", "cut -d' ' -f1 < /claims/data/sum")
     copy, claim = examples("volume-copy.md", shop)
@@ -49,8 +49,7 @@ def _example_of_copies(shop: Shop, _server: ImageServer, _folder: Path) -> None:
 
 
 def _example_of_exports(shop: Shop, server: ImageServer, folder: Path) -> None:
-    shop.claim("data", size=1)
-    shop.claim("images", size=1)
+    shop.claims("data", "images")
     shop.fill("data", keep=True)
     shop.snapshot("nightly", "data")
     wanted = shop.run("writer", "cut -d' ' -f1 < /claims/data/sum")
@@ -124,7 +123,7 @@ def _sum_in(disk: Path) -> str:
 
 
 def _example_of_moves(shop: Shop, _server: ImageServer, _folder: Path) -> None:
-    shop.claim("data", size=1)
+    shop.claims("data")
     shop.fill("data")
     before = shop.sums("data")
     old = shop.volume("data")
@@ -169,8 +168,7 @@ def _example_of_schedules(shop: Shop, _server: ImageServer, _folder: Path) -> No
 
 def _killed_movers(shop: Shop, _server: ImageServer, _folder: Path) -> None:
     """One mover is killed, and the pod of another one is deleted. Both do their work in the end."""
-    for claim in ("source", "moved", "images"):
-        shop.claim(claim, size=1)
+    shop.claims("source", "moved", "images")
     shop.fill("source", "moved", mebibytes=100)
     before = shop.sums("moved")
     export = shop.exported("killed.raw", "source", format="raw")
@@ -189,8 +187,7 @@ def _killed_movers(shop: Shop, _server: ImageServer, _folder: Path) -> None:
 
 def _full_targets_and_sources_that_go(shop: Shop, _server: ImageServer, _folder: Path) -> None:
     """A full claim is named, and used when it has space. Sources are deleted while they are read."""
-    for claim in ("exported", "moved", "images"):
-        shop.claim(claim, size=1)
+    shop.claims("exported", "moved", "images")
     shop.fill("exported", "moved", mebibytes=20)
     _on_images(shop, "dd if=/dev/zero of=/images/ballast bs=1M 2>/dev/null || sync")
     export = shop.exported("late.raw", "exported", format="raw")

@@ -98,11 +98,10 @@ def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_a
     operated: Operated, shop: Shop
 ) -> None:
     claims = ("moved", "reverted", "source")
-    for claim in (*claims, "images"):
-        shop.claim(claim, size=1)
+    shop.claims(*claims, "images")
     shop.fill(*claims)
     before = shop.sums(*claims)
-    shop.snapshot("before", "reverted")
+    shop.snapshots({"before": "reverted"})
     shop.fill("reverted")
     seen: dict[str, set[str]] = {kind: set() for kind in _ENDED}
     one_at_a_time = threading.Lock()
@@ -150,12 +149,10 @@ def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(shop: Shop) -
     }
     names = {kind: list(phases) for kind, phases in wanted.items()}
     claims = (*names["VolumeRevert"], *names["VolumeMove"], "source")
-    for claim in (*claims, "images"):
-        shop.claim(claim, size=1)
+    shop.claims(*claims, "images")
     shop.fill(*claims)
     before = shop.sums(*claims)
-    for claim in names["VolumeRevert"]:
-        shop.snapshot(f"{claim}-before", claim)
+    shop.snapshots({f"{claim}-before": claim for claim in names["VolumeRevert"]})
 
     def delete_in(kind: str, name: str, phase: str) -> bool:
         if phase == wanted[kind].get(name):
@@ -198,7 +195,7 @@ def test_a_move_whose_node_is_lost_goes_on_elsewhere_and_the_lost_mover_writes_n
 ) -> None:
     kubernetes, cluster = operated.kubernetes, operated.cluster
     lost = cluster.machines["worker2"]
-    shop.claim("data", size=1)
+    shop.claims("data")
     shop.fill("data", mebibytes=50)
     before = shop.sums("data")
     kubernetes.kubectl("cordon", "worker1")
