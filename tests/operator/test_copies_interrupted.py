@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,15 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube.http import Http
 from csi_powerflex.operator.happenings import Happenings
 from csi_powerflex.operator.rounds import Rounds
-from tests.controller.ended import Killed, Life
+from tests.controller.ended import Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import KEY, CopiesWorld
-from tests.operator.interruptions import each_position, killed_at
+from tests.operator.interruptions import each_position, killed_everywhere
 from tests.operator.movers_world import CLAIMS, DRIVER
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
-_MOST_ROUNDS = 60
 STAGES = ("Waiting", "Securing", "Copying", "Closing", "Binding")
 
 
@@ -49,70 +46,21 @@ def end(world: CopiesWorld) -> None:
 @pytest.mark.parametrize(
     ("mode", "source"), [("Filesystem", "claim"), ("Block", "claim"), ("Filesystem", "snapshot")]
 )
-def test_an_operator_that_is_killed_at_every_request_ends_the_copy(
+def test_an_operator_that_is_killed_at_any_request_is_followed_by_another(
     world: CopiesWorld, mode: str, source: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    """Each round is killed at its first request, begun again, killed at its second, and so on."""
     life = Life(monkeypatch)
     world.copy(**({"claim": "data"} if source == "claim" else {"snapshot": "nightly"}))
     world.want(volumeMode=mode)
-    kills = 0
-    for _ in range(_MOST_ROUNDS):
-        rest = round_killed_at_each_request(world, life, after=after)
-        kills += rest.kills
-        world.controllers()
-        if world.rests(rest.pause):
-            break
-    world.settle()
-    assert world.waiting() == [], world.status(KEY)
-    world.require_delivered(word="hello" if source == "claim" else "night")
-    figures.add("rounds of the operator killed, and repeated", kills)
-    assert kills > 80
 
-
-@dataclass(frozen=True)
-class Round:
-    """A round that has ended after so many kills."""
-
-    pause: float | None
-    kills: int
-
-
-def round_killed_at_each_request(world: CopiesWorld, life: Life, *, after: bool) -> Round:
-    for position in range(100):
-        life.end_at(position, after=after)
-        pause: float | None = 0.0
-        with contextlib.suppress(Killed):
-            pause = world.rounds.lead(KEY)
-        dead = life.dead
-        life.begin_again()
-        if not dead:
-            return Round(pause, position)
-        world.new_process()
-    raise AssertionError("a round does not end")
-
-
-def test_an_operator_that_is_killed_once_is_followed_by_another(
-    world: CopiesWorld, monkeypatch: pytest.MonkeyPatch, figures: Figures
-) -> None:
-    life = Life(monkeypatch)
-    world.copy()
-
-    def step(number: int) -> bool:
-        # The other requests are like these: test_an_operator_that_is_killed_at_every_request_ends_the_copy.
-        world.want()
-        killed = killed_at(world, KEY, life, number * 13 + 5, after=True)
-        if killed:
-            world.drive(KEY)
-            figures.add("rounds of the operator killed, and repeated")
-        world.settle()
-        assert world.waiting() == [], f"killed at request {number}: {world.status(KEY)}"
-        world.require_delivered()
+    def require() -> None:
+        assert world.waiting() == [], world.status(KEY)
+        world.require_delivered(word="hello" if source == "claim" else "night")
         assert world.finalizers(KEY) == []
-        end(world)
-        return killed
 
-    each_position(step, least=4)
+    killed = killed_everywhere(world, KEY, life, after=after, require=require)
+    figures.add("rounds of the operator killed, and repeated", killed)
+    assert killed > 60
 
 
 @pytest.mark.parametrize("deleted", ["claim", "copy", "both"])

@@ -105,7 +105,7 @@ def test_a_volume_that_another_claim_has_is_left_as_it_is(
 ) -> None:
     hand_over = dataclasses.replace(block, final=final)
     put(cluster, "first", "other", "uid-other")
-    put(cluster, "second", "other", "uid-other", **OWN)
+    put(cluster, "second", "other", "uid-other", labels={OWNER_LABEL: "u"})
     with pytest.raises(FailedPrecondition, match="is not bound to claim temporary"):
         hand_over.written()
     for step in (lambda: hand_over.close(AFTER), lambda: hand_over.give(MINE), hand_over.abandon):
