@@ -435,18 +435,18 @@ def test_a_clone_that_got_a_volume_from_before_is_not_given_away(images: ImagesW
 
 
 def test_a_full_tree_is_followed_by_another_copy(images: ImagesWorld) -> None:
-    key = images.create(clonesPerCopy=8)
-    for number in range(20):
+    key = images.create(clonesPerCopy=4)
+    for number in range(10):
         images.want(f"disk-{number}")
     images.settle(key)
-    assert len(images.bound()) == 20
+    assert len(images.bound()) == 10
     assert all(images.word(name) == "debian" for name in images.bound())
     assert len(images.imports) == 3
     assert len({images.tree[images.handle(name)] for name in images.bound()}) == 3
     # The copy, its clones, and for a short time the volume that was imported.
-    assert images.largest_tree <= 10
+    assert images.largest_tree <= 6
     assert images.goldens() == [images.status()["copies"][-1]["name"]], "full copies are removed"
-    assert images.status()["copies"][-1]["clones"] == 4
+    assert images.status()["copies"][-1]["clones"] == 2
     assert images.temporary() == []
 
 
