@@ -60,6 +60,13 @@ def use(reverts: RevertsWorld, claim: str) -> None:
     reverts.cluster.put(PODS, "user", {"metadata": metadata, "spec": {"volumes": volumes}, "status": {}})
 
 
+def without_holds(reverts: RevertsWorld) -> None:
+    """Someone removes the hold of the only PersistentVolume."""
+    (volume,) = reverts.cluster.objects(VOLUMES)
+    path = f"{VOLUMES}/{volume['metadata']['name']}"
+    reverts.cluster.patched(path, {"metadata": {"annotations": {HOLD: None}}})
+
+
 # --- success ---------------------------------------------------------------------------------------
 
 
@@ -324,13 +331,6 @@ def test_a_hold_that_was_removed_ends_the_revert_before_anything_is_overwritten(
     assert reverts.status(key)["phase"] == "Failed"
     assert "was removed" in reverts.status(key)["message"]
     assert reverts.word("data") == "new"
-
-
-def without_holds(reverts: RevertsWorld) -> None:
-    """Someone removes the hold of the only PersistentVolume."""
-    (volume,) = reverts.cluster.objects(VOLUMES)
-    path = f"{VOLUMES}/{volume['metadata']['name']}"
-    reverts.cluster.patched(path, {"metadata": {"annotations": {HOLD: None}}})
 
 
 def test_a_hold_that_was_removed_before_the_safety_snapshot_is_set_again(reverts: RevertsWorld) -> None:
