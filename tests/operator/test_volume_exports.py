@@ -274,6 +274,23 @@ def test_a_pod_that_failed_is_explained_while_another_one_is_awaited(
     assert f"failed, and another one is started{why}" in world.status(key)["message"]
 
 
+@pytest.mark.parametrize(
+    "state", [None, {}, {"waiting": {"reason": "ContainerCreating"}}, {"terminated": {}}]
+)
+def test_a_pod_that_was_evicted_has_no_outcome_and_another_one_is_awaited(
+    world: MoversWorld, state: dict[str, Any] | None
+) -> None:
+    key = prepared(world)
+    job_of(world, key)
+    (pod,) = world.live_pods()
+    containers = [] if state is None else [{"name": "mover", "state": state}]
+    status = {"phase": "Failed", "reason": "Evicted", "containerStatuses": containers}
+    world.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": status})
+    world.rounds.lead(key)
+    assert world.status(key)["phase"] == "Exporting"
+    assert "another one is started: it left no outcome" in world.status(key)["message"]
+
+
 @pytest.mark.parametrize("line", ["no JSON", "{}"])
 def test_a_log_that_is_not_of_the_mover_shows_no_progress(world: MoversWorld, line: str) -> None:
     key = prepared(world)

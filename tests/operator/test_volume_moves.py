@@ -669,3 +669,76 @@ def test_a_copy_whose_volume_was_deleted_is_not_used(world: MoversWorld) -> None
     world.rounds.lead(key)
     assert (world.status(key)["phase"], world.holds()) == ("Failed", [])
     assert "of the copy was deleted" in world.status(key)["message"]
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_cluster_that_refuses_the_job_is_told(world: MoversWorld, status: int) -> None:
+    key = prepared(world)
+    world.drive_to(key, "Copying")
+    world.cluster.refused[JOBS] = status
+    world.lead(key)
+    assert JOBS in world.status(key)["message"]
+    assert world.status(key)["phase"] == ("Undoing" if status == 403 else "Copying")
+    del world.cluster.refused[JOBS]
+    world.drive(key)
+    assert world.status(key)["phase"] == ("Failed" if status == 403 else "Moved")
+    assert world.word("data") == "hello"
+
+
+def test_a_cluster_that_does_not_answer_delays_the_way_back(world: MoversWorld) -> None:
+    world.outcome = Outcome(Exit.DIFFERENT, "the copy is not good")
+    key = prepared(world)
+    world.drive_to(key, "Undoing")
+    path = f"{JOBS}/{world.status(key)['temporary']}"
+    world.cluster.refused[path] = 503
+    assert world.lead(key) == 5
+    assert world.status(key)["phase"] == "Undoing"
+    assert path in world.status(key)["message"]
+    world.cluster.refused.clear()
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.word("data")) == ("Failed", "hello")
+    assert (world.left(), world.holds()) == ([], [])
+
+
+def test_a_claim_that_nothing_protects_is_created_again_in_the_same_round(world: MoversWorld) -> None:
+    key = prepared(world)
+    world.drive_to(key, "Swapping")
+    before = world.claim("data")["metadata"]["uid"]
+    world.cluster.patched(f"{CLAIMS}/data", {"metadata": {"finalizers": None}})
+    world.rounds.lead(key)
+    claim = world.claim("data")
+    assert claim["metadata"]["uid"] != before
+    assert claim["spec"]["volumeName"] == world.status(key)["newVolume"]
+    world.drive(key)
+    assert (world.status(key)["phase"], world.word("data")) == ("Moved", "hello")
+
+
+def test_a_cluster_that_does_not_answer_delays_the_end_of_the_hold(world: MoversWorld) -> None:
+    old = world.claimed("data", "hello")
+    key = prepared(world)
+    world.drive_to(key, "Finishing")
+    world.cluster.refused[f"{VOLUMES}/{old}"] = 503
+    assert world.lead(key) == 5
+    assert world.status(key)["phase"] == "Finishing"
+    assert old in world.status(key)["message"]
+    world.cluster.refused.clear()
+    world.drive(key)
+    assert (world.status(key)["phase"], world.word("data"), world.holds()) == ("Moved", "hello", [])
+
+
+def test_a_cluster_that_does_not_answer_keeps_a_deleted_object_until_the_old_volume_is_removed(
+    world: MoversWorld,
+) -> None:
+    old = world.claimed("data", "hello")
+    key = prepared(world, confirmed=True)
+    world.drive_to(key, "Removing")
+    world.delete(key)
+    world.cluster.refused[f"{VOLUMES}/{old}"] = 503
+    world.lead(key)
+    assert world.exists(key)
+    assert world.volume(old)["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    world.cluster.refused.clear()
+    world.drive(key)
+    assert (world.exists(key), world.volumes()) == (False, {of(world)})
+    assert world.word("data") == "hello"

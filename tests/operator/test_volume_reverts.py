@@ -60,6 +60,13 @@ def use(reverts: RevertsWorld, claim: str) -> None:
     reverts.cluster.put(PODS, "user", {"metadata": metadata, "spec": {"volumes": volumes}, "status": {}})
 
 
+def without_holds(reverts: RevertsWorld) -> None:
+    """Someone removes the hold of the only PersistentVolume."""
+    (volume,) = reverts.cluster.objects(VOLUMES)
+    path = f"{VOLUMES}/{volume['metadata']['name']}"
+    reverts.cluster.patched(path, {"metadata": {"annotations": {HOLD: None}}})
+
+
 # --- success ---------------------------------------------------------------------------------------
 
 
@@ -117,6 +124,19 @@ def test_the_safety_snapshot_has_the_class_of_the_snapshot_or_the_one_that_is_gi
         found = next(item for item in reverts.cluster.objects(SNAPSHOTS) if item["metadata"]["name"] == name)
         classes.append(found["spec"]["volumeSnapshotClassName"])
     assert classes == ["fast", "slow"]
+
+
+def test_a_snapshot_without_a_class_gets_a_safety_snapshot_of_the_default_class(
+    reverts: RevertsWorld,
+) -> None:
+    key = prepared(reverts)
+    (item,) = reverts.cluster.objects(SNAPSHOTS)
+    edited(SNAPSHOTS, spec={"source": item["spec"]["source"]})(reverts)
+    reverts.drive(key)
+    (name,) = reverts.safety(key)
+    safety = next(item for item in reverts.cluster.objects(SNAPSHOTS) if item["metadata"]["name"] == name)
+    assert (reverts.status(key)["phase"], reverts.word("data")) == ("Succeeded", "old")
+    assert "volumeSnapshotClassName" not in safety["spec"]
 
 
 def test_while_the_volume_is_reverted_it_is_held_by_the_object(reverts: RevertsWorld) -> None:
@@ -311,6 +331,70 @@ def test_a_hold_that_was_removed_ends_the_revert_before_anything_is_overwritten(
     assert reverts.status(key)["phase"] == "Failed"
     assert "was removed" in reverts.status(key)["message"]
     assert reverts.word("data") == "new"
+
+
+def test_a_hold_that_was_removed_before_the_safety_snapshot_is_set_again(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    reverts.drive_to(key, "Securing")
+    without_holds(reverts)
+    reverts.lead(key)
+    assert reverts.status(key)["phase"] == "Pending"
+    assert "was removed or replaced; nothing was reverted" in reverts.status(key)["message"]
+    assert reverts.safety(key) == []
+    reverts.drive_to(key, "Securing")
+    assert len(reverts.holds()) == 1
+    reverts.drive(key)
+    assert (reverts.status(key)["phase"], reverts.word("data"), reverts.holds()) == ("Succeeded", "old", [])
+
+
+def test_a_hold_that_was_removed_while_safety_snapshots_are_taken_ends_the_revert(
+    reverts: RevertsWorld,
+) -> None:
+    key = prepared(reverts)
+    reverts.drive_to(key, "Securing")
+    reverts.lead(key)
+    assert reverts.status(key)["members"][0]["safetySnapshot"]
+    without_holds(reverts)
+    reverts.drive(key)
+    assert reverts.status(key)["phase"] == "Failed"
+    assert "was removed or replaced; nothing was reverted" in reverts.status(key)["message"]
+    assert (reverts.word("data"), reverts.safety(key)) == ("new", [])
+
+
+def test_a_revert_whose_start_was_removed_from_its_status_does_nothing(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    reverts.lead(key)
+    reverts.cluster.patched(f"{PATH}/{key.name}/status", {"status": {"startedAt": None}})
+    reverts.lead(key)
+    assert "has no start time in its status; create another one" in reverts.status(key)["message"]
+    reverts.clock.forward(seconds=301)
+    reverts.drive(key)
+    assert (reverts.status(key)["phase"], reverts.word("data"), reverts.holds()) == ("Failed", "new", [])
+
+
+def test_a_volume_that_was_mapped_while_it_was_overwritten_stays_held(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    reverts.drive_to(key, "Verifying")
+    reverts.map_to(reverts.handles["data"], "a")
+    reverts.drive(key)
+    status = reverts.status(key)
+    assert status["phase"] == "Failed"
+    assert "was mapped to" in status["message"]
+    assert "delete this object to let pods start again" in status["message"]
+    assert (reverts.word("data"), len(reverts.holds())) == ("old", 1)
+
+
+def test_an_array_that_does_not_say_whether_a_volume_was_mapped_is_asked_again(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    reverts.drive_to(key, "Verifying")
+    fault = Fault(kind=FaultKind.ERROR, code=58, route="Volume.queryBySelectedIds", times=1)
+    reverts.world.simulator.gateway.inject(fault)
+    assert reverts.lead(key) == 10
+    assert reverts.status(key)["phase"] == "Verifying"
+    assert "is tried again: the volumes were reverted" in reverts.status(key)["message"]
+    assert len(reverts.holds()) == 1
+    reverts.drive(key)
+    assert (reverts.status(key)["phase"], reverts.word("data"), reverts.holds()) == ("Succeeded", "old", [])
 
 
 def test_a_refusal_of_the_array_changes_nothing_and_puts_a_group_back(reverts: RevertsWorld) -> None:
