@@ -41,6 +41,7 @@ _.is_worth_repeating, _.read_outcome, _.NEW
     _.bytes_per_second,
     _.observed_generation,
     _.completed_at,
+    _.disk_bytes,
     _.image_bytes,
     _.remarks,
 )

@@ -311,10 +311,12 @@ def _redirect(answer: urllib3.BaseHTTPResponse, url: str, server: Server) -> str
     """Where the answer leads to; None if it is no redirect."""
     if answer.status not in (301, 302, 303, 307, 308):
         return None
-    location = urljoin(url, answer.headers.get("Location", ""))
+    given = answer.headers.get("Location", "")
     try:
+        # urljoin would complete a URL that has a scheme and no host.
+        location = given if urlsplit(given).scheme else urljoin(url, given)
         _check_url(location, has_credentials=False)
-    except InvalidArgument as error:
+    except (InvalidArgument, ValueError) as error:
         raise Refused(f"{shown(url)} redirects to something that is no URL of HTTP: {error}") from error
     if urlsplit(url).scheme == "https" and urlsplit(location).scheme != "https":
         raise Refused(

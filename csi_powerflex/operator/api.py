@@ -70,7 +70,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_def
 
 
 class Resource(KubeObject, frozen=True, kw_only=True):
-    """An object of the operator. A subclass has its own ``spec`` and ``status``."""
+    """An object of the operator. A subclass has its own specification and status."""
 
     metadata: Metadata = Metadata()
     status: Status = Status()
@@ -107,7 +107,7 @@ class Definition:
         plural: as in the path of the API.
         short: names for the command line.
         description: what ``kubectl explain`` says.
-        resource: the type of its objects, with their ``spec`` and ``status``.
+        resource: the type of its objects, with their specification and status.
         columns: what ``kubectl get`` shows after the name.
         populates: claims name its objects as the source of their data (``dataSourceRef``).
     """

@@ -35,6 +35,7 @@ _THREADS = 8
 _SERVER_SECONDS = 240
 _CLIENT_SECONDS = 270
 _CONNECT_SECONDS = 10
+_CLOSE_SECONDS = 0.25
 # Kubernetes replaces the token of a ServiceAccount long before it expires.
 _TOKEN_SECONDS = 600.0
 
@@ -73,6 +74,8 @@ def serve(
                 ready_flag=ready,
             )
         finally:
+            # The connections of aiohttp end in the loop, some time after their session is closed.
+            loop.run_until_complete(asyncio.sleep(_CLOSE_SECONDS))
             loop.close()
 
 

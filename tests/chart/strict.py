@@ -9,7 +9,12 @@ from typing import Any
 
 import kubernetes.client
 
-CUSTOM = {"snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io", "monitoring.coreos.com"}
+CUSTOM = {
+    "groupsnapshot.storage.k8s.io",
+    "monitoring.coreos.com",
+    "populator.storage.k8s.io",
+    "snapshot.storage.k8s.io",
+}
 """Groups of custom resources, for which the client has no model."""
 
 

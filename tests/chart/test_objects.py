@@ -75,11 +75,12 @@ def test_snapshots_are_served_as_far_as_the_cluster_has_them(
 
 
 @pytest.mark.parametrize("apis", [(), ("populator.storage.k8s.io/v1beta1",)])
-def test_volume_copies_are_a_source_that_the_validator_knows(helm: str, apis: tuple[str, ...]) -> None:
+def test_copies_and_images_are_sources_that_the_validator_knows(helm: str, apis: tuple[str, ...]) -> None:
     case = Case("minimal", "1.36", (*SNAPSHOT_APIS, *apis), ("operator.enabled=true",))
     found = chart.of_kind(chart.rendered(helm, case), "VolumePopulator")
     sources = [item["sourceKind"] for item in found]
-    assert sources == ([{"group": "powerflex.dev", "kind": "VolumeCopy"}] if apis else [])
+    kinds = ("VolumeCopy", "VolumeImage") if apis else ()
+    assert sources == [{"group": "powerflex.dev", "kind": kind} for kind in kinds]
 
 
 def test_snapshots_can_be_turned_off(helm: str) -> None:

@@ -60,12 +60,35 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """The objects of a cluster at one time."""
+class Objects:
+    """All objects of a cluster.
 
-    objects: dict[str, dict[str, dict[str, Any]]]
-    version: int
+    Attributes:
+        by_resource: each object by the path of its resource and its name.
+        uids: how many UIDs were given.
+    """
+
+    by_resource: dict[str, dict[str, dict[str, Any]]]
     uids: int
+
+    def comparable(self) -> str:
+        """The objects as text, without Events and versions. Of times only whether they are there."""
+        return json.dumps(
+            {
+                resource: {name: _comparable(item) for name, item in named.items()}
+                for resource, named in self.by_resource.items()
+                if named and not resource.endswith("/events")
+            },
+            sort_keys=True,
+        )
+
+
+def _comparable(item: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}
+    for key in ("creationTimestamp", "deletionTimestamp"):
+        if key in metadata:
+            metadata[key] = bool(metadata[key])
+    return {**item, "metadata": metadata}
 
 
 class ApiServer:
@@ -158,17 +181,6 @@ class ApiServer:
             metadata = {"name": name, "uid": uid, **given, "resourceVersion": self._next_version()}
             self._objects[resource][name] = item = {**(content or {}), "metadata": metadata}
             self._add_event(resource, "MODIFIED" if before else "ADDED", item)
-
-    def save(self) -> Saved:
-        """All objects as they are now, for ``restore``."""
-        with self._changed:
-            return Saved(copy.deepcopy(self._objects), self._version, self._uids)
-
-    def restore(self, saved: Saved) -> None:
-        """Go back to what was saved. Watches are not told."""
-        with self._changed:
-            self._objects = copy.deepcopy(saved.objects)
-            self._version, self._uids = saved.version, saved.uids
 
     def remove(self, resource: str, name: str) -> None:
         with self._changed:
@@ -348,6 +360,16 @@ class ApiServer:
         """The objects of a resource, the oldest first."""
         with self._changed:
             return list(self._objects.get(resource, {}).values())
+
+    def state(self) -> Objects:
+        """All objects as they are, for ``restore``."""
+        with self._changed:
+            return Objects(copy.deepcopy(self._objects), self._uids)
+
+    def restore(self, state: Objects) -> None:
+        """Have the objects of ``state`` again. Versions go on, and watches are not told."""
+        with self._changed:
+            self._objects, self._uids = copy.deepcopy(state.by_resource), state.uids
 
     def events(self, resource: str, version: int) -> Iterator[dict[str, Any]]:
         """Events after ``version`` as they come.

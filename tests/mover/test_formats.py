@@ -64,7 +64,7 @@ def test_a_text_is_called_so() -> None:
     [
         (b"LUKS\xba\xbe\0\1", "an encrypted disk"),
         (b"# Disk DescriptorFile\n", "a VMDK descriptor that names other files"),
-        (b"COWD", "of the old kind"),
+        (b"COWD", "a VMDK of the old kind"),
         (b"conectix", "a VHD image"),
         (b"vhdxfile", "a VHDX image"),
         (bytes(64) + b"\x7f\x10\xda\xbe", "a VDI image"),

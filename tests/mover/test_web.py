@@ -119,7 +119,7 @@ def test_a_redirect_from_https_to_http_is_refused(web: WebServer, tmp_path: Path
         assert download(plain.server("/image"), tmp_path).digest == DIGEST
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/image", "https://"])
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/image", "https://", "//["])
 def test_a_redirect_to_something_else_is_refused(web: WebServer, tmp_path: Path, location: str) -> None:
     web.answers["/image"] = status_answer(302, {"Location": location})
     with pytest.raises(Refused, match="redirects to something that is no URL of HTTP"):

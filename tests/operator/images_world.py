@@ -7,7 +7,6 @@ the array is in a tree, as on a PowerFlex: a clone is in the tree of its snapsho
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.quantities import whole_bytes
 from csi_powerflex.operator.rounds import Rounds
 from csi_powerflex.operator.sources import CONTENTS
-from tests.kube.api_server import ApiServer, Saved
+from tests.kube.api_server import ApiServer, Objects
 from tests.operator.clock import Clock
 
 DRIVER = "csi-powerflex.example.org"
@@ -42,14 +41,11 @@ IDLE = 60.0
 _MOST_ROUNDS = 120
 
 
-_PASSING = re.compile(r'"(resourceVersion|creationTimestamp|deletionTimestamp)": "[^"]*"')
-
-
 @dataclass(frozen=True, slots=True)
 class SavedWorld:
     """The cluster and the array at one time."""
 
-    cluster: Saved
+    cluster: Objects
     array: tuple[dict[str, str], dict[str, str], dict[str, str]]
     number: int
 
@@ -352,11 +348,11 @@ class ImagesWorld:
         for job in self.cluster.objects(jobs(SHOP)):
             if job.get("status", {}).get("conditions"):
                 continue
-            pod = self.named(PODS, f"{job['metadata']['name']}-pod")
-            if pod is None:
+            own = self.named(PODS, f"{job['metadata']['name']}-pod")
+            if own is None:
                 self._start(job)
             elif self.movers_work:
-                self._end(job, pod)
+                self._end(job, own)
 
     def _start(self, job: dict[str, Any]) -> None:
         template = job["spec"]["template"]
@@ -419,7 +415,7 @@ class ImagesWorld:
     def save(self) -> SavedWorld:
         """All that is, for ``restore``."""
         array = (dict(self.data), dict(self.taken), dict(self.tree))
-        return SavedWorld(self.cluster.save(), array, self._number)
+        return SavedWorld(self.cluster.state(), array, self._number)
 
     def restore(self, saved: SavedWorld) -> None:
         """Go back to what was saved, with a new process."""
@@ -430,10 +426,8 @@ class ImagesWorld:
 
     def course(self) -> str:
         """All that is, except for Events, versions and times, which do not decide about what follows."""
-        saved = self.cluster.save()
-        objects = {path: found for path, found in saved.objects.items() if found and path != EVENTS}
-        text = json.dumps([objects, self.data, self.taken, self.tree], sort_keys=True)
-        return _PASSING.sub("", text)
+        array = json.dumps([self.data, self.taken, self.tree], sort_keys=True)
+        return self.cluster.state().comparable() + array
 
     # --- the operator ----------------------------------------------------------------------------
 

@@ -1,4 +1,9 @@
-"""The operator is killed at a request, and another process leads the object on."""
+"""The operator is killed at a request, and another process leads the object on.
+
+All state is in the cluster (ADR 27). So the world goes back to the beginning of a round before each kill. And
+a run that comes to a state from which another run has gone on to the end needs not go on: it would do the
+same.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Callable
 
 from csi_powerflex.operator.api import Key
 from tests.controller.ended import Killed, Life
-from tests.operator.movers_world import MoversWorld
+from tests.operator.movers_world import MoversWorld, State
 
 _MOST_ROUNDS = 80
 
@@ -32,6 +37,57 @@ def killed_at(world: MoversWorld, key: Key, life: Life, position: int, *, after:
         world.controllers()
         if world.rests(pause):
             return False
+    raise AssertionError(f"it does not end: {world.status(key)}")
+
+
+def killed_everywhere(
+    world: MoversWorld, key: Key, life: Life, *, after: bool, require: Callable[[], None]
+) -> int:
+    """Kill the process at each request of each round, and lead the object on. Returns how many were killed.
+
+    Args:
+        world: the world, with an object that can be led to the end.
+        key: the object.
+        life: the process that is killed.
+        after: whether the request is done before the end of the process.
+        require: asserts that the end is right; called for each run that has come to the end.
+    """
+    states, proven = _to_the_end(world, key, set(), require), set[str]()
+    proven |= {state.comparable() for state in states}
+    killed = 0
+    for state in states:
+        for position in range(500):
+            world.restore(state)
+            if not _is_killed(world, key, life, position, after=after):
+                break
+            killed += 1
+            proven |= {seen.comparable() for seen in _to_the_end(world, key, proven, require)}
+    return killed
+
+
+def _is_killed(world: MoversWorld, key: Key, life: Life, position: int, *, after: bool) -> bool:
+    """Lead the object one round in which the process is killed at this request, if there are so many."""
+    life.end_at(position, after=after)
+    with contextlib.suppress(Killed):
+        world.rounds.lead(key)
+    dead = life.dead
+    life.begin_again()
+    world.new_process()
+    return dead
+
+
+def _to_the_end(world: MoversWorld, key: Key, proven: set[str], require: Callable[[], None]) -> list[State]:
+    """Lead the object to the end, or to a proven state. Returns the states on the way."""
+    states: list[State] = []
+    for _ in range(_MOST_ROUNDS):
+        state = world.state()
+        if state.comparable() in proven:
+            return states
+        states.append(state)
+        if world.rests(world.lead(key)):
+            world.settle()
+            require()
+            return states
     raise AssertionError(f"it does not end: {world.status(key)}")
 
 

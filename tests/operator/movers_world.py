@@ -5,7 +5,10 @@ What is in a volume is one word. A mover copies the word of its source to its ta
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from csi_powerflex.operator.moves.claimed import stateful_sets
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.rounds import Rounds
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
-from tests.kube.api_server import ApiServer
+from tests.kube.api_server import ApiServer, Objects
 from tests.operator.clock import Clock
 
 DRIVER = "csi-powerflex.example.org"
@@ -39,6 +42,21 @@ SIZE = 8 << 30
 _PROTECTED = "kubernetes.io/pvc-protection"
 _ATTACHED = "external-attacher/csi"
 _MOST_ROUNDS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a MoversWorld has: the objects of the cluster, and what is on the array and was exported."""
+
+    objects: Objects
+    data: dict[str, str]
+    taken: dict[str, str]
+    exported: list[tuple[str, list[str]]]
+    number: int
+
+    def comparable(self) -> str:
+        """As text. Two runs with the same text go on alike, because the operator has no other state."""
+        return json.dumps([self.objects.comparable(), self.data, self.taken, self.exported, self.number])
 
 
 class MoversWorld:
@@ -521,6 +539,18 @@ class MoversWorld:
             (item["reason"], item["message"])
             for item in self.cluster.objects(f"/api/v1/namespaces/{NAMESPACE}/events")
         ]
+
+    def state(self) -> State:
+        """All of it, for ``restore``."""
+        parts = copy.deepcopy((self.data, self.taken, self.exported))
+        return State(self.cluster.state(), *parts, self._number)
+
+    def restore(self, state: State) -> None:
+        """Go back to a state, with a new process of the operator."""
+        self.cluster.restore(state.objects)
+        self.data, self.taken, self.exported = copy.deepcopy((state.data, state.taken, state.exported))
+        self._number = state.number
+        self.new_process()
 
     def settle(self) -> None:
         """Let the controllers end what the operator has begun."""

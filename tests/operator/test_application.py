@@ -121,18 +121,19 @@ class Led:
 
 
 @contextlib.contextmanager
-def served(config: ClusterConfig, led: Led) -> Iterator[None]:
+def served(cluster: ApiServer, led: Led, config: ClusterConfig | None = None) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(
-        target=application.serve, args=(config, DEFINITIONS, led), kwargs={"stop": stop}
-    )
+    given = (config or cluster.config, DEFINITIONS, led)
+    thread = threading.Thread(target=application.serve, args=given, kwargs={"stop": stop})
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(SECONDS)
-        assert not thread.is_alive()
+        # The server reads the end of a connection only after its watch.
+        while thread.is_alive():
+            cluster.end_watches()
+            thread.join(0.1)
 
 
 def put(cluster: ApiServer, name: str, generation: int = 1) -> None:
@@ -144,7 +145,7 @@ def put(cluster: ApiServer, name: str, generation: int = 1) -> None:
 def test_objects_that_exist_and_that_appear_are_led(cluster: ApiServer) -> None:
     put(cluster, "first")
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
         put(cluster, "second")
         led.wait(2)
@@ -157,7 +158,7 @@ def test_objects_that_exist_and_that_appear_are_led(cluster: ApiServer) -> None:
 def test_it_writes_nothing_by_itself(cluster: ApiServer) -> None:
     put(cluster, "first")
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
     assert {request.method for request in cluster.requests} == {"GET"}
 
@@ -165,7 +166,7 @@ def test_it_writes_nothing_by_itself(cluster: ApiServer) -> None:
 def test_it_asks_only_for_its_own_resources_and_for_what_there_is(cluster: ApiServer) -> None:
     put(cluster, "first")
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
     own = {definition.path() for definition in DEFINITIONS}
     asked = {
@@ -186,7 +187,7 @@ def test_a_claim_without_a_volume_begins_a_round_with_its_source(cluster: ApiSer
     claim(cluster, "foreign", dataSourceRef={**source, "apiGroup": "example.org"})
     claim(cluster, "elsewhere", dataSourceRef={**source, "namespace": "other"})
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         claim(cluster, "first", dataSourceRef=source)
         led.wait(1)
         claim(cluster, "second", dataSourceRef={**source, "name": "next", "namespace": "shop"})
@@ -196,7 +197,7 @@ def test_a_claim_without_a_volume_begins_a_round_with_its_source(cluster: ApiSer
 
 def test_it_goes_on_after_the_watches_have_ended_or_broken(cluster: ApiServer) -> None:
     led = Led()
-    with served(cluster.config, led):
+    with served(cluster, led):
         cluster.wait_for_watches(WATCHES)
         cluster.end_watches()
         cluster.wait_for_watches(WATCHES)
@@ -210,7 +211,8 @@ def test_a_token_that_was_replaced_is_read_again(cluster: ApiServer, tmp_path: P
     token.write_text("one")
     cluster.token = "one"
     led = Led()
-    with served(ClusterConfig(cluster.url, authority=cluster.authority.certificate, token=token), led):
+    config = ClusterConfig(cluster.url, authority=cluster.authority.certificate, token=token)
+    with served(cluster, led, config):
         cluster.wait_for_watches(WATCHES)
         token.write_text("two")
         cluster.token = "two"
@@ -226,7 +228,7 @@ def test_a_user_without_a_name_is_no_obstacle(cluster: ApiServer, monkeypatch: p
     monkeypatch.setattr("getpass.getuser", nameless)
     led = Led()
     put(cluster, "first")
-    with served(cluster.config, led):
+    with served(cluster, led):
         led.wait(1)
 
 

@@ -17,7 +17,7 @@ from tests.controller.ended import Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import KEY, CopiesWorld
-from tests.operator.interruptions import each_position, killed_at
+from tests.operator.interruptions import each_position, killed_everywhere
 from tests.operator.movers_world import CLAIMS, DRIVER
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
@@ -43,38 +43,35 @@ def end(world: CopiesWorld) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("mode", "stage"), [("Filesystem", "Waiting"), ("Block", "Closing")])
+@pytest.mark.parametrize(
+    ("mode", "source"), [("Filesystem", "claim"), ("Block", "claim"), ("Filesystem", "snapshot")]
+)
 def test_an_operator_that_is_killed_at_any_request_is_followed_by_another(
-    world: CopiesWorld, mode: str, stage: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
+    world: CopiesWorld, mode: str, source: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     life = Life(monkeypatch)
-    world.copy()
+    world.copy(**({"claim": "data"} if source == "claim" else {"snapshot": "nightly"}))
+    world.want(volumeMode=mode)
 
-    def step(position: int) -> bool:
-        world.want(volumeMode=mode)
-        if stage != "Waiting":
-            world.drive_to_stage(stage)
-        killed = killed_at(world, KEY, life, position, after=after)
-        if killed:
-            world.drive(KEY)
-            figures.add("rounds of the operator killed, and repeated")
-        world.settle()
-        assert world.waiting() == [], f"killed at request {position}: {world.status(KEY)}"
-        world.require_delivered()
+    def require() -> None:
+        assert world.waiting() == [], world.status(KEY)
+        world.require_delivered(word="hello" if source == "claim" else "night")
         assert world.finalizers(KEY) == []
-        end(world)
-        return killed
 
-    each_position(step, least=60 if stage == "Waiting" else 25)
+    killed = killed_everywhere(world, KEY, life, after=after, require=require)
+    figures.add("rounds of the operator killed, and repeated", killed)
+    assert killed > 60
 
 
 @pytest.mark.parametrize("deleted", ["claim", "copy", "both"])
-@pytest.mark.parametrize("mode", ["Filesystem", "Block"])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("mode", "stage"),
+    [("Block", "Closing"), ("Block", "Binding"), *(("Filesystem", stage) for stage in STAGES)],
+)
 def test_a_deletion_in_any_stage_leaves_nothing(
     world: CopiesWorld, stage: str, mode: str, deleted: str
 ) -> None:
-    for rounds in range(4):
+    for rounds in (0, 1, 3) if stage == "Closing" else (0, 1):
         world.copy()
         world.want(volumeMode=mode)
         world.drive_to_stage(stage)

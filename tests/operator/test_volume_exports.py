@@ -15,7 +15,7 @@ from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.controller.ended import Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
-from tests.operator.interruptions import each_position, killed_at
+from tests.operator.interruptions import killed_everywhere
 from tests.operator.movers_world import CLAIMS, JOBS, NAMESPACE, PODS, POLICIES, SNAPSHOTS, MoversWorld
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
@@ -339,28 +339,22 @@ def test_a_lost_node_delays_the_end_but_not_a_deletion(world: MoversWorld) -> No
 def test_the_operator_may_be_killed_at_any_request(
     world: MoversWorld, source: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    life = Life(monkeypatch)
     world.claimed("data", "hello")
     world.claimed("images", "")
     world.snapshot("nightly", "data")
     spec: dict[str, Any] = {"claim": None, "snapshot": "nightly"} if source == "snapshot" else {}
+    key = prepared(world, **spec)
 
-    def step(position: int) -> bool:
-        world.exported.clear()
-        key = prepared(world, f"image-{position}", **spec)
-        killed = killed_at(world, key, life, position, after=after)
-        if killed:
-            world.drive(key)
-            figures.add("rounds of the operator killed, and repeated")
-        world.settle()
+    def require() -> None:
         status = world.status(key)
-        assert status["phase"] == "Succeeded", f"killed at request {position}: {status}"
+        assert status["phase"] == "Succeeded", status
         assert [word for word, _ in world.exported] == ["hello"]
         assert (world.left(), world.finalizers(key)) == ([], [])
         assert len(world.volumes()) == 2
-        return killed
 
-    each_position(step, least=25)
+    killed = killed_everywhere(world, key, Life(monkeypatch), after=after, require=require)
+    figures.add("rounds of the operator killed, and repeated", killed)
+    assert killed > 50
 
 
 @pytest.mark.parametrize("source", ["claim", "snapshot"])

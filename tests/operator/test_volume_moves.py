@@ -16,7 +16,7 @@ from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.controller.ended import Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
-from tests.operator.interruptions import each_position, killed_at
+from tests.operator.interruptions import killed_everywhere
 from tests.operator.movers_world import (
     CLAIMS,
     HOLD,
@@ -443,30 +443,22 @@ def test_a_move_whose_node_is_lost_can_be_deleted(world: MoversWorld) -> None:
 def test_the_operator_may_be_killed_at_any_request(
     world: MoversWorld, mode: str, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    life = Life(monkeypatch)
+    old = world.claimed("data", "hello", mode=mode)
+    key = prepared(world, mode=mode, confirmed=True)
 
-    def step(position: int) -> bool:
-        name = f"data-{position}"
-        old = world.claimed(name, "hello", mode=mode)
-        key = world.create(name, claim=name, storageClassName="west", approved=True, confirmed=True)
-        killed = killed_at(world, key, life, position, after=after)
-        if killed:
-            world.drive(key)
-            figures.add("rounds of the operator killed, and repeated")
-        world.settle()
+    def require() -> None:
         status = world.status(key)
-        assert status["phase"] == "Succeeded", f"killed at request {position}: {status}"
-        assert world.word(name) == "hello"
-        assert of(world, name) == status["newVolume"]
+        assert (status["phase"], world.word("data")) == ("Succeeded", "hello"), status
+        assert of(world) == status["newVolume"]
         assert old not in world.volumes()
-        assert list(world.data.values()) == ["hello"]
         assert (world.left(), world.holds(), world.finalizers(key)) == ([], [], [])
-        world.cluster.delete(CLAIMS, name)
+        world.cluster.delete(CLAIMS, "data")
         world.settle()
         assert world.data == {}
-        return killed
 
-    each_position(step, least=40)
+    killed = killed_everywhere(world, key, Life(monkeypatch), after=after, require=require)
+    figures.add("rounds of the operator killed, and repeated", killed)
+    assert killed > 150
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -490,28 +482,20 @@ def test_an_object_that_is_deleted_in_any_phase_ends_and_loses_nothing(
 
 @pytest.mark.parametrize("after", [False, True])
 def test_the_operator_may_be_killed_while_it_undoes_a_move(
-    world: MoversWorld, after: bool, monkeypatch: pytest.MonkeyPatch
+    world: MoversWorld, after: bool, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    life = Life(monkeypatch)
+    key = prepared(world)
+    world.drive_to(key, "Swapping")
+    world.delete(key)
 
-    def step(position: int) -> bool:
-        name = f"data-{position}"
-        world.claimed(name, "hello")
-        key = world.create(name, claim=name, storageClassName="west", approved=True)
-        world.drive_to(key, "Swapping")
-        world.delete(key)
-        killed = killed_at(world, key, life, position, after=after)
-        if killed:
-            world.drive(key)
-        world.settle()
+    def require() -> None:
         assert not world.exists(key)
-        assert (world.word(name), world.left(), world.holds()) == ("hello", [], [])
+        assert (world.word("data"), world.left(), world.holds()) == ("hello", [], [])
         assert list(world.data.values()) == ["hello"]
-        world.cluster.delete(CLAIMS, name)
-        world.settle()
-        return killed
 
-    each_position(step, least=10)
+    killed = killed_everywhere(world, key, Life(monkeypatch), after=after, require=require)
+    figures.add("rounds of the operator killed, and repeated", killed)
+    assert killed > 10
 
 
 def test_a_move_that_is_deleted_in_the_gap_is_finished_first(world: MoversWorld) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.custody import ATTACHMENTS
-from csi_powerflex.kube_objects.reader import VOLUMES
+from csi_powerflex.kube_objects.reader import CONTENTS, VOLUMES
 from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.objects import claims, group_snapshots
 from csi_powerflex.operator.reverts.definition import VolumeRevert
 from csi_powerflex.operator.work import Change, Save
 from csi_powerflex.simulator.faults import Fault, FaultKind
@@ -172,6 +173,81 @@ def test_what_does_not_exist_or_fit_is_named(
     assert reason in reverts.status(key)["message"]
 
 
+Edit = Callable[[RevertsWorld], None]
+
+
+def edited(path: str, **changed: object) -> Edit:
+    """Replaces fields of the last object of a resource."""
+
+    def edit(reverts: RevertsWorld) -> None:
+        item = reverts.cluster.objects(path)[-1]
+        reverts.cluster.put(path, item["metadata"]["name"], {**item, **changed})
+
+    return edit
+
+
+def of_another_driver(path: str) -> Edit:
+    """The last object of a resource belongs to another driver."""
+
+    def edit(reverts: RevertsWorld) -> None:
+        item = reverts.cluster.objects(path)[-1]
+        spec = {**item["spec"]}
+        if "csi" in spec:
+            spec["csi"] = {**spec["csi"], "driver": "other"}
+        else:
+            spec["driver"] = "other"
+        reverts.cluster.put(path, item["metadata"]["name"], {**item, "spec": spec})
+
+    return edit
+
+
+def removed(path: str) -> Edit:
+    """Removes the last object of a resource."""
+    return lambda reverts: reverts.cluster.remove(path, reverts.cluster.objects(path)[-1]["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (edited(SNAPSHOTS, status={}), "VolumeSnapshot before-data is not ready to use"),
+        (edited(claims(NAMESPACE), spec={}), "claim data is not bound to a PersistentVolume"),
+        (of_another_driver(VOLUMES), "claim data has a volume of driver other"),
+        (removed(VOLUMES), "of claim data is not known"),
+        (of_another_driver(CONTENTS), "VolumeSnapshot before-data belongs to driver other"),
+        (removed(CONTENTS), "the VolumeSnapshotContent of VolumeSnapshot before-data is not known"),
+    ],
+)
+def test_what_is_not_ready_or_not_of_the_driver_is_named(
+    reverts: RevertsWorld, edit: Edit, reason: str
+) -> None:
+    key = prepared(reverts)
+    edit(reverts)
+    reverts.rounds.lead(key)
+    reverts.rounds.lead(key)
+    assert reason in reverts.status(key)["message"]
+    assert (reverts.word("data"), reverts.holds()) == ("new", [])
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (edited(group_snapshots(NAMESPACE), status={}), "VolumeGroupSnapshot both is not ready to use"),
+        (edited(SNAPSHOTS, spec={"source": {}}), "VolumeSnapshot both-b of the group names no claim"),
+        (
+            lambda reverts: (removed(SNAPSHOTS)(reverts), removed(SNAPSHOTS)(reverts)),
+            "VolumeGroupSnapshot both has no VolumeSnapshots",
+        ),
+    ],
+)
+def test_a_group_that_is_not_complete_is_named(reverts: RevertsWorld, edit: Edit, reason: str) -> None:
+    key = group_prepared(reverts)
+    edit(reverts)
+    reverts.rounds.lead(key)
+    reverts.rounds.lead(key)
+    assert reason in reverts.status(key)["message"]
+    assert reverts.holds() == []
+
+
 def test_a_volume_that_someone_else_holds_is_left_alone(reverts: RevertsWorld) -> None:
     key = prepared(reverts)
     volume = reverts.cluster.objects(VOLUMES)[0]
@@ -290,17 +366,17 @@ def test_the_operator_may_be_killed_at_any_request(
     reverts: RevertsWorld, after: bool, kind: str, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     life = Life(monkeypatch)
-    claims = [f"c{number}" for number in range(2 if kind == "group" else 1)]
-    for claim in claims:
+    names = [f"c{number}" for number in range(2 if kind == "group" else 1)]
+    for claim in names:
         reverts.claimed(claim, "")
     for position in range(300):
-        for claim in claims:
+        for claim in names:
             reverts.contents.write(reverts.handles[claim], f"old {claim}")
         if kind == "group":
-            reverts.group(f"g{position}", *claims)
+            reverts.group(f"g{position}", *names)
         else:
-            reverts.snapshot(f"s{position}", claims[0])
-        for claim in claims:
+            reverts.snapshot(f"s{position}", names[0])
+        for claim in names:
             reverts.contents.write(reverts.handles[claim], f"new {claim}")
         spec = (
             {"groupSnapshot": f"g{position}"}
@@ -318,9 +394,9 @@ def test_the_operator_may_be_killed_at_any_request(
             figures.add("rounds of the operator killed, and repeated")
         status = reverts.status(key)
         assert status["phase"] == "Succeeded", f"killed at request {position}: {status}"
-        assert [reverts.word(claim) for claim in claims] == [f"old {claim}" for claim in claims]
+        assert [reverts.word(claim) for claim in names] == [f"old {claim}" for claim in names]
         assert sorted(map(reverts.word_in_snapshot, reverts.safety(key))) == [
-            f"new {claim}" for claim in claims
+            f"new {claim}" for claim in names
         ]
         assert reverts.holds() == []
         assert reverts.object(key)["metadata"].get("finalizers", []) == []

@@ -19,11 +19,11 @@ from csi_powerflex.operator.classes import StorageClass, StorageClasses
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.copies.definition import Population, Stage, VolumeCopy
 from csi_powerflex.operator.movers.job import MoverJob
-from csi_powerflex.operator.movers.movers import Failed, Movers, Running
+from csi_powerflex.operator.movers.movers import Failed, Movers
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
-from csi_powerflex.operator.windows.closing import StillAttached, Volumes
+from csi_powerflex.operator.windows.closing import StillAttached, Volumes, policy_of
 from csi_powerflex.operator.windows.handover import HandOver, Successor
 from csi_powerflex.operator.work import NOW, Happening, Reference
 
@@ -136,25 +136,25 @@ class Populating:
         if self.claim is None or not self._is_wanted:
             return Led(reconciler.undoing(self.entry, ""))
         state = self._mover.lead(self._job)
-        match state:
-            case Outcome():
-                return self._copied(self.claim, state)
-            case Failed():
-                return self._failed(state.failure)
-            case Running(words=words, progress=None):
-                # As long as nothing is copied, something that the pod needs may be missing.
-                secured = self._secured(self.claim)
-                return Led(reconciler.said(secured, words), NOW if secured != self.entry else _WAIT_SECONDS)
-            case Running(words=words, progress=progress):
-                return Led(reconciler.said(replace(self.entry, progress=progress), words), _WAIT_SECONDS)
+        if isinstance(state, Outcome):
+            return self._copied(self.claim, state)
+        if isinstance(state, Failed):
+            return self._failed(state.failure)
+        if state.progress is not None:
+            entry = replace(self.entry, progress=state.progress)
+            return Led(reconciler.said(entry, state.words), _WAIT_SECONDS)
+        # As long as nothing is copied, something that the pod needs may be missing.
+        secured = self._secured(self.claim)
+        pause = NOW if secured != self.entry else _WAIT_SECONDS
+        return Led(reconciler.said(secured, state.words), pause)
 
     def _copied(self, claim: Whole, outcome: Outcome) -> Led:
         try:
             volume = self._hand_over.written()
         except (FailedPrecondition, NotFound) as error:
             return self._failed(f"the volume that was written is missing: {error}")
-        name, policy = volume.metadata.name, volume.spec.get("persistentVolumeReclaimPolicy")
-        return Led(reconciler.copied(self.entry, claim, name, str(policy or "Delete"), outcome.message))
+        name, policy = volume.metadata.name, policy_of(volume)
+        return Led(reconciler.copied(self.entry, claim, name, policy, outcome.message))
 
     def close(self) -> Led:
         """End the data mover, and the temporary claim with its window."""
@@ -306,6 +306,8 @@ class Populating:
 
     @property
     def _dropped(self) -> Happening:
+        if not self.entry.claim:
+            return self._told("LateRemoved", "what a process of the operator has made too late is removed")
         return self._told("CopyDropped", f"claim {self.entry.claim} gets no copy; what was begun is removed")
 
     def _told(self, reason: str, text: str, *, warning: bool = False) -> Happening:

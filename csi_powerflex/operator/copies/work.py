@@ -11,8 +11,9 @@ from csi_powerflex.operator.classes import StorageClasses
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.copies.definition import DEFINITION, CopyStatus, Population, Stage, VolumeCopy
 from csi_powerflex.operator.copies.populating import Led, Populating
-from csi_powerflex.operator.objects import claims
-from csi_powerflex.operator.owned import Owned, Whole
+from csi_powerflex.operator.movers.job import jobs, policies
+from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Save
 
 _LOOK_SECONDS = 60.0
@@ -45,13 +46,29 @@ class Copies:
             item.metadata.uid: item
             for item in self._client.list(claims(found.metadata.namespace), Whole).items
         }
-        entries = _entries(found, present, owned)
+        entries = _with_new(found, present)
+        if not entries and not found.deleting:
+            entries = self._late(owned)
         if entries != found.status.claims:
             # A claim is in the status before anything is made for it.
             return self._change(found, [Led(entry) for entry in entries], NOW)
         steps = [self._populating(found, owned, entry, present.get(entry.uid)).lead() for entry in entries]
         pause = min((step.pause for step in steps), default=_LOOK_SECONDS)
         return self._change(found, steps, pause)
+
+    def _late(self, owned: Owned) -> tuple[Population, ...]:
+        """Entries for what is left although no claim waits. They are undone.
+
+        A process that was separated from the cluster may have made it late.
+        """
+        labels = f"{OWNER_LABEL}={owned.uid}"
+        found = [
+            item
+            for path in (claims, snapshots, jobs, policies)
+            for item in self._client.list(path(owned.namespace), Whole, labels=labels).items
+        ]
+        uids = sorted({reconciler.uid_of(item.metadata.name) for item in found})
+        return tuple(Population(claim="", uid=uid, stage=Stage.UNDOING) for uid in uids)
 
     def _populating(
         self, found: VolumeCopy, owned: Owned, entry: Population, claim: Whole | None
@@ -71,22 +88,15 @@ class Copies:
         return Change(status, UNTIL_CHANGED if found.deleting else pause, False, happenings)
 
 
-def _entries(found: VolumeCopy, present: Mapping[str, Whole], owned: Owned) -> tuple[Population, ...]:
-    """The claims of the status, and those that have come since.
-
-    Also temporary claims that belong to none of them: a process that was separated from the cluster may have
-    made them late. They are removed.
-    """
+def _with_new(found: VolumeCopy, present: Mapping[str, Whole]) -> tuple[Population, ...]:
+    """The claims of the status, and those that have come since."""
     entries = found.status.claims
+    if found.deleting:
+        return entries
     known = {entry.uid for entry in entries}
-    late = {
-        reconciler.uid_of(claim.metadata.name) for claim in present.values() if owned.is_own(claim)
-    } - known
-    made = [Population(claim="", uid=uid, stage=Stage.UNDOING) for uid in sorted(late)]
-    if not found.deleting:
-        made += [
-            Population(claim=claim.metadata.name, uid=claim.metadata.uid)
-            for claim in present.values()
-            if claim.metadata.uid not in known and reconciler.wants(claim, found)
-        ]
+    made = [
+        Population(claim=claim.metadata.name, uid=claim.metadata.uid)
+        for claim in present.values()
+        if claim.metadata.uid not in known and reconciler.wants(claim, found)
+    ]
     return (*entries, *made[: max(0, reconciler.MOST_CLAIMS - len(entries))])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -106,10 +105,19 @@ class Clones:
             return replace(entry, message="it is bound" if entry.volume else made)
         return replace(entry, message=step.value)
 
-    def sweep(self) -> Sequence[Whole]:
-        """The claims in the operator's namespace that were made for the VolumeImage."""
+    def sweep(self) -> None:
+        """Remove the primes of all claims, also of those that the status does not have.
+
+        A process that was separated from the cluster may have made them late. The PersistentVolumes that were
+        given to claims stay. Raises DriverError: the cluster does not answer, or refuses it.
+        """
         labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
-        return self.client.list(claims(self.namespace), Whole, labels=labels).items
+        for prime in self.client.list(claims(self.namespace), Whole, labels=labels).items:
+            name = str(prime.spec.get("volumeName") or "")
+            volume = self._get(VOLUMES, name) if objects.was_made_for(name, prime.metadata.uid) else None
+            owner = (volume.spec.get("claimRef") or {}).get("uid") if volume is not None else ""
+            own = volume if owner == prime.metadata.uid else None
+            self._take_back(_Objects(None, prime, own))
 
     # --- looking ---------------------------------------------------------------------------------
 

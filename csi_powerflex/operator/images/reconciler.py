@@ -162,8 +162,8 @@ class _Plan:
         for at, item in enumerate(self._copies):
             if not self._is_idle(at):
                 continue
-            others = (other for other in self._ready(item.pool) if other != at and self._left(other) > 0)
-            replaced = self._left(at) <= 0 and any(others)
+            others = [other for other in self._ready(item.pool) if other != at and self._left(other) > 0]
+            replaced = self._left(at) <= 0 and bool(others)
             if replaced or (self._is_unused(item) and not self._is_ahead(item)):
                 self._retire(at)
         for at, item in enumerate(self._copies):

@@ -10,13 +10,11 @@ from msgspec.structs import replace
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
-from csi_powerflex.model.mover import Outcome
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import FINALIZER, GROUP, Definition
 from csi_powerflex.operator.classes import StorageClass, StorageClasses
 from csi_powerflex.operator.images import reconciler
 from csi_powerflex.operator.images.clones import Clones
-from csi_powerflex.operator.images.cloning import Step
 from csi_powerflex.operator.images.definition import (
     DEFINITION,
     CachedCopy,
@@ -91,8 +89,13 @@ class Images:
             return Change(found.status, finalizer=True)
         if found.deleting:
             return self._end(found)
-        ahead, problems = self._ahead(found)
-        status = self._planned(found, ahead)
+        try:
+            ahead, problems = self._ahead(found)
+            status = self._planned(found, ahead)
+        except PermissionDenied as error:
+            # Another error may pass. This one stays until someone reads it.
+            status = reconciler.told(found, found.status, self._now(), [str(error)])
+            return Change(status, _PROGRESS_SECONDS)
         told: Sequence[Happening] = ()
         if _course(status) == _course(found.status):
             status, told = self._lead(_with(found, status))
@@ -227,13 +230,11 @@ class Images:
             state = making.imported(item)
         except (FailedPrecondition, PermissionDenied) as error:
             return self._failed(item, str(error)), status
-        match state:
-            case Running():
-                return reconciler.running(item, state), status
-            case Failed():
-                return self._failed(item, state.failure), status
-            case Outcome():
-                return reconciler.imported(item, state), reconciler.known(status, state)
+        if isinstance(state, Running):
+            return reconciler.running(item, state), status
+        if isinstance(state, Failed):
+            return self._failed(item, state.failure), status
+        return reconciler.imported(item, state), reconciler.known(status, state)
 
     def _cache(
         self, making: Making, item: CachedCopy, status: ImageStatus
@@ -280,19 +281,14 @@ class Images:
         """
         clones, making = self._clones(found), self._making(found)
         told: list[Happening] = []
-        left: list[WaitingClaim] = []
         for entry in found.status.claims:
             with self._telling(told):
-                led = clones.lead(entry)
-                if led.claim is not None and led.step is not Step.WAIT:
-                    left.append(led.claim)
+                clones.lead(entry)
         for item in found.status.copies:
             with self._telling(told):
                 making.removed(item)
         with self._telling(told):
-            under_way = [item for item in clones.sweep() if item.metadata.deletion_timestamp is None]
-            if left and under_way:
-                return self._change(found, replace(found.status, claims=tuple(left)), told)
+            clones.sweep()
         status = reconciler.told(found, found.status, self._now())
         return Change(status, UNTIL_CHANGED, finalizer=False, happenings=tuple(told))
 

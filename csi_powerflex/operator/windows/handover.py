@@ -212,6 +212,7 @@ class HandOver:
         if first is None or first.deleting:
             self._release(second, uid)
         else:
+            _require_not_taken(second, uid)
             self.owned.client.delete(VOLUMES, second.metadata.name, uid=second.metadata.uid)
 
     def _release(self, volume: Whole, uid: str) -> None:
@@ -219,11 +220,9 @@ class HandOver:
 
         A PersistentVolume that is only reserved refers to that claim again, so it is Released.
         """
-        found = _reference(volume)
-        if found.get("uid") not in (None, "", uid):
-            raise _taken(volume)
+        _require_not_taken(volume, uid)
         changed: dict[str, object] = {}
-        if found.get("uid") != uid:
+        if _reference(volume).get("uid") != uid:
             reference = {"namespace": self.owned.namespace, "name": self.temporary, "uid": uid}
             changed["claimRef"] = _referring(reference)
         if policy_of(volume) != _DELETE:
@@ -239,6 +238,12 @@ def _reference(volume: Whole) -> Mapping[str, str]:
 def _referring(reference: Mapping[str, str | None]) -> Mapping[str, str | None]:
     """A whole ``claimRef``. Kubernetes writes the version of the claim when it binds it."""
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "resourceVersion": None, **reference}
+
+
+def _require_not_taken(volume: Whole, uid: str) -> None:
+    """Raises FailedPrecondition: the PersistentVolume is bound to another claim than that with the UID."""
+    if _reference(volume).get("uid") not in (None, "", uid):
+        raise _taken(volume)
 
 
 def _taken(volume: Whole) -> FailedPrecondition:
