@@ -26,6 +26,8 @@ _.logThreads, _.logProcesses, _.logMultiprocessing
 # Values of AccessMode and FaultKind are looked up by name.
 _.SINGLE_NODE_WRITER, _.MULTI_NODE_SINGLE_WRITER, _.MULTI_NODE_MULTI_WRITER
 _.LATENCY
+# kopf asks for it when it connects to the cluster.
+_.as_ssl_context
 # click asks the group of commands, and reads this setting of options.
 _.get_command, _.format_commands, _.show_envvar
 # Fields of a message of CSI, and of a PersistentVolume whose fields are read all together.

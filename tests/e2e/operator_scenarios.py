@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.commands import output_of
 from tests.e2e.image_server import ImageServer
-from tests.e2e.operated import WEST, Shop, examples, mover_process
+from tests.e2e.operated import WEST, Shop, examples, mover_process, watching
 from tests.e2e.processes import await_true
 from tests.e2e.space import of_snapshot
 
@@ -218,6 +218,65 @@ def _on_images(shop: Shop, script: str) -> None:
     shop.shut("keeper", "images")
 
 
+# The phases that are missing are left within the round in which they begin.
+_DELETED_IN = {
+    "VolumeRevert": ("Pending", "Holding", "Securing", "Reverting", "Verifying", "Releasing"),
+    "VolumeExport": ("Pending", "Securing", "Exporting", "Cleaning"),
+    "VolumeMove": ("Planned", "Holding", "Securing", "Copying", "Closing", "Swapping", "Finishing", "Moved"),
+    "VolumeCopy": ("Securing", "Copying", "Closing", "Binding"),
+    "VolumeImage": ("Importing", "Caching", "Cleaning", "Ready"),
+}
+
+
+def _deletions(shop: Shop, _server: ImageServer, _folder: Path) -> None:
+    """Objects are deleted in each phase. Nothing of them is left, and no data are lost."""
+    wanted = {
+        kind: {f"{kind.lower()}-{phase.lower()}": phase for phase in all_phases}
+        for kind, all_phases in _DELETED_IN.items()
+    }
+    names = {kind: list(phases) for kind, phases in wanted.items()}
+    claims = (*names["VolumeRevert"], *names["VolumeMove"], "source")
+    shop.claims(*claims, "images")
+    shop.fill(*claims)
+    before = shop.sums(*claims)
+    shop.snapshots({f"{claim}-before": claim for claim in names["VolumeRevert"]})
+
+    def delete_in(kind: str, name: str, phase: str) -> bool:
+        if phase == wanted[kind].get(name):
+            del wanted[kind][name]
+            shop.delete(kind, name)
+        return not wanted[kind]
+
+    with watching(shop, names, delete_in):
+        for name in names["VolumeRevert"]:
+            shop.reverted(name, f"{name}-before")
+        for name in names["VolumeExport"]:
+            shop.exported(name, "source")
+        for name in names["VolumeMove"]:
+            shop.moved(name)
+        for name in names["VolumeCopy"]:
+            shop.copied(name, "source")
+        for name in names["VolumeImage"]:
+            shop.imported(name, "source")
+    shop.until_none_is_led()
+    # A claim that has begun to get its copy gets it. The others would wait for another object.
+    assert list(shop.sums("volumecopy-binding").values()) == [before["source"]]
+    shop.remove_claims(*names["VolumeCopy"], *names["VolumeImage"])
+    assert shop.names("jobs") == shop.names("networkpolicies") == []
+    assert sorted(shop.names("persistentvolumeclaims")) == sorted([*claims, "images"])
+    assert shop.sums(*claims) == before
+    _remove_kept(shop)
+
+
+def _remove_kept(shop: Shop) -> None:
+    """Remove the old volumes of moves that were deleted after the end. Their PersistentVolumes are kept."""
+    for volume in shop.kubernetes.list("persistentvolumes"):
+        claim, phase = volume["spec"]["claimRef"], volume["status"]["phase"]
+        if claim["namespace"] == shop.name and phase == "Released":
+            change = {"spec": {"persistentVolumeReclaimPolicy": "Delete"}}
+            shop.kubernetes.patch("persistentvolumes", volume["metadata"]["name"], change)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "the example of SnapshotSchedule": _example_of_schedules,
     "the example of VolumeCopy": _example_of_copies,
@@ -225,6 +284,7 @@ SCENARIOS: dict[str, Scenario] = {
     "the example of VolumeImage": _example_of_images,
     "the example of VolumeMove": _example_of_moves,
     "the example of VolumeRevert": _example_of_reverts,
+    "objects that are deleted in each phase": _deletions,
     "movers that are killed": _killed_movers,
     "a full target, and sources that are deleted": _full_targets_and_sources_that_go,
 }

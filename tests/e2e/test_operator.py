@@ -132,64 +132,6 @@ def test_objects_succeed_although_the_operator_is_killed_in_each_phase_and_the_a
     shop.until_ended("VolumeMove", "moved")
 
 
-# The phases that are missing are left within the round in which they begin.
-_DELETED_IN = {
-    "VolumeRevert": ("Pending", "Holding", "Securing", "Reverting", "Verifying", "Releasing"),
-    "VolumeExport": ("Pending", "Securing", "Exporting", "Cleaning"),
-    "VolumeMove": ("Planned", "Holding", "Securing", "Copying", "Closing", "Swapping", "Finishing", "Moved"),
-    "VolumeCopy": ("Securing", "Copying", "Closing", "Binding"),
-    "VolumeImage": ("Importing", "Caching", "Cleaning", "Ready"),
-}
-
-
-def test_an_object_can_be_deleted_in_each_phase_and_leaves_nothing(shop: Shop) -> None:
-    wanted = {
-        kind: {f"{kind.lower()}-{phase.lower()}": phase for phase in all_phases}
-        for kind, all_phases in _DELETED_IN.items()
-    }
-    names = {kind: list(phases) for kind, phases in wanted.items()}
-    claims = (*names["VolumeRevert"], *names["VolumeMove"], "source")
-    shop.claims(*claims, "images")
-    shop.fill(*claims)
-    before = shop.sums(*claims)
-    shop.snapshots({f"{claim}-before": claim for claim in names["VolumeRevert"]})
-
-    def delete_in(kind: str, name: str, phase: str) -> bool:
-        if phase == wanted[kind].get(name):
-            del wanted[kind][name]
-            shop.delete(kind, name)
-        return not wanted[kind]
-
-    with watching(shop, names, delete_in):
-        for name in names["VolumeRevert"]:
-            shop.reverted(name, f"{name}-before")
-        for name in names["VolumeExport"]:
-            shop.exported(name, "source")
-        for name in names["VolumeMove"]:
-            shop.moved(name)
-        for name in names["VolumeCopy"]:
-            shop.copied(name, "source")
-        for name in names["VolumeImage"]:
-            shop.imported(name, "source")
-    shop.until_none_is_led()
-    # A claim that has begun to get its copy gets it. The others would wait for another object.
-    assert list(shop.sums("volumecopy-binding").values()) == [before["source"]]
-    shop.remove_claims(*names["VolumeCopy"], *names["VolumeImage"])
-    assert shop.names("jobs") == shop.names("networkpolicies") == []
-    assert sorted(shop.names("persistentvolumeclaims")) == sorted([*claims, "images"])
-    assert shop.sums(*claims) == before
-    _remove_kept(shop)
-
-
-def _remove_kept(shop: Shop) -> None:
-    """Remove the old volumes of moves that were deleted after the end. Their PersistentVolumes are kept."""
-    for volume in shop.kubernetes.list("persistentvolumes"):
-        claim, phase = volume["spec"]["claimRef"], volume["status"]["phase"]
-        if claim["namespace"] == shop.name and phase == "Released":
-            change = {"spec": {"persistentVolumeReclaimPolicy": "Delete"}}
-            shop.kubernetes.patch("persistentvolumes", volume["metadata"]["name"], change)
-
-
 def test_a_move_whose_node_is_lost_goes_on_elsewhere_and_the_lost_mover_writes_nothing(
     operated: Operated, shop: Shop
 ) -> None:
