@@ -28,7 +28,7 @@ CONTENT = disk(SIZE, SOME_DATA)
 FULL = "echo 'error while writing: No space left on device' >&2; exit 1"
 BROKEN = "echo 'error while reading: Input/output error' >&2; exit 1"
 
-Replace = Callable[..., None]
+Replace = Callable[[str, str], None]
 
 
 @pytest.fixture
