@@ -127,7 +127,7 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
 	transport/registry transport/sdc/transport \
 	$(addprefix transport/nvme/,connect device fabrics identity portals sysfs transport) \
-	mover/copying mover/disk mover/formats mover/mark \
+	mover/copying mover/disk mover/formats mover/importing mover/mark mover/qemu \
 	gateway/array gateway/codes gateway/convert gateway/identity \
 	gateway/mapping gateway/nvme kube_objects/other_users model/format_options model/mount_options model/nvme model/publish_context \
 	model/topology model/volume_context model/window ids names units))

@@ -9,6 +9,7 @@ Sources: docs/interop/qcow2.rst of QEMU; VMware's Virtual Disk Format 5.0.
 from __future__ import annotations
 
 import enum
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -101,6 +102,19 @@ def head_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_HEAD)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def length_of(path: Path) -> int:
+    """The bytes of a file or device.
+
+    Raises:
+        Unavailable: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.seek(0, os.SEEK_END)
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from csi_powerflex.errors import InvalidArgument, Unavailable
+from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.mover import copying, formats, qemu, unpacking, web
 from csi_powerflex.mover.copying import Copied, TargetState, Verify
 from csi_powerflex.mover.disk import Disk
@@ -185,12 +185,8 @@ def _unpacked(image: Path, scratch: Path, limit: int, work: Work) -> Path:
 
 
 def _examined(image: Path, wanted: Format) -> Header:
-    try:
-        with image.open("rb") as file:
-            length = file.seek(0, 2)
-    except OSError as error:
-        raise Unavailable(f"{image} cannot be read: {error.strerror}") from error
-    return formats.examine(formats.head_of(image), wanted=wanted, length=length, name=image.name)
+    head, length = formats.head_of(image), formats.length_of(image)
+    return formats.examine(head, wanted=wanted, length=length, name=image.name)
 
 
 def _converted(image: Path, header: Header, scratch: Path, work: Work) -> Path:

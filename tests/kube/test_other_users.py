@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from csi_powerflex.errors import Unavailable
+from csi_powerflex import call_context
+from csi_powerflex.errors import DeadlineExceeded, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.other_users import ListedUsers
@@ -86,6 +87,15 @@ def test_a_persistent_volume_that_was_added_since_the_last_question_is_seen(
 def test_an_api_that_does_not_list_leaves_it_unknown(cluster: ApiServer, users: ListedUsers) -> None:
     cluster.prescribe(Answer.status_object(403, "no right"))
     with pytest.raises(Unavailable, match=r"PersistentVolumes that may have it cannot be listed.*no right"):
+        of_volume(users)
+
+
+def test_a_call_without_time_is_told_so(users: ListedUsers) -> None:
+    over = call_context.CallContext("DeleteVolume", "x", deadline=0.0)
+    with (
+        call_context.entered(over),
+        pytest.raises(DeadlineExceeded, match="the deadline of DeleteVolume passed"),
+    ):
         of_volume(users)
 
 

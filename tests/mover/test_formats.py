@@ -139,6 +139,12 @@ def test_compressed_files_are_known_by_their_first_bytes() -> None:
     assert compression_of(BOOT_SECTOR) is Compression.NONE
 
 
-def test_a_missing_file_has_no_begin(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="cannot be read: No such file"):
-        formats.head_of(tmp_path / "missing")
+def test_a_missing_file_has_no_begin_and_no_length(tmp_path: Path) -> None:
+    for look in (formats.head_of, formats.length_of):
+        with pytest.raises(Unavailable, match="cannot be read: No such file"):
+            look(tmp_path / "missing")
+
+
+def test_a_file_has_the_length_of_its_content(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1000))
+    assert formats.length_of(tmp_path / "file") == 1000

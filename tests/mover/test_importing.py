@@ -7,20 +7,19 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from csi_powerflex.errors import InvalidArgument
 from csi_powerflex.model.mover import Phase
-from csi_powerflex.mover import importing, qemu
+from csi_powerflex.mover import importing
 from csi_powerflex.mover.disk import Disk
-from csi_powerflex.mover.formats import Format, Header
+from csi_powerflex.mover.formats import Format
 from csi_powerflex.mover.importing import Imported, ImportRequest
 from csi_powerflex.mover.mark import Job, Mark
-from csi_powerflex.mover.outcome import Different, Refused, Stopped, TargetRefused, Work
+from csi_powerflex.mover.outcome import Refused, Stopped, TargetRefused, Work
 from csi_powerflex.mover.web import Checksum, Server
-from csi_powerflex.units import GIB, MIB, TIB
+from csi_powerflex.units import MIB, TIB
 from tests.commands import output_of
 from tests.mover.conftest import MakeLoop
 from tests.mover.devices import SOME_DATA, Loop, disk, sparse
@@ -269,32 +268,6 @@ def test_a_repeated_import_finds_that_it_is_done(raw: Path, target: Loop, scratc
     other.write_bytes(disk(SIZE, SOME_DATA, seed=2))
     with pytest.raises(TargetRefused, match="nothing was written to it"):
         import_(other, target, scratch)
-
-
-def test_what_qemu_img_finds_is_held_against_the_header(raw: Path) -> None:
-    image = image_of(raw, "qcow2")
-    with pytest.raises(Refused, match="qemu-img finds 12 MiB, and the header 1 GiB"):
-        qemu.require_sound(image, Header(Format.QCOW2, GIB), Work())
-    for field, value, words in (
-        ("encrypted", True, "it is encrypted"),
-        ("backing_filename", "x", "it names a backing file"),
-        ("snapshots", [{}], "internal snapshots"),
-        ("format_specific", {"data": {"data-file": "x"}}, "its data is in another file"),
-        ("format_specific", {"data": {"corrupt": True}}, "marked as corrupt"),
-        ("format_specific", {"data": {"encrypt": {}, "extents": [{"filename": "/etc/x"}]}}, "in other files"),
-        ("format", "raw", "qemu-img finds the format raw"),
-    ):
-        given: dict[str, Any] = {"format": "qcow2", "virtual_size": SIZE, field: value}
-        info = qemu._Info(**given)
-        with pytest.raises(Refused, match=words):
-            qemu._check_info(info, image, Header(Format.QCOW2, SIZE))
-
-
-def test_a_conversion_that_differs_is_found(raw: Path, tmp_path: Path) -> None:
-    image = image_of(raw, "qcow2")
-    raw.write_bytes(disk(SIZE, SOME_DATA, seed=2))
-    with pytest.raises(Different, match="differ after the conversion: Content mismatch"):
-        qemu.compare(image, Format.QCOW2, raw, Format.RAW, Work())
 
 
 def test_an_image_is_inspected(raw: Path, tmp_path: Path) -> None:

@@ -100,6 +100,22 @@ def test_a_reserved_volume_is_for_a_claim_of_that_name(cluster: ApiServer, block
 
 
 @pytest.mark.parametrize("final", ["first", "second"])
+def test_nothing_follows_before_the_temporary_claim_is_removed(
+    cluster: ApiServer, block: HandOver, final: str
+) -> None:
+    hand_over = dataclasses.replace(block, final=final, reserved_for="mine")
+    cluster.patched(f"{CLAIMS}/temporary", {"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}})
+    for _ in range(3):
+        assert not hand_over.close(AFTER)
+    (found,) = cluster.objects(VOLUMES)
+    assert found["spec"]["claimRef"]["uid"] == "uid-temporary"
+    cluster.patched(f"{CLAIMS}/temporary", {"metadata": {"finalizers": None}})
+    assert hand_over.close(AFTER)
+    (found,) = cluster.objects(VOLUMES)
+    assert (found["metadata"]["name"], found["spec"]["claimRef"]["name"]) == (final, "mine")
+
+
+@pytest.mark.parametrize("final", ["first", "second"])
 def test_a_volume_that_another_claim_has_is_left_as_it_is(
     cluster: ApiServer, block: HandOver, final: str
 ) -> None:

@@ -262,6 +262,16 @@ def test_the_source_may_appear_later(world: CopiesWorld) -> None:
     world.require_delivered(word="late")
 
 
+def test_a_claim_that_is_deleted_while_it_waits_is_forgotten(world: CopiesWorld) -> None:
+    world.copy(claim="later")
+    world.want()
+    world.rounds_of(2)
+    assert world.stages() == ["Waiting"]
+    world.cluster.delete(CLAIMS, "mine")
+    world.drive(KEY)
+    assert (world.waiting(), world.left(), world.status(KEY)["phase"]) == ([], [], "Ready")
+
+
 def test_a_mover_that_refuses_fails_the_claim_in_its_words(world: CopiesWorld) -> None:
     world.outcome = Outcome(Exit.TARGET, "the target is too small")
     world.copy()
@@ -424,6 +434,24 @@ def test_what_may_not_be_undone_is_told_and_does_not_keep_a_deleted_copy(world: 
     assert "NotUndone" in world.reasons()
 
 
+def test_what_may_not_be_undone_is_undone_once_it_may(world: CopiesWorld) -> None:
+    world.movers_work = False
+    world.copy()
+    uid = world.want()
+    world.drive_to_stage("Copying")
+    world.lead(KEY)
+    job = f"{JOBS}/{reconciler.temporary(uid)}"
+    world.cluster.refused[job] = 403
+    world.cluster.delete(CLAIMS, "mine")
+    world.rounds_of(3)
+    assert world.stages() == ["Undoing"]
+    assert f"{job} is refused" in world.message()
+    world.cluster.refused.clear()
+    world.drive(KEY)
+    world.settle()
+    world.require_nothing_left()
+
+
 def test_an_api_server_that_is_down_only_delays(world: CopiesWorld) -> None:
     world.copy()
     world.want()
@@ -448,6 +476,34 @@ def test_a_claim_that_was_deleted_after_it_had_the_volume_takes_it_along(world: 
     world.settle()
     world.require_nothing_left()
     assert world.reasons()[-1] == "CopyDropped"
+
+
+def test_a_volume_that_was_deleted_together_with_its_claim_is_no_failure(world: CopiesWorld) -> None:
+    world.copy()
+    world.want()
+    world.drive_to_stage("Binding")
+    for name in world.volumes() - {"pv-1"}:
+        world.cluster.remove(VOLUMES, name)
+    world.cluster.delete(CLAIMS, "mine")
+    world.drive(KEY)
+    assert (world.waiting(), world.left()) == ([], [])
+    assert world.reasons() == ["CopyBegins", "CopyDropped"]
+
+
+def test_a_claim_has_its_volume_before_all_that_was_temporary_is_removed(world: CopiesWorld) -> None:
+    world.copy()
+    uid = world.want()
+    world.drive_to_stage("Closing")
+    snapshot = f"{SNAPSHOTS}/{reconciler.temporary(uid)}"
+    world.cluster.patched(snapshot, {"metadata": {"finalizers": ["snapshot.storage.kubernetes.io/x"]}})
+    world.drive_to_stage("Binding")
+    world.rounds_of(4)
+    assert world.message() == "claim mine: waits until what was temporary is removed"
+    assert world.word("mine") == "hello"
+    world.cluster.patched(snapshot, {"metadata": {"finalizers": None}})
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
 
 
 def test_a_copy_that_is_deleted_while_the_claim_is_bound_ends_without_waiting(world: CopiesWorld) -> None:

@@ -14,7 +14,7 @@ from csi_powerflex.operator.api import Metadata
 from csi_powerflex.operator.moves.definition import DEFINITION, VolumeMove
 from csi_powerflex.operator.objects import claims
 from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole, WholeMeta
-from csi_powerflex.operator.windows.closing import StillAttached, Volumes, successor
+from csi_powerflex.operator.windows.closing import StillAttached, Volumes, filesystem_of, policy_of, successor
 from tests.kube.api_server import Answer, ApiServer
 
 CLAIMS = claims("shop")
@@ -63,6 +63,27 @@ def test_one_whose_volume_would_be_removed_with_it_is_not_deleted(
     assert len(cluster.objects(VOLUMES)) == 1
     volumes.retain("first")
     assert volumes.is_closed("first")
+
+
+def test_a_policy_that_is_as_wanted_is_not_written(
+    cluster: ApiServer, volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "patched", lambda *_: Answer.status_object(500, "written"))
+    volumes.retain("first")
+    assert policy_of(volumes.get("first")) == "Retain"
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"csi": {"fsType": "xfs", "volumeAttributes": {"filesystem": "ext4"}}}, "xfs"),
+        ({"csi": {"volumeAttributes": {"filesystem": "btrfs"}}}, "btrfs"),
+        ({"csi": {}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_filesystem_is_that_of_the_persistent_volume(spec: dict[str, Any], expected: str) -> None:
+    assert filesystem_of(Whole(spec=spec)) == expected
 
 
 def test_a_policy_that_is_changed_back_is_noticed(
