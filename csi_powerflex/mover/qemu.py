@@ -10,6 +10,7 @@ that a QCOW2 image has no backing file.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,11 @@ def _run(
     except CommandFailed as error:
         if "No space left" in error.stderr or "Input/output error" in error.stderr:
             raise Unavailable(f"qemu-img could not finish: {error.stderr}") from error
+        if error.code == -signal.SIGKILL:
+            raise Unavailable(
+                f"qemu-img {command[1]} was killed: this pod may have too little memory, or the image needs "
+                f"more than {seconds} seconds of processor time"
+            ) from error
         raise Refused(f"qemu-img {command[1]} does not accept the image: {error.stderr}") from error
 
 

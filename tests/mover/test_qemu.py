@@ -116,6 +116,14 @@ def test_a_folder_that_cannot_be_written_says_nothing_about_the_image(
         qemu.convert(image, HEADER, tmp_path / "made.raw", Work())
 
 
+def test_a_program_that_was_killed_says_nothing_about_the_image(
+    image: Path, tmp_path: Path, replace: Replace
+) -> None:
+    replace("convert", "kill -9 $$")
+    with pytest.raises(Unavailable, match="qemu-img convert was killed: this pod may have too little memory"):
+        qemu.convert(image, HEADER, tmp_path / "made.raw", Work())
+
+
 def test_another_failure_refuses_the_image(image: Path, tmp_path: Path, replace: Replace) -> None:
     replace("convert", "echo 'Invalid parameter' >&2; exit 1")
     with pytest.raises(Refused, match="qemu-img convert does not accept the image: Invalid parameter"):
