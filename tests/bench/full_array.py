@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +19,11 @@ from csi_powerflex.simulator.array import Array
 from csi_powerflex.simulator.initial_state import InitialState
 from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.bench.simulator_process import running
 
 CLUSTER_ID = "test"
 MOST_VOLUMES = 131_072
 NODES = 64
-_START_SECONDS = 300.0
 _PASSWORD = "Simulated1!"
 
 
@@ -33,18 +31,9 @@ _PASSWORD = "Simulated1!"
 def served(folder: Path, volumes: int, systems: int = 1) -> Iterator[Path]:
     """Serve full arrays from another process; the path of the systems file for a controller."""
     folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "tests.bench.full_array", str(folder), str(volumes), str(systems)]
-    with subprocess.Popen(command) as process:
-        try:
-            until = time.monotonic() + _START_SECONDS
-            file = folder / "systems.yaml"
-            while not file.exists():
-                assert process.poll() is None, f"the simulator ended with status {process.returncode}"
-                assert time.monotonic() < until, f"the simulator was not ready in {_START_SECONDS} s"
-                time.sleep(0.05)
-            yield file
-        finally:
-            process.send_signal(signal.SIGTERM)
+    file = folder / "systems.yaml"
+    with running("tests.bench.full_array", folder, volumes, systems, ready=file):
+        yield file
 
 
 def _fill(array: Array) -> None:

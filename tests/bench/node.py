@@ -161,9 +161,7 @@ def main(other: str | None, rounds: int) -> None:
     click.echo(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        trees: dict[str, Path | None] = {"now": None}
-        if other is not None:
-            trees[other[:12]] = stack.enter_context(other_state.tree(other, folder))
+        trees = stack.enter_context(other_state.trees(other, folder))
         stack.enter_context(own_mounts())
         states = []
         for name, tree in trees.items():

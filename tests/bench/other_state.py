@@ -23,6 +23,16 @@ def tree(commit: str, folder: Path) -> Iterator[Path]:
         _git("worktree", "remove", "--force", str(files))
 
 
+@contextlib.contextmanager
+def trees(other: str | None, folder: Path) -> Iterator[dict[str, Path | None]]:
+    """The files of each state by its name: None for the present one, and those of ``other`` if given."""
+    with contextlib.ExitStack() as stack:
+        found: dict[str, Path | None] = {"now": None}
+        if other is not None:
+            found[other[:12]] = stack.enter_context(tree(other, folder))
+        yield found
+
+
 def _git(*arguments: str) -> None:
     done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

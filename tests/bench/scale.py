@@ -294,9 +294,7 @@ def main(hosts: int, volumes: int, latency: int, other: str | None) -> None:
     click.echo(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        states: dict[str, Path | None] = {"now": None}
-        if other is not None:
-            states[other[:12]] = stack.enter_context(other_state.tree(other, folder))
+        states = stack.enter_context(other_state.trees(other, folder))
         for name, tree in states.items():
             own = folder / name
             own.mkdir()

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +21,10 @@ from csi_powerflex.simulator.initial_state import DomainPlan, InitialState
 from csi_powerflex.simulator.server import Server
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import Simulator, SystemPlan
+from tests.bench.simulator_process import running
 from tests.soak.array import SoakedArray
 
 CLUSTER_ID = "test"
-_START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -47,24 +45,15 @@ class ScaledArray:
 @contextlib.contextmanager
 def served(folder: Path, *, hosts: int, volumes: int, zones: int) -> Iterator[ScaledArray]:
     """Serve such an array from another process. Zone ``z0`` is protection domain ``pd1``, and so on."""
-    command = [sys.executable, "-m", "tests.bench.scaled_array", str(folder)]
-    with subprocess.Popen([*command, str(hosts), str(volumes), str(zones)]) as process:
-        try:
-            until = time.monotonic() + _START_SECONDS
-            file = folder / "ready.json"
-            while not file.exists():
-                assert process.poll() is None, f"the simulator ended with status {process.returncode}"
-                assert time.monotonic() < until, f"the simulator was not ready in {_START_SECONDS} s"
-                time.sleep(0.05)
-            target = SoakedArray(json.loads(file.read_text()), process.pid)
-            yield ScaledArray(
-                target,
-                _systems_file(folder, target, zones),
-                [target.node(name) for name in target.ready["hosts"]],
-                json.loads((folder / "volumes.json").read_text()),
-            )
-        finally:
-            process.send_signal(signal.SIGTERM)
+    ready_file = folder / "ready.json"
+    with running("tests.bench.scaled_array", folder, hosts, volumes, zones, ready=ready_file) as pid:
+        target = SoakedArray(json.loads(ready_file.read_text()), pid)
+        yield ScaledArray(
+            target,
+            _systems_file(folder, target, zones),
+            [target.node(name) for name in target.ready["hosts"]],
+            json.loads((folder / "volumes.json").read_text()),
+        )
 
 
 def _systems_file(folder: Path, target: SoakedArray, zones: int) -> Path:
