@@ -143,7 +143,7 @@ def _measure(states: Sequence[_State], rounds: int) -> None:
         )  # fmt: skip
         _table(
             f"{fs_type}, 8 GiB, the calls", states, rounds,
-            lambda state, seconds, fs_type=fs_type: _calls(state, fs_type, seconds),  # type: ignore[misc]
+            lambda state, seconds, fs_type=fs_type: _calls(state, fs_type, seconds),  # type: ignore[misc] # binds the loop's value
         )  # fmt: skip
     _table("waiting, ext4", states, rounds, _wait)
     click.echo()
