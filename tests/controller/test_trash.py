@@ -543,7 +543,8 @@ def test_the_controller_asks_for_the_persistent_volumes_of_other_drivers_too(
         world.more["trash_seconds"] = 0.1
         connect(world, cluster, tmp_path, remove_stale=False)
         used, unused = (world.driver.create(f"pvc-{number}").volume_id for number in (1, 2))
-        cluster.put(VOLUMES, "pv-1", {"spec": {"csi": {"driver": "other.example.org", "volumeHandle": used}}})
+        source = {"driver": "other.example.org", "volumeHandle": used}
+        cluster.put(VOLUMES, "pv-1", released({"csi": source}))
         # The one that was deleted first is looked at first.
         world.driver.delete(used)
         world.driver.delete(unused)
