@@ -183,6 +183,10 @@ class Populating:
             if self._is_wanted:
                 return self._failed(f"the volume with the copy is missing: {error}")
             given = False
+        except FailedPrecondition:
+            if self._is_wanted:
+                raise
+            given = False
         if not given:
             return Led(reconciler.undoing(self.entry, ""))
         if not self._is_bound and self._is_wanted:
@@ -195,10 +199,13 @@ class Populating:
         return self.claim is not None and self.claim.spec.get("volumeName") == self.entry.final
 
     def _give(self) -> bool:
-        """Returns whether the claim has the volume: no, if it did not have it and does not wait any more."""
+        """Returns whether the claim has the volume: no, if it did not have it and does not wait any more.
+
+        It also gets it if the VolumeCopy is being deleted: all is copied, and the claim would wait for nothing.
+        """
         if self._hand_over.is_given(self.entry.uid):
             return True
-        if self.claim is None or not self._is_wanted:
+        if self.claim is None or not reconciler.is_waiting(self.claim):
             return False
         self._hand_over.give(self.claim)
         return True
