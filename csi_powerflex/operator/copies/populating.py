@@ -91,7 +91,7 @@ class Populating:
     # --- the stages ------------------------------------------------------------------------------
 
     def wait(self) -> Led:
-        """Begin the copy, if nothing speaks against it."""
+        """Begin the copy, if the claim, its class and the source fit."""
         if self.claim is None or not self._is_wanted:
             return Led(None)
         name = str(self.claim.spec.get("storageClassName") or "")
