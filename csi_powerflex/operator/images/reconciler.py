@@ -2,8 +2,8 @@
 
 A copy is a snapshot on the array. All clones of it are in one volume tree, which has a limit. So a copy may
 have only as many clones as the specification says. Shortly before that another copy is begun. When the first
-is full, later claims get clones of that one. A copy that is full, unused or of an earlier revision is retired: it is removed, and
-its clones stay.
+is full, later claims get clones of that one. A copy that is full, unused or of an earlier revision is
+retired: it is removed, and its clones stay.
 """
 
 from __future__ import annotations
