@@ -109,7 +109,7 @@ def require_definitions(client: Client) -> None:
     if missing:
         raise FailedPrecondition(
             f"the cluster does not have {', '.join(missing)}: install the CustomResourceDefinitions, with "
-            "the chart's operator.enabled or from deploy/"
+            "the chart's operator.enabled, or those in charts/csi-powerflex/files/crds"
         )
 
 

@@ -31,7 +31,7 @@ class RoleGroup(click.Group):
         "labels": "Write labels of a Kubernetes node into files, and end.",
         "mover": "Copy, import, export and inspect disks, as a job.",
         "node": "Serve CSI's identity and node services on this host.",
-        "operator": "Lead the custom resources of powerflex.dev in a Kubernetes cluster.",
+        "operator": "Work on the custom resources of powerflex.dev in a Kubernetes cluster.",
         "simulate": "Run a simulated PowerFlex gateway with real block devices.",
         "snapshots": "Show the snapshots on the arrays, and prepare their import.",
         "unified": "Serve all of CSI's services on one socket, from one process on this host.",

@@ -30,7 +30,7 @@ from csi_powerflex.observability import log
 @click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A kubeconfig file. Without it, the cluster that this process runs in is led.",
+    help="A kubeconfig file. Without it, the operator works on the cluster that it runs in.",
 )
 @click.option(
     "--namespace",
@@ -60,14 +60,17 @@ from csi_powerflex.observability import log
     "(containerd: device_ownership_from_security_context).",
 )
 @click.option(
-    "--mover-cpu", default="", metavar="QUANTITY", help="The most processors of a data mover, such as 2."
+    "--mover-cpu",
+    default="",
+    metavar="QUANTITY",
+    help="Limit for the processors of a data mover, such as 2. Without it there is no limit.",
 )
 @click.option(
     "--mover-memory",
     default="1Gi",
     show_default=True,
     metavar="QUANTITY",
-    help="The most memory of a data mover.",
+    help="Limit for the memory of a data mover.",
 )
 @options.metrics_address
 @options.log_lines
@@ -88,9 +91,10 @@ def command(
     log_level: str,
     log_format: str,
 ) -> None:
-    """Lead the custom resources of powerflex.dev, such as VolumeRevert and SnapshotSchedule.
+    """Work on the custom resources of powerflex.dev, such as VolumeRevert and SnapshotSchedule.
 
-    One process leads them. It is installed with the extra "operator", and not in the driver's image.
+    Only one process may work on them. It is installed with the extra "operator", and is not in the driver's
+    image.
     """
     log.configure(level=log_level, form=log.Format(log_format))
     if importlib.util.find_spec("kopf") is None:

@@ -1,4 +1,4 @@
-"""Copies of whole disks: sparse, complete or recognizably incomplete, and resumable.
+"""Copies of whole disks. Zeros are not written, an incomplete copy has a mark, and a copy can continue.
 
 The target must be empty, which means that it reads as zeros, or have the mark of this very job
 (``mover.mark``). Anything else is compared with the source, and refused unless it is equal. So nothing is
@@ -195,7 +195,7 @@ class _Sample:
         self._seen += 1
 
     def parts(self, begin: int, end: int) -> list[Extent]:
-        """What was kept, and the first and the last chunk between ``begin`` and ``end``."""
+        """What was kept, and the first and the last block between ``begin`` and ``end``."""
         first = list(_chunks(begin, min(end, begin + BLOCK)))
         last = list(_chunks(max(begin, (end - 1) // BLOCK * BLOCK), end))
         return [*first, *self._kept, *last]

@@ -233,8 +233,7 @@ class Disk:
         self.close()
 
     def _without_direct(self) -> bool:
-        """Turn off direct I/O, for a disk or a last part that does not allow it; returns whether it was "
-        "on."""
+        """Turn off direct I/O, for a disk or a last part without it; returns whether it was on."""
         flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
         if not flags & os.O_DIRECT:
             return False

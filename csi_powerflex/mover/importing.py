@@ -126,8 +126,7 @@ def _require_own(target: Disk, job: str) -> None:
 
 
 class _Receipt(msgspec.Struct, frozen=True):
-    """What says that the download in the scratch folder is complete, and has the checksum that was asked "
-    "for."""
+    """Says that the download in the scratch folder is complete, and has the requested checksum."""
 
     source: str
     size: int
@@ -201,6 +200,6 @@ def _converted(image: Path, header: Header, scratch: Path, work: Work) -> Path:
 
 
 def _clear(scratch: Path) -> None:
-    """Remove the files of this job. What cannot be removed ends with the folder."""
+    """Remove the files of this job from the scratch folder."""
     for name in ("image", "receipt.json", "unpacked", "disk.raw"):
         (scratch / name).unlink(missing_ok=True)

@@ -161,7 +161,7 @@ def _info(image: Path, form: Format, work: Work) -> _Info:
 
 
 def _check_info(info: _Info, image: Path, header: Header) -> None:
-    """Hold what ``qemu-img`` says against the header, as the second of two locks."""
+    """Compare what ``qemu-img`` says with the header. ``mover.formats`` has checked the header before."""
     data = (info.format_specific or {}).get("data") or {}
     extents = [extent.get("filename") for extent in data.get("extents") or []]
     problem = next(

@@ -36,8 +36,8 @@ class Metadata(ObjectMeta, frozen=True, rename="camel"):
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
     """A condition (Kubernetes API conventions, "Typical status properties")."""
 
-    type: Annotated[str, Meta(description="What it is about.")]
-    status: Annotated[Literal["True", "False", "Unknown"], Meta(description="Whether it is so.")]
+    type: Annotated[str, Meta(description="The name of the condition.")]
+    status: Annotated[Literal["True", "False", "Unknown"], Meta(description="Whether the condition is true.")]
     reason: Annotated[str, Meta(description="The reason, in one word.")]
     message: Annotated[str, Meta(description="The reason, in sentences.")]
     last_transition_time: Annotated[datetime.datetime, Meta(description="When its status changed last.")]
@@ -55,8 +55,8 @@ class Progress(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 class Status(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
     """What every status has. A resource adds its own fields, and says which phases it has."""
 
-    phase: Annotated[str, Meta(description="Where the work is.")] = ""
-    message: Annotated[str, Meta(description="What happens or what is wrong, in words.")] = ""
+    phase: Annotated[str, Meta(description="How far the work is.")] = ""
+    message: Annotated[str, Meta(description="What happens now, or what is wrong and what to do.")] = ""
     observed_generation: Annotated[
         int, Meta(description="The generation of the specification that the status is about.")
     ] = 0

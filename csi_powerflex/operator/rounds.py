@@ -1,8 +1,8 @@
 """Rounds: each reads one object, lets its work do one step, and writes what came of it.
 
 A status is written only to the version of the object that was read. If the object has changed meanwhile, the
-round is repeated with the object as it is. So a step must be repeatable, and a step with an effect that must
-be known before uses ``Save``.
+round is repeated with the changed object. So each step must be repeatable. A step that must be in the status
+before it has an effect writes the status with ``Save`` first.
 """
 
 from __future__ import annotations

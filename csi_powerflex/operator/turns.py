@@ -1,4 +1,4 @@
-"""Who is next: a task for each object, which begins a round when the object changes or its pause is over.
+"""When each object has a round: its task begins one when the object changes or its pause is over.
 
 Rounds block, so they run in threads. All methods are for the thread of the event loop. An object has one
 round at a time. If it changes during a round, one more follows.

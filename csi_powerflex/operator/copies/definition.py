@@ -24,7 +24,7 @@ class Phase(enum.StrEnum):
 
 
 class Stage(enum.StrEnum):
-    """How far the copy for one claim is. What has an effect is done in the stage after which it is named."""
+    """How far the copy for one claim is. A stage has the name of what is done while the claim is in it."""
 
     WAITING = "Waiting"
     SECURING = "Securing"
@@ -43,7 +43,7 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         _NAME,
         Meta(description="The claim to copy, in the same namespace. Pods may use it: a snapshot is copied."),
     ] = ""
-    snapshot: Annotated[str, _NAME, Meta(description="Instead of claim: the VolumeSnapshot to copy.")] = ""
+    snapshot: Annotated[str, _NAME, Meta(description="In place of claim: the VolumeSnapshot to copy.")] = ""
     verify: Annotated[
         Literal["sample", "full"],
         Meta(description="How much of a copy is read again and compared."),
@@ -53,7 +53,7 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         _NAME,
         Meta(
             description="The StorageClass of the temporary volume that is read, on the system of the source. "
-            "By default that of the claim. Necessary if the claim of a snapshot was deleted."
+            "By default that of the claim. It is necessary if the claim of a snapshot was deleted."
         ),
     ] = ""
     snapshot_class: Annotated[
@@ -97,7 +97,7 @@ class Population(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     reclaim_policy: Annotated[str, Meta(description="The reclaim policy that it gets at the end.")] = ""
     progress: Annotated[Progress | None, Meta(description="How far the Job is.")] = None
     failure: Annotated[str, Meta(description="Why the copy fails, while it is undone.")] = ""
-    message: Annotated[str, Meta(description="What happens or what is wrong, in words.")] = ""
+    message: Annotated[str, Meta(description="What happens now, or what is wrong and what to do.")] = ""
 
 
 class CopyStatus(Status, frozen=True, rename="camel", kw_only=True, omit_defaults=True):

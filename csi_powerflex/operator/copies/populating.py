@@ -91,7 +91,7 @@ class Populating:
     # --- the stages ------------------------------------------------------------------------------
 
     def wait(self) -> Led:
-        """Begin the copy, if nothing speaks against it."""
+        """Begin the copy, if the claim, its class and the source fit."""
         if self.claim is None or not self._is_wanted:
             return Led(None)
         name = str(self.claim.spec.get("storageClassName") or "")
@@ -157,7 +157,7 @@ class Populating:
         return Led(reconciler.copied(self.entry, claim, name, policy, outcome.message))
 
     def close(self) -> Led:
-        """End the data mover, and the temporary claim with its window."""
+        """End the data mover, and remove the temporary claim and its PersistentVolume in block mode."""
         if self.claim is None or not self._is_wanted:
             return Led(reconciler.undoing(self.entry, ""))
         if not self._end_copying():
@@ -211,7 +211,7 @@ class Populating:
         return True
 
     def _finish(self) -> Led:
-        """The volume gets the reclaim policy of its class, also if the claim was deleted after it had it."""
+        """Set the reclaim policy, also if the claim was deleted since, and remove what is left."""
         final = self.entry.final
         Volumes(self.owned.client).set_policy(final, self.entry.reclaim_policy)
         removed = self._end_copying() and self._removed()

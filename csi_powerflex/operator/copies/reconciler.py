@@ -27,7 +27,7 @@ READY = "Ready"
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 MOST_CLAIMS = 50
-"""So many claims are in the status at a time. The others wait until one of them has its volume."""
+"""The most claims in the status at a time. The others wait until one of them has its volume."""
 
 _IDLE = (Stage.WAITING, Stage.FAILED)
 _WRITING = ("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany")

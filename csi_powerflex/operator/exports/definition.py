@@ -54,7 +54,10 @@ class ExportServer(msgspec.Struct, frozen=True, rename="camel", kw_only=True, om
     credentials_key: Annotated[
         str,
         _KEY,
-        Meta(description="The key with a bearer token, or with a user and a password in two lines."),
+        Meta(
+            description="The key with a bearer token, or with a user and a password in two lines. Only for "
+            "https."
+        ),
     ] = ""
     authorities_key: Annotated[
         str, _KEY, Meta(description="The key with the certificate authorities to trust, in PEM.")
@@ -76,7 +79,7 @@ class ExportSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         _NAME,
         Meta(description="The claim to export, in the same namespace. It may be used meanwhile."),
     ] = ""
-    snapshot: Annotated[str, _NAME, Meta(description="Instead of claim: the VolumeSnapshot to export.")] = ""
+    snapshot: Annotated[str, _NAME, Meta(description="In place of claim: the VolumeSnapshot to export.")] = ""
     target: Annotated[ExportTarget, Meta(description="Where the image goes.")] = ExportTarget()
     format: Annotated[
         Literal["qcow2", "raw"],
@@ -87,7 +90,7 @@ class ExportSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     )
     verify: Annotated[
         Literal["sample", "full"],
-        Meta(description="How much of a raw image is compared. One in qcow2 is compared as a whole."),
+        Meta(description="How much of a raw file is compared. A qcow2 image is always compared as a whole."),
     ] = "sample"
     snapshot_class: Annotated[
         str,
@@ -102,12 +105,16 @@ class ExportSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         _NAME,
         Meta(
             description="The StorageClass of the temporary volumes, on the same system. By default that of "
-            "the claim. Necessary if the claim of a snapshot was deleted."
+            "the claim. It is necessary if the claim of a snapshot was deleted."
         ),
     ] = ""
     timeout_seconds: Annotated[
         int,
-        Meta(description="How long to wait for what is missing before the export begins.", ge=1, le=86400),
+        Meta(
+            description="How long to wait for the source and the target, and then for the snapshot.",
+            ge=1,
+            le=86400,
+        ),
     ] = 300
 
 
@@ -132,7 +139,9 @@ class ExportStatus(Status, frozen=True, rename="camel", kw_only=True, omit_defau
         Meta(description="The VolumeSnapshotContent that may be opened in block mode during the export."),
     ] = ""
     storage_class: Annotated[str, Meta(description="The StorageClass of the temporary volumes.")] = ""
-    job: Annotated[str, Meta(description="The Job, the temporary claim and the temporary snapshot.")] = ""
+    job: Annotated[
+        str, Meta(description="The name of the Job, of the temporary claim and of the temporary snapshot.")
+    ] = ""
     volume_bytes: Annotated[int, Meta(description="The size of the volume, in bytes.")] = 0
     image_bytes: Annotated[int, Meta(description="What was written, in bytes.")] = 0
     digest: Annotated[str, Meta(description="The digest of the image.")] = ""

@@ -64,7 +64,7 @@ def begun(found: VolumeExport, now: datetime.datetime) -> ExportStatus:
 
 
 def checked(found: VolumeExport, storage_class: str, now: datetime.datetime) -> ExportStatus:
-    """Nothing speaks against it."""
+    """The source and the target can be used."""
     made = replace(
         found.status,
         phase=Phase.SECURING,

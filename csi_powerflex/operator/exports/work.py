@@ -26,6 +26,7 @@ from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Source, Sources
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
+from csi_powerflex.units import MIB
 
 _WAIT_SECONDS = 5.0
 _SNAPSHOT_SECONDS = 1.0
@@ -34,7 +35,6 @@ _SOURCE = "/dev/source"
 _FOLDER = "/target"
 _SERVER = "/server"
 _SCRATCH = "/scratch"
-_MEBIBYTE = 1 << 20
 
 _Act = Callable[[VolumeExport, Save[ExportStatus]], Change[ExportStatus]]
 
@@ -123,7 +123,10 @@ class Exports:
         return Change(reconciler.cleaned(found.status, self._now()), NOW)
 
     def _let_go(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
-        """Begin to remove what was temporary. Kubernetes ends it, also if a node is lost: it has an owner."""
+        """Begin to remove what was temporary.
+
+        Nothing is waited for: it has an owner reference, so Kubernetes removes what is left.
+        """
         told: tuple[Happening, ...] = ()
         if found.status.phase not in ENDED:
             try:
@@ -221,7 +224,7 @@ def _to_server(found: VolumeExport, arguments: list[str], server: ExportServer) 
 
 def _scratch(found: VolumeExport) -> dict[str, Any]:
     """A claim with space for the image, which Kubernetes removes with the pod."""
-    size = found.status.volume_bytes * 9 // 8 + 256 * _MEBIBYTE
+    size = found.status.volume_bytes * 9 // 8 + 256 * MIB
     return {
         "storageClassName": found.status.storage_class,
         "accessModes": ["ReadWriteOnce"],

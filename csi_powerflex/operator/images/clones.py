@@ -102,7 +102,7 @@ class Clones:
         if step is Step.WAIT:
             prime = f"{self.namespace}/{objects.prime_of(entry.uid)}"
             made = f"the clone is made; the Events of claim {prime} tell more"
-            return replace(entry, message="it is bound" if entry.volume else made)
+            return replace(entry, message="Kubernetes binds the claim to the clone" if entry.volume else made)
         return replace(entry, message=step.value)
 
     def sweep(self) -> None:

@@ -14,16 +14,16 @@ from csi_powerflex.operator.images.definition import WaitingClaim
 
 
 class Step(enum.Enum):
-    """One step for one claim."""
+    """One step for one claim. The value is what the status says while it is done."""
 
-    WAIT = "wait"
-    CREATE_PRIME = "create the claim with the clone"
-    RECORD = "record the PersistentVolume of the clone"
-    HAND_OVER = "give the PersistentVolume to the claim"
-    DELETE_PRIME = "delete the claim that had the clone"
-    TAKE_BACK = "remove the clone"
-    BEGIN_AGAIN = "begin again"
-    FORGET = "forget the claim"
+    WAIT = "waits"
+    CREATE_PRIME = "the clone is made"
+    RECORD = "the clone is made, and its PersistentVolume is noted"
+    HAND_OVER = "the claim gets the PersistentVolume of the clone"
+    DELETE_PRIME = "the claim of the operator, which had the clone, is removed"
+    TAKE_BACK = "the clone is removed"
+    BEGIN_AGAIN = "another clone is made"
+    FORGET = "nothing is left to do for the claim"
 
 
 class Owner(enum.Enum):

@@ -62,7 +62,7 @@ class ImageServer(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
     url_key: Annotated[
         str,
         _KEY,
-        Meta(description="Instead of url: the key of the Secret with the URL, such as a signed one."),
+        Meta(description="In place of url: the key of the Secret with the URL, such as a signed one."),
     ] = ""
     credentials_key: Annotated[
         str,
@@ -104,7 +104,8 @@ class ImageKeep(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
     copies: Annotated[
         int,
         Meta(
-            description="At most so many cached copies. The one that was not used for longest is removed.",
+            description="The largest number of cached copies. The one that was not used for the longest time "
+            "is removed first.",
             ge=1,
             le=100,
         ),
@@ -112,8 +113,8 @@ class ImageKeep(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
     unused_hours: Annotated[
         int,
         Meta(
-            description="A copy that no claim was made from for so many hours is removed; 0 for never. Those "
-            "for storageClasses are kept.",
+            description="After so many hours without a new clone, a copy is removed; 0 for never. Copies for "
+            "storageClasses are kept.",
             ge=0,
             le=87600,
         ),
@@ -157,7 +158,7 @@ class ImageSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
         _NAME,
         Meta(
             description="The VolumeSnapshotClass of the cached copies. By default the default class of the "
-            "driver. It may not have retentionMinutes."
+            "driver. It must not have retentionMinutes."
         ),
     ] = ""
     scratch_class: Annotated[
@@ -171,8 +172,8 @@ class ImageSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
     clones_per_copy: Annotated[
         int,
         Meta(
-            description="So many clones of a cached copy may exist. For more of them, another copy is made. "
-            "Snapshots of the clones are members of the same tree on the array.",
+            description="The largest number of clones of one cached copy. For more clones, another copy is "
+            "made. Snapshots of the clones are members of the same tree on the array.",
             ge=1,
             le=1000,
         ),
@@ -184,9 +185,15 @@ class CachedCopy(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     """A cached copy. It is written before the first object is created for it."""
 
     name: Annotated[
-        str, Meta(description="Its VolumeSnapshot in the namespace of the operator, and what is temporary.")
+        str,
+        Meta(
+            description="The name of its VolumeSnapshot in the namespace of the operator, and of what is "
+            "temporary."
+        ),
     ]
-    pool: Annotated[str, Meta(description="Where it is: system, protection domain and pool of the class.")]
+    pool: Annotated[
+        str, Meta(description="Where it is: the system, protection domain and pool that its class names.")
+    ]
     revision: Annotated[str, Meta(description="The revision of the specification that it is made of.")]
     storage_class: Annotated[str, Meta(description="The StorageClass that it was made with.")]
     attributes_class: Annotated[str, Meta(description="The VolumeAttributesClass that it was made with.")] = (
@@ -211,7 +218,7 @@ class CachedCopy(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     attempts: Annotated[int, Meta(description="How many times the import has failed.")] = 0
     retry_at: Annotated[datetime.datetime | None, Meta(description="When the import is tried again.")] = None
     progress: Annotated[Progress | None, Meta(description="How far the Job is.")] = None
-    message: Annotated[str, Meta(description="What happens or what is wrong, in words.")] = ""
+    message: Annotated[str, Meta(description="What happens now, or what is wrong and what to do.")] = ""
 
 
 class WaitingClaim(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
@@ -225,7 +232,7 @@ class WaitingClaim(msgspec.Struct, frozen=True, rename="camel", kw_only=True, om
     requested_bytes: Annotated[int, Meta(description="The size that it asks for, in bytes.")] = 0
     copy: Annotated[str, Meta(description="The cached copy that it gets a clone of.")] = ""
     volume: Annotated[str, Meta(description="The PersistentVolume of the clone.")] = ""
-    message: Annotated[str, Meta(description="What happens or what is wrong, in words.")] = ""
+    message: Annotated[str, Meta(description="What happens now, or what is wrong and what to do.")] = ""
 
 
 class ImageStatus(Status, frozen=True, rename="camel", kw_only=True, omit_defaults=True):

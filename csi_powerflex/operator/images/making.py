@@ -5,7 +5,7 @@ result gets a second VolumeSnapshot and VolumeSnapshotContent in the namespace o
 was made in the user's namespace is removed. The order is strict: the first content keeps the snapshot on the
 array (Retain) before it is deleted. The second one may delete it only after that.
 
-With the policy Retain, a content stays when its VolumeSnapshot is deleted. So it is deleted then.
+With the policy Retain, a content stays when its VolumeSnapshot is deleted. So the operator deletes it then.
 """
 
 from __future__ import annotations

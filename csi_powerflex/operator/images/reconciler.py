@@ -1,9 +1,9 @@
 """Which cached copies a VolumeImage needs, and what its status is after each step. There are no effects.
 
-A copy is a snapshot on the array. All clones of it are in one volume tree, which has a limit. So a copy has
-only so many clones, which the specification says. Shortly before that another copy is begun, and later claims
-get clones of that one. A copy that is full, unused or of an earlier revision is retired: it is removed, and
-its clones stay.
+A copy is a snapshot on the array. All clones of it are in one volume tree, which has a limit. So a copy may
+have only as many clones as the specification says. Shortly before that another copy is begun. When the first
+is full, later claims get clones of that one. A copy that is full, unused or of an earlier revision is
+retired: it is removed, and its clones stay.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ _PROGRESS_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
 """A claim that appears begins a round. This is for one whose event was lost, and for what time changes."""
 _MOST_CLAIMS = 100
-"""So many claims are in the status at a time. The others wait until one of them has its clone."""
+"""The most claims in the status at a time. The others wait until one of them has its clone."""
 
 _Act = Callable[[Making, CachedCopy, ImageStatus], tuple[CachedCopy | None, ImageStatus]]
 

@@ -123,7 +123,7 @@ class Claimed:
         return found
 
     def volume(self) -> PersistentVolume:
-        """The old PersistentVolume as the custody takes it."""
+        """The old PersistentVolume, in the form that a ``Custody`` takes."""
         plan = self.found.status.plan or MovePlan()
         return PersistentVolume(
             plan.persistent_volume,

@@ -15,7 +15,7 @@ _NAME = Meta(pattern=NAME_PATTERN, max_length=253)
 
 
 class Phase(enum.StrEnum):
-    """How far a move is. What has an effect is done in the phase after which it is named."""
+    """How far a move is. A phase has the name of what is done while the move is in it."""
 
     PENDING = "Pending"
     PLANNED = "Planned"
@@ -36,7 +36,7 @@ ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
 class MoveSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """What to move where. Only approved, confirmed and keepSourceSeconds can be changed."""
+    """What to move, and where to. claim, storageClassName and verify cannot be changed."""
 
     claim: Annotated[
         str, _NAME, Meta(description="The claim to move, in the same namespace. No pod may use it.")
@@ -46,17 +46,17 @@ class MoveSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
     ] = ""
     approved: Annotated[
         bool,
-        Meta(description="Set it after you have read status.plan. Before, nothing is done."),
+        Meta(description="Set it to true after you have read status.plan. Until then nothing is done."),
     ] = False
     confirmed: Annotated[
         bool,
-        Meta(description="Set it after you have seen that all is well: the old volume is removed."),
+        Meta(description="Set it to true when the moved claim works: the old volume is then removed."),
     ] = False
     keep_source_seconds: Annotated[
         int,
         Meta(
-            description="After this time the old volume is removed without being confirmed; 0 keeps it "
-            "until then.",
+            description="So long after the move the old volume is removed, also without confirmed; 0 for "
+            "never.",
             ge=0,
             le=31536000,
         ),
@@ -68,13 +68,16 @@ class MoveSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
     snapshot_class: Annotated[
         str,
         _NAME,
-        Meta(description="The VolumeSnapshotClass of the temporary snapshot. By default that of the driver."),
+        Meta(
+            description="The VolumeSnapshotClass of the temporary snapshot. By default the default class of "
+            "the driver."
+        ),
     ] = ""
     timeout_seconds: Annotated[
         int,
         Meta(
-            description="How long to wait until no pod uses the claim, and for the snapshot. After it the "
-            "move fails, and nothing is changed.",
+            description="How long to wait for the plan, then until no pod uses the claim, then for the "
+            "snapshot. After it the move fails, and nothing is changed.",
             ge=1,
             le=86400,
         ),
@@ -103,9 +106,9 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
         Meta(
             description="Pending (makes the plan), Planned (waits for spec.approved), Holding (keeps pods "
             "from starting), Securing (takes a snapshot), Copying, Closing (the copy gets its "
-            "PersistentVolume), "
-            "Swapping (the claim is deleted and created again), Finishing, Moved (the old volume is kept), "
-            "Removing (the old volume is removed), Succeeded, Undoing (removes what was begun) or Failed."
+            "PersistentVolume), Swapping (the claim is deleted and created again), Finishing, Moved (the old "
+            "volume is kept), Removing (the old volume is removed), Succeeded, Undoing (removes what was "
+            "begun) or Failed."
         ),
     ] = None  # type: ignore[assignment]  # narrower than in any status
     plan: Annotated[MovePlan | None, Meta(description="What is going to happen.")] = None
@@ -118,7 +121,9 @@ class MoveStatus(Status, frozen=True, rename="camel", kw_only=True, omit_default
         datetime.datetime | None, Meta(description="Since when it waits; the timeout counts from here.")
     ] = None
     hold: Annotated[str, Meta(description="The text of the hold; empty if there is none.")] = ""
-    temporary: Annotated[str, Meta(description="The name of the Job and of what is temporary.")] = ""
+    temporary: Annotated[
+        str, Meta(description="The name of the Job, of the snapshot and of the temporary claim.")
+    ] = ""
     content: Annotated[
         str, Meta(description="The VolumeSnapshotContent that may be opened in block mode during the copy.")
     ] = ""
@@ -157,8 +162,8 @@ class VolumeMove(Resource, frozen=True, kw_only=True):
                         "&& self.storageClassName == oldSelf.storageClassName "
                         "&& has(self.verify) == has(oldSelf.verify) "
                         "&& (!has(self.verify) || self.verify == oldSelf.verify)",
-                        "message": "only approved, confirmed and keepSourceSeconds can be changed; create "
-                        "another VolumeMove",
+                        "message": "claim, storageClassName and verify cannot be changed; create another "
+                        "VolumeMove",
                     },
                 ]
             }

@@ -111,7 +111,7 @@ def approved(status: MoveStatus, hold: str, now: datetime.datetime) -> MoveStatu
 
 
 def waiting(found: VolumeMove, status: MoveStatus, reason: DriverError, now: datetime.datetime) -> MoveStatus:
-    """Something is missing, or speaks against it. It waits, or gives up with nothing changed."""
+    """It is not possible now, or something is missing. It waits, or gives up with nothing changed."""
     if is_overdue(found, now):
         return failed(status, f"gave up after {found.spec.timeout_seconds} seconds: {reason}", now)
     return told(status, now, f"waits: {reason}")

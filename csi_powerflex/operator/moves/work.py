@@ -293,7 +293,7 @@ class Moves:
     def _let_go(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         told: tuple[Happening, ...] = ()
         if found.status.phase is Phase.MOVED:
-            told = (_kept(found.status, "delete it when you do not need it"),)
+            told = (_kept(found.status, "set its reclaim policy to Delete when you do not need it"),)
         if found.status.phase is Phase.REMOVING:
             try:
                 self._copy_of(found).remove_old()

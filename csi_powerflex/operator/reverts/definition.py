@@ -15,7 +15,7 @@ _NAME = Meta(pattern=NAME_PATTERN, max_length=253)
 
 
 class Phase(enum.StrEnum):
-    """How far a revert is. What has an effect is done in the phase after which it is named."""
+    """How far a revert is. A phase has the name of what is done while the revert is in it."""
 
     PENDING = "Pending"
     HOLDING = "Holding"
@@ -31,7 +31,7 @@ ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
 class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """What to revert to what. It cannot be changed: create another VolumeRevert instead."""
+    """What to revert, and to what. It cannot be changed: create another VolumeRevert instead."""
 
     claim: Annotated[
         str,
@@ -43,7 +43,7 @@ class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         str,
         _NAME,
         Meta(
-            description="Instead of claim and snapshot: a VolumeGroupSnapshot. All its claims are reverted "
+            description="In place of claim and snapshot: a VolumeGroupSnapshot. All its claims are reverted "
             "to their snapshots, or none."
         ),
     ] = ""
@@ -58,8 +58,8 @@ class RevertSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
     timeout_seconds: Annotated[
         int,
         Meta(
-            description="How long to wait until no pod uses the claims, and for each safety snapshot. After "
-            "it the revert fails, and nothing is changed.",
+            description="How long to wait until no pod uses the claims, and then for the safety snapshots. "
+            "After it the revert fails, and nothing is changed.",
             ge=1,
             le=86400,
         ),
@@ -133,7 +133,7 @@ DEFINITION = Definition(
     kind="VolumeRevert",
     plural="volumereverts",
     short=("vrev",),
-    description="Gives claims the data that their snapshots have, in place. The data from before are kept in "
+    description="Gives claims the data of their snapshots, in place. The data from before are kept in "
     "safety snapshots. It is done once.",
     resource=VolumeRevert,
     columns=(

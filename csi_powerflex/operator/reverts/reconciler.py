@@ -77,13 +77,13 @@ def begun(now: datetime.datetime) -> RevertStatus:
 def checked(
     status: RevertStatus, members: Sequence[RevertMember], hold: str, now: datetime.datetime
 ) -> RevertStatus:
-    """Nothing speaks against it."""
+    """The volumes can be reverted."""
     made = replace(status, phase=Phase.HOLDING, members=tuple(members), hold=hold)
     return _told(made, now, "the volumes can be reverted; pods are kept from starting")
 
 
 def waiting(found: VolumeRevert, reason: DriverError, now: datetime.datetime) -> RevertStatus:
-    """Something speaks against it, or is not known. It waits, or gives up with nothing changed."""
+    """It is not possible now, or this is not known. It waits, or gives up with nothing changed."""
     if is_overdue(found, now):
         return failed(found.status, f"gave up after {found.spec.timeout_seconds} seconds: {reason}", now)
     return _told(replace(found.status, phase=Phase.PENDING), now, f"waits: {reason}")

@@ -91,7 +91,10 @@ class ScheduleSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, om
     ] = False
     keep: Annotated[Keep, Meta(description="Which snapshots to keep. By default all.")] = Keep()
     suspend: Annotated[
-        bool, Meta(description="Take no snapshots, and remove none. What is missed meanwhile is not made up.")
+        bool,
+        Meta(
+            description="Take no snapshots, and remove none. Runs that are missed meanwhile are not made up."
+        ),
     ] = False
     starting_deadline_seconds: Annotated[
         int,
@@ -148,8 +151,8 @@ DEFINITION = Definition(
     kind="SnapshotSchedule",
     plural="snapshotschedules",
     short=("snapsched",),
-    description="Takes snapshots of claims by the clock, and removes old ones of its own. Its snapshots stay "
-    "when it is deleted.",
+    description="Takes snapshots of claims at defined times, and removes old ones that it has taken. They "
+    "stay when it is deleted.",
     resource=SnapshotSchedule,
     columns=(
         Column("Schedule", ".spec.schedule", "When."),

@@ -11,6 +11,7 @@ import msgspec
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, is_final
 from csi_powerflex.hints import first_of
 from csi_powerflex.kube.client import Client
+from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import GROUP, Definition
 from csi_powerflex.operator.objects import (
@@ -37,7 +38,6 @@ UID_LABEL = f"{GROUP}/schedule-uid"
 NAME_LABEL = f"{GROUP}/schedule"
 """On a snapshot: the name of that schedule, for people. A label takes at most 63 characters."""
 
-_VOLUMES = "/api/v1/persistentvolumes"
 _AGAIN_SECONDS = 10.0
 _MAX_LABEL = 63
 # Names of objects have at most 253 characters; the time and the digest need 20.
@@ -99,7 +99,7 @@ class Schedules:
         """The claims to take snapshots of, and why others that are selected are left out."""
         labels = reconciler.label_selector(found.spec.selector)
         selected = self._client.list(claims(found.metadata.namespace), Claim, labels=labels).items
-        drivers = {item.metadata.name: item.driver for item in self._client.list(_VOLUMES, Volume).items}
+        drivers = {item.metadata.name: item.driver for item in self._client.list(VOLUMES, Volume).items}
         chosen, left_out = [], []
         for claim in sorted(selected, key=lambda item: item.metadata.name):
             name, driver = claim.metadata.name, drivers.get(claim.volume, "")
