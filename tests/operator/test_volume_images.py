@@ -248,8 +248,16 @@ def test_the_url_reaches_the_mover_as_a_file_and_the_secret_is_mounted_by_kubele
         assert option in text
     assert "--format=qcow2" in text
     assert '"secretName": "access"' in text
+
+
+def test_an_import_reaches_no_more_than_the_namespace_allows(images: ImagesWorld) -> None:
+    images.movers_work = False
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 4)
     (policy,) = images.cluster.objects(policies(SHOP))
-    assert policy["spec"]["egress"] == [{}]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert "egress" not in policy["spec"]
 
 
 def test_a_secret_url_is_in_no_object(images: ImagesWorld) -> None:

@@ -94,16 +94,21 @@ def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) 
 
 
 def policy(job: MoverJob) -> dict[str, Any]:
-    """The NetworkPolicy of the Job, without its namespace. Only a Job for a server may connect to others."""
+    """The NetworkPolicy of the Job, without its namespace. It allows nothing.
+
+    Kubernetes adds up all policies of a pod, and anyone who may create pods can give one the label. So a
+    policy that allows connections would open what the namespace does not. The connections of a Job for a
+    server are therefore not in it: for them the other policies of the namespace count.
+    """
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": job.name},
         "spec": {
             "podSelector": {"matchLabels": {MOVER_LABEL: job.name}},
-            "policyTypes": ["Ingress", "Egress"],
+            "policyTypes": ["Ingress", *([] if job.network else ["Egress"])],
             "ingress": [],
-            "egress": [{}] if job.network else [],
+            **({} if job.network else {"egress": []}),
         },
     }
 
