@@ -123,7 +123,7 @@ def test_an_upload_gets_the_files_of_the_secret_and_a_scratch_volume(world: Move
 
 
 def test_the_job_for_a_server_reaches_no_more_than_the_namespace_allows(world: MoversWorld) -> None:
-    # Kubernetes adds up policies, and any pod of the namespace may have the label: one that allows connections
+    # Kubernetes adds up policies, and any pod of the namespace may have the label: one that allows something
     # would open what an administrator has closed.
     job_of(world, prepared(world, target=SERVER))
     (policy,) = world.cluster.objects(POLICIES)

@@ -64,14 +64,6 @@ def source_of(copy: str) -> str:
     return f"{copy}-source"
 
 
-def was_made_for(volume: str, claim_uid: str) -> bool:
-    """Whether a PersistentVolume was provisioned for a claim: its name then ends with the UID of the claim.
-
-    A claim may also get one that existed before, whose reclaim policy is the decision of someone else.
-    """
-    return bool(volume) and volume.endswith(f"-{claim_uid}")
-
-
 def place_of(
     storage_class: str, attributes_class: str, parameters: Mapping[str, str], attributes: Mapping[str, str]
 ) -> Place:
