@@ -217,6 +217,18 @@ def test_a_class_that_keeps_volumes_gives_the_clone_that_policy_and_keeps_nothin
     require_delivered(images, uid)
 
 
+@pytest.mark.parametrize("size", ["1n", "5u"])
+def test_a_claim_with_a_size_that_is_none_does_not_stop_others(images: ImagesWorld, size: str) -> None:
+    # The API server accepts each quantity that is larger than 0.
+    key = images.create()
+    images.want("odd", size=size)
+    images.want("disk")
+    images.rounds_of(key, 20)
+    assert images.word("disk") == "debian"
+    (claim,) = images.status()["claims"]
+    assert (claim["claim"], claim["message"].startswith("it asks for 0")) == ("odd", True)
+
+
 # --- the import -------------------------------------------------------------------------------------
 
 
@@ -280,6 +292,17 @@ def test_an_image_in_a_file_on_a_claim(images: ImagesWorld) -> None:
     require_delivered(images, uid)
     (arguments,) = images.imports
     assert "--source=/source/linux/debian.qcow2" in arguments
+
+
+def test_a_claim_with_an_image_is_never_changed(images: ImagesWorld) -> None:
+    images.source_claim("images", "", mode="Filesystem")
+    images.movers_work = False
+    key = images.create(source={"claim": {"name": "images", "file": "debian.qcow2"}})
+    images.want()
+    images.rounds_of(key, 4)
+    text = json.dumps(job_of(images))
+    assert '"persistentVolumeClaim": {"claimName": "images", "readOnly": true}' in text
+    assert '"mountPath": "/source", "readOnly": true' in text
 
 
 def test_an_image_in_a_claim_in_block_mode_is_read_from_a_snapshot(images: ImagesWorld) -> None:
