@@ -132,6 +132,15 @@ def test_the_job_for_a_server_reaches_no_more_than_the_namespace_allows(world: M
     assert "egress" not in spec
 
 
+@pytest.mark.parametrize(("target", "seconds"), [(SERVER, 7 * 24 * 3600), (FILE, None)])
+def test_a_server_cannot_keep_a_job_for_ever(
+    world: MoversWorld, target: dict[str, object], seconds: int | None
+) -> None:
+    job_of(world, prepared(world, target=target))
+    (job,) = world.cluster.objects(JOBS)
+    assert job["spec"].get("activeDeadlineSeconds") == seconds
+
+
 def test_a_raw_upload_needs_no_scratch_volume(world: MoversWorld) -> None:
     pod = job_of(world, prepared(world, target={"http": {"secret": "upload"}}, format="raw"))
     assert {item["name"] for item in pod["volumes"]} == {"device-0", "server"}

@@ -20,6 +20,8 @@ MOVER_LABEL = "powerflex.dev/mover"
 """On the pods of a mover: the name of its Job."""
 
 _REPETITIONS = 20
+# A server may send a byte a minute for ever. A copy between volumes has no such end: it may be large.
+_LONGEST_WITH_SERVER_SECONDS = 7 * 24 * 3600
 _TERMINATION_LOG = "/dev/termination-log"
 _NOT_REPEATED = sorted(
     int(status) for status in Exit if status is not Exit.DONE and not status.is_worth_repeating
@@ -67,6 +69,7 @@ def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) 
         "metadata": {"name": job.name},
         "spec": {
             "backoffLimit": _REPETITIONS,
+            **({"activeDeadlineSeconds": _LONGEST_WITH_SERVER_SECONDS} if job.network else {}),
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
