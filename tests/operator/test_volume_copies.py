@@ -386,6 +386,22 @@ def test_a_claim_that_looks_like_a_leftover_gives_no_right_to_a_volume_that_it_n
     assert world.volume("theirs")["spec"] == spec
 
 
+@pytest.mark.parametrize("path", [CLAIMS, SNAPSHOTS, JOBS, POLICIES])
+@pytest.mark.parametrize("name", ["mine", "target-x", "copy-x", "copy-target-x", "copy-target-target-x"])
+def test_the_label_on_an_object_of_a_user_does_not_keep_the_operator_busy(
+    world: CopiesWorld, path: str, name: str
+) -> None:
+    world.copy()
+    labels = {OWNER_LABEL: world.object(KEY)["metadata"]["uid"]}
+    spec = {"storageClassName": "west", "volumeName": "none"}
+    item = {"metadata": {"namespace": NAMESPACE, "labels": labels}, "spec": spec}
+    item["status"] = {"readyToUse": True, "conditions": [{}]}
+    world.cluster.put(path, name, item)
+    world.drive(KEY)
+    assert (world.waiting(), world.finalizers(KEY)) == ([], [])
+    assert (world.named(path, name) is None) == name.startswith("copy-")
+
+
 def test_late_leftovers_are_removed(world: CopiesWorld) -> None:
     world.copy()
     uid = world.object(KEY)["metadata"]["uid"]
