@@ -133,7 +133,7 @@ def test_the_job_for_a_server_reaches_no_more_than_the_namespace_allows(world: M
 
 
 @pytest.mark.parametrize(("target", "seconds"), [(SERVER, 7 * 24 * 3600), (FILE, None)])
-def test_a_server_cannot_keep_a_job_for_ever(
+def test_a_server_cannot_keep_a_job_without_end(
     world: MoversWorld, target: dict[str, object], seconds: int | None
 ) -> None:
     job_of(world, prepared(world, target=target))

@@ -20,7 +20,7 @@ MOVER_LABEL = "powerflex.dev/mover"
 """On the pods of a mover: the name of its Job."""
 
 _REPETITIONS = 20
-# A server may send a byte a minute for ever. A copy between volumes has no such end: it may be large.
+# A server may send a byte a minute without end. A copy between volumes has no such end: it may be large.
 _LONGEST_WITH_SERVER_SECONDS = 7 * 24 * 3600
 _TERMINATION_LOG = "/dev/termination-log"
 _NOT_REPEATED = sorted(
