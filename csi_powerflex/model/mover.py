@@ -139,14 +139,24 @@ class UnreadableMessage(ValueError):
 def read_outcome(text: str) -> Outcome:
     """The outcome in a termination message.
 
+    An image or a server may have put control characters into the words, which would act on terminals. They
+    become question marks.
+
     Raises:
         UnreadableMessage: it has none.
     """
     try:
         fields = msgspec.json.decode(text, type=_OutcomeFields)
-        return Outcome(Exit(fields.exit), **{name: getattr(fields, name) for name in _OTHERS})
+        found = {name: getattr(fields, name) for name in _OTHERS}
+        words = {name: _printable(found[name]) for name in _WORDS}
+        return Outcome(Exit(fields.exit), **{**found, **words})
     except (msgspec.DecodeError, ValueError) as error:
         raise UnreadableMessage(f"the mover left no outcome: {error}") from error
 
 
 _OTHERS = ("message", "size", "written", "seconds", "speed", "format", "digest")
+_WORDS = ("message", "format", "digest")
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -14,9 +14,11 @@ from csi_powerflex.host.run import CommandFailed, Limits, run_limited
 from csi_powerflex.model.mover import Phase
 from csi_powerflex.mover.formats import Compression
 from csi_powerflex.mover.outcome import Refused, Work
-from csi_powerflex.units import GIB, MIB, readable
+from csi_powerflex.units import GIB, KIB, MIB, readable
 
 _PIECE = 4 * MIB
+# What follows a stream is copied once for each stream, and a hostile file has millions of empty ones.
+_PACKED_PIECE = 64 * KIB
 _GRAIN = 64 * 1024
 _ZEROS = bytes(_GRAIN)
 _LZMA_MEMORY = 256 * MIB
@@ -70,7 +72,7 @@ def _by_python(packed: Path, kind: Compression, into: Path, *, limit: int, work:
     size = 0
     with packed.open("rb") as source, into.open("wb") as result:
         try:
-            for piece in _pieces(iter(lambda: source.read(_PIECE), b""), new, packed.name):
+            for piece in _pieces(iter(lambda: source.read(_PACKED_PIECE), b""), new, packed.name):
                 size += len(piece)
                 if size > limit:
                     raise _too_large(packed, limit)
@@ -118,7 +120,7 @@ def _xz() -> _Decoder:
 
 
 def _pieces(source: Iterator[bytes], new: Callable[[], _Decoder], name: str) -> Iterator[bytes]:
-    """What all streams of a file contain, each piece at most 4 MiB.
+    """What all streams of a file contain, each piece at most 4 MiB. Empty ones let the caller stop.
 
     Raises:
         Refused: the file ends within a stream, or has something else after one.
@@ -126,19 +128,18 @@ def _pieces(source: Iterator[bytes], new: Callable[[], _Decoder], name: str) -> 
     decoder, data = new(), b""
     while True:
         if decoder.eof:
-            rest = decoder.unused_data or next(source, b"")
-            if not rest.strip(b"\0"):  # padding is allowed after a stream
-                if not rest:
+            rest = decoder.unused_data.lstrip(b"\0")
+            while not rest:  # padding is allowed after a stream
+                more = next(source, b"")
+                if not more:
                     return
-                rest = next(source, b"")
-                if not rest:
-                    return
+                yield b""
+                rest = more.lstrip(b"\0")
             decoder, data = new(), rest
         piece = decoder.decompress(data, _PIECE)
         data = b""
-        if piece:
-            yield piece
-        elif not decoder.eof:
+        yield piece
+        if not piece and not decoder.eof:
             data = next(source, b"")
             if not data:
                 raise Refused(f"{name} ends within its compressed data; it is truncated; get it again")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +25,14 @@ from csi_powerflex.errors import DriverError
 from csi_powerflex.kube.config import ClusterConfig, Source
 from csi_powerflex.kube.http import tls_context
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operator.api import GROUP, VERSION, Definition, Key
+from csi_powerflex.operator.api import GROUP, NAME_PATTERN, VERSION, Definition, Key
 from csi_powerflex.operator.turns import Lead, Turns
 
 log = Log(__name__)
 
 # kopf calls getpass.getuser() for a name of its own, which fails for a user id without a name.
 _IDENTITY = "csi-powerflex-operator"
+_NAME = re.compile(NAME_PATTERN)
 _THREADS = 8
 _SERVER_SECONDS = 240
 _CLIENT_SECONDS = 270
@@ -132,10 +134,11 @@ def _claimed(populators: Mapping[str, str], turns: Turns) -> Callable[..., Any]:
 
     async def claimed(namespace: str | None, spec: Mapping[str, Any], **_: Any) -> None:
         source = spec.get("dataSourceRef") or {}
-        plural = populators.get(source.get("kind", ""))
-        here = source.get("namespace") in (None, "", namespace)
+        plural, name = populators.get(source.get("kind", "")), source.get("name", "")
+        # Kubernetes accepts any name here. With "copy/status" an object would have two rounds at a time.
+        here = source.get("namespace") in (None, "", namespace) and _NAME.fullmatch(name)
         if plural and here and source.get("apiGroup") == GROUP and not spec.get("volumeName"):
-            turns.wake(Key(plural, namespace or "", source.get("name", "")))
+            turns.wake(Key(plural, namespace or "", name))
 
     return claimed
 

@@ -52,6 +52,15 @@ class Whole(KubeObject, frozen=True, kw_only=True):
 msgspec.json.Decoder(Whole)
 
 
+def was_made_for(volume: str, claim_uid: str) -> bool:
+    """Whether a PersistentVolume was provisioned for a claim: its name then ends with the UID of the claim.
+
+    A claim may also get one that existed before, and may name any. What happens to that is the decision of
+    someone else.
+    """
+    return bool(claim_uid) and volume.endswith(f"-{claim_uid}")
+
+
 @dataclass(frozen=True, slots=True)
 class Owned:
     """The objects that were made for one object.

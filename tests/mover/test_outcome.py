@@ -36,6 +36,12 @@ def test_a_long_message_fits_into_a_termination_message(letter: str) -> None:
     assert read_outcome(text).message.startswith(letter * 100)
 
 
+def test_control_characters_of_an_image_do_not_reach_terminals() -> None:
+    text = Outcome(Exit.REFUSED, "a VMDK of the type \x1b]0;x\x07\r\u202e", format="ü\n").text()
+    found = read_outcome(text)
+    assert (found.message, found.format) == ("a VMDK of the type ?]0;x???", "ü?")
+
+
 @pytest.mark.parametrize(
     "text", ["", "Killed", "{}", '{"exit":99,"message":""}', '{"exit":"0","message":""}']
 )

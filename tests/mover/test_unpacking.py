@@ -61,6 +61,13 @@ def test_padding_after_a_stream_is_allowed(kind: Compression, tmp_path: Path) ->
     assert unpack(kind, pack(kind, CONTENT, tmp_path) + bytes(512), tmp_path) == CONTENT
 
 
+@pytest.mark.parametrize("kind", [Compression.GZIP, Compression.XZ])
+def test_padding_may_be_long_and_between_streams(kind: Compression, tmp_path: Path) -> None:
+    half, padding = SIZE // 2, bytes(MIB)
+    packed = pack(kind, CONTENT[:half], tmp_path) + padding + pack(kind, CONTENT[half:], tmp_path) + padding
+    assert unpack(kind, packed, tmp_path) == CONTENT
+
+
 @EACH
 @pytest.mark.parametrize("part", [0.999, 0.5, 0.01])
 def test_a_truncated_file_is_refused(kind: Compression, part: float, tmp_path: Path) -> None:
@@ -101,6 +108,21 @@ def test_it_stops_when_the_process_has_to_end(kind: Compression, tmp_path: Path)
     work.stop.set()
     with pytest.raises(Stopped):
         unpack(kind, pack(kind, CONTENT, tmp_path), tmp_path, work=work)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"") * 1000, gzip.compress(b"") + bytes(MIB)])
+def test_it_also_stops_where_nothing_comes_out(packed: bytes, tmp_path: Path) -> None:
+    work, times = Work(), iter([0.0, 1.0])
+
+    def clock() -> float:
+        now = next(times)
+        if now:
+            work.stop.set()
+        return now
+
+    work.clock = clock
+    with pytest.raises(Stopped):
+        unpack(Compression.GZIP, packed, tmp_path, work=work)
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:

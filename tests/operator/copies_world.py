@@ -23,7 +23,7 @@ class CopiesWorld(MoversWorld):
         super().__init__(cluster, client, DEFINITION, monkeypatch)
         waits = {"provisioner": DRIVER, "volumeBindingMode": "WaitForFirstConsumer"}
         cluster.put(STORAGE_CLASSES, "late", waits)
-        self.claimed("data", "night")
+        self.source = self.claimed("data", "night")
         self.snapshot("nightly", "data")
         self.data[self.handle(self.claim("data")["spec"]["volumeName"])] = "hello"
 
@@ -93,13 +93,13 @@ class CopiesWorld(MoversWorld):
         """The claim has its own volume with the data, and nothing else is left."""
         assert self.word(claim) == word
         assert self.policy_of(claim) == self.policy
-        assert self.handle(self.claim(claim)["spec"]["volumeName"]) != self.handle("pv-1")
+        assert self.handle(self.claim(claim)["spec"]["volumeName"]) != self.handle(self.source)
         assert self.left() == []
         assert len(self.volumes()) == len(self.data) == len(self.cluster.objects(CLAIMS))
 
     def require_nothing_left(self) -> None:
         """No volume, snapshot, Job or PersistentVolume is left but those of the source."""
         assert self.left() == []
-        assert self.volumes() == {"pv-1"}
+        assert self.volumes() == {self.source}
         assert self.data == {"volume-1": "hello"}
         assert self.word("data") == "hello"

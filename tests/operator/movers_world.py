@@ -208,9 +208,10 @@ class MoversWorld:
             if word is None:
                 continue
             self._number += 1
-            name, handle = f"pv-{self._number}", f"volume-{self._number}"
-            self.data[handle] = word
             metadata = item["metadata"]
+            # As the provisioner names it.
+            name, handle = f"pvc-{metadata['uid']}", f"volume-{self._number}"
+            self.data[handle] = word
             filesystem = item["spec"].get("volumeMode") != "Block"
             self.cluster.put(
                 VOLUMES,

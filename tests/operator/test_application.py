@@ -186,6 +186,8 @@ def test_a_claim_without_a_volume_begins_a_round_with_its_source(cluster: ApiSer
     claim(cluster, "another", dataSourceRef={**source, "kind": "VolumeRevert"})
     claim(cluster, "foreign", dataSourceRef={**source, "apiGroup": "example.org"})
     claim(cluster, "elsewhere", dataSourceRef={**source, "namespace": "other"})
+    for number, name in enumerate(("copy/status", "..", "../../other/volumecopies/copy", "c" * 254)):
+        claim(cluster, f"odd-{number}", dataSourceRef={**source, "name": name})
     led = Led()
     with served(cluster, led):
         claim(cluster, "first", dataSourceRef=source)

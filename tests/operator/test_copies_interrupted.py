@@ -86,7 +86,7 @@ def test_a_deletion_in_any_stage_leaves_nothing(
         if claim is not None and claim["spec"].get("volumeName"):
             world.require_delivered()
         else:
-            assert world.volumes() == {"pv-1"}
+            assert world.volumes() == {world.source}
         assert world.exists(KEY) == (deleted == "claim")
         end(world)
         if world.exists(KEY):

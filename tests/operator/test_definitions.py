@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from csi_powerflex.operator.definitions import DEFINITIONS
+from csi_powerflex.operator.images.definition import ImageServer
 from csi_powerflex.operator.schema import definition_object, schema_of
 
 ROOT = Path(__file__).parents[2]
@@ -67,3 +69,19 @@ def test_the_documented_files_are_yaml_of_one_object() -> None:
     found = {path.name: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
     assert set(found) == {f"{definition.plural}.yaml" for definition in DEFINITIONS}
     assert {item["kind"] for item in found.values()} == {"CustomResourceDefinition"}
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        ("https://images.example.org", True),
+        ("http://[2001:db8::1]:8080/debian.qcow2?to=eva@example.org#x", True),
+        ("https://eva:secret@images.example.org/debian.qcow2", False),
+        ("https://eva@images.example.org", False),
+        ("file:///etc/passwd", False),
+        ("https:///debian.qcow2", False),
+    ],
+)
+def test_the_url_of_an_image_has_a_host_and_no_password(url: str, accepted: bool) -> None:
+    properties = schema_of(ImageServer)["properties"]
+    assert bool(re.search(properties["url"]["pattern"], url)) == accepted

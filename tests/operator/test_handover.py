@@ -21,6 +21,7 @@ from tests.kube.api_server import Answer, ApiServer
 CLAIMS = claims("shop")
 MINE = Whole(metadata=WholeMeta(name="mine", namespace="shop", uid="uid-mine"))
 AFTER = Successor("xfs", "fast")
+FIRST = "pvc-uid-temporary"
 OWN = {"labels": {OWNER_LABEL: "u"}}
 
 
@@ -45,13 +46,13 @@ def volume(cluster: ApiServer, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def block(cluster: ApiServer, client: Client) -> HandOver:
-    """The copy for a claim in block mode, whose temporary claim is bound to "first"."""
+    """The copy for a claim in block mode, whose temporary claim is bound to the first PersistentVolume."""
     metadata = {"namespace": "shop", "uid": "uid-temporary", **OWN}
-    cluster.put(CLAIMS, "temporary", {"metadata": metadata, "spec": {"volumeName": "first"}})
-    put(cluster, "first", "temporary", "uid-temporary")
+    cluster.put(CLAIMS, "temporary", {"metadata": metadata, "spec": {"volumeName": FIRST}})
+    put(cluster, FIRST, "temporary", "uid-temporary")
     owner = VolumeCopy(metadata=Metadata(name="copy", namespace="shop", uid="u"))
     owned = Owned(client, DEFINITION, owner)
-    return HandOver(owned, Volumes(client), "temporary", "uid-temporary", "first", "first")
+    return HandOver(owned, Volumes(client), "temporary", "uid-temporary", FIRST, FIRST)
 
 
 @pytest.fixture
@@ -72,12 +73,12 @@ def test_a_block_volume_is_left_with_the_temporary_claim_until_it_is_given(
 ) -> None:
     close(block)
     assert cluster.objects(CLAIMS) == []
-    assert volume(cluster, "first")["claimRef"]["uid"] == "uid-temporary"
+    assert volume(cluster, FIRST)["claimRef"]["uid"] == "uid-temporary"
     assert not block.is_given("uid-mine")
     block.give(MINE)
     block.give(MINE)
     assert block.is_given("uid-mine")
-    assert volume(cluster, "first")["persistentVolumeReclaimPolicy"] == "Retain"
+    assert volume(cluster, FIRST)["persistentVolumeReclaimPolicy"] == "Retain"
 
 
 def test_a_filesystem_volume_is_only_in_its_second_object(cluster: ApiServer, filesystem: HandOver) -> None:
@@ -92,14 +93,14 @@ def test_a_filesystem_volume_is_only_in_its_second_object(cluster: ApiServer, fi
 def test_a_reserved_volume_is_for_a_claim_of_that_name(cluster: ApiServer, block: HandOver) -> None:
     reserved = dataclasses.replace(block, reserved_for="mine")
     close(reserved)
-    reference = volume(cluster, "first")["claimRef"]
+    reference = volume(cluster, FIRST)["claimRef"]
     assert (reference["name"], "uid" in reference) == ("mine", False)
     reserved.abandon()
-    spec = volume(cluster, "first")
+    spec = volume(cluster, FIRST)
     assert (spec["claimRef"]["uid"], spec["persistentVolumeReclaimPolicy"]) == ("uid-temporary", "Delete")
 
 
-@pytest.mark.parametrize("final", ["first", "second"])
+@pytest.mark.parametrize("final", [FIRST, "second"])
 def test_nothing_follows_before_the_temporary_claim_is_removed(
     cluster: ApiServer, block: HandOver, final: str
 ) -> None:
@@ -115,19 +116,19 @@ def test_nothing_follows_before_the_temporary_claim_is_removed(
     assert (found["metadata"]["name"], found["spec"]["claimRef"]["name"]) == (final, "mine")
 
 
-@pytest.mark.parametrize("final", ["first", "second"])
+@pytest.mark.parametrize("final", [FIRST, "second"])
 def test_a_volume_that_another_claim_has_is_left_as_it_is(
     cluster: ApiServer, block: HandOver, final: str
 ) -> None:
     hand_over = dataclasses.replace(block, final=final)
-    put(cluster, "first", "other", "uid-other")
+    put(cluster, FIRST, "other", "uid-other")
     put(cluster, "second", "other", "uid-other", labels={OWNER_LABEL: "u"})
     with pytest.raises(FailedPrecondition, match="is not bound to claim temporary"):
         hand_over.written()
     for step in (lambda: hand_over.close(AFTER), lambda: hand_over.give(MINE), hand_over.abandon):
         with pytest.raises(FailedPrecondition, match="bound to claim shop/other, so it is left as it is"):
             step()
-    for name in ("first", "second"):
+    for name in (FIRST, "second"):
         assert volume(cluster, name)["claimRef"]["uid"] == "uid-other"
 
 
@@ -135,15 +136,15 @@ def test_a_temporary_claim_that_was_replaced_has_no_copy(cluster: ApiServer, blo
     for other in ("uid-another", ""):
         with pytest.raises(FailedPrecondition, match="claim temporary was replaced"):
             dataclasses.replace(block, temporary_uid=other).written()
-    assert block.written().metadata.name == "first"
+    assert block.written().metadata.name == FIRST
     cluster.remove(CLAIMS, "temporary")
     with pytest.raises(FailedPrecondition, match="claim temporary was replaced"):
         block.written()
 
 
-@pytest.mark.parametrize("final", ["first", "second"])
+@pytest.mark.parametrize("final", [FIRST, "second"])
 def test_a_copy_that_was_deleted_is_told(cluster: ApiServer, block: HandOver, final: str) -> None:
-    cluster.remove(VOLUMES, "first")
+    cluster.remove(VOLUMES, FIRST)
     with pytest.raises(FailedPrecondition, match=f"PersistentVolume {final} .*was deleted"):
         dataclasses.replace(block, final=final).close(AFTER)
 
@@ -165,26 +166,26 @@ def test_what_changes_at_the_same_time_is_not_overwritten(
     patched = cluster.patched
 
     def late(path: str, content: dict[str, Any]) -> Answer:
-        put(cluster, "first", "mine", "uid-mine")
+        put(cluster, FIRST, "mine", "uid-mine")
         return patched(path, content)
 
     monkeypatch.setattr(cluster, "patched", late)
     with pytest.raises(Busy, match="was changed at the same time"):
         block.close(AFTER)
-    assert volume(cluster, "first")["persistentVolumeReclaimPolicy"] == "Delete"
+    assert volume(cluster, FIRST)["persistentVolumeReclaimPolicy"] == "Delete"
 
 
 def test_abandoning_removes_the_second_object_and_releases_the_first(
     cluster: ApiServer, filesystem: HandOver
 ) -> None:
     assert not filesystem.close(AFTER)
-    cluster.patched(f"{VOLUMES}/first", {"metadata": {"finalizers": ["external-attacher/x"]}})
+    cluster.patched(f"{VOLUMES}/{FIRST}", {"metadata": {"finalizers": ["external-attacher/x"]}})
     assert not filesystem.close(AFTER)
-    put(cluster, "first", "temporary", "uid-temporary", "Retain")
+    put(cluster, FIRST, "temporary", "uid-temporary", "Retain")
     filesystem.abandon()
     filesystem.abandon()
     (found,) = cluster.objects(VOLUMES)
-    assert (found["metadata"]["name"], found["spec"]["persistentVolumeReclaimPolicy"]) == ("first", "Delete")
+    assert (found["metadata"]["name"], found["spec"]["persistentVolumeReclaimPolicy"]) == (FIRST, "Delete")
 
 
 def test_abandoning_releases_the_second_object_if_the_first_is_removed(
@@ -196,7 +197,36 @@ def test_abandoning_releases_the_second_object_if_the_first_is_removed(
 
 
 def test_abandoning_what_was_not_recorded_finds_it_by_the_claim(cluster: ApiServer, block: HandOver) -> None:
-    put(cluster, "first", "temporary", "uid-temporary", "Retain")
+    put(cluster, FIRST, "temporary", "uid-temporary", "Retain")
     dataclasses.replace(block, temporary_uid="", first="", final="").abandon()
-    assert volume(cluster, "first")["persistentVolumeReclaimPolicy"] == "Delete"
+    assert volume(cluster, FIRST)["persistentVolumeReclaimPolicy"] == "Delete"
+    assert cluster.objects(CLAIMS) == []
+
+
+@pytest.mark.parametrize("uid", ["", "uid-temporary"])
+@pytest.mark.parametrize("reference", [None, {"namespace": "other", "name": "theirs"}])
+def test_a_volume_that_a_claim_only_names_is_left_as_it_is(
+    cluster: ApiServer, block: HandOver, reference: dict[str, str] | None, uid: str
+) -> None:
+    # Anyone who may create claims can name a PersistentVolume, also one that is kept for another namespace.
+    put(cluster, "theirs", "", "", "Retain")
+    cluster.patched(f"{VOLUMES}/theirs", {"spec": {"claimRef": None}})
+    cluster.patched(f"{VOLUMES}/theirs", {"spec": {"claimRef": reference}})
+    cluster.patched(f"{CLAIMS}/temporary", {"spec": {"volumeName": "theirs"}})
+    before = volume(cluster, "theirs")
+    dataclasses.replace(block, temporary_uid=uid, first="", final="").abandon()
+    assert volume(cluster, "theirs") == before
+    assert cluster.objects(CLAIMS) == []
+
+
+def test_a_volume_that_existed_before_is_not_used_and_keeps_its_policy(
+    cluster: ApiServer, block: HandOver
+) -> None:
+    # Kubernetes may bind a claim to any PersistentVolume of its class that is available.
+    put(cluster, "kept", "temporary", "uid-temporary", "Retain")
+    cluster.patched(f"{CLAIMS}/temporary", {"spec": {"volumeName": "kept"}})
+    with pytest.raises(FailedPrecondition, match="PersistentVolume kept existed before claim temporary"):
+        block.written()
+    dataclasses.replace(block, first="", final="").abandon()
+    assert volume(cluster, "kept")["persistentVolumeReclaimPolicy"] == "Retain"
     assert cluster.objects(CLAIMS) == []

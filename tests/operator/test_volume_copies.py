@@ -13,6 +13,7 @@ from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
 from csi_powerflex.operator.classes import STORAGE_CLASSES
 from csi_powerflex.operator.copies import reconciler
+from csi_powerflex.operator.owned import OWNER_LABEL
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.kube.api_server import ApiServer
 from tests.operator.copies_world import KEY, CopiesWorld
@@ -65,8 +66,10 @@ def test_a_filesystem_claim_gets_another_volume_object_that_is_never_formatted(
 def test_a_block_claim_gets_the_persistent_volume_that_was_written(world: CopiesWorld) -> None:
     world.copy()
     world.want(volumeMode="Block")
+    world.drive_to_stage("Closing")
+    (entry,) = world.waiting()
     world.drive(KEY)
-    assert world.claim("mine")["spec"]["volumeName"] == "pv-3"
+    assert world.claim("mine")["spec"]["volumeName"] == entry["written"]
 
 
 def test_a_snapshot_is_copied_and_stays(world: CopiesWorld) -> None:
@@ -340,7 +343,7 @@ def test_a_volume_with_the_copy_that_was_deleted_fails_the_claim(world: CopiesWo
     world.copy()
     world.want()
     world.drive_to_stage(stage)
-    for name in world.volumes() - {"pv-1"}:
+    for name in world.volumes() - {world.source}:
         world.cluster.remove(VOLUMES, name)
     world.drive(KEY)
     assert world.stages() == ["Failed"]
@@ -359,6 +362,44 @@ def test_a_target_that_was_replaced_is_not_taken_for_the_copy(world: CopiesWorld
     world.cluster.put(CLAIMS, name, {**item, "metadata": {**item["metadata"], "uid": "another"}})
     world.drive(KEY)
     assert "the volume that was written is missing" in world.message()
+
+
+def test_a_claim_that_looks_like_a_leftover_gives_no_right_to_a_volume_that_it_names(
+    world: CopiesWorld,
+) -> None:
+    world.copy()
+    reference = {"namespace": "other", "name": "theirs"}
+    csi = {"driver": DRIVER, "volumeHandle": "volume-of-others"}
+    spec = {"claimRef": reference, "persistentVolumeReclaimPolicy": "Retain", "csi": csi}
+    world.cluster.put(VOLUMES, "theirs", {"spec": spec, "status": {"phase": "Available"}})
+    labels = {OWNER_LABEL: world.object(KEY)["metadata"]["uid"]}
+    world.cluster.put(
+        CLAIMS,
+        reconciler.target("x"),
+        {
+            "metadata": {"namespace": NAMESPACE, "labels": labels},
+            "spec": {"storageClassName": "west", "volumeName": "theirs"},
+        },
+    )
+    world.rounds_of(3)
+    assert world.named(CLAIMS, reconciler.target("x")) is None
+    assert world.volume("theirs")["spec"] == spec
+
+
+@pytest.mark.parametrize("path", [CLAIMS, SNAPSHOTS, JOBS, POLICIES])
+@pytest.mark.parametrize("name", ["mine", "target-x", "copy-x", "copy-target-x", "copy-target-target-x"])
+def test_the_label_on_an_object_of_a_user_does_not_keep_the_operator_busy(
+    world: CopiesWorld, path: str, name: str
+) -> None:
+    world.copy()
+    labels = {OWNER_LABEL: world.object(KEY)["metadata"]["uid"]}
+    spec = {"storageClassName": "west", "volumeName": "none"}
+    item = {"metadata": {"namespace": NAMESPACE, "labels": labels}, "spec": spec}
+    item["status"] = {"readyToUse": True, "conditions": [{}]}
+    world.cluster.put(path, name, item)
+    world.drive(KEY)
+    assert (world.waiting(), world.finalizers(KEY)) == ([], [])
+    assert (world.named(path, name) is None) == name.startswith("copy-")
 
 
 def test_late_leftovers_are_removed(world: CopiesWorld) -> None:
@@ -482,7 +523,7 @@ def test_a_volume_that_was_deleted_together_with_its_claim_is_no_failure(world: 
     world.copy()
     world.want()
     world.drive_to_stage("Binding")
-    for name in world.volumes() - {"pv-1"}:
+    for name in world.volumes() - {world.source}:
         world.cluster.remove(VOLUMES, name)
     world.cluster.delete(CLAIMS, "mine")
     world.drive(KEY)
@@ -524,7 +565,7 @@ def test_the_claim_of_someone_else_never_gets_the_volume(world: CopiesWorld) -> 
     world.copy()
     world.want()
     world.drive_to_stage("Binding")
-    (name,) = world.volumes() - {"pv-1"}
+    (name,) = world.volumes() - {world.source}
     found = world.volume(name)
     reference = {"namespace": "other", "name": "x", "uid": "y"}
     world.cluster.put(VOLUMES, name, {**found, "spec": {**found["spec"], "claimRef": reference}})

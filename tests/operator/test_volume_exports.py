@@ -120,8 +120,25 @@ def test_an_upload_gets_the_files_of_the_secret_and_a_scratch_volume(world: Move
     scratch = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]
     assert scratch["storageClassName"] == "fast"
     assert int(scratch["resources"]["requests"]["storage"]) > 9 << 30
+
+
+def test_the_job_for_a_server_reaches_no_more_than_the_namespace_allows(world: MoversWorld) -> None:
+    # Kubernetes adds up policies, and any pod of the namespace may have the label: one that allows something
+    # would open what an administrator has closed.
+    job_of(world, prepared(world, target=SERVER))
     (policy,) = world.cluster.objects(POLICIES)
-    assert policy["spec"]["egress"] == [{}]
+    spec = policy["spec"]
+    assert (spec["policyTypes"], spec["ingress"]) == (["Ingress"], [])
+    assert "egress" not in spec
+
+
+@pytest.mark.parametrize(("target", "seconds"), [(SERVER, 7 * 24 * 3600), (FILE, None)])
+def test_a_server_cannot_keep_a_job_without_end(
+    world: MoversWorld, target: dict[str, object], seconds: int | None
+) -> None:
+    job_of(world, prepared(world, target=target))
+    (job,) = world.cluster.objects(JOBS)
+    assert job["spec"].get("activeDeadlineSeconds") == seconds
 
 
 def test_a_raw_upload_needs_no_scratch_volume(world: MoversWorld) -> None:
@@ -133,6 +150,7 @@ def test_a_raw_upload_needs_no_scratch_volume(world: MoversWorld) -> None:
 def test_the_job_for_a_file_reaches_no_network_and_has_no_token(world: MoversWorld) -> None:
     pod = job_of(world, prepared(world))
     (policy,) = world.cluster.objects(POLICIES)
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert (policy["spec"]["egress"], policy["spec"]["ingress"]) == ([], [])
     assert pod["automountServiceAccountToken"] is False
     assert pod["restartPolicy"] == "Never"

@@ -217,6 +217,18 @@ def test_a_class_that_keeps_volumes_gives_the_clone_that_policy_and_keeps_nothin
     require_delivered(images, uid)
 
 
+@pytest.mark.parametrize("size", ["1n", "5u"])
+def test_a_claim_with_a_size_that_is_none_does_not_stop_others(images: ImagesWorld, size: str) -> None:
+    # The API server accepts each quantity that is larger than 0.
+    key = images.create()
+    images.want("odd", size=size)
+    images.want("disk")
+    images.rounds_of(key, 20)
+    assert images.word("disk") == "debian"
+    (claim,) = images.status()["claims"]
+    assert (claim["claim"], claim["message"].startswith("it asks for 0")) == ("odd", True)
+
+
 # --- the import -------------------------------------------------------------------------------------
 
 
@@ -248,8 +260,16 @@ def test_the_url_reaches_the_mover_as_a_file_and_the_secret_is_mounted_by_kubele
         assert option in text
     assert "--format=qcow2" in text
     assert '"secretName": "access"' in text
+
+
+def test_an_import_reaches_no_more_than_the_namespace_allows(images: ImagesWorld) -> None:
+    images.movers_work = False
+    key = images.create()
+    images.want()
+    images.rounds_of(key, 4)
     (policy,) = images.cluster.objects(policies(SHOP))
-    assert policy["spec"]["egress"] == [{}]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert "egress" not in policy["spec"]
 
 
 def test_a_secret_url_is_in_no_object(images: ImagesWorld) -> None:
@@ -272,6 +292,17 @@ def test_an_image_in_a_file_on_a_claim(images: ImagesWorld) -> None:
     require_delivered(images, uid)
     (arguments,) = images.imports
     assert "--source=/source/linux/debian.qcow2" in arguments
+
+
+def test_a_claim_with_an_image_is_never_changed(images: ImagesWorld) -> None:
+    images.source_claim("images", "", mode="Filesystem")
+    images.movers_work = False
+    key = images.create(source={"claim": {"name": "images", "file": "debian.qcow2"}})
+    images.want()
+    images.rounds_of(key, 4)
+    text = json.dumps(job_of(images))
+    assert '"persistentVolumeClaim": {"claimName": "images", "readOnly": true}' in text
+    assert '"mountPath": "/source", "readOnly": true' in text
 
 
 def test_an_image_in_a_claim_in_block_mode_is_read_from_a_snapshot(images: ImagesWorld) -> None:

@@ -162,6 +162,19 @@ def test_it_waits_for_a_pod_that_uses_the_claim_and_goes_on_after_it(reverts: Re
     assert reverts.word("data") == "old"
 
 
+def test_the_longer_it_waits_the_less_it_asks_the_array(reverts: RevertsWorld) -> None:
+    prepared(reverts)
+    use(reverts, "data")
+    key = reverts.create("patient", claim="data", snapshot="before-data", timeoutSeconds=7200)
+    reverts.lead(key)
+    pauses = [reverts.lead(key)]
+    for seconds in (100, 200, 3600, 7200):
+        reverts.clock.forward(seconds=seconds)
+        pauses.append(reverts.lead(key))
+    assert pauses == [5, 10, 30, 60, 0]
+    assert "gave up after 7200 seconds" in reverts.status(key)["message"]
+
+
 def test_it_fails_without_a_change_if_the_pod_does_not_end_in_time(reverts: RevertsWorld) -> None:
     key = prepared(reverts)
     use(reverts, "data")

@@ -42,6 +42,8 @@ OTHERS = {
     "powerflex.dev/mover": "a label of the pods of data movers",
     "powerflex.dev/schedule": "a label of a schedule's snapshots",
     "powerflex.dev/schedule-uid": "a label of a schedule's snapshots",
+    "powerflex.dev/mover": "a label of the pods of data movers",
+    "count/volumeimages.powerflex.dev": "a quota of Kubernetes",
     "snapshot.storage.kubernetes.io/allow-volume-mode-change": "an annotation of Kubernetes",
     "app.kubernetes.io/managed-by": "a label of Kubernetes",
     "helm.sh/chart": "a label of Helm",

@@ -152,7 +152,7 @@ class Populating:
         try:
             volume = self._hand_over.written()
         except (FailedPrecondition, NotFound) as error:
-            return self._failed(f"the volume that was written is missing: {error}")
+            return self._failed(f"the volume that was written is missing, or of someone else: {error}")
         name, policy = volume.metadata.name, policy_of(volume)
         return Led(reconciler.copied(self.entry, claim, name, policy, outcome.message))
 

@@ -95,9 +95,13 @@ def target(uid: str) -> str:
     return f"copy-target-{uid}"
 
 
-def uid_of(name: str) -> str:
-    """The UID in the name of a temporary claim."""
-    return name.removeprefix("copy-").removeprefix("target-")
+def uid_of(name: str, *, is_claim: bool) -> str:
+    """The UID in the name of what is temporary; empty if the operator gives nothing such a name."""
+    uid = name.removeprefix("copy-")
+    if is_claim:
+        uid = uid.removeprefix("target-")
+    names = (temporary(uid), target(uid)) if is_claim else (temporary(uid),)
+    return uid if name in names else ""
 
 
 def target_of(entry: Population, claim: Whole) -> Mapping[str, Any]:

@@ -59,16 +59,19 @@ class Copies:
     def _late(self, owned: Owned) -> tuple[Population, ...]:
         """Entries for what is left although no claim waits. They are undone.
 
-        A process that was separated from the cluster may have made it late.
+        A process that was separated from the cluster may have made it late. Users can give the label to
+        anything: what has another name is not removed, so it would be found without end.
         """
         labels = f"{OWNER_LABEL}={owned.uid}"
-        found = [
-            item
+        found = {
+            reconciler.uid_of(item.metadata.name, is_claim=path is claims)
             for path in (claims, snapshots, jobs, policies)
             for item in self._client.list(path(owned.namespace), Whole, labels=labels).items
-        ]
-        uids = sorted({reconciler.uid_of(item.metadata.name) for item in found})
-        return tuple(Population(claim="", uid=uid, stage=Stage.UNDOING) for uid in uids)
+        }
+        return tuple(
+            Population(claim="", uid=uid, stage=Stage.UNDOING)
+            for uid in sorted(found - {""})[: reconciler.MOST_CLAIMS]
+        )
 
     def _populating(
         self, found: VolumeCopy, owned: Owned, entry: Population, claim: Whole | None

@@ -15,7 +15,7 @@ from csi_powerflex.operator.images.cloning import Owner, Seen, Step
 from csi_powerflex.operator.images.definition import VolumeImage, WaitingClaim
 from csi_powerflex.operator.images.objects import CLAIM_LABEL, COPY_LABEL, IMAGE_LABEL
 from csi_powerflex.operator.objects import claims
-from csi_powerflex.operator.owned import Whole
+from csi_powerflex.operator.owned import Whole, was_made_for
 
 _POLICY = "persistentVolumeReclaimPolicy"
 _DELETE = "Delete"
@@ -114,7 +114,7 @@ class Clones:
         labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
         for prime in self.client.list(claims(self.namespace), Whole, labels=labels).items:
             name = str(prime.spec.get("volumeName") or "")
-            volume = self._get(VOLUMES, name) if objects.was_made_for(name, prime.metadata.uid) else None
+            volume = self._get(VOLUMES, name) if was_made_for(name, prime.metadata.uid) else None
             owner = (volume.spec.get("claimRef") or {}).get("uid") if volume is not None else ""
             own = volume if owner == prime.metadata.uid else None
             self._take_back(_Objects(None, prime, own))
@@ -131,7 +131,7 @@ class Clones:
             )
         name = entry.volume or (str(prime.spec.get("volumeName") or "") if prime else "")
         volume = self._get(VOLUMES, name) if name else None
-        if prime is not None and volume is not None and not objects.was_made_for(name, prime.metadata.uid):
+        if prime is not None and volume is not None and not was_made_for(name, prime.metadata.uid):
             raise FailedPrecondition(
                 f"claim {self.namespace}/{prime.metadata.name} has got PersistentVolume {name}, which "
                 "existed before; reserve that for another claim, and delete this claim"

@@ -53,8 +53,10 @@ class ImageServer(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
     url: Annotated[
         str,
         Meta(
-            description="The URL, with http or https. Everyone who may read the VolumeImage sees it.",
-            pattern=r"^https?://[!-~]+$",
+            description="The URL, with http or https and without a user. Everyone who may read the "
+            "VolumeImage sees it.",
+            # The host has no @, so no password comes into the cluster with it.
+            pattern=r"^https?://[!$-.0->A-~]+([/?#][!-~]*)?$",
             max_length=4000,
         ),
     ] = ""

@@ -25,7 +25,7 @@ from csi_powerflex.operator.images.definition import DEFINITION, CachedCopy, Ima
 from csi_powerflex.operator.images.objects import IMAGE_LABEL
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import claims, snapshots
-from csi_powerflex.operator.owned import Owned, Whole
+from csi_powerflex.operator.owned import Owned, Whole, was_made_for
 from csi_powerflex.operator.sources import CONTENTS, Sources, Taken
 
 RETAIN = "Retain"
@@ -182,7 +182,7 @@ class Making:
         if found is None or not owned.is_own(found):
             return True
         volume = str(found.spec.get("volumeName") or "")
-        if objects.was_made_for(volume, found.metadata.uid):
+        if was_made_for(volume, found.metadata.uid):
             self._set_policy(VOLUMES, volume, "persistentVolumeReclaimPolicy", DELETE)
         return owned.remove(claims(owned.namespace), name)
 

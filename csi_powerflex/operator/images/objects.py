@@ -64,14 +64,6 @@ def source_of(copy: str) -> str:
     return f"{copy}-source"
 
 
-def was_made_for(volume: str, claim_uid: str) -> bool:
-    """Whether a PersistentVolume was provisioned for a claim: its name then ends with the UID of the claim.
-
-    A claim may also get one that existed before, whose reclaim policy is the decision of someone else.
-    """
-    return bool(volume) and volume.endswith(f"-{claim_uid}")
-
-
 def place_of(
     storage_class: str, attributes_class: str, parameters: Mapping[str, str], attributes: Mapping[str, str]
 ) -> Place:
@@ -137,7 +129,8 @@ def import_job(found: VolumeImage, item: CachedCopy) -> MoverJob:
     claim = spec.source.claim
     if claim is not None and claim.file:
         arguments.append(f"--source={_FOLDER}/{claim.file}")
-        volumes.append(_claimed("source", claim.name))
+        # A mount that is only read does not keep kubelet from changing the group of all files (fsGroup).
+        volumes.append(_claimed("source", claim.name, read_only=True))
         mounts.append({"name": "source", "mountPath": _FOLDER, "readOnly": True})
     else:
         arguments.append(f"--source={_SOURCE}")
@@ -184,8 +177,8 @@ def _from_server(
     )
 
 
-def _claimed(name: str, claim: str) -> dict[str, Any]:
-    return {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+def _claimed(name: str, claim: str, *, read_only: bool = False) -> dict[str, Any]:
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}}
 
 
 def content_of(found: VolumeImage, copy: str, namespace: str, driver: str, handle: str) -> dict[str, Any]:

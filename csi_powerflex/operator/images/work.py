@@ -35,7 +35,7 @@ from csi_powerflex.operator.images.reconciler import Place
 from csi_powerflex.operator.movers.movers import Failed, Running
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Whole
-from csi_powerflex.operator.quantities import whole_bytes
+from csi_powerflex.operator.sources import size_of
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Reference, Save
 
 log = Log(__name__)
@@ -338,8 +338,8 @@ def _names(claim: Whole, found: VolumeImage) -> bool:
 
 
 def _requested(claim: Whole) -> int:
-    """The size that a claim asks for, in bytes. The API server has checked its form."""
-    return whole_bytes(str(claim.spec.get("resources", {}).get("requests", {}).get("storage", "0")))
+    """The size that a claim asks for, in bytes; 0 for a form that is no size, such as billionths."""
+    return size_of((claim.spec.get("resources") or {}).get("requests"))
 
 
 def _pause(before: ImageStatus, after: ImageStatus) -> float:

@@ -20,6 +20,8 @@ MOVER_LABEL = "powerflex.dev/mover"
 """On the pods of a mover: the name of its Job."""
 
 _REPETITIONS = 20
+# A server may send a byte a minute without end. A copy between volumes has no such end: it may be large.
+_LONGEST_WITH_SERVER_SECONDS = 7 * 24 * 3600
 _TERMINATION_LOG = "/dev/termination-log"
 _NOT_REPEATED = sorted(
     int(status) for status in Exit if status is not Exit.DONE and not status.is_worth_repeating
@@ -67,6 +69,7 @@ def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) 
         "metadata": {"name": job.name},
         "spec": {
             "backoffLimit": _REPETITIONS,
+            **({"activeDeadlineSeconds": _LONGEST_WITH_SERVER_SECONDS} if job.network else {}),
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
@@ -94,16 +97,21 @@ def manifest(job: MoverJob, settings: MoverSettings, labels: Mapping[str, str]) 
 
 
 def policy(job: MoverJob) -> dict[str, Any]:
-    """The NetworkPolicy of the Job, without its namespace. Only a Job for a server may connect to others."""
+    """The NetworkPolicy of the Job, without its namespace. It allows nothing.
+
+    Kubernetes adds up all policies of a pod, and anyone who may create pods can give one the label. So a
+    policy that allows connections would open what the namespace does not. The connections of a Job for a
+    server are therefore not in it: for them the other policies of the namespace count.
+    """
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": job.name},
         "spec": {
             "podSelector": {"matchLabels": {MOVER_LABEL: job.name}},
-            "policyTypes": ["Ingress", "Egress"],
+            "policyTypes": ["Ingress", *([] if job.network else ["Egress"])],
             "ingress": [],
-            "egress": [{}] if job.network else [],
+            **({} if job.network else {"egress": []}),
         },
     }
 

@@ -20,6 +20,8 @@ from csi_powerflex.operator.reverts.definition import ENDED, Phase, RevertMember
 COMPLETE = "Complete"
 """The condition of a revert that is True after success."""
 
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 60.0
+
 
 class Step(enum.Enum):
     """One step."""
@@ -63,6 +65,16 @@ def is_overdue(found: VolumeRevert, now: datetime.datetime) -> bool:
     """Whether the revert has waited as long as it may."""
     since = found.status.waiting_since or now
     return now - since >= datetime.timedelta(seconds=found.spec.timeout_seconds)
+
+
+def pause_of(found: VolumeRevert, now: datetime.datetime) -> float:
+    """The seconds until a check is repeated: a tenth of the time that the revert has waited, 5 to 60.
+
+    Each check logs in to the arrays and lists the volumes of all users, and any user may create many reverts
+    that wait for a day.
+    """
+    waited = (now - (found.status.waiting_since or now)).total_seconds()
+    return min(max(_SHORTEST_PAUSE_SECONDS, waited / 10), _LONGEST_PAUSE_SECONDS)
 
 
 # --- the status after a step -----------------------------------------------------------------------

@@ -33,7 +33,6 @@ log = Log(__name__)
 REVERT_LABEL = f"{GROUP}/volume-revert"
 """On a safety snapshot: the UID of the VolumeRevert that it was taken for."""
 
-_WAIT_SECONDS = 5.0
 _SNAPSHOT_SECONDS = 1.0
 _AGAIN_SECONDS = 10.0
 # Names of objects have at most 253 characters.
@@ -95,7 +94,7 @@ class Reverts:
                 members = Targets(self._client, reader.cluster, self._driver).of(found)
                 planned = self._planned(reader, found, members)
         except DriverError as error:
-            return Change(reconciler.waiting(found, error, self._now()), _WAIT_SECONDS)
+            return self._waiting(found, error)
         return Change(reconciler.checked(found.status, members, planned.hold, self._now()))
 
     def _hold(self, found: VolumeRevert, _save: Save[RevertStatus]) -> Change[RevertStatus]:
@@ -103,7 +102,7 @@ class Reverts:
             for volume in self._volumes(found):
                 self._custody.take(volume, found.status.hold, instead_of="")
         except DriverError as error:
-            return Change(reconciler.waiting(found, error, self._now()), _WAIT_SECONDS)
+            return self._waiting(found, error)
         return Change(reconciler.held(found.status, self._now()))
 
     def _secure(self, found: VolumeRevert, _save: Save[RevertStatus]) -> Change[RevertStatus]:
@@ -128,7 +127,7 @@ class Reverts:
                 _require_known(reader)
                 self._planned(reader, found, found.status.members)
         except DriverError as error:
-            return Change(reconciler.waiting(found, error, self._now()), _WAIT_SECONDS)
+            return self._waiting(found, error)
         names = [_safety_name(found, member) for member in found.status.members]
         return Change(reconciler.securing(found.status, names, self._now()))
 
@@ -177,6 +176,13 @@ class Reverts:
         return Change(found.status, UNTIL_CHANGED, finalizer=False, happenings=told)
 
     # --- parts of steps --------------------------------------------------------------------------
+
+    def _waiting(self, found: VolumeRevert, error: DriverError) -> Change[RevertStatus]:
+        """Look again later, or go on at once if it has waited long enough."""
+        now = self._now()
+        status = reconciler.waiting(found, error, now)
+        waits = status.phase is found.status.phase
+        return Change(status, reconciler.pause_of(found, now) if waits else NOW)
 
     def _planned(self, reader: Reader, found: VolumeRevert, members: Sequence[RevertMember]) -> RevertPlan:
         """Check that the members can be reverted now. Raises DriverError: they cannot."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from csi_powerflex.errors import AlreadyExists, FailedPrecondition
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.objects import claims
-from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole, was_made_for
 from csi_powerflex.operator.windows.closing import RETAIN, Volumes, policy_of, successor
 
 _DELETE = "Delete"
@@ -61,7 +61,8 @@ class HandOver:
         """The PersistentVolume of the temporary claim, after the data mover has written it.
 
         Raises:
-            FailedPrecondition: the claim is another one, or is not bound.
+            FailedPrecondition: the claim is another one, is not bound, or has a PersistentVolume that existed
+                before.
             NotFound: the PersistentVolume was deleted.
         """
         found = self.owned.find(claims(self.owned.namespace), self.temporary)
@@ -71,6 +72,11 @@ class HandOver:
         volume = self.volumes.get(name)
         if _reference(volume).get("uid") != found.metadata.uid:
             raise FailedPrecondition(f"PersistentVolume {name} is not bound to claim {self.temporary}")
+        if not was_made_for(name, found.metadata.uid):
+            raise FailedPrecondition(
+                f"PersistentVolume {name} existed before claim {self.temporary}, to which it is bound, so it "
+                "is not used; reserve it for another claim"
+            )
         return volume
 
     # --- the end of the temporary claim ----------------------------------------------------------
@@ -196,7 +202,8 @@ class HandOver:
         own = claim if claim is not None and self.owned.is_own(claim) else None
         name = self.first or (str(own.spec.get("volumeName") or "") if own else "")
         uid = self.temporary_uid or (own.metadata.uid if own else "")
-        first = self.volumes.find(name) if name else None
+        # A claim may name any PersistentVolume: only one that was made for it may lose its volume.
+        first = self.volumes.find(name) if was_made_for(name, uid) else None
         self._abandon_successor(first, uid)
         if first is not None and not first.deleting:
             self._release(first, uid)
