@@ -16,7 +16,7 @@ from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.objects import SNAPSHOT_GROUP, Snapshot, claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.quantities import whole_bytes
-from csi_powerflex.operator.windows.closing import filesystem_of
+from csi_powerflex.operator.windows.closing import existed_before, filesystem_of
 
 FILESYSTEM = "Filesystem"
 """The volume mode of a claim that gives none."""
@@ -216,6 +216,23 @@ class Sources:
                 },
             },
         )
+
+    def require_made(self, name: str) -> None:
+        """Look that the claim of ``claim`` has a volume that was made of the snapshot, after it was read.
+
+        Raises:
+            FailedPrecondition: it was deleted, or has a PersistentVolume that existed before.
+            DriverError: the cluster does not answer.
+        """
+        found = self.owned.find(claims(self.owned.namespace), name)
+        volume = self._volume(found) if found is not None and self.owned.is_own(found) else None
+        if volume is None:
+            raise FailedPrecondition(f"claim {name} was deleted, so it is not known what was read")
+        if existed_before(volume):
+            raise FailedPrecondition(
+                f"claim {name} has got PersistentVolume {volume.metadata.name}, which existed before, so "
+                "other data were read; reserve it for another claim"
+            )
 
 
 def size_of(amounts: Mapping[str, Any] | None) -> int:

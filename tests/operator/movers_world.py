@@ -147,6 +147,20 @@ class MoversWorld:
     def delete(self, key: Key) -> None:
         self.cluster.delete(self.path, key.name)
 
+    def available(self, name: str, word: str, storage_class: str, *, policy: str = "Retain") -> None:
+        """A PersistentVolume in block mode with this word, which no claim has."""
+        handle = f"volume-{name}"
+        self.data[handle] = word
+        spec = {
+            "capacity": {"storage": str(SIZE)},
+            "accessModes": ["ReadWriteOnce"],
+            "volumeMode": "Block",
+            "persistentVolumeReclaimPolicy": policy,
+            "storageClassName": storage_class,
+            "csi": {"driver": DRIVER, "volumeHandle": handle},
+        }
+        self.cluster.put(VOLUMES, name, {"spec": spec, "status": {"phase": "Available"}})
+
     def annotate_volume(self, name: str, annotations: dict[str, str]) -> None:
         found = self.volume(name)
         self.cluster.put(
@@ -204,6 +218,8 @@ class MoversWorld:
             if item["spec"].get("dataSourceRef"):
                 # A populator has to do it.
                 continue
+            if self._bind_available(item):
+                continue
             word = self._word_for(item)
             if word is None:
                 continue
@@ -240,6 +256,25 @@ class MoversWorld:
                 },
             )
             self._bound(item, name)
+
+    def _bind_available(self, claim: dict[str, Any]) -> bool:
+        """Bind a claim to a PersistentVolume of its class that no claim has, as Kubernetes does it first."""
+        wanted = [claim["spec"].get(name) for name in ("storageClassName", "volumeMode")]
+        for volume in self.cluster.objects(VOLUMES):
+            spec, metadata = volume["spec"], volume["metadata"]
+            if spec.get("claimRef") or [spec["storageClassName"], spec["volumeMode"]] != wanted:
+                continue
+            uid = claim["metadata"]["uid"]
+            reference = {"namespace": NAMESPACE, "name": claim["metadata"]["name"], "uid": uid}
+            changed = {
+                "metadata": {**metadata, "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}},
+                "spec": {**spec, "claimRef": reference},
+                "status": {"phase": "Bound"},
+            }
+            self.cluster.put(VOLUMES, metadata["name"], {**volume, **changed})
+            self._bound(claim, metadata["name"])
+            return True
+        return False
 
     def _word_for(self, claim: dict[str, Any]) -> str | None:
         """What is in the new volume of a claim; None if it cannot be made yet."""

@@ -141,6 +141,22 @@ def test_a_temporary_claim_that_was_replaced_has_no_copy(cluster: ApiServer, blo
         block.written()
 
 
+def test_a_volume_that_existed_before_is_kept(cluster: ApiServer, block: HandOver) -> None:
+    put(
+        cluster,
+        "first",
+        "temporary",
+        "uid-temporary",
+        annotations={"pv.kubernetes.io/bound-by-controller": "yes"},
+    )
+    with pytest.raises(FailedPrecondition, match="has got PersistentVolume first, which existed before"):
+        block.written()
+    block.abandon()
+    block.abandon()
+    assert volume(cluster, "first")["persistentVolumeReclaimPolicy"] == "Retain"
+    assert cluster.objects(CLAIMS) == []
+
+
 @pytest.mark.parametrize("final", ["first", "second"])
 def test_a_copy_that_was_deleted_is_told(cluster: ApiServer, block: HandOver, final: str) -> None:
     cluster.remove(VOLUMES, "first")

@@ -18,6 +18,7 @@ from tests.kube.api_server import ApiServer
 
 CLAIMS, SNAPSHOTS = claims("shop"), snapshots("shop")
 GIB = 1 << 30
+BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 READY = {"readyToUse": True, "boundVolumeSnapshotContentName": "content"}
 CONTENT = {"driver": "d", "sourceVolumeMode": "Filesystem", "volumeSnapshotRef": {"uid": "uid-s"}}
 DATA = {"snapshotHandle": "h", "restoreSize": GIB}
@@ -190,6 +191,21 @@ def test_the_temporary_claim_has_the_data_in_block_mode(cluster: ApiServer, sour
     assert made.spec["dataSource"] == {"apiGroup": group, "kind": "VolumeSnapshot", "name": "s"}
     assert (made.spec["volumeMode"], made.spec["storageClassName"]) == ("Block", "fast")
     assert size_of(made.spec["resources"]["requests"]) == GIB
+
+
+def test_what_was_read_is_known_only_while_its_claim_is_there(cluster: ApiServer, sources: Sources) -> None:
+    sources.claim("temporary", TAKEN, "fast")
+    put_volume(cluster)
+    (made,) = cluster.objects(CLAIMS)
+    spec = {**made["spec"], "volumeName": "pv"}
+    cluster.put(CLAIMS, "temporary", {**made, "spec": spec, "status": {"phase": "Bound"}})
+    sources.require_made("temporary")
+    cluster.patched(f"{VOLUMES}/pv", {"metadata": {"annotations": {BOUND_BY_CONTROLLER: "yes"}}})
+    with pytest.raises(FailedPrecondition, match="has got PersistentVolume pv, which existed before"):
+        sources.require_made("temporary")
+    cluster.remove(CLAIMS, "temporary")
+    with pytest.raises(FailedPrecondition, match="claim temporary was deleted, so it is not known"):
+        sources.require_made("temporary")
 
 
 # --- sizes -----------------------------------------------------------------------------------------

@@ -290,6 +290,44 @@ def test_a_mover_that_refuses_fails_the_claim_in_its_words(world: CopiesWorld) -
     world.require_delivered()
 
 
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_a_volume_from_before_that_the_temporary_claim_got_keeps_its_data(
+    world: CopiesWorld, policy: str
+) -> None:
+    world.outcome = Outcome(Exit.TARGET, "the target has content")
+    world.available("old", "of someone else", "west", policy=policy)
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    assert (world.stages(), world.left()) == (["Failed"], [])
+    assert world.data[world.handle("old")] == "of someone else"
+    assert world.volume("old")["status"]["phase"] == "Released"
+
+
+def test_a_blank_volume_from_before_is_not_taken_for_the_copy(world: CopiesWorld) -> None:
+    world.available("old", "", "west")
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    assert (world.stages(), world.left()) == (["Failed"], [])
+    assert "has got PersistentVolume old, which existed before, so it is kept" in world.message()
+    assert world.volume("old")["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
+def test_a_volume_from_before_is_not_taken_for_the_source(world: CopiesWorld) -> None:
+    world.available("old", "of someone else", "fast")
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    assert (world.stages(), world.left()) == (["Failed"], [])
+    assert "has got PersistentVolume old, which existed before, so other data were read" in world.message()
+    assert "volumeName" not in world.claim("mine")["spec"]
+    assert world.data[world.handle("old")] == "of someone else"
+
+
 def test_an_object_of_someone_else_is_left_alone(world: CopiesWorld) -> None:
     world.copy()
     uid = world.want()
@@ -358,7 +396,7 @@ def test_a_target_that_was_replaced_is_not_taken_for_the_copy(world: CopiesWorld
     world.cluster.remove(CLAIMS, name)
     world.cluster.put(CLAIMS, name, {**item, "metadata": {**item["metadata"], "uid": "another"}})
     world.drive(KEY)
-    assert "the volume that was written is missing" in world.message()
+    assert "what was written is not used: claim" in world.message()
 
 
 def test_late_leftovers_are_removed(world: CopiesWorld) -> None:

@@ -327,6 +327,16 @@ def test_a_cluster_that_does_not_answer_delays_the_cleaning(world: MoversWorld) 
     assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
 
 
+def test_a_volume_from_before_is_not_taken_for_the_source(world: MoversWorld) -> None:
+    world.available("old", "of someone else", "fast")
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.left()) == ("Failed", [])
+    assert "which existed before, so other data were read" in world.status(key)["message"]
+    assert world.data[world.handle("old")] == "of someone else"
+
+
 def test_a_job_of_someone_else_under_the_name_is_left_alone(world: MoversWorld) -> None:
     key = prepared(world)
     name = f"export-{world.object(key)['metadata']['uid']}"

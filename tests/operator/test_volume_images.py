@@ -289,6 +289,22 @@ def test_an_image_in_a_claim_in_block_mode_is_read_from_a_snapshot(images: Image
     assert list(images.taken.values()) == ["debian"], "the snapshot of the source is removed"
 
 
+def test_a_volume_from_before_is_not_taken_for_the_source(images: ImagesWorld) -> None:
+    images.source_claim("master", "debian", mode="Block")
+    key = images.create(source={"claim": {"name": "master"}}, format="raw")
+    images.movers_work = False
+    images.want()
+    images.rounds_of(key, 8)
+    volume = images.volume_of(f"{images.status()['copies'][0]['name']}-source")["metadata"]["name"]
+    bound = {"metadata": {"annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}}}
+    images.cluster.patched(f"{VOLUMES}/{volume}", bound)
+    images.movers_work = True
+    images.rounds_of(key, 3)
+    message = f"has got PersistentVolume {volume}, which existed before, so other data were read"
+    assert (images.stages(), images.bound()) == (["Failed"], [])
+    assert message in images.status()["message"]
+
+
 @pytest.mark.parametrize(
     ("mode", "file", "message"),
     [

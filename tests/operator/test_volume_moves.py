@@ -342,6 +342,20 @@ def test_a_copy_that_fails_leaves_the_claim_as_it_was(world: MoversWorld, status
     assert list(world.data.values()) == ["hello"]
 
 
+@pytest.mark.parametrize("storage_class", ["fast", "west"])
+def test_a_volume_from_before_is_not_taken_for_the_source_or_the_copy(
+    world: MoversWorld, storage_class: str
+) -> None:
+    world.available("old", "", storage_class)
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    assert world.status(key)["phase"] == "Failed"
+    assert "has got PersistentVolume old, which existed before" in world.status(key)["message"]
+    assert (world.word("data"), world.left(), world.holds()) == ("hello", [], [])
+    assert world.volume("old")["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
 def test_without_a_snapshot_in_time_nothing_is_changed(world: MoversWorld) -> None:
     key = prepared(world)
     world.snapshotter_works = False

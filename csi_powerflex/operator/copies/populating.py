@@ -150,9 +150,10 @@ class Populating:
 
     def _copied(self, claim: Whole, outcome: Outcome) -> Led:
         try:
+            self._sources.require_made(self._temporary)
             volume = self._hand_over.written()
         except (FailedPrecondition, NotFound) as error:
-            return self._failed(f"the volume that was written is missing: {error}")
+            return self._failed(f"what was written is not used: {error}")
         name, policy = volume.metadata.name, policy_of(volume)
         return Led(reconciler.copied(self.entry, claim, name, policy, outcome.message))
 

@@ -8,6 +8,7 @@ from typing import Any
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
+from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
 from csi_powerflex.operator.exports import reconciler
 from csi_powerflex.operator.exports.definition import (
@@ -103,6 +104,8 @@ class Exports:
         now = self._now()
         try:
             state = self._movers_of(found).lead(_job(found))
+            if isinstance(state, Outcome):
+                self._sources(found).require_made(found.status.job)
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:

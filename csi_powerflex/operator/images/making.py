@@ -77,7 +77,10 @@ class Making:
             self._prepare_source(item, self.found.spec.source.claim)
         owned.ensure(claims(owned.namespace), objects.target_claim(self.found, item))
         owned.ensure(claims(owned.namespace), objects.scratch_claim(self.found, item))
-        return self._movers.lead(objects.import_job(self.found, item))
+        state = self._movers.lead(objects.import_job(self.found, item))
+        if isinstance(state, Outcome) and self._is_read_from_a_snapshot:
+            self._sources.require_made(objects.source_of(item.name))
+        return state
 
     def cached(self, item: CachedCopy) -> Taken | None:
         """Take the snapshot, and give it to the operator's namespace. None: this is not done yet.
@@ -124,6 +127,12 @@ class Making:
         return self._remove_temporary(item) and ended
 
     # --- parts of the steps ----------------------------------------------------------------------
+
+    @property
+    def _is_read_from_a_snapshot(self) -> bool:
+        """Whether the source is a claim in block mode."""
+        claim = self.found.spec.source.claim
+        return claim is not None and not claim.file
 
     def _prepare_source(self, item: CachedCopy, source: ImageClaim) -> None:
         namespace = self.found.metadata.namespace

@@ -149,6 +149,7 @@ class Moves:
             self._require_still(self._claimed(found))
             state = self._movers_of(found).lead(self._job(found, copy))
             if isinstance(state, Outcome):
+                self._sources(found).require_made(found.status.temporary)
                 volume = copy.hand_over.written()
                 name, policy = volume.metadata.name, policy_of(volume)
                 return Change(reconciler.copied(found.status, name, policy, state.message, now))

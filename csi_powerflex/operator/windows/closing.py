@@ -26,6 +26,7 @@ from csi_powerflex.operator.owned import Whole
 
 RETAIN = "Retain"
 _FILESYSTEM = "filesystem"
+_BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 _KEPT_ANNOTATIONS = (
     "pv.kubernetes.io/provisioned-by",
     "volume.kubernetes.io/provisioner-deletion-secret-name",
@@ -142,6 +143,15 @@ class Volumes:
 def policy_of(volume: Whole) -> str:
     """The reclaim policy of a PersistentVolume. Delete is the default of the API."""
     return str(volume.spec.get("persistentVolumeReclaimPolicy") or "Delete")
+
+
+def existed_before(volume: Whole) -> bool:
+    """Whether a PersistentVolume existed before the claim that has it, so its data are of someone else.
+
+    Kubernetes gives a new claim also a PersistentVolume that no claim has, and marks it so ("Well-Known
+    Labels, Annotations and Taints"). One that was made for a claim refers to that from its beginning.
+    """
+    return _BOUND_BY_CONTROLLER in volume.metadata.annotations
 
 
 def filesystem_of(volume: Whole) -> str:

@@ -15,7 +15,7 @@ from csi_powerflex.errors import AlreadyExists, FailedPrecondition
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.objects import claims
 from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
-from csi_powerflex.operator.windows.closing import RETAIN, Volumes, policy_of, successor
+from csi_powerflex.operator.windows.closing import RETAIN, Volumes, existed_before, policy_of, successor
 
 _DELETE = "Delete"
 
@@ -61,7 +61,8 @@ class HandOver:
         """The PersistentVolume of the temporary claim, after the data mover has written it.
 
         Raises:
-            FailedPrecondition: the claim is another one, or is not bound.
+            FailedPrecondition: the claim is another one, is not bound, or has a PersistentVolume that existed
+                before.
             NotFound: the PersistentVolume was deleted.
         """
         found = self.owned.find(claims(self.owned.namespace), self.temporary)
@@ -71,6 +72,11 @@ class HandOver:
         volume = self.volumes.get(name)
         if _reference(volume).get("uid") != found.metadata.uid:
             raise FailedPrecondition(f"PersistentVolume {name} is not bound to claim {self.temporary}")
+        if existed_before(volume):
+            raise FailedPrecondition(
+                f"claim {self.temporary} has got PersistentVolume {name}, which existed before, so it is "
+                "kept and not used; reserve it for another claim, or delete it"
+            )
         return volume
 
     # --- the end of the temporary claim ----------------------------------------------------------
@@ -218,15 +224,17 @@ class HandOver:
     def _release(self, volume: Whole, uid: str) -> None:
         """Let the volume be removed once the temporary claim with this UID is removed.
 
-        A PersistentVolume that is only reserved refers to that claim again, so it is Released.
+        A PersistentVolume that is only reserved refers to that claim again, so it is Released. One that
+        existed before is kept.
         """
         _require_not_taken(volume, uid)
         changed: dict[str, object] = {}
         if _reference(volume).get("uid") != uid:
             reference = {"namespace": self.owned.namespace, "name": self.temporary, "uid": uid}
             changed["claimRef"] = _referring(reference)
-        if policy_of(volume) != _DELETE:
-            changed["persistentVolumeReclaimPolicy"] = _DELETE
+        policy = RETAIN if existed_before(volume) else _DELETE
+        if policy_of(volume) != policy:
+            changed["persistentVolumeReclaimPolicy"] = policy
         if changed:
             self.volumes.change(volume, changed)
 
