@@ -891,6 +891,40 @@ def test_a_copy_that_is_removed_before_it_is_ready_is_made_again(images: ImagesW
     assert images.reasons().count("CopyFailed") == 1
 
 
+def test_an_import_whose_target_was_deleted_after_its_end_is_made_again(images: ImagesWorld) -> None:
+    key = images.create()
+    uid = images.want()
+    while not any(job.get("status") for job in images.cluster.objects(jobs(SHOP))):
+        images.lead(key)
+    copy = images.status()["copies"][0]["name"]
+    images.delete_claim(copy)
+    images.rounds_of(key, 3)
+    assert images.stages() == ["Failed"]
+    assert f"claim {copy} was deleted during the import" in images.status()["message"]
+    images.clock.forward(minutes=5)
+    images.settle(key)
+    require_delivered(images, uid)
+
+
+def test_an_import_whose_target_is_deleted_before_its_snapshot_is_made_again(images: ImagesWorld) -> None:
+    key = images.create()
+    uid = images.want()
+    images.snapshotter_works = False
+    while images.stages() != ["Caching"]:
+        images.lead(key)
+    images.rounds_of(key, 3)
+    copy = images.status()["copies"][0]["name"]
+    assert "is not ready to use" in images.status()["message"]
+    images.delete_claim(copy)
+    images.rounds_of(key, 3)
+    assert images.stages() == ["Failed"]
+    assert f"claim {copy} was deleted before its snapshot was taken" in images.status()["message"]
+    images.snapshotter_works = True
+    images.clock.forward(minutes=5)
+    images.settle(key)
+    require_delivered(images, uid)
+
+
 def test_a_pool_that_only_an_attributes_class_names_is_imported_with_that_class(images: ImagesWorld) -> None:
     images.attributes_class("to-slow", storagepool="slow")
     key = images.create()

@@ -23,6 +23,7 @@ from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.images import objects
 from csi_powerflex.operator.images.definition import DEFINITION, CachedCopy, ImageClaim, VolumeImage
 from csi_powerflex.operator.images.objects import IMAGE_LABEL
+from csi_powerflex.operator.movers.job import jobs
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
@@ -73,6 +74,9 @@ class Making:
             DriverError: the cluster does not answer, or refuses an object.
         """
         owned = self._owned
+        if self._is_started(item) and not self._has_target(item):
+            # Another target would be empty, and the Job may have ended already.
+            return Failed(f"claim {item.name} was deleted during the import")
         if self.found.spec.source.claim is not None:
             self._prepare_source(item, self.found.spec.source.claim)
         owned.ensure(claims(owned.namespace), objects.target_claim(self.found, item))
@@ -87,14 +91,21 @@ class Making:
 
         Raises:
             NotFound: the snapshot is not ready; the message says why.
-            FailedPrecondition: an object of someone else is in the way.
+            FailedPrecondition: the claim with the image was deleted, or an object of someone else is there.
             DriverError: the cluster does not answer, or refuses an object.
         """
         if not self._movers.end(item.name):
             return None
         sources = self._sources
         sources.snapshot(item.name, item.name, self.found.spec.snapshot_class)
-        taken = sources.taken(item.name)
+        try:
+            taken = sources.taken(item.name)
+        except NotFound as error:
+            if self._has_target(item):
+                raise
+            raise FailedPrecondition(
+                f"claim {item.name} was deleted before its snapshot was taken"
+            ) from error
         own = objects.content_of(self.found, item.name, self.namespace, self.driver_name, taken.handle)
         self._ensure(CONTENTS, own)
         twin = self._ensure(
@@ -127,6 +138,16 @@ class Making:
         return self._remove_temporary(item) and ended
 
     # --- parts of the steps ----------------------------------------------------------------------
+
+    def _is_started(self, item: CachedCopy) -> bool:
+        """Whether there is a Job. It is created after the claim that it writes."""
+        found = self._owned.find(jobs(self._owned.namespace), item.name)
+        return found is not None and self._owned.is_own(found)
+
+    def _has_target(self, item: CachedCopy) -> bool:
+        """Whether the claim that the image is written to exists, and is not being deleted."""
+        found = self._owned.find(claims(self._owned.namespace), item.name)
+        return found is not None and self._owned.is_own(found) and not found.deleting
 
     @property
     def _is_read_from_a_snapshot(self) -> bool:
