@@ -359,6 +359,79 @@ def test_what_the_pod_needs_is_made_again(world: CopiesWorld) -> None:
     world.require_delivered()
 
 
+def started(world: CopiesWorld) -> dict[str, Any]:
+    """The pod of the Job, which does not end yet."""
+    world.movers_work = False
+    while not world.cluster.objects(PODS):
+        world.lead(KEY)
+    (pod,) = world.cluster.objects(PODS)
+    return pod
+
+
+def source_id(world: CopiesWorld) -> str:
+    """The source that the Job reads, as it tells the mover."""
+    (job,) = world.cluster.objects(JOBS)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (found,) = (item for item in container["args"] if item.startswith("--source-id="))
+    return str(found)
+
+
+def test_a_job_never_reads_another_snapshot_than_it_was_told(world: CopiesWorld) -> None:
+    world.copy()
+    uid = world.want()
+    pod = started(world)
+    before = source_id(world)
+    world.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": {"phase": "Failed"}})
+    for resource in (CLAIMS, SNAPSHOTS):
+        world.cluster.delete(resource, reconciler.temporary(uid))
+    world.settle()
+    world.data[world.handle("pv-1")] = "later"
+    while world.named(CLAIMS, reconciler.temporary(uid)) is None:
+        world.lead(KEY)
+    world.rounds_of(2)
+    assert source_id(world) == f"--source-id={world.waiting()[0]['sourceId']}" != before
+    world.movers_work = True
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered(word="later")
+
+
+def test_a_snapshot_that_was_read_already_may_be_replaced(world: CopiesWorld) -> None:
+    world.copy()
+    uid = world.want()
+    started(world)
+    before = source_id(world)
+    world.cluster.delete(SNAPSHOTS, reconciler.temporary(uid))
+    world.settle()
+    world.rounds_of(4)
+    assert source_id(world) == before == f"--source-id={world.waiting()[0]['sourceId']}"
+    world.movers_work = True
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
+
+
+def test_a_target_that_was_made_after_the_end_of_the_mover_is_not_taken_for_the_copy(
+    world: CopiesWorld,
+) -> None:
+    world.copy()
+    uid = world.want()
+    pod = started(world)
+    state = {"terminated": {"exitCode": 0, "message": world.outcome.text()}}
+    status = {"phase": "Succeeded", "containerStatuses": [{"name": "mover", "state": state}]}
+    world.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": status})
+    world.cluster.delete(CLAIMS, reconciler.target(uid))
+    world.settle()
+    world.rounds_of(1)
+    for job in world.cluster.objects(JOBS):
+        ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+        world.cluster.put(JOBS, job["metadata"]["name"], {**job, "status": ended})
+    world.movers_work = True
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
+
+
 def test_another_use_of_the_snapshot_does_not_take_the_right_to_open_it(world: CopiesWorld) -> None:
     world.copy(snapshot="nightly")
     world.want()
