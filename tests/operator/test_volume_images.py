@@ -90,6 +90,19 @@ def test_twenty_claims_at_once_make_one_import_and_twenty_clones(images: ImagesW
     assert images.status()["populated"] == 20
 
 
+def test_an_image_may_be_in_the_namespace_of_the_operator(images: ImagesWorld) -> None:
+    images.namespace = SHOP
+    images.new_process()
+    key = images.create()
+    uid = images.want()
+    images.settle(key)
+    assert (images.word(), images.volume_of()["spec"]["claimRef"]["uid"]) == ("debian", uid)
+    assert (images.temporary(), list(images.taken.values())) == ([], ["debian"])
+    images.delete()
+    images.settle(key)
+    assert (images.temporary(), images.taken, images.word()) == ([], {}, "debian")
+
+
 def test_a_later_claim_gets_its_clone_in_a_few_steps(images: ImagesWorld) -> None:
     key = images.create()
     images.want()

@@ -97,9 +97,10 @@ class Making:
         if not self._movers.end(item.name):
             return None
         sources = self._sources
-        sources.snapshot(item.name, item.name, self.found.spec.snapshot_class)
+        first = objects.first_of(item.name)
+        sources.snapshot(first, item.name, self.found.spec.snapshot_class)
         try:
-            taken = sources.taken(item.name)
+            taken = sources.taken(first)
         except NotFound as error:
             if self._has_target(item):
                 raise
@@ -181,7 +182,7 @@ class Making:
         """
         if item.content:
             self._set_policy(CONTENTS, item.content, "deletionPolicy", policy)
-        removed = self._removed_snapshot(item.name, policy)
+        removed = self._removed_snapshot(objects.first_of(item.name), policy)
         if not removed or not item.content:
             return removed
         found = self._owned.find(CONTENTS, item.content)
