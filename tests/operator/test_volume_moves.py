@@ -247,6 +247,26 @@ def test_volumes_of_other_drivers_and_unbound_claims_are_not_moved(world: Movers
     assert "is not bound to a PersistentVolume" in world.status(key)["message"]
 
 
+@pytest.mark.parametrize(
+    ("storage_class", "reason"),
+    [
+        ("", "claim data has no StorageClass, with which no temporary volume"),
+        ("other", "claim data has StorageClass other, with which no temporary volume"),
+        ("nothing", "not found"),
+    ],
+)
+def test_a_claim_whose_class_makes_no_volumes_of_this_driver_is_not_held(
+    world: MoversWorld, storage_class: str, reason: str
+) -> None:
+    world.claimed("data", "hello")
+    world.cluster.patched(f"{CLAIMS}/data", {"spec": {"storageClassName": storage_class}})
+    key = prepared(world)
+    world.rounds.lead(key)
+    world.rounds.lead(key)
+    assert reason in world.status(key)["message"]
+    assert (world.holds(), world.left()) == ([], [])
+
+
 def test_it_waits_for_a_pod_that_uses_the_claim(world: MoversWorld) -> None:
     key = prepared(world)
     world.use("data")
