@@ -116,6 +116,16 @@ def test_at_its_time_a_snapshot_of_each_claim_of_the_selector_is_taken(schedules
     assert [item["reason"] for item in schedules.cluster.objects(EVENTS)] == ["SnapshotsTaken"]
 
 
+def test_temporary_claims_of_data_movers_are_no_claims_of_the_schedule(schedules: SchedulesWorld) -> None:
+    schedules.claim("data")
+    schedules.claim("copy-target", **{"powerflex.dev/made-for": "uid"})
+    schedules.claim("copy-source", bound=False, **{"powerflex.dev/made-for": "uid"})
+    key = schedules.create()
+    schedules.at(key, "2026-11-26T10:00:00")
+    assert schedules.taken() == ["hourly-data-202611261000"]
+    assert "message" not in schedules.status(key)["last"]
+
+
 def test_until_its_time_it_waits(schedules: SchedulesWorld) -> None:
     key = schedules.create()
     assert schedules.settle(key) == 59 * 60 + 30

@@ -23,6 +23,7 @@ from csi_powerflex.operator.objects import (
     group_snapshots,
     snapshots,
 )
+from csi_powerflex.operator.owned import OWNER_LABEL
 from csi_powerflex.operator.schedules import reconciler, retention
 from csi_powerflex.operator.schedules.definition import DEFINITION, Run, ScheduleStatus, SnapshotSchedule
 from csi_powerflex.operator.schedules.reconciler import Decision, Step
@@ -103,6 +104,9 @@ class Schedules:
         chosen, left_out = [], []
         for claim in sorted(selected, key=lambda item: item.metadata.name):
             name, driver = claim.metadata.name, drivers.get(claim.volume, "")
+            if OWNER_LABEL in claim.metadata.labels and not found.spec.group:
+                # Temporary, for a data mover. The newest snapshot of it would stay for ever.
+                continue
             if not claim.volume or claim.metadata.deletion_timestamp is not None:
                 left_out.append(f"claim {name} is not bound")
             elif driver != self._driver:
