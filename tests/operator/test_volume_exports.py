@@ -461,3 +461,20 @@ def test_a_snapshot_of_a_user_may_be_opened_in_block_mode_only_during_the_export
     world.drive(key)
     (content,) = world.cluster.objects(CONTENTS)
     assert content["metadata"].get("annotations", {}) == {}
+
+
+def test_another_export_of_the_snapshot_does_not_take_the_right_to_open_it(world: MoversWorld) -> None:
+    world.claimed("data", "hello")
+    world.claimed("images", "")
+    world.snapshot("nightly", "data")
+    (content,) = world.cluster.objects(CONTENTS)
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: "true"}}})
+    key = prepared(world, claim=None, snapshot="nightly")
+    while world.status(key).get("phase") != "Exporting":
+        world.rounds.lead(key)
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: None}}})
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
+    assert [word for word, _ in world.exported] == ["hello"]

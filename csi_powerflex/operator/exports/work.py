@@ -106,6 +106,10 @@ class Exports:
             state = self._movers_of(found).lead(_job(found))
             if isinstance(state, Outcome):
                 self._sources(found).require_made(found.status.job)
+            if isinstance(state, Running) and state.progress is None:
+                status = self._opened(found)
+                pause = _PROGRESS_SECONDS if status == found.status else NOW
+                return Change(reconciler.running(status, state, now), pause)
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
@@ -115,6 +119,20 @@ class Exports:
         if isinstance(state, Failed):
             return Change(reconciler.failed(found.status, state.failure, now))
         return Change(reconciler.exported(found.status, state, now))
+
+    def _opened(self, found: VolumeExport) -> ExportStatus:
+        """Open the snapshot once more, as long as nothing is read.
+
+        Another export of the snapshot may have ended, and closed it, before this one has its volume.
+        """
+        sources = self._sources(found)
+        taken = sources.taken(found.status.snapshot)
+        if sources.needs_mode_change(taken):
+            if found.status.content != taken.content:
+                # Written before it is done, so that it is undone in any case.
+                return reconciler.changing_mode(found.status, taken.content)
+            sources.allow_mode_change(taken.content)
+        return found.status
 
     def _clean(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         try:
