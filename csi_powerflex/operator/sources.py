@@ -7,6 +7,7 @@ the annotation that Kubernetes has for it ("Volume mode conversion", external-sn
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,13 @@ from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.objects import SNAPSHOT_GROUP, Snapshot, claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.quantities import whole_bytes
-from csi_powerflex.operator.windows.closing import existed_before, filesystem_of
+from csi_powerflex.operator.windows.closing import RETAIN, Volumes, existed_before, filesystem_of, policy_of
 
 FILESYSTEM = "Filesystem"
 """The volume mode of a claim that gives none."""
 
 CONTENTS = f"/apis/{SNAPSHOT_GROUP}/volumesnapshotcontents"
+_DELETE = "Delete"
 MODE_CHANGE = "snapshot.storage.kubernetes.io/allow-volume-mode-change"
 """On a VolumeSnapshotContent: a claim of it may have another mode than its source."""
 
@@ -233,6 +235,39 @@ class Sources:
                 f"claim {name} has got PersistentVolume {volume.metadata.name}, which existed before, so "
                 "other data were read; reserve it for another claim"
             )
+
+    def discard(self, name: str) -> bool:
+        """Begin to remove a claim of ``claim`` with its volume, also if its class keeps volumes.
+
+        Returns whether the claim does not exist any more. One of someone else is left alone. A volume that
+        existed before is kept.
+
+        Raises:
+            Busy: someone has changed its PersistentVolume at the same time.
+            DriverError: the cluster does not answer.
+        """
+        path, volumes = claims(self.owned.namespace), Volumes(self.owned.client)
+        found = self.owned.find(path, name)
+        volume = self._volume(found) if found is not None and self.owned.is_own(found) else None
+        if volume is not None:
+            policy = RETAIN if existed_before(volume) else _DELETE
+            if policy_of(volume) != policy:
+                volumes.change(volume, {"persistentVolumeReclaimPolicy": policy})
+        return self.owned.remove(path, name)
+
+    def discard_snapshot(self, name: str) -> bool:
+        """Begin to remove a snapshot of ``snapshot``, on the array too, also if its class keeps snapshots.
+
+        Returns whether it does not exist any more. One of someone else is left alone. Raises DriverError: the
+        cluster does not answer.
+        """
+        path = snapshots(self.owned.namespace)
+        found = self.owned.find(path, name)
+        own = found if found is not None and self.owned.is_own(found) else None
+        if own is not None and (content := own.status.get("boundVolumeSnapshotContentName")):
+            with contextlib.suppress(NotFound):
+                self.owned.client.patch(CONTENTS, str(content), {"spec": {"deletionPolicy": _DELETE}})
+        return self.owned.remove(path, name)
 
 
 def size_of(amounts: Mapping[str, Any] | None) -> int:

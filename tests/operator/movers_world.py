@@ -79,6 +79,8 @@ class MoversWorld:
         self.snapshotter_works = True
         self.policy = "Delete"
         """The reclaim policy of the volumes that are made from now on."""
+        self.snapshot_policy = "Delete"
+        """The deletion policy of the snapshots that are taken from now on."""
         self.binds = True
         self._number = 0
         for name in ("fast", "west"):
@@ -195,6 +197,7 @@ class MoversWorld:
             content = {
                 "spec": {
                     "driver": DRIVER,
+                    "deletionPolicy": self.snapshot_policy,
                     "sourceVolumeMode": claim["spec"].get("volumeMode", "Filesystem"),
                     "volumeSnapshotRef": {"uid": uid, "name": name, "namespace": NAMESPACE},
                 },
@@ -207,7 +210,8 @@ class MoversWorld:
     def _forget_snapshots(self) -> None:
         uids = {item["metadata"]["uid"] for item in self.cluster.objects(SNAPSHOTS)}
         for item in self.cluster.objects(CONTENTS):
-            if item["spec"]["volumeSnapshotRef"]["uid"] not in uids:
+            kept = item["spec"]["deletionPolicy"] != "Delete"
+            if not kept and item["spec"]["volumeSnapshotRef"]["uid"] not in uids:
                 self.taken.pop(item["status"]["snapshotHandle"])
                 self.cluster.remove(CONTENTS, item["metadata"]["name"])
 

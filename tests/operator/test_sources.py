@@ -208,6 +208,45 @@ def test_what_was_read_is_known_only_while_its_claim_is_there(cluster: ApiServer
         sources.require_made("temporary")
 
 
+def test_only_what_was_made_is_discarded(cluster: ApiServer, sources: Sources) -> None:
+    put_claim(cluster)
+    put_volume(cluster, persistentVolumeReclaimPolicy="Retain")
+    put_snapshot(cluster, READY)
+    put_content(cluster, deletionPolicy="Retain")
+    assert sources.discard("c")
+    assert sources.discard_snapshot("s")
+    assert len(cluster.objects(CLAIMS)) == len(cluster.objects(SNAPSHOTS)) == 1
+    assert cluster.objects(VOLUMES)[0]["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert cluster.objects(CONTENTS)[0]["spec"]["deletionPolicy"] == "Retain"
+
+
+def test_what_was_made_is_discarded_with_its_volume(cluster: ApiServer, sources: Sources) -> None:
+    sources.claim("temporary", TAKEN, "fast")
+    assert sources.discard("temporary"), "one without a volume"
+    for marks, policies in (
+        ({}, ("Retain", "Delete")),
+        ({BOUND_BY_CONTROLLER: "yes"}, ("Delete", "Retain")),
+    ):
+        sources.claim("temporary", TAKEN, "fast")
+        (made,) = cluster.objects(CLAIMS)
+        spec = {**made["spec"], "volumeName": "pv"}
+        cluster.put(CLAIMS, "temporary", {**made, "spec": spec, "status": {"phase": "Bound"}})
+        put_volume(cluster, persistentVolumeReclaimPolicy=policies[0])
+        cluster.patched(f"{VOLUMES}/pv", {"metadata": {"annotations": marks}})
+        assert sources.discard("temporary")
+        assert cluster.objects(CLAIMS) == []
+        assert cluster.objects(VOLUMES)[0]["spec"]["persistentVolumeReclaimPolicy"] == policies[1]
+
+
+def test_a_snapshot_whose_content_is_deleted_is_discarded(cluster: ApiServer, sources: Sources) -> None:
+    for status in ({}, READY):
+        sources.snapshot("one", "c", "")
+        (made,) = cluster.objects(SNAPSHOTS)
+        cluster.put(SNAPSHOTS, "one", {**made, "status": status})
+        assert sources.discard_snapshot("one")
+        assert cluster.objects(SNAPSHOTS) == []
+
+
 # --- sizes -----------------------------------------------------------------------------------------
 
 

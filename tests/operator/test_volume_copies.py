@@ -109,6 +109,16 @@ def test_the_reclaim_policy_of_the_class_is_kept(world: CopiesWorld, mode: str) 
     assert world.policy_of("mine") == "Retain"
 
 
+def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(world: CopiesWorld) -> None:
+    world.policy = world.snapshot_policy = "Retain"
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
+    assert list(world.taken.values()) == ["night"], "only the snapshot of the user is left"
+
+
 def test_several_claims_are_copied_at_the_same_time(
     world: CopiesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

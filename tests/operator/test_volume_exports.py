@@ -478,3 +478,12 @@ def test_another_export_of_the_snapshot_does_not_take_the_right_to_open_it(world
     world.settle()
     assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
     assert [word for word, _ in world.exported] == ["hello"]
+
+
+def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(world: MoversWorld) -> None:
+    world.policy = world.snapshot_policy = "Retain"
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
+    assert (sorted(world.data.values()), world.taken, len(world.volumes())) == (["", "hello"], {}, 2)

@@ -376,6 +376,19 @@ def test_a_volume_from_before_is_not_taken_for_the_source_or_the_copy(
     assert world.volume("old")["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
 
 
+@pytest.mark.parametrize("status", [Exit.DONE, Exit.DIFFERENT])
+def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(
+    world: MoversWorld, status: Exit
+) -> None:
+    world.policy = world.snapshot_policy = "Retain"
+    world.outcome = Outcome(status, "copied")
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    expected = ["hello", "hello"] if status is Exit.DONE else ["hello"]
+    assert (list(world.data.values()), world.taken, world.left()) == (expected, {}, [])
+
+
 def test_without_a_snapshot_in_time_nothing_is_changed(world: MoversWorld) -> None:
     key = prepared(world)
     world.snapshotter_works = False

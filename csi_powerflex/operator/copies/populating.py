@@ -302,9 +302,9 @@ class Populating:
         if self.entry.content:
             self._sources.forbid_mode_change(self.entry.content)
         ended = self._mover.end(self._temporary)
-        self.owned.remove(claims(self.owned.namespace), self._temporary)
+        self._sources.discard(self._temporary)
         # A snapshot of a user has another name, and no label.
-        self.owned.remove(snapshots(self.owned.namespace), self._temporary)
+        self._sources.discard_snapshot(self._temporary)
         return ended
 
     def _removed(self) -> bool:

@@ -23,7 +23,7 @@ from csi_powerflex.operator.exports.definition import (
 from csi_powerflex.operator.exports.reconciler import Step
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
-from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.objects import claims
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Source, Sources
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
@@ -169,13 +169,13 @@ class Exports:
 
     def _remove(self, found: VolumeExport) -> bool:
         """Begin to remove the Job, the claim and the snapshot. Returns whether all are removed."""
-        owned, name = self._owned(found), found.status.job
+        sources, name = self._sources(found), found.status.job
         if found.status.content:
-            self._sources(found).forbid_mode_change(found.status.content)
+            sources.forbid_mode_change(found.status.content)
         ended = self._movers_of(found).end(name)
-        ended = owned.remove(claims(owned.namespace), name) and ended
+        ended = sources.discard(name) and ended
         # A snapshot of a user has no label, so it stays.
-        return owned.remove(snapshots(owned.namespace), name) and ended
+        return sources.discard_snapshot(name) and ended
 
     def _source(self, found: VolumeExport) -> Source:
         spec = found.spec
