@@ -505,6 +505,17 @@ def test_late_leftovers_are_removed(world: CopiesWorld) -> None:
     world.require_nothing_left()
 
 
+def test_an_object_with_a_copied_label_and_another_name_is_left_alone(world: CopiesWorld) -> None:
+    world.copy()
+    world.rounds_of(2)
+    labels = {"powerflex.dev/made-for": world.object(KEY)["metadata"]["uid"]}
+    world.cluster.put(SNAPSHOTS, "kept", {"metadata": {"namespace": NAMESPACE, "labels": labels}})
+    for _ in range(3):
+        assert world.rests(world.rounds.lead(KEY))
+    assert (world.waiting(), world.reasons()) == ([], [])
+    assert world.named(SNAPSHOTS, "kept") is not None
+
+
 @pytest.mark.parametrize("deleted", ["claim", "copy"])
 def test_a_lost_node_delays_the_claim_but_no_deletion(world: CopiesWorld, deleted: str) -> None:
     world.copy()

@@ -96,8 +96,8 @@ def target(uid: str) -> str:
 
 
 def uid_of(name: str) -> str:
-    """The UID in the name of a temporary claim."""
-    return name.removeprefix("copy-").removeprefix("target-")
+    """The UID in the name of what is temporary; empty for a name that someone else has chosen."""
+    return name.removeprefix("copy-").removeprefix("target-") if name.startswith("copy-") else ""
 
 
 def target_of(entry: Population, claim: Whole) -> Mapping[str, Any]:

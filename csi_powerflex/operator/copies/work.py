@@ -67,8 +67,8 @@ class Copies:
             for path in (claims, snapshots, jobs, policies)
             for item in self._client.list(path(owned.namespace), Whole, labels=labels).items
         ]
-        uids = sorted({reconciler.uid_of(item.metadata.name) for item in found})
-        return tuple(Population(claim="", uid=uid, stage=Stage.UNDOING) for uid in uids)
+        uids = {reconciler.uid_of(item.metadata.name) for item in found}
+        return tuple(Population(claim="", uid=uid, stage=Stage.UNDOING) for uid in sorted(uids) if uid)
 
     def _populating(
         self, found: VolumeCopy, owned: Owned, entry: Population, claim: Whole | None
