@@ -101,7 +101,8 @@ def test_a_snapshot_whose_claim_was_deleted_needs_a_storage_class(world: MoversW
 
 
 def test_an_upload_gets_the_files_of_the_secret_and_a_scratch_volume(world: MoversWorld) -> None:
-    pod = job_of(world, prepared(world, target=SERVER, compressed=True))
+    key = prepared(world, target=SERVER, compressed=True)
+    pod = job_of(world, key)
     (container,) = pod["containers"]
     assert {
         "--compressed",
@@ -117,7 +118,9 @@ def test_an_upload_gets_the_files_of_the_secret_and_a_scratch_volume(world: Move
         {"key": "token", "path": "credentials"},
         {"key": "ca.pem", "path": "authorities"},
     ]
-    scratch = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    template = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]
+    assert template["metadata"]["labels"] == {"powerflex.dev/made-for": world.object(key)["metadata"]["uid"]}
+    scratch = template["spec"]
     assert scratch["storageClassName"] == "fast"
     assert int(scratch["resources"]["requests"]["storage"]) > 9 << 30
     (policy,) = world.cluster.objects(POLICIES)

@@ -24,7 +24,7 @@ from csi_powerflex.operator.exports.reconciler import Step
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import claims
-from csi_powerflex.operator.owned import Owned, Whole
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
 from csi_powerflex.operator.sources import Source, Sources
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
 
@@ -233,7 +233,9 @@ def _to_server(found: VolumeExport, arguments: list[str], server: ExportServer) 
     mounts = [{"name": "server", "mountPath": _SERVER, "readOnly": True}]
     if found.spec.format == "qcow2":
         arguments.append(f"--scratch={_SCRATCH}")
-        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": _scratch(found)}}})
+        # Schedules leave out what has the label.
+        template = {"metadata": {"labels": {OWNER_LABEL: found.metadata.uid}}, "spec": _scratch(found)}
+        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": template}})
         mounts.append({"name": "scratch", "mountPath": _SCRATCH})
     return MoverJob(
         found.status.job, arguments, {_SOURCE: found.status.job}, volumes=volumes, mounts=mounts, network=True
