@@ -105,7 +105,7 @@ class Schedules:
         for claim in sorted(selected, key=lambda item: item.metadata.name):
             name, driver = claim.metadata.name, drivers.get(claim.volume, "")
             if OWNER_LABEL in claim.metadata.labels and not found.spec.group:
-                # Temporary, for a data mover. The newest snapshot of it would stay for ever.
+                # Temporary, for a data mover. The newest snapshot of it would stay without end.
                 continue
             if not claim.volume or claim.metadata.deletion_timestamp is not None:
                 left_out.append(f"claim {name} is not bound")
