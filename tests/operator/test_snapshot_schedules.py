@@ -429,3 +429,16 @@ def test_the_operator_may_be_killed_at_any_request(
             return
         figures.add("rounds of the operator killed, and repeated")
     raise AssertionError("it does not end")
+
+
+def test_snapshots_of_a_claim_that_was_created_again_do_not_push_out_the_earlier_ones(
+    schedules: SchedulesWorld,
+) -> None:
+    schedules.claim("data")
+    key = schedules.create(keep={"count": 1, "age": "1h"})
+    schedules.at(key, "2026-11-26T10:00:00")
+    schedules.cluster.remove(claims("shop"), "data")
+    schedules.claim("data")
+    for time in ("11:00:00", "12:00:00", "12:00:30"):
+        schedules.at(key, f"2026-11-26T{time}")
+    assert schedules.taken() == ["hourly-data-202611261000", "hourly-data-202611261200"]
