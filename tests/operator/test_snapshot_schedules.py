@@ -118,8 +118,9 @@ def test_at_its_time_a_snapshot_of_each_claim_of_the_selector_is_taken(schedules
 
 def test_temporary_claims_of_data_movers_are_no_claims_of_the_schedule(schedules: SchedulesWorld) -> None:
     schedules.claim("data")
-    schedules.claim("copy-target", **{"powerflex.dev/made-for": "uid"})
-    schedules.claim("copy-source", bound=False, **{"powerflex.dev/made-for": "uid"})
+    labels: dict[str, Any] = {"powerflex.dev/made-for": "uid"}
+    schedules.claim("copy-target", **labels)
+    schedules.claim("copy-source", bound=False, **labels)
     key = schedules.create()
     schedules.at(key, "2026-11-26T10:00:00")
     assert schedules.taken() == ["hourly-data-202611261000"]
