@@ -106,16 +106,14 @@ class Exports:
             state = self._movers_of(found).lead(_job(found))
             if isinstance(state, Outcome):
                 self._sources(found).require_made(found.status.job)
-            if isinstance(state, Running) and state.progress is None:
-                status = self._opened(found)
+            if isinstance(state, Running):
+                status = self._opened(found) if state.progress is None else found.status
                 pause = _PROGRESS_SECONDS if status == found.status else NOW
                 return Change(reconciler.running(status, state, now), pause)
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
             return Change(reconciler.repeated(found.status, error, now), _WAIT_SECONDS)
-        if isinstance(state, Running):
-            return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
         if isinstance(state, Failed):
             return Change(reconciler.failed(found.status, state.failure, now))
         return Change(reconciler.exported(found.status, state, now))
