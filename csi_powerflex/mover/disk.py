@@ -127,14 +127,13 @@ class Disk:
 
     @classmethod
     def new_file(cls, path: Path, size: int) -> Disk:
-        """Create a sparse RAW file of ``size`` bytes, or open the one of an interrupted job.
+        """Create a sparse RAW file of ``size`` bytes.
 
         Raises:
-            Unavailable: it cannot be created.
+            Unavailable: it exists, or cannot be created.
         """
-        descriptor = _opened(path, os.O_RDWR | os.O_CREAT)
+        descriptor = _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
-            os.ftruncate(descriptor, 0)
             os.ftruncate(descriptor, size)
         except OSError as error:
             os.close(descriptor)

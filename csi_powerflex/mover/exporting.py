@@ -67,18 +67,36 @@ def _to_file(request: ExportRequest, source: Disk, target: Path, work: Work) -> 
     if target.exists():
         raise TargetRefused(f"{target} exists, and is not overwritten; give another name, or delete it")
     partial = target.with_name(f".{target.name}.partial")
-    written = _make(request, source, partial, work)
-    digest = web.digest_of(partial, None, work)
-    try:
-        # A link fails if the name exists by now, and a rename would replace it.
-        os.link(partial, target)
-        partial.unlink()
-        _flush_folder(target.parent)
-    except FileExistsError as error:
-        raise TargetRefused(f"{target} was created meanwhile, and is not overwritten") from error
-    except OSError as error:
-        raise Unavailable(f"{target} cannot be created: {error.strerror}") from error
+    with _created(partial, source.size) as own:
+        written = _make(request, source, own, work)
+        digest = web.digest_of(partial, None, work)
+        try:
+            # A link fails if the name exists by now, and a rename would replace it.
+            os.link(partial, target)
+            _require_own(own, target)
+            partial.unlink()
+            _flush_folder(target.parent)
+        except FileExistsError as error:
+            raise TargetRefused(f"{target} was created meanwhile, and is not overwritten") from error
+        except OSError as error:
+            raise Unavailable(f"{target} cannot be created: {error.strerror}") from error
     return Exported(source.size, written, digest)
+
+
+def _created(image: Path, size: int) -> Disk:
+    """The new file of this job. What an interrupted job has left under the name is removed."""
+    image.unlink(missing_ok=True)
+    return Disk.new_file(image, size)
+
+
+def _require_own(own: Disk, target: Path) -> None:
+    """Raises Unavailable: another job that makes the same image has replaced the file of this one."""
+    with Disk.file(target) as found:
+        is_own = found.is_same_as(own)
+    if not is_own:
+        # Here it only is a second name of the file of that job.
+        target.unlink()
+        raise Unavailable(f"another job makes {target} too; give one of them another name")
 
 
 def _to_server(request: ExportRequest, source: Disk, server: Server, work: Work) -> Exported:
@@ -88,21 +106,20 @@ def _to_server(request: ExportRequest, source: Disk, server: Server, work: Work)
     if request.scratch is None or not request.scratch.is_dir():
         raise InvalidArgument("a QCOW2 image for a server needs a scratch folder that exists; give one")
     image = request.scratch / "export.qcow2"
-    _make(request, source, image, work)
+    with _created(image, source.size) as own:
+        _make(request, source, own, work)
     with Disk.file(image) as made:
         sent = web.upload(server, made, work)
     image.unlink()
     return Exported(source.size, sent.size, sent.digest)
 
 
-def _make(request: ExportRequest, source: Disk, image: Path, work: Work) -> int:
-    """Make the image as a new file; returns the bytes that were written."""
-    image.unlink(missing_ok=True)
+def _make(request: ExportRequest, source: Disk, image: Disk, work: Work) -> int:
+    """Make the image in a new file; returns the bytes that were written."""
     if request.format is Format.RAW:
-        with Disk.new_file(image, source.size) as made:
-            return copying.copy_to_file(source, made, verify=request.verify, work=work).written
-    qemu.make_qcow2(source.path, source.size, image, compressed=request.compressed, work=work)
-    with Disk.file(image) as made:
+        return copying.copy_to_file(source, image, verify=request.verify, work=work).written
+    qemu.make_qcow2(source.path, source.size, image.path, compressed=request.compressed, work=work)
+    with Disk.file(image.path) as made:
         made.flush()
         return made.size
 

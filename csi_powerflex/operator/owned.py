@@ -52,13 +52,18 @@ class Whole(KubeObject, frozen=True, kw_only=True):
 msgspec.json.Decoder(Whole)
 
 
-def was_made_for(volume: str, claim_uid: str) -> bool:
-    """Whether a PersistentVolume was provisioned for a claim: its name then ends with the UID of the claim.
+def was_made_for(name: str, uid: str) -> bool:
+    """Whether an object of the cluster was made for an object of a namespace.
 
-    A claim may also get one that existed before, and may name any. What happens to that is the decision of
-    someone else.
+    The sidecars of CSI give a PersistentVolume a name that ends with the UID of its claim, and a
+    VolumeSnapshotContent one with the UID of its snapshot. Both may also get one that existed before, and a
+    claim may name any. What happens to that is the decision of someone else.
+
+    Args:
+        name: the name of the PersistentVolume or the VolumeSnapshotContent; empty for none.
+        uid: the UID of the claim or the snapshot; empty for none.
     """
-    return bool(claim_uid) and volume.endswith(f"-{claim_uid}")
+    return bool(uid) and name.endswith(f"-{uid}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ the annotation that Kubernetes has for it ("Volume mode conversion", external-sn
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 from csi_powerflex.errors import FailedPrecondition, NotFound
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.objects import SNAPSHOT_GROUP, Snapshot, claims, snapshots
-from csi_powerflex.operator.owned import Owned, Whole
+from csi_powerflex.operator.owned import Owned, Whole, was_made_for
 from csi_powerflex.operator.quantities import whole_bytes
-from csi_powerflex.operator.windows.closing import filesystem_of
+from csi_powerflex.operator.windows.closing import DELETE, Volumes, filesystem_of
 
 FILESYSTEM = "Filesystem"
 """The volume mode of a claim that gives none."""
@@ -216,6 +217,56 @@ class Sources:
                 },
             },
         )
+
+    def require_made(self, name: str) -> None:
+        """Look that the claim of ``claim`` has a volume that was made of the snapshot, after it was read.
+
+        Raises:
+            FailedPrecondition: it was deleted, or has a PersistentVolume that existed before.
+            DriverError: the cluster does not answer.
+        """
+        found = self.owned.find(claims(self.owned.namespace), name)
+        volume = self._volume(found) if found is not None and self.owned.is_own(found) else None
+        if found is None or volume is None:
+            raise FailedPrecondition(f"claim {name} was deleted, so it is not known what was read")
+        if not was_made_for(volume.metadata.name, found.metadata.uid):
+            raise FailedPrecondition(
+                f"claim {name} has got PersistentVolume {volume.metadata.name}, which existed before, so "
+                "other data were read; reserve it for another claim"
+            )
+
+    def discard(self, name: str) -> bool:
+        """Begin to remove a claim of ``claim`` with its volume, also if its class keeps volumes.
+
+        Returns whether the claim does not exist any more. One of someone else is left alone. A volume that
+        existed before is kept.
+
+        Raises:
+            Busy: someone has changed its PersistentVolume at the same time.
+            DriverError: the cluster does not answer.
+        """
+        path = claims(self.owned.namespace)
+        found = self.owned.find(path, name)
+        volume = self._volume(found) if found is not None and self.owned.is_own(found) else None
+        if found is not None and volume is not None:
+            Volumes(self.owned.client).let_go(volume, found.metadata.uid)
+        return self.owned.remove(path, name)
+
+    def discard_snapshot(self, name: str) -> bool:
+        """Begin to remove a snapshot of ``snapshot``, on the array too, also if its class keeps snapshots.
+
+        Returns whether it does not exist any more. One of someone else is left alone. Raises DriverError: the
+        cluster does not answer.
+        """
+        path = snapshots(self.owned.namespace)
+        found = self.owned.find(path, name)
+        if found is not None and self.owned.is_own(found):
+            content = str(found.status.get("boundVolumeSnapshotContentName") or "")
+            # A snapshot may also have a content that existed before.
+            if was_made_for(content, found.metadata.uid):
+                with contextlib.suppress(NotFound):
+                    self.owned.client.patch(CONTENTS, content, {"spec": {"deletionPolicy": DELETE}})
+        return self.owned.remove(path, name)
 
 
 def size_of(amounts: Mapping[str, Any] | None) -> int:

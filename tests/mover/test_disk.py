@@ -34,9 +34,21 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def new_file(file: Path) -> Disk:
+    """A new file in place of one."""
+    file.unlink()
+    return Disk.new_file(file, MIB)
+
+
+def test_a_file_that_exists_is_not_opened_as_a_new_one(file: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be opened: File exists"):
+        Disk.new_file(file, MIB)
+    assert file.read_bytes() == b"x" * MIB
+
+
 def test_errors_of_the_kernel_are_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = Buffer(BLOCK)
-    with Disk.new_file(file, MIB) as disk:
+    with new_file(file) as disk:
         monkeypatch.setattr(os, "preadv", failing(errno.EIO))
         with pytest.raises(Unavailable, match="reading 4096 bytes at 0 ended in Input/output error"):
             disk.read(buffer, 0, BLOCK)
@@ -54,7 +66,7 @@ def test_errors_of_the_kernel_are_told(file: Path, monkeypatch: pytest.MonkeyPat
 def test_a_file_that_cannot_be_made_long_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "ftruncate", failing(errno.EFBIG))
     with pytest.raises(Unavailable, match="cannot be made 1 MiB long: File too large"):
-        Disk.new_file(file, MIB)
+        new_file(file)
 
 
 def test_a_folder_without_direct_io_is_used_without_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +90,7 @@ def test_a_part_that_direct_io_cannot_read_or_write_is_done_without_it(file: Pat
         disk.read(buffer, 10, 100)
         disk.read(buffer, 20, 100)
     assert bytes(buffer.view[:100]) == b"x" * 100
-    with Disk.new_file(file, MIB) as disk:
+    with new_file(file) as disk:
         disk.write(buffer, 0, 100, 10)
     assert file.read_bytes()[:200] == bytes(10) + b"x" * 100 + bytes(90)
 
@@ -87,7 +99,7 @@ def test_an_error_without_direct_io_ends(file: Path, monkeypatch: pytest.MonkeyP
     buffer = Buffer(BLOCK)
     monkeypatch.setattr(os, "preadv", failing(errno.EINVAL))
     monkeypatch.setattr(os, "pwritev", failing(errno.EINVAL))
-    with Disk.new_file(file, MIB) as disk:
+    with new_file(file) as disk:
         with pytest.raises(Unavailable, match="Invalid argument"):
             disk.read(buffer, 0, BLOCK)
         assert not fcntl.fcntl(disk._descriptor, fcntl.F_GETFL) & os.O_DIRECT
@@ -102,13 +114,13 @@ def test_short_reads_and_writes_are_continued(file: Path, monkeypatch: pytest.Mo
     with Disk.source(file) as disk:
         disk.read(buffer, 0, 2 * BLOCK)
     assert bytes(buffer.view) == b"x" * 2 * BLOCK
-    with Disk.new_file(file, MIB) as disk:
+    with new_file(file) as disk:
         disk.write(buffer, 0, 2 * BLOCK, BLOCK)
     assert file.read_bytes()[: 4 * BLOCK] == bytes(BLOCK) + b"x" * 2 * BLOCK + bytes(BLOCK)
 
 
 def test_a_sparse_file_tells_its_data(file: Path) -> None:
-    with Disk.new_file(file, MIB) as disk:
+    with new_file(file) as disk:
         assert disk.next_data(0) == Extent(MIB, MIB)
         buffer = Buffer(BLOCK)
         buffer.view[:1] = b"x"

@@ -59,6 +59,7 @@ class ImagesWorld:
         taken: the word in each snapshot, by handle.
         tree: the tree of each volume and snapshot, by handle.
         imports: the arguments of each mover that has run.
+        namespace: that of the operator.
         largest_tree: the most members that a tree had at the same time.
     """
 
@@ -75,6 +76,7 @@ class ImagesWorld:
         self.largest_tree = 0
         self.policy = "Delete"
         self.provisions = self.movers_work = self.snapshotter_works = True
+        self.namespace = OURS
         self._number = 0
         self.storage_class("fast", storagepool="fast")
         self.storage_class("fast-too", storagepool="fast")
@@ -88,7 +90,7 @@ class ImagesWorld:
 
     def another_process(self) -> Rounds:
         settings = MoverSettings(image="mover:1")
-        work = Images(self.client, settings, driver_name=DRIVER, namespace=OURS, now=self.clock)
+        work = Images(self.client, settings, driver_name=DRIVER, namespace=self.namespace, now=self.clock)
         return Rounds(self.client, [work], Happenings(self.client, self.clock))
 
     # --- what users do ---------------------------------------------------------------------------

@@ -79,6 +79,8 @@ class MoversWorld:
         self.snapshotter_works = True
         self.policy = "Delete"
         """The reclaim policy of the volumes that are made from now on."""
+        self.snapshot_policy = "Delete"
+        """The deletion policy of the snapshots that are taken from now on."""
         self.binds = True
         self._number = 0
         for name in ("fast", "west"):
@@ -147,6 +149,20 @@ class MoversWorld:
     def delete(self, key: Key) -> None:
         self.cluster.delete(self.path, key.name)
 
+    def available(self, name: str, word: str, storage_class: str, *, policy: str = "Retain") -> None:
+        """A PersistentVolume in block mode with this word, which no claim has."""
+        handle = f"volume-{name}"
+        self.data[handle] = word
+        spec = {
+            "capacity": {"storage": str(SIZE)},
+            "accessModes": ["ReadWriteOnce"],
+            "volumeMode": "Block",
+            "persistentVolumeReclaimPolicy": policy,
+            "storageClassName": storage_class,
+            "csi": {"driver": DRIVER, "volumeHandle": handle},
+        }
+        self.cluster.put(VOLUMES, name, {"spec": spec, "status": {"phase": "Available"}})
+
     def annotate_volume(self, name: str, annotations: dict[str, str]) -> None:
         found = self.volume(name)
         self.cluster.put(
@@ -181,6 +197,7 @@ class MoversWorld:
             content = {
                 "spec": {
                     "driver": DRIVER,
+                    "deletionPolicy": self.snapshot_policy,
                     "sourceVolumeMode": claim["spec"].get("volumeMode", "Filesystem"),
                     "volumeSnapshotRef": {"uid": uid, "name": name, "namespace": NAMESPACE},
                 },
@@ -193,7 +210,8 @@ class MoversWorld:
     def _forget_snapshots(self) -> None:
         uids = {item["metadata"]["uid"] for item in self.cluster.objects(SNAPSHOTS)}
         for item in self.cluster.objects(CONTENTS):
-            if item["spec"]["volumeSnapshotRef"]["uid"] not in uids:
+            kept = item["spec"]["deletionPolicy"] != "Delete"
+            if not kept and item["spec"]["volumeSnapshotRef"]["uid"] not in uids:
                 self.taken.pop(item["status"]["snapshotHandle"])
                 self.cluster.remove(CONTENTS, item["metadata"]["name"])
 
@@ -203,6 +221,8 @@ class MoversWorld:
                 continue
             if item["spec"].get("dataSourceRef"):
                 # A populator has to do it.
+                continue
+            if self._bind_available(item):
                 continue
             word = self._word_for(item)
             if word is None:
@@ -241,6 +261,25 @@ class MoversWorld:
                 },
             )
             self._bound(item, name)
+
+    def _bind_available(self, claim: dict[str, Any]) -> bool:
+        """Bind a claim to a PersistentVolume of its class that no claim has, as Kubernetes does it first."""
+        wanted = [claim["spec"].get(name) for name in ("storageClassName", "volumeMode")]
+        for volume in self.cluster.objects(VOLUMES):
+            spec, metadata = volume["spec"], volume["metadata"]
+            if spec.get("claimRef") or [spec["storageClassName"], spec["volumeMode"]] != wanted:
+                continue
+            uid = claim["metadata"]["uid"]
+            reference = {"namespace": NAMESPACE, "name": claim["metadata"]["name"], "uid": uid}
+            changed = {
+                "metadata": {**metadata, "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}},
+                "spec": {**spec, "claimRef": reference},
+                "status": {"phase": "Bound"},
+            }
+            self.cluster.put(VOLUMES, metadata["name"], {**volume, **changed})
+            self._bound(claim, metadata["name"])
+            return True
+        return False
 
     def _word_for(self, claim: dict[str, Any]) -> str | None:
         """What is in the new volume of a claim; None if it cannot be made yet."""

@@ -142,6 +142,18 @@ def test_a_temporary_claim_that_was_replaced_has_no_copy(cluster: ApiServer, blo
         block.written()
 
 
+def test_a_volume_that_existed_before_is_kept(cluster: ApiServer, block: HandOver) -> None:
+    put(cluster, "other", "temporary", "uid-temporary")
+    cluster.patched(f"{CLAIMS}/temporary", {"spec": {"volumeName": "other"}})
+    with pytest.raises(FailedPrecondition, match="has got PersistentVolume other, which existed before"):
+        block.written()
+    replaced = dataclasses.replace(block, first="other", final="other")
+    replaced.abandon()
+    replaced.abandon()
+    assert volume(cluster, "other")["persistentVolumeReclaimPolicy"] == "Retain"
+    assert cluster.objects(CLAIMS) == []
+
+
 @pytest.mark.parametrize("final", [FIRST, "second"])
 def test_a_copy_that_was_deleted_is_told(cluster: ApiServer, block: HandOver, final: str) -> None:
     cluster.remove(VOLUMES, FIRST)
@@ -216,17 +228,4 @@ def test_a_volume_that_a_claim_only_names_is_left_as_it_is(
     before = volume(cluster, "theirs")
     dataclasses.replace(block, temporary_uid=uid, first="", final="").abandon()
     assert volume(cluster, "theirs") == before
-    assert cluster.objects(CLAIMS) == []
-
-
-def test_a_volume_that_existed_before_is_not_used_and_keeps_its_policy(
-    cluster: ApiServer, block: HandOver
-) -> None:
-    # Kubernetes may bind a claim to any PersistentVolume of its class that is available.
-    put(cluster, "kept", "temporary", "uid-temporary", "Retain")
-    cluster.patched(f"{CLAIMS}/temporary", {"spec": {"volumeName": "kept"}})
-    with pytest.raises(FailedPrecondition, match="PersistentVolume kept existed before claim temporary"):
-        block.written()
-    dataclasses.replace(block, first="", final="").abandon()
-    assert volume(cluster, "kept")["persistentVolumeReclaimPolicy"] == "Retain"
     assert cluster.objects(CLAIMS) == []

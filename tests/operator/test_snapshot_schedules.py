@@ -116,6 +116,17 @@ def test_at_its_time_a_snapshot_of_each_claim_of_the_selector_is_taken(schedules
     assert [item["reason"] for item in schedules.cluster.objects(EVENTS)] == ["SnapshotsTaken"]
 
 
+def test_temporary_claims_of_data_movers_are_no_claims_of_the_schedule(schedules: SchedulesWorld) -> None:
+    schedules.claim("data")
+    labels: dict[str, Any] = {"powerflex.dev/made-for": "uid"}
+    schedules.claim("copy-target", **labels)
+    schedules.claim("copy-source", bound=False, **labels)
+    key = schedules.create()
+    schedules.at(key, "2026-11-26T10:00:00")
+    assert schedules.taken() == ["hourly-data-202611261000"]
+    assert "message" not in schedules.status(key)["last"]
+
+
 def test_until_its_time_it_waits(schedules: SchedulesWorld) -> None:
     key = schedules.create()
     assert schedules.settle(key) == 59 * 60 + 30
@@ -419,3 +430,16 @@ def test_the_operator_may_be_killed_at_any_request(
             return
         figures.add("rounds of the operator killed, and repeated")
     raise AssertionError("it does not end")
+
+
+def test_snapshots_of_a_claim_that_was_created_again_do_not_push_out_the_earlier_ones(
+    schedules: SchedulesWorld,
+) -> None:
+    schedules.claim("data")
+    key = schedules.create(keep={"count": 1, "age": "1h"})
+    schedules.at(key, "2026-11-26T10:00:00")
+    schedules.cluster.remove(claims("shop"), "data")
+    schedules.claim("data")
+    for time in ("11:00:00", "12:00:00", "12:00:30"):
+        schedules.at(key, f"2026-11-26T{time}")
+    assert schedules.taken() == ["hourly-data-202611261000", "hourly-data-202611261200"]

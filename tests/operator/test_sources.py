@@ -36,9 +36,16 @@ def put_claim(cluster: ApiServer, *, phase: str = "Bound", **spec: Any) -> None:
     cluster.put(CLAIMS, "c", {"metadata": {"namespace": "shop"}, "spec": spec, "status": {"phase": phase}})
 
 
-def put_volume(cluster: ApiServer, *, driver: str = "d", **spec: Any) -> None:
+def put_volume(cluster: ApiServer, name: str = "pv", *, driver: str = "d", **spec: Any) -> None:
     csi = {"driver": driver, "volumeHandle": "x", "fsType": "xfs"}
-    cluster.put(VOLUMES, "pv", {"spec": {"capacity": {"storage": "2Gi"}, "csi": csi, **spec}})
+    cluster.put(VOLUMES, name, {"spec": {"capacity": {"storage": "2Gi"}, "csi": csi, **spec}})
+
+
+def give_volume(cluster: ApiServer, claim: dict[str, Any], name: str, **spec: Any) -> None:
+    """A PersistentVolume of this name is bound to the claim."""
+    put_volume(cluster, name, claimRef={"uid": claim["metadata"]["uid"]}, **spec)
+    bound = {"spec": {**claim["spec"], "volumeName": name}, "status": {"phase": "Bound"}}
+    cluster.put(CLAIMS, claim["metadata"]["name"], {**claim, **bound})
 
 
 def put_snapshot(cluster: ApiServer, status: dict[str, Any], *, of: str | None = "c") -> None:
@@ -190,6 +197,54 @@ def test_the_temporary_claim_has_the_data_in_block_mode(cluster: ApiServer, sour
     assert made.spec["dataSource"] == {"apiGroup": group, "kind": "VolumeSnapshot", "name": "s"}
     assert (made.spec["volumeMode"], made.spec["storageClassName"]) == ("Block", "fast")
     assert size_of(made.spec["resources"]["requests"]) == GIB
+
+
+def test_what_was_read_is_known_only_while_its_claim_is_there(cluster: ApiServer, sources: Sources) -> None:
+    sources.claim("temporary", TAKEN, "fast")
+    (made,) = cluster.objects(CLAIMS)
+    give_volume(cluster, made, f"pvc-{made['metadata']['uid']}")
+    sources.require_made("temporary")
+    give_volume(cluster, made, "pv")
+    with pytest.raises(FailedPrecondition, match="has got PersistentVolume pv, which existed before"):
+        sources.require_made("temporary")
+    cluster.remove(CLAIMS, "temporary")
+    with pytest.raises(FailedPrecondition, match="claim temporary was deleted, so it is not known"):
+        sources.require_made("temporary")
+
+
+def test_only_what_was_made_is_discarded(cluster: ApiServer, sources: Sources) -> None:
+    put_claim(cluster)
+    put_volume(cluster, persistentVolumeReclaimPolicy="Retain")
+    put_snapshot(cluster, READY)
+    put_content(cluster, deletionPolicy="Retain")
+    assert sources.discard("c")
+    assert sources.discard_snapshot("s")
+    assert len(cluster.objects(CLAIMS)) == len(cluster.objects(SNAPSHOTS)) == 1
+    assert cluster.objects(VOLUMES)[0]["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert cluster.objects(CONTENTS)[0]["spec"]["deletionPolicy"] == "Retain"
+
+
+def test_what_was_made_is_discarded_with_its_volume(cluster: ApiServer, sources: Sources) -> None:
+    sources.claim("temporary", TAKEN, "fast")
+    assert sources.discard("temporary"), "one without a volume"
+    for name, before, after in (("pvc-{}", "Retain", "Delete"), ("pv", "Delete", "Retain")):
+        sources.claim("temporary", TAKEN, "fast")
+        (made,) = cluster.objects(CLAIMS)
+        volume = name.format(made["metadata"]["uid"])
+        give_volume(cluster, made, volume, persistentVolumeReclaimPolicy=before)
+        assert sources.discard("temporary")
+        assert cluster.objects(CLAIMS) == []
+        (found,) = (item for item in cluster.objects(VOLUMES) if item["metadata"]["name"] == volume)
+        assert found["spec"]["persistentVolumeReclaimPolicy"] == after
+
+
+def test_a_snapshot_whose_content_is_deleted_is_discarded(cluster: ApiServer, sources: Sources) -> None:
+    for status in ({}, READY):
+        sources.snapshot("one", "c", "")
+        (made,) = cluster.objects(SNAPSHOTS)
+        cluster.put(SNAPSHOTS, "one", {**made, "status": status})
+        assert sources.discard_snapshot("one")
+        assert cluster.objects(SNAPSHOTS) == []
 
 
 # --- sizes -----------------------------------------------------------------------------------------

@@ -112,6 +112,16 @@ def test_the_reclaim_policy_of_the_class_is_kept(world: CopiesWorld, mode: str) 
     assert world.policy_of("mine") == "Retain"
 
 
+def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(world: CopiesWorld) -> None:
+    world.policy = world.snapshot_policy = "Retain"
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
+    assert list(world.taken.values()) == ["night"], "only the snapshot of the user is left"
+
+
 def test_several_claims_are_copied_at_the_same_time(
     world: CopiesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +303,44 @@ def test_a_mover_that_refuses_fails_the_claim_in_its_words(world: CopiesWorld) -
     world.require_delivered()
 
 
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_a_volume_from_before_that_the_temporary_claim_got_keeps_its_data(
+    world: CopiesWorld, policy: str
+) -> None:
+    world.outcome = Outcome(Exit.TARGET, "the target has content")
+    world.available("old", "of someone else", "west", policy=policy)
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    assert (world.stages(), world.left()) == (["Failed"], [])
+    assert world.data[world.handle("old")] == "of someone else"
+    assert world.volume("old")["status"]["phase"] == "Released"
+
+
+def test_a_blank_volume_from_before_is_not_taken_for_the_copy(world: CopiesWorld) -> None:
+    world.available("old", "", "west")
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    assert (world.stages(), world.left()) == (["Failed"], [])
+    assert "has got PersistentVolume old, which existed before, so it is kept" in world.message()
+    assert world.volume("old")["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
+def test_a_volume_from_before_is_not_taken_for_the_source(world: CopiesWorld) -> None:
+    world.available("old", "of someone else", "fast")
+    world.copy()
+    world.want()
+    world.drive(KEY)
+    world.settle()
+    assert (world.stages(), world.left()) == (["Failed"], [])
+    assert "has got PersistentVolume old, which existed before, so other data were read" in world.message()
+    assert "volumeName" not in world.claim("mine")["spec"]
+    assert world.data[world.handle("old")] == "of someone else"
+
+
 def test_an_object_of_someone_else_is_left_alone(world: CopiesWorld) -> None:
     world.copy()
     uid = world.want()
@@ -319,6 +367,79 @@ def test_what_the_pod_needs_is_made_again(world: CopiesWorld) -> None:
     world.settle()
     world.lead(KEY)
     assert world.waiting()[0]["targetUid"] != before
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
+
+
+def started(world: CopiesWorld) -> dict[str, Any]:
+    """The pod of the Job, which does not end yet."""
+    world.movers_work = False
+    while not world.cluster.objects(PODS):
+        world.lead(KEY)
+    (pod,) = world.cluster.objects(PODS)
+    return pod
+
+
+def source_id(world: CopiesWorld) -> str:
+    """The source that the Job reads, as it tells the mover."""
+    (job,) = world.cluster.objects(JOBS)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (found,) = (item for item in container["args"] if item.startswith("--source-id="))
+    return str(found)
+
+
+def test_a_job_never_reads_another_snapshot_than_it_was_told(world: CopiesWorld) -> None:
+    world.copy()
+    uid = world.want()
+    pod = started(world)
+    before = source_id(world)
+    world.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": {"phase": "Failed"}})
+    for resource in (CLAIMS, SNAPSHOTS):
+        world.cluster.delete(resource, reconciler.temporary(uid))
+    world.settle()
+    world.data[world.handle(world.claim("data")["spec"]["volumeName"])] = "later"
+    while world.named(CLAIMS, reconciler.temporary(uid)) is None:
+        world.lead(KEY)
+    world.rounds_of(2)
+    assert source_id(world) == f"--source-id={world.waiting()[0]['sourceId']}" != before
+    world.movers_work = True
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered(word="later")
+
+
+def test_a_snapshot_that_was_read_already_may_be_replaced(world: CopiesWorld) -> None:
+    world.copy()
+    uid = world.want()
+    started(world)
+    before = source_id(world)
+    world.cluster.delete(SNAPSHOTS, reconciler.temporary(uid))
+    world.settle()
+    world.rounds_of(4)
+    assert source_id(world) == before == f"--source-id={world.waiting()[0]['sourceId']}"
+    world.movers_work = True
+    world.drive(KEY)
+    world.settle()
+    world.require_delivered()
+
+
+def test_a_target_that_was_made_after_the_end_of_the_mover_is_not_taken_for_the_copy(
+    world: CopiesWorld,
+) -> None:
+    world.copy()
+    uid = world.want()
+    pod = started(world)
+    state = {"terminated": {"exitCode": 0, "message": world.outcome.text()}}
+    status = {"phase": "Succeeded", "containerStatuses": [{"name": "mover", "state": state}]}
+    world.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": status})
+    world.cluster.delete(CLAIMS, reconciler.target(uid))
+    world.settle()
+    world.rounds_of(1)
+    for job in world.cluster.objects(JOBS):
+        ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+        world.cluster.put(JOBS, job["metadata"]["name"], {**job, "status": ended})
+    world.movers_work = True
     world.drive(KEY)
     world.settle()
     world.require_delivered()
@@ -361,7 +482,7 @@ def test_a_target_that_was_replaced_is_not_taken_for_the_copy(world: CopiesWorld
     world.cluster.remove(CLAIMS, name)
     world.cluster.put(CLAIMS, name, {**item, "metadata": {**item["metadata"], "uid": "another"}})
     world.drive(KEY)
-    assert "the volume that was written is missing" in world.message()
+    assert "what was written is not used: claim" in world.message()
 
 
 def test_a_claim_that_looks_like_a_leftover_gives_no_right_to_a_volume_that_it_names(
@@ -423,6 +544,17 @@ def test_late_leftovers_are_removed(world: CopiesWorld) -> None:
     world.drive(KEY)
     world.settle()
     world.require_nothing_left()
+
+
+def test_an_object_with_a_copied_label_and_another_name_is_left_alone(world: CopiesWorld) -> None:
+    world.copy()
+    world.rounds_of(2)
+    labels = {"powerflex.dev/made-for": world.object(KEY)["metadata"]["uid"]}
+    world.cluster.put(SNAPSHOTS, "kept", {"metadata": {"namespace": NAMESPACE, "labels": labels}})
+    for _ in range(3):
+        assert world.rests(world.rounds.lead(KEY))
+    assert (world.waiting(), world.reasons()) == ([], [])
+    assert world.named(SNAPSHOTS, "kept") is not None
 
 
 @pytest.mark.parametrize("deleted", ["claim", "copy"])

@@ -101,7 +101,8 @@ def test_a_snapshot_whose_claim_was_deleted_needs_a_storage_class(world: MoversW
 
 
 def test_an_upload_gets_the_files_of_the_secret_and_a_scratch_volume(world: MoversWorld) -> None:
-    pod = job_of(world, prepared(world, target=SERVER, compressed=True))
+    key = prepared(world, target=SERVER, compressed=True)
+    pod = job_of(world, key)
     (container,) = pod["containers"]
     assert {
         "--compressed",
@@ -117,7 +118,9 @@ def test_an_upload_gets_the_files_of_the_secret_and_a_scratch_volume(world: Move
         {"key": "token", "path": "credentials"},
         {"key": "ca.pem", "path": "authorities"},
     ]
-    scratch = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    template = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]
+    assert template["metadata"]["labels"] == {"powerflex.dev/made-for": world.object(key)["metadata"]["uid"]}
+    scratch = template["spec"]
     assert scratch["storageClassName"] == "fast"
     assert int(scratch["resources"]["requests"]["storage"]) > 9 << 30
 
@@ -309,6 +312,18 @@ def test_a_pod_that_was_evicted_has_no_outcome_and_another_one_is_awaited(
     assert "another one is started: it left no outcome" in world.status(key)["message"]
 
 
+def test_the_progress_of_the_mover_is_shown(world: MoversWorld) -> None:
+    key = prepared(world)
+    job_of(world, key)
+    (pod,) = world.live_pods()
+    line = {"phase": "Writing", "bytes": 5, "total": 10, "speed": 3, "percent": 50}
+    world.cluster.put(f"{PODS}/{pod['metadata']['name']}", "log", line)
+    world.lead(key)
+    status = world.status(key)
+    assert status["progress"] == {"bytesDone": 5, "bytesTotal": 10, "percent": 50, "bytesPerSecond": 3}
+    assert status["message"] == "writing, 50 %"
+
+
 @pytest.mark.parametrize("line", ["no JSON", "{}"])
 def test_a_log_that_is_not_of_the_mover_shows_no_progress(world: MoversWorld, line: str) -> None:
     key = prepared(world)
@@ -343,6 +358,16 @@ def test_a_cluster_that_does_not_answer_delays_the_cleaning(world: MoversWorld) 
     world.cluster.refused.clear()
     world.drive(key)
     assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
+
+
+def test_a_volume_from_before_is_not_taken_for_the_source(world: MoversWorld) -> None:
+    world.available("old", "of someone else", "fast")
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.left()) == ("Failed", [])
+    assert "which existed before, so other data were read" in world.status(key)["message"]
+    assert world.data[world.handle("old")] == "of someone else"
 
 
 def test_a_job_of_someone_else_under_the_name_is_left_alone(world: MoversWorld) -> None:
@@ -469,3 +494,29 @@ def test_a_snapshot_of_a_user_may_be_opened_in_block_mode_only_during_the_export
     world.drive(key)
     (content,) = world.cluster.objects(CONTENTS)
     assert content["metadata"].get("annotations", {}) == {}
+
+
+def test_another_export_of_the_snapshot_does_not_take_the_right_to_open_it(world: MoversWorld) -> None:
+    world.claimed("data", "hello")
+    world.claimed("images", "")
+    world.snapshot("nightly", "data")
+    (content,) = world.cluster.objects(CONTENTS)
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: "true"}}})
+    key = prepared(world, claim=None, snapshot="nightly")
+    while world.status(key).get("phase") != "Exporting":
+        world.rounds.lead(key)
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: None}}})
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
+    assert [word for word, _ in world.exported] == ["hello"]
+
+
+def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(world: MoversWorld) -> None:
+    world.policy = world.snapshot_policy = "Retain"
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
+    assert (sorted(world.data.values()), world.taken, len(world.volumes())) == (["", "hello"], {}, 2)

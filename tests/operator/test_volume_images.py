@@ -90,6 +90,19 @@ def test_twenty_claims_at_once_make_one_import_and_twenty_clones(images: ImagesW
     assert images.status()["populated"] == 20
 
 
+def test_an_image_may_be_in_the_namespace_of_the_operator(images: ImagesWorld) -> None:
+    images.namespace = SHOP
+    images.new_process()
+    key = images.create()
+    uid = images.want()
+    images.settle(key)
+    assert (images.word(), images.volume_of()["spec"]["claimRef"]["uid"]) == ("debian", uid)
+    assert (images.temporary(), list(images.taken.values())) == ([], ["debian"])
+    images.delete()
+    images.settle(key)
+    assert (images.temporary(), images.taken, images.word()) == ([], {}, "debian")
+
+
 def test_a_later_claim_gets_its_clone_in_a_few_steps(images: ImagesWorld) -> None:
     key = images.create()
     images.want()
@@ -318,6 +331,26 @@ def test_an_image_in_a_claim_in_block_mode_is_read_from_a_snapshot(images: Image
     assert images.word() == "debian"
     assert images.temporary() == []
     assert list(images.taken.values()) == ["debian"], "the snapshot of the source is removed"
+
+
+def test_a_volume_from_before_is_not_taken_for_the_source(images: ImagesWorld) -> None:
+    images.source_claim("master", "debian", mode="Block")
+    key = images.create(source={"claim": {"name": "master"}}, format="raw")
+    images.movers_work = False
+    images.want()
+    images.rounds_of(key, 8)
+    source = f"{images.status()['copies'][0]['name']}-source"
+    volume, found = "old", images.volume_of(source)
+    csi = {**found["spec"]["csi"], "volumeHandle": "of-someone-else"}
+    images.data["of-someone-else"] = "of someone else"
+    images.cluster.put(VOLUMES, volume, {"spec": {**found["spec"], "csi": csi}, "status": found["status"]})
+    images.cluster.patched(f"{claims(SHOP)}/{source}", {"spec": {"volumeName": volume}})
+    images.movers_work = True
+    images.rounds_of(key, 3)
+    message = f"has got PersistentVolume {volume}, which existed before, so other data were read"
+    assert (images.stages(), images.bound()) == (["Failed"], [])
+    assert message in images.status()["message"]
+    assert images.data["of-someone-else"] == "of someone else"
 
 
 @pytest.mark.parametrize(
@@ -904,6 +937,40 @@ def test_a_copy_that_is_removed_before_it_is_ready_is_made_again(images: ImagesW
     images.settle(key)
     require_delivered(images, uid)
     assert images.reasons().count("CopyFailed") == 1
+
+
+def test_an_import_whose_target_was_deleted_after_its_end_is_made_again(images: ImagesWorld) -> None:
+    key = images.create()
+    uid = images.want()
+    while not any(job.get("status") for job in images.cluster.objects(jobs(SHOP))):
+        images.lead(key)
+    copy = images.status()["copies"][0]["name"]
+    images.delete_claim(copy)
+    images.rounds_of(key, 3)
+    assert images.stages() == ["Failed"]
+    assert f"claim {copy} was deleted during the import" in images.status()["message"]
+    images.clock.forward(minutes=5)
+    images.settle(key)
+    require_delivered(images, uid)
+
+
+def test_an_import_whose_target_is_deleted_before_its_snapshot_is_made_again(images: ImagesWorld) -> None:
+    key = images.create()
+    uid = images.want()
+    images.snapshotter_works = False
+    while images.stages() != ["Caching"]:
+        images.lead(key)
+    images.rounds_of(key, 3)
+    copy = images.status()["copies"][0]["name"]
+    assert "is not ready to use" in images.status()["message"]
+    images.delete_claim(copy)
+    images.rounds_of(key, 3)
+    assert images.stages() == ["Failed"]
+    assert f"claim {copy} was deleted before its snapshot was taken" in images.status()["message"]
+    images.snapshotter_works = True
+    images.clock.forward(minutes=5)
+    images.settle(key)
+    require_delivered(images, uid)
 
 
 def test_a_pool_that_only_an_attributes_class_names_is_imported_with_that_class(images: ImagesWorld) -> None:

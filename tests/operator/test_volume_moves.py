@@ -247,6 +247,26 @@ def test_volumes_of_other_drivers_and_unbound_claims_are_not_moved(world: Movers
     assert "is not bound to a PersistentVolume" in world.status(key)["message"]
 
 
+@pytest.mark.parametrize(
+    ("storage_class", "reason"),
+    [
+        ("", "claim data has no StorageClass, with which no temporary volume"),
+        ("other", "claim data has StorageClass other, with which no temporary volume"),
+        ("nothing", "not found"),
+    ],
+)
+def test_a_claim_whose_class_makes_no_volumes_of_this_driver_is_not_held(
+    world: MoversWorld, storage_class: str, reason: str
+) -> None:
+    world.claimed("data", "hello")
+    world.cluster.patched(f"{CLAIMS}/data", {"spec": {"storageClassName": storage_class}})
+    key = prepared(world)
+    world.rounds.lead(key)
+    world.rounds.lead(key)
+    assert reason in world.status(key)["message"]
+    assert (world.holds(), world.left()) == ([], [])
+
+
 def test_it_waits_for_a_pod_that_uses_the_claim(world: MoversWorld) -> None:
     key = prepared(world)
     world.use("data")
@@ -340,6 +360,33 @@ def test_a_copy_that_fails_leaves_the_claim_as_it_was(world: MoversWorld, status
     assert "the copy is not good" in world.status(key)["message"]
     assert (world.word("data"), world.left(), world.holds()) == ("hello", [], [])
     assert list(world.data.values()) == ["hello"]
+
+
+@pytest.mark.parametrize("storage_class", ["fast", "west"])
+def test_a_volume_from_before_is_not_taken_for_the_source_or_the_copy(
+    world: MoversWorld, storage_class: str
+) -> None:
+    world.available("old", "", storage_class)
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    assert world.status(key)["phase"] == "Failed"
+    assert "has got PersistentVolume old, which existed before" in world.status(key)["message"]
+    assert (world.word("data"), world.left(), world.holds()) == ("hello", [], [])
+    assert world.volume("old")["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("status", [Exit.DONE, Exit.DIFFERENT])
+def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(
+    world: MoversWorld, status: Exit
+) -> None:
+    world.policy = world.snapshot_policy = "Retain"
+    world.outcome = Outcome(status, "copied")
+    key = prepared(world)
+    world.drive(key)
+    world.settle()
+    expected = ["hello", "hello"] if status is Exit.DONE else ["hello"]
+    assert (list(world.data.values()), world.taken, world.left()) == (expected, {}, [])
 
 
 def test_without_a_snapshot_in_time_nothing_is_changed(world: MoversWorld) -> None:

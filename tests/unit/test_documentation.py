@@ -39,7 +39,6 @@ OTHERS = {
     "powerflex.dev": "the API group of the custom resources",
     "powerflex.dev/image": "a label of what is made for a VolumeImage",
     "powerflex.dev/made-for": "a label of what the operator makes",
-    "powerflex.dev/mover": "a label of the pods of data movers",
     "powerflex.dev/schedule": "a label of a schedule's snapshots",
     "powerflex.dev/schedule-uid": "a label of a schedule's snapshots",
     "powerflex.dev/mover": "a label of the pods of data movers",

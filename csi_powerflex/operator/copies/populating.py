@@ -22,7 +22,7 @@ from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole
-from csi_powerflex.operator.sources import Sources
+from csi_powerflex.operator.sources import Sources, Taken
 from csi_powerflex.operator.windows.closing import StillAttached, Volumes, policy_of
 from csi_powerflex.operator.windows.handover import HandOver, Successor
 from csi_powerflex.operator.work import NOW, Happening, Reference
@@ -127,9 +127,22 @@ class Populating:
                 # Written before it is done, so that it is undone in any case.
                 return replace(entry, content=taken.content)
             sources.allow_mode_change(taken.content)
+        if self._needs_another_source(taken):
+            # Written before there is a claim of it: the Job for the earlier snapshot must not read this one.
+            self._mover.end(self._temporary)
+            return replace(entry, source_id=taken.handle)
         sources.claim(self._temporary, taken, entry.source_class)
         target = self.owned.ensure(claims(self.owned.namespace), reconciler.target_of(entry, claim))
-        return reconciler.secured(entry, taken.handle, target.metadata.uid)
+        if entry.target_uid not in ("", target.metadata.uid):
+            # The mover may have ended with the earlier target, and this one is empty.
+            self._mover.end(self._temporary)
+        return reconciler.secured(entry, entry.source_id or taken.handle, target.metadata.uid)
+
+    def _needs_another_source(self, taken: Taken) -> bool:
+        """Whether the snapshot and the claim that the Job reads were both deleted."""
+        path = claims(self.owned.namespace)
+        is_other = self.entry.source_id not in ("", taken.handle)
+        return is_other and self.owned.find(path, self._temporary) is None
 
     def copy(self) -> Led:
         """Let the data mover copy, and look at it."""
@@ -150,9 +163,10 @@ class Populating:
 
     def _copied(self, claim: Whole, outcome: Outcome) -> Led:
         try:
+            self._sources.require_made(self._temporary)
             volume = self._hand_over.written()
         except (FailedPrecondition, NotFound) as error:
-            return self._failed(f"the volume that was written is missing, or of someone else: {error}")
+            return self._failed(f"what was written is not used: {error}")
         name, policy = volume.metadata.name, policy_of(volume)
         return Led(reconciler.copied(self.entry, claim, name, policy, outcome.message))
 
@@ -201,7 +215,7 @@ class Populating:
     def _give(self) -> bool:
         """Returns whether the claim has the volume: no, if it did not have it and does not wait any more.
 
-        It also gets it if the VolumeCopy is being deleted: all is copied, and the claim would wait for nothing.
+        It also gets it if the VolumeCopy is being deleted, because all is copied.
         """
         if self._hand_over.is_given(self.entry.uid):
             return True
@@ -295,9 +309,9 @@ class Populating:
         if self.entry.content:
             self._sources.forbid_mode_change(self.entry.content)
         ended = self._mover.end(self._temporary)
-        self.owned.remove(claims(self.owned.namespace), self._temporary)
+        self._sources.discard(self._temporary)
         # A snapshot of a user has another name, and no label.
-        self.owned.remove(snapshots(self.owned.namespace), self._temporary)
+        self._sources.discard_snapshot(self._temporary)
         return ended
 
     def _removed(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
+from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
 from csi_powerflex.operator.exports import reconciler
 from csi_powerflex.operator.exports.definition import (
@@ -22,8 +23,8 @@ from csi_powerflex.operator.exports.definition import (
 from csi_powerflex.operator.exports.reconciler import Step
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
-from csi_powerflex.operator.objects import claims, snapshots
-from csi_powerflex.operator.owned import Owned, Whole
+from csi_powerflex.operator.objects import claims
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
 from csi_powerflex.operator.sources import Source, Sources
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
 from csi_powerflex.units import MIB
@@ -103,15 +104,33 @@ class Exports:
         now = self._now()
         try:
             state = self._movers_of(found).lead(_job(found))
+            if isinstance(state, Outcome):
+                self._sources(found).require_made(found.status.job)
+            if isinstance(state, Running):
+                status = self._opened(found) if state.progress is None else found.status
+                pause = _PROGRESS_SECONDS if status == found.status else NOW
+                return Change(reconciler.running(status, state, now), pause)
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
             return Change(reconciler.repeated(found.status, error, now), _WAIT_SECONDS)
-        if isinstance(state, Running):
-            return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
         if isinstance(state, Failed):
             return Change(reconciler.failed(found.status, state.failure, now))
         return Change(reconciler.exported(found.status, state, now))
+
+    def _opened(self, found: VolumeExport) -> ExportStatus:
+        """Open the snapshot once more, as long as nothing is read.
+
+        Another export of the snapshot may have ended, and closed it, before this one has its volume.
+        """
+        sources = self._sources(found)
+        taken = sources.taken(found.status.snapshot)
+        if sources.needs_mode_change(taken):
+            if found.status.content != taken.content:
+                # Written before it is done, so that it is undone in any case.
+                return reconciler.changing_mode(found.status, taken.content)
+            sources.allow_mode_change(taken.content)
+        return found.status
 
     def _clean(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         try:
@@ -151,13 +170,13 @@ class Exports:
 
     def _remove(self, found: VolumeExport) -> bool:
         """Begin to remove the Job, the claim and the snapshot. Returns whether all are removed."""
-        owned, name = self._owned(found), found.status.job
+        sources, name = self._sources(found), found.status.job
         if found.status.content:
-            self._sources(found).forbid_mode_change(found.status.content)
+            sources.forbid_mode_change(found.status.content)
         ended = self._movers_of(found).end(name)
-        ended = owned.remove(claims(owned.namespace), name) and ended
+        ended = sources.discard(name) and ended
         # A snapshot of a user has no label, so it stays.
-        return owned.remove(snapshots(owned.namespace), name) and ended
+        return sources.discard_snapshot(name) and ended
 
     def _source(self, found: VolumeExport) -> Source:
         spec = found.spec
@@ -215,7 +234,9 @@ def _to_server(found: VolumeExport, arguments: list[str], server: ExportServer) 
     mounts = [{"name": "server", "mountPath": _SERVER, "readOnly": True}]
     if found.spec.format == "qcow2":
         arguments.append(f"--scratch={_SCRATCH}")
-        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": _scratch(found)}}})
+        # Schedules leave out what has the label.
+        template = {"metadata": {"labels": {OWNER_LABEL: found.metadata.uid}}, "spec": _scratch(found)}
+        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": template}})
         mounts.append({"name": "scratch", "mountPath": _SCRATCH})
     return MoverJob(
         found.status.job, arguments, {_SOURCE: found.status.job}, volumes=volumes, mounts=mounts, network=True

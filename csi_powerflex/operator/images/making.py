@@ -23,6 +23,7 @@ from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.images import objects
 from csi_powerflex.operator.images.definition import DEFINITION, CachedCopy, ImageClaim, VolumeImage
 from csi_powerflex.operator.images.objects import IMAGE_LABEL
+from csi_powerflex.operator.movers.job import jobs
 from csi_powerflex.operator.movers.movers import Failed, Movers, Running
 from csi_powerflex.operator.objects import claims, snapshots
 from csi_powerflex.operator.owned import Owned, Whole, was_made_for
@@ -73,25 +74,39 @@ class Making:
             DriverError: the cluster does not answer, or refuses an object.
         """
         owned = self._owned
+        if self._is_started(item) and not self._has_target(item):
+            # Another target would be empty, and the Job may have ended already.
+            return Failed(f"claim {item.name} was deleted during the import")
         if self.found.spec.source.claim is not None:
             self._prepare_source(item, self.found.spec.source.claim)
         owned.ensure(claims(owned.namespace), objects.target_claim(self.found, item))
         owned.ensure(claims(owned.namespace), objects.scratch_claim(self.found, item))
-        return self._movers.lead(objects.import_job(self.found, item))
+        state = self._movers.lead(objects.import_job(self.found, item))
+        if isinstance(state, Outcome) and self._is_read_from_a_snapshot:
+            self._sources.require_made(objects.source_of(item.name))
+        return state
 
     def cached(self, item: CachedCopy) -> Taken | None:
         """Take the snapshot, and give it to the operator's namespace. None: this is not done yet.
 
         Raises:
             NotFound: the snapshot is not ready; the message says why.
-            FailedPrecondition: an object of someone else is in the way.
+            FailedPrecondition: the claim with the image was deleted, or an object of someone else is there.
             DriverError: the cluster does not answer, or refuses an object.
         """
         if not self._movers.end(item.name):
             return None
         sources = self._sources
-        sources.snapshot(item.name, item.name, self.found.spec.snapshot_class)
-        taken = sources.taken(item.name)
+        first = objects.first_of(item.name)
+        sources.snapshot(first, item.name, self.found.spec.snapshot_class)
+        try:
+            taken = sources.taken(first)
+        except NotFound as error:
+            if self._has_target(item):
+                raise
+            raise FailedPrecondition(
+                f"claim {item.name} was deleted before its snapshot was taken"
+            ) from error
         own = objects.content_of(self.found, item.name, self.namespace, self.driver_name, taken.handle)
         self._ensure(CONTENTS, own)
         twin = self._ensure(
@@ -125,6 +140,22 @@ class Making:
 
     # --- parts of the steps ----------------------------------------------------------------------
 
+    def _is_started(self, item: CachedCopy) -> bool:
+        """Whether there is a Job. It is created after the claim that it writes."""
+        found = self._owned.find(jobs(self._owned.namespace), item.name)
+        return found is not None and self._owned.is_own(found)
+
+    def _has_target(self, item: CachedCopy) -> bool:
+        """Whether the claim that the image is written to exists, and is not being deleted."""
+        found = self._owned.find(claims(self._owned.namespace), item.name)
+        return found is not None and self._owned.is_own(found) and not found.deleting
+
+    @property
+    def _is_read_from_a_snapshot(self) -> bool:
+        """Whether the source is a claim in block mode."""
+        claim = self.found.spec.source.claim
+        return claim is not None and not claim.file
+
     def _prepare_source(self, item: CachedCopy, source: ImageClaim) -> None:
         namespace = self.found.metadata.namespace
         claim = self.client.get(claims(namespace), source.name, Whole)
@@ -151,7 +182,7 @@ class Making:
         """
         if item.content:
             self._set_policy(CONTENTS, item.content, "deletionPolicy", policy)
-        removed = self._removed_snapshot(item.name, policy)
+        removed = self._removed_snapshot(objects.first_of(item.name), policy)
         if not removed or not item.content:
             return removed
         found = self._owned.find(CONTENTS, item.content)

@@ -49,6 +49,11 @@ _URL_ANNOTATION = f"{GROUP}/url"
 _PLACEMENT = ("systemID", "protectiondomain", "storagepool")
 
 
+def first_of(copy: str) -> str:
+    """The name of the snapshot of an imported volume. The copy itself may be in the same namespace."""
+    return f"{copy}-first"
+
+
 def scratch_of(copy: str) -> str:
     """The name of the temporary filesystem of an import."""
     return f"{copy}-scratch"

@@ -100,10 +100,17 @@ class Claimed:
             raise FailedPrecondition(
                 f"claim {self._name} has StorageClass {wanted} already; give another one"
             )
-        provisioner = StorageClasses(self.client).get(wanted).provisioner
+        classes = StorageClasses(self.client)
+        provisioner = classes.get(wanted).provisioner
         if provisioner != self.driver_name:
             raise FailedPrecondition(
                 f"StorageClass {wanted} is of provisioner {provisioner}; give one of {self.driver_name}"
+            )
+        present = str(claim.spec.get("storageClassName") or "")
+        if not present or classes.get(present).provisioner != self.driver_name:
+            raise FailedPrecondition(
+                f"claim {self._name} has {f'StorageClass {present}' if present else 'no StorageClass'}, with "
+                "which no temporary volume can be made to read it; use a VolumeCopy with sourceClass"
             )
 
     def _remarks(self, claim: Whole) -> Sequence[str]:

@@ -28,7 +28,7 @@ from csi_powerflex.operator.moves.claimed import Claimed, created_again
 from csi_powerflex.operator.moves.copy_volumes import Copy
 from csi_powerflex.operator.moves.definition import DEFINITION, MovePlan, MoveStatus, Phase, VolumeMove
 from csi_powerflex.operator.moves.reconciler import Step
-from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.objects import claims
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
 from csi_powerflex.operator.windows.closing import StillAttached, Volumes, policy_of
@@ -149,6 +149,7 @@ class Moves:
             self._require_still(self._claimed(found))
             state = self._movers_of(found).lead(self._job(found, copy))
             if isinstance(state, Outcome):
+                self._sources(found).require_made(found.status.temporary)
                 volume = copy.hand_over.written()
                 name, policy = volume.metadata.name, policy_of(volume)
                 return Change(reconciler.copied(found.status, name, policy, state.message, now))
@@ -332,12 +333,12 @@ class Moves:
 
     def _end_copying(self, found: VolumeMove) -> bool:
         """Begin to remove all that only the copying needs. Returns whether the data mover is removed."""
-        owned, name = self._owned(found), found.status.temporary
+        sources, name = self._sources(found), found.status.temporary
         if found.status.content:
-            self._sources(found).forbid_mode_change(found.status.content)
+            sources.forbid_mode_change(found.status.content)
         ended = self._movers_of(found).end(name)
-        owned.remove(claims(owned.namespace), name)
-        owned.remove(snapshots(owned.namespace), name)
+        sources.discard(name)
+        sources.discard_snapshot(name)
         return ended
 
     @staticmethod

@@ -22,6 +22,7 @@ class Taken:
         claim: the claim that it was taken of; empty for a group.
         created: when its object was created.
         ready: whether it has its data.
+        claim_uid: the UID of that claim; empty if it is not known.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Taken:
     claim: str
     created: datetime.datetime
     ready: bool
+    claim_uid: str = ""
 
 
 def age(text: str) -> datetime.timedelta | None:
@@ -48,15 +50,16 @@ def expired(taken: Iterable[Taken], keep: Keep, now: datetime.datetime) -> Seque
     """What is removed, the oldest first.
 
     A snapshot is removed only if a newer one of the same claim is ready. So the newest usable one always
-    stays, also if no snapshot could be taken since.
+    stays, also if no snapshot could be taken since. A claim that was created again under the name is another
+    one: it may be empty, and the snapshots of the first may have the only data.
 
     Raises:
         InvalidArgument: the age has another form.
     """
     longest = age(keep.age)
-    by_claim: dict[str, list[Taken]] = collections.defaultdict(list)
+    by_claim: dict[tuple[str, str], list[Taken]] = collections.defaultdict(list)
     for item in taken:
-        by_claim[item.claim].append(item)
+        by_claim[item.claim, item.claim_uid].append(item)
     found: list[Taken] = []
     for items in by_claim.values():
         newer_ready = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -24,6 +24,7 @@ from csi_powerflex.operator.objects import (
     group_snapshots,
     snapshots,
 )
+from csi_powerflex.operator.owned import OWNER_LABEL
 from csi_powerflex.operator.schedules import reconciler, retention
 from csi_powerflex.operator.schedules.definition import DEFINITION, Run, ScheduleStatus, SnapshotSchedule
 from csi_powerflex.operator.schedules.reconciler import Decision, Step
@@ -37,6 +38,10 @@ UID_LABEL = f"{GROUP}/schedule-uid"
 
 NAME_LABEL = f"{GROUP}/schedule"
 """On a snapshot: the name of that schedule, for people. A label takes at most 63 characters."""
+
+
+CLAIM_LABEL = f"{GROUP}/schedule-claim-uid"
+"""On a snapshot: the UID of its claim. A claim that is created again under a name has other data."""
 
 _AGAIN_SECONDS = 10.0
 _MAX_LABEL = 63
@@ -85,8 +90,8 @@ class Schedules:
         if found.spec.group:
             problems = self._take_group(found, run, chosen, left_out)
         else:
-            for claim in chosen:
-                if (error := self._take_one(found, run, claim)) is not None:
+            for claim, uid in chosen.items():
+                if (error := self._take_one(found, run, claim, uid)) is not None:
                     problems[claim] = error
         if any(not is_final(error) for error in problems.values()) and reconciler.may_try_again(
             run, self._now()
@@ -95,33 +100,38 @@ class Schedules:
             return Change(msgspec.structs.replace(found.status, message=text), _AGAIN_SECONDS)
         return _ended(found, run, chosen, left_out, problems, decision)
 
-    def _chosen(self, found: SnapshotSchedule) -> tuple[Sequence[str], Sequence[str]]:
-        """The claims to take snapshots of, and why others that are selected are left out."""
+    def _chosen(self, found: SnapshotSchedule) -> tuple[Mapping[str, str], Sequence[str]]:
+        """The claims to take snapshots of with their UIDs, and why others that are selected are left out."""
         labels = reconciler.label_selector(found.spec.selector)
         selected = self._client.list(claims(found.metadata.namespace), Claim, labels=labels).items
         drivers = {item.metadata.name: item.driver for item in self._client.list(VOLUMES, Volume).items}
-        chosen, left_out = [], []
+        chosen: dict[str, str] = {}
+        left_out = []
         for claim in sorted(selected, key=lambda item: item.metadata.name):
             name, driver = claim.metadata.name, drivers.get(claim.volume, "")
+            if OWNER_LABEL in claim.metadata.labels and not found.spec.group:
+                # Temporary, for a data mover. The newest snapshot of it would stay without end.
+                continue
             if not claim.volume or claim.metadata.deletion_timestamp is not None:
                 left_out.append(f"claim {name} is not bound")
             elif driver != self._driver:
                 left_out.append(f"claim {name} has no volume of {self._driver}")
             else:
-                chosen.append(name)
+                chosen[name] = claim.metadata.uid
         return chosen, left_out
 
-    def _take_one(self, found: SnapshotSchedule, run: Run, claim: str) -> DriverError | None:
+    def _take_one(self, found: SnapshotSchedule, run: Run, claim: str, uid: str) -> DriverError | None:
         """Create the snapshot of a claim, if it is not there. Returns why it could not be created."""
         spec: dict[str, object] = {"source": {"persistentVolumeClaimName": claim}}
         if found.spec.snapshot_class:
             spec["volumeSnapshotClassName"] = found.spec.snapshot_class
         name = snapshot_name(found, run, claim)
         content = {"apiVersion": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "spec": spec}
-        return self._create(found, run, snapshots(found.metadata.namespace), name, content)
+        path = snapshots(found.metadata.namespace)
+        return self._create(found, run, path, name, content, {CLAIM_LABEL: uid})
 
     def _take_group(
-        self, found: SnapshotSchedule, run: Run, chosen: Sequence[str], left_out: Sequence[str]
+        self, found: SnapshotSchedule, run: Run, chosen: Collection[str], left_out: Sequence[str]
     ) -> dict[str, DriverError]:
         """Create the group snapshot, if it is not there. It takes every claim that the selector selects."""
         if not chosen:
@@ -135,16 +145,23 @@ class Schedules:
             spec["volumeGroupSnapshotClassName"] = found.spec.snapshot_class
         content = {"apiVersion": GROUP_SNAPSHOT_GROUP, "kind": "VolumeGroupSnapshot", "spec": spec}
         path = group_snapshots(found.metadata.namespace)
-        error = self._create(found, run, path, snapshot_name(found, run, ""), content)
+        error = self._create(found, run, path, snapshot_name(found, run, ""), content, {})
         return {"the group": error} if error is not None else {}
 
     def _create(
-        self, found: SnapshotSchedule, run: Run, path: str, name: str, content: Mapping[str, object]
+        self,
+        found: SnapshotSchedule,
+        run: Run,
+        path: str,
+        name: str,
+        content: Mapping[str, object],
+        labels: Mapping[str, str],
     ) -> DriverError | None:
         metadata = {
             "name": name,
             "namespace": found.metadata.namespace,
             "labels": {
+                **labels,
                 UID_LABEL: found.metadata.uid,
                 NAME_LABEL: found.metadata.name[:_MAX_LABEL].rstrip("-."),
             },
@@ -197,6 +214,7 @@ class Schedules:
                 item.claim,
                 item.metadata.creation_timestamp,
                 item.ready,
+                item.metadata.labels.get(CLAIM_LABEL, ""),
             )
             for item in self._client.list(self._path(found), Snapshot, labels=labels).items
             if item.metadata.deletion_timestamp is None
@@ -256,7 +274,7 @@ def _begun(found: SnapshotSchedule, decision: Decision, now: datetime.datetime) 
 def _ended(
     found: SnapshotSchedule,
     run: Run,
-    chosen: Sequence[str],
+    chosen: Collection[str],
     left_out: Sequence[str],
     problems: dict[str, DriverError],
     decision: Decision,

@@ -22,9 +22,9 @@ from csi_powerflex.kube.client import Client, KubeObject
 from csi_powerflex.kube_objects.custody import ATTACHMENTS
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.volume_context import ORIGIN_KEY, Origin
-from csi_powerflex.operator.owned import Whole
+from csi_powerflex.operator.owned import Whole, was_made_for
 
-RETAIN = "Retain"
+DELETE, RETAIN = "Delete", "Retain"
 _FILESYSTEM = "filesystem"
 _KEPT_ANNOTATIONS = (
     "pv.kubernetes.io/provisioned-by",
@@ -94,6 +94,24 @@ class Volumes:
         if policy_of(found) != policy:
             self.change(found, {"persistentVolumeReclaimPolicy": policy})
 
+    def let_go(self, volume: Whole, claim_uid: str) -> None:
+        """Let the volume of a temporary claim be removed with the claim, also if its class keeps volumes.
+
+        A PersistentVolume that existed before the claim is kept. One that the claim only names is left alone.
+
+        Args:
+            volume: the PersistentVolume that the claim names.
+            claim_uid: the UID of the claim.
+
+        Raises:
+            Busy: someone has changed it at the same time.
+        """
+        made = was_made_for(volume.metadata.name, claim_uid)
+        has_it = (volume.spec.get("claimRef") or {}).get("uid") == claim_uid
+        policy = DELETE if made else RETAIN
+        if (made or has_it) and policy_of(volume) != policy:
+            self.change(volume, {"persistentVolumeReclaimPolicy": policy})
+
     def change(self, volume: Whole, spec: Mapping[str, object]) -> None:
         """Change fields of the specification of a PersistentVolume, if it is still as it was read.
 
@@ -141,7 +159,7 @@ class Volumes:
 
 def policy_of(volume: Whole) -> str:
     """The reclaim policy of a PersistentVolume. Delete is the default of the API."""
-    return str(volume.spec.get("persistentVolumeReclaimPolicy") or "Delete")
+    return str(volume.spec.get("persistentVolumeReclaimPolicy") or DELETE)
 
 
 def filesystem_of(volume: Whole) -> str:

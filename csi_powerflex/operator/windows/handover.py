@@ -15,9 +15,7 @@ from csi_powerflex.errors import AlreadyExists, FailedPrecondition
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.operator.objects import claims
 from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole, was_made_for
-from csi_powerflex.operator.windows.closing import RETAIN, Volumes, policy_of, successor
-
-_DELETE = "Delete"
+from csi_powerflex.operator.windows.closing import DELETE, RETAIN, Volumes, policy_of, successor
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,8 @@ class HandOver:
             raise FailedPrecondition(f"PersistentVolume {name} is not bound to claim {self.temporary}")
         if not was_made_for(name, found.metadata.uid):
             raise FailedPrecondition(
-                f"PersistentVolume {name} existed before claim {self.temporary}, to which it is bound, so it "
-                "is not used; reserve it for another claim"
+                f"claim {self.temporary} has got PersistentVolume {name}, which existed before, so it is "
+                "kept and not used; reserve it for another claim, or delete it"
             )
         return volume
 
@@ -203,10 +201,13 @@ class HandOver:
         name = self.first or (str(own.spec.get("volumeName") or "") if own else "")
         uid = self.temporary_uid or (own.metadata.uid if own else "")
         # A claim may name any PersistentVolume: only one that was made for it may lose its volume.
-        first = self.volumes.find(name) if was_made_for(name, uid) else None
-        self._abandon_successor(first, uid)
+        first, made = self.volumes.find(name) if name else None, was_made_for(name, uid)
+        self._abandon_successor(first if made else None, uid)
         if first is not None and not first.deleting:
-            self._release(first, uid)
+            if made:
+                self._release(first, uid)
+            else:
+                self.volumes.let_go(first, uid)
         self.owned.remove(claims(self.owned.namespace), self.temporary)
 
     def _abandon_successor(self, first: Whole | None, uid: str) -> None:
@@ -232,8 +233,8 @@ class HandOver:
         if _reference(volume).get("uid") != uid:
             reference = {"namespace": self.owned.namespace, "name": self.temporary, "uid": uid}
             changed["claimRef"] = _referring(reference)
-        if policy_of(volume) != _DELETE:
-            changed["persistentVolumeReclaimPolicy"] = _DELETE
+        if policy_of(volume) != DELETE:
+            changed["persistentVolumeReclaimPolicy"] = DELETE
         if changed:
             self.volumes.change(volume, changed)
 
