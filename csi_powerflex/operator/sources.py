@@ -247,9 +247,12 @@ class Sources:
         """
         path = claims(self.owned.namespace)
         found = self.owned.find(path, name)
-        volume = self._volume(found) if found is not None and self.owned.is_own(found) else None
-        if found is not None and volume is not None:
-            Volumes(self.owned.client).let_go(volume, found.metadata.uid)
+        own = found if found is not None and self.owned.is_own(found) else None
+        named = str(own.spec.get("volumeName") or "") if own is not None else ""
+        volume = self.owned.find(VOLUMES, named) if named else None
+        if own is not None and volume is not None:
+            with contextlib.suppress(NotFound):
+                Volumes(self.owned.client).let_go(volume, own.metadata.uid)
         return self.owned.remove(path, name)
 
     def discard_snapshot(self, name: str) -> bool:

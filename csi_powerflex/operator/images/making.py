@@ -18,7 +18,6 @@ from typing import Any
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
 from csi_powerflex.kube.client import Client
-from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.images import objects
 from csi_powerflex.operator.images.definition import DEFINITION, CachedCopy, ImageClaim, VolumeImage
@@ -196,26 +195,17 @@ class Making:
         found = owned.find(snapshots(owned.namespace), name)
         if found is None or not owned.is_own(found):
             return True
-        if content := str(found.status.get("boundVolumeSnapshotContentName") or ""):
+        content = str(found.status.get("boundVolumeSnapshotContentName") or "")
+        # A snapshot may also have a content that existed before.
+        if was_made_for(content, found.metadata.uid):
             self._set_policy(CONTENTS, content, "deletionPolicy", policy)
         return owned.remove(snapshots(owned.namespace), name)
 
     def _remove_temporary(self, item: CachedCopy) -> bool:
         source = objects.source_of(item.name)
         names = (item.name, objects.scratch_of(item.name), source)
-        left = [name for name in names if not self._discarded(name)]
+        left = [name for name in names if not self._sources.discard(name)]
         return self._removed_snapshot(source, DELETE) and not left
-
-    def _discarded(self, name: str) -> bool:
-        """Begin to remove a temporary claim and its volume, also if its class keeps volumes."""
-        owned = self._owned
-        found = owned.find(claims(owned.namespace), name)
-        if found is None or not owned.is_own(found):
-            return True
-        volume = str(found.spec.get("volumeName") or "")
-        if was_made_for(volume, found.metadata.uid):
-            self._set_policy(VOLUMES, volume, "persistentVolumeReclaimPolicy", DELETE)
-        return owned.remove(claims(owned.namespace), name)
 
     def _set_content_policy(self, name: str, policy: str) -> None:
         found = self._find(CONTENTS, name)
