@@ -342,6 +342,26 @@ def test_a_copy_that_fails_leaves_the_claim_as_it_was(world: MoversWorld, status
     assert list(world.data.values()) == ["hello"]
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("phase", ["Copying", "Closing", "Swapping"])
+def test_a_copy_whose_volume_was_deleted_ends_the_move(world: MoversWorld, phase: str, mode: str) -> None:
+    old = world.claimed("data", "hello", mode=mode)
+    key = prepared(world, mode=mode)
+    world.drive_to(key, phase)
+    while phase == "Copying" and not any(job.get("status") for job in world.cluster.objects(JOBS)):
+        world.lead(key)
+    for name in world.volumes() - {old}:
+        if world.volume(name)["spec"]["claimRef"]["name"].endswith("-copy") or phase == "Swapping":
+            world.cluster.remove(VOLUMES, name)
+    world.drive(key)
+    world.settle()
+    status = world.status(key)
+    assert status["phase"] == "Failed"
+    assert "is missing" in status["message"] or "was deleted" in status["message"]
+    assert status["message"].endswith("The claim has its old volume, and pods may use it")
+    assert (world.word("data"), of(world), world.holds(), world.left()) == ("hello", old, [], [])
+
+
 def test_without_a_snapshot_in_time_nothing_is_changed(world: MoversWorld) -> None:
     key = prepared(world)
     world.snapshotter_works = False

@@ -149,9 +149,7 @@ class Moves:
             self._require_still(self._claimed(found))
             state = self._movers_of(found).lead(self._job(found, copy))
             if isinstance(state, Outcome):
-                volume = copy.hand_over.written()
-                name, policy = volume.metadata.name, policy_of(volume)
-                return Change(reconciler.copied(found.status, name, policy, state.message, now))
+                return Change(self._copied(found.status, copy, state))
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
@@ -159,6 +157,14 @@ class Moves:
         if isinstance(state, Failed):
             return Change(reconciler.failed(found.status, state.failure, now))
         return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
+
+    def _copied(self, status: MoveStatus, copy: Copy, outcome: Outcome) -> MoveStatus:
+        try:
+            volume = copy.hand_over.written()
+        except (FailedPrecondition, NotFound) as error:
+            return reconciler.failed(status, f"the volume that was written is missing: {error}", self._now())
+        name, policy = volume.metadata.name, policy_of(volume)
+        return reconciler.copied(status, name, policy, outcome.message, self._now())
 
     def _close(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         try:
@@ -217,8 +223,10 @@ class Moves:
         self._require_still(claimed)
         plan = found.status.plan or MovePlan()
         volume = volumes.get(plan.persistent_volume)
-        policy = policy_of(volume)
-        content = created_again(claim, found.metadata.uid, found.status.new_volume, plan.to_class)
+        policy, copy = policy_of(volume), found.status.new_volume
+        if volumes.find(copy) is None:
+            raise FailedPrecondition(f"PersistentVolume {copy} of the copy was deleted")
+        content = created_again(claim, found.metadata.uid, copy, plan.to_class)
         return reconciler.swapping(found.status, msgspec.json.encode(content).decode(), policy)
 
     def _claim_again(self, found: VolumeMove, status: MoveStatus) -> bool:
