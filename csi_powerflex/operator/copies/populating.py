@@ -201,7 +201,8 @@ class Populating:
     def _give(self) -> bool:
         """Returns whether the claim has the volume: no, if it did not have it and does not wait any more.
 
-        It also gets it if the VolumeCopy is being deleted: all is copied, and the claim would wait for nothing.
+        It also gets it if the VolumeCopy is being deleted: all is copied, and the claim would wait for
+        nothing.
         """
         if self._hand_over.is_given(self.entry.uid):
             return True
