@@ -259,6 +259,26 @@ def test_it_waits_for_a_pod_that_uses_the_claim(world: MoversWorld) -> None:
     assert world.status(key)["phase"] == "Moved"
 
 
+def test_each_reason_to_wait_is_told_once(world: MoversWorld) -> None:
+    key = prepared(world)
+    world.use("data")
+    world.drive_to(key, "Holding")
+    for _ in range(3):
+        world.lead(key)
+    waits = world.status(key)["message"]
+    assert [event for event in world.events() if "waits: " in event[1]] == [("Holding", waits)]
+    sent = len(world.cluster.requests)
+    world.lead(key)
+    assert not [item for item in world.cluster.requests[sent:] if item.path.endswith("/events")]
+    world.cluster.remove(PODS, "user")
+    world.detaches = False
+    world.drive_to(key, "Closing")
+    for _ in range(5):
+        world.lead(key)
+    told = [text for reason, text in world.events() if reason == "Closing" and "still has" in text]
+    assert told == [world.status(key)["message"]]
+
+
 def test_it_waits_for_a_stateful_set_that_would_create_the_claim_without_data(world: MoversWorld) -> None:
     world.claimed("v-db-0", "hello")
     spec = {"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "v"}}]}

@@ -40,6 +40,7 @@ _PROGRESS_SECONDS = 5.0
 _KEPT_SECONDS = 60.0
 _SOURCE = "/dev/source"
 _TARGET = "/dev/target"
+_WAITS = ("waits: ", "waits, and tries it again: ")
 
 _Act = Callable[[VolumeMove, Save[MoveStatus]], Change[MoveStatus]]
 
@@ -377,9 +378,10 @@ def _is_bound(claim: Whole, volume: str) -> bool:
 
 
 def _with_happening(before: MoveStatus, change: Change[MoveStatus]) -> Change[MoveStatus]:
-    """Tell each change of the phase."""
+    """Tell each change of the phase, and each new reason why it waits."""
     after = change.status
-    if after.phase is before.phase:
+    waits = after.message != before.message and after.message.startswith(_WAITS)
+    if after.phase is before.phase and not waits:
         return change
     told = Happening(str(after.phase), after.message, warning=after.phase in (Phase.FAILED, Phase.UNDOING))
     return Change(after, change.pause, change.finalizer, (*change.happenings, told))
