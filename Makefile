@@ -120,7 +120,7 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	$(addprefix schedules/,cron reconciler retention work) \
 	owned quantities sources windows/closing windows/handover movers/job movers/movers exports/reconciler exports/work \
 	$(addprefix copies/,populating reconciler work) \
-	$(addprefix images/,clones cloning making objects reconciler work) \
+	$(addprefix images/,clones cloning making objects reconciler waiting work) \
 	$(addprefix moves/,claimed copy_volumes reconciler work)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \

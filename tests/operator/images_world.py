@@ -123,7 +123,7 @@ class ImagesWorld:
         name: str = "disk",
         *,
         mode: str = "Block",
-        storage_class: str = "fast",
+        storage_class: str | None = "fast",
         size: str = "8Gi",
         image: str = "debian",
         **spec: Any,
@@ -205,6 +205,16 @@ class ImagesWorld:
         """The reasons of the Events about the VolumeImage, or about claims."""
         found = self.cluster.objects(EVENTS)
         return [item["reason"] for item in found if item["involvedObject"]["kind"] == kind]
+
+    def told(self, claim: str) -> list[tuple[str, str, str]]:
+        """Type, reason and message of the Events about a claim."""
+        found = self.cluster.objects(EVENTS)
+        about = ("PersistentVolumeClaim", claim)
+        return [
+            (item["type"], item["reason"], item["message"])
+            for item in found
+            if (item["involvedObject"]["kind"], item["involvedObject"]["name"]) == about
+        ]
 
     def temporary(self) -> list[str]:
         """What an import or a clone has made that is no cached copy and no volume of a user."""
@@ -453,6 +463,14 @@ class ImagesWorld:
             if pause == IDLE and not any(claim.get("copy") for claim in self.status().get("claims", ())):
                 return
         raise AssertionError(f"it does not settle: {self.status()} {self.temporary()}")
+
+    def settle_until(self, key: Key, stage: str) -> None:
+        """Rounds until a cached copy has the stage."""
+        for _ in range(_MOST_ROUNDS):
+            if stage in self.stages():
+                return
+            self.lead(key)
+        raise AssertionError(f"it is not {stage}: {self.status()}")
 
     def end(self) -> None:
         """Let the controllers end what the operator has begun."""

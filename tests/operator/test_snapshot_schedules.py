@@ -159,6 +159,17 @@ def test_claims_without_a_volume_of_the_driver_are_left_out_and_named(schedules:
     assert "claim other has no volume of csi.powerflex.dev" in message
 
 
+def test_claims_that_are_left_out_are_named_also_if_another_claim_fails(schedules: SchedulesWorld) -> None:
+    schedules.claim("data")
+    schedules.claim("new", bound=False)
+    key = schedules.create()
+    schedules.cluster.refused[SNAPSHOTS] = 403
+    schedules.at(key, "2026-11-26T10:00:00")
+    message = schedules.status(key)["message"]
+    assert "not taken: data: " in message
+    assert message.endswith("; left out: claim new is not bound")
+
+
 def test_a_group_has_one_group_snapshot_with_the_selector(schedules: SchedulesWorld) -> None:
     schedules.claim("a", app="db")
     schedules.claim("b", app="db")
@@ -180,7 +191,7 @@ def test_a_group_that_would_take_a_claim_of_another_driver_is_not_taken(schedule
     schedules.at(key, "2026-11-26T10:00:00")
     assert schedules.taken(GROUPS) == []
     assert schedules.status(key)["last"]["failed"] == 1
-    assert "claim b has no volume" in schedules.status(key)["message"]
+    assert schedules.status(key)["message"].count("claim b has no volume") == 1
 
 
 def test_missed_runs_are_made_up_once(schedules: SchedulesWorld) -> None:

@@ -137,6 +137,59 @@ def test_several_claims_are_copied_at_the_same_time(
     assert (world.status(KEY)["populated"], world.left()) == (3, [])
 
 
+def test_claims_that_do_not_fit_keep_no_other_from_its_copy(
+    world: CopiesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 2)
+    world.copy()
+    small = {"requests": {"storage": "1Gi"}}
+    for name in ("a", "b", "c", "d", "e"):
+        world.want(name, resources=small)
+    world.rounds_of(2)
+    world.want("last")
+    looked_at = set()
+    for _ in range(40):
+        world.lead(KEY)
+        looked_at |= {item["claim"] for item in world.waiting()}
+        assert len(world.waiting()) <= 2
+    assert world.word("last") == "hello"
+    assert looked_at == {"a", "b", "c", "d", "e", "last"}
+    assert world.reasons("a") == ["CopyWaits"], "a claim that is looked at again gets no further Event"
+
+
+def test_claims_that_have_failed_keep_no_other_from_its_copy(
+    world: CopiesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 1)
+    monkeypatch.setattr(reconciler, "MOST_FAILED", 2)
+    world.copy()
+    world.outcome = Outcome(Exit.TARGET, "the target is too small")
+    for name in ("a", "b"):
+        world.want(name)
+    world.drive(KEY)
+    assert world.stages() == ["Failed", "Failed"]
+    world.outcome = Outcome(Exit.DONE, "copied")
+    world.want("c")
+    world.drive(KEY)
+    assert (world.word("c"), world.stages()) == ("hello", ["Failed", "Failed"])
+
+
+def test_of_too_many_claims_that_have_failed_the_first_is_tried_again(
+    world: CopiesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MOST_FAILED", 1)
+    world.copy()
+    world.outcome = Outcome(Exit.TARGET, "the target is too small")
+    for name in ("a", "b"):
+        world.want(name)
+    while "CopyFailed" not in world.reasons("b"):
+        world.lead(KEY)
+    world.outcome = Outcome(Exit.DONE, "copied")
+    world.drive(KEY)
+    assert [item["claim"] for item in world.waiting()] == ["b"]
+    assert world.word("a") == "hello"
+
+
 def test_the_job_has_no_token_and_no_network_and_compares_as_wanted(world: CopiesWorld) -> None:
     world.movers_work = False
     world.copy(claim="data", verify="full")

@@ -168,6 +168,11 @@ def test_a_claim_waits_for_its_pod(images: ImagesWorld) -> None:
     images.want(storage_class="late")
     images.rounds_of(key, 5)
     assert images.stages() == []
+    (claim,) = images.status()["claims"]
+    assert claim["message"] == (
+        "waits for a pod that uses the claim: StorageClass late has WaitForFirstConsumer"
+    )
+    assert images.told("disk") == [("Normal", "ClaimWaits", f"claim disk: {claim['message']}")]
     node = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}}
     images.cluster.patched(f"{claims(SHOP)}/disk", node)
     images.provisions = False
@@ -184,9 +189,6 @@ def test_a_claim_waits_for_its_pod(images: ImagesWorld) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"storageClassName": "foreign"},
-        {"storageClassName": "none"},
-        {"storageClassName": None},
         {"volumeName": "other"},
         {"dataSourceRef": {"namespace": "elsewhere"}},
         {"dataSourceRef": {"name": "fedora"}},
@@ -195,13 +197,119 @@ def test_a_claim_waits_for_its_pod(images: ImagesWorld) -> None:
     ids=str,
 )
 def test_other_claims_are_left_alone(images: ImagesWorld, change: dict[str, object]) -> None:
-    images.storage_class("foreign", provisioner="other.example.org")
     key = images.create()
     images.want()
     images.cluster.patched(f"{claims(SHOP)}/disk", {"spec": change})
     images.rounds_of(key, 3)
     assert images.status().get("claims") is None
     assert images.stages() == []
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "reason"),
+    [
+        ("foreign", "StorageClass foreign is of other.example.org; create the claim with one of"),
+        ("none", "StorageClass none does not exist; create it"),
+        (None, "it has no StorageClass; create it with one"),
+    ],
+)
+def test_a_claim_without_a_class_of_the_driver_waits_and_is_told_so_once(
+    images: ImagesWorld, storage_class: str | None, reason: str
+) -> None:
+    images.storage_class("foreign", provisioner="other.example.org")
+    key = images.create()
+    uid = images.want(storage_class=storage_class)
+    images.rounds_of(key, 5)
+    (claim,) = images.status()["claims"]
+    assert claim["message"].startswith(reason)
+    assert (images.stages(), images.temporary(), images.status()["phase"]) == ([], [], "Ready")
+    assert images.told("disk") == [("Warning", "ClaimWaits", f"claim disk: {claim['message']}")]
+    assert images.status()["message"] == f"claim disk: {claim['message']}"
+    images.cluster.patched(f"{claims(SHOP)}/disk", {"spec": {"storageClassName": "fast"}})
+    images.settle(key)
+    require_delivered(images, uid)
+
+
+def test_a_claim_that_cannot_get_a_clone_is_forgotten_once_it_is_deleted(images: ImagesWorld) -> None:
+    key = images.create()
+    images.want(storage_class="none")
+    images.rounds_of(key, 3)
+    assert len(images.status()["claims"]) == 1
+    images.delete_claim()
+    images.settle(key)
+    assert images.status().get("claims") is None
+
+
+def test_claims_that_cannot_get_a_clone_keep_no_other_from_its_clone(
+    images: ImagesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 2)
+    key = images.create()
+    for number in range(3):
+        images.want(f"small-{number}", size="1Gi")
+        images.want(f"without-{number}", storage_class="none")
+    images.rounds_of(key, 4)
+    assert len(images.status()["claims"]) == 2
+    uids = {name: images.want(name) for name in ("a", "b", "c")}
+    for _ in range(_MOST_ROUNDS):
+        images.lead(key)
+        assert len(images.status().get("claims", ())) <= 2
+    for name, uid in uids.items():
+        require_delivered(images, uid, name)
+
+
+def test_claims_of_a_pool_whose_import_fails_keep_no_other_from_its_clone(
+    images: ImagesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 2)
+    key = images.create()
+    images.outcome = Outcome(Exit.REFUSED, "no pool")
+    for number in range(3):
+        images.want(f"slow-{number}", storage_class="slow")
+    images.settle_until(key, "Failed")
+    images.outcome = Outcome(Exit.DONE, "imported", size=2 * GIB, written=5, format="qcow2", digest="x")
+    uids = {name: images.want(name) for name in ("a", "b")}
+    for _ in range(_MOST_ROUNDS):
+        images.lead(key)
+        assert len(images.status().get("claims", ())) <= 2
+        failed = [item for item in images.status()["copies"] if item.get("stage") == "Failed"]
+        assert [item["attempts"] for item in failed] == [1], "its pause goes on"
+    for name, uid in uids.items():
+        assert images.volume_of(name)["spec"]["claimRef"]["uid"] == uid
+
+
+def test_a_claim_that_something_was_made_for_keeps_its_place(
+    images: ImagesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = images.create()
+    images.want()
+    images.settle(key)
+    images.provisions = False
+    images.want("late")
+    while not images.cluster.objects(claims(OURS)):
+        images.lead(key)
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 1)
+    images.change(size="16Gi")
+    images.want("a", size="16Gi")
+    images.rounds_of(key, 1)
+    assert [item["claim"] for item in images.status()["claims"]] == ["late"], "its clone is to be removed"
+    images.provisions = True
+    for _ in range(_MOST_ROUNDS):
+        images.lead(key)
+    assert images.word("a") == "debian"
+    assert images.temporary() == []
+
+
+def test_a_claim_may_name_its_own_namespace_in_either_form(images: ImagesWorld) -> None:
+    key = images.create()
+    source = {"apiGroup": "powerflex.dev", "kind": "VolumeImage", "name": "debian"}
+    uids = {
+        name: images.want(name, dataSourceRef={**source, "namespace": namespace})
+        for name, namespace in (("empty", ""), ("same", SHOP))
+    }
+    images.settle(key)
+    for name, uid in uids.items():
+        require_delivered(images, uid, name)
 
 
 def test_a_claim_that_is_too_small_is_refused_with_both_sizes(images: ImagesWorld) -> None:

@@ -279,6 +279,26 @@ def test_it_waits_for_a_pod_that_uses_the_claim(world: MoversWorld) -> None:
     assert world.status(key)["phase"] == "Moved"
 
 
+def test_each_reason_to_wait_is_told_once(world: MoversWorld) -> None:
+    key = prepared(world)
+    world.use("data")
+    world.drive_to(key, "Holding")
+    for _ in range(3):
+        world.lead(key)
+    waits = world.status(key)["message"]
+    assert [event for event in world.events() if "waits: " in event[1]] == [("Holding", waits)]
+    sent = len(world.cluster.requests)
+    world.lead(key)
+    assert not [item for item in world.cluster.requests[sent:] if item.path.endswith("/events")]
+    world.cluster.remove(PODS, "user")
+    world.detaches = False
+    world.drive_to(key, "Closing")
+    for _ in range(5):
+        world.lead(key)
+    told = [text for reason, text in world.events() if reason == "Closing" and "still has" in text]
+    assert told == [world.status(key)["message"]]
+
+
 def test_it_waits_for_a_stateful_set_that_would_create_the_claim_without_data(world: MoversWorld) -> None:
     world.claimed("v-db-0", "hello")
     spec = {"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "v"}}]}
@@ -387,6 +407,26 @@ def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(
     world.settle()
     expected = ["hello", "hello"] if status is Exit.DONE else ["hello"]
     assert (list(world.data.values()), world.taken, world.left()) == (expected, {}, [])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("phase", ["Copying", "Closing", "Swapping"])
+def test_a_copy_whose_volume_was_deleted_ends_the_move(world: MoversWorld, phase: str, mode: str) -> None:
+    old = world.claimed("data", "hello", mode=mode)
+    key = prepared(world, mode=mode)
+    world.drive_to(key, phase)
+    while phase == "Copying" and not any(job.get("status") for job in world.cluster.objects(JOBS)):
+        world.lead(key)
+    for name in world.volumes() - {old}:
+        if world.volume(name)["spec"]["claimRef"]["name"].endswith("-copy") or phase == "Swapping":
+            world.cluster.remove(VOLUMES, name)
+    world.drive(key)
+    world.settle()
+    status = world.status(key)
+    assert status["phase"] == "Failed"
+    assert "is missing" in status["message"] or "was deleted" in status["message"]
+    assert status["message"].endswith("The claim has its old volume, and pods may use it")
+    assert (world.word("data"), of(world), world.holds(), world.left()) == ("hello", old, [], [])
 
 
 def test_without_a_snapshot_in_time_nothing_is_changed(world: MoversWorld) -> None:

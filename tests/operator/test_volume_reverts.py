@@ -294,6 +294,20 @@ def test_a_volume_that_someone_else_holds_is_left_alone(reverts: RevertsWorld) -
     assert (reverts.status(key)["phase"], reverts.holds()) == ("Failed", ["checked by Eva"])
 
 
+def test_a_hold_of_an_earlier_revert_is_told_with_what_ends_it(reverts: RevertsWorld) -> None:
+    key = prepared(reverts)
+    volume = reverts.cluster.objects(VOLUMES)[0]
+    hold = "csi-powerflex volumes revert (run 1) by VolumeRevert shop/first"
+    metadata = {**volume["metadata"], "annotations": {HOLD: hold}}
+    reverts.cluster.put(VOLUMES, metadata["name"], {**volume, "metadata": metadata})
+    reverts.lead(key)
+    reverts.lead(key)
+    assert (
+        f"held by an earlier run: {hold}. If that run does not run any more, delete its VolumeRevert, or "
+        "repeat its command with --take-over"
+    ) in reverts.status(key)["message"]
+
+
 def test_a_pod_that_begins_between_the_check_and_the_hold_is_noticed(reverts: RevertsWorld) -> None:
     key = prepared(reverts)
     reverts.drive_to(key, "Securing")

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from csi_powerflex.operator.api import GROUP, Condition, Progress, with_condition
+from csi_powerflex.operator.api import GROUP, Condition, Progress, shortened, with_condition
 from csi_powerflex.operator.classes import StorageClass
 from csi_powerflex.operator.copies.definition import (
     DEFINITION,
@@ -27,7 +27,9 @@ READY = "Ready"
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 MOST_CLAIMS = 50
-"""The most claims in the status at a time. The others wait until one of them has its volume."""
+"""The most claims in the status at a time that have not failed. The others wait for a place."""
+MOST_FAILED = 100
+"""The most claims in the status that have failed. Of more, the first is forgotten, and tried again."""
 
 _IDLE = (Stage.WAITING, Stage.FAILED)
 _WRITING = ("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany")
@@ -46,6 +48,22 @@ def wants(claim: Whole, found: VolumeCopy) -> bool:
     here = wanted.get("namespace") in (None, "", found.metadata.namespace)
     unbound = not claim.spec.get("volumeName") and not claim.deleting
     return here and unbound and named == (GROUP, DEFINITION.kind, found.metadata.name)
+
+
+def with_new(entries: Sequence[Population], wanting: Sequence[Population]) -> tuple[Population, ...]:
+    """The claims of the status and those that have come since, as many as there are places for.
+
+    A claim that was looked at and still waits gives its place to one that was not: nothing was made for it.
+    So claims that do not fit keep no other claim from its copy. All have their turn, in the order of names.
+    """
+    failed = [entry for entry in entries if entry.stage is Stage.FAILED]
+    waited = [entry for entry in entries if entry.stage is Stage.WAITING and entry.message]
+    free = max(0, MOST_CLAIMS - (len(entries) - len(failed) - len(waited)))
+    last = entries[-1].claim if entries else ""
+    made = sorted(wanting, key=lambda entry: (entry.claim <= last, entry.claim))[:free]
+    leaving = (*failed[:-MOST_FAILED], *waited[: max(0, len(waited) + len(made) - free)])
+    left = {entry.uid for entry in leaving}
+    return (*(entry for entry in entries if entry.uid not in left), *made)
 
 
 def is_waiting(claim: Whole | None) -> bool:
@@ -195,7 +213,7 @@ def status_of(
     """The status that follows from the claims."""
     phase = Phase.DELETING if found.deleting else _phase(entries)
     words = "; ".join(f"claim {entry.claim}: {entry.message}" for entry in entries if entry.message)
-    message = words or "no claim waits for a copy"
+    message = shortened(words or "no claim waits for a copy")
     condition = Condition(
         type=READY,
         status="True" if phase is Phase.READY else "False",

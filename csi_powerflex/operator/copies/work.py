@@ -102,4 +102,4 @@ def _with_new(found: VolumeCopy, present: Mapping[str, Whole]) -> tuple[Populati
         for claim in present.values()
         if claim.metadata.uid not in known and reconciler.wants(claim, found)
     ]
-    return (*entries, *made[: max(0, reconciler.MOST_CLAIMS - len(entries))])
+    return reconciler.with_new(entries, made)

@@ -66,6 +66,12 @@ class Clones:
             made.setdefault(marks.get(COPY_LABEL, ""), set()).add(marks.get(CLAIM_LABEL, item.metadata.name))
         return made
 
+    def begun(self) -> set[str]:
+        """The UIDs of the claims that a clone was begun for, and not given to yet."""
+        labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
+        primes = self.client.list(claims(self.namespace), Whole, labels=labels).items
+        return {prime.metadata.labels.get(CLAIM_LABEL, "") for prime in primes}
+
     def lead(self, entry: WaitingClaim) -> Led:
         """One step for a claim.
 

@@ -36,6 +36,9 @@ from csi_powerflex.units import readable
 CACHED = "Cached"
 """The condition of an image that is True while a copy of its present revision can be cloned."""
 
+MOST_CLAIMS = 100
+"""The most claims in the status at a time. The others wait for a place."""
+
 _MOST_WORDS = 1000
 _FIRST_PAUSE = datetime.timedelta(minutes=5)
 _LONGEST_PAUSE = datetime.timedelta(hours=1)
@@ -66,7 +69,11 @@ def revision_of(spec: ImageSpec) -> str:
 
 
 def planned(
-    found: VolumeImage, ahead: Sequence[Place], clones: Clones, now: datetime.datetime
+    found: VolumeImage,
+    ahead: Sequence[Place],
+    clones: Clones,
+    now: datetime.datetime,
+    primes: Collection[str] = (),
 ) -> ImageStatus:
     """The status with the copies that are needed, and with a copy for each claim that can have one.
 
@@ -75,9 +82,11 @@ def planned(
         ahead: where a copy is needed before a claim needs it.
         clones: which clones exist.
         now: the present time.
+        primes: the UIDs of the claims that a clone was begun for, if more claims wait than there are places.
     """
     plan = _Plan(found, ahead, clones, now)
     plan.retire_former()
+    plan.limit(primes)
     plan.assign()
     plan.begin()
     plan.retire()
@@ -97,6 +106,7 @@ class _Plan:
         self._copies = list(found.status.copies)
         self._claims = list(found.status.claims)
         self._made = found.status.made
+        self._without_place: set[str] = set()
         self._used = {item.name: set(clones.get(item.name, ())) for item in self._copies}
         for claim in self._claims:
             if claim.copy in self._used:
@@ -120,10 +130,26 @@ class _Plan:
             if claim.copy and claim.copy not in usable and not claim.volume:
                 self._claims[number] = replace(claim, copy="")
 
+    def limit(self, primes: Collection[str]) -> None:
+        """Keep as many claims as there are places for. Those that cannot get a clone now leave first."""
+        ranked = sorted(self._claims, key=lambda claim: self._rank(claim, primes))
+        left_out = {claim.uid: claim.pool for claim in ranked[MOST_CLAIMS:]}
+        self._without_place = set(left_out.values())
+        self._claims = [claim for claim in self._claims if claim.uid not in left_out]
+
+    def _rank(self, claim: WaitingClaim, primes: Collection[str]) -> int:
+        """The smaller, the sooner the claim has a place. One that something was made for always has it."""
+        if claim.copy or claim.volume or claim.uid in primes:
+            return 0
+        if not claim.pool or self._shortage(claim):
+            return 3
+        failed = any(item.pool == claim.pool and item.stage is Stage.FAILED for item in self._copies)
+        return 2 if failed and all(self._left(at) <= 0 for at in self._ready(claim.pool)) else 1
+
     def assign(self) -> None:
         """Give each claim a copy, if there is one with a clone left."""
         for number, claim in enumerate(self._claims):
-            if claim.copy:
+            if claim.copy or not claim.pool:
                 continue
             if shortage := self._shortage(claim):
                 self._claims[number] = replace(claim, message=shortage)
@@ -142,7 +168,7 @@ class _Plan:
         waiting = [
             Place(claim.pool, claim.storage_class, claim.attributes_class)
             for claim in self._claims
-            if not claim.copy and not self._shortage(claim)
+            if claim.pool and not claim.copy and not self._shortage(claim)
         ]
         full = [
             Place(item.pool, item.storage_class, item.attributes_class)
@@ -228,6 +254,7 @@ class _Plan:
     def _is_wanted(self, item: CachedCopy) -> bool:
         """Whether a claim waits in its pool, or it is made ahead or as the successor of another copy."""
         waits = any(claim.pool == item.pool and not claim.copy for claim in self._claims)
+        waits |= item.pool in self._without_place
         return waits or self._is_ahead(item) or bool(self._ready(item.pool))
 
     def _shortage(self, claim: WaitingClaim) -> str:

@@ -11,8 +11,7 @@ from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import DriverError, FailedPrecondition, NotFound, PermissionDenied, is_final
 from csi_powerflex.kube.client import Client
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operator.api import FINALIZER, GROUP, Definition
-from csi_powerflex.operator.classes import StorageClass, StorageClasses
+from csi_powerflex.operator.api import FINALIZER, Definition
 from csi_powerflex.operator.images import reconciler
 from csi_powerflex.operator.images.clones import Clones
 from csi_powerflex.operator.images.definition import (
@@ -24,18 +23,12 @@ from csi_powerflex.operator.images.definition import (
     WaitingClaim,
 )
 from csi_powerflex.operator.images.making import Making
-from csi_powerflex.operator.images.objects import (
-    ATTRIBUTES_CLASSES,
-    IMAGE_LABEL,
-    SELECTED_NODE,
-    AttributesClass,
-    place_of,
-)
+from csi_powerflex.operator.images.objects import IMAGE_LABEL
 from csi_powerflex.operator.images.reconciler import Place
+from csi_powerflex.operator.images.waiting import FOR_POD, Waiting
 from csi_powerflex.operator.movers.movers import Failed, Running
-from csi_powerflex.operator.objects import claims, snapshots
+from csi_powerflex.operator.objects import snapshots
 from csi_powerflex.operator.owned import Whole
-from csi_powerflex.operator.sources import size_of
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Reference, Save
 
 log = Log(__name__)
@@ -44,8 +37,6 @@ _WAIT_SECONDS = 1.0
 _PROGRESS_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
 """A claim that appears begins a round. This is for one whose event was lost, and for what time changes."""
-_MOST_CLAIMS = 100
-"""The most claims in the status at a time. The others wait until one of them has its clone."""
 
 _Act = Callable[[Making, CachedCopy, ImageStatus], tuple[CachedCopy | None, ImageStatus]]
 
@@ -72,6 +63,7 @@ class Images:
         self._driver = driver_name
         self._namespace = namespace
         self._now = now
+        self._waiting = Waiting(client, driver_name)
         self._acts: Mapping[Stage, _Act] = {
             Stage.IMPORTING: self._import,
             Stage.CACHING: self._cache,
@@ -90,7 +82,7 @@ class Images:
         if found.deleting:
             return self._end(found)
         try:
-            ahead, problems = self._ahead(found)
+            ahead, problems = self._waiting.ahead(found)
             status = self._planned(found, ahead)
         except PermissionDenied as error:
             # Another error may pass. This one stays until someone reads it.
@@ -104,27 +96,17 @@ class Images:
 
     # --- what is wanted --------------------------------------------------------------------------
 
-    def _ahead(self, found: VolumeImage) -> tuple[Sequence[Place], Sequence[str]]:
-        """Where copies are made before a claim needs them, and what is wrong with that."""
-        places, problems = [], []
-        for name in found.spec.storage_classes:
-            place = self._place(self._class(name), name, "")
-            if place is None:
-                problems.append(
-                    f"StorageClass {name} does not exist, or is of another driver than {self._driver}"
-                )
-            else:
-                places.append(place)
-        return places, problems
-
     def _planned(self, found: VolumeImage, ahead: Sequence[Place]) -> ImageStatus:
         """The status with the claims that have come, and the copies that are needed."""
-        status = replace(found.status, claims=self._with_new(found))
+        status = replace(found.status, claims=self._waiting.claims(found))
         clones: dict[str, set[str]] = {}
         if status.copies:
             status = replace(status, copies=self._still_there(found))
             clones = self._clones(found).living()
-        return reconciler.planned(_with(found, status), ahead, clones, self._now())
+        primes: set[str] = set()
+        if len(status.claims) > reconciler.MOST_CLAIMS:
+            primes = self._clones(found).begun()
+        return reconciler.planned(_with(found, status), ahead, clones, self._now(), primes)
 
     def _still_there(self, found: VolumeImage) -> tuple[CachedCopy, ...]:
         """The copies; one that someone has removed cannot be used any more."""
@@ -137,57 +119,6 @@ class Images:
             else item
             for item in found.status.copies
         )
-
-    def _with_new(self, found: VolumeImage) -> tuple[WaitingClaim, ...]:
-        """The claims of the status, and those that have come since."""
-        known = {entry.uid for entry in found.status.claims}
-        made = list(found.status.claims)
-        for claim in self._client.list(claims(found.metadata.namespace), Whole).items:
-            if claim.metadata.uid in known or not _names(claim, found):
-                continue
-            place = self._place_of_claim(claim)
-            if place is not None:
-                made.append(
-                    WaitingClaim(
-                        claim=claim.metadata.name,
-                        uid=claim.metadata.uid,
-                        pool=place.pool,
-                        storage_class=place.storage_class,
-                        attributes_class=place.attributes_class,
-                        requested_bytes=_requested(claim),
-                    )
-                )
-        return tuple(made[:_MOST_CLAIMS])
-
-    def _place_of_claim(self, claim: Whole) -> Place | None:
-        """Where the volume of the claim has to be.
-
-        None: it has one, is of another driver, or waits for its pod.
-        """
-        name = str(claim.spec.get("storageClassName") or "")
-        if not name or claim.spec.get("volumeName") or claim.metadata.deletion_timestamp is not None:
-            return None
-        found = self._class(name)
-        if found is not None and found.waits and SELECTED_NODE not in claim.metadata.annotations:
-            return None
-        return self._place(found, name, str(claim.spec.get("volumeAttributesClassName") or ""))
-
-    def _place(self, found: StorageClass | None, name: str, attributes_class: str) -> Place | None:
-        if found is None or found.provisioner != self._driver:
-            return None
-        attributes: Mapping[str, str] = {}
-        if attributes_class:
-            # The provisioner says it if the class does not exist.
-            with contextlib.suppress(NotFound):
-                item = self._client.get(ATTRIBUTES_CLASSES, attributes_class, AttributesClass)
-                attributes = item.parameters or {}
-        return place_of(name, attributes_class, found.parameters, attributes)
-
-    def _class(self, name: str) -> StorageClass | None:
-        try:
-            return StorageClasses(self._client).get(name)
-        except NotFound:
-            return None
 
     # --- one step for each copy and claim --------------------------------------------------------
 
@@ -327,21 +258,6 @@ def _with(found: VolumeImage, status: ImageStatus) -> VolumeImage:
     return replace(found, status=status)
 
 
-def _names(claim: Whole, found: VolumeImage) -> bool:
-    """Whether the claim wants a clone of this VolumeImage, in its own namespace."""
-    wanted = claim.spec.get("dataSourceRef") or {}
-    return (wanted.get("apiGroup"), wanted.get("kind"), wanted.get("name")) == (
-        GROUP,
-        DEFINITION.kind,
-        found.metadata.name,
-    ) and wanted.get("namespace") in (None, found.metadata.namespace)
-
-
-def _requested(claim: Whole) -> int:
-    """The size that a claim asks for, in bytes; 0 for a form that is no size, such as billionths."""
-    return size_of((claim.spec.get("resources") or {}).get("requests"))
-
-
 def _pause(before: ImageStatus, after: ImageStatus) -> float:
     """Shorter while something changes."""
     if _course(before) != _course(after):
@@ -369,12 +285,18 @@ def _happenings(before: ImageStatus, after: ImageStatus) -> Sequence[Happening]:
             where = f"{item.name} ({item.pool})"
             text = f"{where}: {item.message}" if item.message else f"{where} can be cloned"
             told.append(Happening(f"Copy{item.stage.value}", text, warning=item.stage is Stage.FAILED))
-    messages = {claim.uid: claim.message for claim in before.claims}
+    known = {claim.uid: claim for claim in before.claims}
     for claim in after.claims:
+        earlier = known.get(claim.uid)
+        if earlier is not None and earlier.message == claim.message:
+            continue
         text, also = f"claim {claim.claim}: {claim.message}", _reference(claim)
-        if claim.message.startswith("it asks for") and messages.get(claim.uid) != claim.message:
+        if not claim.pool:
+            misfits = not claim.message.startswith(FOR_POD)
+            told.append(Happening("ClaimWaits", text, warning=misfits, also=also))
+        elif claim.message.startswith("it asks for"):
             told.append(Happening("ClaimTooSmall", text, warning=True, also=also))
-        elif claim.uid not in messages:
+        elif earlier is None or not earlier.pool:
             told.append(Happening("ClaimWaits", text, also=also))
     return told
 

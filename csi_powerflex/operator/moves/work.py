@@ -40,6 +40,7 @@ _PROGRESS_SECONDS = 5.0
 _KEPT_SECONDS = 60.0
 _SOURCE = "/dev/source"
 _TARGET = "/dev/target"
+_WAITS = ("waits: ", "waits, and tries it again: ")
 
 _Act = Callable[[VolumeMove, Save[MoveStatus]], Change[MoveStatus]]
 
@@ -149,10 +150,7 @@ class Moves:
             self._require_still(self._claimed(found))
             state = self._movers_of(found).lead(self._job(found, copy))
             if isinstance(state, Outcome):
-                self._sources(found).require_made(found.status.temporary)
-                volume = copy.hand_over.written()
-                name, policy = volume.metadata.name, policy_of(volume)
-                return Change(reconciler.copied(found.status, name, policy, state.message, now))
+                return Change(self._copied(found, copy, state))
         except (FailedPrecondition, PermissionDenied) as error:
             return Change(reconciler.failed(found.status, str(error), now))
         except DriverError as error:
@@ -160,6 +158,16 @@ class Moves:
         if isinstance(state, Failed):
             return Change(reconciler.failed(found.status, state.failure, now))
         return Change(reconciler.running(found.status, state, now), _PROGRESS_SECONDS)
+
+    def _copied(self, found: VolumeMove, copy: Copy, outcome: Outcome) -> MoveStatus:
+        try:
+            self._sources(found).require_made(found.status.temporary)
+            volume = copy.hand_over.written()
+        except (FailedPrecondition, NotFound) as error:
+            words = f"what was written is missing, or is not used: {error}"
+            return reconciler.failed(found.status, words, self._now())
+        name, policy = volume.metadata.name, policy_of(volume)
+        return reconciler.copied(found.status, name, policy, outcome.message, self._now())
 
     def _close(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         try:
@@ -218,8 +226,10 @@ class Moves:
         self._require_still(claimed)
         plan = found.status.plan or MovePlan()
         volume = volumes.get(plan.persistent_volume)
-        policy = policy_of(volume)
-        content = created_again(claim, found.metadata.uid, found.status.new_volume, plan.to_class)
+        policy, copy = policy_of(volume), found.status.new_volume
+        if volumes.find(copy) is None:
+            raise FailedPrecondition(f"PersistentVolume {copy} of the copy was deleted")
+        content = created_again(claim, found.metadata.uid, copy, plan.to_class)
         return reconciler.swapping(found.status, msgspec.json.encode(content).decode(), policy)
 
     def _claim_again(self, found: VolumeMove, status: MoveStatus) -> bool:
@@ -370,9 +380,10 @@ def _is_bound(claim: Whole, volume: str) -> bool:
 
 
 def _with_happening(before: MoveStatus, change: Change[MoveStatus]) -> Change[MoveStatus]:
-    """Tell each change of the phase."""
+    """Tell each change of the phase, and each new reason why it waits."""
     after = change.status
-    if after.phase is before.phase:
+    waits = after.message != before.message and after.message.startswith(_WAITS)
+    if after.phase is before.phase and not waits:
         return change
     told = Happening(str(after.phase), after.message, warning=after.phase in (Phase.FAILED, Phase.UNDOING))
     return Change(after, change.pause, change.finalizer, (*change.happenings, told))

@@ -281,7 +281,8 @@ def _ended(
 ) -> Change[ScheduleStatus]:
     many = min(len(chosen), 1) if found.spec.group else len(chosen)
     parts = [f"not taken: {_listed(problems)}"] if problems else []
-    parts += [f"left out: {_few(left_out)}"] if left_out and not problems else []
+    # The problem of a group names them already.
+    parts += [f"left out: {_few(left_out)}"] if left_out and not (found.spec.group and problems) else []
     parts += ["no claim is selected"] if not chosen and not left_out else []
     done = msgspec.structs.replace(
         run, taken=many - len(problems), failed=len(problems), message="; ".join(parts)

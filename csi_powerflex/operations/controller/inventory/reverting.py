@@ -262,7 +262,7 @@ def _obstacles_by_hold(hold: str, *, take_over: bool) -> Iterator[str]:
     elif not take_over:
         yield (
             f"its PersistentVolume is held by an earlier run: {hold}. If that run does not run any more, "
-            "give --take-over"
+            "delete its VolumeRevert, or repeat its command with --take-over"
         )
 
 
