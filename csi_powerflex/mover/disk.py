@@ -7,6 +7,7 @@ read shows what is on the device, and a copy does not fill the host's memory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -132,7 +133,13 @@ class Disk:
         Raises:
             Unavailable: it exists, or cannot be created.
         """
-        descriptor = _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be created: {error.strerror}") from error
+        # A filesystem without direct I/O refuses an open with it, but has created the file by then.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_DIRECT)
         try:
             os.ftruncate(descriptor, size)
         except OSError as error:
@@ -246,8 +253,8 @@ class Disk:
 def _opened(path: Path, flags: int) -> int:
     """Open with direct I/O where the filesystem of a file has it."""
     try:
-        return os.open(path, flags | os.O_DIRECT | os.O_CLOEXEC, 0o600)
+        return os.open(path, flags | os.O_DIRECT | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.EINVAL:
-            return os.open(path, flags | os.O_CLOEXEC, 0o600)
+            return os.open(path, flags | os.O_CLOEXEC)
         raise Unavailable(f"{path} cannot be opened: {error.strerror}") from error

@@ -67,7 +67,7 @@ def _to_file(request: ExportRequest, source: Disk, target: Path, work: Work) -> 
     if target.exists():
         raise TargetRefused(f"{target} exists, and is not overwritten; give another name, or delete it")
     partial = target.with_name(f".{target.name}.partial")
-    with _created(partial, source.size) as own:
+    with _created(partial, request, source) as own:
         written = _make(request, source, own, work)
         digest = web.digest_of(partial, None, work)
         try:
@@ -83,10 +83,10 @@ def _to_file(request: ExportRequest, source: Disk, target: Path, work: Work) -> 
     return Exported(source.size, written, digest)
 
 
-def _created(image: Path, size: int) -> Disk:
+def _created(image: Path, request: ExportRequest, source: Disk) -> Disk:
     """The new file of this job. What an interrupted job has left under the name is removed."""
     image.unlink(missing_ok=True)
-    return Disk.new_file(image, size)
+    return Disk.new_file(image, source.size if request.format is Format.RAW else 0)
 
 
 def _require_own(own: Disk, target: Path) -> None:
@@ -106,7 +106,7 @@ def _to_server(request: ExportRequest, source: Disk, server: Server, work: Work)
     if request.scratch is None or not request.scratch.is_dir():
         raise InvalidArgument("a QCOW2 image for a server needs a scratch folder that exists; give one")
     image = request.scratch / "export.qcow2"
-    with _created(image, source.size) as own:
+    with _created(image, request, source) as own:
         _make(request, source, own, work)
     with Disk.file(image) as made:
         sent = web.upload(server, made, work)

@@ -41,7 +41,7 @@ def new_file(file: Path) -> Disk:
 
 
 def test_a_file_that_exists_is_not_opened_as_a_new_one(file: Path) -> None:
-    with pytest.raises(Unavailable, match="cannot be opened: File exists"):
+    with pytest.raises(Unavailable, match="cannot be created: File exists"):
         Disk.new_file(file, MIB)
     assert file.read_bytes() == b"x" * MIB
 
@@ -82,6 +82,27 @@ def test_a_folder_without_direct_io_is_used_without_it(file: Path, monkeypatch: 
     with Disk.source(file) as disk:
         disk.read(buffer, 100, 1000)
     assert bytes(buffer.view[:1000]) == b"x" * 1000
+
+
+def test_a_new_file_without_direct_io_is_written_without_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = fcntl.fcntl
+
+    def changed(descriptor: int, command: int, value: int = 0) -> int:
+        if value & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return original(descriptor, command, value)
+
+    monkeypatch.setattr(fcntl, "fcntl", changed)
+    with new_file(file) as disk:
+        assert not original(disk._descriptor, fcntl.F_GETFL) & os.O_DIRECT
+        disk.write(Buffer(BLOCK), 0, BLOCK, 0)
+
+
+def test_a_new_file_is_written_with_direct_io(file: Path) -> None:
+    with new_file(file) as disk:
+        assert fcntl.fcntl(disk._descriptor, fcntl.F_GETFL) & os.O_DIRECT
 
 
 def test_a_part_that_direct_io_cannot_read_or_write_is_done_without_it(file: Path) -> None:

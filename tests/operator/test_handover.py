@@ -229,3 +229,18 @@ def test_a_volume_that_a_claim_only_names_is_left_as_it_is(
     dataclasses.replace(block, temporary_uid=uid, first="", final="").abandon()
     assert volume(cluster, "theirs") == before
     assert cluster.objects(CLAIMS) == []
+
+
+def test_a_temporary_claim_that_was_made_again_is_removed_with_its_volume(
+    cluster: ApiServer, block: HandOver
+) -> None:
+    put(cluster, FIRST, "temporary", "uid-temporary", "Retain")
+    dataclasses.replace(block, temporary_uid="uid-of-the-former", first="", final="").abandon()
+    assert volume(cluster, FIRST)["persistentVolumeReclaimPolicy"] == "Delete"
+    assert cluster.objects(CLAIMS) == []
+
+
+def test_a_volume_that_another_claim_has_keeps_its_policy(cluster: ApiServer, block: HandOver) -> None:
+    put(cluster, FIRST, "other", "uid-other", "Retain")
+    block.volumes.let_go(block.volumes.get(FIRST), "uid-temporary")
+    assert volume(cluster, FIRST)["persistentVolumeReclaimPolicy"] == "Retain"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_claims_that_do_not_fit_keep_no_other_from_its_copy(
     assert world.word("last") == "hello"
     assert looked_at == {"a", "b", "c", "d", "e", "last"}
     assert world.reasons("a") == ["CopyWaits"], "a claim that is looked at again gets no further Event"
+
+
+def test_places_change_only_when_all_that_have_one_were_looked_at(
+    world: CopiesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 4)
+    world.copy()
+    for name in ("a", "b", "c", "d", "e"):
+        world.want(name, resources={"requests": {"storage": "1Gi"}})
+    pauses = [world.lead(KEY) for _ in range(12)]
+    assert all(pause or following for pause, following in itertools.pairwise(pauses)), pauses
+    assert len(world.waiting()) == 4
 
 
 def test_claims_that_have_failed_keep_no_other_from_its_copy(

@@ -278,6 +278,23 @@ def test_claims_of_a_pool_whose_import_fails_keep_no_other_from_its_clone(
         assert images.volume_of(name)["spec"]["claimRef"]["uid"] == uid
 
 
+def test_claims_that_wait_for_an_import_keep_no_other_from_the_clone_of_a_copy_that_is_ready(
+    images: ImagesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = images.create()
+    images.want()
+    images.settle(key)
+    monkeypatch.setattr(reconciler, "MOST_CLAIMS", 2)
+    images.movers_work = False
+    for number in range(3):
+        images.want(f"slow-{number}", storage_class="slow")
+    images.rounds_of(key, 4)
+    uid = images.want("late")
+    for _ in range(_MOST_ROUNDS):
+        images.lead(key)
+    assert images.volume_of("late")["spec"]["claimRef"]["uid"] == uid
+
+
 def test_a_claim_that_something_was_made_for_keeps_its_place(
     images: ImagesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,12 +55,15 @@ def with_new(entries: Sequence[Population], wanting: Sequence[Population]) -> tu
 
     A claim that was looked at and still waits gives its place to one that was not: nothing was made for it.
     So claims that do not fit keep no other claim from its copy. All have their turn, in the order of names.
+    Places change only when all that have one were looked at.
     """
     failed = [entry for entry in entries if entry.stage is Stage.FAILED]
     waited = [entry for entry in entries if entry.stage is Stage.WAITING and entry.message]
+    unseen = any(entry.stage is Stage.WAITING and not entry.message for entry in entries)
     free = max(0, MOST_CLAIMS - (len(entries) - len(failed) - len(waited)))
+    places = max(0, free - len(waited)) if unseen else free
     last = entries[-1].claim if entries else ""
-    made = sorted(wanting, key=lambda entry: (entry.claim <= last, entry.claim))[:free]
+    made = sorted(wanting, key=lambda entry: (entry.claim <= last, entry.claim))[:places]
     leaving = (*failed[:-MOST_FAILED], *waited[: max(0, len(waited) + len(made) - free)])
     left = {entry.uid for entry in leaving}
     return (*(entry for entry in entries if entry.uid not in left), *made)

@@ -142,9 +142,11 @@ class _Plan:
         if claim.copy or claim.volume or claim.uid in primes:
             return 0
         if not claim.pool or self._shortage(claim):
-            return 3
+            return 4
+        if any(self._left(at) > 0 for at in self._ready(claim.pool)):
+            return 1
         failed = any(item.pool == claim.pool and item.stage is Stage.FAILED for item in self._copies)
-        return 2 if failed and all(self._left(at) <= 0 for at in self._ready(claim.pool)) else 1
+        return 3 if failed else 2
 
     def assign(self) -> None:
         """Give each claim a copy, if there is one with a clone left."""

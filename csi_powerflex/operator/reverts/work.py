@@ -181,7 +181,7 @@ class Reverts:
         """Look again later, or go on at once if it has waited long enough."""
         now = self._now()
         status = reconciler.waiting(found, error, now)
-        waits = status.phase is found.status.phase
+        waits = status.phase is Phase.PENDING
         return Change(status, reconciler.pause_of(found, now) if waits else NOW)
 
     def _planned(self, reader: Reader, found: VolumeRevert, members: Sequence[RevertMember]) -> RevertPlan:

@@ -14,6 +14,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operator.api import GROUP, Definition
+from csi_powerflex.operator.images.objects import IMAGE_LABEL
 from csi_powerflex.operator.objects import (
     GROUP_SNAPSHOT_GROUP,
     SNAPSHOT_GROUP,
@@ -43,6 +44,8 @@ NAME_LABEL = f"{GROUP}/schedule"
 CLAIM_LABEL = f"{GROUP}/schedule-claim-uid"
 """On a snapshot: the UID of its claim. A claim that is created again under a name has other data."""
 
+# The labels of claims that the operator makes and removes.
+_TEMPORARY = {OWNER_LABEL, IMAGE_LABEL}
 _AGAIN_SECONDS = 10.0
 _MAX_LABEL = 63
 # Names of objects have at most 253 characters; the time and the digest need 20.
@@ -109,7 +112,7 @@ class Schedules:
         left_out = []
         for claim in sorted(selected, key=lambda item: item.metadata.name):
             name, driver = claim.metadata.name, drivers.get(claim.volume, "")
-            if OWNER_LABEL in claim.metadata.labels and not found.spec.group:
+            if _TEMPORARY & claim.metadata.labels.keys() and not found.spec.group:
                 # Temporary, for a data mover. The newest snapshot of it would stay without end.
                 continue
             if not claim.volume or claim.metadata.deletion_timestamp is not None:

@@ -107,9 +107,9 @@ class Volumes:
             Busy: someone has changed it at the same time.
         """
         made = was_made_for(volume.metadata.name, claim_uid)
-        has_it = (volume.spec.get("claimRef") or {}).get("uid") == claim_uid
+        owner = (volume.spec.get("claimRef") or {}).get("uid") or (claim_uid if made else "")
         policy = DELETE if made else RETAIN
-        if (made or has_it) and policy_of(volume) != policy:
+        if owner == claim_uid and policy_of(volume) != policy:
             self.change(volume, {"persistentVolumeReclaimPolicy": policy})
 
     def change(self, volume: Whole, spec: Mapping[str, object]) -> None:

@@ -199,7 +199,8 @@ class HandOver:
         claim = self.owned.find(claims(self.owned.namespace), self.temporary)
         own = claim if claim is not None and self.owned.is_own(claim) else None
         name = self.first or (str(own.spec.get("volumeName") or "") if own else "")
-        uid = self.temporary_uid or (own.metadata.uid if own else "")
+        # Before anything is written, the claim may have been replaced after the status was.
+        uid = own.metadata.uid if own is not None and not self.first else self.temporary_uid
         # A claim may name any PersistentVolume: only one that was made for it may lose its volume.
         first, made = self.volumes.find(name) if name else None, was_made_for(name, uid)
         self._abandon_successor(first if made else None, uid)
