@@ -180,7 +180,7 @@ class Making:
         Its content gets the policy first, which says whether the snapshot on the array goes with it.
         """
         if item.content:
-            self._set_policy(CONTENTS, item.content, "deletionPolicy", policy)
+            self._set_policy(item.content, policy)
         removed = self._removed_snapshot(objects.first_of(item.name), policy)
         if not removed or not item.content:
             return removed
@@ -198,7 +198,7 @@ class Making:
         content = str(found.status.get("boundVolumeSnapshotContentName") or "")
         # A snapshot may also have a content that existed before.
         if was_made_for(content, found.metadata.uid):
-            self._set_policy(CONTENTS, content, "deletionPolicy", policy)
+            self._set_policy(content, policy)
         return owned.remove(snapshots(owned.namespace), name)
 
     def _remove_temporary(self, item: CachedCopy) -> bool:
@@ -210,7 +210,7 @@ class Making:
     def _set_content_policy(self, name: str, policy: str) -> None:
         found = self._find(CONTENTS, name)
         if found is not None:
-            self._set_policy(CONTENTS, name, "deletionPolicy", policy)
+            self._set_policy(name, policy)
 
     def _remove_twin(self, name: str) -> bool:
         """Begin to remove the copy. A content that got no VolumeSnapshot is removed itself."""
@@ -223,21 +223,17 @@ class Making:
             self._delete(CONTENTS, content)
         return content is None
 
-    def _set_policy(self, path: str, name: str, field: str, policy: str) -> None:
-        """Set a policy, if it is another one. Returns without error if the object does not exist."""
-        try:
-            found = self.client.get(path, name, Whole)
-        except NotFound:
-            return
-        if found.spec.get(field) == policy:
-            return
-        version = {"resourceVersion": found.metadata.resource_version}
-        try:
-            self.client.patch(path, name, {"metadata": version, "spec": {field: policy}})
-        except NotFound:
-            return
-        except AlreadyExists as error:
-            raise Busy(f"{path}/{name} was changed at the same time") from error
+    def _set_policy(self, name: str, policy: str) -> None:
+        """Set the deletion policy of a content, if it is another one. One that does not exist needs none."""
+        with contextlib.suppress(NotFound):
+            found = self.client.get(CONTENTS, name, Whole)
+            if found.spec.get("deletionPolicy") == policy:
+                return
+            version = {"resourceVersion": found.metadata.resource_version}
+            try:
+                self.client.patch(CONTENTS, name, {"metadata": version, "spec": {"deletionPolicy": policy}})
+            except AlreadyExists as error:
+                raise Busy(f"{CONTENTS}/{name} was changed at the same time") from error
 
     def _find(self, path: str, name: str) -> Whole | None:
         """An object of the operator's namespace, if it exists and was made for this VolumeImage."""
