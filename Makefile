@@ -107,6 +107,7 @@ model: $(VENV)/.dev ## Try 1,000 random sequences of calls against the model of 
 docs: $(VENV)/.dev ## Write the reference pages that follow from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/reference.py
+	@$(BIN)/python charts/definitions.py
 	@$(BIN)/python charts/dashboard.py
 
 # What decides about data: every line and branch of it has to be tested.
@@ -115,14 +116,21 @@ DATA_BEARING := $(addprefix csi_powerflex/,$(addsuffix .py,\
 	holding lookup matching modification move_checks moves new_volumes nvme_hosts ownership placement policy_departure qos routes running_moves \
 	snapshot_policies snapshots trash trash_sweep volumes \
 	$(addprefix inventory/,importing keeping orphans reading records release reverting undeleting)) \
+	$(addprefix operator/,api rounds $(addprefix reverts/,reconciler targets work) \
+	$(addprefix schedules/,cron reconciler retention work) \
+	owned quantities sources windows/closing windows/handover movers/job movers/movers exports/reconciler exports/work \
+	$(addprefix copies/,populating reconciler work) \
+	$(addprefix images/,clones cloning making objects reconciler waiting work) \
+	$(addprefix moves/,claimed copy_volumes reconciler work)) \
 	$(addprefix operations/node/,device expansion filesystem_growth filesystem_state publishing release \
 	shared_mount staging target_paths) \
 	$(addprefix host/,blockdev btrfs filesystem fssize mountinfo mounts probe) \
 	transport/registry transport/sdc/transport \
 	$(addprefix transport/nvme/,connect device fabrics identity portals sysfs transport) \
+	mover/copying mover/disk mover/formats mover/importing mover/mark mover/qemu \
 	gateway/array gateway/codes gateway/convert gateway/identity \
-	gateway/mapping gateway/nvme model/format_options model/mount_options model/nvme model/publish_context \
-	model/topology model/volume_context ids names units))
+	gateway/mapping gateway/nvme kube_objects/other_users model/format_options model/mount_options model/nvme model/publish_context \
+	model/topology model/volume_context model/window ids names units))
 comma := ,
 space := $() $()
 
@@ -143,9 +151,11 @@ REVISION = $(shell git describe --always --abbrev=40 --exclude '*' --dirty)
 image_build = $(CONTAINER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(if $(BASE),--build-arg BASE=$(BASE))
 
 .PHONY: image
-image: ## Build the driver's and the simulator's image; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
+image: ## Build the images of driver, simulator, operator and mover; REGISTRY=registry.example.org, CONTAINER=podman, BASE=...
 	$(image_build) --target driver --tag $(REGISTRY)/csi-powerflex:$(VERSION) $(ARGS) .
 	$(image_build) --target simulator --tag $(REGISTRY)/csi-powerflex-simulator:$(VERSION) $(ARGS) .
+	$(image_build) --target operator --tag $(REGISTRY)/csi-powerflex-operator:$(VERSION) $(ARGS) .
+	$(image_build) --target mover --tag $(REGISTRY)/csi-powerflex-mover:$(VERSION) $(ARGS) .
 
 .PHONY: sbom
 sbom: ## Write what is in the driver's image to dist/sbom.json (CycloneDX), with the same settings as make image
@@ -209,6 +219,9 @@ bench-simulator: $(VENV)/.dev ## Measure the simulator on this machine, for abou
 .PHONY: bench-requests
 bench-requests: $(VENV)/.dev ## Measure the processor time of one gateway request on this machine, for some seconds
 	@$(BIN)/python -m tests.bench.posts $(ARGS)
+.PHONY: bench-mover
+bench-mover: $(VENV)/.dev ## Measure a full copy of 16 GiB with 1 GiB of data, compared with dd; needs root
+	@$(BIN)/python -m tests.bench.mover
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.dev ## Measure memory and time of the controller's lists on full arrays, for some minutes
@@ -234,6 +247,7 @@ check: $(VENV)/.dev .venv-proto/.proto ## Style, types, architecture, words, unu
 	$(BIN)/vulture csi_powerflex tests/allowed_unused.py --exclude '*/pb/*,*/simulator/*,*/demo/*'
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python charts/reference.py --check
+	$(BIN)/python charts/definitions.py --check
 	$(BIN)/python charts/dashboard.py --check
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(call generate,"$$new") && { diff --recursive --brief --exclude=__init__.py --exclude=__pycache__ csi_powerflex/pb "$$new/csi_powerflex/pb" || { echo "csi_powerflex/pb is not what proto/csi.proto generates: run make proto and commit the result"; exit 1; }; }
 
@@ -276,6 +290,7 @@ lock = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --g
 lock: $(UV) ## Renew docker/*.lock: the newest packages that pyproject.toml allows
 	@$(lock) pyproject.toml --output-file docker/driver.lock
 	@$(lock) pyproject.toml --extra simulator --output-file docker/simulator.lock
+	@$(lock) pyproject.toml --extra operator --output-file docker/operator.lock
 	@$(lock) docker/build.in --output-file docker/build.lock
 	@$(lock) docker/sbom.in --output-file docker/sbom.lock
 

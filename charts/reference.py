@@ -416,6 +416,7 @@ SHAPES: dict[str, Schema] = {
     "node.deviceTimeout": {"type": "number", "minimum": 1},
     "simulator.version": {"type": "string", "enum": ["3.6", "4.0", "4.5", "4.6", "5.0"]},
     "simulator.port": PORT,
+    "operator.port": PORT,
     "image": _closed(**IMAGE),
     "digest": DIGEST,
     "nameOverride": NAME | {"maxLength": 63},
@@ -453,6 +454,7 @@ SHAPES: dict[str, Schema] = {
     "securityContext": CONTAINER_CONTEXT,
     "controller.livenessProbe": PROBE,
     "node.livenessProbe": PROBE,
+    "operator.livenessProbe": PROBE,
     "sidecars.nodeDriverRegistrar.livenessProbe": PROBE,
     "extraVolumes": _list(NAMED),
     "extraVolumeMounts": _list(MOUNT),
@@ -463,6 +465,7 @@ SHAPES: dict[str, Schema] = {
     "annotations": TEXTS,
     "controller.serviceAccount.name": ACCOUNT,
     "node.serviceAccount.name": ACCOUNT,
+    "operator.serviceAccount.name": ACCOUNT,
     "podAnnotations": TEXTS,
     "podLabels": LABELS,
     "commonLabels": LABELS,
@@ -472,7 +475,7 @@ SHAPES: dict[str, Schema] = {
     ),
     "dnsPolicy": _choice("", "Default", "ClusterFirst", "ClusterFirstWithHostNet", "None"),
 }
-for _part in ("controller", "node"):
+for _part in ("controller", "node", "operator"):
     SHAPES[f"{_part}.logLevel"] = SHAPES["driver.logLevel"]
 for _part in ("controller.ports.metrics", "controller.ports.health"):
     SHAPES[_part] = PORT

@@ -58,6 +58,11 @@ def round_up(size: int, granularity: int) -> int:
     return -(-size // granularity) * granularity
 
 
+def whole_percent(part: int, total: int) -> int:
+    """How many percent ``part`` is of ``total``, rounded down and at most 100; 100 if ``total`` is 0."""
+    return min(100, part * 100 // total) if total else 100
+
+
 def check_range(*, required: int, limit: int) -> None:
     """Check that a range of sizes is possible. Both are bytes as in the request; 0 means "not given".
 

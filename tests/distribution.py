@@ -21,6 +21,7 @@ WITH_DEVICES = (
     "tests/chart/test_simulated_array.py",
     "tests/demo/",
     "tests/hostile/test_node.py",
+    "tests/mover/",
     "tests/node/",
     "tests/secrets/",
     "tests/simulator/test_cli.py",

@@ -139,6 +139,8 @@ NEEDS: Mapping[str, Callable[[], Lack | None]] = {
     "two-btrfs-of-one-id": _two_btrfs_of_one_id,
     "one-btrfs-of-one-id": _one_btrfs_of_one_id,
     "memory-groups": _memory_groups,
+    "qemu-img": lambda: _commands("qemu-utils"),
+    "zstd": lambda: _commands("zstd"),
     "helm": lambda: _program("Helm", helm.binary()),
     "promtool": lambda: _program("promtool", tools.built("promtool")),
     "csi-sanity": lambda: _program("csi-sanity", tools.built("csi-sanity")),

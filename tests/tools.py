@@ -38,6 +38,9 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "xfs_growfs": "xfsprogs",
         "mkfs.btrfs": "btrfs-progs",
         "btrfs": "btrfs-progs",
+        "prlimit": "util-linux",
+        "qemu-img": "qemu-utils",
+        "zstd": "zstd",
     },
     "bare": {
         "debootstrap": "debootstrap",

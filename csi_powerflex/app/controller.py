@@ -20,8 +20,10 @@ from csi_powerflex.gateway.monitor import FleetMonitor
 from csi_powerflex.kube import config, events, nodes
 from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects import needed
+from csi_powerflex.kube_objects.other_users import ListedUsers
 from csi_powerflex.model.hold import Holds, NoHolds
 from csi_powerflex.model.notices import NoNotices, Notices
+from csi_powerflex.model.other_users import NoOtherUsers, OtherUsers
 from csi_powerflex.model.ports import NodeRegistry, QosStore
 from csi_powerflex.model.snapshot_policy import NeededHandles
 from csi_powerflex.model.topology import Topology
@@ -30,7 +32,7 @@ from csi_powerflex.observability import endpoint, log
 from csi_powerflex.operations.controller.attachment import Attachment
 from csi_powerflex.operations.controller.capacity import Capacity
 from csi_powerflex.operations.controller.cluster_nodes import ClusterNodes
-from csi_powerflex.operations.controller.deletion import Deletion
+from csi_powerflex.operations.controller.deletion import Deletion, Removal
 from csi_powerflex.operations.controller.expansion import Expansion
 from csi_powerflex.operations.controller.group_snapshots import Groups
 from csi_powerflex.operations.controller.health import Health
@@ -118,6 +120,7 @@ class _Parts:
     holds: Holds
     needs: VolumeNeeds
     needed_handles: NeededHandles
+    other_users: OtherUsers
     known_nodes: KnownNodes
     kept: KeptLists
     listing: Listing
@@ -154,6 +157,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
         _qos_sync(qos, notices) as qos_sync,
         _node_registry(settings) as registry,
         _needed_handles(settings) as needed_handles,
+        _other_users(settings) as other_users,
     ):
 
         def follow_cluster() -> None:
@@ -174,6 +178,7 @@ def _parts(settings: ControllerSettings, fleet: GatewayFleet, qos_store: QosStor
             holds=in_cluster or NoHolds(),
             needs=in_cluster or UnknownNeeds(),
             needed_handles=needed_handles,
+            other_users=other_users,
             known_nodes=known_nodes,
             kept=kept,
             listing=listing,
@@ -217,6 +222,16 @@ def _needed_handles(settings: ControllerSettings) -> Iterator[NeededHandles]:
         return
     with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
         yield lambda: needed.handles(client)
+
+
+@contextlib.contextmanager
+def _other_users(settings: ControllerSettings) -> Iterator[OtherUsers]:
+    """What tells which objects of Kubernetes need a volume or snapshot; none outside Kubernetes."""
+    if not settings.in_kubernetes:
+        yield NoOtherUsers()
+        return
+    with contextlib.closing(Client(config.load(settings.kubeconfig))) as client:
+        yield ListedUsers(client)
 
 
 @contextlib.contextmanager
@@ -276,8 +291,9 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
         parts.registry, ownership, notices, may_remove=settings.remove_stale_mappings
     )
     topology, new_volumes = Topology(settings.driver_name), NewVolumes()
-    trash = Trash(settings.cluster_id, parts.needs)
-    departure = PolicyDeparture(parts.qos_store, parts.needed_handles)
+    removal = Removal(
+        Trash(settings.cluster_id, parts.needs), PolicyDeparture(parts.qos_store, parts.needed_handles)
+    )
     policies = SnapshotPolicies(parts.qos_store, ownership)
     moves = Moves(parts.qos_store, notices, parts.holds, settings.cluster_id)
     placement = Placement(
@@ -288,12 +304,12 @@ def _controller(settings: ControllerSettings, parts: _Parts, ownership: Ownershi
     )
     operations = ControllerOperations(
         volumes=Volumes(fleet, placement, parts.qos_store, ownership, policies, new_volumes),
-        deletion=Deletion(fleet, ownership, cluster_nodes, trash, departure, new_volumes),
+        deletion=Deletion(fleet, ownership, cluster_nodes, removal, new_volumes, parts.other_users),
         attachment=Attachment(fleet, qos, parts.known_nodes, ownership, cluster_nodes, new_volumes),
         expansion=Expansion(fleet, qos, new_volumes),
         qos=qos,
         modification=Modification(fleet, qos, moves, policies),
-        snapshots=Snapshots(fleet, ownership, settings.cluster_id),
+        snapshots=Snapshots(fleet, ownership, settings.cluster_id, parts.other_users),
         listing=parts.listing,
         capacity=Capacity(placement, settings.over_commit),
         health=Health(fleet, parts.listing, parts.kept),

@@ -89,14 +89,14 @@ class SystemsWatch:
         except (InvalidArgument, FailedPrecondition) as error:
             # The second is a file that was removed or damaged after it was checked.
             self._looked, self._file, self._contents = True, file, contents
-            metrics.CONFIGURATION_RELOADS.labels("refused").inc()
-            metrics.CONFIGURATION_VALID.set(0)
             log.error("configuration not changed", reason=error)
+            metrics.CONFIGURATION_VALID.set(0)
+            metrics.CONFIGURATION_RELOADS.labels("refused").inc()
             return
         metrics.CONFIGURATION_VALID.set(1)
         if changed:
-            metrics.CONFIGURATION_RELOADS.labels("ok").inc()
             log.info("configuration changed", systems=", ".join(system.label for system in systems))
+            metrics.CONFIGURATION_RELOADS.labels("ok").inc()
         self._looked, self._file, self._systems = True, file, systems
         # A file that changed since it was read above is seen at the next look.
         self._contents = {

@@ -48,7 +48,15 @@ PACKAGES = {
 }
 """The tools that the driver runs, and the Debian package that brings each."""
 
+MOVER_PACKAGES = {
+    "prlimit": "util-linux",
+    "qemu-img": "qemu-utils",
+    "zstd": "zstd",
+}
+"""The tools that the data mover runs, in an image of its own, and the Debian package that brings each."""
+
 _KILLED_SECONDS = 1.0
+_MEANWHILE_SECONDS = 0.5
 _EXCERPT = 600
 """Characters of a tool's output that an error message repeats."""
 
@@ -59,6 +67,26 @@ class AtDeadline(enum.Enum):
     KILL = enum.auto()
     LEAVE = enum.auto()
     """It continues. For work that must not be interrupted, such as a filesystem check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the kernel allows a command that reads input of strangers. It writes no core file.
+
+    Attributes:
+        memory: its address space, in bytes.
+        processor: its time on processors, in seconds.
+        file: the longest file that it may write, in bytes.
+    """
+
+    memory: int
+    processor: int
+    file: int
+
+    def before(self, command: Sequence[str]) -> tuple[str, ...]:
+        """The command line that runs ``command`` with these limits."""
+        limited = f"--as={self.memory}", f"--cpu={self.processor}", f"--fsize={self.file}", "--core=0"
+        return _executable("prlimit"), *limited, "--", *command
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,24 +226,85 @@ def started(
             _reap(process, (), None)
 
 
+def run_limited(
+    command: Sequence[str],
+    *,
+    limits: Limits,
+    cap: float,
+    accept: Collection[int] = (0,),
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Completed:
+    """Run ``command``, which reads input that may be hostile, and wait for its end.
+
+    Args:
+        command: the tool is one of ``MOVER_PACKAGES``.
+        limits: what the kernel allows the command.
+        cap: the most seconds it may take, within the deadline of the current call.
+        accept: the exit codes that do not mean failure.
+        meanwhile: called twice each second until the command ends. If it raises an error, the command is
+            killed, and the error passes.
+
+    Raises:
+        CommandFailed: it ended with another exit code, or by a signal.
+        CommandTimedOut: it did not end in time, and was killed.
+        ToolMissing: it is not installed.
+    """
+    limit = call_context.remaining(cap)
+    running = _Running(command, accept, before=limits.before)
+    process = running.process
+
+    def finished() -> Completed:
+        until = time.monotonic() + limit
+        while (left := until - time.monotonic()) > _MEANWHILE_SECONDS:
+            try:
+                stdout, stderr = process.communicate(timeout=min(left, _MEANWHILE_SECONDS))
+            except subprocess.TimeoutExpired:
+                _kill_if_it_fails(process, meanwhile)
+            else:
+                return Completed(code=process.returncode, stdout=stdout, stderr=stderr)
+        return _finish(process, command, max(left, 0), AtDeadline.KILL)
+
+    return running.measured(finished)
+
+
+def _kill_if_it_fails(process: subprocess.Popen[str], step: Callable[[], None]) -> None:
+    try:
+        step()
+    except BaseException:
+        _kill(process)
+        raise
+
+
 class _Running:
-    """A command that has been started."""
+    """A command that has been started, with the command line that ``before`` makes of it."""
 
     def __init__(
-        self, command: Sequence[str], accept: Collection[int], keep_open: Collection[int] = ()
+        self,
+        command: Sequence[str],
+        accept: Collection[int],
+        keep_open: Collection[int] = (),
+        before: Callable[[Sequence[str]], Sequence[str]] = tuple,
     ) -> None:
         self._command = command
         self._accept = accept
         self._tool = _executable(command[0])
         call_context.count("host_commands")
         self._began = time.monotonic()
-        self.process = _start((self._tool, *command[1:]), keep_open)
+        self.process = _start(before((self._tool, *command[1:])), keep_open)
 
     def result(self, limit: float, at_deadline: AtDeadline = AtDeadline.KILL) -> Completed:
         """Wait for the end, at most ``limit`` seconds, see ``run``."""
+        return self.measured(lambda: _finish(self.process, self._command, limit, at_deadline))
+
+    def measured(self, finished: Callable[[], Completed]) -> Completed:
+        """What ``finished``, which waits for the end, returns. It is measured and logged.
+
+        Raises:
+            CommandFailed: its exit code is not accepted.
+        """
         result = "timeout"
         try:
-            completed = _finish(self.process, self._command, limit, at_deadline)
+            completed = finished()
             result = "ok" if completed.code in self._accept else "failed"
         finally:
             took = time.monotonic() - self._began
@@ -295,7 +384,7 @@ def _reap(
 def _executable(tool: str) -> str:
     executable = tools.find(tool)
     if executable is None:
-        package = PACKAGES.get(tool)
+        package = (PACKAGES | MOVER_PACKAGES).get(tool)
         hint = f"install the package {package}" if package else "is the path right?"
         raise ToolMissing(f"{tool} is not installed on this host or in this image: {hint}")
     return executable

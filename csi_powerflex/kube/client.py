@@ -1,4 +1,4 @@
-"""Reading, listing, watching, creating and changing the objects of a Kubernetes cluster.
+"""Reading, listing, watching, creating, changing and deleting the objects of a Kubernetes cluster.
 
 The protocol is that of "Kubernetes API Concepts" (Kubernetes reference): lists in pages, watches that resume
 from a resource version, bookmarks, and 410 Gone for a version that is too old. Only the fields that the
@@ -34,6 +34,7 @@ _MAX_PAGE_BYTES = 128 << 20
 _MAX_LINE_BYTES = 8 << 20
 _MAX_ERROR_BYTES = 64 << 10
 _MAX_ERROR_CHARACTERS = 500
+_MAX_LOG_BYTES = 64 << 10
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -79,7 +80,7 @@ class WatchEvent(Generic[T]):
 
 
 class Client:
-    """Reads, lists, watches, creates and changes the objects of one cluster. Threads may share it.
+    """Reads, lists, watches, creates, changes and deletes the objects of one cluster. Threads may share it.
 
     A resource is given as its path in the API, such as ``/api/v1/persistentvolumes``. Objects are decoded as
     the type that the caller gives.
@@ -110,6 +111,19 @@ class Client:
                 raise _refusal(response.status, _message(response), _TO_GET)
             return _decode(msgspec.json.Decoder(kind), response.body(_MAX_LINE_BYTES))
 
+    def last_lines(self, namespace: str, pod: str, *, many: int) -> str:
+        """The last lines that the only container of a pod has written. It may take 30 s.
+
+        Raises:
+            DriverError: as for ``get``; Unavailable also while the container has not started.
+        """
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        query = urlencode({"tailLines": str(many), "limitBytes": str(_MAX_LOG_BYTES)})
+        with self._http.request(f"{path}?{query}", seconds=_REQUEST_SECONDS) as response:
+            if response.status != 200:
+                raise _refusal(response.status, _message(response), _TO_GET)
+            return response.body(_MAX_LINE_BYTES).decode("utf-8", "replace")
+
     def create(self, resource: str, content: Mapping[str, object]) -> None:
         """Create an object. It may take 30 s.
 
@@ -130,14 +144,18 @@ class Client:
         with request as response:
             if response.status not in (200, 201, 202):
                 raise _refusal(response.status, _message(response), _TO_CREATE)
+            response.discard(_MAX_LINE_BYTES)
 
-    def patch(self, resource: str, name: str, content: Mapping[str, object]) -> None:
+    def patch(
+        self, resource: str, name: str, content: Mapping[str, object], *, subresource: str = ""
+    ) -> None:
         """Change an object by a merge patch (RFC 7386): null removes a field. It may take 30 s.
 
         Args:
             resource: as for ``get``.
             name: as for ``get``.
             content: the fields to change. With ``metadata.resourceVersion``, the object must have it.
+            subresource: such as ``status``; empty for the object itself.
 
         Raises:
             AlreadyExists: the object has another version.
@@ -146,16 +164,46 @@ class Client:
             FailedPrecondition: a file of the configuration cannot be read or used.
             Unavailable, DeadlineExceeded: there was no usable answer, or none in time. It may be changed.
         """
-        path = f"{resource}/{quote(name, safe='')}"
+        path = f"{resource}/{quote(name, safe='')}{f'/{subresource}' if subresource else ''}"
         body = msgspec.json.encode(content)
         with self._http.request(
             path, seconds=_REQUEST_SECONDS, method="PATCH", body=body, content_type=_MERGE_PATCH
         ) as response:
             if response.status != 200:
                 raise _refusal(response.status, _message(response), _TO_PATCH)
+            response.discard(_MAX_LINE_BYTES)
 
-    def list(self, resource: str, kind: type[T]) -> Listing[T]:
+    def delete(self, resource: str, name: str, *, uid: str) -> None:
+        """Delete an object, if it is the one with this UID. It may take 30 s.
+
+        It returns when the deletion has begun. Finalizers may keep the object for some time.
+
+        Args:
+            resource: as for ``get``.
+            name: as for ``get``.
+            uid: the UID; the object of that name may be another one by now.
+
+        Raises:
+            NotFound: the resource has no object of that name.
+            AlreadyExists: the object of that name is another one.
+            Unauthenticated, PermissionDenied: the API refused the user.
+            FailedPrecondition: a file of the configuration cannot be read or used.
+            Unavailable, DeadlineExceeded: there was no usable answer, or none in time. It may be deleted.
+        """
+        path = f"{resource}/{quote(name, safe='')}"
+        body = msgspec.json.encode({"preconditions": {"uid": uid}, "propagationPolicy": "Background"})
+        with self._http.request(path, seconds=_REQUEST_SECONDS, method="DELETE", body=body) as response:
+            if response.status not in (200, 202):
+                raise _refusal(response.status, _message(response), _TO_DELETE)
+            response.discard(_MAX_LINE_BYTES)
+
+    def list(self, resource: str, kind: type[T], *, labels: str = "") -> Listing[T]:
         """All objects of a resource, read page by page. Each page may take 30 s.
+
+        Args:
+            resource: the path of the resource, of one namespace or of all.
+            kind: the type to decode objects as.
+            labels: a label selector, as ``kubectl --selector`` takes it; empty for all objects.
 
         Raises:
             Expired: the pages are too old now, because reading them took minutes; list again.
@@ -166,7 +214,7 @@ class Client:
         """
         decoder = msgspec.json.Decoder(kind)
         items: list[T] = []
-        query = {"limit": str(_PAGE_OBJECTS)}
+        query = {"limit": str(_PAGE_OBJECTS)} | ({"labelSelector": labels} if labels else {})
         while True:
             with self._get(resource, query, _REQUEST_SECONDS) as response:
                 page = _decode(_LIST, response.body(_MAX_PAGE_BYTES))
@@ -308,6 +356,7 @@ class _Remedies:
 _TO_GET = _Remedies("allow get in a ClusterRole of this user", "check the name")
 _TO_CREATE = _Remedies("allow create in a ClusterRole of this user", "check the namespace")
 _TO_PATCH = _Remedies("allow patch in a ClusterRole of this user", "check the name")
+_TO_DELETE = _Remedies("allow delete in a ClusterRole of this user", "check the name")
 _TO_LIST = _Remedies(
     "allow list and watch in a ClusterRole of this user",
     "this version of Kubernetes may not have this resource",

@@ -32,7 +32,8 @@ from csi_powerflex.kube.config import ClusterConfig, Source
 _CONNECT_SECONDS = 10.0
 _AUTHORITY = "the cluster's certificate authority file"
 _CHUNK_BYTES = 65536
-_POOL_SIZE = 4
+# The operator has eight rounds at a time.
+_POOL_SIZE = 10
 # A server that vanished without a word is noticed after 60 s. A watch would wait for it until its own end.
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -163,6 +164,14 @@ class Response:
                 raise DeadlineExceeded("the answer of the Kubernetes API did not end in time")
         return bytes(body)
 
+    def discard(self, max_bytes: int) -> None:
+        """Read the body and forget it, so that the connection can be used again. It never raises.
+
+        What the status has confirmed stays true if the body cannot be read. The connection is closed then.
+        """
+        with contextlib.suppress(DriverError):
+            self.body(max_bytes)
+
     def lines(self, max_bytes: int) -> Iterator[bytes]:
         """The lines of the body as they arrive, without empty ones and without an incomplete last one.
 
@@ -223,6 +232,16 @@ class _Credentials:
                 f"cannot reach Kubernetes: a certificate or key of the configuration cannot be used: {why}"
             ) from error
         return context
+
+
+def tls_context(config: ClusterConfig) -> ssl.SSLContext:
+    """How connections to the cluster are verified, with the files as they are now; for other HTTP clients.
+
+    Raises:
+        FailedPrecondition: a certificate or key cannot be used.
+        OSError: a file cannot be read.
+    """
+    return _Credentials.read(config).context()
 
 
 def _load_chain(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:

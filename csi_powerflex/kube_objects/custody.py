@@ -102,7 +102,7 @@ class KubernetesCustody:
             before = found.hold(self._driver)
             if before not in (instead_of, text):
                 state = f"is held: {before}" if before else "is not held any more"
-                raise FailedPrecondition(f"PersistentVolume {volume.name} {state}; run the command again")
+                raise FailedPrecondition(f"PersistentVolume {volume.name} {state}; try again")
             if before == text or self._set(found, text):
                 return
         raise _contended(volume)
@@ -134,7 +134,7 @@ class KubernetesCustody:
 
 def _contended(volume: PersistentVolume) -> FailedPrecondition:
     return FailedPrecondition(
-        f"PersistentVolume {volume.name} was changed at the same time again and again; run the command again"
+        f"PersistentVolume {volume.name} was changed at the same time again and again; try again"
     )
 
 

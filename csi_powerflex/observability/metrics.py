@@ -134,7 +134,7 @@ _OBJECTS = "volumes, sdcs or nvmeHosts"
 BUILD_INFO = _gauge(
     "csi_powerflex_build_info",
     "Always 1. The labels say what runs.",
-    role="controller, node or unified",
+    role="controller, node, operator or unified",
     version="version of the driver",
 )
 RPC_DURATION = _histogram(
@@ -361,4 +361,22 @@ BACKGROUND_TASKS_FAILING = _gauge(
     "csi_powerflex_background_tasks_failing",
     "Background tasks whose last run met an unexpected error. /healthz names each with its reason.",
     task="configuration, events, informer, monitor, nvme_upkeep, orphans, qos_sync or trash",
+)
+OPERATOR_OBJECTS = _gauge(
+    "csi_powerflex_operator_objects",
+    "Objects of the operator that exist.",
+    resource="plural of the resource, as in volumereverts",
+    phase="phase in the status of the object",
+)
+OPERATOR_EVENTS = _counter(
+    "csi_powerflex_operator_events_total",
+    "What has happened to objects of the operator, each once. It is also in Kubernetes Events.",
+    resource="plural of the resource, as in volumecopies",
+    reason="reason of the Event, as in populated",
+)
+OPERATOR_ROUNDS = _counter(
+    "csi_powerflex_operator_rounds_total",
+    "Rounds of the operator. Each does one step with one object.",
+    resource="plural of the resource, as in volumereverts",
+    result="done; repeated (the object was changed meanwhile); failed (it is repeated after a pause)",
 )

@@ -32,6 +32,7 @@ from csi_powerflex.model.qos import (
 )
 from csi_powerflex.model.snapshot_policy import DELETE_POLICY_SNAPSHOTS, NO_POLICY, SNAPSHOT_POLICY, is_none
 from csi_powerflex.model.trash import DELETE_AFTER
+from csi_powerflex.model.window import WINDOW, is_window
 from csi_powerflex.observability.log import Log
 
 log = Log(__name__)
@@ -61,6 +62,7 @@ class ReadAttributes(msgspec.Struct, frozen=True):
     delete_after: str | None = msgspec.field(default=None, name=DELETE_AFTER)
     snapshot_policy: str | None = msgspec.field(default=None, name=SNAPSHOT_POLICY)
     delete_policy_snapshots: str | None = msgspec.field(default=None, name=DELETE_POLICY_SNAPSHOTS)
+    window: str | None = msgspec.field(default=None, name=WINDOW)
 
     def limits(self) -> dict[str, str]:
         """The attributes about limits that the PersistentVolume has, by their keys."""
@@ -107,6 +109,7 @@ class _Volume(msgspec.Struct, frozen=True):
 
     ``hold`` is the text of the hold on the volume; empty if there is none. ``delete_after`` is in seconds;
     None as the system says. ``names_policy`` and ``deletes_policy_snapshots`` are those of ``PolicyNeeds``.
+    ``window`` is whether it is a window (see ``model.window``).
     """
 
     class_name: str | None
@@ -115,6 +118,7 @@ class _Volume(msgspec.Struct, frozen=True):
     delete_after: int | None = None
     names_policy: bool = False
     deletes_policy_snapshots: bool = False
+    window: bool = False
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -262,7 +266,8 @@ class KubernetesQosStore:
         self._informers[0].wait_until_synced()
         with self._lock:
             known = self._volumes.get(str(handle), ())
-        return bool(known) and all(volume.deletes_policy_snapshots for _, volume in known)
+        owners = [volume for _, volume in known if not volume.window]
+        return bool(owners) and all(volume.deletes_policy_snapshots for volume in owners)
 
     def set_initial(self, handle: VolumeHandle, qos_request: QosRequest) -> None:
         """See ``QosStore.set_initial``. The PersistentVolume has it as soon as it exists."""
@@ -330,8 +335,13 @@ class KubernetesQosStore:
         return found[1] if found else None
 
     def _last(self, handle: str) -> tuple[str, _Volume] | None:
-        """The PersistentVolume of the handle that was added last; None if there is none. Needs the lock."""
-        return next(reversed(self._volumes.get(handle, ())), None)
+        """The PersistentVolume of the handle that was added last; None if there is none. Needs the lock.
+
+        A window counts only where there is no other one: it has no limits of its own.
+        """
+        known = self._volumes.get(handle, ())
+        owners = [item for item in known if not item[1].window]
+        return next(reversed(owners or known), None)
 
     def _take_class_name(self, volume_handle: str) -> None:
         with self._lock:
@@ -366,6 +376,7 @@ def _read(volume: PersistentVolume, driver_name: str) -> _Volume:
         delete_after=_delete_after(volume.metadata.name, attributes),
         names_policy=not is_none(attributes.snapshot_policy or NO_POLICY),
         deletes_policy_snapshots=(attributes.delete_policy_snapshots or "").lower() == "true",
+        window=is_window(attributes.window),
     )
 
 

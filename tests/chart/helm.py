@@ -47,7 +47,7 @@ class Case:
 CASES = (
     Case("minimal", "1.29"),
     Case("minimal", "1.37", SNAPSHOT_APIS),
-    Case("full", "1.36", ("monitoring.coreos.com/v1",)),
+    Case("full", "1.36", ("monitoring.coreos.com/v1", "populator.storage.k8s.io/v1beta1")),
     Case("one_replica", "1.33", SNAPSHOT_APIS[:1]),
     Case("simulator", "1.36", SNAPSHOT_APIS),
     Case("zones", "1.34"),

@@ -9,7 +9,12 @@ from typing import Any
 
 import kubernetes.client
 
-CUSTOM = {"snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io", "monitoring.coreos.com"}
+CUSTOM = {
+    "snapshot.storage.k8s.io",
+    "groupsnapshot.storage.k8s.io",
+    "populator.storage.k8s.io",
+    "monitoring.coreos.com",
+}
 """Groups of custom resources, for which the client has no model."""
 
 

@@ -74,6 +74,15 @@ def test_snapshots_are_served_as_far_as_the_cluster_has_them(
     assert (gate in names.get("csi-snapshotter", {"args": []})["args"]) is groups
 
 
+@pytest.mark.parametrize("apis", [(), ("populator.storage.k8s.io/v1beta1",)])
+def test_copies_and_images_are_sources_that_the_validator_knows(helm: str, apis: tuple[str, ...]) -> None:
+    case = Case("minimal", "1.36", (*SNAPSHOT_APIS, *apis), ("operator.enabled=true",))
+    found = chart.of_kind(chart.rendered(helm, case), "VolumePopulator")
+    sources = [item["sourceKind"] for item in found]
+    kinds = ("VolumeCopy", "VolumeImage") if apis else ()
+    assert sources == [{"group": "powerflex.dev", "kind": kind} for kind in kinds]
+
+
 def test_snapshots_can_be_turned_off(helm: str) -> None:
     manifests = chart.rendered(helm, Case("minimal", "1.36", SNAPSHOT_APIS, ("snapshots.enabled=false",)))
     assert "csi-snapshotter" not in {name for _, name, _ in chart.containers(manifests)}

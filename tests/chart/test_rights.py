@@ -80,6 +80,37 @@ NEEDED_IN_OWN_NAMESPACE = {
     ),
 }
 NEEDED_BY_NODES = {"node": rights("/nodes: get")}
+NEEDED_BY_OPERATOR = {
+    "operator": rights(
+        "powerflex.dev/snapshotschedules: get list watch patch",
+        "powerflex.dev/snapshotschedules/status: patch",
+        "powerflex.dev/volumecopies: get list watch patch",
+        "powerflex.dev/volumecopies/status: patch",
+        "powerflex.dev/volumeexports: get list watch patch",
+        "powerflex.dev/volumeexports/status: patch",
+        "powerflex.dev/volumeimages: get list watch patch",
+        "powerflex.dev/volumeimages/status: patch",
+        "powerflex.dev/volumemoves: get list watch patch",
+        "powerflex.dev/volumemoves/status: patch",
+        "powerflex.dev/volumereverts: get list watch patch",
+        "powerflex.dev/volumereverts/status: patch",
+        "/events: create",
+        "/persistentvolumes: get list create patch delete",
+        "/persistentvolumeclaims: get list watch create delete",
+        "/pods: list",
+        "/pods/log: get",
+        "apps/statefulsets: list",
+        "batch/jobs: get list create delete",
+        "networking.k8s.io/networkpolicies: get list create delete",
+        "storage.k8s.io/storageclasses: get",
+        "storage.k8s.io/csinodes: list",
+        "storage.k8s.io/volumeattachments: list",
+        "storage.k8s.io/volumeattributesclasses: get list",
+        "snapshot.storage.k8s.io/volumesnapshotcontents: get list create patch delete",
+        "snapshot.storage.k8s.io/volumesnapshots: get list create delete",
+        "groupsnapshot.storage.k8s.io/volumegroupsnapshots: get list create delete",
+    )
+}
 SECRETS = rights("/secrets: get list")
 STALE_MAPPINGS = rights("storage.k8s.io/volumeattachments: list")
 EVENTS = rights("/persistentvolumes: get", "/events: create")
@@ -109,7 +140,9 @@ def test_each_part_has_exactly_the_rights_it_needs(every_case: dict[Case, list[M
 def test_no_installation_grants_more(manifests: list[Manifest]) -> None:
     for part, found in (by_part(manifests, "ClusterRole") | by_part(manifests, "Role")).items():
         more = SECRETS | (STALE_MAPPINGS if part == "driver" else set())
-        assert found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES)[part] | more, part
+        assert (
+            found <= (NEEDED | NEEDED_IN_OWN_NAMESPACE | NEEDED_BY_NODES | NEEDED_BY_OPERATOR)[part] | more
+        ), part
         assert not any("*" in right for right in found)
 
 
@@ -176,7 +209,8 @@ def test_each_role_is_bound_to_one_account_and_only_one_can_be_that_of_the_nodes
         assert sorted(bound) == sorted(role["metadata"]["name"] for role in chart.of_kind(manifests, kind))
         for binding in bindings:
             assert binding["roleRef"]["kind"] == kind
-            part = "-node" if binding["roleRef"]["name"].endswith("-node") else "-controller"
+            name = binding["roleRef"]["name"]
+            part = next((end for end in ("-node", "-operator") if name.endswith(end)), "-controller")
             account = chart.named(manifests, "ServiceAccount", part)["metadata"]
             assert binding["subjects"] == [
                 {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
@@ -195,12 +229,14 @@ def test_rights_of_one_replica_do_without_leases(every_case: dict[Case, list[Man
     assert "--leader-election" not in arguments
 
 
-def test_only_the_controller_gets_a_token(manifests: list[Manifest]) -> None:
+def test_only_the_controller_and_the_operator_get_a_token(manifests: list[Manifest]) -> None:
     for component, spec in chart.pods(manifests):
         account = spec.get("serviceAccountName", "default")
-        assert spec.get("automountServiceAccountToken", True) == (component == "controller"), component
+        assert spec.get("automountServiceAccountToken", True) == (component in ("controller", "operator")), (
+            component
+        )
         # What reads the node's labels gets one by its own volume: see test_zones.py.
-        assert account.endswith(component) == (component in ("controller", "node"))
+        assert account.endswith(component) == (component in ("controller", "node", "operator"))
 
 
 # --- on the host -----------------------------------------------------------------------------------

@@ -69,7 +69,8 @@ OF_THE_INVENTORY = [
     *(f"volumes {name}" for name in ("revert", "trash", "undelete")),
     *(f"snapshots {name}" for name in ("list", "show", "orphans", "import", "unlock")),
 ]
-OF_GROUPS = OF_THE_DOCTOR + OF_THE_INVENTORY
+OF_THE_MOVER = [f"mover {name}" for name in ("copy", "import", "export", "inspect")]
+OF_GROUPS = OF_THE_DOCTOR + OF_THE_INVENTORY + OF_THE_MOVER
 # What changes something is asked for each time.
 NOT_IN_THE_ENVIRONMENT = {
     *((f"volumes {name}", "yes") for name in ("release", "revert", "undelete")),

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from csi_powerflex.qos_store.kubernetes import CLASSES, VOLUMES
 from tests.kube.api_server import ApiServer
 
 DRIVER = "csi.powerflex.dev"
+
+
+def released(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a PersistentVolume has besides its metadata when the provisioner deletes its volume."""
+    spec = {**spec, "persistentVolumeReclaimPolicy": "Delete"}
+    return {"spec": spec, "status": {"phase": "Released"}}
 
 
 class Cluster(ApiServer):
@@ -18,11 +27,15 @@ class Cluster(ApiServer):
         *,
         driver: str = DRIVER,
         name: str = "",
+        phase: str = "Released",
+        policy: str = "Delete",
         **attributes: str,
     ) -> None:
+        """A PersistentVolume, by default Released, because tests delete volumes without a provisioner."""
         source = {"driver": driver, "volumeHandle": handle, "volumeAttributes": attributes}
         spec = {"csi": source, **({"volumeAttributesClassName": class_name} if class_name else {})}
-        self.put(VOLUMES, name or f"pv-{handle}", {"spec": spec})
+        spec["persistentVolumeReclaimPolicy"] = policy
+        self.put(VOLUMES, name or f"pv-{handle}", {"spec": spec, "status": {"phase": phase}})
 
     def remove_volume(self, handle: str) -> None:
         self.remove(VOLUMES, f"pv-{handle}")

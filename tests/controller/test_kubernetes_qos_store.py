@@ -17,6 +17,7 @@ from csi_powerflex.errors import FailedPrecondition, Unavailable
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.qos import QosRequest
+from csi_powerflex.model.window import WINDOW
 from csi_powerflex.qos_store import kubernetes
 from csi_powerflex.qos_store.kubernetes import CLASSES, VOLUMES, KubernetesQosStore, connect
 from tests.controller.api_server import DRIVER, Cluster
@@ -282,3 +283,29 @@ def test_a_call_that_waits_has_the_error_of_a_refused_token(cluster: Cluster) ->
     with call_context.background("test", 0.5), pytest.raises(Unavailable, match="answered 401: Unauthorized"):
         store.current(HANDLE)
     store.close()
+
+
+@pytest.mark.parametrize("window_first", [True, False])
+def test_a_window_has_no_limits_and_leaves_those_of_the_volume(
+    cluster: Cluster, store: KubernetesQosStore, *, window_first: bool
+) -> None:
+    names = ["window", "own"] if window_first else ["own", "window"]
+    cluster.put_class("gold", iopsLimit="5000")
+    for name in names:
+        if name == "window":
+            cluster.put_volume(str(HANDLE), name=name, **{WINDOW: "true"})
+        else:
+            cluster.put_volume(str(HANDLE), "gold", name=name)
+    store.start()
+    assert store.current(HANDLE) == QosRequest(iops=5000)
+    assert store.persistent_volume(str(HANDLE)) == "own"
+    cluster.remove(VOLUMES, "window")
+    cluster.remove(VOLUMES, "own")
+    eventually(lambda: store.persistent_volume(str(HANDLE)) is None)
+
+
+def test_a_window_does_not_keep_what_a_policy_has_taken(cluster: Cluster, store: KubernetesQosStore) -> None:
+    cluster.put_volume(str(HANDLE), name="own", deletePolicySnapshots="true")
+    cluster.put_volume(str(HANDLE), name="window", **{WINDOW: "true"})
+    store.start()
+    assert store.deletes_policy_snapshots(HANDLE)

@@ -531,7 +531,7 @@ def test_a_hold_that_appears_after_the_plan_is_respected(
 
     monkeypatch.setattr(reverting, "carry_out", later)
     message = reverts.revert("shop/data", "--to", "shop/before", "--yes").stderr
-    assert "is held: moved by Eva; run the command again" in message
+    assert "is held: moved by Eva; try again" in message
     assert (reverts.word(), reverts.hold()) == ("new data", "moved by Eva")
 
 

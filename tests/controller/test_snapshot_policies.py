@@ -25,7 +25,7 @@ from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, Pool
 from csi_powerflex.simulator.inprocess import Client
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
-from tests.controller.api_server import DRIVER
+from tests.controller.api_server import DRIVER, released
 from tests.controller.changed_answers import changed_answers
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
@@ -667,7 +667,7 @@ def put_volume(
     if class_name:
         spec["volumeAttributesClassName"] = class_name  # type: ignore[assignment]  # of other types
     metadata = {"annotations": {f"{DRIVER}/hold": "test"}}
-    cluster.put(VOLUMES, f"pv-{handle}", {"metadata": metadata, "spec": spec})
+    cluster.put(VOLUMES, f"pv-{handle}", {"metadata": metadata, **released(spec)})
 
     def is_held() -> bool:
         if outcome(lambda: world.driver.publish(handle, world.node("a"))) is PRECONDITION:
@@ -742,7 +742,7 @@ def test_of_two_persistent_volumes_both_must_want_that_snapshots_are_deleted(
     handle = array45.driver.create(parameters=BOTH).volume_id
     first = {} if last else BOTH
     source = {"driver": DRIVER, "volumeHandle": handle, "volumeAttributes": first}
-    cluster.put(VOLUMES, "pv-first", {"spec": {"csi": source}})
+    cluster.put(VOLUMES, "pv-first", released({"csi": source}))
     put_volume(array45, cluster, handle, **last)
     pass_hours(array45)
     refused(PRECONDITION, lambda: array45.driver.delete(handle))

@@ -33,6 +33,7 @@ from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
+from tests.controller.api_server import released
 from tests.controller.changed_answers import ChangeAnswer
 from tests.controller.cluster_world import NodesCluster, connect
 from tests.controller.conftest import MakeWorld
@@ -405,7 +406,7 @@ def test_the_class_says_how_long_a_volume_is_kept(
     spec = {"csi": {"driver": DRIVER, "volumeHandle": volume.volume_id, "volumeAttributes": attributes}}
     # The hold shows when the controller has seen the object.
     metadata = {"annotations": {f"{DRIVER}/hold": "test"}}
-    cluster.put(VOLUMES, "pv-1", {"metadata": metadata, "spec": spec})
+    cluster.put(VOLUMES, "pv-1", {"metadata": metadata, **released(spec)})
     _seen(world, volume.volume_id)
     world.driver.delete(volume.volume_id)
     found = trashed(world)
@@ -425,7 +426,8 @@ def test_a_late_deletion_at_another_controller_does_not_remove_what_is_in_the_tr
         volume = other.create().volume_id
         attributes = {"deleteAfter": "7d"}
         spec = {"csi": {"driver": DRIVER, "volumeHandle": volume, "volumeAttributes": attributes}}
-        cluster.put(VOLUMES, "pv-1", {"metadata": {"annotations": {f"{DRIVER}/hold": "test"}}, "spec": spec})
+        metadata = {"annotations": {f"{DRIVER}/hold": "test"}}
+        cluster.put(VOLUMES, "pv-1", {"metadata": metadata, **released(spec)})
         _seen(world, volume)
         world.driver.delete(volume)
         cluster.remove(VOLUMES, "pv-1")
@@ -449,7 +451,7 @@ def test_of_two_persistent_volumes_the_longer_time_counts(
         attributes = {"deleteAfter": delete_after} if delete_after else {}
         spec = {"csi": {"driver": DRIVER, "volumeHandle": volume.volume_id, "volumeAttributes": attributes}}
         metadata = {"annotations": {f"{DRIVER}/hold": "test"}} if name == "pv-2" else {}
-        cluster.put(VOLUMES, name, {"metadata": metadata, "spec": spec})
+        cluster.put(VOLUMES, name, {"metadata": metadata, **released(spec)})
     _seen(world, volume.volume_id)
     world.driver.delete(volume.volume_id)
     assert trashed(world)[0].due - time.time() > 6 * DAY
@@ -541,7 +543,8 @@ def test_the_controller_asks_for_the_persistent_volumes_of_other_drivers_too(
         world.more["trash_seconds"] = 0.1
         connect(world, cluster, tmp_path, remove_stale=False)
         used, unused = (world.driver.create(f"pvc-{number}").volume_id for number in (1, 2))
-        cluster.put(VOLUMES, "pv-1", {"spec": {"csi": {"driver": "other.example.org", "volumeHandle": used}}})
+        source = {"driver": "other.example.org", "volumeHandle": used}
+        cluster.put(VOLUMES, "pv-1", released({"csi": source}))
         # The one that was deleted first is looked at first.
         world.driver.delete(used)
         world.driver.delete(unused)

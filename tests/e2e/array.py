@@ -1,6 +1,6 @@
 """The simulated PowerFlex with the volumes of the cluster. It is a process outside of the cluster.
 
-It has two systems. The cluster uses the first one, and its first pool, unless a scenario says otherwise.
+It has four systems. The cluster uses the first one, and its first pool, unless a scenario says otherwise.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ SYSTEMS = [
         "settings": {"migration_kb_per_second": _MIGRATION_KB_PER_SECOND},
     },
     {"name": "two"},
+    # For the operator's scenarios. Volumes are multiples of 1 GiB, so a data mover takes seconds.
+    {"name": "east", "version": "5.0"},
+    {"name": "west", "version": "5.0"},
 ]
 
 

@@ -26,6 +26,8 @@ from tests.e2e.built import (
     DRIVER_IMAGE,
     FOLDERS_IMAGE,
     IMAGES,
+    MOVER_IMAGE,
+    OPERATOR_IMAGE,
     PAUSE_IMAGE,
     ROOT,
     SIMULATOR_IMAGE,
@@ -58,7 +60,7 @@ def main() -> None:
     for what, build in (
         ("Kubernetes, etcd, CoreDNS and the sidecars", binaries),
         ("the Debian base image", base_image),
-        ("the driver's and the simulator's image", project_images),
+        ("the images of driver, simulator, operator and mover", project_images),
         ("images of single programs", program_images),
     ):
         began = time.monotonic()
@@ -157,7 +159,7 @@ def _build_base() -> None:
 
 
 def project_images() -> bool:
-    """Build both targets of the Dockerfile; returns whether it was necessary."""
+    """Build the targets of the Dockerfile; returns whether it was necessary."""
     package = [
         path for path in (ROOT / "csi_powerflex").rglob("*") if path.is_file() and path.suffix != ".pyc"
     ]
@@ -171,9 +173,15 @@ def _build_project() -> None:
     settings = CACHE / "pip.conf"
     settings.write_text(registries.pip_settings())
     mounts = [f"--volume={settings}:/etc/pip.conf:ro", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro"]
-    for target, image in (("simulator", SIMULATOR_IMAGE), ("driver", DRIVER_IMAGE)):
+    images = {
+        "simulator": SIMULATOR_IMAGE,
+        "driver": DRIVER_IMAGE,
+        "operator": OPERATOR_IMAGE,
+        "mover": MOVER_IMAGE,
+    }
+    for target, image in images.items():
         buildah(
-            "bud", "--quiet", "--layers", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",
+            "bud", "--quiet", "--layers", "--force-rm", "--pull-never", f"--build-arg=BASE={BASE_IMAGE}",
             f"--build-arg=VERSION={version}", *mounts, f"--target={target}", f"--tag={image}:{version}", ROOT,
         )  # fmt: skip
         archive = IMAGES / f"{target}.tar"

@@ -21,6 +21,8 @@ VERSIONS = CACHE / "versions.json"
 
 DRIVER_IMAGE = "localhost/csi-powerflex"
 SIMULATOR_IMAGE = "localhost/csi-powerflex-simulator"
+OPERATOR_IMAGE = "localhost/csi-powerflex-operator"
+MOVER_IMAGE = "localhost/csi-powerflex-mover"
 BUSYBOX_IMAGE = "docker.io/library/busybox:1.37"
 PAUSE_IMAGE = "e2e.test/pause:1"
 FOLDERS_IMAGE = "e2e.test/folders:1"

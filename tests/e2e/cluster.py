@@ -29,6 +29,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         authority = Authority(folder / "pki")
+        self.authority = authority
         self.array = Array(folder / "array", CONTROL_ADDRESS, WORKERS)
         self.plane = ControlPlane(folder / "control-plane", authority)
         self.kubernetes = Kubernetes(self.plane, authority.certificate)

@@ -57,7 +57,7 @@ class ControlPlane:
         )
         to_kubelets = self._authority.issue("apiserver-to-kubelets", groups=["system:masters"])
         self._tokens = self._authority.service_account_key()
-        self._daemon(
+        self._api_server = self._daemon(
             "kube-apiserver",
             built.BIN / "kube-apiserver",
             f"--etcd-servers={_ETCD}",
@@ -78,7 +78,13 @@ class ControlPlane:
             f"--kubelet-certificate-authority={self._authority.certificate}",
             f"--kubelet-client-certificate={to_kubelets.certificate}",
             f"--kubelet-client-key={to_kubelets.key}",
-        ).start_until(self._answers, seconds=90)
+        )
+        self._api_server.start_until(self._answers, seconds=90)
+
+    def restart_api_server(self) -> None:
+        """Kill the API server, start it again, and wait until it answers."""
+        self._api_server.kill()
+        self._api_server.start_until(self._answers, seconds=90)
 
     def _answers(self) -> bool:
         try:

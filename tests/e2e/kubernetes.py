@@ -6,18 +6,21 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from csi_powerflex.operator.api import API_VERSION
+from csi_powerflex.operator.definitions import DEFINITIONS
 from tests.e2e import built
 from tests.e2e.controlplane import ControlPlane
 
 Object = dict[str, Any]
 
 _GROUPS = {
+    "storageclasses": "apis/storage.k8s.io/v1",
     "csidrivers": "apis/storage.k8s.io/v1",
     "csinodes": "apis/storage.k8s.io/v1",
     "csistoragecapacities": "apis/storage.k8s.io/v1",
@@ -25,6 +28,8 @@ _GROUPS = {
     "deployments": "apis/apps/v1",
     "daemonsets": "apis/apps/v1",
     "statefulsets": "apis/apps/v1",
+    "jobs": "apis/batch/v1",
+    "networkpolicies": "apis/networking.k8s.io/v1",
     "leases": "apis/coordination.k8s.io/v1",
     "servicemonitors": "apis/monitoring.coreos.com/v1",
     "prometheusrules": "apis/monitoring.coreos.com/v1",
@@ -32,10 +37,11 @@ _GROUPS = {
     "volumesnapshotcontents": "apis/snapshot.storage.k8s.io/v1",
     "volumegroupsnapshots": "apis/groupsnapshot.storage.k8s.io/v1",
     "volumegroupsnapshotcontents": "apis/groupsnapshot.storage.k8s.io/v1",
+    **dict.fromkeys((definition.plural for definition in DEFINITIONS), f"apis/{API_VERSION}"),
 }
 _CLUSTER_WIDE = {
-    "csidrivers", "csinodes", "namespaces", "nodes", "persistentvolumes", "volumeattachments",
-    "volumesnapshotcontents", "volumegroupsnapshotcontents",
+    "csidrivers", "csinodes", "namespaces", "nodes", "persistentvolumes", "storageclasses",
+    "volumeattachments", "volumesnapshotcontents", "volumegroupsnapshotcontents",
 }  # fmt: skip
 
 
@@ -162,6 +168,17 @@ class Kubernetes:
         reply.raise_for_status()
         items: list[Object] = reply.json()["items"]
         return items
+
+    def watch(self, kind: str, namespace: str) -> Iterator[Object]:
+        """Each object of a kind as it is and after each change, until the API server ends the connection."""
+        path = self._path(kind, namespace, None)
+        cert, verify = self._session.cert, self._session.verify
+        with requests.get(
+            path, params={"watch": "1"}, timeout=(10, 300), stream=True, cert=cert, verify=verify
+        ) as reply:
+            reply.raise_for_status()
+            for line in reply.iter_lines(chunk_size=1):
+                yield json.loads(line)["object"]
 
     def create(self, kind: str, body: Object, namespace: str | None = None) -> Object:
         """Create an object without a kubectl process, for measurements."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -97,28 +100,22 @@ class Plugin:
     ) -> Path:
         """NodeStageVolume; returns where."""
         path = self.staging(volume)
-        self._stub.NodeStageVolume(
-            csi_pb2.NodeStageVolumeRequest(
-                volume_id=str(volume),
-                publish_context=self._array.publish_context(volume, read_only=read_only),
-                staging_target_path=str(path),
-                volume_capability=capability,
-                volume_context={ORIGIN_KEY: Origin.EMPTY.value},
-            ),
-            timeout=seconds,
-            wait_for_ready=True,
+        request = csi_pb2.NodeStageVolumeRequest(
+            volume_id=str(volume),
+            publish_context=self._array.publish_context(volume, read_only=read_only),
+            staging_target_path=str(path),
+            volume_capability=capability,
+            volume_context={ORIGIN_KEY: Origin.EMPTY.value},
         )
+        _called(self._stub.NodeStageVolume, request, seconds)
         return path
 
     def unstage(self, volume: Volume, *, seconds: float = kernel.PATIENCE) -> None:
         """NodeUnstageVolume."""
-        self._stub.NodeUnstageVolume(
-            csi_pb2.NodeUnstageVolumeRequest(
-                volume_id=str(volume), staging_target_path=str(self.staging(volume))
-            ),
-            timeout=seconds,
-            wait_for_ready=True,
+        request = csi_pb2.NodeUnstageVolumeRequest(
+            volume_id=str(volume), staging_target_path=str(self.staging(volume))
         )
+        _called(self._stub.NodeUnstageVolume, request, seconds)
 
     def publish(self, volume: Volume, capability: csi_pb2.VolumeCapability = EXT4) -> Path:
         """NodePublishVolume; returns where."""
@@ -148,17 +145,14 @@ class Plugin:
     def expand(self, volume: Volume, *, seconds: float = kernel.PATIENCE) -> int:
         """NodeExpandVolume at the staging path; returns the size."""
         staging = str(self.staging(volume))
-        return self._stub.NodeExpandVolume(
-            csi_pb2.NodeExpandVolumeRequest(
-                volume_id=str(volume),
-                volume_path=staging,
-                staging_target_path=staging,
-                capacity_range=csi_pb2.CapacityRange(required_bytes=volume.size),
-                volume_capability=EXT4,
-            ),
-            timeout=seconds,
-            wait_for_ready=True,
-        ).capacity_bytes
+        request = csi_pb2.NodeExpandVolumeRequest(
+            volume_id=str(volume),
+            volume_path=staging,
+            staging_target_path=staging,
+            capacity_range=csi_pb2.CapacityRange(required_bytes=volume.size),
+            volume_capability=EXT4,
+        )
+        return int(_called(self._stub.NodeExpandVolume, request, seconds).capacity_bytes)
 
     def capacity(self, volume: Volume) -> int:
         """NodeGetVolumeStats at the staging path: the bytes of the filesystem."""
@@ -177,3 +171,20 @@ class Plugin:
             wait_for_ready=True,
         )
         return " ".join(status.reason for status in answer.volume_health.health_statuses)
+
+
+def _called(call: Callable[..., Any], request: object, seconds: float) -> Any:
+    """The answer of a call. As kubelet does it, the call is repeated while a former one of the volume ends.
+
+    A client gives up a call a bit earlier than the plugin does.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = max(0.1, deadline - time.monotonic())
+        try:
+            return call(request, timeout=left, wait_for_ready=True)
+        except grpc.RpcError as error:
+            is_under_way = error.code() is grpc.StatusCode.ABORTED
+            if not is_under_way or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)

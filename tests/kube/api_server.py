@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import datetime
 import json
+import re
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -54,6 +57,38 @@ class Answer:
     def status_object(cls, code: int, message: str) -> Self:
         """An error as the API reports it."""
         return cls.of({"kind": "Status", "apiVersion": "v1", "code": code, "message": message}, code)
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """All objects of a cluster.
+
+    Attributes:
+        by_resource: each object by the path of its resource and its name.
+        uids: how many UIDs were given.
+    """
+
+    by_resource: dict[str, dict[str, dict[str, Any]]]
+    uids: int
+
+    def comparable(self) -> str:
+        """The objects as text, without Events and versions. Of times only whether they are there."""
+        return json.dumps(
+            {
+                resource: {name: _comparable(item) for name, item in named.items()}
+                for resource, named in self.by_resource.items()
+                if named and not resource.endswith("/events")
+            },
+            sort_keys=True,
+        )
+
+
+def _comparable(item: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}
+    for key in ("creationTimestamp", "deletionTimestamp"):
+        if key in metadata:
+            metadata[key] = bool(metadata[key])
+    return {**item, "metadata": metadata}
 
 
 class ApiServer:
@@ -230,8 +265,9 @@ class ApiServer:
         return None
 
     def page(self, request: Request) -> dict[str, Any]:
+        wanted = request.query.get("labelSelector", "")
         with self._changed:
-            items = list(self._objects.get(request.path, {}).values())
+            items = [item for item in self._objects.get(request.path, {}).values() if selected(item, wanted)]
             metadata = {"resourceVersion": str(self._version)}
         begin, many = int(request.query.get("continue", "0")), int(request.query["limit"])
         if begin + many < len(items):
@@ -248,36 +284,92 @@ class ApiServer:
         return Answer.of(item)
 
     def created(self, resource: str, content: dict[str, Any]) -> Answer:
-        """Create an object, as the API server does for Events."""
+        """Create an object, if the path has its namespace. An Event has the one of what it is about."""
         metadata = content["metadata"]
-        of = content.get("involvedObject", {}).get("namespace") or "default"
-        if f"/namespaces/{metadata['namespace']}/" not in resource or of != metadata["namespace"]:
+        namespace = metadata.get("namespace", "")
+        of = namespace
+        if "involvedObject" in content:
+            of = content["involvedObject"].get("namespace") or "default"
+        within = f"/namespaces/{namespace}/" in resource if namespace else "/namespaces/" not in resource
+        if not within or of != namespace:
             return Answer.status_object(422, "does not match event.namespace")
         with self._changed:
             if metadata["name"] in self._objects.get(resource, {}):
-                return Answer.status_object(409, f'events "{metadata["name"]}" already exists')
-        self.put(resource, metadata["name"], content)
+                return Answer.status_object(409, f'"{metadata["name"]}" already exists')
+        created = {"generation": 1, "creationTimestamp": self.time(), **metadata}
+        self.put(resource, metadata["name"], {**content, "metadata": created})
         return Answer.of(content, 201)
 
     def patched(self, path: str, content: dict[str, Any]) -> Answer:
-        """Change the annotations of an object by a merge patch, if it has the version of the patch."""
+        """Change an object by a merge patch, if it has the version of the patch.
+
+        As for a resource with the subresource ``status``, only a patch of that changes the status, and
+        nothing else. An object that is being deleted ends with its last finalizer.
+        """
+        of_status = path.endswith("/status")
+        resource, _, name = path.removesuffix("/status").rpartition("/")
+        with self._changed:
+            item = self._objects.get(resource, {}).get(unquote(name))
+        if item is None:
+            return Answer.status_object(404, f'"{unquote(name)}" not found')
+        version = item["metadata"]["resourceVersion"]
+        if content.get("metadata", {}).get("resourceVersion", version) != version:
+            return Answer.status_object(409, "the object has been modified")
+        if of_status:
+            made = merged(item, {"status": content.get("status")})
+        else:
+            made = merged(item, {key: value for key, value in content.items() if key != "status"})
+        if made.get("spec") != item.get("spec"):
+            made["metadata"]["generation"] = item["metadata"].get("generation", 1) + 1
+        self.put(resource, unquote(name), made)
+        self._end_without_finalizers(resource, unquote(name))
+        return Answer.of(made)
+
+    def deleted(self, path: str, content: dict[str, Any]) -> Answer:
+        """Delete an object, if it has the UID. One with finalizers only gets the time of its deletion."""
         resource, _, name = path.rpartition("/")
         with self._changed:
             item = self._objects.get(resource, {}).get(unquote(name))
         if item is None:
             return Answer.status_object(404, f'"{unquote(name)}" not found')
-        metadata, version = content["metadata"], item["metadata"]["resourceVersion"]
-        if metadata.get("resourceVersion", version) != version:
-            return Answer.status_object(409, "the object has been modified")
-        annotations = {**item["metadata"].get("annotations", {}), **metadata["annotations"]}
-        kept = {key: text for key, text in annotations.items() if text is not None}
-        self.put(resource, unquote(name), {**item, "metadata": {**item["metadata"], "annotations": kept}})
+        uid = item["metadata"]["uid"]
+        if content.get("preconditions", {}).get("uid", uid) != uid:
+            return Answer.status_object(409, "the UID is another one")
+        self.delete(resource, unquote(name))
         return Answer.of(item)
+
+    def delete(self, resource: str, name: str) -> None:
+        """Delete an object as a user does it."""
+        with self._changed:
+            item = self._objects[resource][name]
+        metadata = {"deletionTimestamp": self.time(), **item["metadata"]}
+        self.put(resource, name, {**item, "metadata": metadata})
+        self._end_without_finalizers(resource, name)
+
+    def _end_without_finalizers(self, resource: str, name: str) -> None:
+        with self._changed:
+            metadata = self._objects[resource][name]["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            self.remove(resource, name)
+
+    def time(self) -> str:
+        """The present time of the cluster, as it writes times."""
+        return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def objects(self, resource: str) -> list[dict[str, Any]]:
         """The objects of a resource, the oldest first."""
         with self._changed:
             return list(self._objects.get(resource, {}).values())
+
+    def state(self) -> Objects:
+        """All objects as they are, for ``restore``."""
+        with self._changed:
+            return Objects(copy.deepcopy(self._objects), self._uids)
+
+    def restore(self, state: Objects) -> None:
+        """Have the objects of ``state`` again. Versions go on, and watches are not told."""
+        with self._changed:
+            self._objects, self._uids = copy.deepcopy(state.by_resource), state.uids
 
     def events(self, resource: str, version: int) -> Iterator[dict[str, Any]]:
         """Events after ``version`` as they come.
@@ -329,6 +421,35 @@ class ApiServer:
         self._changed.notify_all()
 
 
+def merged(item: Any, patch: Any) -> Any:
+    """The item after a merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    made = dict(item) if isinstance(item, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = merged(made.get(key), value)
+    return made
+
+
+def selected(item: Mapping[str, Any], selector: str) -> bool:
+    """Whether an object has the labels. Known are key=value, key in (...), key notin (...), key and !key."""
+    labels = item["metadata"].get("labels", {})
+    return all(_holds(labels, condition) for condition in re.split(r",(?![^(]*\))", selector) if condition)
+
+
+def _holds(labels: Mapping[str, str], condition: str) -> bool:
+    match = re.fullmatch(r"(\S+) (in|notin) \((.*)\)", condition)
+    if match:
+        return (labels.get(match[1]) in match[3].split(",")) == (match[2] == "in")
+    key, equals, value = condition.partition("=")
+    if equals:
+        return labels.get(key) == value
+    return (key.removeprefix("!") in labels) != key.startswith("!")
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     context: ssl.SSLContext
@@ -345,6 +466,8 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     cluster: ApiServer
     protocol_version = "HTTP/1.1"
+    # Otherwise the body waits until the client has acknowledged the headers, which takes it 40 ms.
+    disable_nagle_algorithm = True
 
     def setup(self) -> None:
         super().setup()
@@ -367,6 +490,11 @@ class _Handler(BaseHTTPRequestHandler):
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = self._request(urlsplit(self.path))
         self._send(self.cluster.received(request) or self.cluster.created(request.path, content))
+
+    def do_DELETE(self) -> None:
+        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = self._request(urlsplit(self.path))
+        self._send(self.cluster.received(request) or self.cluster.deleted(request.path, content))
 
     def do_PATCH(self) -> None:
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

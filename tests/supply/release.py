@@ -109,6 +109,7 @@ def publication(settings: Settings) -> list[tuple[str, str, str]]:
         ("the tag", "the git repository", f"git push origin {settings.tag}"),
         ("the driver's image", registry, f"{push} {registry}/csi-powerflex:{version}"),
         ("the simulator's image", registry, f"{push} {registry}/csi-powerflex-simulator:{version}"),
+        ("the mover's image", registry, f"{push} {registry}/csi-powerflex-mover:{version}"),
         ("the chart", registry, f"helm push {_DIST}/csi-powerflex-{version}.tgz oci://{registry}/charts"),
         ("the Python package", "PyPI", f"twine upload {_DIST}/csi_powerflex-{version}*"),
         (

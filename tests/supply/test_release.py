@@ -110,10 +110,11 @@ def test_make_labels_the_images_with_version_and_commit() -> None:
         check=True,
     ).stdout
     commands = [line for line in shown.splitlines() if line.startswith("podman build")]
-    assert len(commands) == 3
     head = git(ROOT, "rev-parse", "HEAD")
     for command in commands:
         assert f"VERSION={__version__} --build-arg REVISION={head}" in command
         assert f"--build-arg BASE={BASE}" in command
-    assert f"--target driver --tag registry.example.org/csi-powerflex:{__version__}" in commands[0]
-    assert "--target sbom --output dist" in commands[2]
+    images = {"driver": "", "simulator": "-simulator", "operator": "-operator", "mover": "-mover"}
+    for (target, suffix), command in zip(images.items(), commands[:-1], strict=True):
+        assert f"--target {target} --tag registry.example.org/csi-powerflex{suffix}:{__version__}" in command
+    assert "--target sbom --output dist" in commands[-1]

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from csi_powerflex.operator.definitions import DEFINITIONS
+from csi_powerflex.operator.schema import schema_of
 from csi_powerflex.simulator.faults import NVME_STEPS
 from tests import known_names
 from tests.commands import output_of
@@ -32,7 +34,16 @@ PAGES = sorted(
 # What looks like a name of ours and is not.
 OTHERS = {
     "csi_powerflex/pb/csi.proto": "a path that only protoc sees",
+    "*/15": "a step of cron",
     "csi.powerflex.dev": "the name of the driver",
+    "powerflex.dev": "the API group of the custom resources",
+    "powerflex.dev/image": "a label of what is made for a VolumeImage",
+    "powerflex.dev/made-for": "a label of what the operator makes",
+    "powerflex.dev/schedule": "a label of a schedule's snapshots",
+    "powerflex.dev/schedule-uid": "a label of a schedule's snapshots",
+    "powerflex.dev/mover": "a label of the pods of data movers",
+    "count/volumeimages.powerflex.dev": "a quota of Kubernetes",
+    "snapshot.storage.kubernetes.io/allow-volume-mode-change": "an annotation of Kubernetes",
     "app.kubernetes.io/managed-by": "a label of Kubernetes",
     "helm.sh/chart": "a label of Helm",
     "csi.powerflex.dev/zone": "the label that the kubelet gives to a node with a zone",
@@ -125,6 +136,24 @@ def is_chart_value(dotted: str) -> bool:
     return True
 
 
+def is_resource_field(dotted: str) -> bool:
+    """Whether any custom resource has the field, such as ``status.phase``, or the field below ``spec``."""
+    return any(
+        _has_field(schema_of(definition.resource), path)
+        for definition in DEFINITIONS
+        for path in (dotted.split("."), ["spec", *dotted.split(".")])
+    )
+
+
+def _has_field(schema: dict[str, Any], parts: list[str]) -> bool:
+    for part in parts:
+        fields = schema.get("properties", {})
+        if part not in fields:
+            return False
+        schema = fields[part]
+    return True
+
+
 def is_library(dotted: str) -> bool:
     return importlib.util.find_spec(dotted.partition(".")[0]) is not None
 
@@ -142,12 +171,18 @@ def unknown_paths(text: str) -> Iterator[str]:
 
 
 def unknown_code(text: str) -> Iterator[str]:
-    """The dotted names in ``text`` that are neither of the code, of the chart nor of a library."""
+    """The dotted names in ``text`` that neither the code, the chart, a library nor a custom resource has."""
     names = {match[1] for span in spans(text) if (match := _DOTTED.fullmatch(span))}
     for name in sorted(names - OTHERS.keys()):
         if not any(
             exists(name)
-            for exists in (known_names.path_exists, known_names.code_exists, is_chart_value, is_library)
+            for exists in (
+                known_names.path_exists,
+                known_names.code_exists,
+                is_chart_value,
+                is_library,
+                is_resource_field,
+            )
         ):
             yield name
 

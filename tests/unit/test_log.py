@@ -79,7 +79,7 @@ def test_values_with_spaces_or_quotes_are_quoted_in_text(text_log: io.StringIO) 
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(value=HOSTILE, event=HOSTILE)
 def test_one_event_is_one_line_of_text_and_its_values_can_be_read_back(
     text_log: io.StringIO, value: str, event: str
@@ -95,7 +95,7 @@ def test_one_event_is_one_line_of_text_and_its_values_can_be_read_back(
         assert (json.loads(written) if written.startswith('"') else written) == value
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(value=HOSTILE, event=HOSTILE)
 def test_one_event_is_one_line_of_json(json_log: io.StringIO, value: str, event: str) -> None:
     json_log.seek(0)

@@ -12,6 +12,7 @@ from csi_powerflex import names
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, ResourceExhausted
 from csi_powerflex.ids import VolumeHandle
 from csi_powerflex.model.array import Copy, NameInUse, Pool, TreeFull, Volume, VolumeMapped
+from csi_powerflex.model.other_users import OtherUsers
 from csi_powerflex.model.parameters import SnapshotParameters
 from csi_powerflex.model.ports import Array, Fleet
 from csi_powerflex.observability.log import Log
@@ -31,10 +32,17 @@ log = Log(__name__)
 class Snapshots:
     """The snapshots of one cluster on a fleet of systems."""
 
-    def __init__(self, fleet: Fleet, ownership: Ownership, cluster_id: str) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        ownership: Ownership,
+        cluster_id: str,
+        other_users: OtherUsers,
+    ) -> None:
         self._fleet = fleet
         self._ownership = ownership
         self._cluster_id = cluster_id
+        self._other_users = other_users
 
     def create(self, csi_name: str, source: VolumeHandle, parameters: SnapshotParameters) -> Volume:
         """The snapshot of that name, taken now if it does not exist.
@@ -81,8 +89,10 @@ class Snapshots:
         """Remove the snapshot. Returns without error if it does not exist.
 
         Raises:
-            FailedPrecondition: it is mapped, its retention has not ended, or this cluster did not make it.
+            FailedPrecondition: it is mapped, its retention has not ended, a VolumeSnapshotContent needs it,
+                or this cluster did not make it.
             InvalidArgument: it is a volume.
+            Unavailable: it is not known whether a VolumeSnapshotContent needs it.
         """
         array = self._fleet.array(handle.system_id)
         try:
@@ -90,6 +100,13 @@ class Snapshots:
         except NotFound:
             log.info("snapshot did not exist", snapshot=handle)
             return
+        users = self._other_users.of_snapshot(handle)
+        if users:
+            raise FailedPrecondition(
+                f"snapshot {handle} is not deleted, because it is the snapshot of {', '.join(users)}, and "
+                "each of them must be deleted with the deletion policy Delete. Delete the others first, or "
+                "set the deletion policy of the one that is deleted to Retain to keep the snapshot"
+            )
         self._remove(array, handle)
         self._ownership.forget(handle)
 

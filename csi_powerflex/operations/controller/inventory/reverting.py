@@ -40,10 +40,8 @@ _HOLDER = "csi-powerflex volumes revert "
 # How often a request is sent whose answer is lost. Before each one the volumes are looked at again.
 _ATTEMPTS = 3
 _MOVING = "the array moves it to another pool"
-_STAY_HELD = (
-    "The PersistentVolumes stay held, so no pod begins to use the volumes. Run the command again with "
-    "--take-over; it takes another safety snapshot"
-)
+_STAY_HELD = "The PersistentVolumes stay held, so no pod begins to use the volumes."
+_RUN_AGAIN = "Run the command again with --take-over; it takes another safety snapshot"
 
 Tell = Callable[[str], None]
 """Called with a sentence for each step that was done."""
@@ -75,11 +73,13 @@ class Run:
         token: text that no other run has.
         by: who runs the command.
         began: when.
+        remedy: what to do if the outcome is not known and the volumes stay held.
     """
 
     token: str
     by: str
     began: datetime.datetime
+    remedy: str = _RUN_AGAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,8 @@ def plan(
 ) -> RevertPlan:
     """Check that the volumes can be reverted, and say how. Nothing is changed.
 
+    A hold that this run has set already is no obstacle.
+
     Args:
         reader: has what Kubernetes knows.
         members: the volumes.
@@ -163,13 +165,15 @@ def plan(
     """
     found: list[str] = []
     holds: dict[str, str] = {}
+    planned = RevertPlan(tuple(members), run, holds)
     for member in members:
         reasons = list(_obstacles(reader, member))
         if custody is not None:
             for volume in member.volumes:
                 reasons += custody.users(volume)
                 holds[volume.name] = custody.hold_of(volume)
-                reasons += _obstacles_by_hold(holds[volume.name], take_over=take_over)
+                if holds[volume.name] != planned.hold:
+                    reasons += _obstacles_by_hold(holds[volume.name], take_over=take_over)
         if reasons:
             found.append(f"{_called(member.record)} cannot be reverted: {'; '.join(reasons)}")
     if not unchecked and (custody is None or reader.cluster.volumes is None):
@@ -179,7 +183,7 @@ def plan(
         )
     if found:
         raise FailedPrecondition(". ".join(found))
-    return RevertPlan(tuple(members), run, holds)
+    return planned
 
 
 def _called(record: Record) -> str:
@@ -258,7 +262,7 @@ def _obstacles_by_hold(hold: str, *, take_over: bool) -> Iterator[str]:
     elif not take_over:
         yield (
             f"its PersistentVolume is held by an earlier run: {hold}. If that run does not run any more, "
-            "give --take-over"
+            "delete its VolumeRevert, or repeat its command with --take-over"
         )
 
 
@@ -275,6 +279,43 @@ def carry_out(
     """
     array = reader.array_of(planned.members[0].record)
     return _Revert(array, reader.cluster_id, planned, custody, tell).run()
+
+
+def overwrite(
+    reader: Reader, planned: RevertPlan, custody: Custody, safety: Sequence[str], tell: Tell
+) -> tuple[Reverted, ...]:
+    """Only the middle of a revert: overwrite the volumes. They are looked at just before.
+
+    The caller has set the hold of the plan, and then taken the safety snapshots while no one used the
+    volumes. It calls ``require_unmapped_since`` afterwards, and removes the hold.
+
+    Args:
+        reader: has the arrays.
+        planned: which volumes.
+        custody: the cluster.
+        safety: the ids on the array of the safety snapshots, one of each volume.
+        tell: called for each step.
+
+    Raises:
+        FailedPrecondition: something has changed since the plan, or the hold is not the one of the plan.
+        VolumeInUse: a volume was mapped in the meantime.
+        DriverError: the array refused it. If the error is final (``errors.is_final``), this call has changed
+            nothing, or has put back what it had changed. Otherwise the outcome is not known.
+    """
+    array = reader.array_of(planned.members[0].record)
+    return _Revert(array, reader.cluster_id, planned, custody, tell).overwrite(safety)
+
+
+def require_unmapped_since(reader: Reader, planned: RevertPlan) -> None:
+    """Check that no volume was mapped while it was reverted.
+
+    Raises:
+        VolumeInUse: one was.
+        Unavailable: it is not known.
+        NotFound: a volume does not exist any more.
+    """
+    array = reader.array_of(planned.members[0].record)
+    _Revert(array, reader.cluster_id, planned, None, lambda _: None).require_unmapped_since()
 
 
 class _Revert:
@@ -296,7 +337,7 @@ class _Revert:
             self._hold()
             safety = self._look_again(self._take_safety())
             self._overwrite_all(safety)
-            self._require_unmapped_since()
+            self.require_unmapped_since()
         except DriverError as error:
             if not self._uncertain:
                 self._release_after(error)
@@ -308,6 +349,16 @@ class _Revert:
         self._uncertain = False
         self._release()
         return tuple(Reverted(member, safety[member.volume_id]) for member in self._members)
+
+    def overwrite(self, taken: Sequence[str]) -> tuple[Reverted, ...]:
+        """See the function ``overwrite``."""
+        safety = self._look_again(taken)
+        self._overwrite_all(safety)
+        return tuple(Reverted(member, safety[member.volume_id]) for member in self._members)
+
+    @property
+    def _stay_held(self) -> str:
+        return f"{_STAY_HELD} {self._plan.run.remedy}"
 
     # --- the hold --------------------------------------------------------------------------------
 
@@ -440,7 +491,7 @@ class _Revert:
                 if not is_final(error):
                     raise Unavailable(
                         f"whether volume {member.record.handle} was reverted is not known: {error}. "
-                        f"{self._done(done)}{_safe(safety)}. {_STAY_HELD}"
+                        f"{self._done(done)}{_safe(safety)}. {self._stay_held}"
                     ) from error
                 self._put_back(done, safety, error)
                 self._uncertain = False
@@ -500,10 +551,10 @@ class _Revert:
         if failed:
             raise Unavailable(
                 f"a volume of the group was not reverted: {cause}. Others were, and could not be put back: "
-                f"{'; '.join(failed)}. {_safe(safety)}. {_STAY_HELD}"
+                f"{'; '.join(failed)}. {_safe(safety)}. {self._stay_held}"
             ) from cause
 
-    def _require_unmapped_since(self) -> None:
+    def require_unmapped_since(self) -> None:
         """Check that no volume was mapped while it was reverted.
 
         Raises:
@@ -515,13 +566,13 @@ class _Revert:
         except DriverError as error:
             raise Unavailable(
                 f"the volumes were reverted. Whether one was mapped meanwhile is not known: {error}. "
-                f"{_STAY_HELD}"
+                f"{self._stay_held}"
             ) from error
         for volume in found.values():
             _require_unmapped(
                 volume,
                 "it was reverted. What uses it there may have data of before in its memory, and may write "
-                f"them: stop it. {_STAY_HELD}",
+                f"them: stop it. {self._stay_held}",
             )
 
 

@@ -1,0 +1,1 @@
+"""VolumeCopy: claims get a full, independent copy of a claim or VolumeSnapshot."""

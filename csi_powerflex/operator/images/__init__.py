@@ -1,0 +1,1 @@
+"""VolumeImage: claims get a clone of an image, which is imported once for each pool."""

@@ -1,0 +1,1 @@
+"""VolumeRevert: a claim gets the data of one of its snapshots, in place."""
