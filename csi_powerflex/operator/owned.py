@@ -66,6 +66,15 @@ def was_made_for(name: str, uid: str) -> bool:
     return bool(uid) and name.endswith(f"-{uid}")
 
 
+def wants(claim: Whole, definition: Definition, source: Resource) -> bool:
+    """Whether a claim has no volume yet, and names an object of its own namespace as its source."""
+    wanted = claim.spec.get("dataSourceRef") or {}
+    named = (wanted.get("apiGroup"), wanted.get("kind"), wanted.get("name"))
+    here = wanted.get("namespace") in (None, "", source.metadata.namespace)
+    unbound = not claim.spec.get("volumeName") and not claim.deleting
+    return here and unbound and named == (GROUP, definition.kind, source.metadata.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Owned:
     """The objects that were made for one object.

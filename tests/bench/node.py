@@ -9,6 +9,7 @@ here. It needs root.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import statistics
 import sys
@@ -55,9 +56,9 @@ def _took(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _tools_alone(host: LoopHost, fs_type: str, seconds: Seconds) -> None:
+def _tools_alone(fs_type: str, state: _State, seconds: Seconds) -> None:
     """The tools that the driver needs, on the same devices and with the same options."""
-    volume = host.volume()
+    host, volume = state.host, state.host.volume()
     make = [f"mkfs.{fs_type}", *_MKFS[fs_type], "--", volume.path]
     mount = ["mount", "-t", fs_type, volume.path, host.kubelet]
     seconds[f"`mkfs.{fs_type}` alone"].append(_took(lambda: command(*make)))
@@ -66,7 +67,7 @@ def _tools_alone(host: LoopHost, fs_type: str, seconds: Seconds) -> None:
     volume.unmap()
 
 
-def _calls(state: _State, fs_type: str, seconds: Seconds) -> None:
+def _calls(fs_type: str, state: _State, seconds: Seconds) -> None:
     """Each call in the life of a volume on the node. The device exists."""
     node, volume, use = state.node, state.host.volume(), filesystem(fs_type)
 
@@ -139,11 +140,11 @@ def _measure(states: Sequence[_State], rounds: int) -> None:
     for fs_type in _MKFS:
         _table(
             f"{fs_type}, 8 GiB, the tools", states[:1], rounds,
-            lambda state, seconds, fs_type=fs_type: _tools_alone(state.host, fs_type, seconds),  # type: ignore[misc] # binds the loop's value
+            functools.partial(_tools_alone, fs_type),
         )  # fmt: skip
         _table(
             f"{fs_type}, 8 GiB, the calls", states, rounds,
-            lambda state, seconds, fs_type=fs_type: _calls(state, fs_type, seconds),  # type: ignore[misc] # binds the loop's value
+            functools.partial(_calls, fs_type),
         )  # fmt: skip
     _table("waiting, ext4", states, rounds, _wait)
     click.echo()

@@ -169,6 +169,16 @@ class MoversWorld:
             VOLUMES, name, {**found, "metadata": {**found["metadata"], "annotations": annotations}}
         )
 
+    def require_progress(self, key: Key) -> None:
+        """The line of progress in the log of the data mover is in the status after a round."""
+        (pod,) = self.live_pods()
+        line = {"phase": "Writing", "bytes": 5, "total": 10, "speed": 3, "percent": 50}
+        self.cluster.put(f"{PODS}/{pod['metadata']['name']}", "log", line)
+        self.lead(key)
+        status = self.status(key)
+        assert status["progress"] == {"bytesDone": 5, "bytesTotal": 10, "percent": 50, "bytesPerSecond": 3}
+        assert status["message"] == "writing, 50 %"
+
     # --- what the controllers of the cluster do --------------------------------------------------
 
     def controllers(self) -> None:

@@ -193,13 +193,7 @@ def test_the_progress_of_the_mover_is_shown(world: MoversWorld) -> None:
     world.movers_work = False
     world.drive_to(key, "Copying")
     world.lead(key)
-    (pod,) = world.live_pods()
-    line = {"phase": "Writing", "bytes": 5, "total": 10, "speed": 3, "percent": 50}
-    world.cluster.put(f"{PODS}/{pod['metadata']['name']}", "log", line)
-    world.lead(key)
-    status = world.status(key)
-    assert status["progress"] == {"bytesDone": 5, "bytesTotal": 10, "percent": 50, "bytesPerSecond": 3}
-    assert status["message"] == "writing, 50 %"
+    world.require_progress(key)
 
 
 # --- refusals --------------------------------------------------------------------------------------

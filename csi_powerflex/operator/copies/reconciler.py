@@ -8,10 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from csi_powerflex.operator.api import GROUP, Condition, Progress, shortened, with_condition
+from csi_powerflex.operator.api import Condition, Progress, shortened, with_condition
 from csi_powerflex.operator.classes import StorageClass
 from csi_powerflex.operator.copies.definition import (
-    DEFINITION,
     CopyStatus,
     Phase,
     Population,
@@ -39,15 +38,6 @@ _KEPT = ("storageClassName", "resources", "volumeAttributesClassName")
 def is_idle(entry: Population) -> bool:
     """Whether nothing was made for the claim, or nothing of it is left."""
     return entry.stage in _IDLE
-
-
-def wants(claim: Whole, found: VolumeCopy) -> bool:
-    """Whether a claim has no volume yet, and names the VolumeCopy as its source."""
-    wanted = claim.spec.get("dataSourceRef") or {}
-    named = (wanted.get("apiGroup"), wanted.get("kind"), wanted.get("name"))
-    here = wanted.get("namespace") in (None, "", found.metadata.namespace)
-    unbound = not claim.spec.get("volumeName") and not claim.deleting
-    return here and unbound and named == (GROUP, DEFINITION.kind, found.metadata.name)
 
 
 def with_new(entries: Sequence[Population], wanting: Sequence[Population]) -> tuple[Population, ...]:

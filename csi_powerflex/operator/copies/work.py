@@ -13,7 +13,7 @@ from csi_powerflex.operator.copies.definition import DEFINITION, CopyStatus, Pop
 from csi_powerflex.operator.copies.populating import Led, Populating
 from csi_powerflex.operator.movers.job import jobs, policies
 from csi_powerflex.operator.objects import claims, snapshots
-from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole
+from csi_powerflex.operator.owned import OWNER_LABEL, Owned, Whole, wants
 from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Save
 
 _LOOK_SECONDS = 60.0
@@ -100,6 +100,6 @@ def _with_new(found: VolumeCopy, present: Mapping[str, Whole]) -> tuple[Populati
     made = [
         Population(claim=claim.metadata.name, uid=claim.metadata.uid)
         for claim in present.values()
-        if claim.metadata.uid not in known and reconciler.wants(claim, found)
+        if claim.metadata.uid not in known and wants(claim, DEFINITION, found)
     ]
     return reconciler.with_new(entries, made)

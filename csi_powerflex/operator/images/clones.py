@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -68,9 +69,7 @@ class Clones:
 
     def begun(self) -> set[str]:
         """The UIDs of the claims that a clone was begun for, and not given to yet."""
-        labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
-        primes = self.client.list(claims(self.namespace), Whole, labels=labels).items
-        return {prime.metadata.labels.get(CLAIM_LABEL, "") for prime in primes}
+        return {prime.metadata.labels.get(CLAIM_LABEL, "") for prime in self._primes()}
 
     def lead(self, entry: WaitingClaim) -> Led:
         """One step for a claim.
@@ -117,8 +116,7 @@ class Clones:
         A process that was separated from the cluster may have made them late. The PersistentVolumes that were
         given to claims stay. Raises DriverError: the cluster does not answer, or refuses it.
         """
-        labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
-        for prime in self.client.list(claims(self.namespace), Whole, labels=labels).items:
+        for prime in self._primes():
             name = str(prime.spec.get("volumeName") or "")
             volume = self._get(VOLUMES, name) if was_made_for(name, prime.metadata.uid) else None
             owner = (volume.spec.get("claimRef") or {}).get("uid") if volume is not None else ""
@@ -126,6 +124,10 @@ class Clones:
             self._take_back(_Objects(None, prime, own))
 
     # --- looking ---------------------------------------------------------------------------------
+
+    def _primes(self) -> Sequence[Whole]:
+        labels = f"{IMAGE_LABEL}={self.found.metadata.uid}"
+        return self.client.list(claims(self.namespace), Whole, labels=labels).items
 
     def _look(self, entry: WaitingClaim) -> _Objects:
         claim = self._get(claims(self.found.metadata.namespace), entry.claim)

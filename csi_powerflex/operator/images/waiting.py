@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from csi_powerflex.errors import NotFound
 from csi_powerflex.kube.client import Client
-from csi_powerflex.operator.api import GROUP
 from csi_powerflex.operator.classes import StorageClass, StorageClasses
 from csi_powerflex.operator.images.definition import DEFINITION, VolumeImage, WaitingClaim
 from csi_powerflex.operator.images.objects import (
@@ -19,7 +18,7 @@ from csi_powerflex.operator.images.objects import (
 )
 from csi_powerflex.operator.images.reconciler import Place
 from csi_powerflex.operator.objects import claims
-from csi_powerflex.operator.owned import Whole
+from csi_powerflex.operator.owned import Whole, wants
 from csi_powerflex.operator.sources import size_of
 
 FOR_POD = "waits for a pod that uses the claim"
@@ -49,7 +48,7 @@ class Waiting:
         entries = {entry.uid: entry for entry in found.status.claims}
         for claim in self.client.list(claims(found.metadata.namespace), Whole).items:
             before = entries.get(claim.metadata.uid)
-            if (before is None or not before.pool) and _wants(claim, found):
+            if (before is None or not before.pool) and wants(claim, DEFINITION, found):
                 entries[claim.metadata.uid] = self._entry(claim)
         return tuple(entries.values())
 
@@ -116,15 +115,6 @@ class Waiting:
             return StorageClasses(self.client).get(name)
         except NotFound:
             return None
-
-
-def _wants(claim: Whole, found: VolumeImage) -> bool:
-    """Whether the claim has no volume yet, and names the VolumeImage in its own namespace as its source."""
-    wanted = claim.spec.get("dataSourceRef") or {}
-    named = (wanted.get("apiGroup"), wanted.get("kind"), wanted.get("name"))
-    here = wanted.get("namespace") in (None, "", found.metadata.namespace)
-    unbound = not claim.spec.get("volumeName") and not claim.deleting
-    return here and unbound and named == (GROUP, DEFINITION.kind, found.metadata.name)
 
 
 def _requested(claim: Whole) -> int:
