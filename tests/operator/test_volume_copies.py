@@ -12,7 +12,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
-from csi_powerflex.operator.classes import STORAGE_CLASSES
+from csi_powerflex.operator.classes import SNAPSHOT_CLASSES, STORAGE_CLASSES
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.owned import OWNER_LABEL
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
@@ -240,6 +240,7 @@ def test_the_progress_is_that_of_the_mover(world: CopiesWorld) -> None:
 def test_the_example_of_the_page_gives_the_claim_its_copy(world: CopiesWorld) -> None:
     copy, claim = on_page("volume-copy.md")
     world.cluster.put(STORAGE_CLASSES, claim["spec"]["storageClassName"], {"provisioner": DRIVER})
+    world.cluster.put(SNAPSHOT_CLASSES, copy["spec"]["snapshotClass"], {"driver": DRIVER})
     world.cluster.created(world.path, copy)
     world.cluster.created(CLAIMS, claim)
     for _ in range(30):

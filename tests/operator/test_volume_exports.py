@@ -10,13 +10,23 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.classes import SNAPSHOT_CLASSES
 from csi_powerflex.operator.exports.definition import DEFINITION
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.controller.ended import Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
 from tests.operator.interruptions import killed_everywhere
-from tests.operator.movers_world import CLAIMS, JOBS, NAMESPACE, PODS, POLICIES, SNAPSHOTS, MoversWorld
+from tests.operator.movers_world import (
+    CLAIMS,
+    DRIVER,
+    JOBS,
+    NAMESPACE,
+    PODS,
+    POLICIES,
+    SNAPSHOTS,
+    MoversWorld,
+)
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
@@ -388,6 +398,7 @@ def test_a_cluster_that_does_not_answer_keeps_a_deleted_object(world: MoversWorl
 
 
 def test_the_snapshot_has_the_class_that_is_given(world: MoversWorld) -> None:
+    world.cluster.put(SNAPSHOT_CLASSES, "slow", {"driver": DRIVER})
     key = prepared(world, snapshotClass="slow")
     world.drive_to(key, "Exporting")
     (item,) = world.cluster.objects(SNAPSHOTS)

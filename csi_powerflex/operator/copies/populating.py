@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, is_final
 from csi_powerflex.model.mover import Outcome
-from csi_powerflex.operator.classes import StorageClass, StorageClasses
+from csi_powerflex.operator.classes import SnapshotClasses, StorageClass, StorageClasses
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.copies.definition import Population, Stage, VolumeCopy
 from csi_powerflex.operator.movers.job import MoverJob
@@ -107,6 +107,8 @@ class Populating:
         )
         if words := reconciler.does_not_fit(self.claim, source):
             raise FailedPrecondition(words)
+        if spec.claim:
+            SnapshotClasses(self.owned.client, self.driver_name).require_removable(spec.snapshot_class)
         begins = self._told("CopyBegins", "a full copy is made; this may take a while")
         return Led(reconciler.begun(self.entry, self.found, source), happenings=(begins,))
 

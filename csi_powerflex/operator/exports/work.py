@@ -10,6 +10,7 @@ from csi_powerflex.errors import DriverError, FailedPrecondition, PermissionDeni
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
+from csi_powerflex.operator.classes import SnapshotClasses
 from csi_powerflex.operator.exports import reconciler
 from csi_powerflex.operator.exports.definition import (
     DEFINITION,
@@ -180,6 +181,8 @@ class Exports:
 
     def _source(self, found: VolumeExport) -> Source:
         spec = found.spec
+        if spec.claim:
+            SnapshotClasses(self._client, self._driver).require_removable(spec.snapshot_class)
         return self._sources(found).look(
             spec.claim, spec.snapshot, storage_class=spec.storage_class_name, field="storageClassName"
         )
