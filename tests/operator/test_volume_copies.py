@@ -526,6 +526,24 @@ def test_another_use_of_the_snapshot_does_not_take_the_right_to_open_it(world: C
     world.require_delivered(word="night")
 
 
+def test_a_copy_that_cannot_end_does_not_take_the_right_of_another_one_again(world: CopiesWorld) -> None:
+    world.copy(snapshot="nightly")
+    world.want()
+    world.detaches = False
+    world.drive_to_stage("Closing")
+    world.rounds_of(2)
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {}
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: "true"}}})
+    world.rounds_of(4)
+    assert "node node-1 still has PersistentVolume" in world.message()
+    world.cluster.delete(CLAIMS, "mine")
+    world.rounds_of(4)
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {MODE_CHANGE: "true"}
+
+
 @pytest.mark.parametrize("stage", ["Closing", "Binding"])
 def test_a_volume_with_the_copy_that_was_deleted_fails_the_claim(world: CopiesWorld, stage: str) -> None:
     world.copy()

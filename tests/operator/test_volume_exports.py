@@ -357,7 +357,8 @@ def test_a_cluster_that_does_not_answer_delays_the_cleaning(world: MoversWorld) 
     world.drive_to(key, "Cleaning")
     name = world.status(key)["job"]
     world.cluster.refused[f"{JOBS}/{name}"] = 503
-    world.lead(key)
+    world.rounds.lead(key)
+    world.rounds.lead(key)
     assert "is tried again" in world.status(key)["message"]
     world.cluster.refused.clear()
     world.drive(key)
@@ -516,6 +517,24 @@ def test_another_export_of_the_snapshot_does_not_take_the_right_to_open_it(world
     world.settle()
     assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
     assert [word for word, _ in world.exported] == ["hello"]
+
+
+def test_an_export_that_cannot_end_does_not_take_the_right_of_another_one_again(world: MoversWorld) -> None:
+    world.claimed("data", "hello")
+    world.claimed("images", "")
+    world.snapshot("nightly", "data")
+    key = prepared(world, claim=None, snapshot="nightly")
+    world.drive_to(key, "Cleaning")
+    world.rounds.lead(key)
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {}
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: "true"}}})
+    for _ in range(4):
+        world.rounds.lead(key)
+    assert world.status(key)["phase"] == "Cleaning"
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {MODE_CHANGE: "true"}
 
 
 def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(world: MoversWorld) -> None:

@@ -176,6 +176,8 @@ class Populating:
         """End the data mover, and remove the temporary claim and its PersistentVolume in block mode."""
         if self.claim is None or not self._is_wanted:
             return Led(reconciler.undoing(self.entry, ""))
+        if self.entry.content:
+            return self._shut()
         if not self._end_copying():
             return Led(reconciler.said(self.entry, "waits until the data mover has ended"), _SOON_SECONDS)
         storage_class = str(self.claim.spec.get("storageClassName") or "")
@@ -244,6 +246,8 @@ class Populating:
         told: tuple[Happening, ...] = ()
         ended = False
         try:
+            if self.entry.content:
+                return self._shut()
             stopped = self._end_copying()
             self._hand_over.abandon()
             ended = self._removed() and stopped
@@ -306,10 +310,17 @@ class Populating:
             devices={_SOURCE: self._temporary, _TARGET: reconciler.target(self.entry.uid)},
         )
 
+    def _shut(self) -> Led:
+        """Let the snapshot not be opened in block mode any more.
+
+        This is a step of its own, which is done once. Later, another copy of the same snapshot may have
+        opened it again.
+        """
+        self._sources.forbid_mode_change(self.entry.content)
+        return Led(replace(self.entry, content=""), NOW)
+
     def _end_copying(self) -> bool:
         """Begin to remove all that only the copying needs. Returns whether the data mover is removed."""
-        if self.entry.content:
-            self._sources.forbid_mode_change(self.entry.content)
         ended = self._mover.end(self._temporary)
         self._sources.discard(self._temporary)
         # A snapshot of a user has another name, and no label.

@@ -135,6 +135,9 @@ class Exports:
 
     def _clean(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         try:
+            if found.status.content:
+                self._sources(found).forbid_mode_change(found.status.content)
+                return Change(reconciler.shut(found.status), NOW)
             done = self._remove(found)
         except DriverError as error:
             return Change(reconciler.repeated(found.status, error, self._now()), _WAIT_SECONDS)
@@ -150,6 +153,8 @@ class Exports:
         told: tuple[Happening, ...] = ()
         if found.status.phase not in ENDED:
             try:
+                if found.status.content:
+                    self._sources(found).forbid_mode_change(found.status.content)
                 self._remove(found)
             except DriverError as error:
                 if not is_final(error):
@@ -172,8 +177,6 @@ class Exports:
     def _remove(self, found: VolumeExport) -> bool:
         """Begin to remove the Job, the claim and the snapshot. Returns whether all are removed."""
         sources, name = self._sources(found), found.status.job
-        if found.status.content:
-            sources.forbid_mode_change(found.status.content)
         ended = self._movers_of(found).end(name)
         ended = sources.discard(name) and ended
         # A snapshot of a user has no label, so it stays.
