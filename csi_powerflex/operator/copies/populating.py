@@ -124,11 +124,8 @@ class Populating:
         if spec.claim:
             sources.snapshot(entry.snapshot, spec.claim, spec.snapshot_class)
         taken = sources.taken(entry.snapshot)
-        if sources.needs_mode_change(taken):
-            if entry.content != taken.content:
-                # Written before it is done, so that it is undone in any case.
-                return replace(entry, content=taken.content)
-            sources.allow_mode_change(taken.content)
+        if not sources.opened(taken, recorded=entry.content):
+            return replace(entry, content=taken.content)
         if self._needs_another_source(taken):
             # Written before there is a claim of it: the Job for the earlier snapshot must not read this one.
             self._mover.end(self._temporary)
@@ -316,7 +313,7 @@ class Populating:
         This is a step of its own, which is done once. Later, another copy of the same snapshot may have
         opened it again.
         """
-        self._sources.forbid_mode_change(self.entry.content)
+        self._sources.shut(self.entry.content)
         return Led(replace(self.entry, content=""), NOW)
 
     def _end_copying(self) -> bool:

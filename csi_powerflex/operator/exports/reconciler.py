@@ -89,7 +89,7 @@ def waiting_with(
     return _told(status, now, f"waits: {reason}")
 
 
-def changing_mode(status: ExportStatus, content: str) -> ExportStatus:
+def opening(status: ExportStatus, content: str) -> ExportStatus:
     """The snapshot may be opened in block mode from now on. This is written before it is done."""
     return replace(status, content=content)
 
