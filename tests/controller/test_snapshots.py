@@ -149,7 +149,7 @@ def test_a_copy_that_was_not_yet_expanded_is_expanded_by_the_repeated_call(
 def test_a_copy_is_expanded_by_the_repeated_call_also_after_its_source_was_expanded(
     world: World, driver: Driver
 ) -> None:
-    """The copy is then smaller than its source. Otherwise the claim fails for ever, and the copy stays."""
+    """The copy is then smaller than its source. Otherwise the claim fails without end, and the copy stays."""
     volume = driver.create(gib=8)
     busy = Fault(kind=FaultKind.ERROR, route="Volume.setVolumeSize", code=28, times=1)
     world.simulator.gateway.inject(busy)
