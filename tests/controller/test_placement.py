@@ -310,9 +310,18 @@ def test_a_pool_that_cannot_hold_the_volumes_of_a_class_adds_no_capacity(mixed: 
 
     packed = available(storagepool="packed", provisioning="compressed")
     assert available(provisioning="compressed") == packed > 0
-    assert available(storagepool="plain", provisioning="compressed") == 0
-    assert available(storagepool="unpadded") == 0
-    assert available(storagepool="unpadded", allowUnpaddedPool="true") > 0
+
+
+def test_a_class_that_no_pool_can_hold_has_capacity_so_that_its_claim_gets_the_reason(mixed: World) -> None:
+    wanted = requirement(reach(mixed, 0, zone="a"))
+    parameters = {"storagepool": "unpadded"}
+    request = csi_pb2.GetCapacityRequest(parameters=parameters, accessible_topology=wanted.requisite[0])
+    assert mixed.driver.controller.GetCapacity(request, timeout=30).available_capacity > 0
+    text = refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: mixed.driver.create(accessibility_requirements=wanted, parameters=parameters),
+    )
+    assert "unpadded has no zero padding" in text
 
 
 def test_a_limit_below_the_granularity_of_one_system_leads_to_the_other(make_world: MakeWorld) -> None:

@@ -106,6 +106,25 @@ def test_an_export_or_a_move_makes_nothing_and_continues_when_the_class_was_corr
     assert world.status(key)["phase"] in ("Succeeded", "Moved")
 
 
+def test_a_move_is_not_begun_if_the_default_class_has_retention_since_the_plan(
+    world_of: Callable[[Definition], MoversWorld],
+) -> None:
+    world = world_of(MOVE)
+    put(world.cluster, "locked", None, default=True)
+    key = world.create("one", **{**MOVED, "approved": False})
+    world.drive_to(key, "Planned")
+    put(world.cluster, "locked", "60", default=True)
+    world.change(key, approved=True)
+    for _ in range(6):
+        world.lead(key)
+    assert world.status(key)["phase"] == "Holding"
+    assert REFUSAL in world.status(key)["message"]
+    assert (world.cluster.objects(SNAPSHOTS), world.holds()) == ([], [])
+    put(world.cluster, "locked", "0", default=True)
+    world.drive(key)
+    assert world.status(key)["phase"] == "Moved"
+
+
 def test_a_snapshot_of_a_user_is_exported_whatever_the_classes_are(
     world_of: Callable[[Definition], MoversWorld],
 ) -> None:

@@ -55,13 +55,12 @@ class Capacity:
         except (InvalidArgument, ResourceExhausted) as error:
             log.debug("no capacity for these parameters", reason=error)
             return NOTHING
+        # If none is possible, they count all the same, and CreateVolume says what is wrong with the class.
+        # Without capacity the scheduler would say only that there is not enough space.
+        possible = [candidate for candidate in candidates if _is_possible(candidate.pool, wanted)]
         pools = {
-            (candidate.array.label, candidate.pool.id): candidate
-            for candidate in candidates
-            if _is_possible(candidate.pool, wanted)
+            (candidate.array.label, candidate.pool.id): candidate for candidate in possible or candidates
         }.values()
-        if not pools:
-            return NOTHING
         sizes = [
             self._available_in(item.pool, item.array.pool_capacity(item.pool), wanted.provisioning)
             for item in pools

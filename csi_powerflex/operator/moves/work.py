@@ -21,6 +21,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.model.hold import Custody
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
+from csi_powerflex.operator.classes import SnapshotClasses
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers
 from csi_powerflex.operator.moves import reconciler
@@ -116,6 +117,8 @@ class Moves:
         claimed = self._claimed(found)
         try:
             claimed.require_same()
+            # The plan may be of days ago, and the default class or the specification another one since.
+            SnapshotClasses(self._client, self._driver).require_removable(found.spec.snapshot_class)
             claimed.require_unused()
             self._custody.take(claimed.volume(), found.status.hold, instead_of="")
             # A pod may have begun to use it before the hold was there.
