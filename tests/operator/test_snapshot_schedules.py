@@ -410,6 +410,9 @@ def test_a_removal_without_an_answer_is_repeated_before_the_next_run(schedules: 
     old = schedules.cluster.objects(SNAPSHOTS)[0]["metadata"]["name"]
     schedules.cluster.refused[f"{SNAPSHOTS}/{old}"] = 503
     schedules.at(key, "2026-11-26T11:00:00")
+    pause = schedules.settle(key)
+    assert pause is not None
+    assert pause < 60
     assert schedules.taken() == ["hourly-data-202611261000", "hourly-data-202611261100"]
     schedules.cluster.refused.clear()
     schedules.settle(key)
