@@ -135,7 +135,7 @@ class Client:
         Raises:
             AlreadyExists: the resource has an object of that name.
             NotFound: there is no such namespace.
-            Unauthenticated, PermissionDenied: the API refused the user.
+            Unauthenticated, PermissionDenied: the API refused the user, or a policy the change.
             FailedPrecondition: a file of the configuration cannot be read or used.
             Unavailable, DeadlineExceeded: there was no usable answer, or none in time. The object may exist.
         """
@@ -160,7 +160,7 @@ class Client:
         Raises:
             AlreadyExists: the object has another version.
             NotFound: the resource has no object of that name.
-            Unauthenticated, PermissionDenied: the API refused the user.
+            Unauthenticated, PermissionDenied: the API refused the user, or a policy the change.
             FailedPrecondition: a file of the configuration cannot be read or used.
             Unavailable, DeadlineExceeded: there was no usable answer, or none in time. It may be changed.
         """
@@ -186,7 +186,7 @@ class Client:
         Raises:
             NotFound: the resource has no object of that name.
             AlreadyExists: the object of that name is another one.
-            Unauthenticated, PermissionDenied: the API refused the user.
+            Unauthenticated, PermissionDenied: the API refused the user, or a policy the change.
             FailedPrecondition: a file of the configuration cannot be read or used.
             Unavailable, DeadlineExceeded: there was no usable answer, or none in time. It may be deleted.
         """
@@ -362,6 +362,9 @@ _TO_LIST = _Remedies(
     "this version of Kubernetes may not have this resource",
 )
 
+_OF_CHANGES = (_TO_CREATE, _TO_PATCH, _TO_DELETE)
+_POLICY = "change what refuses it, such as a policy of the cluster"
+
 
 def _refusal(code: int, message: str, remedies: _Remedies = _TO_LIST) -> DriverError:
     """The error for a status code of the API (Kubernetes API conventions, "HTTP Status codes")."""
@@ -369,8 +372,9 @@ def _refusal(code: int, message: str, remedies: _Remedies = _TO_LIST) -> DriverE
     match code:
         case 401:
             return Unauthenticated(f"{answer}; check the token or the client certificate")
-        case 403:
-            return PermissionDenied(f"{answer}; {remedies.forbidden}")
+        case 400 | 403 | 422 if code == 403 or remedies in _OF_CHANGES:
+            # 400 and 422 come from admission webhooks and policies, which would refuse the same again.
+            return PermissionDenied(f"{answer}; {remedies.forbidden if code == 403 else _POLICY}")
         case 404:
             return NotFound(f"{answer}; {remedies.missing}")
         case 409:

@@ -169,18 +169,33 @@ class Sources:
         mode = str(content.spec.get("sourceVolumeMode") or "")
         return Taken(name, content_name, str(handle), int(size), mode)
 
-    def needs_mode_change(self, taken: Taken) -> bool:
-        """Whether the snapshot is of a filesystem claim, and may not be opened in block mode yet."""
+    def opened(self, taken: Taken, *, recorded: str) -> bool:
+        """Open a snapshot of a filesystem claim in block mode, if it is not, and if this is recorded.
+
+        Args:
+            taken: the snapshot.
+            recorded: the VolumeSnapshotContent that the status of the owner names; empty for none.
+
+        Returns:
+            Whether it is open. If not, the content must be recorded first, so that it is shut in any case.
+
+        Raises:
+            NotFound: the content does not exist any more.
+            DriverError: the cluster does not answer, or refuses the change.
+        """
         content = self.owned.client.get(CONTENTS, taken.content, Whole)
-        allowed = content.metadata.annotations.get(MODE_CHANGE) == "true"
-        return not allowed and taken.mode == FILESYSTEM
+        if taken.mode != FILESYSTEM or content.metadata.annotations.get(MODE_CHANGE) == "true":
+            return True
+        if recorded != taken.content:
+            return False
+        self._annotate(taken.content, "true")
+        return True
 
-    def allow_mode_change(self, content: str) -> None:
-        """Let the snapshot be opened in block mode. Raises DriverError: it may not be changed."""
-        self._annotate(content, "true")
+    def shut(self, content: str) -> None:
+        """Undo ``opened``. Returns without error if the content does not exist any more.
 
-    def forbid_mode_change(self, content: str) -> None:
-        """Undo ``allow_mode_change``. Returns without error if the content does not exist any more."""
+        Raises DriverError: the cluster does not answer, or refuses the change.
+        """
         try:
             self._annotate(content, None)
         except NotFound:

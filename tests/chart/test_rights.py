@@ -108,6 +108,7 @@ NEEDED_BY_OPERATOR = {
         "storage.k8s.io/volumeattributesclasses: get list",
         "snapshot.storage.k8s.io/volumesnapshotcontents: get list create patch delete",
         "snapshot.storage.k8s.io/volumesnapshots: get list create delete",
+        "snapshot.storage.k8s.io/volumesnapshotclasses: get list",
         "groupsnapshot.storage.k8s.io/volumegroupsnapshots: get list create delete",
     )
 }

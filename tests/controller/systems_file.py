@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from csi_powerflex.config.systems import loader
@@ -13,6 +14,13 @@ from tests.controller.world import World
 def loads(result: str) -> float:
     """How often a changed systems file was read with this result: "ok" or "refused"."""
     return float(metrics.CONFIGURATION_RELOADS.labels(result)._value.get())
+
+
+def replace(path: Path, content: str | bytes) -> None:
+    """Change a file in one step, as a mounted Secret does. A watch never reads a part of it."""
+    new = path.with_name("new")
+    new.write_bytes(content if isinstance(content, bytes) else content.encode())
+    new.replace(path)
 
 
 class SystemsFile:
@@ -40,6 +48,4 @@ class SystemsFile:
         world.systems = loader.load(self.path)
 
     def write(self) -> None:
-        new = self.folder / "new"
-        new.write_text(json.dumps({"systems": self.entries}))
-        new.replace(self.path)
+        replace(self.path, json.dumps({"systems": self.entries}))

@@ -321,6 +321,8 @@ def test_expand_with_no_size_within_the_limits_is_out_of_range(driver: Driver) -
     volume = driver.create(gib=16)
     refused(OUT_OF_RANGE, lambda: driver.expand(volume.volume_id, gib=8, limit=8))
     refused(OUT_OF_RANGE, lambda: driver.expand(volume.volume_id, gib=1024 * 1024 + 1))
+    assert "negative" in refused(OUT_OF_RANGE, lambda: driver.expand(volume.volume_id, gib=-8))
+    assert "negative" in refused(OUT_OF_RANGE, lambda: driver.expand(volume.volume_id, gib=8, limit=-8))
 
 
 def test_modify_with_an_unknown_key_is_invalid(driver: Driver) -> None:

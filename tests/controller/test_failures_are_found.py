@@ -34,7 +34,7 @@ from tests.controller.conftest import MakeWorld
 from tests.controller.driver import Driver, Mode, block, mount, refused
 from tests.controller.eventually import eventually
 from tests.controller.issued import issue
-from tests.controller.systems_file import SystemsFile
+from tests.controller.systems_file import SystemsFile, replace
 from tests.controller.world import World
 from tests.controller_process import ControllerProcess
 from tests.observed import Observed
@@ -159,14 +159,14 @@ def site(array45: World, make_site: Callable[[World], Site]) -> Site:
 
 
 def test_a_wrong_password_and_its_correction(site: Site) -> None:
-    site.file.password.write_text("wrong")
+    replace(site.file.password, "wrong")
     site.reload()
     site.is_down("refused user 'admin'", "The array refuses the user or password")
     site.refused(Code.UNAUTHENTICATED, site.driver.create, "The array refuses the user or password")
     check = site.doctor()["login"]
     assert check.level is Level.FAULT
     assert "The array refuses the user or password" in leads.entries(check.found)
-    site.file.password.write_text("Simulated1!")
+    replace(site.file.password, "Simulated1!")
     site.reload()
     site.line("system answers again", system="array0")
     eventually(lambda: site.metric("csi_powerflex_system_up", system="array0") == 1)
@@ -226,7 +226,7 @@ def test_a_ca_file_that_is_missing_or_broken(site: Site, content: str | None) ->
     if content is None:
         ca_file.unlink()
     else:
-        ca_file.write_text(content)
+        replace(ca_file, content)
     site.reload()
     line = site.line("configuration not changed", reason=str(ca_file))
     assert "The CA file cannot be used" in leads.entries(line["reason"])

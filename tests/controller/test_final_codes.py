@@ -208,6 +208,31 @@ def test_a_copy_that_is_being_removed_is_not_answered_for(array45: World) -> Non
     assert len(array45.array.volumes) == 3
 
 
+def test_a_copy_that_got_the_name_of_the_removal_while_it_was_looked_for_is_not_answered_for(
+    array45: World,
+) -> None:
+    """The other controller has the id of the copy, and reads it after it got the name of the removal."""
+    copy, gateway, other = copier(array45.driver, "volume"), array45.simulator.gateway, array45.another()
+    inject(array45, "Volume.setVolumeSize", 309, times=1)
+    naming = inject(array45, "Volume.setVolumeName", kind=FaultKind.FREEZE, times=1)
+    removing = inject(array45, "Volume.removeVolume", kind=FaultKind.FREEZE, times=1)
+    with ThreadPoolExecutor(2) as caller:
+        first = caller.submit(outcome, copy)
+        eventually(lambda: gateway.faults.struck(naming) == 1)
+        # The source is read first.
+        reading = inject(array45, "Volume.get", kind=FaultKind.FREEZE, skip=1, times=1)
+        second = caller.submit(outcome, lambda: copy(by=other))
+        eventually(lambda: gateway.faults.struck(reading) == 1)
+        gateway.faults.remove(naming)
+        eventually(lambda: gateway.faults.struck(removing) == 1)
+        gateway.faults.remove(reading)
+        assert second.result(timeout=60) is UNAVAILABLE
+        gateway.faults.remove(removing)
+        assert first.result(timeout=60) is EXHAUSTED
+    assert copy(by=other) == copy()
+    assert len(array45.array.volumes) == 3
+
+
 def test_two_controllers_that_remove_the_same_copy_answer_with_one_volume(array45: World) -> None:
     """The other controller removes what the first one is about to remove, and creates a copy, for both."""
     copy, gateway, other = copier(array45.driver, "volume"), array45.simulator.gateway, array45.another()

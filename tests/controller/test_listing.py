@@ -159,6 +159,9 @@ def test_snapshots_are_found_by_id_and_by_source(driver: Driver) -> None:
     found = snapshots(driver, source_volume_id=second.volume_id)
     assert [entry.snapshot for entry in found.entries] == [of_second]
     assert len(snapshots(driver).entries) == 2
+    for source, some in ((first, True), (second, False)):
+        both = snapshots(driver, snapshot_id=of_first.snapshot_id, source_volume_id=source.volume_id)
+        assert bool(both.entries) is some
 
 
 def test_unknown_ids_give_an_empty_list(world: World, driver: Driver) -> None:

@@ -259,6 +259,85 @@ def test_a_storage_class_can_name_a_pool_within_the_zone(zoned: World) -> None:
     assert "zone=b" in text
 
 
+@pytest.fixture
+def mixed(make_world: MakeWorld) -> World:
+    """One system with a zone of three pools: without zero padding, for single compressed volumes, usual."""
+    pools = (
+        PoolPlan(name="unpadded", zero_padding=False),
+        PoolPlan(name="packed", layout="FineGranularity", compression="Normal"),
+        PoolPlan(name="plain"),
+    )
+    return make_world(
+        SystemPlan(initial_state=InitialState(domains=(DomainPlan(name="pda", pools=pools),))),
+        protection_domain=None,
+        storage_pool=None,
+        zones=(
+            ZoneSettings(name="a", protection_domain="pda", storage_pools=tuple(pool.name for pool in pools)),
+        ),
+    )
+
+
+@pytest.mark.parametrize(("provisioning", "pool"), [("compressed", "packed"), ("thick", "plain")])
+def test_the_first_pool_of_the_zone_that_can_hold_the_volume_gets_it(
+    mixed: World, provisioning: str, pool: str
+) -> None:
+    wanted = requirement(reach(mixed, 0, zone="a"))
+    parameters = {"provisioning": provisioning}
+    volume = mixed.driver.create(accessibility_requirements=wanted, parameters=parameters)
+    assert pool_of(mixed, volume) == f"pda/{pool}"
+    again = mixed.restart()
+    assert again.create(accessibility_requirements=wanted, parameters=parameters) == volume
+
+
+def test_a_full_pool_counts_more_than_one_that_cannot_hold_the_volume(mixed: World) -> None:
+    """It may have space later, so the error is not that of a class that can never work."""
+    mixed.simulator.gateway.set_full("plain", full=True)
+    wanted = requirement(reach(mixed, 0, zone="a"))
+    thick = {"provisioning": "thick"}
+    text = refused(FULL, lambda: mixed.driver.create(accessibility_requirements=wanted, parameters=thick))
+    assert "unpadded has no zero padding" in text
+    assert "packed has thin volumes only" in text
+    assert "no space for volume" in text
+
+
+def test_a_pool_that_cannot_hold_the_volumes_of_a_class_adds_no_capacity(mixed: World) -> None:
+    def available(**parameters: str) -> int:
+        request = csi_pb2.GetCapacityRequest(
+            parameters=parameters,
+            accessible_topology=csi_pb2.Topology(segments=reach(mixed, 0, zone="a")),
+        )
+        return mixed.driver.controller.GetCapacity(request, timeout=30).available_capacity
+
+    packed = available(storagepool="packed", provisioning="compressed")
+    assert available(provisioning="compressed") == packed > 0
+
+
+def test_a_class_that_no_pool_can_hold_has_capacity_so_that_its_claim_gets_the_reason(mixed: World) -> None:
+    wanted = requirement(reach(mixed, 0, zone="a"))
+    parameters = {"storagepool": "unpadded"}
+    request = csi_pb2.GetCapacityRequest(parameters=parameters, accessible_topology=wanted.requisite[0])
+    assert mixed.driver.controller.GetCapacity(request, timeout=30).available_capacity > 0
+    text = refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        lambda: mixed.driver.create(accessibility_requirements=wanted, parameters=parameters),
+    )
+    assert "unpadded has no zero padding" in text
+
+
+def test_a_limit_below_the_granularity_of_one_system_leads_to_the_other(make_world: MakeWorld) -> None:
+    second = SystemPlan(version="5.0", initial_state=InitialState(name="sim2"))
+    world = make_world(SystemPlan(), second)
+    either = requirement(preferred=(reach(world, 0), reach(world, 1)))
+    small = world.driver.create(gib=2, limit=4, accessibility_requirements=either)
+    assert (system_of(world, small), small.capacity_bytes) == (1, 2 * GIB)
+    only_first = requirement(reach(world, 0))
+    text = refused(
+        grpc.StatusCode.OUT_OF_RANGE,
+        lambda: world.driver.create("pvc-2", gib=2, limit=4, accessibility_requirements=only_first),
+    )
+    assert "8 GiB at a time" in text
+
+
 def test_a_zone_that_is_not_configured_is_resource_exhausted(zoned: World) -> None:
     wanted = requirement(reach(zoned, 0, zone="c"))
     text = refused(FULL, lambda: zoned.driver.create(accessibility_requirements=wanted))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.controller.driver import refused
 from tests.controller.eventually import eventually
-from tests.controller.systems_file import SystemsFile, loads
+from tests.controller.systems_file import SystemsFile, loads, replace
 from tests.controller.world import World
 
 
@@ -23,10 +23,10 @@ def file(array45: World) -> SystemsFile:
 
 def test_a_changed_password_is_used_by_the_next_call(array45: World, file: SystemsFile) -> None:
     before = loads("ok")
-    file.password.write_text("wrong")
+    replace(file.password, "wrong")
     eventually(lambda: loads("ok") > before)
     refused(grpc.StatusCode.UNAUTHENTICATED, array45.driver.create)
-    file.password.write_text("Simulated1!\n")
+    replace(file.password, "Simulated1!\n")
     eventually(lambda: loads("ok") > before + 1)
     assert array45.driver.create().volume_id
 

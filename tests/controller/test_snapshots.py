@@ -7,6 +7,7 @@ import pytest
 
 from csi_powerflex.names import Kind, array_name
 from csi_powerflex.pb import csi_pb2
+from csi_powerflex.simulator.faults import Fault, FaultKind
 from csi_powerflex.simulator.initial_state import DomainPlan, InitialState, PoolPlan
 from csi_powerflex.simulator.settings import Settings
 from csi_powerflex.simulator.simulator import SystemPlan
@@ -143,6 +144,20 @@ def test_a_copy_that_was_not_yet_expanded_is_expanded_by_the_repeated_call(
     copy = driver.clone("pvc-2", volume.volume_id)
     assert driver.clone("pvc-2", volume.volume_id, gib=16).volume_id == copy.volume_id
     assert world.volume(copy.volume_id).size_kb * 1024 == 16 * GIB
+
+
+def test_a_copy_is_expanded_by_the_repeated_call_also_after_its_source_was_expanded(
+    world: World, driver: Driver
+) -> None:
+    """The copy is then smaller than its source. Otherwise the claim fails without end, and the copy stays."""
+    volume = driver.create(gib=8)
+    busy = Fault(kind=FaultKind.ERROR, route="Volume.setVolumeSize", code=28, times=1)
+    world.simulator.gateway.inject(busy)
+    refused(grpc.StatusCode.ABORTED, lambda: driver.clone("pvc-copy", volume.volume_id, gib=24))
+    driver.expand(volume.volume_id, gib=16)
+    copy = driver.clone("pvc-copy", volume.volume_id, gib=24)
+    assert copy.capacity_bytes == 24 * GIB
+    assert len(world.array.volumes) == 2
 
 
 @pytest.mark.parametrize("limit", [0, 8])

@@ -20,7 +20,7 @@ from csi_powerflex.operator.definitions import DEFINITIONS
 from tests.e2e import built
 from tests.e2e.cluster import NAMESPACE, Cluster
 from tests.e2e.kubernetes import Object
-from tests.e2e.processes import await_true
+from tests.e2e.processes import NotReady, await_true
 from tests.e2e.space import Space, claim_spec
 
 MEBIBYTES = 3
@@ -105,6 +105,15 @@ class Operated:
         return [pod["metadata"]["name"] for pod in self.kubernetes.list("pods", NAMESPACE, labels=_LABELS)]
 
     # --- what there is -----------------------------------------------------------------------------
+
+    def made(self) -> dict[str, Object]:
+        """The objects of all namespaces that it, the driver and Kubernetes create, by kind and name."""
+        return {
+            f"{kind} {each['metadata'].get('namespace', '')}/{each['metadata']['name']}": each
+            for kind in _MADE
+            for each in self.kubernetes.list(kind)
+            if (kind, each["metadata"].get("namespace")) != ("pods", NAMESPACE)
+        }
 
     def volumes(self) -> set[str]:
         """The volumes and snapshots of both systems."""
@@ -362,28 +371,48 @@ def examples(page: str, space: Space) -> list[Object]:
 @contextlib.contextmanager
 def nothing_left(operated: Operated) -> Iterator[None]:
     """After the block there must be what there was before it, in the cluster and on the arrays."""
-    kubernetes = operated.kubernetes
+    before: set[str] = set()
+    left: dict[str, object] = {}
+    missing: set[str] = set()
 
-    def all_of(kind: str) -> set[str]:
-        # Without a namespace, the API lists those of all namespaces.
-        return {
-            f"{kind} {each['metadata'].get('namespace', '')}/{each['metadata']['name']}"
-            for each in kubernetes.list(kind)
-        }
+    def is_settled() -> bool:
+        # Kinds are listed one after the other. Two equal listings had no change between them.
+        earlier = set(before)
+        made = operated.made()
+        before.clear()
+        before.update(made, operated.volumes())
+        return before == earlier and not _being_deleted(made)
 
-    def there_is() -> set[str]:
-        return {name for kind in _MADE for name in all_of(kind)} | operated.volumes()
+    def is_as_before() -> bool:
+        made = operated.made()
+        volumes = operated.volumes()
+        left.clear()
+        left.update((name, made.get(name)) for name in (made.keys() | volumes) - before)
+        missing.clear()
+        missing.update(before - made.keys() - volumes)
+        return not left and not missing
 
-    before = there_is()
+    # A PersistentVolume is deleted later than its claim. The scenario before this one did not wait for that.
+    await_true(is_settled, what="no object being deleted", every=0.3)
     yield
-    left: set[str] = set()
-
-    def same() -> bool:
-        nonlocal left
-        left = {name for name in there_is() ^ before if not name.startswith(f"pods {NAMESPACE}/")}
-        return not left
-
     try:
-        await_true(same, what="the cluster being as before", seconds=60, every=0.3)
-    except Exception as error:
-        raise AssertionError(f"left or missing: {sorted(left)}") from error
+        await_true(is_as_before, what="the cluster being as before", seconds=60, every=0.3)
+    except NotReady as error:
+        raise AssertionError(f"left: {json.dumps(left, indent=1)}\nmissing: {sorted(missing)}") from error
+
+
+def _being_deleted(made: dict[str, Object]) -> list[str]:
+    """The names of those objects that Kubernetes or a sidecar will remove without a further request."""
+    claims = {
+        each["metadata"]["uid"] for name, each in made.items() if name.startswith("persistentvolumeclaims ")
+    }
+
+    def ends(each: Object) -> bool:
+        spec = each.get("spec", {})
+        is_left_to_delete = (
+            spec.get("persistentVolumeReclaimPolicy") == "Delete"
+            and spec.get("claimRef", {}).get("uid") not in claims
+        )
+        return "deletionTimestamp" in each["metadata"] or is_left_to_delete
+
+    return [name for name, each in made.items() if ends(each)]

@@ -260,8 +260,9 @@ class ApiServer:
             return Answer(503, (b"away",))
         if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
             return Answer.status_object(401, "Unauthorized")
-        if request.path in self.refused:
-            return Answer.status_object(self.refused[request.path], f"{request.path} is refused")
+        for refused in (request.path, f"{request.method} {request.path}"):
+            if refused in self.refused:
+                return Answer.status_object(self.refused[refused], f"{request.path} is refused")
         return None
 
     def page(self, request: Request) -> dict[str, Any]:

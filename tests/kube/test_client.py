@@ -107,6 +107,20 @@ def test_a_refusal_is_the_error_of_its_code_with_the_reason_of_the_api(
         names(client)
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_change_that_a_policy_refuses_is_refused_for_good(
+    cluster: ApiServer, client: Client, status: int
+) -> None:
+    answer = Answer.status_object(status, "denied")
+    cluster.prescribe(answer, answer, answer)
+    with pytest.raises(PermissionDenied, match="denied; change what refuses it"):
+        client.create(WIDGETS, {"metadata": {"name": "w"}})
+    with pytest.raises(PermissionDenied, match="denied; change what refuses it"):
+        client.patch(WIDGETS, "w", {})
+    with pytest.raises(PermissionDenied, match="denied; change what refuses it"):
+        client.delete(WIDGETS, "w", uid="u")
+
+
 def test_a_refusal_that_is_no_status_object_has_no_reason(cluster: ApiServer, client: Client) -> None:
     cluster.prescribe(Answer(502, (b"<html>",)))
     with pytest.raises(Unavailable, match="answered 502: without a reason"):

@@ -59,6 +59,7 @@ class ImagesWorld:
         taken: the word in each snapshot, by handle.
         tree: the tree of each volume and snapshot, by handle.
         imports: the arguments of each mover that has run.
+        outcomes: the outcomes of movers, by the name of the Job, that differ from that of all others.
         namespace: that of the operator.
         largest_tree: the most members that a tree had at the same time.
     """
@@ -73,6 +74,7 @@ class ImagesWorld:
         self.taken: dict[str, str] = {}
         self.tree: dict[str, str] = {}
         self.imports: list[list[str]] = []
+        self.outcomes: dict[str, Outcome] = {}
         self.largest_tree = 0
         self.policy = "Delete"
         self.provisions = self.movers_work = self.snapshotter_works = True
@@ -192,6 +194,11 @@ class ImagesWorld:
 
     def exists(self) -> bool:
         return self.named(PATH, "debian") is not None
+
+    def uid(self) -> str:
+        found = self.named(PATH, "debian")
+        assert found is not None
+        return str(found["metadata"]["uid"])
 
     def status(self) -> dict[str, Any]:
         found = self.named(PATH, "debian")
@@ -381,10 +388,11 @@ class ImagesWorld:
         name = job["metadata"]["name"]
         (container,) = pod["spec"]["containers"]
         self.imports.append(container["args"])
-        done = self.outcome.exit is Exit.DONE
+        outcome = self.outcomes.get(name, self.outcome)
+        done = outcome.exit is Exit.DONE
         if done:
             self.data[self.handle(name)] = self.image
-        state = {"terminated": {"exitCode": int(self.outcome.exit), "message": self.outcome.text()}}
+        state = {"terminated": {"exitCode": int(outcome.exit), "message": outcome.text()}}
         status = {"phase": "Succeeded" if done else "Failed", "containerStatuses": [{"state": state}]}
         self.cluster.put(PODS, pod["metadata"]["name"], {**pod, "status": status})
         conditions = [{"type": "Complete" if done else "Failed", "status": "True"}]

@@ -245,6 +245,8 @@ def test_while_it_is_suspended_nothing_is_taken_or_removed_and_nothing_is_made_u
     [
         ({"schedule": "0 3 * *  "}, "give five fields of cron"),
         ({"schedule": "99 * * * *"}, "give five fields of cron"),
+        # Six fields would be taken as seconds, minutes, and so on.
+        ({"schedule": "0 0 3 * * *"}, "give five fields of cron"),
         ({"timeZone": "Mars/Crater"}, "give a name such as Europe/Berlin"),
         ({"timeZone": "../../etc/passwd"}, "give a name such as Europe/Berlin"),
         ({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "In of a needs values"),
@@ -252,6 +254,15 @@ def test_while_it_is_suspended_nothing_is_taken_or_removed_and_nothing_is_made_u
             {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
             "Exists of a takes no values",
         ),
+        ({"selector": {"matchLabels": {"app": "my app"}}}, "'my app' of app is no value of a label"),
+        ({"selector": {"matchLabels": {"app": "a,b=c"}}}, "'a,b=c' of app is no value of a label"),
+        ({"selector": {"matchLabels": {"größe": "l"}}}, "'größe' is no label"),
+        (
+            {"selector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["x" * 64]}]}},
+            "is no value of a label",
+        ),
+        # Without a key, the query would select every claim.
+        ({"selector": {"matchExpressions": [{"key": "", "operator": "Exists"}]}}, "'' is no label"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_the_status(
@@ -371,6 +382,41 @@ def test_snapshots_of_others_and_those_without_the_label_are_never_removed(sched
     names = {item["metadata"]["name"] for item in schedules.cluster.objects(SNAPSHOTS)}
     assert {name, "mine"} <= names
     assert len(names) == 3
+
+
+def test_one_that_may_not_be_removed_keeps_no_other_from_its_removal(schedules: SchedulesWorld) -> None:
+    schedules.claim("data")
+    key = schedules.create(keep={"count": 1})
+    schedules.at(key, "2026-11-26T10:00:00")
+    kept = schedules.cluster.objects(SNAPSHOTS)[0]["metadata"]["name"]
+    schedules.cluster.refused[f"{SNAPSHOTS}/{kept}"] = 403
+    for hour in (11, 12, 13):
+        schedules.at(key, f"2026-11-26T{hour}:00:00")
+    schedules.settle(key)
+    assert schedules.taken() == ["hourly-data-202611261000", "hourly-data-202611261300"]
+    assert f"not removed: {kept}: " in schedules.status(key)["message"]
+    assert schedules.status(key)["nextAt"] == "2026-11-26T14:00:00Z"
+    assert [item["reason"] for item in schedules.cluster.objects(EVENTS)].count("NotRemoved") == 1
+    schedules.cluster.refused.clear()
+    schedules.settle(key)
+    assert schedules.taken() == ["hourly-data-202611261300"]
+    assert "message" not in schedules.status(key)
+
+
+def test_a_removal_without_an_answer_is_repeated_before_the_next_run(schedules: SchedulesWorld) -> None:
+    schedules.claim("data")
+    key = schedules.create(keep={"count": 1})
+    schedules.at(key, "2026-11-26T10:00:00")
+    old = schedules.cluster.objects(SNAPSHOTS)[0]["metadata"]["name"]
+    schedules.cluster.refused[f"{SNAPSHOTS}/{old}"] = 503
+    schedules.at(key, "2026-11-26T11:00:00")
+    pause = schedules.settle(key)
+    assert pause is not None
+    assert pause < 60
+    assert schedules.taken() == ["hourly-data-202611261000", "hourly-data-202611261100"]
+    schedules.cluster.refused.clear()
+    schedules.settle(key)
+    assert schedules.taken() == ["hourly-data-202611261100"]
 
 
 def test_groups_are_kept_by_count_too(schedules: SchedulesWorld) -> None:

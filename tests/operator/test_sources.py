@@ -172,22 +172,23 @@ def test_only_a_filesystem_snapshot_has_to_be_opened_in_block_mode(
 ) -> None:
     put_snapshot(cluster, READY)
     put_content(cluster, sourceVolumeMode="Block")
-    assert not sources.needs_mode_change(sources.taken("s"))
+    assert sources.opened(sources.taken("s"), recorded="")
     put_content(cluster)
     assert sources.taken("s") == TAKEN
-    assert sources.needs_mode_change(TAKEN)
-    sources.allow_mode_change("content")
-    assert not sources.needs_mode_change(TAKEN)
-    sources.forbid_mode_change("content")
-    assert sources.needs_mode_change(TAKEN)
+    assert not sources.opened(TAKEN, recorded="")
+    assert not sources.opened(TAKEN, recorded="of-an-earlier-snapshot")
+    assert sources.opened(TAKEN, recorded="content")
+    assert sources.opened(TAKEN, recorded=""), "it is open already"
+    sources.shut("content")
+    assert not sources.opened(TAKEN, recorded="")
     (content,) = cluster.objects(CONTENTS)
     assert MODE_CHANGE not in content["metadata"]["annotations"]
 
 
 def test_a_content_that_is_deleted_needs_no_undoing(sources: Sources) -> None:
     with pytest.raises(NotFound):
-        sources.allow_mode_change("content")
-    sources.forbid_mode_change("content")
+        sources.opened(TAKEN, recorded="content")
+    sources.shut("content")
 
 
 def test_the_temporary_claim_has_the_data_in_block_mode(cluster: ApiServer, sources: Sources) -> None:

@@ -12,7 +12,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
-from csi_powerflex.operator.classes import STORAGE_CLASSES
+from csi_powerflex.operator.classes import SNAPSHOT_CLASSES, STORAGE_CLASSES
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.owned import OWNER_LABEL
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
@@ -240,6 +240,7 @@ def test_the_progress_is_that_of_the_mover(world: CopiesWorld) -> None:
 def test_the_example_of_the_page_gives_the_claim_its_copy(world: CopiesWorld) -> None:
     copy, claim = on_page("volume-copy.md")
     world.cluster.put(STORAGE_CLASSES, claim["spec"]["storageClassName"], {"provisioner": DRIVER})
+    world.cluster.put(SNAPSHOT_CLASSES, copy["spec"]["snapshotClass"], {"driver": DRIVER})
     world.cluster.created(world.path, copy)
     world.cluster.created(CLAIMS, claim)
     for _ in range(30):
@@ -523,6 +524,24 @@ def test_another_use_of_the_snapshot_does_not_take_the_right_to_open_it(world: C
     world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: None}}})
     world.drive(KEY)
     world.require_delivered(word="night")
+
+
+def test_a_copy_that_cannot_end_does_not_take_the_right_of_another_one_again(world: CopiesWorld) -> None:
+    world.copy(snapshot="nightly")
+    world.want()
+    world.detaches = False
+    world.drive_to_stage("Closing")
+    world.rounds_of(2)
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {}
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: "true"}}})
+    world.rounds_of(4)
+    assert "node node-1 still has PersistentVolume" in world.message()
+    world.cluster.delete(CLAIMS, "mine")
+    world.rounds_of(4)
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {MODE_CHANGE: "true"}
 
 
 @pytest.mark.parametrize("stage", ["Closing", "Binding"])

@@ -10,13 +10,23 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.mover import Exit, Outcome
 from csi_powerflex.operator.api import Key
+from csi_powerflex.operator.classes import SNAPSHOT_CLASSES
 from csi_powerflex.operator.exports.definition import DEFINITION
 from csi_powerflex.operator.sources import CONTENTS, MODE_CHANGE
 from tests.controller.ended import Life
 from tests.figures import Figures
 from tests.kube.api_server import ApiServer
 from tests.operator.interruptions import killed_everywhere
-from tests.operator.movers_world import CLAIMS, JOBS, NAMESPACE, PODS, POLICIES, SNAPSHOTS, MoversWorld
+from tests.operator.movers_world import (
+    CLAIMS,
+    DRIVER,
+    JOBS,
+    NAMESPACE,
+    PODS,
+    POLICIES,
+    SNAPSHOTS,
+    MoversWorld,
+)
 
 pytestmark = pytest.mark.usefixtures("untouched_logging")
 
@@ -347,7 +357,8 @@ def test_a_cluster_that_does_not_answer_delays_the_cleaning(world: MoversWorld) 
     world.drive_to(key, "Cleaning")
     name = world.status(key)["job"]
     world.cluster.refused[f"{JOBS}/{name}"] = 503
-    world.lead(key)
+    world.rounds.lead(key)
+    world.rounds.lead(key)
     assert "is tried again" in world.status(key)["message"]
     world.cluster.refused.clear()
     world.drive(key)
@@ -388,6 +399,7 @@ def test_a_cluster_that_does_not_answer_keeps_a_deleted_object(world: MoversWorl
 
 
 def test_the_snapshot_has_the_class_that_is_given(world: MoversWorld) -> None:
+    world.cluster.put(SNAPSHOT_CLASSES, "slow", {"driver": DRIVER})
     key = prepared(world, snapshotClass="slow")
     world.drive_to(key, "Exporting")
     (item,) = world.cluster.objects(SNAPSHOTS)
@@ -452,11 +464,13 @@ def test_an_object_that_is_deleted_in_any_phase_leaves_nothing(
     assert len(world.volumes()) == 2
 
 
-def test_what_may_not_be_removed_does_not_keep_a_deleted_object(world: MoversWorld) -> None:
+# A webhook answers 400 by default, and a ValidatingAdmissionPolicy 422.
+@pytest.mark.parametrize("status", [403, 400, 422])
+def test_what_may_not_be_removed_does_not_keep_a_deleted_object(world: MoversWorld, status: int) -> None:
     key = prepared(world)
     job_of(world, key)
     name = world.status(key)["job"]
-    world.cluster.refused[f"{JOBS}/{name}"] = 403
+    world.cluster.refused[f"DELETE {JOBS}/{name}"] = status
     world.delete(key)
     world.rounds.lead(key)
     assert not world.exists(key)
@@ -505,6 +519,24 @@ def test_another_export_of_the_snapshot_does_not_take_the_right_to_open_it(world
     world.settle()
     assert (world.status(key)["phase"], world.left()) == ("Succeeded", [])
     assert [word for word, _ in world.exported] == ["hello"]
+
+
+def test_an_export_that_cannot_end_does_not_take_the_right_of_another_one_again(world: MoversWorld) -> None:
+    world.claimed("data", "hello")
+    world.claimed("images", "")
+    world.snapshot("nightly", "data")
+    key = prepared(world, claim=None, snapshot="nightly")
+    world.drive_to(key, "Cleaning")
+    world.rounds.lead(key)
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {}
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    world.cluster.patched(path, {"metadata": {"annotations": {MODE_CHANGE: "true"}}})
+    for _ in range(4):
+        world.rounds.lead(key)
+    assert world.status(key)["phase"] == "Cleaning"
+    (content,) = world.cluster.objects(CONTENTS)
+    assert content["metadata"]["annotations"] == {MODE_CHANGE: "true"}
 
 
 def test_classes_that_keep_volumes_and_snapshots_keep_nothing_temporary(world: MoversWorld) -> None:

@@ -149,6 +149,18 @@ def test_later_imports_must_have_the_digest_of_the_first(images: ImagesWorld) ->
     assert checksums == [f"--checksum={SHA}", "--checksum=sha256:ab"]
 
 
+def test_an_import_that_ran_next_to_the_first_must_have_its_digest_too(images: ImagesWorld) -> None:
+    key = images.create(storageClasses=["fast", "slow"])
+    second = f"image-{images.uid()}-2"
+    images.outcomes[second] = Outcome(Exit.DONE, "imported", size=2 * GIB, digest="sha256:cd")
+    images.rounds_of(key, 20)
+    assert not any("--checksum" in part for args in images.imports for part in args)
+    assert images.stages() == ["Ready", "Failed"]
+    assert images.status()["digest"] == "sha256:ab"
+    assert "the digest sha256:cd, and an earlier import had sha256:ab" in images.status()["message"]
+    assert images.data.keys() == set()
+
+
 def test_copies_are_made_ahead_for_the_named_classes(images: ImagesWorld) -> None:
     images.storage_class("foreign", provisioner="other.example.org")
     key = images.create(storageClasses=["fast", "foreign", "none"], keep={"unusedHours": 1})

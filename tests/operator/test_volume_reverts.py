@@ -324,6 +324,47 @@ def test_a_pod_that_begins_between_the_check_and_the_hold_is_noticed(reverts: Re
     assert (reverts.status(key)["phase"], reverts.holds(), reverts.word("data")) == ("Failed", [], "new")
 
 
+@pytest.mark.parametrize(("left", "word"), [("b", "old b"), ("c", "old c")])
+def test_a_claim_that_leaves_the_group_while_the_revert_waits_is_not_held_any_more(
+    reverts: RevertsWorld, left: str, word: str
+) -> None:
+    key = group_prepared(reverts)
+    reverts.drive_to(key, "Securing")
+    use(reverts, "b")
+    reverts.lead(key)
+    assert (reverts.status(key)["phase"], len(reverts.holds())) == ("Pending", 2)
+    # The group is taken again of another claim.
+    reverts.claimed("c", "old c")
+    reverts.snapshot("both-c", "c", group="both")
+    reverts.contents.write(reverts.handles["c"], "new c")
+    for name in {"a", "b", "c"} - {left}:
+        reverts.cluster.remove(SNAPSHOTS, f"both-{name}")
+    reverts.cluster.remove(PODS, "user")
+    reverts.drive(key)
+    assert reverts.status(key)["phase"] == "Succeeded"
+    assert (reverts.word("a"), reverts.word(left)) == ("new a", word)
+    assert reverts.holds() == []
+
+
+def test_claims_whose_long_names_begin_alike_have_safety_snapshots_of_their_own(
+    reverts: RevertsWorld,
+) -> None:
+    names = [f"{'data-' * 48}{number}" for number in (1, 2)]
+    for claim in names:
+        reverts.claimed(claim, "old")
+    for number, claim in enumerate(names):
+        reverts.snapshot(f"both-{number}", claim, group="both")
+        reverts.contents.write(reverts.handles[claim], f"new {number}")
+    content = {"metadata": {"namespace": NAMESPACE, "name": "both"}, "status": {"readyToUse": True}}
+    reverts.cluster.put(group_snapshots(NAMESPACE), "both", content)
+    key = reverts.create("back", groupSnapshot="both")
+    reverts.drive(key)
+    assert reverts.status(key)["phase"] == "Succeeded", reverts.status(key)["message"]
+    safety = [member["safetySnapshot"] for member in reverts.status(key)["members"]]
+    assert sorted(reverts.word_in_snapshot(name) for name in safety) == ["new 0", "new 1"]
+    assert all(len(name) <= 253 for name in safety)
+
+
 def test_without_a_safety_snapshot_in_time_nothing_is_reverted(reverts: RevertsWorld) -> None:
     key = prepared(reverts)
     reverts.drive_to(key, "Securing")

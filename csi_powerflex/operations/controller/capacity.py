@@ -11,7 +11,12 @@ from csi_powerflex.model.array import Pool, PoolCapacity, Provisioning
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.topology import Segments
 from csi_powerflex.observability.log import Log
-from csi_powerflex.operations.controller.placement import ANYWHERE, Placement, TopologyRequirement
+from csi_powerflex.operations.controller.placement import (
+    ANYWHERE,
+    Placement,
+    TopologyRequirement,
+    require_possible,
+)
 
 log = Log(__name__)
 
@@ -50,7 +55,12 @@ class Capacity:
         except (InvalidArgument, ResourceExhausted) as error:
             log.debug("no capacity for these parameters", reason=error)
             return NOTHING
-        pools = {(candidate.array.label, candidate.pool.id): candidate for candidate in candidates}.values()
+        # If none is possible, they count all the same, and CreateVolume says what is wrong with the class.
+        # Without capacity the scheduler would say only that there is not enough space.
+        possible = [candidate for candidate in candidates if _is_possible(candidate.pool, wanted)]
+        pools = {
+            (candidate.array.label, candidate.pool.id): candidate for candidate in possible or candidates
+        }.values()
         sizes = [
             self._available_in(item.pool, item.array.pool_capacity(item.pool), wanted.provisioning)
             for item in pools
@@ -69,3 +79,13 @@ class Capacity:
             promised = int(capacity.total * self._over_commit) - capacity.provisioned
             left = min(capacity.largest_thin, promised)
         return max(left, 0) // pool.granularity * pool.granularity
+
+
+def _is_possible(pool: Pool, parameters: VolumeParameters) -> bool:
+    """Whether CreateVolume would put such a volume into the pool."""
+    try:
+        require_possible(pool, parameters)
+    except InvalidArgument as error:
+        log.debug("no capacity for these parameters", reason=error)
+        return False
+    return True

@@ -6,6 +6,8 @@ interrupted leaves no state behind: the next one finds by name what exists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from csi_powerflex import units
 from csi_powerflex.errors import (
     ConnectFailed,
@@ -13,13 +15,13 @@ from csi_powerflex.errors import (
     DriverError,
     InvalidArgument,
     NotFound,
+    OutOfRange,
     ResourceExhausted,
     Unavailable,
     is_final,
 )
 from csi_powerflex.ids import VolumeHandle
-from csi_powerflex.model.array import NameInUse, Pool, Provisioning, Volume
-from csi_powerflex.model.parameters import VolumeParameters
+from csi_powerflex.model.array import NameInUse, Volume
 from csi_powerflex.model.ports import Array, Fleet, QosStore
 from csi_powerflex.observability.log import Log
 from csi_powerflex.operations.controller.create_history import CreateHistory
@@ -30,7 +32,7 @@ from csi_powerflex.operations.controller.matching import (
     require_match,
     size_for,
 )
-from csi_powerflex.operations.controller.placement import Candidate, Placement
+from csi_powerflex.operations.controller.placement import Candidate, Placement, require_possible
 from csi_powerflex.operations.controller.size_errors import explained
 from csi_powerflex.operations.controller.snapshot_policies import RequestedPolicy
 
@@ -115,24 +117,31 @@ class Creation:
     def _create_on_first(
         self, candidates: list[Candidate], request: VolumeRequest, name: str
     ) -> CreatedVolume:
-        """Create the volume on the first candidate that has space and can be reached."""
+        """Create the volume on the first candidate that can hold it, has space and can be reached."""
         errors: list[DriverError] = []
         for candidate in candidates:
             try:
-                return self._create_on(candidate, request, name, _on(candidate.array, candidates))
+                require_possible(candidate.pool, request.parameters)
+                size = size_for(request, candidate.pool)
+            except (InvalidArgument, OutOfRange) as error:
+                errors.append(error)
+                continue
+            try:
+                return self._create_on(candidate, size, request, name, _on(candidate.array, candidates))
             except (ResourceExhausted, ConnectFailed) as error:
                 errors.append(error)
-        # A system that was not reached may have space.
-        final = all(isinstance(error, ResourceExhausted) for error in errors)
-        raise (ResourceExhausted if final else Unavailable)("; ".join(str(error) for error in errors))
+        raise _none_left(errors)
 
     def _create_on(
-        self, candidate: Candidate, request: VolumeRequest, name: str, same_system: list[Candidate]
+        self,
+        candidate: Candidate,
+        size: int,
+        request: VolumeRequest,
+        name: str,
+        same_system: list[Candidate],
     ) -> CreatedVolume:
         """Create the volume there. If the system has it already, it may be in any of ``same_system``."""
         array, pool = candidate.array, candidate.pool
-        _require_possible(pool, request.parameters)
-        size = size_for(request, pool)
         known = self._created_recently(array, name)
         if known is not None:
             return self._matching(array, known, request, same_system)
@@ -193,22 +202,17 @@ def _on(array: Array, candidates: list[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate.array is array]
 
 
-def _require_possible(pool: Pool, parameters: VolumeParameters) -> None:
-    """Check that the pool can hold such a volume.
+def _none_left(errors: Sequence[DriverError]) -> DriverError:
+    """The error when no candidate was of use, with what each one said.
 
-    Raises:
-        InvalidArgument: it cannot, or must not unless the parameters allow it.
+    A system that was not reached may have space, and a full pool may get some. So these count more than a
+    pool that cannot hold the volume at all.
     """
-    if not pool.zero_padded and not parameters.allow_unpadded_pool:
-        raise InvalidArgument(
-            f"pool {pool} has no zero padding, so a new volume may show data that was deleted before; "
-            "enable it on the pool, or set allowUnpaddedPool=true"
-        )
-    provisioning = parameters.provisioning
-    if provisioning is Provisioning.COMPRESSED and not pool.compressible:
-        raise InvalidArgument(f"pool {pool} cannot compress single volumes; use provisioning=thin")
-    if provisioning is Provisioning.THICK and (pool.compressible or pool.erasure_coded):
-        raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
+    text = "; ".join(dict.fromkeys(map(str, errors)))
+    for kind in (Unavailable, ResourceExhausted):
+        if any(isinstance(error, kind) for error in errors):
+            return kind(text)
+    return type(errors[0])(text)
 
 
 def _may_exist(request: VolumeRequest, name: str, array: Array, error: DriverError) -> Unavailable:

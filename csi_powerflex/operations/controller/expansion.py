@@ -36,6 +36,7 @@ class Expansion:
             OutOfRange: no size is within the range, or the volume is already larger than ``limit``.
             ResourceExhausted: the pool is full.
         """
+        units.check_range(required=required, limit=limit)
         self._new_volumes.forget(handle)
         array = self._fleet.array(handle.system_id)
         volume = array.volume(handle.volume_id)

@@ -186,12 +186,13 @@ class Listing:
             max_entries: as for ``Paginator.page``.
             snapshot_id: list this snapshot only.
             source_id: list the snapshots of this volume only. An id that names nothing gives an empty page
-                (specification, ListSnapshots).
+                (specification, ListSnapshots). So do both ids together if the snapshot is of another volume.
         """
 
         def read() -> Sequence[ListedSnapshot]:
             if snapshot_id:
-                return self._one_snapshot(snapshot_id)
+                found = self._one_snapshot(snapshot_id)
+                return [item for item in found if source_id in ("", _source_of(item))]
             if source_id:
                 return self._snapshots_of_volume(source_id)
             return self.contents().snapshots
@@ -254,6 +255,11 @@ class Listing:
         except NotFound:
             return []
         return [ListedSnapshot(handle.system_id, found)] if is_snapshot(found) else []
+
+
+def _source_of(item: ListedSnapshot) -> str:
+    """The id of the volume that the snapshot was taken of."""
+    return f"{item.system_id}-{item.snapshot.ancestor_id}"
 
 
 def _listed(system_id: str, volume: VolumeOutline, node_ids: Mapping[str, str]) -> ListedVolume:

@@ -16,11 +16,18 @@ from csi_powerflex.model.ports import Array
 
 
 def find_volume_by_name(array: Array, name: str) -> Volume | None:
-    """The volume or snapshot of that name, or None."""
+    """The volume or snapshot of that name, or None.
+
+    Raises:
+        Unavailable: it got another name between the two requests, so another call may be removing it.
+    """
     try:
-        return array.volume(array.volume_id_by_name(name))
+        found = array.volume(array.volume_id_by_name(name))
     except NotFound:
         return None
+    if found.name != name:
+        raise Unavailable(f"volume {found} was called {name} until just now; try again")
+    return found
 
 
 def is_copy_of(array: Array, copy: Volume, source_id: str) -> bool:

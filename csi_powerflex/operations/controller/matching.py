@@ -134,8 +134,9 @@ def require_copy(copy: Volume, request: VolumeRequest, source: Volume | None) ->
         difference = f"was not created from {source}"
     elif request.limit and copy.size > request.limit:
         difference = f"has {units.readable(copy.size)}"
-    elif source is not None and copy.size not in (source.size, max(copy.size, request.required)):
-        # It was grown already, to less than this request asks for. So another request created it.
+    elif source is not None and source.size < copy.size < request.required:
+        # It was grown already, to less than this request asks for. So another request created it. One that
+        # is smaller than its source was created before the source was grown.
         difference = f"has {units.readable(copy.size)}"
     if difference:
         raise _name_taken(copy, request, difference)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from csi_powerflex import call_context
 from csi_powerflex.errors import DriverError, InvalidArgument, ResourceExhausted
-from csi_powerflex.model.array import Pool
+from csi_powerflex.model.array import Pool, Provisioning
 from csi_powerflex.model.parameters import VolumeParameters
 from csi_powerflex.model.ports import Array, Fleet, Zone
 from csi_powerflex.model.topology import Segments, Topology
@@ -245,6 +245,24 @@ class Placement:
                 "read deleteAfter when the volume is deleted; remove it from the class. The key trash of "
                 f"system {array.label} says for how long a volume is kept"
             )
+
+
+def require_possible(pool: Pool, parameters: VolumeParameters) -> None:
+    """Check that the pool can hold such a volume.
+
+    Raises:
+        InvalidArgument: it cannot, or must not unless the parameters allow it.
+    """
+    if not pool.zero_padded and not parameters.allow_unpadded_pool:
+        raise InvalidArgument(
+            f"pool {pool} has no zero padding, so a new volume may show data that was deleted before; "
+            "enable it on the pool, or set allowUnpaddedPool=true"
+        )
+    provisioning = parameters.provisioning
+    if provisioning is Provisioning.COMPRESSED and not pool.compressible:
+        raise InvalidArgument(f"pool {pool} cannot compress single volumes; use provisioning=thin")
+    if provisioning is Provisioning.THICK and (pool.compressible or pool.erasure_coded):
+        raise InvalidArgument(f"pool {pool} has thin volumes only; use provisioning=thin")
 
 
 def _pinned(parameters: VolumeParameters) -> str:

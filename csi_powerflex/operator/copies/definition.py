@@ -61,7 +61,7 @@ class CopySpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         _NAME,
         Meta(
             description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the "
-            "default class of the driver."
+            "default class of the driver. One with retentionMinutes is refused."
         ),
     ] = ""
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import AlreadyExists, DriverError, FailedPrecondition, NotFound, is_final
 from csi_powerflex.model.mover import Outcome
-from csi_powerflex.operator.classes import StorageClass, StorageClasses
+from csi_powerflex.operator.classes import SnapshotClasses, StorageClass, StorageClasses
 from csi_powerflex.operator.copies import reconciler
 from csi_powerflex.operator.copies.definition import Population, Stage, VolumeCopy
 from csi_powerflex.operator.movers.job import MoverJob
@@ -107,6 +107,8 @@ class Populating:
         )
         if words := reconciler.does_not_fit(self.claim, source):
             raise FailedPrecondition(words)
+        if spec.claim:
+            SnapshotClasses(self.owned.client, self.driver_name).require_removable(spec.snapshot_class)
         begins = self._told("CopyBegins", "a full copy is made; this may take a while")
         return Led(reconciler.begun(self.entry, self.found, source), happenings=(begins,))
 
@@ -122,11 +124,8 @@ class Populating:
         if spec.claim:
             sources.snapshot(entry.snapshot, spec.claim, spec.snapshot_class)
         taken = sources.taken(entry.snapshot)
-        if sources.needs_mode_change(taken):
-            if entry.content != taken.content:
-                # Written before it is done, so that it is undone in any case.
-                return replace(entry, content=taken.content)
-            sources.allow_mode_change(taken.content)
+        if not sources.opened(taken, recorded=entry.content):
+            return replace(entry, content=taken.content)
         if self._needs_another_source(taken):
             # Written before there is a claim of it: the Job for the earlier snapshot must not read this one.
             self._mover.end(self._temporary)
@@ -174,6 +173,8 @@ class Populating:
         """End the data mover, and remove the temporary claim and its PersistentVolume in block mode."""
         if self.claim is None or not self._is_wanted:
             return Led(reconciler.undoing(self.entry, ""))
+        if self.entry.content:
+            return self._shut()
         if not self._end_copying():
             return Led(reconciler.said(self.entry, "waits until the data mover has ended"), _SOON_SECONDS)
         storage_class = str(self.claim.spec.get("storageClassName") or "")
@@ -242,6 +243,8 @@ class Populating:
         told: tuple[Happening, ...] = ()
         ended = False
         try:
+            if self.entry.content:
+                return self._shut()
             stopped = self._end_copying()
             self._hand_over.abandon()
             ended = self._removed() and stopped
@@ -304,10 +307,17 @@ class Populating:
             devices={_SOURCE: self._temporary, _TARGET: reconciler.target(self.entry.uid)},
         )
 
+    def _shut(self) -> Led:
+        """Let the snapshot not be opened in block mode any more.
+
+        This is a step of its own, which is done once. Later, another copy of the same snapshot may have
+        opened it again.
+        """
+        self._sources.shut(self.entry.content)
+        return Led(replace(self.entry, content=""), NOW)
+
     def _end_copying(self) -> bool:
         """Begin to remove all that only the copying needs. Returns whether the data mover is removed."""
-        if self.entry.content:
-            self._sources.forbid_mode_change(self.entry.content)
         ended = self._mover.end(self._temporary)
         self._sources.discard(self._temporary)
         # A snapshot of a user has another name, and no label.

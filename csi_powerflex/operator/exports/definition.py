@@ -97,7 +97,7 @@ class ExportSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit
         _NAME,
         Meta(
             description="The VolumeSnapshotClass of the temporary snapshot of a claim. By default the "
-            "default class of the driver."
+            "default class of the driver. One with retentionMinutes is refused."
         ),
     ] = ""
     storage_class_name: Annotated[

@@ -89,9 +89,17 @@ def waiting_with(
     return _told(status, now, f"waits: {reason}")
 
 
-def changing_mode(status: ExportStatus, content: str) -> ExportStatus:
+def opening(status: ExportStatus, content: str) -> ExportStatus:
     """The snapshot may be opened in block mode from now on. This is written before it is done."""
     return replace(status, content=content)
+
+
+def shut(status: ExportStatus) -> ExportStatus:
+    """The snapshot may not be opened in block mode any more.
+
+    This is done once. Until the export has ended, another one of the same snapshot may have opened it again.
+    """
+    return replace(status, content="")
 
 
 def secured(status: ExportStatus, taken: Taken, now: datetime.datetime) -> ExportStatus:
@@ -126,7 +134,7 @@ def failed(status: ExportStatus, failure: str, now: datetime.datetime) -> Export
 
 def cleaned(status: ExportStatus, now: datetime.datetime) -> ExportStatus:
     """Nothing temporary is left: it ends."""
-    done = replace(status, completed_at=now, failure="", content="")
+    done = replace(status, completed_at=now, failure="")
     if status.failure:
         return _told(replace(done, phase=Phase.FAILED), now, status.failure)
     text = f"exported {status.volume_bytes} bytes"

@@ -10,6 +10,7 @@ from csi_powerflex.errors import DriverError, FailedPrecondition, PermissionDeni
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
+from csi_powerflex.operator.classes import SnapshotClasses
 from csi_powerflex.operator.exports import reconciler
 from csi_powerflex.operator.exports.definition import (
     DEFINITION,
@@ -37,7 +38,7 @@ _FOLDER = "/target"
 _SERVER = "/server"
 _SCRATCH = "/scratch"
 
-_Act = Callable[[VolumeExport, Save[ExportStatus]], Change[ExportStatus]]
+_Act = Callable[[VolumeExport], Change[ExportStatus]]
 
 
 class Exports:
@@ -59,24 +60,24 @@ class Exports:
         self._driver = driver_name
         self._now = now
         self._acts: Mapping[Step, _Act] = {
-            Step.BEGIN: lambda found, _save: Change(reconciler.begun(found, now()), finalizer=True),
-            Step.KEEP: lambda found, _save: Change(found.status, finalizer=True),
+            Step.BEGIN: lambda found: Change(reconciler.begun(found, now()), finalizer=True),
+            Step.KEEP: lambda found: Change(found.status, finalizer=True),
             Step.CHECK: self._check,
             Step.SECURE: self._secure,
             Step.EXPORT: self._export,
             Step.CLEAN: self._clean,
             Step.LET_GO: self._let_go,
-            Step.REST: lambda found, _save: Change(found.status, UNTIL_CHANGED),
+            Step.REST: lambda found: Change(found.status, UNTIL_CHANGED),
         }
 
-    def advance(self, found: VolumeExport, save: Save[ExportStatus]) -> Change[ExportStatus]:
+    def advance(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
         """See ``Work.advance``."""
-        change = self._acts[reconciler.next_step(found)](found, save)
+        change = self._acts[reconciler.next_step(found)](found)
         return _with_happening(found.status, change)
 
     # --- the steps -------------------------------------------------------------------------------
 
-    def _check(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
+    def _check(self, found: VolumeExport) -> Change[ExportStatus]:
         try:
             source = self._source(found)
             self._require_target(found)
@@ -84,23 +85,20 @@ class Exports:
             return Change(reconciler.waiting(found, error, self._now()), _WAIT_SECONDS)
         return Change(reconciler.checked(found, source.storage_class, self._now()))
 
-    def _secure(self, found: VolumeExport, save: Save[ExportStatus]) -> Change[ExportStatus]:
+    def _secure(self, found: VolumeExport) -> Change[ExportStatus]:
         sources, status = self._sources(found), found.status
         try:
             if found.spec.claim:
                 sources.snapshot(status.snapshot, found.spec.claim, found.spec.snapshot_class)
             taken = sources.taken(status.snapshot)
-            if sources.needs_mode_change(taken):
-                # Written before it is done, so that it is undone in any case.
-                status = reconciler.changing_mode(status, taken.content)
-                save(status)
-                sources.allow_mode_change(taken.content)
+            if not sources.opened(taken, recorded=status.content):
+                return Change(reconciler.opening(status, taken.content), NOW)
             sources.claim(status.job, taken, status.storage_class)
         except DriverError as error:
             return Change(reconciler.waiting_with(found, status, error, self._now()), _SNAPSHOT_SECONDS)
         return Change(reconciler.secured(status, taken, self._now()))
 
-    def _export(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
+    def _export(self, found: VolumeExport) -> Change[ExportStatus]:
         now = self._now()
         try:
             state = self._movers_of(found).lead(_job(found))
@@ -125,15 +123,15 @@ class Exports:
         """
         sources = self._sources(found)
         taken = sources.taken(found.status.snapshot)
-        if sources.needs_mode_change(taken):
-            if found.status.content != taken.content:
-                # Written before it is done, so that it is undone in any case.
-                return reconciler.changing_mode(found.status, taken.content)
-            sources.allow_mode_change(taken.content)
+        if not sources.opened(taken, recorded=found.status.content):
+            return reconciler.opening(found.status, taken.content)
         return found.status
 
-    def _clean(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
+    def _clean(self, found: VolumeExport) -> Change[ExportStatus]:
         try:
+            if found.status.content:
+                self._sources(found).shut(found.status.content)
+                return Change(reconciler.shut(found.status), NOW)
             done = self._remove(found)
         except DriverError as error:
             return Change(reconciler.repeated(found.status, error, self._now()), _WAIT_SECONDS)
@@ -141,7 +139,7 @@ class Exports:
             return Change(found.status, _SNAPSHOT_SECONDS)
         return Change(reconciler.cleaned(found.status, self._now()), NOW)
 
-    def _let_go(self, found: VolumeExport, _save: Save[ExportStatus]) -> Change[ExportStatus]:
+    def _let_go(self, found: VolumeExport) -> Change[ExportStatus]:
         """Begin to remove what was temporary.
 
         Nothing is waited for: it has an owner reference, so Kubernetes removes what is left.
@@ -149,6 +147,8 @@ class Exports:
         told: tuple[Happening, ...] = ()
         if found.status.phase not in ENDED:
             try:
+                if found.status.content:
+                    self._sources(found).shut(found.status.content)
                 self._remove(found)
             except DriverError as error:
                 if not is_final(error):
@@ -171,8 +171,6 @@ class Exports:
     def _remove(self, found: VolumeExport) -> bool:
         """Begin to remove the Job, the claim and the snapshot. Returns whether all are removed."""
         sources, name = self._sources(found), found.status.job
-        if found.status.content:
-            sources.forbid_mode_change(found.status.content)
         ended = self._movers_of(found).end(name)
         ended = sources.discard(name) and ended
         # A snapshot of a user has no label, so it stays.
@@ -180,6 +178,8 @@ class Exports:
 
     def _source(self, found: VolumeExport) -> Source:
         spec = found.spec
+        if spec.claim:
+            SnapshotClasses(self._client, self._driver).require_removable(spec.snapshot_class)
         return self._sources(found).look(
             spec.claim, spec.snapshot, storage_class=spec.storage_class_name, field="storageClassName"
         )

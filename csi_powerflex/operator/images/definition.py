@@ -160,7 +160,7 @@ class ImageSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_
         _NAME,
         Meta(
             description="The VolumeSnapshotClass of the cached copies. By default the default class of the "
-            "driver. It must not have retentionMinutes."
+            "driver. One with retentionMinutes is refused."
         ),
     ] = ""
     scratch_class: Annotated[

@@ -19,6 +19,7 @@ from csi_powerflex.config.operator import MoverSettings
 from csi_powerflex.errors import AlreadyExists, Busy, FailedPrecondition, NotFound
 from csi_powerflex.kube.client import Client
 from csi_powerflex.model.mover import Outcome
+from csi_powerflex.operator.classes import SnapshotClasses
 from csi_powerflex.operator.images import objects
 from csi_powerflex.operator.images.definition import DEFINITION, CachedCopy, ImageClaim, VolumeImage
 from csi_powerflex.operator.images.objects import IMAGE_LABEL
@@ -73,7 +74,9 @@ class Making:
             DriverError: the cluster does not answer, or refuses an object.
         """
         owned = self._owned
-        if self._is_started(item) and not self._has_target(item):
+        if not self._is_started(item):
+            SnapshotClasses(self.client, self.driver_name).require_removable(self.found.spec.snapshot_class)
+        elif not self._has_target(item):
             # Another target would be empty, and the Job may have ended already.
             return Failed(f"claim {item.name} was deleted during the import")
         if self.found.spec.source.claim is not None:

@@ -165,6 +165,10 @@ class Images:
             return reconciler.running(item, state), status
         if isinstance(state, Failed):
             return self._failed(item, state.failure), status
+        if status.digest not in ("", state.digest):
+            # Its Job was made before the first import had ended, so the mover did not know the digest.
+            failure = f"the image has the digest {state.digest}, and an earlier import had {status.digest}"
+            return self._failed(item, f"{failure}; if the image was changed, change checksum"), status
         return reconciler.imported(item, state), reconciler.known(status, state)
 
     def _cache(

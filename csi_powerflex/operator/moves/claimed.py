@@ -12,7 +12,7 @@ from csi_powerflex.kube_objects.reader import VOLUMES
 from csi_powerflex.model.cluster import ObjectName, PersistentVolume
 from csi_powerflex.model.hold import Custody
 from csi_powerflex.operator.api import GROUP
-from csi_powerflex.operator.classes import StorageClasses
+from csi_powerflex.operator.classes import SnapshotClasses, StorageClasses
 from csi_powerflex.operator.moves.definition import MovePlan, VolumeMove
 from csi_powerflex.operator.objects import Snapshot, claims, snapshots
 from csi_powerflex.operator.owned import Whole
@@ -65,6 +65,7 @@ class Claimed:
         claim = self.client.get(claims(self._namespace), self._name, Whole)
         volume = self._volume_of(claim)
         self._require_class(claim)
+        SnapshotClasses(self.client, self.driver_name).require_removable(self.found.spec.snapshot_class)
         return MovePlan(
             persistent_volume=volume.metadata.name,
             volume_handle=str(volume.spec["csi"]["volumeHandle"]),

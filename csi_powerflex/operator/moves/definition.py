@@ -70,7 +70,7 @@ class MoveSpec(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_d
         _NAME,
         Meta(
             description="The VolumeSnapshotClass of the temporary snapshot. By default the default class of "
-            "the driver."
+            "the driver. One with retentionMinutes is refused."
         ),
     ] = ""
     timeout_seconds: Annotated[

@@ -128,7 +128,7 @@ def held(status: MoveStatus, now: datetime.datetime) -> MoveStatus:
     return told(made, now, "pods are kept from starting; a snapshot is taken")
 
 
-def changing_mode(status: MoveStatus, content: str) -> MoveStatus:
+def opening(status: MoveStatus, content: str) -> MoveStatus:
     """The snapshot may be opened in block mode from now on. This is written before it is done."""
     return replace(status, content=content)
 

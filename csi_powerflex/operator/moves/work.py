@@ -21,6 +21,7 @@ from csi_powerflex.kube.client import Client
 from csi_powerflex.model.hold import Custody
 from csi_powerflex.model.mover import Outcome
 from csi_powerflex.operator.api import Definition
+from csi_powerflex.operator.classes import SnapshotClasses
 from csi_powerflex.operator.movers.job import MoverJob
 from csi_powerflex.operator.movers.movers import Failed, Movers
 from csi_powerflex.operator.moves import reconciler
@@ -32,7 +33,7 @@ from csi_powerflex.operator.objects import claims
 from csi_powerflex.operator.owned import Owned, Whole
 from csi_powerflex.operator.sources import Sources
 from csi_powerflex.operator.windows.closing import StillAttached, Volumes, policy_of
-from csi_powerflex.operator.work import UNTIL_CHANGED, Change, Clock, Happening, Save
+from csi_powerflex.operator.work import NOW, UNTIL_CHANGED, Change, Clock, Happening, Save
 
 _WAIT_SECONDS = 5.0
 _SNAPSHOT_SECONDS = 1.0
@@ -116,6 +117,8 @@ class Moves:
         claimed = self._claimed(found)
         try:
             claimed.require_same()
+            # The plan may be of days ago, and the default class or the specification another one since.
+            SnapshotClasses(self._client, self._driver).require_removable(found.spec.snapshot_class)
             claimed.require_unused()
             self._custody.take(claimed.volume(), found.status.hold, instead_of="")
             # A pod may have begun to use it before the hold was there.
@@ -124,18 +127,15 @@ class Moves:
             return Change(reconciler.waiting(found, found.status, error, self._now()), _WAIT_SECONDS)
         return Change(reconciler.held(found.status, self._now()))
 
-    def _secure(self, found: VolumeMove, save: Save[MoveStatus]) -> Change[MoveStatus]:
+    def _secure(self, found: VolumeMove, _save: Save[MoveStatus]) -> Change[MoveStatus]:
         sources, status, claimed = self._sources(found), found.status, self._claimed(found)
         plan = status.plan or MovePlan()
         try:
             self._require_still(claimed)
             sources.snapshot(status.temporary, found.spec.claim, found.spec.snapshot_class)
             taken = sources.taken(status.temporary)
-            if sources.needs_mode_change(taken):
-                # Written before it is done, so that it is undone in any case.
-                status = reconciler.changing_mode(status, taken.content)
-                save(status)
-                sources.allow_mode_change(taken.content)
+            if not sources.opened(taken, recorded=status.content):
+                return Change(reconciler.opening(status, taken.content), NOW)
             sources.claim(status.temporary, taken, plan.from_class)
             copy = self._copy_of(found).claim(list(claimed.access_modes()))
         except FailedPrecondition as error:
@@ -345,7 +345,7 @@ class Moves:
         """Begin to remove all that only the copying needs. Returns whether the data mover is removed."""
         sources, name = self._sources(found), found.status.temporary
         if found.status.content:
-            sources.forbid_mode_change(found.status.content)
+            sources.shut(found.status.content)
         ended = self._movers_of(found).end(name)
         sources.discard(name)
         sources.discard_snapshot(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -92,6 +93,9 @@ class Reverts:
             with self._opened() as reader:
                 _require_known(reader)
                 members = Targets(self._client, reader.cluster, self._driver).of(found)
+                if found.status.members not in ((), members):
+                    # A name has become that of another object since. What was held for the earlier is let go.
+                    self._release_holds(found)
                 planned = self._planned(reader, found, members)
         except DriverError as error:
             return self._waiting(found, error)
@@ -283,7 +287,11 @@ def _require_known(reader: Reader) -> None:
 
 
 def _safety_name(found: VolumeRevert, member: RevertMember) -> str:
-    claim = member.claim[:_MAX_CLAIM_CHARACTERS].rstrip("-.")
+    claim = member.claim
+    if len(claim) > _MAX_CLAIM_CHARACTERS:
+        # Claims of a group may begin alike.
+        digest = hashlib.sha256(claim.encode()).hexdigest()[:8]
+        claim = f"{claim[:_MAX_CLAIM_CHARACTERS].rstrip('-.')}-{digest}"
     return f"{claim}-before-{found.metadata.uid}"
 
 

@@ -15,6 +15,7 @@ from cronsim import CronSim, CronSimError
 
 from csi_powerflex.errors import InvalidArgument
 
+_FIELDS = 5
 # How far back the last run is looked for, so that a schedule of each minute is not counted through for years.
 _WINDOWS = tuple(
     datetime.timedelta(hours=hours) for hours in (1, 24, 24 * 8, 24 * 32, 24 * 367, 24 * 367 * 9)
@@ -38,12 +39,13 @@ class Timing:
             self._zone = zoneinfo.ZoneInfo(zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise InvalidArgument(f"timeZone is {zone!r}; give a name such as Europe/Berlin or UTC") from None
+        # CronSim would take a sixth field for seconds.
+        if len(schedule.split()) > _FIELDS:
+            raise _unusable(schedule, f"it has more than {_FIELDS} fields")
         try:
             CronSim(schedule, datetime.datetime.now(datetime.UTC))
         except CronSimError as error:
-            raise InvalidArgument(
-                f"schedule is {schedule!r}; give five fields of cron, such as '0 3 * * *': {error}"
-            ) from error
+            raise _unusable(schedule, str(error)) from error
 
     def after(self, time: datetime.datetime) -> datetime.datetime | None:
         """The first run after a time; None if there is none within 50 years."""
@@ -66,3 +68,7 @@ class Timing:
         runs = (local.astimezone(datetime.UTC) for local in times)
         # In an hour that comes twice, a run of the first pass is before a time in the second.
         return (run for run in runs if run > after)
+
+
+def _unusable(schedule: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"schedule is {schedule!r}; give five fields of cron, such as '0 3 * * *': {why}")

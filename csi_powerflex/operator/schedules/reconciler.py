@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -27,6 +29,10 @@ from csi_powerflex.operator.schedules.definition import (
 
 _HISTORY = 10
 _WITH_VALUES = ("In", "NotIn")
+_NOT_REMOVED = "not removed: "
+_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE = re.compile(f"({_WORD})?")
+_LABEL_KEY = re.compile(f"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_WORD}")
 # How long a snapshot that cannot be created is tried again.
 _MAX_RUN = datetime.timedelta(minutes=10)
 
@@ -102,11 +108,29 @@ def timing_of(spec: ScheduleSpec) -> str:
 def label_selector(selector: Selector) -> str:
     """The selector as the API takes it in a query (Kubernetes, "Labels and Selectors").
 
+    The API refuses the query if a label has another form, and a comma in it would begin another condition.
+
     Raises:
-        InvalidArgument: a condition has values and must not, or has none and must.
+        InvalidArgument: a condition has values and must not, or has none and must; or a label or value has
+            another form than labels have.
     """
+    _require_labels(selector)
     parts = [f"{key}={value}" for key, value in selector.match_labels.items()]
     return ",".join([*parts, *(_condition(item) for item in selector.match_expressions)])
+
+
+def _require_labels(selector: Selector) -> None:
+    given: list[tuple[str, Sequence[str]]] = [(key, (value,)) for key, value in selector.match_labels.items()]
+    given += [(item.key, item.values) for item in selector.match_expressions]
+    for key, values in given:
+        if _LABEL_KEY.fullmatch(key) is None:
+            raise InvalidArgument(f"selector: {key!r} is no label; give one such as app")
+        for value in values:
+            if _LABEL_VALUE.fullmatch(value) is None:
+                raise InvalidArgument(
+                    f"selector: {value!r} of {key} is no value of a label; give at most 63 letters, digits, "
+                    "dashes, dots and underscores"
+                )
 
 
 def _condition(item: Requirement) -> str:
@@ -177,9 +201,11 @@ def finished(status: ScheduleStatus, run: Run, next_at: datetime.datetime | None
     )
 
 
-def waited(status: ScheduleStatus, next_at: datetime.datetime | None) -> ScheduleStatus:
-    """There is nothing to do until the next run."""
-    return replace(status, phase=Phase.ACTIVE, next_at=next_at)
+def waited(status: ScheduleStatus, next_at: datetime.datetime | None, problems: str) -> ScheduleStatus:
+    """There is nothing to do until the next run. ``problems`` says what could not be removed, and why."""
+    message = "" if status.message.startswith(_NOT_REMOVED) else status.message
+    message = f"{_NOT_REMOVED}{problems}" if problems else message
+    return replace(status, phase=Phase.ACTIVE, message=message, next_at=next_at)
 
 
 def may_try_again(run: Run, now: datetime.datetime) -> bool:

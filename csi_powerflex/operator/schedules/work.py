@@ -196,12 +196,22 @@ class Schedules:
     ) -> Change[ScheduleStatus]:
         """Remove what is not kept, and wait until the next run."""
         keep = found.spec.keep
+        problems: dict[str, DriverError] = {}
         if keep.count or keep.age:
             for item in retention.expired(self._taken(found), keep, now):
-                self._remove(found, item)
-        status = reconciler.waited(found.status, decision.next_at)
+                try:
+                    self._remove(found, item)
+                except DriverError as error:
+                    if not is_final(error):
+                        raise
+                    # One that must not be removed, for example by a policy of the cluster, stops no other.
+                    problems[item.name] = error
+        status = reconciler.waited(found.status, decision.next_at, _listed(problems))
+        told: tuple[Happening, ...] = ()
+        if problems and status.message != found.status.message:
+            told = (Happening("NotRemoved", status.message, warning=True),)
         pause = (decision.next_at - now).total_seconds() if decision.next_at is not None else UNTIL_CHANGED
-        return Change(status, pause)
+        return Change(status, pause, happenings=told)
 
     def _path(self, found: SnapshotSchedule) -> str:
         namespace = found.metadata.namespace
