@@ -20,8 +20,8 @@ _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # NVM Express Base Specification 2.0, 4.5: a year and month, a reversed domain name, a suffix. Its limit is
 # 223 bytes. Commas separate the initiators of a node id, so no NQN with a comma is accepted.
 _NQN = re.compile(r"nqn\.[0-9]{4}-[0-9]{2}\.[!-+\--~]{1,211}")
-# CSI's rules for the value of a topology segment, which are those of Kubernetes for the value of a label.
-_ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+# Kubernetes, "Labels and Selectors", for a value that is not empty. CSI has the same for a topology segment.
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 ZONE_RULE = "at most 63 letters, digits and the characters - _ . between letters or digits"
 """What ``is_zone`` requires, for messages."""
 
@@ -36,7 +36,12 @@ def is_object_id(text: str) -> bool:
 
 def is_zone(text: str) -> bool:
     """Whether ``text`` can be the name of a zone, which is a value of a topology."""
-    return _ZONE.fullmatch(text) is not None
+    return is_label_value(text)
+
+
+def is_label_value(text: str) -> bool:
+    """Whether ``text`` can be a value of a label that is not empty, or the name in the key of a label."""
+    return _LABEL_VALUE.fullmatch(text) is not None
 
 
 def is_nqn(text: str) -> bool:

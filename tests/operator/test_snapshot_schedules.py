@@ -257,6 +257,9 @@ def test_while_it_is_suspended_nothing_is_taken_or_removed_and_nothing_is_made_u
         ({"selector": {"matchLabels": {"app": "my app"}}}, "'my app' of app is no value of a label"),
         ({"selector": {"matchLabels": {"app": "a,b=c"}}}, "'a,b=c' of app is no value of a label"),
         ({"selector": {"matchLabels": {"größe": "l"}}}, "'größe' is no label"),
+        ({"selector": {"matchLabels": {"/app": "l"}}}, "'/app' is no label"),
+        ({"selector": {"matchLabels": {"a/b/app": "l"}}}, "'a/b/app' is no label"),
+        ({"selector": {"matchLabels": {"example.org/": "l"}}}, "'example.org/' is no label"),
         (
             {"selector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["x" * 64]}]}},
             "is no value of a label",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from csi_powerflex.errors import InvalidArgument
+from csi_powerflex.ids import is_label_value
 from csi_powerflex.operator.schedules import retention
 from csi_powerflex.operator.schedules.cron import Timing
 from csi_powerflex.operator.schedules.definition import (
@@ -30,9 +31,7 @@ from csi_powerflex.operator.schedules.definition import (
 _HISTORY = 10
 _WITH_VALUES = ("In", "NotIn")
 _NOT_REMOVED = "not removed: "
-_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_LABEL_VALUE = re.compile(f"({_WORD})?")
-_LABEL_KEY = re.compile(f"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_WORD}")
+_LABEL_PREFIX = re.compile("([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?")
 # How long a snapshot that cannot be created is tried again.
 _MAX_RUN = datetime.timedelta(minutes=10)
 
@@ -123,10 +122,11 @@ def _require_labels(selector: Selector) -> None:
     given: list[tuple[str, Sequence[str]]] = [(key, (value,)) for key, value in selector.match_labels.items()]
     given += [(item.key, item.values) for item in selector.match_expressions]
     for key, values in given:
-        if _LABEL_KEY.fullmatch(key) is None:
+        prefix, slash, name = key.rpartition("/")
+        if _LABEL_PREFIX.fullmatch(prefix + slash) is None or not is_label_value(name):
             raise InvalidArgument(f"selector: {key!r} is no label; give one such as app")
         for value in values:
-            if _LABEL_VALUE.fullmatch(value) is None:
+            if value and not is_label_value(value):
                 raise InvalidArgument(
                     f"selector: {value!r} of {key} is no value of a label; give at most 63 letters, digits, "
                     "dashes, dots and underscores"
